@@ -1,0 +1,237 @@
+"""Connections to MySQL, MariaDB, Amazon RDS or SQLite, and the few statements on which they differ.
+
+A server's session is put into strict mode and UTC, so that nothing is truncated or shifted in silence. Every
+connection has time-outs. Driver errors become one-line ``DatabaseError``s that name host, port and user, never the
+password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pymysql.constants import CR, ER
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, exc, inspect, text
+from sqlalchemy.dialects.mysql import insert as mysql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from recommender.errors import DatabaseError, RecommenderError, SettingError, StepOrderError
+from recommender.settings import Settings
+
+CONNECT_TIMEOUT = 5  # seconds
+STATEMENT_TIMEOUT = 600  # seconds; a bulk load of some millions of rows is one statement
+_SESSION = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
+
+
+def connect(settings: Settings, *, create: bool = False, statement_timeout: int = STATEMENT_TIMEOUT) -> Engine:
+    """Return an engine whose connection was tried once.
+
+    ``create`` makes a missing database (or SQLite file). Raises DatabaseError (wrong password, unknown host, refused
+    port, ...), StepOrderError if the database is missing and ``create`` is not set.
+    """
+    if not settings.db_host:
+        return _connect_sqlite(settings, create)
+    engine = _mysql_engine(settings, settings.db_name, statement_timeout)
+    try:
+        _ping(engine)
+    except exc.OperationalError as error:
+        engine.dispose()
+        if _code(error) != ER.BAD_DB_ERROR:
+            raise _translated(error, engine) from None
+        if not create:
+            raise StepOrderError(f"there is no {settings.database_label}: run python to_rds.py first") from None
+        _create_database(settings)
+        with database_errors(engine):
+            _ping(engine)
+    return engine
+
+
+def _mysql_engine(settings: Settings, database: str | None, statement_timeout: int = STATEMENT_TIMEOUT) -> Engine:
+    url = URL.create(
+        "mysql+pymysql",
+        username=settings.db_user,
+        password=settings.db_password or None,
+        host=settings.db_host,
+        port=settings.db_port,
+        database=database,
+    )
+    arguments: dict[str, Any] = {
+        "charset": "utf8mb4",
+        "connect_timeout": CONNECT_TIMEOUT,
+        "read_timeout": statement_timeout,
+        "write_timeout": statement_timeout,
+        "init_command": _SESSION,
+        "local_infile": True,
+    }
+    if settings.db_ssl_ca:
+        arguments["ssl"] = {"ca": settings.db_ssl_ca, "check_hostname": True, "verify_mode": True}
+    # pool_pre_ping: a server that was restarted meanwhile costs a reconnect, not an error
+    return create_engine(url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
+
+
+def _connect_sqlite(settings: Settings, create: bool) -> Engine:
+    file = settings.sqlite_file
+    if not create and not file.is_file():
+        raise StepOrderError(f"there is no {settings.database_label}: run python to_rds.py first")
+    if not file.parent.is_dir():
+        raise SettingError(f"SQLITE_FILE={file}: the folder {file.parent} does not exist; make it or name another")
+    engine = create_engine(f"sqlite:///{file}", connect_args={"timeout": 60}, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN leaves DDL outside of the transaction
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")  # readers go on while a step writes
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    with database_errors(engine):
+        _ping(engine)
+    return engine
+
+
+def _ping(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+
+
+def _create_database(settings: Settings) -> None:
+    server = _mysql_engine(settings, None)
+    name = server.dialect.identifier_preparer.quote_identifier(settings.db_name)
+    with database_errors(server), server.begin() as connection:
+        statement = f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+        connection.exec_driver_sql(statement.replace("%", "%%"))
+    server.dispose()
+
+
+def is_mysql(engine: Engine) -> bool:
+    """True for MySQL and MariaDB, False for SQLite."""
+    return engine.dialect.name in ("mysql", "mariadb")
+
+
+def label(engine: Engine) -> str:
+    """Where ``engine`` leads, without the password."""
+    url = engine.url
+    if is_mysql(engine):
+        return f"MySQL database {url.database} at {url.host}:{url.port} as {url.username}"
+    return f"SQLite file {url.database}"
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that writes: commits at the end, rolls back on any error. On SQLite it takes the write lock at
+    once, so that two writers wait for one another instead of failing midway."""
+    with database_errors(engine), engine.connect().execution_options(writes=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def database_errors(engine: Engine) -> Iterator[None]:
+    """Turn a driver's error inside the block into a DatabaseError of one line."""
+    try:
+        yield
+    except RecommenderError:
+        raise
+    except exc.SQLAlchemyError as error:
+        raise _translated(error, engine) from None
+
+
+def _code(error: BaseException) -> int | None:
+    arguments = getattr(getattr(error, "orig", error), "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else None
+
+
+def _translated(error: Exception, engine: Engine) -> RecommenderError:
+    where, code = label(engine), _code(error)
+    cause = getattr(error, "orig", None) or error
+    reason = str(cause.args[-1] if cause.args else cause).split("\n")[0][:300]
+    if password := engine.url.password:
+        reason = reason.replace(str(password), "***")
+    if code in (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1698):
+        return DatabaseError(f"{where}: access denied; check DB_USER, DB_PASSWORD and the user's rights on DB_NAME")
+    if code in (CR.CR_CONN_HOST_ERROR, CR.CR_CONNECTION_ERROR, CR.CR_UNKNOWN_HOST):
+        return DatabaseError(f"{where}: no connection ({reason}); check DB_HOST, DB_PORT, and that the server runs")
+    if code in (CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR):
+        return DatabaseError(f"{where}: the connection broke off ({reason}); run the step again, it starts clean")
+    if re.search(r"file is not a database|malformed", reason):
+        return DatabaseError(f"{where}: {reason}; move the file away and run python to_rds.py")
+    if re.search(r"disk is full|database is locked|readonly|unable to open", reason):
+        return DatabaseError(f"{where}: {reason}; free the disk, end the other writer or mend the rights, run again")
+    return DatabaseError(f"{where}: {reason}")
+
+
+def existing_tables(engine: Engine) -> set[str]:
+    """Names of the tables that are there."""
+    with database_errors(engine):
+        return set(inspect(engine).get_table_names())
+
+
+def require_rows(engine: Engine, table: Table, remedy: str) -> None:
+    """Raise StepOrderError with ``remedy`` unless ``table`` exists and has a row."""
+    if table.name in existing_tables(engine):
+        with database_errors(engine), engine.connect() as connection:
+            if connection.execute(table.select().limit(1)).first() is not None:
+                return
+    raise StepOrderError(f"{label(engine)}: table {table.name} is missing or empty: {remedy}")
+
+
+def swap_in(engine: Engine, pairs: Mapping[Table, Table]) -> None:
+    """Put each filled staging table (value) in the place of its live table (key), all in one step, old ones dropped.
+
+    A reader sees all old or all new tables. MySQL and MariaDB: one RENAME TABLE; SQLite: one transaction.
+    """
+    if not is_mysql(engine):
+        with writing(engine) as connection:
+            swap_in_sqlite(connection, pairs)
+        return
+    there, quote = existing_tables(engine), engine.dialect.identifier_preparer.quote
+    moves, olds = [], []
+    for live, filled in pairs.items():
+        if live.name in there:
+            olds.append(quote(live.name + "_old"))
+            moves.append(f"{quote(live.name)} TO {olds[-1]}")
+        moves.append(f"{quote(filled.name)} TO {quote(live.name)}")
+    with writing(engine) as connection:
+        drop_tables(connection, [live.name + "_old" for live in pairs])
+        connection.exec_driver_sql(f"RENAME TABLE {', '.join(moves)}")
+        drop_tables(connection, [live.name + "_old" for live in pairs])
+
+
+def swap_in_sqlite(connection: Connection, pairs: Mapping[Table, Table]) -> None:
+    """The SQLite half of ``swap_in``, inside the caller's transaction; indexes get their own names again."""
+    quote = connection.dialect.identifier_preparer.quote
+    for live, filled in pairs.items():
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {quote(live.name)}")
+        connection.exec_driver_sql(f"ALTER TABLE {quote(filled.name)} RENAME TO {quote(live.name)}")
+        for index in filled.indexes:
+            connection.exec_driver_sql(f"DROP INDEX IF EXISTS {quote(str(index.name))}")
+        for index in live.indexes:
+            index.create(connection)
+
+
+def drop_tables(connection: Connection, names: Sequence[str]) -> None:
+    """Drop the tables of those names that exist."""
+    for name in names:
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {connection.dialect.identifier_preparer.quote(name)}")
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, keys: Sequence[str]) -> None:
+    """Insert ``rows``; where a row with the same ``keys`` is there, update its other columns."""
+    if not rows:
+        return
+    updated = [name for name in rows[0] if name not in keys]
+    if connection.dialect.name == "sqlite":
+        statement: Any = sqlite_insert(table)
+        changes = {name: statement.excluded[name] for name in updated}
+        statement = statement.on_conflict_do_update(index_elements=list(keys), set_=changes)
+    else:
+        statement = mysql_insert(table)
+        statement = statement.on_duplicate_key_update({name: statement.inserted[name] for name in updated})
+    connection.execute(statement, list(rows))

@@ -1,0 +1,61 @@
+"""Every error this project raises on purpose.
+
+    RecommenderError                 one line: what was wrong, which value, what to do
+    ├── SettingError                 a setting, option or argument that cannot be used   (a ValueError)
+    ├── InputFileError               a CSV file that is missing, empty or of another shape
+    │   └── TooManyRejectedError     more faulty rows than the limit: probably the wrong file
+    ├── DatabaseError                the database refused, broke off or is not reachable
+    ├── StepOrderError               a step was run before the one it builds on
+    ├── ForeignDataError             rows that this project did not make would be replaced
+    ├── RatingError                  ratings that no cosine can be computed from         (a ValueError)
+    ├── UnknownUserError             a user nobody has heard of                          (a LookupError)
+    └── SelfCheckError               the trained model disagrees with the reference
+
+A script's ``main()`` catches ``RecommenderError`` and nothing else: the message goes to stderr, the exit status is 1.
+"""
+
+from __future__ import annotations
+
+
+class RecommenderError(Exception):
+    """Base of every error that is the caller's to mend; its message is one line with the remedy in it."""
+
+
+class SettingError(RecommenderError, ValueError):
+    """A setting, an option or an argument has a value that cannot be used."""
+
+
+class InputFileError(RecommenderError):
+    """A CSV file is missing, empty, or not of the expected shape."""
+
+
+class TooManyRejectedError(InputFileError):
+    """More rows than allowed were rejected; the table was left as it was."""
+
+
+class DatabaseError(RecommenderError):
+    """The database refused the connection or a statement, or went away."""
+
+
+class StepOrderError(RecommenderError):
+    """A step was run before the one whose tables it reads."""
+
+
+class ForeignDataError(RecommenderError):
+    """The step would have replaced rows that this project did not make."""
+
+
+class RatingError(RecommenderError, ValueError):
+    """Ratings hold a value (NaN, infinite, negative, out of range) for which a cosine means nothing."""
+
+
+class UnknownUserError(RecommenderError, LookupError):
+    """The user is neither in the matrix nor in the tables."""
+
+    def __init__(self, user_id: object) -> None:
+        super().__init__(f"user {user_id} is unknown: no row of that user_id in users or product_ratings")
+        self.user_id = user_id
+
+
+class SelfCheckError(RecommenderError):
+    """Sampled cosines differ from scikit-learn's: the model must not be used."""

@@ -1,0 +1,167 @@
+"""Settings as data: one table gives every name, default and meaning; ``load_settings`` turns it into a frozen record.
+
+Precedence, per name: command-line option, environment variable, ``.env`` beside the scripts, module constant of the
+script, default of the table. An environment variable that is set but empty counts as "not set", and hides the line
+in ``.env``. Nothing is read at import; only ``main()``, ``build_engine()`` and the API's lifespan call
+``load_settings`` and hand the values down. Secrets never show in ``repr``, logs or errors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from recommender.errors import SettingError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table: a whole number if ``default`` is one (``lowest..highest`` allowed), else text."""
+
+    name: str
+    default: int | str
+    meaning: str
+    lowest: int = 1
+    highest: int = LARGEST_ID
+    secret: bool = False
+
+
+SETTINGS = (
+    Setting("DB_HOST", "", "Host of the MySQL, MariaDB or Amazon RDS server; empty: the embedded SQLite file"),
+    Setting("DB_PORT", 3306, "Port of that server", highest=65_535),
+    Setting("DB_NAME", "recommender", "Database (schema) on that server, created by step 1 if missing"),
+    Setting("DB_USER", "root", "User on that server"),
+    Setting("DB_PASSWORD", "", "Password of that user; never printed", secret=True),
+    Setting("DB_SSL_CA", "", "File with the CA certificate; turns on TLS with a verified certificate and host name"),
+    Setting("SQLITE_FILE", "recommender.db", "SQLite file used without DB_HOST; a relative path starts at the scripts"),
+    Setting("READ_CHUNK_SIZE", 50_000, "Rows of the products CSV handled at a time", highest=10_000_000),
+    Setting("NUM_USERS", 5_000, "Synthetic users to make", highest=100_000_000),
+    Setting("NUM_INTERACTIONS", 100_000, "Synthetic interactions to make", lowest=0, highest=2_000_000_000),
+    Setting("NUM_RATINGS", 30_000, "Synthetic ratings to make", lowest=0, highest=2_000_000_000),
+    Setting("TOP_N_SIMILAR_USERS", 20, "Neighbors a prediction is averaged over", highest=100_000),
+    Setting("TOP_N_RECOMMENDATIONS", 10, "Products recommended to one user", highest=100_000),
+)
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The values of one run. Field names are the setting names in lower case."""
+
+    db_host: str
+    db_port: int
+    db_name: str
+    db_user: str
+    db_password: str = field(repr=False)
+    db_ssl_ca: str
+    sqlite_file: Path
+    read_chunk_size: int
+    num_users: int
+    num_interactions: int
+    num_ratings: int
+    top_n_similar_users: int
+    top_n_recommendations: int
+
+    @property
+    def database_label(self) -> str:
+        """Where the tables are, for messages; never holds the password."""
+        if self.db_host:
+            return f"MySQL database {self.db_name} at {self.db_host}:{self.db_port} as {self.db_user}"
+        return f"SQLite file {self.sqlite_file}"
+
+
+def load_settings(
+    options: Mapping[str, object] | None = None,
+    constants: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    env_file: Path | None = None,
+) -> Settings:
+    """Return the settings of this run, each from the first place that has it.
+
+    ``options`` (from the command line; None values count as not given) and ``constants`` (of the script) map setting
+    names to values. ``environ`` defaults to ``os.environ``, ``env_file`` to ``.env`` beside the scripts.
+    Raises SettingError naming the setting, the value, where it came from and what is allowed.
+    """
+    environment = os.environ if environ is None else environ
+    file = PROJECT_ROOT / ".env" if env_file is None else env_file
+    from_file = _read_env_file(file)
+    values: dict[str, object] = {}
+    for setting in SETTINGS:
+        value, origin = _first_given(setting.name, options or {}, environment, from_file, constants or {})
+        values[setting.name.lower()] = _checked(setting, setting.default if value is None else value, origin)
+    sqlite_file = Path(str(values["sqlite_file"])).expanduser()
+    values["sqlite_file"] = sqlite_file if sqlite_file.is_absolute() else PROJECT_ROOT / sqlite_file
+    if ca := str(values["db_ssl_ca"]):
+        if not Path(ca).expanduser().is_file():
+            raise SettingError(f"DB_SSL_CA={ca} is not a file: name the PEM file of the CA, or leave it empty")
+        values["db_ssl_ca"] = str(Path(ca).expanduser())
+    return Settings(**values)  # type: ignore[arg-type]  # names are held to the table by a test
+
+
+def check_setting(name: str, value: object) -> object:
+    """Return ``value`` as the type of setting ``name``; SettingError if it is not allowed (for keyword arguments)."""
+    return _checked(_BY_NAME[name], value, "argument")
+
+
+def _read_env_file(file: Path) -> dict[str, str | None]:
+    # interpolate=False: a password may hold a dollar sign
+    try:
+        return dict(dotenv_values(file, interpolate=False)) if file.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{file} cannot be read ({error.__class__.__name__}): make it a UTF-8 text file") from None
+
+
+def _first_given(
+    name: str,
+    options: Mapping[str, object],
+    environment: Mapping[str, str],
+    from_file: Mapping[str, str | None],
+    constants: Mapping[str, object],
+) -> tuple[object | None, str]:
+    if options.get(name) is not None:
+        return options[name], "command line"
+    if name in environment:
+        value: str | None = environment[name]
+        origin = "environment"
+    else:
+        value, origin = from_file.get(name), ".env"
+    if value is not None and value.strip() != "":
+        return value if _BY_NAME[name].secret else value.strip(), origin
+    if name in environment and _BY_NAME[name].secret and environment[name] != "":
+        return environment[name], origin
+    return constants.get(name), "module constant"
+
+
+def _checked(setting: Setting, value: object, origin: str) -> object:
+    if isinstance(setting.default, str):
+        return str(value)
+    # int() would let 4_2, ' 42' and '٤٢' in; bool is an int
+    text = str(value)
+    digits = text.removeprefix("-")
+    if isinstance(value, bool) or not (digits.isascii() and digits.isdigit()) or len(digits) > 19:
+        shown = "***" if setting.secret else repr(text[:100])
+        raise SettingError(f"{setting.name}={shown} ({origin}) is not a whole number: {_range(setting)}")
+    if not setting.lowest <= int(text) <= setting.highest:
+        raise SettingError(f"{setting.name}={int(text)} ({origin}) is out of range: {_range(setting)}")
+    return int(text)
+
+
+def _range(setting: Setting) -> str:
+    return f"give one from {setting.lowest} to {setting.highest}, for example {setting.default}"
+
+
+def setting_help(name: str) -> str:
+    """One line for ``--help``: meaning and default of setting ``name``."""
+    setting = _BY_NAME[name]
+    return f"{setting.meaning} (default: {setting.default})".replace("%", "%%")
+
+
+assert {f.name for f in fields(Settings)} == {s.name.lower() for s in SETTINGS}

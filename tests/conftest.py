@@ -1,0 +1,90 @@
+"""Fixtures: a database of each kind, made by the test, and the folder of real data where it is present."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from recommender.database import connect
+from recommender.settings import Settings, load_settings
+from tests.mariadb_server import MariaDBServer
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL_DATA = ROOT.parent / "shared" / "data"
+REAL_PRODUCTS = REAL_DATA / "amazon_products_2023" / "amazon_products.csv"
+REAL_CATEGORIES = REAL_DATA / "amazon_products_2023" / "amazon_categories.csv"
+
+needs_real_data = pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"real data not present at {REAL_DATA}")
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDBServer]:
+    """The session's MariaDB server. Missing: skipped with the reason, a failure under CI=true."""
+    if not MariaDBServer.available():
+        reason = "no mariadbd on PATH: apt-get install mariadb-server (or run `make test` as root)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="recommender-mariadb-"))
+    server = MariaDBServer(folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The kind of database; tests that use it run once on each."""
+    return str(request.param)
+
+
+@pytest.fixture
+def env(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Environment variables that lead to a new, empty database of this kind, dropped at the end."""
+    if backend == "sqlite":
+        yield {"DB_HOST": "", "SQLITE_FILE": str(tmp_path / "shop.db")}
+        return
+    server: MariaDBServer = request.getfixturevalue("mariadb")
+    name = f"test-{uuid.uuid4().hex[:12]}"  # the dash must be quoted everywhere
+    yield {
+        "DB_HOST": server.host,
+        "DB_PORT": str(server.port),
+        "DB_NAME": name,
+        "DB_USER": server.user,
+        "DB_PASSWORD": server.password,
+        "DB_SSL_CA": "",
+    }
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
+
+
+@pytest.fixture
+def settings(env: dict[str, str], tmp_path: Path) -> Settings:
+    """The settings that ``env`` gives, untouched by the developer's own .env."""
+    return load_settings(environ=env, env_file=tmp_path / "no.env")
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    """An engine on the new, empty database."""
+    engine = connect(settings, create=True)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def make_settings(env: dict[str, str], tmp_path: Path) -> Callable[..., Settings]:
+    """``make_settings(NUM_USERS=10)``: settings with options."""
+
+    def make(**options: object) -> Settings:
+        return load_settings(options, environ=env, env_file=tmp_path / "no.env")
+
+    return make

@@ -1,0 +1,99 @@
+"""A private MariaDB server for the tests: own data directory, socket and free port, stopped at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pymysql
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class MariaDBServer:
+    """One ``mariadbd`` process; ``root`` logs in over TCP with ``password``."""
+
+    host = "127.0.0.1"
+    user = "tester"
+    password = "p@ss:w/o#r%d"  # every character that breaks a hand-built address
+
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self.options = list(options)
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._install()
+
+    @staticmethod
+    def available() -> bool:
+        """Is the server's program on PATH (or where Debian keeps it)?"""
+        return MariaDBServer._program("mariadbd") is not None
+
+    @staticmethod
+    def _program(name: str) -> str | None:
+        return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+    def _install(self) -> None:
+        program = self._program("mariadb-install-db")
+        assert program, "mariadb-install-db is not on PATH: apt-get install mariadb-server"
+        command = [program, "--no-defaults", f"--datadir={self.folder / 'data'}", "--skip-test-db"]
+        command += ["--auth-root-authentication-method=normal"]
+        subprocess.run(command + self._user(), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def _user(self) -> list[str]:
+        return ["--user=root"] if os.geteuid() == 0 else []
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; the test user is made on the first start."""
+        program = self._program("mariadbd")
+        assert program
+        command = [program, "--no-defaults", f"--datadir={self.folder / 'data'}", f"--port={self.port}"]
+        command += [f"--socket={self.folder / 's.sock'}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
+        command += [f"--pid-file={self.folder / 'pid'}", "--innodb-log-file-size=64M", *self._user(), *self.options]
+        with (self.folder / "server.log").open("ab") as log:
+            log_start = log.tell()
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self._wait_until_ready(log_start)
+        with self.connect() as connection, connection.cursor() as cursor:
+            for host in ("127.0.0.1", "localhost"):
+                cursor.execute(f"CREATE USER IF NOT EXISTS '{self.user}'@'{host}' IDENTIFIED BY %s", (self.password,))
+                cursor.execute(f"GRANT ALL ON *.* TO '{self.user}'@'{host}'")
+
+    def _wait_until_ready(self, log_start: int) -> None:
+        assert self.process
+        deadline = time.monotonic() + 60
+        while True:
+            written = (self.folder / "server.log").read_bytes()[log_start:]
+            if b"ready for connections" in written:
+                return
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(written.decode(errors="replace")[-2000:])
+            time.sleep(0.02)
+
+    def connect(self, database: str | None = None) -> pymysql.connections.Connection:
+        """A plain driver connection over the socket as root, apart from the project's own code."""
+        return pymysql.connect(
+            unix_socket=str(self.folder / "s.sock"),
+            user="root",
+            database=database,
+            charset="utf8mb4",
+            autocommit=True,
+            local_infile=True,
+        )
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Stop the process (SIGKILL: as a crash would) and wait for its end."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(timeout=60)
