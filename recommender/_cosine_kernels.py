@@ -1,0 +1,490 @@
+"""Compiled loops behind `recommender.neighbors`: exact order of cosines, packed and plain accumulation, top-k.
+
+Packed form, for small whole ratings: the rows are renumbered by ascending norm ("positions"), a rating and its
+row share 32 bits, dot products are 16- or 32-bit whole numbers. Ascending norms do three things: high cosines come
+early, so few candidates are ever considered; the rows of a block of 64 have nearly one norm, so one integer
+threshold tells whether a block holds a candidate (four 16-bit comparisons per machine word); and the busy rows of
+a popular column are neighbors in memory, so that end of its list is kept dense and added by vector instructions.
+Plain form, for everything else: float64 accumulators, which hold whole numbers exactly up to 2^53.
+
+Candidates are selected by float32 scores against (k-th best score) * (1 - 2^-20). A score is the product of a dot
+product and a reciprocal norm, each rounded once or twice: its relative error is below 2^-22, so nothing that
+belongs, ties included, is lost; finalists are then ordered exactly.
+
+All in one file on purpose: numba's cache on disk notices a change in the kernel's own file only.
+"""
+# Numba infers its own types; the docstrings give shapes and dtypes.
+# mypy: ignore-errors
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+VALUE_BITS = 4  # ratings 1..15 in a packed entry, row or column in the other 28 bits
+BLOCK = 64  # positions per threshold
+DENSE_BELOW = 10  # a list is kept dense where more than 1 in 10 rows rate: measured, 6 to 20 are alike
+DENSE_LEAST = 4 * BLOCK  # shorter dense ends cost more to enter than they save
+SCAN_BELOW = 20  # read the accumulator itself, not the lists again, where 1 in 20 was touched: 10 to 40 alike
+INSERT_UP_TO = 128  # for larger k a heap beats shifting a sorted list of scores
+
+# Quotients further apart than this are ordered like their exact values: each has a relative error < 4 * 2^-53.
+_SURE = 1.0 + 2.0**-49
+_WHOLE = 2.0**53
+_MARGIN = np.float32(1.0 - 2.0**-20)
+_TINY = np.float32(1e-30)  # below every score of a dot product >= 1
+_LOW_32 = np.uint64(0xFFFFFFFF)
+_32 = np.uint64(32)
+_SHIFT = np.uint64(VALUE_BITS)
+_VALUE = np.uint64((1 << VALUE_BITS) - 1)
+_BLOCK = np.uint64(BLOCK)
+_BLOCK_SHIFT = np.uint64(6)
+_ONE = np.uint64(1)
+_ZERO = np.uint64(0)
+
+
+class Packed(NamedTuple):
+    """Ratings for `top_k_packed`; `position` numbers rows by ascending norm, arrays padded to whole blocks."""
+
+    indptr: NDArray[np.int64]  # (n_rows + 1,)
+    ratings: NDArray[np.uint32]  # (nnz,) column << 4 | rating, by row
+    list_starts: NDArray[np.int64]  # (n_columns + 1,)
+    lists: NDArray[np.uint32]  # (nnz in sparse ends,) position << 4 | rating, by column, ascending
+    dense_from: NDArray[np.uint32]  # (n_columns,) first position of the dense end
+    dense_starts: NDArray[np.int64]  # (n_columns + 1,)
+    dense: NDArray[np.uint8]  # ratings at the dense ends, 0 where there is none
+    norms: NDArray[np.float64]  # (n_padded,) squared, by position
+    inverse: NDArray[np.float32]  # (n_padded,) 1 / norm, 0 for empty rows
+    block_inverse: NDArray[np.float32]  # (n_padded / 64,) largest of the block
+    block_root: NDArray[np.float32]  # (n_padded / 64,) smallest norm of the block
+    rows: NDArray[np.int32]  # (n_rows,) position -> row
+    positions: NDArray[np.int32]  # (n_rows,) row -> position
+
+
+# ---- exact order ---------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True)
+def _multiply_64(a, b):
+    """The 128-bit product of two uint64 as (high, low)."""
+    a_low, a_high = a & _LOW_32, a >> _32
+    b_low, b_high = b & _LOW_32, b >> _32
+    low = a_low * b_low
+    middle = a_high * b_low + (low >> _32)
+    carry = a_low * b_high + (middle & _LOW_32)
+    return a_high * b_high + (middle >> _32) + (carry >> _32), (carry << _32) | (low & _LOW_32)
+
+
+@njit(cache=True, nogil=True)
+def _square_times(dot, norm):
+    """dot^2 * norm as three 64-bit words, highest first; 53 + 53 + 53 bits fit in 192."""
+    high, low = _multiply_64(dot, dot)
+    low_high, low_low = _multiply_64(low, norm)
+    high_high, high_low = _multiply_64(high, norm)
+    middle = low_high + high_low
+    if middle < low_high:
+        high_high += _ONE
+    return high_high, middle, low_low
+
+
+@njit(cache=True, nogil=True)
+def compare_exactly(dot_a, norm_a, dot_b, norm_b):
+    """Sign of dot_a^2 / norm_a - dot_b^2 / norm_b, for whole numbers up to 2^53 held in float64."""
+    a2, a1, a0 = _square_times(np.uint64(dot_a), np.uint64(norm_b))
+    b2, b1, b0 = _square_times(np.uint64(dot_b), np.uint64(norm_a))
+    if a2 != b2:
+        return 1 if a2 > b2 else -1
+    if a1 != b1:
+        return 1 if a1 > b1 else -1
+    if a0 != b0:
+        return 1 if a0 > b0 else -1
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def _precedes(key_a, dot_a, norm_a, row_a, key_b, dot_b, norm_b, row_b, exact):
+    """Does neighbor a come before neighbor b? The keys tell when they are far apart, else whole numbers do."""
+    if key_a > key_b * _SURE:
+        return True
+    if key_b > key_a * _SURE:
+        return False
+    if exact:
+        left, right = dot_a * dot_a * norm_b, dot_b * dot_b * norm_a
+        if max(left, right) >= _WHOLE:  # else both products are whole and unrounded: no need of 192 bits
+            sign = compare_exactly(dot_a, norm_a, dot_b, norm_b)
+            left, right = np.float64(sign), 0.0
+        if left != right:
+            return left > right
+    elif key_a != key_b:
+        return key_a > key_b
+    return row_a < row_b
+
+
+@njit(cache=True, nogil=True)
+def _before(i, j, best, exact):
+    keys, dots, norms, rows, _ = best
+    return _precedes(keys[i], dots[i], norms[i], rows[i], keys[j], dots[j], norms[j], rows[j], exact)
+
+
+@njit(cache=True, nogil=True)
+def _swap(i, j, best):
+    keys, dots, norms, rows, _ = best
+    keys[i], keys[j] = keys[j], keys[i]
+    dots[i], dots[j] = dots[j], dots[i]
+    norms[i], norms[j] = norms[j], norms[i]
+    rows[i], rows[j] = rows[j], rows[i]
+
+
+@njit(cache=True, nogil=True)
+def _sift_down(at, size, best, exact):
+    """Restore the heap, whose root is its last in order."""
+    while 2 * at + 1 < size:
+        child = 2 * at + 1
+        if child + 1 < size and _before(child, child + 1, best, exact):
+            child += 1
+        if not _before(at, child, best, exact):
+            return
+        _swap(at, child, best)
+        at = child
+
+
+@njit(cache=True, nogil=True)
+def _offer(size, k, key, dot, norm, row, best, exact):
+    """Keep the best k of all offered, sorted through `order` or, for large k, in a heap; returns how many."""
+    keys, dots, norms, rows, order = best
+    small = k <= INSERT_UP_TO
+    slot = size
+    if size == k:
+        slot = order[k - 1] if small else 0
+        if not _precedes(key, dot, norm, row, keys[slot], dots[slot], norms[slot], rows[slot], exact):
+            return size
+    keys[slot], dots[slot], norms[slot], rows[slot] = key, dot, norm, row
+    if small:
+        at = min(size, k - 1)
+        while at > 0 and _before(slot, order[at - 1], best, exact):
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = slot
+    elif size == k:
+        _sift_down(0, size, best, exact)
+    else:
+        while slot > 0 and _before((slot - 1) // 2, slot, best, exact):
+            _swap(slot, (slot - 1) // 2, best)
+            slot = (slot - 1) // 2
+    return min(size + 1, k)
+
+
+@njit(cache=True, nogil=True)
+def _write_best(size, k, norm_u, best, exact, out_rows, out_similarities):
+    """Write what was kept, best first and padded; a heap is sorted for it."""
+    _, dots, norms, rows, order = best
+    if k > INSERT_UP_TO:
+        for end in range(size - 1, 0, -1):
+            _swap(0, end, best)
+            _sift_down(0, end, best, exact)
+        for j in range(size):
+            order[j] = j
+    for j in range(size):
+        out_rows[j] = rows[order[j]]
+        out_similarities[j] = min(dots[order[j]] / np.sqrt(norm_u * norms[order[j]]), 1.0)
+    out_rows[size:] = -1
+    out_similarities[size:] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def _new_best(k):
+    """Room for k: keys, dots, norms, rows, and the order of these by slot."""
+    return np.empty(k), np.empty(k), np.empty(k), np.empty(k, np.int64), np.empty(k, np.int64)
+
+
+@njit(cache=True, nogil=True)
+def squared_norms(indptr, data):
+    """Sum of squares of each row in stored order, the order of the dot products: so equal rows have cosine 1.0."""
+    out = np.zeros(indptr.size - 1)  # (n_rows,)
+    for row in range(out.size):
+        total = 0.0
+        for at in range(indptr[row], indptr[row + 1]):
+            total += data[at] * data[at]
+        out[row] = total
+    return out
+
+
+# ---- packed form ---------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True)
+def pack_rows(indices, values):
+    """column << 4 | rating, (nnz,) uint32."""
+    out = np.empty(indices.size, np.uint32)
+    for at in range(out.size):
+        out[at] = np.uint32(np.uint64(indices[at]) << _SHIFT | np.uint64(values[at]))
+    return out
+
+
+@njit(cache=True, nogil=True)
+def dense_ends(packed, n_columns, norms, n_rows):
+    """Where each column's list turns dense: expected density ~ its raters * the row's share of all squares."""
+    raters = np.zeros(n_columns, np.int64)
+    for at in range(packed.size):
+        raters[np.uint64(packed[at]) >> _SHIFT] += 1
+    total = norms[:n_rows].sum()
+    dense_from = np.empty(n_columns, np.uint32)
+    dense_starts = np.zeros(n_columns + 1, np.int64)
+    for column in range(n_columns):
+        start = norms.size
+        least = total / (DENSE_BELOW * max(raters[column], 1))
+        if n_rows > 0 and norms[n_rows - 1] >= least:
+            start = np.searchsorted(norms[:n_rows], least) // BLOCK * BLOCK
+            if norms.size - start < DENSE_LEAST:
+                start = norms.size
+        dense_from[column] = start
+        dense_starts[column + 1] = dense_starts[column] + norms.size - start
+    return dense_from, dense_starts
+
+
+@njit(cache=True, nogil=True)
+def pack_columns(indptr, packed, rows, positions, n_columns, dense_from, dense_starts):
+    """The lists of each column: sparse below dense_from, one byte per position from there on."""
+    list_starts = np.zeros(n_columns + 2, np.int64)
+    for row in range(rows.size):
+        for at in range(indptr[row], indptr[row + 1]):
+            column = np.int64(packed[at] >> _SHIFT)
+            if positions[row] < np.int64(dense_from[column]):
+                list_starts[column + 2] += 1
+    for column in range(2, n_columns + 2):
+        list_starts[column] += list_starts[column - 1]
+    lists = np.empty(list_starts[n_columns + 1], np.uint32)
+    dense = np.zeros(dense_starts[n_columns], np.uint8)
+    for position in range(rows.size):
+        row = rows[position]
+        for at in range(indptr[row], indptr[row + 1]):
+            column, value = np.int64(packed[at] >> _SHIFT), np.uint64(packed[at]) & _VALUE
+            beyond = position - np.int64(dense_from[column])
+            if beyond >= 0:
+                dense[dense_starts[column] + beyond] = value
+            else:
+                lists[list_starts[column + 1]] = np.uint32(np.uint64(position) << _SHIFT | value)
+                list_starts[column + 1] += 1
+    return list_starts[:-1].copy(), lists, dense
+
+
+@njit(cache=True, nogil=True)
+def _accumulate_packed(row, p, acc):
+    """acc[position] += dot product; returns the work done and the first position added densely."""
+    work, first_dense = 0, acc.size
+    for at in range(p.indptr[row], p.indptr[row + 1]):
+        entry = np.uint64(p.ratings[at])
+        weight, column = entry & _VALUE, np.int64(entry >> _SHIFT)
+        post, end = np.uint64(p.list_starts[column]), np.uint64(p.list_starts[column + 1])
+        work += np.int64(end - post)
+        while post < end:  # unsigned all through: numba tests a signed index for wrap-around
+            entry = np.uint64(p.lists[post])
+            acc[entry >> _SHIFT] += weight * (entry & _VALUE)
+            post += _ONE
+        start = np.int64(p.dense_from[column])
+        if start < acc.size:
+            first_dense = min(first_dense, start)
+            part = acc[start:]
+            ratings = p.dense[p.dense_starts[column] : p.dense_starts[column] + part.size]
+            for j in range(part.size):
+                part[j] += weight * np.uint64(ratings[j])
+            work += part.size // DENSE_BELOW
+    return work, first_dense
+
+
+@njit(cache=True, nogil=True)
+def _raise_bar(score, k, top):
+    """Enter a score among the k best; returns the k-th best so far (0 until there are k)."""
+    if k <= INSERT_UP_TO:
+        if score > top[k - 1]:
+            at = k - 1
+            while at > 0 and top[at - 1] < score:
+                top[at] = top[at - 1]
+                at -= 1
+            top[at] = score
+        return top[k - 1]
+    if score > top[0]:
+        at = 0
+        while 2 * at + 1 < k:
+            child = 2 * at + 1
+            if child + 1 < k and top[child + 1] < top[child]:
+                child += 1
+            if top[child] >= score:
+                break
+            top[at] = top[child]
+            at = child
+        top[at] = score
+    return top[0]
+
+
+@njit(cache=True, nogil=True)
+def _best_of(size, low, k, p, seen, seen_dots, best):
+    """The exact best k of those seen that reach the bar; returns how many."""
+    kept = 0
+    for j in range(size):
+        if np.float32(seen_dots[j]) * p.inverse[seen[j]] >= low:
+            dot, norm = np.float64(seen_dots[j]), p.norms[seen[j]]
+            kept = _offer(kept, k, dot * dot / norm, dot, norm, np.int64(p.rows[seen[j]]), best, True)
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def _make_room(size, low, k, p, seen, seen_dots, best):
+    """Drop what no longer reaches the bar; where ties keep most of it, keep the exact best k."""
+    room = 0
+    for j in range(size):
+        if np.float32(seen_dots[j]) * p.inverse[seen[j]] >= low:
+            seen[room], seen_dots[room] = seen[j], seen_dots[j]
+            room += 1
+    if room <= seen.size // 2:
+        return room
+    kept = _best_of(room, low, k, p, seen, seen_dots, best)
+    _, dots, _, rows, _ = best
+    for j in range(kept):
+        seen[j], seen_dots[j] = p.positions[rows[j]], dots[j]
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def top_k_packed(p, rows, slots, k, acc, out_rows, out_similarities):
+    """Neighbors of rows[i] into line slots[i] of the outputs; acc (n_padded,) uint16 or uint32, zero at both ends.
+
+    uint16 for rows whose dot products are below 2^15, uint32 below 2^31: the top bit serves the comparison.
+    """
+    n_rows, n_blocks = p.rows.size, np.uint64(p.block_root.size)
+    words, words_per_block = acc.view(np.uint64), np.uint64(8 * acc.itemsize)
+    lane = np.uint64(0x0001000100010001) if acc.itemsize == 2 else np.uint64(0x0000000100000001)
+    limit = np.int64(0x7FFF) if acc.itemsize == 2 else np.int64(0x7FFFFFFF)
+    high_bits = np.uint64(limit + 1) * lane
+    best, top = _new_best(k), np.empty(k, np.float32)
+    seen, seen_dots = np.empty(max(4 * k, 512), np.uint32), np.empty(max(4 * k, 512), np.uint32)
+    total = p.norms[:n_rows].sum()
+    for i in range(rows.size):
+        row = rows[i]
+        work, first_dense = _accumulate_packed(row, p, acc)
+        acc[p.positions[row]] = 0
+        size, low = 0, _TINY
+        top[:] = 0.0
+        # Expected touches per position grow with its norm: below the edge read the lists again, above it scan.
+        edge = np.searchsorted(p.norms[:n_rows], total / (SCAN_BELOW * max(work, 1)))
+        edge = min(edge if edge < n_rows else acc.size, first_dense)
+        edge_block = np.uint64(edge) >> _BLOCK_SHIFT
+        edge_position = edge_block << _BLOCK_SHIFT
+        for at in range(p.indptr[row], p.indptr[row + 1] if edge_position > _ZERO else p.indptr[row]):
+            column = np.int64(p.ratings[at] >> _SHIFT)
+            post, end = np.uint64(p.list_starts[column]), np.uint64(p.list_starts[column + 1])
+            while post < end:
+                v = np.uint64(p.lists[post]) >> _SHIFT
+                if v >= edge_position:
+                    break
+                dot = acc[v]
+                acc[v] = 0
+                post += _ONE
+                if np.float32(dot) * p.block_inverse[v >> _BLOCK_SHIFT] < low:
+                    continue
+                score = np.float32(dot) * p.inverse[v]
+                if score < low:
+                    continue
+                if size == seen.size:
+                    size = _make_room(size, low, k, p, seen, seen_dots, best)
+                seen[size], seen_dots[size] = v, dot
+                size += 1
+                low = max(_raise_bar(score, k, top) * _MARGIN, _TINY)
+        for block in range(edge_block, n_blocks):
+            word = block * words_per_block
+            threshold = min(max(np.int64(low * p.block_root[block]) - 1, 0), limit)
+            addend = np.uint64(limit - threshold) * lane  # a lane's top bit is set if it exceeds the threshold
+            hit = _ZERO
+            for j in range(words_per_block):
+                hit |= words[word + j] + addend
+            if hit & high_bits:
+                for v in range(block * _BLOCK, (block + _ONE) * _BLOCK):
+                    score = np.float32(acc[v]) * p.inverse[v]
+                    if score < low:
+                        continue
+                    if size == seen.size:
+                        size = _make_room(size, low, k, p, seen, seen_dots, best)
+                    seen[size], seen_dots[size] = v, acc[v]
+                    size += 1
+                    low = max(_raise_bar(score, k, top) * _MARGIN, _TINY)
+            for j in range(words_per_block):
+                words[word + j] = _ZERO
+        size = _best_of(size, low, k, p, seen, seen_dots, best)
+        slot = slots[i]
+        _write_best(size, k, p.norms[p.positions[row]], best, True, out_rows[slot], out_similarities[slot])
+
+
+@njit(cache=True, nogil=True)
+def similarity_row_packed(row, p, acc, out):
+    """The whole cosine row into out (n_rows,); acc (n_padded,) uint32, zero before."""
+    _accumulate_packed(row, p, acc)
+    norm_u = p.norms[p.positions[row]]
+    for v in range(p.rows.size):
+        if acc[v] != 0:
+            out[p.rows[v]] = min(np.float64(acc[v]) / np.sqrt(norm_u * p.norms[v]), 1.0)
+
+
+# ---- plain form ----------------------------------------------------------------------------------------------
+
+
+class Plain(NamedTuple):
+    """Ratings for `top_k_plain`, in float64 and in row order."""
+
+    indptr: NDArray[np.int64]  # (n_rows + 1,)
+    indices: NDArray[np.uint32]  # (nnz,)
+    data: NDArray[np.float64]  # (nnz,)
+    list_starts: NDArray[np.int64]  # (n_columns + 1,)
+    list_rows: NDArray[np.uint32]  # (nnz,)
+    list_data: NDArray[np.float64]  # (nnz,)
+    norms: NDArray[np.float64]  # (n_rows,) squared
+    inverse: NDArray[np.float64]  # (n_rows,) 1 / norm
+
+
+@njit(cache=True, nogil=True)
+def _accumulate_plain(row, p, acc):
+    """acc[v] += dot product, summed in the order of the row's columns: the same for (u, v) and (v, u)."""
+    for at in range(p.indptr[row], p.indptr[row + 1]):
+        weight, column = p.data[at], np.int64(p.indices[at])
+        for post in range(np.uint64(p.list_starts[column]), np.uint64(p.list_starts[column + 1])):
+            acc[p.list_rows[post]] += weight * p.list_data[post]
+
+
+@njit(cache=True, nogil=True)
+def top_k_plain(p, rows, slots, k, exact, acc, out_rows, out_similarities):
+    """Neighbors of rows[i] into line slots[i] of the outputs; acc (n_rows,) float64, zero at both ends."""
+    best = _new_best(k)
+    keys, order = best[0], best[4]
+    for i in range(rows.size):
+        row = rows[i]
+        _accumulate_plain(row, p, acc)
+        acc[row] = 0.0
+        size, low, norm_u = 0, 0.0, p.norms[row]
+        for at in range(p.indptr[row], p.indptr[row + 1]):
+            column = np.int64(p.indices[at])
+            for post in range(np.uint64(p.list_starts[column]), np.uint64(p.list_starts[column + 1])):
+                v = p.list_rows[post]
+                dot = acc[v]
+                acc[v] = 0.0  # seen again in a later list it is 0, and stops at the same branch
+                if dot * p.inverse[v] <= low:
+                    continue
+                norm = p.norms[v]
+                cosine = min(dot / np.sqrt(norm_u * norm), 1.0)
+                key = dot * dot / norm if exact else np.rint(cosine * 1e12)
+                size = _offer(size, k, key, dot, norm, np.int64(v), best, exact)
+                if size == k:  # the bar in units of dot / norm, a shade too low
+                    last = keys[order[k - 1] if k <= INSERT_UP_TO else 0]
+                    bar = np.sqrt(last) if exact else (last - 1.0) * 1e-12 * np.sqrt(norm_u)
+                    low = max(bar * (1.0 - 2.0**-40), 0.0)
+        slot = slots[i]
+        _write_best(size, k, norm_u, best, exact, out_rows[slot], out_similarities[slot])
+
+
+@njit(cache=True, nogil=True)
+def similarity_row_plain(row, p, out):
+    """The whole cosine row into out (n_rows,), zero before."""
+    _accumulate_plain(row, p, out)
+    norm_u = p.norms[row]
+    for v in range(out.size):
+        if out[v] != 0.0:
+            out[v] = min(out[v] / np.sqrt(norm_u * p.norms[v]), 1.0)
