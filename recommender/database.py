@@ -8,19 +8,20 @@ password.
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from pymysql.constants import CR, ER
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, exc, inspect, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, exc, func, inspect, select, text
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from recommender.errors import DatabaseError, RecommenderError, SettingError, StepOrderError
 from recommender.settings import Settings
 
-CONNECT_TIMEOUT = 5  # seconds
+CONNECT_TIMEOUT = 5  # seconds; as long again for the login
 STATEMENT_TIMEOUT = 600  # seconds; a bulk load of some millions of rows is one statement
 _SESSION = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
 
@@ -60,15 +61,35 @@ def _mysql_engine(settings: Settings, database: str | None, statement_timeout: i
     arguments: dict[str, Any] = {
         "charset": "utf8mb4",
         "connect_timeout": CONNECT_TIMEOUT,
-        "read_timeout": statement_timeout,
+        "read_timeout": CONNECT_TIMEOUT,
         "write_timeout": statement_timeout,
         "init_command": _SESSION,
         "local_infile": True,
+        # without a CA the driver's newer versions would encrypt where they can, and trust anybody's certificate
+        "ssl_disabled": not settings.db_ssl_ca,
     }
     if settings.db_ssl_ca:
+        _check_ca(settings.db_ssl_ca)
         arguments["ssl"] = {"ca": settings.db_ssl_ca, "check_hostname": True, "verify_mode": True}
     # pool_pre_ping: a server that was restarted meanwhile costs a reconnect, not an error
-    return create_engine(url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
+    options = {"ssl_ca": settings.db_ssl_ca}  # bulk_read's own connection has to ask for the same TLS
+    engine = create_engine(
+        url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True, execution_options=options
+    )
+
+    @event.listens_for(engine, "connect")
+    def _logged_in(connection: Any, _record: object) -> None:
+        # the driver has one time-out for both: a server that accepts and never greets would hold a login for minutes
+        connection._read_timeout = statement_timeout
+
+    return engine
+
+
+def _check_ca(file: str) -> None:
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError):  # the driver would let them through as they are
+        raise SettingError(f"DB_SSL_CA={file} is not a readable PEM file of certificates: name the CA's file") from None
 
 
 def _connect_sqlite(settings: Settings, create: bool) -> Engine:
@@ -154,8 +175,15 @@ def _translated(error: Exception, engine: Engine) -> RecommenderError:
     reason = str(cause.args[-1] if cause.args else cause).split("\n")[0][:300]
     if password := engine.url.password:
         reason = reason.replace(str(password), "***")
+    if "insecure transport" in reason:
+        return DatabaseError(f"{where}: the server takes TLS connections only; set DB_SSL_CA to the file of its CA")
     if code in (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1698):
-        return DatabaseError(f"{where}: access denied; check DB_USER, DB_PASSWORD and the user's rights on DB_NAME")
+        # MariaDB denies so, too, when it takes TLS connections only
+        tls = "" if engine.get_execution_options().get("ssl_ca") else ", and set DB_SSL_CA if the server asks for TLS"
+        remedy = f"check DB_USER, DB_PASSWORD and the user's rights on DB_NAME{tls}"
+        return DatabaseError(f"{where}: access denied; {remedy}")
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return DatabaseError(f"{where}: the server's certificate was refused ({reason}); check DB_SSL_CA and DB_HOST")
     if code in (CR.CR_CONN_HOST_ERROR, CR.CR_CONNECTION_ERROR, CR.CR_UNKNOWN_HOST):
         return DatabaseError(f"{where}: no connection ({reason}); check DB_HOST, DB_PORT, and that the server runs")
     if code in (CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR):
@@ -180,6 +208,12 @@ def require_rows(engine: Engine, table: Table, remedy: str) -> None:
             if connection.execute(table.select().limit(1)).first() is not None:
                 return
     raise StepOrderError(f"{label(engine)}: table {table.name} is missing or empty: {remedy}")
+
+
+def count_rows(engine: Engine, table: Table) -> int:
+    """How many rows ``table`` has."""
+    with database_errors(engine), engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
 def swap_in(engine: Engine, pairs: Mapping[Table, Table]) -> None:

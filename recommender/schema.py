@@ -156,17 +156,20 @@ recommendations = Table(
     **_MYSQL,
 )
 
-# who made the rows of users, user_interactions and product_ratings; swapped together with them
-data_origin = Table(
-    "data_origin",
-    metadata,
-    Column("name", String(64), primary_key=True),
-    Column("value", Text, nullable=False),
-    **_MYSQL,
-)
 
-CATALOG_TABLES = (categories, products)
+def _origin_table(name: str) -> Table:
+    """What the step noted about the tables it made; swapped together with them (see ``recommender.origin``)."""
+    columns = Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
+    return Table(name, metadata, *columns, **_MYSQL)
+
+
+catalog_origin = _origin_table("catalog_origin")
+data_origin = _origin_table("data_origin")
+recommendations_origin = _origin_table("recommendations_origin")
+
+CATALOG_TABLES = (categories, products, catalog_origin)
 SHOPPER_TABLES = (users, user_id_map, interactions, ratings, data_origin)
+BATCH_TABLES = (recommendations, recommendations_origin)
 
 
 def staging(table: Table, suffix: str = "_new") -> Table:

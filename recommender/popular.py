@@ -1,0 +1,49 @@
+"""The fallback ranking: what most people rated, for users without neighbors and to top short lists up.
+
+Products are ordered by their number of ratings (the plain popularity that offline comparisons use), equal numbers by
+the damped mean, then by product_id. The rating shown is the damped mean
+
+    predicted(i) = (sum of r(u,i) + 10 * mu) / (n(i) + 10)
+
+with mu the mean of all ratings and n(i) the number of i's: ten average ratings stand in for what is not known yet
+(a Bayesian average with a prior of ten votes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
+
+PRIOR_VOTES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class PopularProducts:
+    """Recommendable columns of a rating matrix, most popular first, and the damped mean of each; both (m,)."""
+
+    columns: NDArray[np.int32]
+    predicted: NDArray[np.float64]
+
+    def beyond(self, excluded: NDArray[np.integer], n: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """The first n whose column is not in ``excluded``."""
+        # among the first n + len(excluded) there are n that are not excluded, or all there are
+        head = slice(0, n + len(excluded))
+        keep = np.flatnonzero(~np.isin(self.columns[head], excluded))[:n]
+        return self.columns[keep], self.predicted[keep]
+
+
+def rank_popular(matrix: RatingMatrix) -> PopularProducts:
+    """Rank the recommendable products of ``matrix`` that have a rating."""
+    n_products = matrix.shape[1]
+    ratings = matrix.half_stars
+    counts = np.bincount(ratings.indices, minlength=n_products)  # (n_products,)
+    totals = np.bincount(ratings.indices, weights=ratings.data, minlength=n_products)  # whole numbers: exact
+    damped = (STARS_PER_UNIT * totals + PRIOR_VOTES * matrix.mean_rating) / (counts + PRIOR_VOTES)
+    damped = np.rint(damped * 1e9) / 1e9
+    columns = np.flatnonzero(matrix.recommendable & (counts > 0)).astype(np.int32)
+    order = np.lexsort((columns, -damped[columns], -counts[columns]))
+    return PopularProducts(columns[order], damped[columns][order])

@@ -1,0 +1,117 @@
+"""Ratings as a sparse users x products matrix, and the way between ids and rows or columns.
+
+Ratings are held doubled, as whole half stars 1..10 in one byte each, so that every dot product is exact. Rows are
+users by ascending user_id, columns are products by ascending product_id (bytes of ASCII): the smaller row or column
+is the smaller id, which is how ties are decided everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recommender.errors import UnknownUserError
+
+STARS_PER_UNIT = 0.5  # a stored 9 is 4.5 stars
+
+
+@dataclass(frozen=True, eq=False)
+class RatingMatrix:
+    """All ratings: ``half_stars`` CSR (n_users, n_products) int8 with sorted columns and no explicit zeros.
+
+    ``user_ids`` (n_users,) int64 and ``product_ids`` (n_products,) bytes ascend. ``recommendable`` (n_products,)
+    bool: the product is in the catalog; norms and cosines use all ratings, candidates only recommendable products.
+    """
+
+    half_stars: sp.csr_array
+    user_ids: NDArray[np.int64]
+    product_ids: NDArray[np.bytes_]
+    recommendable: NDArray[np.bool_]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_users, n_products)"""
+        n_users, n_products = self.half_stars.shape
+        return int(n_users), int(n_products)
+
+    @property
+    def n_ratings(self) -> int:
+        """How many ratings there are."""
+        return int(self.half_stars.nnz)
+
+    @cached_property
+    def mean_rating(self) -> float:
+        """Mean of all ratings in stars; 0.0 if there are none."""
+        total = int(self.half_stars.data.sum(dtype=np.int64))
+        return STARS_PER_UNIT * total / self.n_ratings if self.n_ratings else 0.0
+
+    def row_of(self, user_id: object) -> int:
+        """Row of the user; UnknownUserError if the user has no ratings."""
+        if isinstance(user_id, (int, np.integer)) and not isinstance(user_id, bool) and abs(int(user_id)) < 2**63:
+            row = int(np.searchsorted(self.user_ids, int(user_id)))
+            if row < len(self.user_ids) and self.user_ids[row] == user_id:
+                return row
+        raise UnknownUserError(user_id)
+
+    def rated_columns(self, row: int) -> NDArray[np.int32]:
+        """Columns that this row rated, ascending."""
+        start, stop = self.half_stars.indptr[row : row + 2]
+        columns: NDArray[np.int32] = self.half_stars.indices[start:stop]
+        return columns
+
+    def products(self, columns: NDArray[np.integer]) -> list[str]:
+        """Product ids of these columns as text."""
+        return [product.decode("ascii") for product in self.product_ids[columns].tolist()]
+
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that differ when any id, rating or recommendable flag does."""
+        digest = hashlib.blake2b(digest_size=16)
+        csr = self.half_stars
+        for array in (self.user_ids, self.product_ids, self.recommendable, csr.indptr, csr.indices, csr.data):
+            digest.update(f"{array.dtype.kind}{len(array)};".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The dense users x products DataFrame in stars, unrated = 0: 8 bytes a cell, for small data only."""
+        dense = self.half_stars.toarray() * STARS_PER_UNIT
+        products = self.product_ids.astype(str)
+        return pd.DataFrame(dense, index=pd.Index(self.user_ids, name="user_id"), columns=pd.Index(products))
+
+
+def build_rating_matrix(
+    user_ids: NDArray[np.int64],
+    products: NDArray[np.bytes_],
+    product_codes: NDArray[np.integer],
+    half_stars: NDArray[np.int8],
+    *,
+    in_catalog: NDArray[np.bool_],
+) -> RatingMatrix:
+    """Return the matrix of n ratings, given in any order, one per user and product.
+
+    ``user_ids`` (n,), ``product_codes`` (n,) into ``products`` (distinct, any order), ``half_stars`` (n,) in 1..10,
+    ``in_catalog`` (n_products,) which of ``products`` may be recommended.
+    """
+    distinct_users, rows = _ranks(user_ids)
+    order = np.argsort(products)  # (n_products,)
+    column_of = np.empty(len(products), np.int32)
+    column_of[order] = np.arange(len(products), dtype=np.int32)
+    shape = (len(distinct_users), len(products))
+    matrix = sp.coo_array((half_stars, (rows, column_of[product_codes])), shape=shape).tocsr()
+    matrix.sort_indices()
+    return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order])
+
+
+def _ranks(user_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
+    """Distinct ids ascending, and each id's place among them; no sort where the database already returned them so."""
+    steps = np.diff(user_ids)
+    if len(user_ids) and (steps >= 0).all():
+        first = np.concatenate([[True], steps > 0])  # (n,) first rating of each user
+        return user_ids[first], np.cumsum(first, dtype=np.int32) - 1
+    return np.unique(user_ids, return_inverse=True)

@@ -1,0 +1,266 @@
+"""Step 1: load the product catalog from its two CSV files into amazon_categories and amazon_products.
+
+    python to_rds.py                                      # the two files beside this script
+    python to_rds.py --products mine.csv --categories mine_categories.csv
+    python to_rds.py --append                             # add and update products instead of replacing them all
+
+Every row is checked. What cannot go in is written to ``rejected_rows.csv`` (file, line, reason, raw text) and the
+load goes on; with more than 1 % and more than 100 rejected rows it stops, as that is the wrong file. Of an ASIN that
+comes twice the first row counts. The new tables replace the old ones in one step, so whoever reads sees the whole old
+catalog or the whole new one, and a run that is killed at any point leaves the old one. Ratings are never touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from sqlalchemy import Engine, func, inspect, select
+from tqdm import tqdm
+
+from recommender.bulk_load import LoadCount, Stage, staged
+from recommender.catalog import category_rows, product_rows
+from recommender.csv_rows import CsvRows, RejectedRows
+from recommender.database import connect, database_errors, existing_tables, label
+from recommender.errors import ForeignDataError, RecommenderError, SettingError
+from recommender.origin import origin_batch, read_origin
+from recommender.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
+from recommender.settings import PROJECT_ROOT, load_settings, setting_help
+
+READ_CHUNK_SIZE = 50_000
+PRODUCTS_FILE, CATEGORIES_FILE = PROJECT_ROOT / "amazon_products.csv", PROJECT_ROOT / "amazon_categories.csv"
+
+_SHOWN_ASINS = 5
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What became of the rows of one file."""
+
+    file: Path
+    rows: int
+    loaded: int
+    duplicates: int
+    rejected: int
+    ignored_columns: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        assert self.loaded + self.duplicates + self.rejected == self.rows, f"rows lost in silence: {self}"
+
+
+@dataclass(frozen=True)
+class CatalogReport:
+    """What a load did. ``vanished``: products with ratings that were in the old catalog and are not in the new."""
+
+    categories: FileReport
+    products: FileReport
+    vanished_count: int
+    vanished: tuple[str, ...]
+
+
+def load_catalog(
+    engine: Engine,
+    products_file: Path,
+    categories_file: Path,
+    rejected: RejectedRows,
+    *,
+    rows_per_batch: int,
+    append: bool = False,
+) -> CatalogReport:
+    """Check both files and put their rows in the place of the catalog (``append``: add and update); all or nothing.
+
+    Raises InputFileError, TooManyRejectedError, ForeignDataError, DatabaseError; the tables are then as they were.
+    """
+    refuse_foreign_tables(engine)
+    made_from = made_of(products_file, categories_file, append=append)
+    category_file = category_rows(categories_file, rejected)
+    known = known_categories(engine) if append else set()
+    with staged(engine, CATALOG_TABLES, append=append) as stage:
+        category_count = stage.load(categories, noting_ids(category_file, known), skip_duplicates=True)
+        product_file = product_rows(products_file, rejected, known, rows_per_batch=rows_per_batch)
+        product_count = stage.load(products, with_progress(product_file), skip_duplicates=True)
+        vanished_count, vanished = (0, ()) if append else vanished_products(engine, stage)
+        stage.load(catalog_origin, [origin_batch({"made_from": made_from})])
+        stage.publish()
+    reports = file_report(category_file, category_count), file_report(product_file, product_count)
+    return CatalogReport(*reports, vanished_count, vanished)
+
+
+def check_headers(products_file: Path, categories_file: Path, rejected: RejectedRows) -> None:
+    """Raise InputFileError if one of the files cannot be the right one: before a database is made for it."""
+    product_rows(products_file, rejected, (), rows_per_batch=1).close()
+    category_rows(categories_file, rejected).close()
+
+
+def made_of(products_file: Path, categories_file: Path, *, append: bool) -> dict[str, object]:
+    """What tells these files from others, to be noted in the database; as ``make`` does it, by size and time."""
+    try:
+        states = [
+            (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in (products_file, categories_file)
+        ]
+    except OSError:
+        states = []  # whoever opens the file says what is wrong with it
+    return {"files": [list(state) for state in states], "append": append}
+
+
+def is_loaded(engine: Engine, products_file: Path, categories_file: Path) -> bool:
+    """Do the tables hold exactly these files already?"""
+    noted = read_origin(engine, catalog_origin)
+    there = {categories.name, products.name} <= existing_tables(engine)
+    return there and noted == {"made_from": made_of(products_file, categories_file, append=False)}
+
+
+def refuse_foreign_tables(engine: Engine) -> None:
+    """Raise ForeignDataError if a table of our name lacks one of our columns: it is somebody else's."""
+    there = existing_tables(engine)
+    with database_errors(engine):
+        for table in (categories, products):
+            if table.name in there:
+                columns = {column["name"] for column in inspect(engine).get_columns(table.name)}
+                missing = [column.name for column in table.columns if column.name not in columns]
+                if missing:
+                    raise ForeignDataError(
+                        f"{label(engine)}: its table {table.name} has no column {missing[0]}, so this project did not "
+                        "make it: rename that table, or give another DB_NAME or SQLITE_FILE"
+                    )
+
+
+def known_categories(engine: Engine) -> set[int]:
+    """The category ids that are in the database."""
+    if categories.name not in existing_tables(engine):
+        return set()
+    with database_errors(engine), engine.connect() as connection:
+        return set(connection.execute(select(categories.c.id)).scalars())
+
+
+def noting_ids(rows: CsvRows, known: set[int]) -> Iterator[pa.RecordBatch]:
+    """The batches of the categories file; their ids are added to ``known``."""
+    for batch in rows.batches():
+        known.update(batch["id"].to_pylist())
+        yield batch
+
+
+def with_progress(rows: CsvRows) -> Iterator[pa.RecordBatch]:
+    """The batches of the products file, with a progress bar in rows per second on stderr."""
+    # delay: a file that is refused at once leaves one line on stderr, the error's
+    with tqdm(unit=" rows", unit_scale=True, desc=rows.path.name, delay=1) as bar:
+        for batch in rows.batches():
+            yield batch
+            # how many rows there are shows only at the end
+            bar.total = round(rows.rows * rows.size / rows.bytes_read)
+            bar.update(rows.rows - bar.n)
+        bar.delay, bar.total = 0, rows.rows
+        bar.update(rows.rows - bar.n)
+        bar.refresh()
+
+
+def vanished_products(engine: Engine, stage: Stage) -> tuple[int, tuple[str, ...]]:
+    """How many products of the old catalog have ratings and are not in the new one, and the first few of them."""
+    if not {products.name, ratings.name} <= existing_tables(engine):
+        return 0, ()
+    new = stage.tables[products]
+    rated = select(ratings.c.product_id).distinct().subquery()
+    gone = (
+        select(rated.c.product_id)
+        .join(products, products.c.asin == rated.c.product_id)
+        .outerjoin(new, new.c.asin == rated.c.product_id)
+        .where(new.c.asin.is_(None))
+    )
+    with database_errors(engine):
+        count = stage.connection.execute(select(func.count()).select_from(gone.subquery())).scalar_one()
+        first = stage.connection.execute(gone.order_by(rated.c.product_id).limit(_SHOWN_ASINS)).scalars()
+        return count, tuple(first)
+
+
+def file_report(rows: CsvRows, count: LoadCount) -> FileReport:
+    """The counts of one file; that they add up is asserted."""
+    assert count.sent == rows.good, f"{rows.path}: {rows.good} good rows, {count.sent} sent"
+    duplicates = count.sent - count.kept
+    return FileReport(rows.path, rows.rows, count.kept, duplicates, rows.rejected, tuple(rows.ignored))
+
+
+def describe(report: CatalogReport, rejected: RejectedRows, seconds: float) -> str:
+    """The counts, one line a file, and what else there is to say."""
+    lines = []
+    for table, counts in ((categories, report.categories), (products, report.products)):
+        lines.append(
+            f"{table.name}: {counts.loaded:,} loaded + {counts.duplicates:,} duplicates + {counts.rejected:,} rejected "
+            f"= {counts.rows:,} rows of {counts.file.name}"
+        )
+        if counts.ignored_columns:
+            lines.append(f"{counts.file.name}: columns ignored: {', '.join(counts.ignored_columns)}")
+    if n := report.categories.rejected + report.products.rejected:
+        lines.append(f"{n:,} rows were rejected: {rejected.path} lists file, line, reason and text of each")
+    if report.vanished_count:
+        more = ", ..." * (report.vanished_count > len(report.vanished))
+        lines.append(
+            f"{report.vanished_count:,} products with ratings are no longer in the catalog; their ratings are kept, "
+            f"they are not recommended: {', '.join(report.vanished)}{more}"
+        )
+    rows = report.categories.rows + report.products.rows
+    return "\n".join([*lines, f"in {seconds:.1f} s, {rows / max(seconds, 1e-9):,.0f} rows/s"])
+
+
+def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Step 1: load the product catalog from its two CSV files into the database.", allow_abbrev=False
+    )
+    for name, path in (("products", PRODUCTS_FILE), ("categories", CATEGORIES_FILE)):
+        parser.add_argument(
+            f"--{name}", type=Path, default=path, metavar="FILE.csv", help=f"(default: {path.name} beside this script)"
+        )
+    parser.add_argument(
+        *("--chunk-size", "--read-chunk-size"),
+        dest="READ_CHUNK_SIZE",
+        metavar="N",
+        help=setting_help("READ_CHUNK_SIZE"),
+    )
+    parser.add_argument(
+        "--max-rejected",
+        metavar="N",
+        help="stop when more rows of a file than this are rejected (default: 1 %% of its rows, or 100 if that is more)",
+    )
+    parser.add_argument("--append", action="store_true", help="add and update products instead of replacing them all")
+    parser.add_argument("--if-changed", action="store_true", help="do nothing if these very files are loaded already")
+    for name in ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_SSL_CA", "SQLITE_FILE"):
+        parser.add_argument(f"--{name.lower().replace('_', '-')}", dest=name, metavar="X", help=setting_help(name))
+    return parser.parse_args(arguments)
+
+
+def _limit(text: str | None) -> int | None:
+    if text is None or (text.isascii() and text.isdigit() and len(text) <= 18):
+        return None if text is None else int(text)
+    raise SettingError(f"--max-rejected {text!r} is not a whole number of 0 or more, for example 1000")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run step 1; the exit status."""
+    options = _parse_arguments(arguments)
+    files = options.products, options.categories
+    try:
+        settings = load_settings(vars(options), {"READ_CHUNK_SIZE": READ_CHUNK_SIZE})
+        with RejectedRows(limit=_limit(options.max_rejected)) as rejected:
+            check_headers(*files, rejected)
+            engine = connect(settings, create=True)
+            print(label(engine))
+            if options.if_changed and is_loaded(engine, *files):
+                print("nothing to do: these files are loaded already")
+                return 0
+            started = time.perf_counter()
+            report = load_catalog(
+                engine, *files, rejected, rows_per_batch=settings.read_chunk_size, append=options.append
+            )
+            print(describe(report, rejected, time.perf_counter() - started))
+    except RecommenderError as error:
+        print(f"to_rds.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
