@@ -1,0 +1,245 @@
+"""Step 2: fill users, user_interactions and product_ratings, made up or from a shop's own ratings.
+
+    python load_recommendation_data.py                       # 5,000 users, 100,000 interactions, 30,000 ratings
+    python load_recommendation_data.py --seed 7              # others
+    python load_recommendation_data.py --ratings mine.csv    # user_id,product_id,rating[,timestamp]
+
+The made-up shoppers have tastes and the products have popularity (the model is in ``recommender/tastes.py``), because
+drawn uniformly nobody resembles anybody: 93 % of the predictions were then exactly 5.0, and 99.9 % of them rested on
+one neighbor. Everything comes from one seed, so two runs agree to the last row. All tables are swapped in at
+once; what was made is noted beside them, so that the same run again does nothing, and rows that this script did not
+make are never replaced without ``--replace``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import hashlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from sqlalchemy import Engine
+from tqdm import tqdm
+
+from recommender.bulk_load import Stage, staged
+from recommender.bulk_read import read_table
+from recommender.csv_rows import RejectedRows
+from recommender.database import connect, count_rows, label, require_rows
+from recommender.errors import RecommenderError, SettingError
+from recommender.origin import origin_batch
+from recommender.people import people_blocks
+from recommender.ratings_file import read_ratings_file
+from recommender.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
+from recommender.settings import Settings, load_settings, setting_help
+from recommender.shopper_tables import is_up_to_date, refuse_foreign_rows, shopper_summary
+from recommender.tastes import INTERACTION_TYPES, CatalogFacts, TasteBlock, plant_tastes
+
+NUM_USERS = 5_000
+NUM_INTERACTIONS = 100_000
+NUM_RATINGS = 30_000
+SEED = 42
+
+USERS_PER_BLOCK = 50_000  # bounds the memory
+ROWS_PER_BATCH = 50_000
+NO_TIMESTAMP = dt.datetime(1970, 1, 1)  # of imported ratings without one: all equally old
+
+
+def read_catalog(engine: Engine) -> tuple[pa.Array, CatalogFacts, str]:
+    """Return the product ids in ascending order, what the taste model reads of each, and a fingerprint of both."""
+    require_rows(engine, products, "run python to_rds.py first")
+    names = ("asin", "category_id", "stars", "reviews", "boughtInLastMonth")
+    table = read_table(engine, [products.c[name] for name in names]).sort_by("asin")
+    facts = CatalogFacts(
+        category_ids=table["category_id"].to_numpy(),
+        stars=table["stars"].to_numpy(),
+        reviews=table["reviews"].to_numpy(),
+        bought_in_last_month=table["boughtInLastMonth"].to_numpy(),
+    )
+    product_ids = table["asin"].combine_chunks()
+    digest = hashlib.blake2b(np.array(product_ids.to_pylist(), dtype="S10").tobytes(), digest_size=16)
+    for values in (facts.category_ids, facts.stars, facts.reviews, facts.bought_in_last_month):
+        digest.update(np.ascontiguousarray(values, np.float64).tobytes())
+    return product_ids, facts, digest.hexdigest()
+
+
+def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) -> bool:
+    """Make users, interactions and ratings for the catalog in the tables; False if exactly these are there already."""
+    product_ids, facts, fingerprint = read_catalog(engine)
+    made_from = {
+        "made_from": "seed",
+        "seed": seed,
+        "num_users": settings.num_users,
+        "num_interactions": settings.num_interactions,
+        "num_ratings": settings.num_ratings,
+        "catalog": fingerprint,
+    }
+    if is_up_to_date(engine, made_from, replace=replace):
+        return False
+    if not replace:
+        refuse_foreign_rows(engine, generating=True)
+    model = plant_tastes(
+        facts,
+        n_users=settings.num_users,
+        n_interactions=settings.num_interactions,
+        n_ratings=settings.num_ratings,
+        seed=seed,
+    )
+    people = people_blocks(settings.num_users, seed, people_per_block=USERS_PER_BLOCK)
+    bar = tqdm(total=settings.num_users, unit=" users", unit_scale=True, desc="generate", delay=1, leave=False)
+    with bar, staged(engine, SHOPPER_TABLES) as stage:
+        for block, persons in zip(model.blocks(USERS_PER_BLOCK), people, strict=True):
+            stage.load(users, [users_batch(block, persons)])
+            stage.load(ratings, [ratings_batch(block, product_ids)])
+            stage.load(interactions, [interactions_batch(block, product_ids)])
+            bar.update(block.n_users)
+        publish_with_origin(stage, made_from)
+    return True
+
+
+def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
+    """Put a shop's own ratings in the place of users, interactions and ratings; False if exactly these are there.
+
+    Faulty rows go to ``rejected_rows.csv``; of a repeated pair of user and product the last row wins.
+    """
+    made_from = {"made_from": "file", "file": file.name, "content": _fingerprint(file)}
+    if is_up_to_date(engine, made_from, replace=replace):
+        return False
+    if not replace:
+        refuse_foreign_rows(engine, generating=False)
+    with RejectedRows() as rejected:
+        shop = read_ratings_file(file, rejected, without_timestamp=NO_TIMESTAMP)
+    with staged(engine, SHOPPER_TABLES) as stage:
+        stage.load(users, raters(shop.ratings).to_batches())
+        stage.load(user_id_map, shop.user_ids.to_batches())
+        stage.load(ratings, shop.ratings.to_batches(ROWS_PER_BATCH))
+        publish_with_origin(stage, made_from)
+    print(f"{file.name}: {shop.rows:,} rows = {shop.ratings.num_rows:,} loaded", end="")
+    print(f" + {shop.repeated:,} replaced by a later row + {shop.rejected:,} rejected", end="")
+    print(f" (see {rejected.path})" if shop.rejected else "")
+    return True
+
+
+def raters(imported: pa.Table) -> pa.Table:
+    """The rows of ``users`` for imported ratings: nothing is known but the id and the time of the first rating."""
+    firsts = imported.group_by("user_id").aggregate([("created_at", "min")]).sort_by("user_id")
+    return firsts.select(["user_id", "created_at_min"]).rename_columns(["user_id", "created_at"])
+
+
+def _fingerprint(file: Path) -> str:
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError:
+        return "unreadable"  # equals no file's; why it is, is told when its rows are read
+
+
+def publish_with_origin(stage: Stage, made_from: dict[str, Any]) -> None:
+    """Note what was made and a summary of the rows, then swap the tables in."""
+    summary = shopper_summary(stage.connection, stage.tables)
+    stage.load(data_origin, [origin_batch({"origin": made_from, "summary": summary})])
+    stage.publish()
+
+
+def users_batch(block: TasteBlock, people: pd.DataFrame) -> pa.RecordBatch:
+    """The rows of ``users`` for one block; user ids count from 1."""
+    columns = {"user_id": pa.array(np.arange(block.n_users, dtype=np.int64) + block.first_user + 1)}
+    columns |= {str(name): pa.array(people[name], pa.string()) for name in people.columns}
+    return pa.record_batch(columns | {"created_at": pa.array(block.joined)})
+
+
+def ratings_batch(block: TasteBlock, product_ids: pa.Array) -> pa.RecordBatch:
+    """The rows of ``product_ratings`` for one block, in the order of the primary key."""
+    made = block.ratings
+    order = np.lexsort((made.product, made.user))
+    times = pa.array(made.time[order])
+    return pa.record_batch(
+        {
+            "user_id": pa.array(made.user[order] + 1),
+            "product_id": product_ids.take(pa.array(made.product[order])),
+            "rating": pa.array(made.stars[order].astype(np.float64)),
+            "created_at": times,
+            "updated_at": times,
+        }
+    )
+
+
+def interactions_batch(block: TasteBlock, product_ids: pa.Array) -> pa.RecordBatch:
+    """The rows of ``user_interactions`` for one block, each user's in order of time."""
+    made = block.interactions
+    return pa.record_batch(
+        {
+            "user_id": pa.array(made.user + 1),
+            "product_id": product_ids.take(pa.array(made.product)),
+            "interaction_type": pa.array(np.array(INTERACTION_TYPES)[made.type]),
+            "created_at": pa.array(made.time),
+        }
+    )
+
+
+def module_constants() -> dict[str, object]:
+    """The constants of this module that settings may override, as they are at this moment."""
+    return {"NUM_USERS": NUM_USERS, "NUM_INTERACTIONS": NUM_INTERACTIONS, "NUM_RATINGS": NUM_RATINGS}
+
+
+def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Step 2: fill users, user_interactions and product_ratings, made up or from a shop's own ratings.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--seed", default=str(SEED), metavar="N", help=f"of everything random (default: {SEED})")
+    for name in module_constants():
+        parser.add_argument(f"--{name.lower().replace('_', '-')}", dest=name, metavar="N", help=setting_help(name))
+    parser.add_argument(
+        "--ratings",
+        type=Path,
+        metavar="FILE.csv",
+        help="import these ratings instead: user_id,product_id,rating[,timestamp]; of a repeated pair the last wins",
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="delete users, interactions and ratings that this script did not make"
+    )
+    return parser.parse_args(arguments)
+
+
+def _seed(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        return int(text)
+    raise SettingError(f"--seed {text!r} is not a whole number of 0 or more, of at most 18 digits")
+
+
+def report(engine: Engine, seconds: float) -> None:
+    """Print what the tables hold now."""
+    for table in (users, interactions, ratings):
+        print(f"{table.name:<18}{count_rows(engine, table):>12,} rows")
+    print(f"in {seconds:.2f} s")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run step 2; the exit status."""
+    options = _parse_arguments(arguments)
+    try:
+        settings = load_settings(vars(options), module_constants())
+        engine = connect(settings)
+        print(label(engine))
+        started = time.perf_counter()
+        if options.ratings:
+            changed = import_ratings(engine, options.ratings, replace=options.replace)
+        else:
+            changed = generate(engine, settings, seed=_seed(options.seed), replace=options.replace)
+        if not changed:
+            print("nothing to do: the tables hold exactly this already")
+        report(engine, time.perf_counter() - started)
+    except RecommenderError as error:
+        print(f"load_recommendation_data.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
