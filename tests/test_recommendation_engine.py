@@ -1,0 +1,280 @@
+"""The six functions against the specification written out in fractions, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sklearn.metrics.pairwise import cosine_similarity
+from sqlalchemy import Engine, delete, select
+
+import recommendation_engine as re
+from recommender.errors import (
+    DatabaseError,
+    RatingError,
+    SelfCheckError,
+    SettingError,
+    StepOrderError,
+    UnknownUserError,
+)
+from recommender.neighbors import CosineIndex
+from recommender.rating_matrix import RatingMatrix, build_rating_matrix
+from recommender.schema import metadata, products, ratings, recommendations
+from recommender.self_check import self_check
+from tests.brute_force import Oracle
+from tests.conftest import REAL_DATA, needs_real_data
+from tests.shop import fill, product_row, read_all_beauty, read_filmtrust
+
+A, B, C, D, E = (f"B00000000{letter}" for letter in "ABCDE")
+
+# user 1 shares A with 2 (cosine 5*5/(5*sqrt(25+16+25))) and with 3 (5*1/(5*sqrt(1+25))); 4 shares nothing
+SMALL = {1: {A: 5.0}, 2: {A: 5.0, B: 4.0, C: 5.0}, 3: {A: 1.0, B: 5.0}, 4: {D: 3.0}}
+
+
+def as_tuples(recs: pd.DataFrame) -> list[tuple[Any, ...]]:
+    return list(recs[["product_id", "predicted_rating", "support", "n_neighbors"]].itertuples(index=False, name=None))
+
+
+def matrix_of(stars: dict[int, dict[str, float]], catalog: set[str] | None = None) -> RatingMatrix:
+    rows = [(user, product, rating) for user, theirs in stars.items() for product, rating in theirs.items()]
+    names = sorted({product for _, product, _ in rows}, reverse=True)  # any order will do
+    return build_rating_matrix(
+        np.array([user for user, _, _ in rows], np.int64),
+        np.array(names, "S10"),
+        np.array([names.index(product) for _, product, _ in rows]),
+        np.array([round(2 * rating) for _, _, rating in rows], np.int8),
+        in_catalog=np.array([catalog is None or name in catalog for name in names]),
+    )
+
+
+def test_a_worked_example_by_hand(engine: Engine) -> None:
+    fill(engine, SMALL, [A, B, C, D])
+    recs = re.get_recommendations(1, *re.load_model(engine))
+    near, far = 25 / (5 * 66**0.5), 5 / (5 * 26**0.5)
+    assert list(recs.columns) == ["product_id", "predicted_rating", "support", "n_neighbors"]
+    assert as_tuples(recs) == [
+        (C, 5.0, round(near, 9), 1),
+        (B, round((near * 4 + far * 5) / (near + far), 9), round(near + far, 9), 2),
+    ]
+
+
+@needs_real_data
+@pytest.mark.parametrize(
+    ("read", "file"),
+    [(read_all_beauty, "all_beauty/ratings.csv"), (read_filmtrust, "filmtrust/ratings.txt")],
+    ids=["all_beauty", "filmtrust"],
+)
+def test_every_rank_and_rating_equals_brute_force_on_real_ratings(
+    engine: Engine, read: Callable[[Path], dict[int, dict[str, float]]], file: str
+) -> None:
+    stars = read(REAL_DATA / file)
+    all_products = sorted({product for theirs in stars.values() for product in theirs})
+    catalog = [product for number, product in enumerate(all_products) if number % 10]  # a tenth has left the catalog
+    fill(engine, stars, catalog)
+    matrix, similarity = re.load_model(engine)
+    assert matrix.n_ratings == sum(len(theirs) for theirs in stars.values())
+    ties = 0
+    oracle = Oracle(stars)
+    for user in list(stars)[:: max(1, len(stars) // 300)]:
+        expected = oracle.recommend(user, k=20, n=10, catalog=catalog)
+        assert as_tuples(re.get_recommendations(user, matrix, similarity)) == expected
+        ties += len({row.predicted_rating for row in expected}) < len(expected)
+    assert ties > 50  # the data does hold what must be decided
+
+
+@needs_real_data
+@pytest.mark.parametrize("frame", [False, True], ids=["array", "DataFrame"])
+def test_a_dense_frame_and_scikit_learns_similarity_give_the_same_answer(frame: bool) -> None:
+    stars = read_filmtrust(REAL_DATA / "filmtrust" / "ratings.txt")
+    matrix = matrix_of(stars)
+    dense = matrix.to_dataframe().sample(frac=1, axis=0, random_state=1).sample(frac=1, axis=1, random_state=2)
+    raw: Any = cosine_similarity(dense)
+    if frame:
+        order = np.random.default_rng(3).permutation(len(dense))
+        raw = pd.DataFrame(raw, index=dense.index, columns=dense.index).iloc[order, order]
+    index = CosineIndex(matrix.half_stars)
+    for user in list(stars)[::15]:
+        expected = re.get_recommendations(user, matrix, index)
+        pd.testing.assert_frame_equal(
+            re.get_recommendations(user, dense, raw), expected, check_exact=True, check_dtype=True
+        )
+
+
+small_shops = st.dictionaries(
+    st.integers(1, 12),
+    st.dictionaries(st.sampled_from([A, B, C, D, E]), st.sampled_from([0.5, 1.0, 2.5, 4.0, 5.0]), min_size=1),
+    min_size=1,
+    max_size=10,
+)
+
+
+@hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(stars=small_shops, catalog=st.sets(st.sampled_from([A, B, C, D, E])), k=st.integers(1, 5), n=st.integers(1, 6))
+def test_any_small_shop_equals_brute_force_sparse_and_dense(
+    stars: dict[int, dict[str, float]], catalog: set[str], k: int, n: int
+) -> None:
+    matrix = matrix_of(stars, catalog)
+    index = CosineIndex(matrix.half_stars)
+    frame = matrix.to_dataframe()
+    raw = cosine_similarity(frame)
+    oracle = Oracle(stars)
+    for user in stars:
+        expected = oracle.recommend(user, k=k, n=n, catalog=catalog)
+        assert as_tuples(re.get_recommendations(user, matrix, index, n_neighbors=k, n=n)) == expected
+        assert as_tuples(re.get_recommendations(user, matrix, raw, n_neighbors=k, n=n)) == expected
+        everything = oracle.recommend(user, k=k, n=n, catalog=[A, B, C, D, E])
+        assert as_tuples(re.get_recommendations(user, frame, raw, n_neighbors=k, n=n)) == everything
+
+
+def test_the_constants_are_read_when_the_function_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = matrix_of(SMALL)
+    index = CosineIndex(matrix.half_stars)
+    monkeypatch.setattr(re, "TOP_N_RECOMMENDATIONS", 1)
+    assert list(re.get_recommendations(1, matrix, index)["product_id"]) == [C]
+    monkeypatch.setattr(re, "TOP_N_SIMILAR_USERS", 1)
+    assert re.get_recommendations(1, matrix, index, n=5)["n_neighbors"].tolist() == [1, 1]
+
+
+def test_a_user_without_neighbors_gets_an_empty_frame_with_the_same_columns() -> None:
+    matrix = matrix_of(SMALL)
+    recs = re.get_recommendations(4, matrix, CosineIndex(matrix.half_stars))
+    assert list(recs.columns) == ["product_id", "predicted_rating", "support", "n_neighbors"]
+    assert recs.empty
+
+
+@pytest.mark.parametrize("user", [5, 0, -1, 2**70, "1", None, True, 1.5])
+def test_an_unknown_user_is_refused_by_name(user: object) -> None:
+    matrix = matrix_of(SMALL)
+    index = CosineIndex(matrix.half_stars)
+    with pytest.raises(UnknownUserError, match=f"user {user} is unknown"):
+        re.get_recommendations(user, matrix, index)
+    if user is not True:  # in a pandas index True equals 1
+        with pytest.raises(UnknownUserError):
+            re.get_recommendations(user, matrix.to_dataframe(), cosine_similarity(matrix.to_dataframe()))
+
+
+def test_a_nan_in_a_frame_is_refused_with_user_product_and_remedy() -> None:
+    frame = matrix_of(SMALL).to_dataframe()
+    similarity = cosine_similarity(frame)
+    frame.loc[2, C] = np.nan
+    with pytest.raises(RatingError, match=rf"user 2, product {C}: rating nan .*fillna\(0\)"):
+        re.get_recommendations(1, frame, similarity)
+
+
+def test_a_similarity_of_another_shape_is_refused() -> None:
+    frame = matrix_of(SMALL).to_dataframe()
+    with pytest.raises(SettingError, match=r"shape \(3, 3\).*\(4, 4\)"):
+        re.get_recommendations(1, frame, np.eye(3))
+
+
+def test_details_are_added_in_order_and_a_product_that_left_has_none(engine: Engine) -> None:
+    fill(engine, SMALL, [product_row(A, title=None, price=0.0), product_row(B, title="Tea 🍵, 'green'", price=19.99)])
+    recs = pd.DataFrame({"product_id": [C, B, A], "predicted_rating": [5.0, 4.0, 3.0]}, index=[7, 8, 9])
+    full = re.enrich_with_product_details(recs, engine)
+    assert list(full.columns) == ["product_id", "predicted_rating", "product_name", "price"]
+    assert full.index.tolist() == [7, 8, 9]
+    assert full["product_name"].tolist() == [None, "Tea 🍵, 'green'", None]
+    assert full["price"].isna().tolist() == [True, False, False]
+    assert full["price"].tolist()[1:] == [19.99, 0.0]
+    assert list(re.enrich_with_product_details(recs[:0], engine).columns) == list(full.columns)
+
+
+def saved(engine: Engine) -> list[tuple[Any, ...]]:
+    table = recommendations.c
+    with engine.connect() as connection:
+        rows = connection.execute(select(table.user_id, table["rank"], table.product_id, table.predicted_rating))
+        return sorted(tuple(row) for row in rows)
+
+
+def test_saving_twice_replaces_only_that_users_rows(engine: Engine) -> None:
+    first = pd.DataFrame({"product_id": [A, B], "predicted_rating": [5.0, 4.123456789]})
+    second = pd.DataFrame({"product_id": [C], "predicted_rating": [3.0]})
+    re.save_recommendations(1, first, engine)
+    re.save_recommendations(2, first, engine)
+    re.save_recommendations(1, second, engine)
+    assert saved(engine) == [(1, 1, C, 3.0), (2, 1, A, 5.0), (2, 2, B, 4.123456789)]
+
+
+def test_a_save_that_fails_leaves_the_old_rows(engine: Engine) -> None:
+    good = pd.DataFrame({"product_id": [A], "predicted_rating": [5.0]})
+    re.save_recommendations(1, good, engine)
+    bad = pd.DataFrame({"product_id": [B, None], "predicted_rating": [4.0, 3.0]})
+    with pytest.raises(DatabaseError):
+        re.save_recommendations(1, bad, engine)
+    assert saved(engine) == [(1, 1, A, 5.0)]
+
+
+def test_the_batch_holds_what_the_function_says_and_tops_up_with_popular_products(engine: Engine) -> None:
+    fill(engine, SMALL, [A, B, C, D])
+    matrix, similarity = re.load_model(engine)
+    assert re.batch_generate(matrix, similarity, engine, users=None) == len(saved(engine))
+    for user in SMALL:
+        expected = as_tuples(re.get_recommendations(user, matrix, similarity))
+        mine = [row for row in saved(engine) if row[0] == user]
+        assert [row[1] for row in mine] == list(range(1, len(mine) + 1))
+        assert [row[2:4] for row in mine[: len(expected)]] == [row[:2] for row in expected]
+        # together: everything the user has not rated, once
+        assert sorted(row[2] for row in mine) == sorted({A, B, C, D} - set(SMALL[user]))
+    # mu = 28/7 = 4; A: 3 ratings (5+5+1), (11 + 40)/13; B: 2 (4+5); C: 1; user 4 has no neighbors
+    assert [row[1:] for row in saved(engine) if row[0] == 4] == [
+        (1, A, round((11 + 40) / 13, 9)),
+        (2, B, round((9 + 40) / 12, 9)),
+        (3, C, round((5 + 40) / 11, 9)),
+    ]
+
+
+def test_a_second_batch_replaces_the_whole_table(engine: Engine) -> None:
+    fill(engine, SMALL, [A, B, C, D])
+    matrix, similarity = re.load_model(engine)
+    re.batch_generate(matrix, similarity, engine)
+    before = saved(engine)
+    re.batch_generate(matrix, similarity, engine)
+    assert saved(engine) == before
+    re.batch_generate(matrix, similarity, engine, users=1)
+    assert saved(engine) == [row for row in before if row[0] == 1]
+
+
+def test_a_model_without_its_tables_says_which_step_to_run(engine: Engine) -> None:
+    with pytest.raises(StepOrderError, match="python to_rds.py"):
+        re.load_model(engine)
+    metadata.create_all(engine)
+    with pytest.raises(StepOrderError, match="python to_rds.py"):
+        re.load_model(engine)
+    fill(engine, {}, [A])
+    with pytest.raises(StepOrderError, match="python load_recommendation_data.py"):
+        re.load_model(engine)
+
+
+def test_a_product_that_left_the_catalog_counts_for_cosines_but_is_not_recommended(engine: Engine) -> None:
+    fill(engine, SMALL, [A, B, C, D])
+    with engine.begin() as connection:
+        connection.execute(delete(products).where(products.c.asin == C))
+    recs = re.get_recommendations(1, *re.load_model(engine))
+    assert as_tuples(recs) == Oracle(SMALL).recommend(1, k=20, n=10, catalog=[A, B, D])
+    assert recs["product_id"].tolist() == [B]
+
+
+def test_the_self_check_finds_a_wrong_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = matrix_of(SMALL)
+    index = CosineIndex(matrix.half_stars)
+    users, difference = self_check(matrix, index)
+    assert users == 4
+    assert difference < 1e-12
+    monkeypatch.setattr(CosineIndex, "similarities", lambda self, row: np.full(4, 0.5))
+    with pytest.raises(SelfCheckError, match=r"differ from scikit-learn's by 0\.5"):
+        self_check(matrix, index)
+
+
+def test_an_interaction_or_user_without_rating_changes_no_neighbor(engine: Engine) -> None:
+    fill(engine, SMALL | {99: {}}, [A, B, C, D])
+    matrix, _ = re.load_model(engine)
+    assert matrix.user_ids.tolist() == [1, 2, 3, 4]
+    with engine.connect() as connection:
+        assert len(connection.execute(select(ratings.c.user_id)).all()) == 7
