@@ -1,0 +1,89 @@
+"""Step 4: the HTTP service.
+
+    uvicorn api:app                             # http://127.0.0.1:8000, documentation at /docs
+    curl localhost:8000/recommendations/42
+
+The model is read into memory at the start and every answer is computed from there; the database is only watched, so
+that ``GET /health`` can tell when it is away. Settings come from the environment or ``.env``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
+
+import recommendation_engine
+from recommender.database import connect
+from recommender.database_watch import DatabaseWatch
+from recommender.errors import RecommenderError
+from recommender.problems import add_problem_handlers
+from recommender.routes import router
+from recommender.serving import build_served_model
+from recommender.settings import Settings, load_settings
+
+WATCH_TIMEOUT = 2  # seconds a question to the database may take
+
+
+class RecommendationApp(FastAPI):
+    """A FastAPI whose failed start is told in one line, not in a stack trace."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await super().__call__(scope, receive, send)
+            return
+
+        async def send_plainly(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed" and (reason := getattr(self.state, "refused", None)):
+                message = {"type": message["type"], "message": f"api.py: {reason}"}
+            await send(message)
+
+        await super().__call__(scope, receive, send_plainly)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Read the model before the first request, watch the database until the last."""
+    try:
+        await asyncio.to_thread(start, app, load_settings(constants=recommendation_engine.module_constants()))
+    except RecommenderError as error:
+        app.state.refused = str(error)
+        raise
+    watching = asyncio.create_task(app.state.watch.run())
+    yield
+    watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching
+    app.state.watch.close()
+
+
+def start(app: FastAPI, settings: Settings) -> None:
+    """Connect, load the model and put what the routes use into ``app.state``."""
+    engine = connect(settings)
+    matrix, similarity = recommendation_engine.load_model(engine)
+    app.state.model = build_served_model(
+        engine, matrix, similarity, n_neighbors=settings.top_n_similar_users, built_at=datetime.now(UTC)
+    )
+    app.state.default_limit = settings.top_n_recommendations
+    engine.dispose()
+    app.state.watch = DatabaseWatch(connect(settings, statement_timeout=WATCH_TIMEOUT))
+
+
+def create_app() -> FastAPI:
+    """Build the application; nothing is read before it starts."""
+    app = RecommendationApp(
+        title="Product recommendations",
+        version="0.1.0",
+        description="Exact, explained recommendations from your own ratings.",
+        lifespan=lifespan,
+    )
+    add_problem_handlers(app)
+    app.include_router(router)
+    return app
+
+
+app = create_app()

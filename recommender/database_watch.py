@@ -1,0 +1,49 @@
+"""Is the database there? Asked in the background, so that no request ever waits for a database that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Engine, text
+
+from recommender.database import database_errors
+from recommender.errors import DatabaseError
+
+INTERVAL = 1.0  # seconds between two questions
+SILENCE = 2.5  # seconds without an answer after which the database counts as away
+
+
+class DatabaseWatch:
+    """Asks ``SELECT 1`` every second on a thread of its own; ``is_up`` answers at once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database-watch")
+        self._last_answer = time.monotonic()
+
+    @property
+    def is_up(self) -> bool:
+        """Has the database answered within the last seconds?"""
+        return time.monotonic() - self._last_answer < SILENCE
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if await loop.run_in_executor(self._thread, self._ask):
+                self._last_answer = time.monotonic()
+            await asyncio.sleep(INTERVAL)
+
+    def _ask(self) -> bool:
+        try:
+            with database_errors(self._engine), self._engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+        except DatabaseError:
+            return False  # shown by is_up, which is what this class is for
+        return True
+
+    def close(self) -> None:
+        """Let the thread end by itself; a question that hangs is bounded by the connection's time-outs."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

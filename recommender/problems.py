@@ -1,0 +1,84 @@
+"""Errors of the API as ``application/problem+json`` (RFC 9457): every one has a string ``detail``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from recommender.errors import UnknownUserError
+
+PROBLEM = "application/problem+json"
+
+
+class InvalidParameterError(Exception):
+    """Parameters of a request that cannot be used; ``errors`` has one entry for each."""
+
+    def __init__(self, errors: Sequence[dict[str, str]]) -> None:
+        super().__init__(errors)
+        self.errors = list(errors)
+
+
+def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """Return the answer for an error."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return Response(orjson.dumps(body), status, headers, PROBLEM)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Make every error of ``app`` a problem, those of the framework included; never with a stack trace."""
+
+    @app.exception_handler(InvalidParameterError)
+    async def _invalid(_request: Request, error: InvalidParameterError) -> Response:
+        detail = "; ".join(f"{entry['parameter']}: {entry['message']}" for entry in error.errors)
+        return problem(422, detail, errors=error.errors)
+
+    @app.exception_handler(UnknownUserError)
+    async def _unknown_user(_request: Request, error: UnknownUserError) -> Response:
+        return problem(404, str(error))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        details = {404: f"there is no page {request.url.path}; see /docs"}
+        details[405] = f"{request.method} is not allowed on {request.url.path}; see /docs"
+        return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=error.headers)  # type: ignore[arg-type]
+
+    @app.exception_handler(Exception)
+    async def _unforeseen(_request: Request, _error: Exception) -> Response:
+        # the server logs the trace; the answer holds none
+        return problem(500, "an unforeseen error; it is in the server's log")
+
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["parameter", "value", "message"],
+                "properties": {
+                    "parameter": {"type": "string"},
+                    "value": {"type": "string"},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+def documented_problem(description: str, **example: Any) -> dict[str, Any]:
+    """An error response for the OpenAPI document."""
+    status = example["status"]
+    whole = {"type": "about:blank", "title": HTTPStatus(status).phrase, **example}
+    return {"description": description, "content": {PROBLEM: {"schema": PROBLEM_SCHEMA, "example": whole}}}
