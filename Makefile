@@ -1,0 +1,66 @@
+# One command set for people and CI: make setup | run | test | check | bench
+SHELL := /bin/bash
+PYTHON ?= python3
+PORT ?= 8000
+PRODUCTS ?= 20000
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup run test check format bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run    install, fill the database, serve: http://127.0.0.1:$(PORT) (PORT=, PRODUCTS= for the sample)"
+	@echo "make test   all tests, on SQLite and on a private MariaDB server"
+	@echo "make check  lint and types        make bench  benchmarks        make setup  install only"
+
+setup: $(VENV)/.installed
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make: $$($(PYTHON) --version) is too old: install Python 3.11 or newer, or name it: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv $(VENV); } \
+	  || { rm -rf $(VENV); echo "make: no virtual environment: apt-get install python3-venv, then run make again" >&2; exit 1; }
+
+$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
+	@echo "installing requirements.txt into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
+	@echo "installing requirements-dev.txt into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.installed
+
+# The catalog: the Kaggle files if they are here, else a made-up one.
+amazon_products.csv amazon_categories.csv: | setup
+	@if [ -e amazon_products.csv ] && [ -e amazon_categories.csv ]; then exit 0; fi; \
+	echo "No amazon_products.csv and amazon_categories.csv here: writing a sample catalog of $(PRODUCTS) products."; \
+	echo "The real one (1.4 M products): Kaggle, 'Amazon Products Dataset 2023 (1.4M Products)' by asaniczka."; \
+	$(BIN)/python -m recommender.sample_catalog --products $(PRODUCTS) --out .
+
+run: setup amazon_products.csv amazon_categories.csv
+	@$(BIN)/python to_rds.py --if-changed
+	@$(BIN)/python load_recommendation_data.py
+	@$(BIN)/python recommendation_engine.py --if-stale
+	@$(BIN)/python -m recommender.wait_until_ready "http://127.0.0.1:$(PORT)" & \
+	exec $(BIN)/uvicorn api:app --host 127.0.0.1 --port $(PORT)
+
+test: $(VENV)/.installed-dev
+	@PATH="$$PATH:/usr/sbin"; command -v mariadbd >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	     && { echo "installing mariadb-server for the tests ..."; apt-get update -qq; \
+	          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mariadb-server >/dev/null; }; } \
+	|| echo "no mariadbd on PATH: the MariaDB tests are skipped; to run them: apt-get install mariadb-server" >&2
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
