@@ -6,7 +6,7 @@ PRODUCTS ?= 20000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup run test check format bench clean
+.PHONY: help setup run test bench check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -49,12 +49,22 @@ run: setup amazon_products.csv amazon_categories.csv
 	exec $(BIN)/uvicorn api:app --host 127.0.0.1 --port $(PORT)
 
 test: $(VENV)/.installed-dev
-	@PATH="$$PATH:/usr/sbin"; command -v mariadbd >/dev/null \
+	@PATH="$$PATH:/usr/sbin"; command -v mariadbd >/dev/null && command -v curl >/dev/null \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	     && { echo "installing mariadb-server for the tests ..."; apt-get update -qq; \
-	          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mariadb-server >/dev/null; }; } \
+	     && { echo "installing mariadb-server and curl for the tests ..."; apt-get update -qq; \
+	          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mariadb-server curl >/dev/null; }; } \
 	|| echo "no mariadbd on PATH: the MariaDB tests are skipped; to run them: apt-get install mariadb-server" >&2
 	@$(BIN)/python -m pytest
+
+$(VENV)/.installed-bench: requirements-bench.txt requirements-dev.txt requirements.txt | $(VENV)/bin/python
+	@echo "installing requirements-bench.txt into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed
+
+# Short versions of all benchmarks, ratios within one run; each has --help for the whole one.
+bench: $(VENV)/.installed-bench
+	@for name in neighbors read load forecast; do echo; echo "== benchmarks/$$name.py"; \
+	  $(BIN)/python -m benchmarks.$$name --short || exit 1; done
 
 check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy

@@ -92,7 +92,7 @@ def code_column(name: str, length: int) -> CsvColumn:
 
 def number_column(name: str, *, lowest: float, highest: float = math.inf) -> CsvColumn:
     """A finite decimal number."""
-    allowed = _byte_set(b"0123456789.-+eE")
+    allowed = _byte_set(b"0123456789.-eE")  # no plus sign: pyarrow would take +1
 
     def exact(text: str) -> float:
         if not _NUMBER.fullmatch(_not_empty(text)):

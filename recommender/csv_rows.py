@@ -6,10 +6,11 @@ through Python's csv module and the ``exact`` readers. So a clean file is read a
 its neighborhood a millisecond. Memory is bounded by the piece, whatever the file's size.
 
 What counts as a row: RFC 4180 as Python's csv module reads it with ``strict=True``; rows end with LF or CRLF; a byte
-order mark is skipped; empty lines are no rows. A quote inside of an unquoted field is text. Rejected as a whole are:
-text after a closing quote, a carriage return outside of quotes that ends no line, NUL, bytes that are not UTF-8, and
-a quote that is never closed. The last would swallow the rows behind it, so: where a row of several lines is faulty
-and one of its lines is a good row by itself, only the first line is rejected, and reading goes on at the second.
+order mark is skipped; empty lines are no rows. A quote inside of an unquoted field is text, and so is a carriage
+return that ends no line (Python's writer leaves it unquoted). Rejected as a whole are: text after a closing quote,
+NUL, bytes that are not UTF-8, and a quote that is never closed. The last would swallow the rows behind it, so: where
+a row of several lines is faulty and a good row begins at one of them, only the first line is rejected, and reading
+goes on at the second.
 
 ``line`` is the physical line (counted by LF, as editors and ``sed -n`` do) on which the row begins.
 """
@@ -36,7 +37,9 @@ LONGEST_ROW = 1 << 18  # bytes; the longest row that can be right (a title of 65
 ROWS_FOR_EXACT = 64  # a faulty piece of so few rows is read exactly at once
 RAW_CHARACTERS = 1_000
 SHARE_REJECTED, ROWS_REJECTED = 0.01, 100  # more than both: the wrong file
+_TRIES_BEHIND_FAULT = 8
 _WINDOW_AFTER_FAULT = 1 << 16  # bytes; row ends are looked for anew there, so do not look far at first
+_LONE_CR = "\udc0d"
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -159,7 +162,7 @@ class CsvRows:
             while not fields:
                 fields, end = rows.next_fields(end)
             names = [field.encode("utf-8", "surrogateescape").decode().strip() for field in fields]
-        except (csv.Error, UnicodeDecodeError, _NeedMoreError):
+        except (csv.Error, UnicodeError, _NeedMoreError):
             raise InputFileError(f"{self.path}: the first line is no CSV header in UTF-8: wrong file?") from None
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -302,17 +305,25 @@ class CsvRows:
         """
         if not broken and reader.data.count(b",", start, first_end) < len(self.header) - 1:
             return False
-        position = first_end
+        position, tries = first_end, 0
         while position < end:
             line_end = reader.line_end(position)
             try:
                 fields = next(csv.reader([reader.text(position, line_end)], strict=True), [])
             except csv.Error:
-                fields = []
+                fields, tries = [], tries + 1
+                if tries <= _TRIES_BEHIND_FAULT:  # a good row of several lines?
+                    fields = self._fields_at(_ExactReader(reader.data, reader.at_end), position)
             if fields and line_end - position <= LONGEST_ROW and self._values(fields)[0] is not None:
                 return True
             position = line_end
         return False
+
+    def _fields_at(self, reader: _ExactReader, start: int) -> list[str]:
+        try:
+            return reader.next_fields(start)[0]
+        except csv.Error:
+            return []
 
     def _values(self, fields: list[str]) -> tuple[tuple[Any, ...] | None, str]:
         """The values of a row, or None and the reason."""
@@ -325,7 +336,7 @@ class CsvRows:
         values = []
         for column, place in zip(self.columns, self.places, strict=True):
             try:
-                values.append(column.exact(fields[place].strip()))
+                values.append(column.exact(fields[place].replace(_LONE_CR, "\r").strip()))
             except ValueError as error:
                 return None, f"{column.name} {error}"
         return tuple(values), ""
@@ -393,8 +404,11 @@ class _ExactReader:
         return self.data.find(b"\n", start) + 1 or len(self.data)
 
     def text(self, start: int, end: int) -> str:
-        """The bytes as text; what is not UTF-8 becomes lone surrogates."""
-        return self.data[start:end].decode("utf-8", "surrogateescape")
+        """One line as text; what is not UTF-8 becomes lone surrogates, and so does a lone carriage return, which the
+        csv module would take for the end of a line (``_values`` sees to both)."""
+        text = self.data[start:end].decode("utf-8", "surrogateescape")
+        body = text.removesuffix("\n").removesuffix("\r")
+        return body.replace("\r", _LONE_CR) + text[len(body) :] if "\r" in body else text
 
     def _next_line(self) -> str | None:
         start, end = self.position, self.line_end(self.position)
@@ -425,9 +439,7 @@ def _explained(error: csv.Error) -> str:
         return "a quote is not closed"
     if "expected after" in text:
         return "text after a closing quote"
-    if "new-line" in text:
-        return "a carriage return outside of quotes"
-    return text.replace("field larger than field limit", "a field is longer than the limit")
+    return text
 
 
 def _row_ends(data: bytes, start: int, reach: int, at_end: bool) -> npt.NDArray[np.int64]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.batch import BLOCK_USERS
 from recommender.neighbors import CosineIndex
 from recommender.popular import rank_popular
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
@@ -20,7 +23,7 @@ LEAST_SAMPLE_ROWS = 256
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a batch for all users takes from the ratings in memory on: seconds, and bytes beside the interpreter."""
+    """What a batch for all users takes: seconds from the ratings in memory on, and the peak of the process in bytes."""
 
     seconds: float
     peak_bytes: int
@@ -78,7 +81,7 @@ class DataReport:
             ("users with a neighbor", f"{self.share_with_neighbor:.1%}", "of the users with ratings"),
             ("reading took", f"{reading_seconds:.2f} s", "the ratings, into memory"),
             ("training will take", f"{ahead.seconds:.2f} s", "neighbors and scores of all users"),
-            ("", f"{ahead.peak_bytes / 1e6:,.0f} MB", "beside the interpreter and its libraries"),
+            ("", f"{ahead.peak_bytes / 1e6:,.0f} MB", "the most the process holds at a time"),
         ]
         lines = [f"{name:<22}{value:>14}   {note}" for name, value, note in rows]
         return "\n".join([*lines, *self.advice()])
@@ -110,18 +113,23 @@ def forecast(
 ) -> Forecast:
     """Time neighbors and scores of random users and scale up by the work: sum over a user's products of raters.
 
-    Memory: the ratings, the index (both ways through the ratings), and the blocks in flight.
+    Memory: the peak of this process, which has read the ratings and made the index as training does, and the blocks of
+    users that training will hold beside them.
     """
     rows, share = _sample(matrix, rng)
     _train(matrix, index, rows[:2], n_neighbors, n)  # compiled code is loaded now, not in the measurement
     started = time.perf_counter()
     _train(matrix, index, rows, n_neighbors, n)
     seconds = (time.perf_counter() - started) / share
-    csr = matrix.half_stars
-    ratings_bytes = csr.data.nbytes + csr.indices.nbytes + csr.indptr.nbytes
-    index_bytes = 8 * matrix.n_ratings + 24 * sum(matrix.shape)  # both orders, 4 bytes a rating each
-    block_bytes = 4_096 * (12 * n_neighbors + 60 * n)
-    return Forecast(seconds, ratings_bytes + index_bytes + block_bytes)
+    # the ratings and the index are in memory by now, and making them took more than holding them
+    blocks = BLOCK_USERS * (12 * n_neighbors + 60 * n)
+    return Forecast(seconds, peak_bytes() + blocks)
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1_024 * peak
 
 
 def _raters(matrix: RatingMatrix) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ from recommender.database import connect, writing
 from recommender.errors import RecommenderError, StepOrderError
 from recommender.schema import metadata, products, users
 from recommender.settings import Settings, load_settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, require_mariadb
 from tests.mariadb_server import MariaDBServer, free_port
 from tests.shop import WHEN, fill, product_row
 
@@ -275,8 +275,7 @@ def test_a_server_started_too_early_says_so_in_one_line(engine: Engine, env: dic
 
 
 def test_reads_go_on_from_memory_while_the_server_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not MariaDBServer.available():
-        pytest.skip("no mariadbd on PATH")
+    require_mariadb()
     server = MariaDBServer(tmp_path)
     server.start()
     env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_USER": server.user, "DB_NAME": "shop"}

@@ -83,14 +83,8 @@ def _insert_ratings(engine: Engine, rows: list[tuple[int, str, float]]) -> None:
         connection.execute(insert(ratings), [_rated(*row) for row in rows])
 
 
-def _skip_connectorx_on_sqlite(way: Way | None, engine: Engine) -> None:
-    if way == "connectorx" and engine.dialect.name == "sqlite":
-        pytest.skip("connectorx is the way for servers; SQLite has no such way")
-
-
 @pytest.mark.parametrize("way", RATING_WAYS)
 def test_every_way_returns_the_ratings_unchanged(tables: Engine, way: Way | None) -> None:
-    _skip_connectorx_on_sqlite(way, tables)
     _insert_ratings(tables, RATED)
     columns = read_ratings(tables, way=way)
     assert _triples(columns) == sorted(RATED)
@@ -107,7 +101,6 @@ def test_every_way_returns_the_ratings_unchanged(tables: Engine, way: Way | None
 def test_many_users_with_many_ratings_arrive_whole_by_every_way(
     tables: Engine, way: Way | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _skip_connectorx_on_sqlite(way, tables)
     monkeypatch.setattr(bulk_read, "PACKED_ROWS", 1000)  # 12,000 ratings: many texts, the last one not full
     monkeypatch.setattr(bulk_read, "FETCH_ROWS", 700)
     rows = [(user, f"B{product:09d}", 0.5 + (user * product % 10) / 2) for user in range(3) for product in range(4001)]
@@ -128,7 +121,6 @@ def test_the_default_way_is_connectorx_on_a_server(mariadb_tables: Engine, monke
 
 @pytest.mark.parametrize("way", [None, "connectorx", "streamed"])
 def test_no_ratings_are_empty_arrays(tables: Engine, way: Way | None) -> None:
-    _skip_connectorx_on_sqlite(way, tables)
     columns = read_ratings(tables, way=way)
     assert [len(part) for part in (columns.user_ids, columns.product_codes, columns.half_stars)] == [0, 0, 0]
     assert len(columns.products) == 0
@@ -138,7 +130,6 @@ def test_no_ratings_are_empty_arrays(tables: Engine, way: Way | None) -> None:
 @pytest.mark.parametrize("odd", ["short", "lowercase1", "space in  ", "a,b", "a\nb", 'q"uote'])
 @pytest.mark.parametrize("way", [None, "connectorx", "streamed"])
 def test_product_ids_that_are_no_asins_arrive_too(tables: Engine, way: Way | None, odd: str) -> None:
-    _skip_connectorx_on_sqlite(way, tables)
     rows = [(1, odd.rstrip(), 4.0), (1, "B000000001", 5.0)]
     _insert_ratings(tables, rows)
     assert _triples(read_ratings(tables, way=way)) == sorted(rows)
@@ -147,7 +138,6 @@ def test_product_ids_that_are_no_asins_arrive_too(tables: Engine, way: Way | Non
 @pytest.mark.parametrize("way", RATING_WAYS)
 @pytest.mark.parametrize("value", [0.0, 0.4, 4.7, 5.5, 9.9, -4.5])
 def test_a_rating_outside_the_half_steps_is_named(tables: Engine, way: Way | None, value: float) -> None:
-    _skip_connectorx_on_sqlite(way, tables)
     _insert_ratings(tables, [*RATED, (5, "B0BADBADBA", value)])
     with pytest.raises(RatingError) as error:
         read_ratings(tables, way=way)
@@ -160,7 +150,6 @@ def test_a_rating_outside_the_half_steps_is_named(tables: Engine, way: Way | Non
 
 @pytest.mark.parametrize("way", [None, "connectorx", "streamed"])
 def test_a_null_rating_in_a_loosened_table_is_named(tables: Engine, way: Way | None) -> None:
-    _skip_connectorx_on_sqlite(way, tables)
     with tables.begin() as connection:
         connection.execute(text("DROP TABLE product_ratings"))
         key = "user_id BIGINT NOT NULL, product_id CHAR(10) NOT NULL"
@@ -184,7 +173,6 @@ def test_a_text_rating_that_sqlite_let_in_is_an_error_of_one_line(tmp_path: Path
 
 @pytest.mark.parametrize("way", TABLE_WAYS)
 def test_every_way_returns_catalog_facts_unchanged(tables: Engine, way: Way | None) -> None:
-    _skip_connectorx_on_sqlite(way, tables)
     facts = [_facts(number, title) for number, title in enumerate(TITLES)]
     with tables.begin() as connection:
         connection.execute(insert(products), facts)
@@ -197,7 +185,6 @@ def test_every_way_returns_catalog_facts_unchanged(tables: Engine, way: Way | No
 
 @pytest.mark.parametrize("way", TABLE_WAYS)
 def test_an_empty_table_keeps_its_types_by_every_way(tables: Engine, way: Way | None) -> None:
-    _skip_connectorx_on_sqlite(way, tables)
     table = read_table(tables, [products.c.asin, products.c.price], way=way)
     assert (table.num_rows, table.schema.types) == (0, [pa.string(), pa.float64()])
 

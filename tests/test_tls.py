@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -27,6 +26,7 @@ from recommender.database import connect
 from recommender.errors import DatabaseError, SettingError
 from recommender.schema import metadata, products, ratings
 from recommender.settings import Settings, load_settings
+from tests.conftest import require_mariadb
 from tests.mariadb_server import MariaDBServer
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -70,9 +70,7 @@ class Authority:
 
 
 def _running_server(*names: x509.GeneralName) -> Iterator[tuple[MariaDBServer, Authority]]:
-    if not MariaDBServer.available():
-        reason = "no mariadbd on PATH: apt-get install mariadb-server (or run `make test` as root)"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    require_mariadb()
     folder = Path(tempfile.mkdtemp(prefix="recommender-tls-"))
     authority = Authority(folder, "authority")
     server = MariaDBServer(folder, authority.server_options(*names))

@@ -1,0 +1,97 @@
+"""Is the forecast of ``recommendation_engine.py --check-data`` within a factor of 2 of what training then takes?
+
+    python -m benchmarks.forecast [--short]
+
+Per size: seconds foreseen and measured for neighbors and scores of all users, the process's
+peak memory foreseen and measured. Each size runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from recommender.batch import BLOCK_USERS
+from recommender.data_report import forecast, peak_bytes
+from recommender.neighbors import CosineIndex
+from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
+from recommender.scoring import rank_products_for_rows
+
+SIZES = [(5_000, 20_000, 30_000), (20_000, 30_000, 1_500_000), (200_000, 300_000, 3_800_000)]
+
+
+def long_tail_ratings(n_users: int, n_products: int, n_ratings: int, rng: np.random.Generator) -> RatingMatrix:
+    """Random ratings; users' activity is lognormal, products' popularity falls with the root of the rank."""
+    activity = rng.lognormal(0, 1, n_users)
+    popularity = (np.arange(n_products) + 10.0) ** -0.5
+    users = rng.choice(n_users, n_ratings, p=activity / activity.sum())
+    products = rng.choice(n_products, n_ratings, p=popularity / popularity.sum())
+    pairs = np.unique(users.astype(np.int64) * n_products + products)
+    stars = rng.integers(1, 11, len(pairs)).astype(np.int8)
+    matrix = sp.coo_array(
+        (stars, ((pairs // n_products).astype(np.int32), (pairs % n_products).astype(np.int32))),
+        shape=(n_users, n_products),
+    ).tocsr()
+    matrix = matrix[np.diff(matrix.indptr) > 0]
+    ids = np.char.mod("%010d", np.arange(n_products)).astype("S10")
+    return RatingMatrix(matrix, np.arange(1, matrix.shape[0] + 1), ids, np.ones(n_products, bool))
+
+
+def train(matrix: RatingMatrix, index: CosineIndex) -> None:
+    """Neighbors and scores of all users, block by block, as the batch does it."""
+    for start in range(0, matrix.shape[0], BLOCK_USERS):
+        rows = np.arange(start, min(start + BLOCK_USERS, matrix.shape[0]))
+        near = index.top_k(20, rows=rows)
+        rank_products_for_rows(
+            matrix.half_stars, rows, *near, n=10, recommendable=matrix.recommendable, scale=STARS_PER_UNIT
+        )
+
+
+def measure(file: Path) -> None:
+    """Print one row of the table; the process has held no other ratings before."""
+    small = long_tail_ratings(100, 100, 500, np.random.default_rng(0))
+    train(small, CosineIndex(small.half_stars))  # compiled code is loaded
+    half_stars = sp.csr_array(sp.load_npz(file))
+    n_users, n_products = half_stars.shape
+    ids = np.char.mod("%010d", np.arange(n_products)).astype("S10")
+    matrix = RatingMatrix(half_stars, np.arange(1, n_users + 1), ids, np.ones(n_products, bool))
+    index = CosineIndex(matrix.half_stars)
+    ahead = forecast(matrix, index, n_neighbors=20, n=10, rng=np.random.default_rng(2))
+    started = time.perf_counter()
+    train(matrix, index)
+    seconds, peak = time.perf_counter() - started, peak_bytes()
+    print(
+        f"{n_users:>9,} {n_products:>9,} {matrix.n_ratings:>10,} {ahead.seconds:>10.3f} {seconds:>10.3f} "
+        f"{ahead.seconds / seconds:>6.2f} {ahead.peak_bytes / 1e6:>11,.0f} {peak / 1e6:>10,.0f} "
+        f"{ahead.peak_bytes / peak:>6.2f}"
+    )
+
+
+def main() -> int:
+    """Run each size in a process of its own, so that one's memory does not count for the next."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="leave the largest size out")
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.file:
+        measure(options.file)
+        return 0
+    print(f"{'users':>9} {'products':>9} {'ratings':>10} {'foreseen s':>10} {'took s':>10} {'ratio':>6} ", end="")
+    print(f"{'foreseen MB':>11} {'took MB':>10} {'ratio':>6}", flush=True)
+    for size in SIZES[:2] if options.short else SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "ratings.npz"
+            sp.save_npz(file, long_tail_ratings(*size, np.random.default_rng(1)).half_stars, compressed=False)
+            subprocess.run([sys.executable, "-m", "benchmarks.forecast", "--file", str(file)], check=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
