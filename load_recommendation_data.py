@@ -36,7 +36,7 @@ from recommender.origin import origin_batch
 from recommender.people import people_blocks
 from recommender.ratings_file import read_ratings_file
 from recommender.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
-from recommender.settings import Settings, load_settings, setting_help
+from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
 from recommender.shopper_tables import is_up_to_date, refuse_foreign_rows, shopper_summary
 from recommender.tastes import INTERACTION_TYPES, CatalogFacts, TasteBlock, plant_tastes
 
@@ -193,8 +193,7 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--seed", default=str(SEED), metavar="N", help=f"of everything random (default: {SEED})")
-    for name in module_constants():
-        parser.add_argument(f"--{name.lower().replace('_', '-')}", dest=name, metavar="N", help=setting_help(name))
+    add_options(parser, [*module_constants(), *DATABASE_OPTIONS])
     parser.add_argument(
         "--ratings",
         type=Path,

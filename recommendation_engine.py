@@ -53,7 +53,7 @@ from recommender.schema import BATCH_TABLES, products, ratings, recommendations,
 from recommender.schema import users as users_table
 from recommender.scoring import rank_products
 from recommender.self_check import self_check
-from recommender.settings import Settings, check_setting, load_settings, setting_help
+from recommender.settings import DATABASE_OPTIONS, Settings, add_options, checked_number, load_settings
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
@@ -113,17 +113,16 @@ def get_recommendations(
     TOP_N_SIMILAR_USERS and TOP_N_RECOMMENDATIONS as they are at this moment.
     Raises UnknownUserError for a user who is not in the matrix, RatingError, SettingError.
     """
-    k = int(str(check_setting("TOP_N_SIMILAR_USERS", TOP_N_SIMILAR_USERS if n_neighbors is None else n_neighbors)))
-    top = int(str(check_setting("TOP_N_RECOMMENDATIONS", TOP_N_RECOMMENDATIONS if n is None else n)))
+    k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
+    top = _or_constant(n, "TOP_N_RECOMMENDATIONS")
     if isinstance(matrix, pd.DataFrame):
-        row = dense.dense_row(matrix, user_id)
-        neighbors, similarities = _neighbors(similarity_matrix, matrix.index, row, k)
-        values, neighbors, product_ids = dense.rows_of(matrix, row, neighbors)
-        ranked = rank_products(values, 0, neighbors, similarities, n=top)
-        names = [product_ids[column] for column in ranked.columns]
+        names, ranked = dense.rank_frame(user_id, matrix, similarity_matrix, n_neighbors=k, n=top)
     else:
         row = matrix.row_of(user_id)
-        neighbors, similarities = _neighbors(similarity_matrix, matrix.user_ids, row, k)
+        exact = isinstance(similarity_matrix, CosineIndex)
+        neighbors, similarities = (
+            similarity_matrix.neighbors(row, k) if exact else dense.nearest(similarity_matrix, matrix.user_ids, row, k)
+        )
         ranked = rank_products(
             matrix.half_stars,
             row,
@@ -144,10 +143,9 @@ def get_recommendations(
     )
 
 
-def _neighbors(similarity_matrix: Any, user_ids: Any, row: int, k: int) -> Any:
-    if isinstance(similarity_matrix, CosineIndex):
-        return similarity_matrix.neighbors(row, k)
-    return dense.nearest(similarity_matrix, user_ids, row, k)
+def _or_constant(value: int | None, name: str) -> int:
+    """The argument, or else the module's constant as it is now; SettingError if it cannot be used."""
+    return checked_number(name, module_constants()[name] if value is None else value)
 
 
 def enrich_with_product_details(rec_df: pd.DataFrame, engine: Engine) -> pd.DataFrame:
@@ -205,8 +203,8 @@ def batch_generate(
     """
     if not isinstance(matrix, RatingMatrix) or not isinstance(similarity_matrix, CosineIndex):
         raise SettingError("batch_generate works on what load_model returned; use get_recommendations for a DataFrame")
-    k = int(str(check_setting("TOP_N_SIMILAR_USERS", TOP_N_SIMILAR_USERS if n_neighbors is None else n_neighbors)))
-    top = int(str(check_setting("TOP_N_RECOMMENDATIONS", TOP_N_RECOMMENDATIONS if n is None else n)))
+    k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
+    top = _or_constant(n, "TOP_N_RECOMMENDATIONS")
     n_users = matrix.shape[0] if users is None else min(users, matrix.shape[0])
     origin = batch_origin(matrix, n_users, k, top)
     batches = recommendation_batches(
@@ -251,8 +249,7 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--check-data", action="store_true", help="report on the ratings and what training will take, write nothing"
     )
-    for name in module_constants():
-        parser.add_argument(f"--{name.lower().replace('_', '-')}", dest=name, metavar="N", help=setting_help(name))
+    add_options(parser, [*module_constants(), *DATABASE_OPTIONS])
     return parser.parse_args(arguments)
 
 

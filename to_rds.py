@@ -30,7 +30,7 @@ from recommender.database import connect, database_errors, existing_tables, labe
 from recommender.errors import ForeignDataError, RecommenderError, SettingError
 from recommender.origin import origin_batch, read_origin
 from recommender.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
-from recommender.settings import PROJECT_ROOT, load_settings, setting_help
+from recommender.settings import DATABASE_OPTIONS, PROJECT_ROOT, add_options, load_settings
 
 READ_CHUNK_SIZE = 50_000
 PRODUCTS_FILE, CATEGORIES_FILE = PROJECT_ROOT / "amazon_products.csv", PROJECT_ROOT / "amazon_categories.csv"
@@ -214,12 +214,7 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.add_argument(
             f"--{name}", type=Path, default=path, metavar="FILE.csv", help=f"(default: {path.name} beside this script)"
         )
-    parser.add_argument(
-        *("--chunk-size", "--read-chunk-size"),
-        dest="READ_CHUNK_SIZE",
-        metavar="N",
-        help=setting_help("READ_CHUNK_SIZE"),
-    )
+    parser.add_argument("--chunk-size", dest="READ_CHUNK_SIZE", metavar="N", help="the same as --read-chunk-size")
     parser.add_argument(
         "--max-rejected",
         metavar="N",
@@ -227,8 +222,7 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--append", action="store_true", help="add and update products instead of replacing them all")
     parser.add_argument("--if-changed", action="store_true", help="do nothing if these very files are loaded already")
-    for name in ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_SSL_CA", "SQLITE_FILE"):
-        parser.add_argument(f"--{name.lower().replace('_', '-')}", dest=name, metavar="X", help=setting_help(name))
+    add_options(parser, ["READ_CHUNK_SIZE", *DATABASE_OPTIONS])
     return parser.parse_args(arguments)
 
 

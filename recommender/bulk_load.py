@@ -153,14 +153,14 @@ class Stage:
         filled, number, dropped = self._quote(self.tables[table].name), self._quote(str(_number(table))), 0
         for key in _keys(table):
             if key.unique:
-                names = self._columns(table, key.columns)
-                first = f"SELECT {names}, MIN({number}) AS kept FROM {filled} GROUP BY {names} HAVING COUNT(*) > 1"
-                same = " AND ".join(f"f.{self._quote(name)} = t.{self._quote(name)}" for name in key.columns)
-                dropped += self._execute(self._delete_repeats(filled, number, first, same)).rowcount
+                statement = self._delete_repeats(filled, number, self._columns(table, key.columns))
+                dropped += self._execute(statement).rowcount
         return dropped
 
-    def _delete_repeats(self, filled: str, number: str, first: str, same: str) -> str:
-        return f"DELETE t FROM {filled} t JOIN ({first}) f ON {same} AND t.{number} > f.kept"
+    def _delete_repeats(self, filled: str, number: str, names: str) -> str:
+        # a server will not read the table it deletes from, except through a derived table
+        first = f"SELECT MIN({number}) AS kept FROM {filled} GROUP BY {names}"
+        return f"DELETE t FROM {filled} t LEFT JOIN ({first}) f ON f.kept = t.{number} WHERE f.kept IS NULL"
 
 
 class _ServerStage(Stage):
@@ -223,7 +223,11 @@ class _ServerStage(Stage):
                 batch = next(rows, None) if sent < ROWS_PER_LOAD else None
 
         def run(path: str) -> int:
-            return int(self._execute(f"LOAD DATA LOCAL INFILE '{path}' INTO TABLE {target} ({columns})").rowcount)
+            try:
+                return int(self._execute(f"LOAD DATA LOCAL INFILE '{path}' INTO TABLE {target} ({columns})").rowcount)
+            except AttributeError:  # the driver has dropped its socket, and writes to it once more
+                message = "the connection broke off; run the step again, it starts clean"
+                raise DatabaseError(f"{label(self.engine)}: {message}") from None
 
         kept = send_through_pipe(lines(), run)
         self._check_warnings(table, sent - kept, skip)
@@ -335,9 +339,8 @@ class _SqliteStage(Stage):
                 self._execute(statement)
         return dropped
 
-    def _delete_repeats(self, filled: str, number: str, first: str, same: str) -> str:
-        later = f"SELECT t.{number} FROM {filled} t JOIN ({first}) f ON {same} AND t.{number} > f.kept"
-        return f"DELETE FROM {filled} WHERE {number} IN ({later})"
+    def _delete_repeats(self, filled: str, number: str, names: str) -> str:
+        return f"DELETE FROM {filled} WHERE {number} NOT IN (SELECT MIN({number}) FROM {filled} GROUP BY {names})"
 
     def _swap(self) -> None:
         for live, filled in self.tables.items():

@@ -249,7 +249,8 @@ class CsvRows:
         """Has a row of several lines a first line with commas for a whole row? Then a quote may be left open in it."""
         starts = np.concatenate([[start], ends[:-1]])
         lines = np.flatnonzero(np.frombuffer(data, np.uint8)[start : ends[-1]] == ord("\n")) + start + 1
-        first_ends = lines[np.searchsorted(lines, starts, side="right")] if len(lines) else ends
+        lines = np.append(lines, ends[-1])  # the last row may have no line feed
+        first_ends = lines[np.searchsorted(lines, starts, side="right")]
         several = first_ends < ends
         commas = len(self.header) - 1
         pairs = zip(starts[several].tolist(), first_ends[several].tolist(), strict=True)

@@ -14,8 +14,27 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import RatingError, SettingError, UnknownUserError
+from recommender.neighbors import CosineIndex
+from recommender.scoring import RankedProducts, rank_products
 
 SIMILARITY_DECIMALS = 12
+
+
+def rank_frame(
+    user_id: object, frame: pd.DataFrame, similarity: Any, *, n_neighbors: int, n: int
+) -> tuple[list[Any], RankedProducts]:
+    """Rank the products for one user of ``frame`` (users x products, unrated = 0): product ids and their figures.
+
+    ``similarity``: as in ``nearest``. UnknownUserError, RatingError, SettingError.
+    """
+    row = dense_row(frame, user_id)
+    index = isinstance(similarity, CosineIndex)
+    neighbors, similarities = (
+        similarity.neighbors(row, n_neighbors) if index else nearest(similarity, frame.index, row, n_neighbors)
+    )
+    values, places, product_ids = rows_of(frame, row, neighbors)
+    ranked = rank_products(values, 0, places, similarities, n=n)
+    return [product_ids[column] for column in ranked.columns], ranked
 
 
 def dense_row(matrix: pd.DataFrame, user_id: object) -> int:

@@ -9,7 +9,8 @@ in ``.env``. Nothing is read at import; only ``main()``, ``build_engine()`` and 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from argparse import ArgumentParser
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -48,6 +49,8 @@ SETTINGS = (
     Setting("TOP_N_SIMILAR_USERS", 20, "Neighbors a prediction is averaged over", highest=100_000),
     Setting("TOP_N_RECOMMENDATIONS", 10, "Products recommended to one user", highest=100_000),
 )
+# a password given as an option would show in the list of processes
+DATABASE_OPTIONS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_SSL_CA", "SQLITE_FILE")
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
@@ -106,9 +109,26 @@ def load_settings(
     return Settings(**values)  # type: ignore[arg-type]  # names are held to the table by a test
 
 
-def check_setting(name: str, value: object) -> object:
-    """Return ``value`` as the type of setting ``name``; SettingError if it is not allowed (for keyword arguments)."""
-    return _checked(_BY_NAME[name], value, "argument")
+def checked_number(name: str, value: object) -> int:
+    """Return ``value`` if the whole-number setting ``name`` may have it, else raise SettingError (for arguments)."""
+    return int(str(_checked(_BY_NAME[name], value, "argument")))
+
+
+def add_options(parser: ArgumentParser, names: Iterable[str]) -> None:
+    """Give ``parser`` an option of the same name for each setting: ``--num-users`` sets NUM_USERS."""
+    for name in names:
+        setting = _BY_NAME[name]
+        text = f"{setting.meaning} (default: {setting.default})" if setting.default != "" else setting.meaning
+        parser.add_argument(
+            _option(name),
+            dest=name,
+            metavar="N" if isinstance(setting.default, int) else "VALUE",
+            help=text.replace("%", "%%"),
+        )
+
+
+def _option(name: str) -> str:
+    return f"--{name.lower().replace('_', '-')}"
 
 
 def _read_env_file(file: Path) -> dict[str, str | None]:
@@ -156,12 +176,6 @@ def _checked(setting: Setting, value: object, origin: str) -> object:
 
 def _range(setting: Setting) -> str:
     return f"give one from {setting.lowest} to {setting.highest}, for example {setting.default}"
-
-
-def setting_help(name: str) -> str:
-    """One line for ``--help``: meaning and default of setting ``name``."""
-    setting = _BY_NAME[name]
-    return f"{setting.meaning} (default: {setting.default})".replace("%", "%%")
 
 
 assert {f.name for f in fields(Settings)} == {s.name.lower() for s in SETTINGS}

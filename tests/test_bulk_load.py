@@ -189,9 +189,14 @@ def test_a_repeat_that_is_not_expected_is_an_error_and_nothing_changes(
 ) -> None:
     fill(engine, (7, "stays"))
     tables = [categories, products, ratings]
-    with pytest.raises(DatabaseError, match=r"(?i)unique|duplicate") as error, staged(engine, tables) as stage:
-        stage.load(table, [batch])
-        stage.publish()
+
+    def load() -> None:
+        with staged(engine, tables) as stage:
+            stage.load(table, [batch])
+            stage.publish()
+
+    with pytest.raises(DatabaseError, match=r"(?i)unique|duplicate") as error:
+        load()
     assert "\n" not in str(error.value)
     assert rows_of(engine) == [(7, "stays")]
     assert existing_tables(engine) == {"amazon_categories"}
@@ -305,8 +310,8 @@ def test_two_runs_at_once_do_not_mix(
     monkeypatch.setattr(bulk_load, "LOCK_WAIT", 0)
     other = connect(load_settings(environ=env, env_file=tmp_path / "no.env"))
     if backend == "sqlite":
-        event.listen(other, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 0"))
         other.dispose()
+        event.listen(other, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 0").close())
     with staged(engine, [categories]) as stage:
         stage.load(categories, [named((1, "first"))])
         message = "another run is filling it|database is locked"
