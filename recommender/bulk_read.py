@@ -1,64 +1,30 @@
 """Whole tables into arrays, at the database's own speed and without a Python object per value.
 
-Three ways, the first that works is taken; all give equal arrays, and a test compares them:
-
-- **connectorx** (MySQL, MariaDB): a Rust driver that fills Arrow columns. It connects by itself, so it gets the
-  engine's address, and verified TLS (``ssl-mode=verify_identity``) if the engine has a CA. It waits 30 seconds for a
-  login that is refused and has no time-out for an answer, hence a short trial per engine, and a deadline kept from
-  outside. Its messages may show the address, which holds the password: they are never passed on.
-- **packed** (ratings only): the database joins thousands of ratings into one text, and Arrow parses the text, so that
-  the Python driver sees few rows. The way for SQLite, and for servers that connectorx cannot log in to.
-- **streamed**: rows of the Python driver, a block at a time. Serves everything.
-
-The time goes into the server's table scan; for 3 million ratings see ``python -m benchmarks.read``.
+Three ways, the first that works is taken; all give equal arrays, and a test compares them: **connectorx** (MySQL and
+MariaDB, see ``_connectorx``), **packed** (ratings only, see ``_packed_ratings``), and **streamed**, the rows of the
+Python driver, a block at a time, which serves everything. The time goes into the server's table scan; for 3 million
+ratings see ``python -m benchmarks.read``.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
-from urllib.parse import quote
-from weakref import WeakKeyDictionary
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 from numpy.typing import NDArray
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Connection,
-    Double,
-    Engine,
-    Integer,
-    Numeric,
-    Select,
-    String,
-    cast,
-    func,
-    literal_column,
-    select,
-    text,
-)
-from sqlalchemy.dialects import mysql
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Boolean, Column, Double, Engine, Numeric, Select, String, select
 
-from recommender.database import CONNECT_TIMEOUT, STATEMENT_TIMEOUT, database_errors, is_mysql, label
-from recommender.errors import DatabaseError, RatingError
+from recommender._connectorx import through_connectorx
+from recommender._packed_ratings import packed_ratings, rating_error, refuse_faulty_rating
+from recommender.database import database_errors, label
+from recommender.errors import DatabaseError
 from recommender.schema import ASIN_LENGTH, products, ratings
 
 Way = Literal["connectorx", "packed", "streamed"]
 FETCH_ROWS = 50_000  # rows of a streamed result held as Python objects at a time
-PACKED_ROWS = 200_000  # ratings in one text of SQLite: 5 MB, far below its limit of 1 GB
-_HALF_STEPS = [half / 2 for half in range(1, 11)]
-_log = logging.getLogger(__name__)
-_connectorx_serves: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +50,11 @@ def read_ratings(engine: Engine, *, way: Way | None = None) -> RatingColumns:
     columns = [ratings.c.user_id, ratings.c.product_id, ratings.c.rating]
     table = None
     if way in (None, "connectorx"):
-        table = _through_connectorx(engine, select(*columns), _schema(columns), required=way is not None)
+        table = through_connectorx(engine, select(*columns), _schema(columns), required=way is not None)
     if table is None and way in (None, "packed"):
-        table = _packed_ratings(engine)
+        table = packed_ratings(engine)
         if table is None:
-            _refuse_faulty_rating(engine)
+            refuse_faulty_rating(engine)
             if way == "packed":
                 raise DatabaseError(f"{label(engine)}: the ratings cannot be packed; read them streamed")
     if table is None:
@@ -110,7 +76,7 @@ def read_table(
     statement = select(*columns) if order_by is None else select(*columns).order_by(order_by)
     table = None
     if way in (None, "connectorx"):
-        table = _through_connectorx(engine, statement, _schema(columns), required=way is not None)
+        table = through_connectorx(engine, statement, _schema(columns), required=way is not None)
     return _streamed(engine, statement, _schema(columns)) if table is None else table
 
 
@@ -134,159 +100,6 @@ def _arrow_type(column: Column[Any]) -> pa.DataType:
     return pa.bool_() if isinstance(column.type, Boolean) else pa.int64()
 
 
-# --- connectorx
-
-
-def _through_connectorx(engine: Engine, statement: Select[Any], schema: pa.Schema, *, required: bool) -> Any:
-    """The result of ``statement``, or None where connectorx cannot serve (``required``: DatabaseError)."""
-    if engine not in _connectorx_serves:
-        _connectorx_serves[engine] = _can_log_in(engine)
-    if _connectorx_serves[engine]:
-        sql = str(statement.compile(dialect=mysql.dialect(paramstyle="named")))
-        try:
-            return _within(STATEMENT_TIMEOUT, lambda: _ask_connectorx(engine, sql)).cast(schema)
-        except TimeoutError:
-            reason = f"no answer within {STATEMENT_TIMEOUT} seconds; see whether the server is alive, run again"
-            raise DatabaseError(f"{label(engine)}: {reason}") from None
-        except (RuntimeError, pa.ArrowInvalid) as error:
-            # the other ways repeat the statement, and give the database's own reason if it is to blame
-            _log.warning("%s: connectorx gave up (%s), reading with PyMySQL", label(engine), type(error).__name__)
-    if required:
-        raise DatabaseError(f"{label(engine)}: connectorx cannot read here; leave the choice of the way open")
-    return None
-
-
-def _can_log_in(engine: Engine) -> bool:
-    """Try it once, after the Python driver, whose message is clear if the server is away or refuses."""
-    if not is_mysql(engine) or "ssl_ca" not in engine.get_execution_options():
-        return False  # an engine that connect() did not make: unknown whether it asks for TLS
-    with database_errors(engine), engine.connect() as connection:
-        connection.execute(text("SELECT 1"))
-    try:
-        _within(CONNECT_TIMEOUT, lambda: _ask_connectorx(engine, "SELECT 1 AS one"))
-    except (ImportError, RuntimeError, TimeoutError) as error:
-        reason = type(error).__name__
-        _log.warning("%s: connectorx cannot log in (%s), reading with PyMySQL, slower", label(engine), reason)
-        return False
-    return True
-
-
-def _ask_connectorx(engine: Engine, sql: str) -> pa.Table:
-    # it prints refused logins to stderr, unless told otherwise before it is imported
-    os.environ.setdefault("RUST_LOG", "off")
-    import connectorx
-
-    return connectorx.read_sql(_address(engine), sql, return_type="arrow")
-
-
-def _address(engine: Engine) -> str:
-    """The URL for connectorx, every part percent-encoded. Holds the password: never print it."""
-    url, ca = engine.url, engine.get_execution_options()["ssl_ca"]
-    user, password, database = (quote(str(part or ""), safe="") for part in (url.username, url.password, url.database))
-    host = f"[{url.host}]" if ":" in str(url.host) else url.host
-    # the local socket would be another account: 'user'@'localhost' instead of 'user'@'127.0.0.1'
-    options = f"prefer_socket=false&tcp_connect_timeout_ms={CONNECT_TIMEOUT * 1000}"
-    if ca:
-        options += f"&ssl-mode=verify_identity&ssl-ca={quote(ca, safe='')}"
-    return f"mysql://{user}:{password}@{host}:{url.port or 3306}/{database}?{options}"
-
-
-def _within(seconds: float, call: Callable[[], T]) -> T:
-    """The value of ``call()``, or TimeoutError: a native call cannot be interrupted, only left behind in its thread."""
-    outcome: list[T | BaseException] = []
-
-    def work() -> None:
-        try:
-            outcome.append(call())
-        except BaseException as error:  # a panic in Rust is a BaseException
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, name="connectorx", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise TimeoutError
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0] if isinstance(outcome[0], Exception) else RuntimeError("panic") from None
-    return outcome[0]
-
-
-# --- packed
-
-
-def _packed_ratings(engine: Engine) -> Any:
-    """user_id, product_id, half_stars of all ratings; None if one is not in half steps or a text was cut short."""
-    texts, total = [], 0
-    with database_errors(engine), _private_connection(engine) as connection:
-        for packed, n, n_allowed in _mysql_packs(connection) if is_mysql(engine) else _sqlite_packs(connection):
-            if n_allowed != n or not packed.endswith("\n"):
-                return None
-            texts.append(packed.encode())
-            total += n
-    if not texts:
-        return None
-    types = {"user_id": pa.int64(), "product_id": pa.string(), "half_stars": pa.int8()}
-    try:
-        table = pa.csv.read_csv(
-            pa.BufferReader(b"".join(texts)),
-            read_options=pa.csv.ReadOptions(column_names=list(types)),
-            parse_options=pa.csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
-            convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=False),
-        )
-    except pa.ArrowInvalid:  # a comma or a line end inside a product id
-        return None
-    return table if table.num_rows == total else None
-
-
-def _pack(user_id: Any, product_id: Any, rating: Any) -> tuple[ColumnElement[Any], ...]:
-    """``42,B08N5WRWNW,9`` and a line end per rating in one text; how many; how many of them in half steps."""
-    line = cast(user_id, String) + "," + product_id + "," + cast(cast(rating * 2, Integer), String) + "\n"
-    allowed = func.sum(func.coalesce(cast(rating.in_(_HALF_STEPS), Integer), 0))
-    return func.aggregate_strings(line, ""), func.count(), allowed
-
-
-def _refuse_faulty_rating(engine: Engine) -> None:
-    """RatingError if there is a rating outside the half steps; SQLite may hold a text there."""
-    faulty = ratings.c.rating.is_(None) | ratings.c.rating.not_in(_HALF_STEPS)
-    columns = ratings.c.user_id, ratings.c.product_id, cast(ratings.c.rating, String).label("rating")
-    with database_errors(engine), engine.connect() as connection:
-        row = connection.execute(select(*columns).where(faulty).limit(1)).mappings().first()
-    if row is not None:
-        raise _rating_error(row)
-
-
-def _mysql_packs(connection: Connection) -> Iterator[tuple[str, int, int]]:
-    # one text per user: the primary key's order, so that nothing is sorted; max_allowed_packet limits a text as well
-    connection.exec_driver_sql("SET SESSION group_concat_max_len = 1000000000")
-    columns = ratings.c.user_id, ratings.c.product_id, ratings.c.rating
-    statement = select(*_pack(*columns)).group_by(ratings.c.user_id)
-    for packed, n, n_allowed in connection.execution_options(stream_results=True).execute(statement):
-        yield packed or "", int(n), int(n_allowed)
-
-
-def _sqlite_packs(connection: Connection) -> Iterator[tuple[str, int, int]]:
-    row_id, last = literal_column("rowid", Integer).label("row_id"), -(2**63)
-    columns = ratings.c.user_id, ratings.c.product_id, ratings.c.rating
-    while True:
-        block = select(row_id, *columns).where(row_id > last).order_by(row_id).limit(PACKED_ROWS).subquery()
-        statement = select(*_pack(*(block.c[column.name] for column in columns)), func.max(block.c.row_id))
-        packed, n, n_allowed, last = tuple(connection.execute(statement).one())
-        if not n:
-            return
-        yield packed or "", n, n_allowed
-
-
-@contextmanager
-def _private_connection(engine: Engine) -> Iterator[Connection]:
-    """A connection that is closed at the end, so that its session settings do not go back to the pool."""
-    with engine.connect() as connection:
-        connection.detach()
-        yield connection
-
-
-# --- streamed
-
-
 def _streamed(engine: Engine, statement: Select[Any], schema: pa.Schema) -> pa.Table:
     batches = []
     with database_errors(engine), engine.connect().execution_options(stream_results=True) as connection:
@@ -294,9 +107,6 @@ def _streamed(engine: Engine, statement: Select[Any], schema: pa.Schema) -> pa.T
             columns = zip(zip(*rows, strict=True), schema, strict=True)
             batches.append(pa.record_batch([pa.array(values, field.type) for values, field in columns], schema))
     return pa.Table.from_batches(batches, schema)
-
-
-# --- rows to arrays
 
 
 def _rating_columns(table: pa.Table) -> RatingColumns:
@@ -307,14 +117,9 @@ def _rating_columns(table: pa.Table) -> RatingColumns:
         doubled = table["rating"].to_numpy() * 2  # (n,) float64, NULL is NaN
         allowed = (doubled >= 1) & (doubled <= 10) & (doubled == np.floor(doubled))
         if not allowed.all():
-            raise _rating_error(table.slice(int(np.argmin(allowed)), 1).to_pylist()[0])
+            raise rating_error(table.slice(int(np.argmin(allowed)), 1).to_pylist()[0])
         half_stars = doubled.astype(np.int8)
     return RatingColumns(user_ids, *_codes(table["product_id"]), half_stars)
-
-
-def _rating_error(row: Mapping[Any, Any]) -> RatingError:
-    where = f"table {ratings.name}, user_id {row['user_id']}, product_id {row['product_id']}"
-    return RatingError(f"{where}: rating {row['rating']} is not 0.5 to 5.0 in half steps; correct or delete the row")
 
 
 def _codes(product_ids: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.StringArray]:

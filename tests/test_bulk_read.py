@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, text
 
-from recommender import bulk_read
+from recommender import _connectorx, _packed_ratings, bulk_read
 from recommender.bulk_read import RatingColumns, Way, read_product_details, read_ratings, read_table
 from recommender.database import connect
 from recommender.errors import DatabaseError, RatingError
@@ -101,7 +101,7 @@ def test_every_way_returns_the_ratings_unchanged(tables: Engine, way: Way | None
 def test_many_users_with_many_ratings_arrive_whole_by_every_way(
     tables: Engine, way: Way | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_read, "PACKED_ROWS", 1000)  # 12,000 ratings: many texts, the last one not full
+    monkeypatch.setattr(_packed_ratings, "PACKED_ROWS", 1000)  # 12,000 ratings: many texts, the last one not full
     monkeypatch.setattr(bulk_read, "FETCH_ROWS", 700)
     rows = [(user, f"B{product:09d}", 0.5 + (user * product % 10) / 2) for user in range(3) for product in range(4001)]
     _insert_ratings(tables, rows)
@@ -113,7 +113,7 @@ def test_many_users_with_many_ratings_arrive_whole_by_every_way(
 
 def test_the_default_way_is_connectorx_on_a_server(mariadb_tables: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     _insert_ratings(mariadb_tables, RATED)
-    monkeypatch.setattr(bulk_read, "_packed_ratings", lambda _: pytest.fail("packed"))
+    monkeypatch.setattr(bulk_read, "packed_ratings", lambda _: pytest.fail("packed"))
     monkeypatch.setattr(bulk_read, "_streamed", lambda *_: pytest.fail("streamed"))
     assert len(read_ratings(mariadb_tables).user_ids) == len(RATED)
     assert read_table(mariadb_tables, [ratings.c.user_id]).num_rows == len(RATED)
@@ -260,7 +260,7 @@ def test_without_connectorx_the_ratings_are_read_packed_and_a_line_says_so(
     with caplog.at_level(logging.WARNING):
         assert _triples(read_ratings(mariadb_tables)) == sorted(RATED)
         assert read_table(mariadb_tables, [ratings.c.user_id]).num_rows == len(RATED)
-    messages = [record.getMessage() for record in caplog.records if record.name == "recommender.bulk_read"]
+    messages = [record.getMessage() for record in caplog.records if record.name == "recommender._connectorx"]
     assert len(messages) == 1, "said once per engine"
     assert "connectorx" in messages[0]
     assert MariaDBServer.password not in caplog.text
@@ -303,7 +303,7 @@ def test_an_engine_that_connect_did_not_make_is_never_read_over_an_unknown_secon
 
     _insert_ratings(mariadb_tables, RATED)
     foreign = create_engine(mariadb_tables.url)
-    monkeypatch.setattr(bulk_read, "_ask_connectorx", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(_connectorx, "_ask_connectorx", lambda *_: pytest.fail("asked"))
     assert _triples(read_ratings(foreign)) == sorted(RATED)
     foreign.dispose()
 
@@ -333,9 +333,9 @@ def test_a_login_that_connectorx_cannot_make_is_given_up_within_seconds(
     mariadb_tables: Engine, silent_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _insert_ratings(mariadb_tables, RATED)
-    astray = bulk_read._address(mariadb_tables).replace(f":{mariadb_tables.url.port}/", f":{silent_port}/")
-    monkeypatch.setattr(bulk_read, "_address", lambda _: astray)
-    monkeypatch.setattr(bulk_read, "CONNECT_TIMEOUT", 1)
+    astray = _connectorx._address(mariadb_tables).replace(f":{mariadb_tables.url.port}/", f":{silent_port}/")
+    monkeypatch.setattr(_connectorx, "_address", lambda _: astray)
+    monkeypatch.setattr(_connectorx, "CONNECT_TIMEOUT", 1)
     start = time.monotonic()
     assert _triples(read_ratings(mariadb_tables)) == sorted(RATED)
     assert time.monotonic() - start < 6
@@ -347,7 +347,7 @@ def test_an_answer_that_never_comes_is_given_up_at_the_deadline(
 ) -> None:
     _insert_ratings(mariadb_tables, RATED)
     read_ratings(mariadb_tables)  # connectorx has proved itself
-    monkeypatch.setattr(bulk_read, "STATEMENT_TIMEOUT", 1)
+    monkeypatch.setattr(_connectorx, "STATEMENT_TIMEOUT", 1)
     before = set(threading.enumerate())
     with mariadb.connect("test-bulk-read") as connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLES product_ratings WRITE")  # a reader waits for as long as this lasts

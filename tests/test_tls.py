@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy import insert, text
 
-from recommender import bulk_read
+from recommender import _connectorx
 from recommender.bulk_read import Way, read_product_details, read_ratings, read_table
 from recommender.database import connect
 from recommender.errors import DatabaseError, SettingError
@@ -177,7 +177,7 @@ def test_connectorx_without_tls_is_refused_by_that_server(shop: Settings, monkey
     """What the proof by require_secure_transport rests on: the same engine, the CA forgotten, gets nothing."""
     engine = connect(shop)
     engine.update_execution_options(ssl_ca="")
-    monkeypatch.setattr(bulk_read, "CONNECT_TIMEOUT", 2)  # a good login takes 0.1
+    monkeypatch.setattr(_connectorx, "CONNECT_TIMEOUT", 2)  # a good login takes 0.1
     message, seconds = _seconds(lambda: read_ratings(engine, way="connectorx"), DatabaseError)
     engine.dispose()
     assert "connectorx" in message
@@ -216,27 +216,27 @@ def test_connectorx_itself_refuses_a_wrong_certificate(
 ) -> None:
     """Its check must not lean on the Python driver's: the engine is good, only connectorx's address is not."""
     engine = connect(shop)
-    good = bulk_read._address(engine)
+    good = _connectorx._address(engine)
     server, authority = misnamed
     if fault == "authority":
         engine.update_execution_options(ssl_ca=str(Authority(tmp_path, "stranger").file))
-        bad = bulk_read._address(engine)
+        bad = _connectorx._address(engine)
     else:
         engine.update_execution_options(ssl_ca=str(authority.file))
-        bad = bulk_read._address(engine).replace(f":{shop.db_port}/", f":{server.port}/")
+        bad = _connectorx._address(engine).replace(f":{shop.db_port}/", f":{server.port}/")
     assert bad != good
     # but for the one check, that address is good
     lenient = bad.replace("verify_identity", "required" if fault == "authority" else "verify_ca")
     answer: Any = connectorx.read_sql(lenient, "SELECT 1 AS one", return_type="arrow")
     assert answer.to_pydict() == {"one": [1]}
-    monkeypatch.setattr(bulk_read, "_address", lambda _: bad)
-    monkeypatch.setattr(bulk_read, "CONNECT_TIMEOUT", 2)
+    monkeypatch.setattr(_connectorx, "_address", lambda _: bad)
+    monkeypatch.setattr(_connectorx, "CONNECT_TIMEOUT", 2)
     with caplog.at_level(logging.WARNING):
         message, seconds = _seconds(lambda: read_ratings(engine, way="connectorx"), DatabaseError)
     assert "connectorx" in message
     assert all(_is_one_clean_line(record.getMessage()) for record in caplog.records)
     assert seconds < SECONDS
-    assert bulk_read._connectorx_serves[engine] is False, "it logged in"
+    assert _connectorx._serves[engine] is False, "it logged in"
     assert read_ratings(engine).half_stars.tolist() == [9]  # another way serves
     engine.dispose()
 
