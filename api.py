@@ -10,6 +10,7 @@ that ``GET /health`` can tell when it is away. Settings come from the environmen
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from recommender.problems import add_problem_handlers
 from recommender.routes import router
 from recommender.serving import build_served_model
 from recommender.settings import Settings, load_settings
+from recommender.warm_up import warm_up
 
 WATCH_TIMEOUT = 2  # seconds a question to the database may take
 
@@ -64,6 +66,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 def start(app: FastAPI, settings: Settings) -> None:
     """Connect, load the model and put what the routes use into ``app.state``."""
     engine = connect(settings)
+    warm_up(lambda: logging.getLogger("uvicorn.error").info("compiling the engine for this machine, once: about 20 s"))
     matrix, similarity = recommendation_engine.load_model(engine)
     app.state.model = build_served_model(
         engine, matrix, similarity, n_neighbors=settings.top_n_similar_users, built_at=datetime.now(UTC)

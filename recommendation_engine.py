@@ -54,6 +54,7 @@ from recommender.schema import users as users_table
 from recommender.scoring import rank_products
 from recommender.self_check import self_check
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, checked_number, load_settings
+from recommender.warm_up import warm_up
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
@@ -284,6 +285,7 @@ def show_sample(user_id: int, recs: pd.DataFrame) -> None:
 def check_data(settings: Settings) -> None:
     """Print counts, a forecast of what a batch for all users takes, and a plain verdict."""
     engine = connect(settings)
+    warm_up(lambda: print("compiling the engine for this machine, once: about 20 s ..."))
     started = time.perf_counter()
     matrix, similarity_matrix = load_model(engine)
     loading = time.perf_counter() - started
@@ -304,7 +306,8 @@ def run(settings: Settings, *, users: int | None, sample_user: str | None, if_st
     """Load, train, check, show and write; print what was done and how long each part took."""
     k, top = settings.top_n_similar_users, settings.top_n_recommendations
     engine = connect(settings)
-    print(f"{label(engine)}")
+    print(label(engine))
+    warm_up(lambda: print("compiling the engine for this machine, once: about 20 s ..."))
     started = time.perf_counter()
     matrix, similarity_matrix = load_model(engine)
     loaded = time.perf_counter()

@@ -1,0 +1,47 @@
+"""Load the compiled code before it is needed; on its first use on a machine that means to compile it.
+
+Compiling takes some 20 seconds, once: the machine code is kept beside the modules, or in the user's cache folder where
+that is not writable (or in NUMBA_CACHE_DIR). Loading it later takes less than a second, which no request should wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import scipy.sparse as sp
+
+from recommender.neighbors import CosineIndex
+from recommender.rating_matrix import STARS_PER_UNIT
+from recommender.scoring import rank_products, rank_products_for_rows
+
+PATIENCE = 2.0  # seconds until it is worth a message
+
+
+def warm_up(notify: Callable[[], object]) -> None:
+    """Run every compiled function once, on ratings as ``load_model`` makes them.
+
+    ``notify`` is called, from another thread, if that takes longer than ``PATIENCE``.
+    """
+    timer = threading.Timer(PATIENCE, notify)
+    timer.start()
+    try:
+        half_stars = np.zeros((4, 500), np.int8)
+        half_stars[:2] = 10  # long histories take another path than short ones
+        half_stars[2:, :2] = 9
+        half_stars[1, 7] = 0
+        ratings = sp.csr_array(half_stars)
+        ratings.indptr, ratings.indices = ratings.indptr.astype(np.int32), ratings.indices.astype(np.int32)
+        index, everything = CosineIndex(ratings), np.ones(500, bool)
+        rows = np.arange(4)
+        neighbors, similarities = index.top_k(2)
+        index.neighbors(1, 2)
+        index.similarities(1)
+        rank = partial(rank_products, recommendable=everything, scale=STARS_PER_UNIT)
+        rank_rows = partial(rank_products_for_rows, recommendable=everything, scale=STARS_PER_UNIT)
+        rank(ratings, 1, neighbors[1], similarities[1], n=2)
+        rank_rows(ratings, rows, neighbors, similarities, n=2)
+    finally:
+        timer.cancel()

@@ -1,0 +1,72 @@
+"""After the warm-up nothing is left to compile: neither for the first request nor for the first batch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine
+
+from recommender import warm_up
+from recommender.neighbors import CosineIndex
+from tests.conftest import ROOT
+from tests.shop import fill
+from tests.test_recommendation_engine import A, B, C, D
+
+WORK = """
+import recommendation_engine as re
+from recommender import _cosine_kernels, _scoring_kernels
+from recommender.self_check import self_check
+from recommender.warm_up import warm_up
+
+def compiled():  # how many versions of each function this process has compiled or loaded
+    return {
+        f"{module.__name__}.{name}": len(function.signatures)
+        for module in (_cosine_kernels, _scoring_kernels)
+        for name, function in vars(module).items()
+        if hasattr(function, "signatures")
+    }
+
+warm_up(lambda: None)
+before = compiled()
+engine = re.build_engine()
+matrix, similarity = re.load_model(engine)
+self_check(matrix, similarity)
+assert len(re.get_recommendations(3, matrix, similarity))
+re.batch_generate(matrix, similarity, engine, users=None)
+print(sum(before.values()), {name for name, n in compiled().items() if n != before[name]})
+"""
+
+
+def test_real_work_compiles_nothing_after_the_warm_up(engine: Engine, env: dict[str, str]) -> None:
+    heavy = {f"{number:010d}": 5.0 for number in range(400)}  # dot products beyond 2^15
+    fill(engine, {1: heavy | {A: 4.5}, 2: heavy, 3: {A: 5.0, B: 4.0}, 4: {B: 1.0, C: 5.0}}, [A, B, C, D, *heavy])
+    # a process of its own: in this one other tests have compiled everything
+    done = subprocess.run(
+        [sys.executable, "-c", WORK], cwd=ROOT, env=os.environ | env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    number, late = done.stdout.split(maxsplit=1)
+    assert int(number) >= 5
+    assert late.strip() == "set()"
+
+
+def test_a_long_wait_is_announced_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    warm_up.warm_up(lambda: said.append("loading"))  # by now it is loaded
+    assert said == []
+    announced = threading.Event()
+    monkeypatch.setattr(warm_up, "PATIENCE", 0.0)
+    monkeypatch.setattr(warm_up, "CosineIndex", lambda ratings: announced.wait(10) and _cosine_index(ratings))
+    warm_up.warm_up(announced.set)
+    assert announced.is_set()
+
+
+def _cosine_index(ratings: Any) -> Any:
+    assert ratings.dtype == np.int8
+    return CosineIndex(ratings)
