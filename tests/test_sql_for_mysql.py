@@ -7,7 +7,6 @@ grammar, use no word that MySQL 8.4 reserves as a bare name, and nothing that on
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import sqlglot
@@ -16,6 +15,7 @@ from sqlglot.tokenizer_core import TokenType
 
 import load_recommendation_data
 import recommendation_engine
+from recommender.bulk_read import read_ratings
 from recommender.database import connect
 from recommender.sample_catalog import write_sample_catalog
 from recommender.settings import load_settings
@@ -35,9 +35,10 @@ MARIADB_ONLY = re.compile(
 )
 
 
-@pytest.fixture
-def statements(mariadb: MariaDBServer, tmp_path: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def statements(mariadb: MariaDBServer, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Everything the server was sent while all steps and functions ran."""
+    tmp_path = tmp_path_factory.mktemp("steps")
     name = "sql_for_mysql"
     env = {
         "DB_HOST": mariadb.host,
@@ -62,6 +63,8 @@ def statements(mariadb: MariaDBServer, tmp_path: Path) -> list[str]:
             steps.succeed(env, tmp_path, "recommendation_engine.py", "--users", "all")
         engine = connect(load_settings(environ=env, env_file=tmp_path / "no.env"))
         recs = recommendation_engine.get_recommendations(1, *recommendation_engine.load_model(engine))
+        read_ratings(engine, way="packed")
+        read_ratings(engine, way="streamed")
         recommendation_engine.save_recommendations(1, recs, engine)
         recommendation_engine.enrich_with_product_details(recs, engine)
         load_recommendation_data.report(engine, 0.0)
