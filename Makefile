@@ -37,6 +37,8 @@ $(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/bin/pyth
 # The catalog: the Kaggle files if they are here, else a made-up one.
 amazon_products.csv amazon_categories.csv: | setup
 	@if [ -e amazon_products.csv ] && [ -e amazon_categories.csv ]; then exit 0; fi; \
+	for file in amazon_products.csv amazon_categories.csv; do if [ -e $$file ]; then \
+	  echo "make: $$file is here without the other file of the catalog; add it, or move $$file away for a sample" >&2; exit 1; fi; done; \
 	echo "No amazon_products.csv and amazon_categories.csv here: writing a sample catalog of $(PRODUCTS) products."; \
 	echo "The real one (1.4 M products): Kaggle, 'Amazon Products Dataset 2023 (1.4M Products)' by asaniczka."; \
 	$(BIN)/python -m recommender.sample_catalog --products $(PRODUCTS) --out .

@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from sqlalchemy import Engine, func, inspect, select
+from sqlalchemy import Engine, func, select
 from tqdm import tqdm
 
 from recommender.bulk_load import LoadCount, Stage, staged
 from recommender.catalog import category_rows, product_rows
 from recommender.csv_rows import CsvRows, RejectedRows
-from recommender.database import connect, database_errors, existing_tables, label
-from recommender.errors import ForeignDataError, RecommenderError, SettingError
+from recommender.database import connect, count_rows, database_errors, existing_tables, label, refuse_foreign_tables
+from recommender.errors import RecommenderError, SettingError
 from recommender.origin import origin_batch, read_origin
 from recommender.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
 from recommender.settings import DATABASE_OPTIONS, PROJECT_ROOT, add_options, load_settings
@@ -76,7 +76,7 @@ def load_catalog(
 
     Raises InputFileError, TooManyRejectedError, ForeignDataError, DatabaseError; the tables are then as they were.
     """
-    refuse_foreign_tables(engine)
+    refuse_foreign_tables(engine, CATALOG_TABLES, kept=append)
     made_from = made_of(products_file, categories_file, append=append)
     category_file = category_rows(categories_file, rejected)
     known = known_categories(engine) if append else set()
@@ -85,7 +85,9 @@ def load_catalog(
         product_file = product_rows(products_file, rejected, known, rows_per_batch=rows_per_batch)
         product_count = stage.load(products, with_progress(product_file), skip_duplicates=True)
         vanished_count, vanished = (0, ()) if append else vanished_products(engine, stage)
-        stage.load(catalog_origin, [origin_batch({"made_from": made_from})])
+        rejected.flush()
+        counts = {"categories": category_count.kept, "products": product_count.kept}
+        stage.load(catalog_origin, [origin_batch({"made_from": made_from} | counts)])
         stage.publish()
     reports = file_report(category_file, category_count), file_report(product_file, product_count)
     return CatalogReport(*reports, vanished_count, vanished)
@@ -111,23 +113,10 @@ def made_of(products_file: Path, categories_file: Path, *, append: bool) -> dict
 def is_loaded(engine: Engine, products_file: Path, categories_file: Path) -> bool:
     """Do the tables hold exactly these files already?"""
     noted = read_origin(engine, catalog_origin)
-    there = {categories.name, products.name} <= existing_tables(engine)
-    return there and noted == {"made_from": made_of(products_file, categories_file, append=False)}
-
-
-def refuse_foreign_tables(engine: Engine) -> None:
-    """Raise ForeignDataError if a table of our name lacks one of our columns: it is somebody else's."""
-    there = existing_tables(engine)
-    with database_errors(engine):
-        for table in (categories, products):
-            if table.name in there:
-                columns = {column["name"] for column in inspect(engine).get_columns(table.name)}
-                missing = [column.name for column in table.columns if column.name not in columns]
-                if missing:
-                    raise ForeignDataError(
-                        f"{label(engine)}: its table {table.name} has no column {missing[0]}, so this project did not "
-                        "make it: rename that table, or give another DB_NAME or SQLITE_FILE"
-                    )
+    if noted is None or not {categories.name, products.name} <= existing_tables(engine):
+        return False
+    counts = {"categories": count_rows(engine, categories), "products": count_rows(engine, products)}
+    return noted == {"made_from": made_of(products_file, categories_file, append=False)} | counts
 
 
 def known_categories(engine: Engine) -> set[int]:
@@ -238,18 +227,19 @@ def main(arguments: list[str] | None = None) -> int:
     files = options.products, options.categories
     try:
         settings = load_settings(vars(options), {"READ_CHUNK_SIZE": READ_CHUNK_SIZE})
-        with RejectedRows(limit=_limit(options.max_rejected)) as rejected:
-            check_headers(*files, rejected)
-            engine = connect(settings, create=True)
-            print(label(engine))
-            if options.if_changed and is_loaded(engine, *files):
-                print("nothing to do: these files are loaded already")
-                return 0
-            started = time.perf_counter()
+        rejected = RejectedRows(limit=_limit(options.max_rejected))
+        check_headers(*files, rejected)
+        engine = connect(settings, create=True)
+        print(label(engine))
+        if options.if_changed and is_loaded(engine, *files):
+            print("nothing to do: these files are loaded already")
+            return 0
+        started = time.perf_counter()
+        with rejected:
             report = load_catalog(
                 engine, *files, rejected, rows_per_batch=settings.read_chunk_size, append=options.append
             )
-            print(describe(report, rejected, time.perf_counter() - started))
+        print(describe(report, rejected, time.perf_counter() - started))
     except RecommenderError as error:
         print(f"to_rds.py: {error}", file=sys.stderr)
         return 1

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 import queue
+import select
+import socket
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +26,7 @@ import pyarrow.compute as pc
 # stated in full, so that no server setting can change it
 FORMAT = r"FIELDS TERMINATED BY '\t' ENCLOSED BY '' ESCAPED BY '\\' LINES TERMINATED BY '\n' STARTING BY ''"
 PIECES_AHEAD = 2
+STUCK_SECONDS = 1.0
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\0", "\\0"))
 
 
@@ -67,11 +70,31 @@ def _escaped(column: pa.Array) -> pa.Array:
     return column
 
 
-def send_through_pipe(pieces: Iterable[bytes | memoryview], run: Callable[[str], Any]) -> Any:
+def give_up_if_hung_up(connection: Any) -> None:
+    """Close the socket of a PyMySQL ``connection`` if the server has closed its end.
+
+    A server that ends a connection in the middle of the data (KILL, a shutdown) leaves the sender waiting for room in
+    the server's buffer, for about 100 s on Linux, instead of an error.
+    """
+    hung_up = getattr(select, "POLLRDHUP", 0)
+    connected = getattr(connection, "_sock", None)
+    if connected is None or not hung_up:
+        return
+    poll = select.poll()
+    poll.register(connected, hung_up)
+    if poll.poll(0):
+        with suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+
+
+def send_through_pipe(
+    pieces: Iterable[bytes | memoryview], run: Callable[[str], Any], when_stuck: Callable[[], None]
+) -> Any:
     """Call ``run(path)`` in a thread, with a path from which it can read ``pieces`` one after the other; its result.
 
     While it reads, the next pieces are made. What ``run`` raises is raised here, whatever it had read by then; so is
-    what making the pieces raises, after ``run`` has come to its end (it sees the end of the file).
+    what making the pieces raises, after ``run`` has come to its end (it sees the end of the file). ``when_stuck`` is
+    called after every second without progress.
     """
     read_end, write_end = os.pipe()
     made: queue.Queue[bytes | memoryview | None] = queue.Queue(PIECES_AHEAD)
@@ -94,14 +117,24 @@ def send_through_pipe(pieces: Iterable[bytes | memoryview], run: Callable[[str],
         finally:
             os.close(read_end)  # whoever still writes gets BrokenPipeError instead of waiting forever
 
+    def put(piece: bytes | memoryview | None) -> None:
+        while True:
+            try:
+                return made.put(piece, timeout=STUCK_SECONDS)
+            except queue.Full:
+                when_stuck()
+
     with ThreadPoolExecutor(2, thread_name_prefix="load-data") as threads:
         writer, reader = threads.submit(write), threads.submit(read)
         try:
             for piece in pieces:
                 if broken.is_set():
                     break
-                made.put(piece)
+                put(piece)
         finally:
-            made.put(None)
+            put(None)
+        while not (writer.done() and reader.done()):
+            wait([writer, reader], timeout=STUCK_SECONDS)
+            when_stuck()
         writer.result()
         return reader.result()

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -44,30 +45,43 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class RejectedRows:
-    """The file of rejected rows: written anew, header first; a context manager."""
+    """The file of rejected rows; a context manager, and written anew, header first, as soon as it is entered."""
 
     def __init__(self, path: Path = Path("rejected_rows.csv"), *, limit: int | None = None) -> None:
         """``limit``: rejected rows of one file that are still accepted; None: 1 % of its rows, or 100 if more."""
         self.path = path
         self.limit = limit
-        try:
-            self._file = path.open("w", encoding="utf-8", newline="")
-        except OSError as error:
-            raise SettingError(f"{path.absolute()} cannot be written ({error.strerror}): mend that, or cd") from None
-        self._file.write("file,line,reason,raw\n")
-        # quoted, as the writer itself would not quote a lone carriage return
-        self._writer = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
     def __enter__(self) -> RejectedRows:
+        with self._writable():
+            self._file = self.path.open("w", encoding="utf-8", newline="")
+            self._file.write("file,line,reason,raw\n")
+        # quoted, as the writer itself would not quote a lone carriage return
+        self._writer = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
+        with self._writable():
+            self._file.close()
+
+    def flush(self) -> None:
+        """Write what is held back, so that a full disk is known before the tables are changed."""
+        with self._writable():
+            self._file.flush()
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = self.path.absolute()
+            raise SettingError(f"{where} cannot be written ({error.strerror}): mend that, or cd") from None
 
     def add(self, file: Path, line: int, reason: str, raw: bytes) -> None:
         """Note one row."""
         text = raw[: 4 * RAW_CHARACTERS].decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-        self._writer.writerow([str(file), line, reason, text[:RAW_CHARACTERS]])
+        with self._writable():
+            self._writer.writerow([str(file), line, reason, text[:RAW_CHARACTERS]])
 
 
 @dataclass(frozen=True)
@@ -156,6 +170,8 @@ class CsvRows:
         data = self._file.read(LONGEST_ROW).removeprefix(_BOM)
         if not data.strip():
             raise InputFileError(f"{self.path} is empty: is it the right file?")
+        if b"\r" in data and b"\n" not in data:
+            raise InputFileError(f"{self.path}: its lines end with CR alone: convert them to LF or CRLF")
         rows = _ExactReader(data, len(data) < LONGEST_ROW)
         try:
             fields, end = rows.next_fields(0)
@@ -425,6 +441,8 @@ class _ExactReader:
 
 def _opened(path: Path, hint: str) -> IO[bytes]:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # it would be read twice, and may never end
+            raise InputFileError(f"{path} is no regular file: write its rows into one, and name that")
         return path.open("rb")
     except FileNotFoundError:
         raise InputFileError(f"{path} does not exist{': ' * bool(hint)}{hint}") from None

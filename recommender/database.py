@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from pymysql.constants import CR, ER
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, exc, func, inspect, select, text
-from sqlalchemy.dialects.mysql import insert as mysql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from recommender.errors import DatabaseError, RecommenderError, SettingError, StepOrderError
+from recommender.errors import DatabaseError, ForeignDataError, RecommenderError, SettingError, StepOrderError
 from recommender.settings import Settings
 
 CONNECT_TIMEOUT = 5  # seconds; as long again for the login
@@ -37,7 +35,7 @@ def connect(settings: Settings, *, create: bool = False, statement_timeout: int 
     engine = _mysql_engine(settings, settings.db_name, statement_timeout)
     try:
         _ping(engine)
-    except exc.OperationalError as error:
+    except (exc.DBAPIError, UnicodeError) as error:
         engine.dispose()
         if _code(error) != ER.BAD_DB_ERROR:
             raise _translated(error, engine) from None
@@ -59,6 +57,7 @@ def _mysql_engine(settings: Settings, database: str | None, statement_timeout: i
         database=database,
     )
     arguments: dict[str, Any] = {
+        "password": settings.db_password.encode(),  # as text the driver takes Latin-1 only
         "charset": "utf8mb4",
         "connect_timeout": CONNECT_TIMEOUT,
         "read_timeout": CONNECT_TIMEOUT,
@@ -98,7 +97,7 @@ def _connect_sqlite(settings: Settings, create: bool) -> Engine:
         raise StepOrderError(f"there is no {settings.database_label}: run python to_rds.py first")
     if not file.parent.is_dir():
         raise SettingError(f"SQLITE_FILE={file}: the folder {file.parent} does not exist; make it or name another")
-    engine = create_engine(f"sqlite:///{file}", connect_args={"timeout": 60}, hide_parameters=True)
+    engine = create_engine(URL.create("sqlite", database=str(file)), connect_args={"timeout": 60}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
@@ -128,7 +127,7 @@ def _create_database(settings: Settings) -> None:
     name = server.dialect.identifier_preparer.quote_identifier(settings.db_name)
     with database_errors(server), server.begin() as connection:
         statement = f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
-        connection.exec_driver_sql(statement.replace("%", "%%"))
+        connection.exec_driver_sql(statement)
     server.dispose()
 
 
@@ -160,7 +159,7 @@ def database_errors(engine: Engine) -> Iterator[None]:
         yield
     except RecommenderError:
         raise
-    except exc.SQLAlchemyError as error:
+    except (exc.SQLAlchemyError, UnicodeError) as error:
         raise _translated(error, engine) from None
 
 
@@ -177,6 +176,8 @@ def _translated(error: Exception, engine: Engine) -> RecommenderError:
         reason = reason.replace(str(password), "***")
     if "insecure transport" in reason:
         return DatabaseError(f"{where}: the server takes TLS connections only; set DB_SSL_CA to the file of its CA")
+    if isinstance(error, UnicodeError):  # the name does not even reach the resolver
+        return DatabaseError(f"{where}: DB_HOST is no host name ({reason})")
     if code in (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1698):
         # MariaDB denies so, too, when it takes TLS connections only
         tls = "" if engine.get_execution_options().get("ssl_ca") else ", and set DB_SSL_CA if the server asks for TLS"
@@ -216,56 +217,28 @@ def count_rows(engine: Engine, table: Table) -> int:
         return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
-def swap_in(engine: Engine, pairs: Mapping[Table, Table]) -> None:
-    """Put each filled staging table (value) in the place of its live table (key), all in one step, old ones dropped.
-
-    A reader sees all old or all new tables. MySQL and MariaDB: one RENAME TABLE; SQLite: one transaction.
-    """
-    if not is_mysql(engine):
-        with writing(engine) as connection:
-            swap_in_sqlite(connection, pairs)
-        return
-    there, quote = existing_tables(engine), engine.dialect.identifier_preparer.quote
-    moves, olds = [], []
-    for live, filled in pairs.items():
-        if live.name in there:
-            olds.append(quote(live.name + "_old"))
-            moves.append(f"{quote(live.name)} TO {olds[-1]}")
-        moves.append(f"{quote(filled.name)} TO {quote(live.name)}")
-    with writing(engine) as connection:
-        drop_tables(connection, [live.name + "_old" for live in pairs])
-        connection.exec_driver_sql(f"RENAME TABLE {', '.join(moves)}")
-        drop_tables(connection, [live.name + "_old" for live in pairs])
-
-
-def swap_in_sqlite(connection: Connection, pairs: Mapping[Table, Table]) -> None:
-    """The SQLite half of ``swap_in``, inside the caller's transaction; indexes get their own names again."""
-    quote = connection.dialect.identifier_preparer.quote
-    for live, filled in pairs.items():
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {quote(live.name)}")
-        connection.exec_driver_sql(f"ALTER TABLE {quote(filled.name)} RENAME TO {quote(live.name)}")
-        for index in filled.indexes:
-            connection.exec_driver_sql(f"DROP INDEX IF EXISTS {quote(str(index.name))}")
-        for index in live.indexes:
-            index.create(connection)
-
-
 def drop_tables(connection: Connection, names: Sequence[str]) -> None:
     """Drop the tables of those names that exist."""
     for name in names:
         connection.exec_driver_sql(f"DROP TABLE IF EXISTS {connection.dialect.identifier_preparer.quote(name)}")
 
 
-def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, keys: Sequence[str]) -> None:
-    """Insert ``rows``; where a row with the same ``keys`` is there, update its other columns."""
-    if not rows:
-        return
-    updated = [name for name in rows[0] if name not in keys]
-    if connection.dialect.name == "sqlite":
-        statement: Any = sqlite_insert(table)
-        changes = {name: statement.excluded[name] for name in updated}
-        statement = statement.on_conflict_do_update(index_elements=list(keys), set_=changes)
-    else:
-        statement = mysql_insert(table)
-        statement = statement.on_duplicate_key_update({name: statement.inserted[name] for name in updated})
-    connection.execute(statement, list(rows))
+def refuse_foreign_tables(engine: Engine, tables: Iterable[Table], *, kept: bool = False) -> None:
+    """Raise ForeignDataError if one of ``tables`` is there with other columns than ours: replacing it would lose them.
+
+    ``kept``: the table is not replaced but added to, so columns beyond ours do no harm.
+    """
+    there = existing_tables(engine)
+    for table in tables:
+        if table.name not in there:
+            continue
+        with database_errors(engine):
+            found = {column["name"] for column in inspect(engine).get_columns(table.name)}
+        ours = {column.name for column in table.columns}
+        if not (found >= ours if kept else found == ours):
+            lacks, more = sorted(ours - found), sorted(found - ours)
+            fault = f"has no column {lacks[0]}" if lacks else f"has a column {more[0]}"
+            raise ForeignDataError(
+                f"{label(engine)}: table {table.name} {fault}, so this project did not make it as it is, and would "
+                "replace it: rename the table, or give another DB_NAME or SQLITE_FILE"
+            )

@@ -170,11 +170,3 @@ recommendations_origin = _origin_table("recommendations_origin")
 CATALOG_TABLES = (categories, products, catalog_origin)
 SHOPPER_TABLES = (users, user_id_map, interactions, ratings, data_origin)
 BATCH_TABLES = (recommendations, recommendations_origin)
-
-
-def staging(table: Table, suffix: str = "_new") -> Table:
-    """Return ``table`` under another name, to be filled and then swapped in. Index names stay apart for SQLite."""
-    copy = table.to_metadata(MetaData(), name=table.name + suffix)
-    for index in copy.indexes:
-        index.name = quoted_name(f"{index.name}{suffix}", quote=None)
-    return copy

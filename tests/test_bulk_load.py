@@ -22,6 +22,7 @@ from recommender.schema import categories, products, ratings, recommendations
 from recommender.settings import load_settings
 from tests.mariadb_server import MariaDBServer
 
+on_a_server = pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
 EPOCH = dt.datetime(1970, 1, 1)
 
 
@@ -78,12 +79,9 @@ def fill(engine: Engine, *rows: tuple[int, str]) -> None:
 
 
 @pytest.fixture
-def refusing(engine: Engine, backend: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
+def refusing(engine: Engine, mariadb: MariaDBServer) -> Iterator[Engine]:
     """The engine while the server refuses LOAD DATA LOCAL."""
-    if backend == "sqlite":
-        pytest.skip("LOAD DATA is for servers")
-    server: MariaDBServer = request.getfixturevalue("mariadb")
-    with server.connect() as connection, connection.cursor() as cursor:
+    with mariadb.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET GLOBAL local_infile = OFF")
         yield engine
         cursor.execute("SET GLOBAL local_infile = ON")
@@ -130,6 +128,7 @@ def test_every_value_comes_back_unchanged(engine: Engine) -> None:
     assert rows_of(engine, recommendations) == [(2**63 - 1, 1, "0000000001", 4.712, "neighbors", None, None, late)]
 
 
+@on_a_server
 def test_insert_instead_of_load_data_gives_the_same_rows(
     refusing: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,11 +206,10 @@ def test_a_repeat_that_is_not_expected_is_an_error_and_nothing_changes(
     [("imgUrl", "x" * 1_001), ("title", "é" * 40_000), ("asin", "ELEVENCHARS"), ("asin", "é"), ("reviews", 2**31)],
 )
 @pytest.mark.parametrize("skip", [False, True])
+@on_a_server  # SQLite knows no lengths: whoever hands rows over checks them
 def test_what_does_not_fit_is_an_error_and_is_not_cut_short(
-    engine: Engine, backend: str, column: str, value: Any, skip: bool
+    engine: Engine, column: str, value: Any, skip: bool
 ) -> None:
-    if backend == "sqlite":
-        pytest.skip("SQLite has no lengths; whoever hands rows over checks them")
     batch = catalog(["A", "B"]).drop_columns([column])
     batch = batch.append_column(column, pa.array([value, value]))
     with pytest.raises(DatabaseError, match=column), staged(engine, [products]) as stage:
@@ -324,12 +322,10 @@ def test_two_runs_at_once_do_not_mix(
     other.dispose()
 
 
+@on_a_server
 def test_a_connection_that_breaks_off_midway_is_one_line_and_the_next_run_is_clean(
-    engine: Engine, backend: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, mariadb: MariaDBServer
 ) -> None:
-    if backend == "sqlite":
-        pytest.skip("there is no connection to break")
-    server: MariaDBServer = request.getfixturevalue("mariadb")
     fill(engine, (7, "stays"))
 
     def endless(stage: Stage) -> Iterator[pa.RecordBatch]:
@@ -337,7 +333,7 @@ def test_a_connection_that_breaks_off_midway_is_one_line_and_the_next_run_is_cle
         for n in range(10**6):
             yield named(*((n * 1_000 + m, "x" * 200) for m in range(1_000)))
             if n == 20:
-                with server.connect() as connection, connection.cursor() as cursor:
+                with mariadb.connect() as connection, connection.cursor() as cursor:
                     cursor.execute(f"KILL CONNECTION {number}")
 
     with pytest.raises(DatabaseError) as error, staged(engine, [categories]) as stage:
