@@ -23,7 +23,7 @@ from recommender.database import connect
 from recommender.database_watch import DatabaseWatch
 from recommender.errors import RecommenderError
 from recommender.problems import add_problem_handlers
-from recommender.routes import router
+from recommender.routes import LARGEST_LIMIT, router
 from recommender.serving import build_served_model
 from recommender.settings import Settings, load_settings
 from recommender.warm_up import warm_up
@@ -71,7 +71,7 @@ def start(app: FastAPI, settings: Settings) -> None:
     app.state.model = build_served_model(
         engine, matrix, similarity, n_neighbors=settings.top_n_similar_users, built_at=datetime.now(UTC)
     )
-    app.state.default_limit = settings.top_n_recommendations
+    app.state.default_limit = min(settings.top_n_recommendations, LARGEST_LIMIT)
     engine.dispose()
     app.state.watch = DatabaseWatch(connect(settings, statement_timeout=WATCH_TIMEOUT))
 

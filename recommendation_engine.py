@@ -42,13 +42,22 @@ from tqdm import tqdm
 from recommender import dense
 from recommender.batch import recommendation_batches
 from recommender.bulk_load import staged
-from recommender.bulk_read import read_ratings, read_table
+from recommender.bulk_read import as_fixed_bytes, read_ratings, read_table
 from recommender.data_report import describe, forecast
-from recommender.database import connect, count_rows, database_errors, label, require_rows, writing
+from recommender.database import (
+    connect,
+    count_rows,
+    database_errors,
+    existing_tables,
+    label,
+    refuse_foreign_tables,
+    require_rows,
+    writing,
+)
 from recommender.errors import RecommenderError, SettingError, UnknownUserError
 from recommender.neighbors import CosineIndex
 from recommender.origin import origin_batch, read_origin
-from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix, build_rating_matrix
+from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix, build_rating_matrix, checked_user_id
 from recommender.schema import BATCH_TABLES, products, ratings, recommendations, recommendations_origin
 from recommender.schema import users as users_table
 from recommender.scoring import rank_products
@@ -89,7 +98,7 @@ def load_model(engine: Engine) -> tuple[RatingMatrix, CosineIndex]:
     in_catalog = pc.is_in(columns.products, value_set=catalog.cast(columns.products.type))
     matrix = build_rating_matrix(
         columns.user_ids,
-        np.array(columns.products.to_pylist(), dtype="S10"),
+        as_fixed_bytes(columns.products),
         columns.product_codes,
         columns.half_stars,
         in_catalog=in_catalog.to_numpy(zero_copy_only=False),
@@ -116,14 +125,13 @@ def get_recommendations(
     """
     k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
     top = _or_constant(n, "TOP_N_RECOMMENDATIONS")
+    if not isinstance(matrix, RatingMatrix | pd.DataFrame):
+        raise SettingError(f"the matrix is a {type(matrix).__name__}: pass what load_model returned, or a DataFrame")
     if isinstance(matrix, pd.DataFrame):
         names, ranked = dense.rank_frame(user_id, matrix, similarity_matrix, n_neighbors=k, n=top)
     else:
         row = matrix.row_of(user_id)
-        exact = isinstance(similarity_matrix, CosineIndex)
-        neighbors, similarities = (
-            similarity_matrix.neighbors(row, k) if exact else dense.nearest(similarity_matrix, matrix.user_ids, row, k)
-        )
+        neighbors, similarities = dense.find_neighbors(similarity_matrix, matrix.user_ids, row, k)
         ranked = rank_products(
             matrix.half_stars,
             row,
@@ -169,19 +177,30 @@ def enrich_with_product_details(rec_df: pd.DataFrame, engine: Engine) -> pd.Data
 
 
 def save_recommendations(user_id: int, rec_df: pd.DataFrame, engine: Engine) -> None:
-    """Replace the rows of ``user_id`` in ``recommendations`` by ``rec_df`` in its order, in one transaction."""
+    """Replace the rows of ``user_id`` in ``recommendations`` by ``rec_df`` in its order, in one transaction.
+
+    ``rec_df`` needs ``product_id`` (each once) and ``predicted_rating``. SettingError, ForeignDataError, DatabaseError.
+    """
+    user = checked_user_id(user_id)
+    for name in ("product_id", "predicted_rating"):
+        if name not in rec_df.columns:
+            raise SettingError(f"the recommendations have no column {name}: pass what get_recommendations returned")
+    if rec_df["product_id"].duplicated().any():
+        twice = rec_df["product_id"][rec_df["product_id"].duplicated()].iloc[0]
+        raise SettingError(f"the recommendations hold product {twice} twice: pass each product once")
+    refuse_foreign_tables(engine, [recommendations])
     with database_errors(engine):
         recommendations.create(engine, checkfirst=True)
     generated_at = datetime.now(UTC).replace(tzinfo=None)
     evidence = [name for name in ("support", "n_neighbors") if name in rec_df.columns]
     wanted = rec_df[["product_id", "predicted_rating", *evidence]]
     rows: list[dict[str, Any]] = [
-        {"user_id": int(user_id), "rank": rank, "source": "neighbors", "generated_at": generated_at}
+        {"user_id": user, "rank": rank, "source": "neighbors", "generated_at": generated_at}
         | {str(name): value for name, value in row.items()}
         for rank, row in enumerate(wanted.to_dict("records"), start=1)
     ]
     with writing(engine) as connection:
-        connection.execute(delete(recommendations).where(recommendations.c.user_id == int(user_id)))
+        connection.execute(delete(recommendations).where(recommendations.c.user_id == user))
         if rows:
             connection.execute(insert(recommendations), rows)
 
@@ -204,8 +223,11 @@ def batch_generate(
     """
     if not isinstance(matrix, RatingMatrix) or not isinstance(similarity_matrix, CosineIndex):
         raise SettingError("batch_generate works on what load_model returned; use get_recommendations for a DataFrame")
+    if users is not None and users < 1:
+        raise SettingError(f"users={users}: give 1 or more, or None for all")
     k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
     top = _or_constant(n, "TOP_N_RECOMMENDATIONS")
+    refuse_foreign_tables(engine, BATCH_TABLES)
     n_users = matrix.shape[0] if users is None else min(users, matrix.shape[0])
     origin = batch_origin(matrix, n_users, k, top)
     batches = recommendation_batches(
@@ -213,7 +235,7 @@ def batch_generate(
     )
     with staged(engine, BATCH_TABLES) as stage:
         written = stage.load(recommendations, _reporting(batches, progress)).kept
-        stage.load(recommendations_origin, [origin_batch(origin)])
+        stage.load(recommendations_origin, [origin_batch(origin | {"rows": written})])
         stage.publish()
     return written
 
@@ -228,6 +250,14 @@ def _reporting(batches: Iterable[pa.RecordBatch], progress: Callable[[int], obje
 def batch_origin(matrix: RatingMatrix, n_users: int, n_neighbors: int, n: int) -> dict[str, Any]:
     """What a batch is made from: equal origins, equal lists."""
     return {"users": n_users, "n_neighbors": n_neighbors, "n": n, "ratings": matrix.fingerprint()}
+
+
+def is_current(engine: Engine, origin: dict[str, Any]) -> bool:
+    """Does the table hold the lists made from ``origin``, all of them?"""
+    noted = read_origin(engine, recommendations_origin) or {}
+    rows = noted.pop("rows", None)
+    there = recommendations.name in existing_tables(engine)
+    return there and noted == origin and rows == count_rows(engine, recommendations)
 
 
 def module_constants() -> dict[str, object]:
@@ -315,7 +345,7 @@ def run(settings: Settings, *, users: int | None, sample_user: str | None, if_st
     print(f"loaded   {matrix.n_ratings:,} ratings of {n_users:,} users on {n_products:,} products", end="")
     print(f" in {loaded - started:.2f} s ({matrix.recommendable.sum():,} of the products are in the catalog)")
     wanted = batch_origin(matrix, n_users if users is None else min(users, n_users), k, top)
-    if if_stale and read_origin(engine, recommendations_origin) == wanted:
+    if if_stale and is_current(engine, wanted):
         print("batch    unchanged: the table holds the lists of these ratings")
         return
     checked, difference = self_check(matrix, similarity_matrix)

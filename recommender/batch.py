@@ -15,6 +15,7 @@ from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 from recommender.scoring import RankedProducts, rank_products_for_rows
 
 BLOCK_USERS = 4_096
+BLOCK_CELLS = 4_000_000  # ranks, or neighbors, of one block: 100 MB
 SOURCES = ("neighbors", "popular")
 
 
@@ -39,9 +40,11 @@ def recommendation_batches(
     A list that the neighbors leave short is topped up with popular products.
     """
     popular = rank_popular(matrix)
+    n, n_neighbors = min(n, max(matrix.shape[1], 1)), min(n_neighbors, matrix.shape[0])
+    users_per_block = max(1, min(BLOCK_USERS, BLOCK_CELLS // max(n, n_neighbors)))
     products = pa.array(matrix.product_ids.astype(str), pa.string())
-    for start in range(0, len(rows), BLOCK_USERS):
-        block = rows[start : start + BLOCK_USERS]
+    for start in range(0, len(rows), users_per_block):
+        block = rows[start : start + users_per_block]
         neighbors, similarities = similarity.top_k(n_neighbors, rows=block)
         ranked = rank_products_for_rows(
             matrix.half_stars,

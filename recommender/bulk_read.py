@@ -20,7 +20,7 @@ from sqlalchemy import Boolean, Column, Double, Engine, Numeric, Select, String,
 from recommender._connectorx import through_connectorx
 from recommender._packed_ratings import packed_ratings, rating_error, refuse_faulty_rating
 from recommender.database import database_errors, label
-from recommender.errors import DatabaseError
+from recommender.errors import DatabaseError, RatingError
 from recommender.schema import ASIN_LENGTH, products, ratings
 
 Way = Literal["connectorx", "packed", "streamed"]
@@ -78,6 +78,18 @@ def read_table(
     if way in (None, "connectorx"):
         table = through_connectorx(engine, statement, _schema(columns), required=way is not None)
     return _streamed(engine, statement, _schema(columns)) if table is None else table
+
+
+def as_fixed_bytes(product_ids: pa.StringArray) -> NDArray[np.bytes_]:
+    """Product ids as an array of ten bytes each (n,); RatingError for one that does not fit (SQLite lets them in)."""
+    texts = product_ids.to_pylist()
+    for text in texts:
+        if not text or not text.isascii() or len(text) > ASIN_LENGTH:
+            raise RatingError(
+                f"table {ratings.name}: product_id {str(text)[:40]!r} is not {ASIN_LENGTH} characters of ASCII; "
+                "correct or delete its rows"
+            )
+    return np.array(texts, dtype=f"S{ASIN_LENGTH}")
 
 
 def read_product_details(engine: Engine) -> pa.Table:

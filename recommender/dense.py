@@ -6,6 +6,7 @@ bits (scikit-learn's misordered 17 % of the lists of short histories; rounded, n
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,7 @@ def rank_frame(
     ``similarity``: as in ``nearest``. UnknownUserError, RatingError, SettingError.
     """
     row = dense_row(frame, user_id)
-    index = isinstance(similarity, CosineIndex)
-    neighbors, similarities = (
-        similarity.neighbors(row, n_neighbors) if index else nearest(similarity, frame.index, row, n_neighbors)
-    )
+    neighbors, similarities = find_neighbors(similarity, frame.index, row, n_neighbors)
     values, places, product_ids = rows_of(frame, row, neighbors)
     ranked = rank_products(values, 0, places, similarities, n=n)
     return [product_ids[column] for column in ranked.columns], ranked
@@ -39,7 +37,9 @@ def rank_frame(
 
 def dense_row(matrix: pd.DataFrame, user_id: object) -> int:
     """Position of the user in the DataFrame's index; UnknownUserError if it is not there."""
-    found = np.flatnonzero(np.asarray(matrix.index == user_id, dtype=bool))
+    # True equals 1, and a list would be compared element by element
+    known = isinstance(user_id, Hashable) and not isinstance(user_id, bool)
+    found = [place for place, label in enumerate(matrix.index) if known and label == user_id]
     if len(found) == 0:
         raise UnknownUserError(user_id)
     if len(found) > 1:
@@ -47,32 +47,59 @@ def dense_row(matrix: pd.DataFrame, user_id: object) -> int:
     return int(found[0])
 
 
-def nearest(
+def find_neighbors(
     similarity: Any, user_ids: NDArray[Any] | pd.Index[Any], row: int, k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """The k users of highest similarity > 0 to the user at ``row``, without that user; equal ones by smaller id.
+    """The k nearest users to the one at ``row``: positions in ``user_ids`` and similarities, both (<= k,).
 
-    ``similarity``: (n_users, n_users) array, scipy sparse matrix or DataFrame; a DataFrame labeled with the user ids is
-    aligned by its labels. Returns positions and unrounded similarities, both (<= k,). SettingError for another shape.
+    ``similarity``: what ``load_model`` returned (its users ascend, so ``user_ids`` must), or as in ``nearest``.
     """
     ids = pd.Index(user_ids)
     if getattr(similarity, "shape", None) != (len(ids), len(ids)):
         shape = getattr(similarity, "shape", type(similarity).__name__)
         raise SettingError(f"the similarity has shape {shape}: it must be users x users, ({len(ids)}, {len(ids)})")
+    if not isinstance(similarity, CosineIndex):
+        return nearest(similarity, ids, row, k)
+    if not ids.is_monotonic_increasing:
+        raise SettingError("the similarity of load_model is of users by ascending id: sort the DataFrame's index")
+    return similarity.neighbors(row, k)
+
+
+def nearest(
+    similarity: Any, user_ids: pd.Index[Any], row: int, k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """The k users of highest similarity > 0 to the user at ``row``, without that user; equal ones by smaller id.
+
+    ``similarity``: (n_users, n_users) array, scipy sparse matrix or DataFrame. A DataFrame is aligned by its labels,
+    which must be the user ids; labeled 0..n-1 on both sides it is taken by position.
+    Returns positions and unrounded similarities, both (<= k,). SettingError for foreign labels and for a number that
+    is not finite.
+    """
     if isinstance(similarity, pd.DataFrame):
-        if not similarity.index.equals(ids) and set(similarity.index) == set(ids):
-            similarity = similarity.loc[ids, ids]
-        values = similarity.iloc[row].to_numpy(np.float64)  # (n_users,)
+        values = _aligned_row(similarity, user_ids, row)
     elif sp.issparse(similarity):
         values = sp.csr_array(similarity)[[row]].toarray().ravel().astype(np.float64)
     else:
         values = np.asarray(similarity[row], np.float64).ravel()
+    if not np.isfinite(values).all():
+        other = user_ids[np.flatnonzero(~np.isfinite(values))[0]]
+        raise SettingError(f"the similarity of users {user_ids[row]} and {other} is not a finite number")
     rounded = np.round(values, SIMILARITY_DECIMALS)
     rounded[row] = 0.0
     candidates = np.flatnonzero(rounded > 0)
-    order = np.lexsort((_places(ids)[candidates], -rounded[candidates]))[:k]
+    order = np.lexsort((_places(user_ids)[candidates], -rounded[candidates]))[:k]
     chosen = candidates[order]
     return chosen.astype(np.int32), values[chosen]
+
+
+def _aligned_row(similarity: pd.DataFrame, ids: pd.Index[Any], row: int) -> NDArray[np.float64]:
+    """The similarities (n_users,) of the user at ``row`` in the order of ``ids``."""
+    axes = similarity.index, similarity.columns
+    if all(set(axis) == set(ids) for axis in axes):
+        return np.array(similarity.loc[ids[row], ids], np.float64)
+    if all(axis.equals(pd.RangeIndex(len(ids))) for axis in axes):
+        return np.array(similarity.iloc[row], np.float64)
+    raise SettingError("the similarity's labels are not the user ids: label both sides of it with them")
 
 
 def rows_of(
@@ -82,7 +109,10 @@ def rows_of(
     product ids of the columns, ascending. RatingError for a rating that is NaN, infinite or negative."""
     part = matrix.iloc[np.concatenate([[row], neighbors])]
     order = np.argsort(_places(part.columns))
-    values = part.to_numpy(np.float64)[:, order]  # (1 + m, n_products)
+    try:
+        values = part.to_numpy(np.float64)[:, order]  # (1 + m, n_products)
+    except (TypeError, ValueError) as error:
+        raise RatingError(f"the DataFrame holds something that is no rating ({error}): unrated is 0") from None
     products = part.columns[order]
     wrong = ~(np.isfinite(values) & (values >= 0))
     if wrong.any():

@@ -22,7 +22,10 @@ def read_origin(engine: Engine, table: Table) -> dict[str, Any] | None:
         return None
     with database_errors(engine), engine.connect() as connection:
         rows = connection.execute(select(table.c.name, table.c.value)).all()
-    return {name: json.loads(value) for name, value in rows} or None
+    try:
+        return {name: json.loads(value) for name, value in rows} or None
+    except ValueError:
+        return None  # somebody has written to it: then nothing is known to be ours
 
 
 def origin_batch(values: Mapping[str, Any]) -> pa.RecordBatch:

@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from recommender.errors import UnknownUserError
+from recommender.errors import SettingError, UnknownUserError
 
 STARS_PER_UNIT = 0.5  # a stored 9 is 4.5 stars
 
@@ -83,6 +83,13 @@ class RatingMatrix:
         dense = self.half_stars.toarray() * STARS_PER_UNIT
         products = self.product_ids.astype(str)
         return pd.DataFrame(dense, index=pd.Index(self.user_ids, name="user_id"), columns=pd.Index(products))
+
+
+def checked_user_id(user_id: object) -> int:
+    """Return ``user_id`` if it is a whole number from 1 to 2^63 - 1; SettingError otherwise."""
+    if isinstance(user_id, (int, np.integer)) and not isinstance(user_id, bool) and 0 < int(user_id) < 2**63:
+        return int(user_id)
+    raise SettingError(f"user_id {user_id!r} is not a whole number from 1 to {2**63 - 1}")
 
 
 def build_rating_matrix(

@@ -155,6 +155,11 @@ async def recommendations(request: Request) -> Response:
     return Response(orjson.dumps(_body(user_id, answer, model)), 200, headers, "application/json")
 
 
+# a load balancer may ask with HEAD; the framework's GET routes do not answer it
+router.add_route("/health", health, methods=["HEAD"], include_in_schema=False)
+router.add_route("/recommendations/{user_id}", recommendations, methods=["HEAD"], include_in_schema=False)
+
+
 def _body(user_id: int, answer: Answer, model: ServedModel) -> dict[str, Any]:
     items = []
     ids = model.matrix.product_ids
@@ -179,7 +184,10 @@ def _parameters(request: Request, default_limit: int) -> tuple[int, int]:
         errors.append(_invalid("user_id", request.path_params["user_id"], LARGEST_ID))
     limit: int | None = default_limit
     if request.scope["query_string"]:
-        for given in request.query_params.getlist("limit"):
+        values = request.query_params.getlist("limit")
+        if len(values) > 1:
+            errors.append({"parameter": "limit", "value": values[1][:100], "message": "must be given once"})
+        for given in values[:1]:
             limit = _whole_number(given, LARGEST_LIMIT)
             if limit is None:
                 errors.append(_invalid("limit", given, LARGEST_LIMIT))

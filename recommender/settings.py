@@ -12,9 +12,11 @@ import os
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from recommender.errors import SettingError
 
@@ -100,12 +102,12 @@ def load_settings(
     for setting in SETTINGS:
         value, origin = _first_given(setting.name, options or {}, environment, from_file, constants or {})
         values[setting.name.lower()] = _checked(setting, setting.default if value is None else value, origin)
-    sqlite_file = Path(str(values["sqlite_file"])).expanduser()
+    sqlite_file = _path("SQLITE_FILE", str(values["sqlite_file"]))
     values["sqlite_file"] = sqlite_file if sqlite_file.is_absolute() else PROJECT_ROOT / sqlite_file
     if ca := str(values["db_ssl_ca"]):
-        if not Path(ca).expanduser().is_file():
+        if not _path("DB_SSL_CA", ca).is_file():
             raise SettingError(f"DB_SSL_CA={ca} is not a file: name the PEM file of the CA, or leave it empty")
-        values["db_ssl_ca"] = str(Path(ca).expanduser())
+        values["db_ssl_ca"] = str(_path("DB_SSL_CA", ca))
     return Settings(**values)  # type: ignore[arg-type]  # names are held to the table by a test
 
 
@@ -132,11 +134,22 @@ def _option(name: str) -> str:
 
 
 def _read_env_file(file: Path) -> dict[str, str | None]:
-    # interpolate=False: a password may hold a dollar sign
     try:
-        return dict(dotenv_values(file, interpolate=False)) if file.is_file() else {}
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"{file} cannot be read ({error.__class__.__name__}): make it a UTF-8 text file") from None
+    for line in parse_stream(StringIO(text)):
+        if line.error:  # left out, it could send the rows to another database
+            at = f"{file}, line {line.original.line}"
+            raise SettingError(f"{at} is not NAME=value; is a quote not closed, or a space before the equals sign?")
+    return dict(dotenv_values(stream=StringIO(text), interpolate=False))  # a password may hold a dollar sign
+
+
+def _path(name: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise SettingError(f"{name}={text}: there is no such home folder; write the whole path") from None
 
 
 def _first_given(

@@ -1,47 +1,50 @@
 """Whose rows are in users, user_interactions and product_ratings: made by step 2, or somebody else's?
 
-Step 2 notes what it made (``data_origin``) and a summary of the rows: counts, largest ids, sums, latest times. If the
-summary of the tables no longer agrees, somebody has written to them since, and they are not step 2's to replace.
+Step 2 notes what it made (``data_origin``) and a summary of the rows: their number and the sum of a checksum over all
+values of each. If the summary of the tables no longer agrees, somebody has written to them since, and they are not
+step 2's to replace.
 """
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Integer, Table, cast, func, inspect, select
+from sqlalchemy import Connection, Engine, String, Table, cast, func, literal_column, select
 
-from recommender.database import database_errors, existing_tables, label
+from recommender.database import database_errors, existing_tables, label, refuse_foreign_tables
 from recommender.errors import ForeignDataError
 from recommender.origin import read_origin
-from recommender.schema import data_origin, interactions, ratings, user_id_map, users
+from recommender.schema import SHOPPER_TABLES, data_origin, interactions, ratings, user_id_map, users
 
 _WATCHED = (users, user_id_map, interactions, ratings)
 
 
-def shopper_summary(connection: Connection, tables: dict[Table, Table] | None = None) -> dict[str, list[Any]]:
-    """Counts and sums of the rows per table, equal on every kind of database.
+def shopper_summary(connection: Connection, tables: dict[Table, Table] | None = None) -> dict[str, list[int]]:
+    """Per table: how many rows, and the sum of their checksums; the order of rows does not matter.
 
-    ``tables`` maps each live table to the one to look at in its place (a staging table).
+    ``tables`` maps each live table to the one to look at in its place (a staging table). A checksum is the CRC-32 of
+    the values as the database writes them, so a summary is to be compared within one database only.
     """
+    if connection.dialect.name == "sqlite":
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        raw.create_function("row_checksum", -1, _row_checksum, deterministic=True)
     summary = {}
     for live in _WATCHED:
         table = live if tables is None else tables[live]
-        # the sum of ids near 2^63 would overflow SQLite's, so each is taken modulo a prime
-        figures: list[Any] = [func.count(), func.max(table.c.user_id), func.sum(table.c.user_id % 1_000_003)]
-        if "rating" in table.c:
-            figures.append(func.sum(cast(table.c.rating * 2, Integer)))
-            figures.append(func.max(table.c.updated_at))
-        elif "created_at" in table.c:
-            figures.append(func.max(table.c.created_at))
-        row = connection.execute(select(*figures).select_from(table)).one()
-        summary[live.name] = [_plain(value) for value in row]
+        if connection.dialect.name == "sqlite":
+            checksum = func.row_checksum(*table.columns)
+        else:
+            values = [func.coalesce(cast(column, String(300)), "NULL") for column in table.columns]
+            checksum = func.crc32(func.concat_ws("|", *values))
+        row = connection.execute(select(func.count(), func.sum(checksum)).select_from(table)).one()
+        summary[live.name] = [int(value or 0) for value in row]
     return summary
 
 
-def _plain(value: Any) -> int | str:
-    if value is None:
-        return 0
-    return value.isoformat(timespec="microseconds") if hasattr(value, "isoformat") else int(value)
+def _row_checksum(*values: object) -> int:
+    return zlib.crc32(repr(values).encode())
 
 
 def is_up_to_date(engine: Engine, made_from: dict[str, Any], *, replace: bool) -> bool:
@@ -50,7 +53,7 @@ def is_up_to_date(engine: Engine, made_from: dict[str, Any], *, replace: bool) -
     Rows that somebody has added or changed since are kept and count as up to date, unless ``replace``; tables that
     somebody has emptied do not.
     """
-    noted = read_origin(engine, data_origin)
+    noted = _noted(engine)
     if noted is None or noted["origin"] != made_from or any(t.name not in existing_tables(engine) for t in _WATCHED):
         return False
     with database_errors(engine), engine.connect() as connection:
@@ -65,11 +68,12 @@ def refuse_foreign_rows(engine: Engine, *, generating: bool) -> None:
     ``generating``: rows imported from a shop's own file are not the generator's to replace either.
     """
     there = existing_tables(engine)
-    noted = read_origin(engine, data_origin)
+    noted = _noted(engine)
     remedy = "keep them and use another DB_NAME or SQLITE_FILE, or give --replace to delete them"
     for table in _WATCHED:
-        if table.name in there and noted is None and not _empty_and_ours(engine, table):
+        if table.name in there and noted is None and not _is_empty(engine, table):
             raise ForeignDataError(f"{label(engine)}: {table.name} holds rows that this script did not make: {remedy}")
+    refuse_foreign_tables(engine, SHOPPER_TABLES)
     if noted is None:
         return
     if generating and noted["origin"]["made_from"] != "seed":
@@ -84,9 +88,12 @@ def refuse_foreign_rows(engine: Engine, *, generating: bool) -> None:
         )
 
 
-def _empty_and_ours(engine: Engine, table: Table) -> bool:
+def _noted(engine: Engine) -> dict[str, Any] | None:
+    """``origin`` and ``summary`` as step 2 noted them; None if it never ran here, or somebody has spoiled the note."""
+    noted = read_origin(engine, data_origin)
+    return noted if noted and {"origin", "summary"} <= noted.keys() else None
+
+
+def _is_empty(engine: Engine, table: Table) -> bool:
     with database_errors(engine), engine.connect() as connection:
-        columns = {column["name"] for column in inspect(connection).get_columns(table.name)}
-        if not set(table.columns.keys()) <= columns:
-            return False
-        return connection.execute(select(*table.primary_key.columns).limit(1)).first() is None
+        return connection.execute(select(literal_column("1")).select_from(table).limit(1)).first() is None

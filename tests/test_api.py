@@ -313,3 +313,28 @@ def test_the_api_computes_with_the_settings_of_the_engine(
     monkeypatch.setenv("TOP_N_SIMILAR_USERS", "many")
     with pytest.raises(RecommenderError, match="TOP_N_SIMILAR_USERS='many'"), TestClient(api.create_app()):
         pass
+
+
+def test_a_limit_given_twice_is_refused(client: TestClient) -> None:
+    response = client.get("/recommendations/1?limit=1&limit=5")
+    assert response.status_code == 422
+    assert response.json()["errors"] == [{"parameter": "limit", "value": "5", "message": "must be given once"}]
+
+
+@pytest.mark.parametrize("path", ["/health", "/recommendations/1"])
+def test_head_answers_as_get_without_a_body(client: TestClient, path: str) -> None:
+    get, head = client.get(path), client.head(path)
+    assert head.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-length"] == get.headers["content-length"]
+
+
+def test_the_default_never_exceeds_the_largest_limit(
+    shop: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (env | {"TOP_N_RECOMMENDATIONS": "500"}).items():
+        monkeypatch.setenv(name, value)
+    app = api.create_app()
+    with TestClient(app) as client:
+        assert client.get("/recommendations/1").status_code == 200
+        assert app.state.default_limit == 100

@@ -154,7 +154,7 @@ def test_a_users_table_of_another_layout_is_refused_even_when_empty(catalog: Eng
     with writing(catalog) as connection:
         connection.execute(text("DROP TABLE users"))
         connection.execute(text("CREATE TABLE users (login VARCHAR(20))"))
-    with pytest.raises(ForeignDataError, match="users holds rows"):
+    with pytest.raises(ForeignDataError, match="users holds rows|table users has"):
         step2.generate(catalog, small, seed=1, replace=False)
     assert "users" in existing_tables(catalog)
 
@@ -268,3 +268,37 @@ def test_a_ratings_file_that_cannot_be_used_changes_nothing(
         with pytest.raises(InputFileError, match=message):
             step2.import_ratings(catalog, tmp_path / name, replace=False)
         assert contents(catalog, *SHOPPERS) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        update(users).where(users.c.user_id == 1).values(name="A real name"),
+        update(interactions).where(interactions.c.user_id == 1).values(product_id="B000000ZZZ"),
+    ],
+    ids=["a name", "a product of an interaction"],
+)
+def test_an_edit_that_changes_no_count_is_seen_too(catalog: Engine, small: Settings, change: Any) -> None:
+    step2.generate(catalog, small, seed=1, replace=False)
+    with writing(catalog) as connection:
+        assert connection.execute(change).rowcount > 0
+    before = contents(catalog, *SHOPPERS)
+    with pytest.raises(ForeignDataError, match="was changed since this script filled it"):
+        step2.generate(catalog, small, seed=2, replace=False)
+    assert contents(catalog, *SHOPPERS) == before
+
+
+def test_a_column_that_somebody_added_is_not_dropped(catalog: Engine, small: Settings) -> None:
+    step2.generate(catalog, small, seed=1, replace=False)
+    with writing(catalog) as connection:
+        connection.execute(text("ALTER TABLE users ADD COLUMN phone VARCHAR(20)"))
+    with pytest.raises(ForeignDataError, match="table users has a column phone"):
+        step2.generate(catalog, small, seed=2, replace=False)
+
+
+def test_a_spoiled_note_makes_the_rows_somebody_elses(catalog: Engine, small: Settings) -> None:
+    step2.generate(catalog, small, seed=1, replace=False)
+    with writing(catalog) as connection:
+        connection.execute(text("UPDATE data_origin SET value = 'x'"))
+    with pytest.raises(ForeignDataError, match="users holds rows that this script did not make"):
+        step2.generate(catalog, small, seed=1, replace=False)

@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_similarity
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, select, text
 
 import recommendation_engine as re
+from recommender.database import connect, writing
 from recommender.errors import (
     DatabaseError,
+    ForeignDataError,
     RatingError,
     SelfCheckError,
     SettingError,
@@ -28,6 +30,7 @@ from recommender.neighbors import CosineIndex
 from recommender.rating_matrix import RatingMatrix, build_rating_matrix
 from recommender.schema import metadata, products, ratings, recommendations
 from recommender.self_check import self_check
+from recommender.settings import load_settings
 from tests.brute_force import Oracle
 from tests.conftest import REAL_DATA, needs_real_data
 from tests.shop import fill, product_row, read_all_beauty, read_filmtrust
@@ -278,3 +281,90 @@ def test_an_interaction_or_user_without_rating_changes_no_neighbor(engine: Engin
     assert matrix.user_ids.tolist() == [1, 2, 3, 4]
     with engine.connect() as connection:
         assert len(connection.execute(select(ratings.c.user_id)).all()) == 7
+
+
+def test_a_recommendations_table_of_somebody_else_is_never_replaced(engine: Engine) -> None:
+    fill(engine, SMALL, [A, B, C, D])
+    with writing(engine) as connection:
+        connection.execute(text("DROP TABLE recommendations"))
+        connection.execute(text("CREATE TABLE recommendations (id INT, note VARCHAR(20))"))
+        connection.execute(text("INSERT INTO recommendations VALUES (1, 'mine')"))
+    matrix, similarity = re.load_model(engine)
+    with pytest.raises(ForeignDataError, match="recommendations has no column"):
+        re.batch_generate(matrix, similarity, engine)
+    with pytest.raises(ForeignDataError, match="recommendations has no column"):
+        re.save_recommendations(1, re.get_recommendations(1, matrix, similarity), engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT note FROM recommendations")).scalar_one() == "mine"
+
+
+def test_a_view_on_the_recommendations_survives_the_next_batch(engine: Engine) -> None:
+    fill(engine, SMALL, [A, B, C, D])
+    matrix, similarity = re.load_model(engine)
+    re.batch_generate(matrix, similarity, engine)
+    with writing(engine) as connection:
+        view = "SELECT r.user_id, p.title FROM recommendations r JOIN amazon_products p ON p.asin = r.product_id"
+        connection.execute(text(f"CREATE VIEW top AS {view}"))
+    for users in (1, None):
+        rows = re.batch_generate(matrix, similarity, engine, users=users)
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT COUNT(*) FROM top")).scalar_one() == rows
+
+
+def test_arguments_that_mean_nothing_are_refused_by_name(engine: Engine) -> None:
+    fill(engine, SMALL, [A, B, C, D])
+    matrix, similarity = re.load_model(engine)
+    recs = re.get_recommendations(1, matrix, similarity)
+    for users in (0, -5):
+        with pytest.raises(SettingError, match=f"users={users}"):
+            re.batch_generate(matrix, similarity, engine, users=users)
+    for user in ("u1", 2**70, 1.7, True, 0):
+        with pytest.raises(SettingError, match="user_id"):
+            re.save_recommendations(user, recs, engine)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="no column product_id"):
+        re.save_recommendations(1, recs.drop(columns="product_id"), engine)
+    with pytest.raises(SettingError, match="twice"):
+        re.save_recommendations(1, pd.concat([recs, recs]), engine)
+    with pytest.raises(SettingError, match="the matrix is a ndarray"):
+        re.get_recommendations(1, matrix.half_stars.toarray(), similarity)
+    frame = matrix.to_dataframe()
+    for unknown in ([1, 2], True, None):
+        with pytest.raises(UnknownUserError):
+            re.get_recommendations(unknown, frame, similarity)
+
+
+def test_a_huge_number_of_recommendations_takes_no_memory_of_its_own(engine: Engine) -> None:
+    fill(engine, SMALL, [A, B, C, D])
+    matrix, similarity = re.load_model(engine)
+    assert re.batch_generate(matrix, similarity, engine, users=None, n=100_000, n_neighbors=100_000) == 3 + 1 + 2 + 3
+
+
+def test_a_labeled_similarity_is_aligned_on_both_sides_or_refused() -> None:
+    matrix = matrix_of(SMALL)
+    frame = matrix.to_dataframe()
+    expected = re.get_recommendations(1, frame, cosine_similarity(frame))
+    labeled = pd.DataFrame(cosine_similarity(frame), index=frame.index, columns=frame.index)
+    for similarity in (
+        labeled[[4, 2, 1, 3]],
+        labeled.loc[[3, 1, 4, 2]],
+        labeled.reset_index(drop=True).T.reset_index(drop=True),
+    ):
+        pd.testing.assert_frame_equal(re.get_recommendations(1, frame, similarity), expected)
+    with pytest.raises(SettingError, match="labels are not the user ids"):
+        re.get_recommendations(1, frame, labeled.rename(index=str, columns=str))
+    labeled.loc[1, 3] = np.inf
+    with pytest.raises(SettingError, match="users 1 and 3 is not a finite number"):
+        re.get_recommendations(1, frame, labeled)
+    with pytest.raises(SettingError, match="sort the DataFrame's index"):
+        re.get_recommendations(1, frame[::-1], CosineIndex(matrix.half_stars))
+    with pytest.raises(SettingError, match="must be users x users"):
+        re.get_recommendations(1, frame[:2], CosineIndex(matrix.half_stars))
+
+
+@pytest.mark.parametrize("product", ["caféxxxxxx", "LONGPRODUCTID"])
+def test_a_product_id_that_sqlite_let_in_is_refused_by_name(tmp_path: Path, product: str) -> None:
+    engine = connect(load_settings(environ={"SQLITE_FILE": str(tmp_path / "shop.db")}), create=True)
+    fill(engine, SMALL | {9: {product: 4.0}}, [A, B, C, D])
+    with pytest.raises(RatingError, match=f"product_id '{product}' is not 10 characters of ASCII"):
+        re.load_model(engine)
+    engine.dispose()

@@ -103,3 +103,15 @@ def test_module_constants_are_the_defaults_of_the_table() -> None:
     ):
         for name in names:
             assert getattr(module, name) == defaults[name]
+
+
+@pytest.mark.parametrize("line", ['DB_HOST="db.example.com', "DB_HOST='x", "DB HOST=x"])
+def test_a_line_of_the_file_that_is_no_setting_is_refused_with_its_number(tmp_path: Path, line: str) -> None:
+    with pytest.raises(SettingError, match=r"\.env, line 2 is not NAME=value"):
+        load(tmp_path, f"DB_PORT=3306\n{line}\nDB_NAME=x\n")
+
+
+def test_a_home_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    for name in ("SQLITE_FILE", "DB_SSL_CA"):
+        with pytest.raises(SettingError, match=f"{name}=~nosuchuser/x: there is no such home folder"):
+            load(tmp_path, environ={name: "~nosuchuser/x"})
