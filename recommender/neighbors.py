@@ -29,6 +29,7 @@ from recommender.errors import RatingError, SettingError
 
 EXACT_SQUARED_NORM = 2.0**53
 BLOCK_ROWS = 256  # rows per call of compiled code: some milliseconds, then Ctrl-C and progress have their turn
+SHORT_RUN_ROWS = 8_192
 
 # Of the packed form: 4 bits of rating and 28 of row or column in a word, 31 bits of dot product.
 _PACKED_RATING, _PACKED_INDEX, _PACKED_SQUARED_NORM = 15, 2**28, 2.0**31
@@ -94,7 +95,10 @@ class CosineIndex:
         def block(start: int, stop: int) -> None:
             self._fill(wanted[start:stop], k, indices[start:stop], similarities[start:stop])
 
-        run_blocks(block, wanted.size, block_rows=BLOCK_ROWS, n_threads=threads, progress=progress)
+        # a short run is over before Ctrl-C matters, and handing threads over costs more than uneven blocks
+        few = wanted.size <= SHORT_RUN_ROWS
+        block_rows = max(BLOCK_ROWS, -(-wanted.size // (4 * threads))) if few else BLOCK_ROWS
+        run_blocks(block, wanted.size, block_rows=block_rows, n_threads=threads, progress=progress)
         return indices, similarities
 
     def neighbors(self, row: int, k: int) -> Neighbors:

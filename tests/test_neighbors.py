@@ -221,6 +221,7 @@ def test_threads_blocks_rows_and_doubling_do_not_change_a_byte(shape: str, monke
     expected = [array.tobytes() for array in index.top_k(k, n_threads=1)]
     for block_rows in (7, 256, 10_000):
         monkeypatch.setattr(neighbors, "BLOCK_ROWS", block_rows)
+        monkeypatch.setattr(neighbors, "SHORT_RUN_ROWS", 0)
         for n_threads in (1, 2, 4):
             assert [array.tobytes() for array in index.top_k(k, n_threads=n_threads)] == expected
     assert [array.tobytes() for array in top_k_cosine(ratings * 2, k)] == expected
