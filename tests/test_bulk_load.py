@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, Table, event, inspect, select, text
 
-from recommender import bulk_load
+from recommender import _server_stage
+from recommender._stage import NEW, OLD
 from recommender.bulk_load import LoadCount, Stage, staged
 from recommender.database import connect, existing_tables, writing
 from recommender.errors import DatabaseError
@@ -132,7 +133,7 @@ def test_every_value_comes_back_unchanged(engine: Engine) -> None:
 def test_insert_instead_of_load_data_gives_the_same_rows(
     refusing: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_load, "ROWS_PER_INSERT", 5)
+    monkeypatch.setattr(_server_stage, "ROWS_PER_INSERT", 5)
     with caplog.at_level(logging.WARNING), staged(refusing, [products, ratings]) as stage:
         stage.load(products, [ALL_VALUES])
         twice = rated((1, "A", 5), (1, "A", 4), (1, "B", 3))
@@ -295,17 +296,17 @@ def test_tables_of_others_with_names_like_ours_are_left_alone(engine: Engine) ->
 
 def test_leftovers_of_a_killed_run_are_dropped(engine: Engine) -> None:
     with writing(engine) as connection:
-        for end in (bulk_load.NEW, bulk_load.OLD):
+        for end in (NEW, OLD):
             connection.execute(text(f"CREATE TABLE amazon_categories{end} (a INTEGER)"))
     fill(engine, (1, "a"))
-    assert not {name for name in existing_tables(engine) if name.endswith(bulk_load.NEW)}
+    assert not {name for name in existing_tables(engine) if name.endswith(NEW)}
     assert rows_of(engine) == [(1, "a")]
 
 
 def test_two_runs_at_once_do_not_mix(
     engine: Engine, backend: str, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_load, "LOCK_WAIT", 0)
+    monkeypatch.setattr(_server_stage, "LOCK_WAIT", 0)
     other = connect(load_settings(environ=env, env_file=tmp_path / "no.env"))
     if backend == "sqlite":
         other.dispose()

@@ -1,0 +1,166 @@
+"""Staging tables of MySQL and MariaDB; one half of ``bulk_load``."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+from pymysql.constants import ER
+from sqlalchemy import Table, exc, func, select
+from sqlalchemy.schema import CreateTable
+
+from recommender._load_data import FORMAT, as_lines, give_up_if_hung_up, send_through_pipe
+from recommender._stage import NEW, OLD, LoadCount, Move, Stage, data_columns, keys_of, python_rows, updatable
+from recommender.database import drop_tables, existing_tables, label, writing
+from recommender.errors import DatabaseError
+
+LOCK_WAIT = 30  # seconds; what a killed run left running on the server (an ALTER TABLE, a roll-back) ends in that time
+ROWS_PER_LOAD = 200_000  # rows of one LOAD DATA statement; a killed one is rolled back in a second or two
+ROWS_PER_INSERT, BYTES_PER_INSERT = 1_000, 500_000  # far below any server's max_allowed_packet
+_SESSION = "SET SESSION net_read_timeout = 600, net_write_timeout = 600, lock_wait_timeout = 60"
+
+_logger = logging.getLogger(__name__)
+
+
+class ServerStage(Stage):
+    """MySQL and MariaDB."""
+
+    def open(self) -> None:
+        self.connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self.connection.detach()  # its session settings and locks must not go back to the pool
+        self._execute(_SESSION)
+        for table in self.tables:
+            self._lock(table)
+        self._ours = True
+        drop_tables(self.connection, [live.name + end for live in self.tables for end in (NEW, OLD)])
+        for filled in self.tables.values():
+            self.connection.execute(CreateTable(filled))
+        self._loads_files = self._may_load_files()
+
+    def close(self) -> None:
+        if self._ours:
+            drop_tables(self.connection, [filled.name for filled in self.tables.values()])
+
+    def _lock(self, table: Table) -> None:
+        where = f"{self.engine.url.database}.{table.name}"
+        name = f"recommender {hashlib.blake2b(where.encode(), digest_size=16).hexdigest()}"  # at most 64 characters
+        if self.connection.execute(select(func.get_lock(name, LOCK_WAIT))).scalar() != 1:
+            message = "another run is filling it; wait for its end, then run the step again"
+            raise DatabaseError(f"{label(self.engine)}: {table.name}: {message}")
+
+    def _may_load_files(self) -> bool:
+        filled = next(iter(self.tables.values()))
+        try:
+            # nothing is in it, but whatever refuses (server, proxy, driver) refuses now, before rows are on their way
+            self._execute(f"LOAD DATA LOCAL INFILE '{os.devnull}' INTO TABLE {self._quote(filled.name)}")
+        except exc.SQLAlchemyError as error:
+            if getattr(error, "connection_invalidated", False):
+                raise
+            _logger.warning("the server refuses LOAD DATA LOCAL (local_infile): rows go in by INSERT, more slowly")
+            return False
+        return os.path.isdir("/dev/fd")  # noqa: PTH112  # a pipe has a name only where this folder is
+
+    def _append(self, table: Table, batches: Iterable[pa.RecordBatch], *, skip: bool) -> LoadCount:
+        if not self._loads_files:
+            counts = (self._insert(table, part, skip) for batch in batches for part in _small_parts(batch))
+            return sum(counts, LoadCount(0, 0))
+        total, rows = LoadCount(0, 0), iter(batches)
+        for first in rows:
+            total += self._load_data(table, first, rows, skip)
+        return total
+
+    def _load_data(self, table: Table, first: pa.RecordBatch, rows: Iterator[pa.RecordBatch], skip: bool) -> LoadCount:
+        """Load ``first`` and as many of the following ``rows`` as fit into one statement."""
+        target = f"{self._quote(self.tables[table].name)} CHARACTER SET utf8mb4 {FORMAT}"
+        columns = self._columns(table, first.schema.names)
+        sent = 0
+
+        def lines() -> Iterator[bytes | memoryview]:
+            nonlocal sent
+            batch: pa.RecordBatch | None = first
+            while batch is not None:
+                sent += batch.num_rows
+                yield as_lines(batch.select(first.schema.names))
+                batch = next(rows, None) if sent < ROWS_PER_LOAD else None
+
+        def run(path: str) -> int:
+            try:
+                return int(self._execute(f"LOAD DATA LOCAL INFILE '{path}' INTO TABLE {target} ({columns})").rowcount)
+            except AttributeError:  # the driver has dropped its socket, and writes to it once more
+                message = "the connection broke off; run the step again, it starts clean"
+                raise DatabaseError(f"{label(self.engine)}: {message}") from None
+
+        driver = self.connection.connection.dbapi_connection
+        kept = send_through_pipe(lines(), run, lambda: give_up_if_hung_up(driver))
+        self._check_warnings(table, sent - kept, skip)
+        return LoadCount(sent, kept)
+
+    def _insert(self, table: Table, batch: pa.RecordBatch, skip: bool) -> LoadCount:
+        names = batch.schema.names
+        verb = "INSERT IGNORE INTO" if skip else "INSERT INTO"
+        row = f"({', '.join(['%s'] * len(names))})"
+        values = [value for row in python_rows(batch) for value in row]
+        statement = f"{verb} {self._quote(self.tables[table].name)} ({self._columns(table, names)}) VALUES "
+        result = self.connection.exec_driver_sql(statement + ", ".join([row] * batch.num_rows), tuple(values))
+        self._check_warnings(table, batch.num_rows - result.rowcount, skip)
+        return LoadCount(batch.num_rows, result.rowcount)
+
+    def _check_warnings(self, table: Table, skipped: int, skip: bool) -> None:
+        """A warning is a row that did not go in as it is: an error, but for the duplicates that may be skipped."""
+        warnings = self._execute("SHOW COUNT(*) WARNINGS").scalar()
+        if not warnings or (skip and warnings == skipped and self._only_duplicates()):
+            return
+        _, code, text = self._execute("SHOW WARNINGS LIMIT 1").one()
+        raise DatabaseError(f"{label(self.engine)}: {table.name}: {text} (code {code}, {warnings:,} warnings)")
+
+    def _only_duplicates(self) -> bool:
+        return all(code == ER.DUP_ENTRY for _, code, _ in self._execute("SHOW WARNINGS"))
+
+    def _make_keys(self, table: Table, *, drop_repeats: bool) -> int:
+        self._keys_missing.discard(table)
+        parts = [
+            f"ADD {'UNIQUE ' * key.unique}KEY {self._quote(key.name)} ({self._columns(table, key.columns)})"
+            for key in keys_of(table)
+        ]
+        if not parts:
+            return 0
+        statement = f"ALTER TABLE {self._quote(self.tables[table].name)} {', '.join(parts)}"
+        try:
+            self._execute(statement)
+        except exc.IntegrityError:
+            if not drop_repeats:
+                raise
+            dropped = self._repeats_dropped(table)
+            self._execute(statement)
+            return dropped
+        return 0
+
+    def _swap(self, moves: Sequence[Move], replaced: Sequence[str]) -> None:
+        renames = (f"{self._quote(source)} TO {self._quote(target)}" for source, target in moves)
+        self._execute(f"RENAME TABLE {', '.join(renames)}")
+        drop_tables(self.connection, replaced)
+
+    def _merge(self) -> None:
+        there = existing_tables(self.engine)
+        for live in self.tables:
+            if live.name not in there:
+                self.connection.execute(CreateTable(live))
+        with writing(self.engine) as connection:
+            for live, filled in self.tables.items():
+                columns = self._columns(live, data_columns(live))
+                updates = ", ".join(f"{self._quote(n)} = VALUES({self._quote(n)})" for n in updatable(live))
+                statement = f"INSERT INTO {self._quote(live.name)} ({columns}) SELECT {columns} FROM "
+                statement += f"{self._quote(filled.name)} ON DUPLICATE KEY UPDATE {updates}"
+                connection.exec_driver_sql(statement)
+
+
+def _small_parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    if batch.num_rows <= 1 or (batch.num_rows <= ROWS_PER_INSERT and batch.nbytes <= BYTES_PER_INSERT):
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _small_parts(batch.slice(0, half))
+    yield from _small_parts(batch.slice(half))
