@@ -27,12 +27,14 @@ class RatingMatrix:
 
     ``user_ids`` (n_users,) int64 and ``product_ids`` (n_products,) bytes ascend. ``recommendable`` (n_products,)
     bool: the product is in the catalog; norms and cosines use all ratings, candidates only recommendable products.
+    ``rated_at`` (n_ratings,) int64, seconds since 1970, aligned with ``half_stars.data``; None if not asked for.
     """
 
     half_stars: sp.csr_array
     user_ids: NDArray[np.int64]
     product_ids: NDArray[np.bytes_]
     recommendable: NDArray[np.bool_]
+    rated_at: NDArray[np.int64] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -70,10 +72,11 @@ class RatingMatrix:
         return [product.decode("ascii") for product in self.product_ids[columns].tolist()]
 
     def fingerprint(self) -> str:
-        """32 hexadecimal digits that differ when any id, rating or recommendable flag does."""
+        """32 hexadecimal digits that differ when any id, rating, recommendable flag or time (if read) does."""
         digest = hashlib.blake2b(digest_size=16)
         csr = self.half_stars
-        for array in (self.user_ids, self.product_ids, self.recommendable, csr.indptr, csr.indices, csr.data):
+        times = [] if self.rated_at is None else [self.rated_at]
+        for array in (self.user_ids, self.product_ids, self.recommendable, csr.indptr, csr.indices, csr.data, *times):
             digest.update(f"{array.dtype.kind}{len(array)};".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
@@ -99,20 +102,27 @@ def build_rating_matrix(
     half_stars: NDArray[np.int8],
     *,
     in_catalog: NDArray[np.bool_],
+    rated_at: NDArray[np.int64] | None = None,
 ) -> RatingMatrix:
     """Return the matrix of n ratings, given in any order, one per user and product.
 
     ``user_ids`` (n,), ``product_codes`` (n,) into ``products`` (distinct, any order), ``half_stars`` (n,) in 1..10,
-    ``in_catalog`` (n_products,) which of ``products`` may be recommended.
+    ``in_catalog`` (n_products,) which of ``products`` may be recommended, ``rated_at`` (n,) seconds since 1970.
     """
     distinct_users, rows = _ranks(user_ids)
     order = np.argsort(products)  # (n_products,)
     column_of = np.empty(len(products), np.int32)
     column_of[order] = np.arange(len(products), dtype=np.int32)
     shape = (len(distinct_users), len(products))
-    matrix = sp.coo_array((half_stars, (rows, column_of[product_codes])), shape=shape).tocsr()
-    matrix.sort_indices()
-    return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order])
+    if rated_at is None:
+        matrix = sp.coo_array((half_stars, (rows, column_of[product_codes])), shape=shape).tocsr()
+        matrix.sort_indices()
+        return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order])
+    # sort the places of the ratings, then fetch stars and times by them
+    places = sp.coo_array((np.arange(1, len(rows) + 1), (rows, column_of[product_codes])), shape=shape).tocsr()
+    places.sort_indices()
+    matrix = sp.csr_array((half_stars[places.data - 1], places.indices, places.indptr), shape=shape)
+    return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], rated_at[places.data - 1])
 
 
 def _ranks(user_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
