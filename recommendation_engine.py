@@ -4,6 +4,8 @@
     python recommendation_engine.py --users all      # everybody
     python recommendation_engine.py --user 42        # whose recommendations to show as the sample
     python recommendation_engine.py --check-data     # a report on the ratings before training
+    python recommendation_engine.py --list-versions  # what was made when from how many ratings
+    python recommendation_engine.py --rollback 6     # the lists of version 6 again
 
 With r(u,i) the rating of product i by user u, unrated = 0:
 
@@ -26,47 +28,39 @@ In a notebook:
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine
 from tqdm import tqdm
 
-from recommender import dense
-from recommender.batch import recommendation_batches
-from recommender.bulk_load import staged
+from recommender import dense, user_lists
+from recommender.batch import BatchJob, write_batch
 from recommender.bulk_read import as_fixed_bytes, read_ratings, read_table
 from recommender.data_report import describe, forecast
-from recommender.database import (
-    connect,
-    count_rows,
-    database_errors,
-    existing_tables,
-    label,
-    refuse_foreign_tables,
-    require_rows,
-    writing,
-)
+from recommender.database import connect, count_rows, label, require_rows
 from recommender.errors import RecommenderError, SettingError, UnknownUserError
 from recommender.neighbors import CosineIndex
-from recommender.origin import origin_batch, read_origin
-from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix, build_rating_matrix, checked_user_id
-from recommender.schema import BATCH_TABLES, products, ratings, recommendations, recommendations_origin
+from recommender.precomputed import PrecomputedIndex
+from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix, build_rating_matrix
+from recommender.schema import products, ratings
 from recommender.schema import users as users_table
 from recommender.scoring import rank_products
 from recommender.self_check import self_check
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, checked_number, load_settings
+from recommender.user_lists import as_text
+from recommender.versions import current_version, read_versions, roll_back
 from recommender.warm_up import warm_up
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
+KEEP_VERSIONS = 3
 
 BATCH_SAMPLE = 500  # users of a batch unless --users says otherwise
 
@@ -74,22 +68,21 @@ BATCH_SAMPLE = 500  # users of a batch unless --users says otherwise
 def build_engine() -> Engine:
     """Return the SQLAlchemy engine for the configured database, tried once.
 
-    TOP_N_SIMILAR_USERS and TOP_N_RECOMMENDATIONS given by the environment or .env become this module's constants, so
-    that a notebook follows the same settings as the script. Raises DatabaseError, StepOrderError or SettingError.
+    Settings given by the environment or .env become this module's constants (TOP_N_SIMILAR_USERS, ...), so that a
+    notebook follows the same settings as the script. Raises DatabaseError, StepOrderError or SettingError.
     """
-    global TOP_N_SIMILAR_USERS, TOP_N_RECOMMENDATIONS
     settings = load_settings(constants=module_constants())
-    TOP_N_SIMILAR_USERS = settings.top_n_similar_users
-    TOP_N_RECOMMENDATIONS = settings.top_n_recommendations
+    globals().update({name: getattr(settings, name.lower()) for name in module_constants()})
     return connect(settings)
 
 
-def load_model(engine: Engine) -> tuple[RatingMatrix, CosineIndex]:
+def load_model(engine: Engine, *, precompute: bool = False) -> tuple[RatingMatrix, CosineIndex]:
     """Return ``(matrix, similarity_matrix)``: all ratings as users x products, and the user-user cosine.
 
     The matrix is sparse; the similarity computes exact rows when they are asked for (all pairs of 200,000 users would
     not fit into memory), ``similarity_matrix.similarities(row)`` gives one whole row. Both are memory in proportion to
-    the ratings. Raises StepOrderError if there are no ratings, RatingError for one that is not 0.5..5.0 in half steps.
+    the ratings. ``precompute``: find the TOP_N_SIMILAR_USERS neighbors of all users now; the answers are the same.
+    Raises StepOrderError if there are no ratings, RatingError for one that is not 0.5..5.0 in half steps.
     """
     require_rows(engine, products, "run python to_rds.py first")
     require_rows(engine, ratings, "run python load_recommendation_data.py first")
@@ -103,7 +96,11 @@ def load_model(engine: Engine) -> tuple[RatingMatrix, CosineIndex]:
         columns.half_stars,
         in_catalog=in_catalog.to_numpy(zero_copy_only=False),
     )
-    return matrix, CosineIndex(matrix.half_stars)
+    if not precompute:
+        return matrix, CosineIndex(matrix.half_stars)
+    with tqdm(total=matrix.shape[0], unit=" users", desc="neighbors", delay=2, leave=False) as bar:
+        k = _or_constant(None, "TOP_N_SIMILAR_USERS")
+        return matrix, PrecomputedIndex(matrix.half_stars, k, progress=lambda done: bar.update(done - bar.n))
 
 
 def get_recommendations(
@@ -162,18 +159,7 @@ def enrich_with_product_details(rec_df: pd.DataFrame, engine: Engine) -> pd.Data
 
     A product that has left the catalog, or has no title, has the name None; a price that is not known is NaN.
     """
-    wanted = [str(product) for product in rec_df["product_id"].unique()]
-    found: dict[str, tuple[str | None, float]] = {}
-    statement = select(products.c.asin, products.c.title, products.c.price)
-    with database_errors(engine), engine.connect() as connection:
-        for start in range(0, len(wanted), 500):  # SQLite allows 999 parameters in its older versions
-            rows = connection.execute(statement.where(products.c.asin.in_(wanted[start : start + 500])))
-            found.update({asin: (title, price) for asin, title, price in rows})
-    details = [found.get(str(product), (None, float("nan"))) for product in rec_df["product_id"]]
-    return rec_df.assign(
-        product_name=pd.Series([title for title, _ in details], index=rec_df.index, dtype="object"),
-        price=pd.Series([price for _, price in details], index=rec_df.index, dtype="float64"),
-    )
+    return user_lists.with_product_details(rec_df, engine)
 
 
 def save_recommendations(user_id: int, rec_df: pd.DataFrame, engine: Engine) -> None:
@@ -181,28 +167,7 @@ def save_recommendations(user_id: int, rec_df: pd.DataFrame, engine: Engine) -> 
 
     ``rec_df`` needs ``product_id`` (each once) and ``predicted_rating``. SettingError, ForeignDataError, DatabaseError.
     """
-    user = checked_user_id(user_id)
-    for name in ("product_id", "predicted_rating"):
-        if name not in rec_df.columns:
-            raise SettingError(f"the recommendations have no column {name}: pass what get_recommendations returned")
-    if rec_df["product_id"].duplicated().any():
-        twice = rec_df["product_id"][rec_df["product_id"].duplicated()].iloc[0]
-        raise SettingError(f"the recommendations hold product {twice} twice: pass each product once")
-    refuse_foreign_tables(engine, [recommendations])
-    with database_errors(engine):
-        recommendations.create(engine, checkfirst=True)
-    generated_at = datetime.now(UTC).replace(tzinfo=None)
-    evidence = [name for name in ("support", "n_neighbors") if name in rec_df.columns]
-    wanted = rec_df[["product_id", "predicted_rating", *evidence]]
-    rows: list[dict[str, Any]] = [
-        {"user_id": user, "rank": rank, "source": "neighbors", "generated_at": generated_at}
-        | {str(name): value for name, value in row.items()}
-        for rank, row in enumerate(wanted.to_dict("records"), start=1)
-    ]
-    with writing(engine) as connection:
-        connection.execute(delete(recommendations).where(recommendations.c.user_id == user))
-        if rows:
-            connection.execute(insert(recommendations), rows)
+    user_lists.replace_list(user_id, rec_df, engine)
 
 
 def batch_generate(
@@ -213,13 +178,15 @@ def batch_generate(
     users: int | None = BATCH_SAMPLE,
     n_neighbors: int | None = None,
     n: int | None = None,
+    keep_versions: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> int:
     """Recommend to the ``users`` smallest user_ids with ratings (None: to all) and replace the whole table with it.
 
-    Readers see the old lists or the new ones, never a mixture. Lists that the neighbors leave short are topped up
-    with popular products (``source`` tells which). ``progress`` is called with the number of rows written so far.
-    Returns the number of rows in the new table.
+    Readers see the old lists or the new ones, never a mixture; the old ones are kept for a roll-back, up to
+    ``keep_versions`` versions in all. Lists that the neighbors leave short are topped up with popular products
+    (``source`` tells which). ``progress`` is called with the number of rows written so far. Returns the number of rows
+    in the new table.
     """
     if not isinstance(matrix, RatingMatrix) or not isinstance(similarity_matrix, CosineIndex):
         raise SettingError("batch_generate works on what load_model returned; use get_recommendations for a DataFrame")
@@ -227,41 +194,16 @@ def batch_generate(
         raise SettingError(f"users={users}: give 1 or more, or None for all")
     k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
     top = _or_constant(n, "TOP_N_RECOMMENDATIONS")
-    refuse_foreign_tables(engine, BATCH_TABLES)
+    keep = _or_constant(keep_versions, "KEEP_VERSIONS")
     n_users = matrix.shape[0] if users is None else min(users, matrix.shape[0])
-    origin = batch_origin(matrix, n_users, k, top)
-    batches = recommendation_batches(
-        matrix, similarity_matrix, np.arange(n_users), n_neighbors=k, n=top, generated_at=datetime.now(UTC)
-    )
-    with staged(engine, BATCH_TABLES) as stage:
-        written = stage.load(recommendations, _reporting(batches, progress)).kept
-        stage.load(recommendations_origin, [origin_batch(origin | {"rows": written})])
-        stage.publish()
-    return written
-
-
-def _reporting(batches: Iterable[pa.RecordBatch], progress: Callable[[int], object] | None) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        yield batch
-        if progress:
-            progress(batch.num_rows)
-
-
-def batch_origin(matrix: RatingMatrix, n_users: int, n_neighbors: int, n: int) -> dict[str, Any]:
-    """What a batch is made from: equal origins, equal lists."""
-    return {"users": n_users, "n_neighbors": n_neighbors, "n": n, "ratings": matrix.fingerprint()}
-
-
-def is_current(engine: Engine, origin: dict[str, Any]) -> bool:
-    """Does the table hold the lists made from ``origin``, all of them?"""
-    noted = read_origin(engine, recommendations_origin) or {}
-    rows = noted.pop("rows", None)
-    there = recommendations.name in existing_tables(engine)
-    return there and noted == origin and rows == count_rows(engine, recommendations)
+    job = BatchJob(np.arange(n_users), n_neighbors=k, n=top)
+    return write_batch(engine, matrix, similarity_matrix, job, keep_versions=keep, progress=progress).n_rows
 
 
 def module_constants() -> dict[str, object]:
-    return {"TOP_N_SIMILAR_USERS": TOP_N_SIMILAR_USERS, "TOP_N_RECOMMENDATIONS": TOP_N_RECOMMENDATIONS}
+    """The settings that are constants of this module, as they are at this moment."""
+    names = ("TOP_N_SIMILAR_USERS", "TOP_N_RECOMMENDATIONS", "KEEP_VERSIONS")
+    return {name: globals()[name] for name in names}
 
 
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -280,6 +222,8 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--check-data", action="store_true", help="report on the ratings and what training will take, write nothing"
     )
+    parser.add_argument("--list-versions", action="store_true", help="print the versions there are, the newest first")
+    parser.add_argument("--rollback", type=int, metavar="VERSION", help="publish the lists of a kept version again")
     add_options(parser, [*module_constants(), *DATABASE_OPTIONS])
     return parser.parse_args(arguments)
 
@@ -298,18 +242,6 @@ def _sample_user(text: str | None, matrix: RatingMatrix) -> int:
     if not (text.isascii() and text.isdigit()):
         raise UnknownUserError(text)
     return int(text)
-
-
-def show_sample(user_id: int, recs: pd.DataFrame) -> None:
-    """Print one user's recommendations as a table."""
-    print(f"\nRecommendations for user {user_id}:")
-    if recs.empty:
-        print("  none: no other user shares a product with this one")
-        return
-    shown = recs.assign(product_name=[(name or "(no title)")[:60] for name in recs["product_name"]])
-    shown.insert(0, "rank", range(1, len(shown) + 1))
-    print(shown.to_string(index=False, formatters={"predicted_rating": "{:.3f}".format, "support": "{:.3f}".format}))
-    print()
 
 
 def check_data(settings: Settings) -> None:
@@ -332,35 +264,50 @@ def check_data(settings: Settings) -> None:
     print(describe(matrix, n_users=n_users, n_catalog=n_catalog).as_text(loading, ahead))
 
 
-def run(settings: Settings, *, users: int | None, sample_user: str | None, if_stale: bool) -> None:
+def run(settings: Settings, options: argparse.Namespace) -> None:
     """Load, train, check, show and write; print what was done and how long each part took."""
-    k, top = settings.top_n_similar_users, settings.top_n_recommendations
+    k, top, users = settings.top_n_similar_users, settings.top_n_recommendations, _batch_size(options.users)
     engine = connect(settings)
     print(label(engine))
     warm_up(lambda: print("compiling the engine for this machine, once: about 20 s ..."))
     started = time.perf_counter()
     matrix, similarity_matrix = load_model(engine)
-    loaded = time.perf_counter()
     n_users, n_products = matrix.shape
     print(f"loaded   {matrix.n_ratings:,} ratings of {n_users:,} users on {n_products:,} products", end="")
-    print(f" in {loaded - started:.2f} s ({matrix.recommendable.sum():,} of the products are in the catalog)")
-    wanted = batch_origin(matrix, n_users if users is None else min(users, n_users), k, top)
-    if if_stale and is_current(engine, wanted):
-        print("batch    unchanged: the table holds the lists of these ratings")
-        return
-    checked, difference = self_check(matrix, similarity_matrix)
-    print(f"checked  cosines of {checked} users against scikit-learn: largest difference {difference:.1e}", end="")
-    print(f" in {time.perf_counter() - loaded:.2f} s")
-    user_id = _sample_user(sample_user, matrix)
-    recs = get_recommendations(user_id, matrix, similarity_matrix, n_neighbors=k, n=top)
-    show_sample(user_id, enrich_with_product_details(recs, engine))
-    started = time.perf_counter()
-    with tqdm(total=wanted["users"] * top, unit=" rows", unit_scale=True, desc="batch", delay=1, leave=False) as bar:
-        written = batch_generate(
-            matrix, similarity_matrix, engine, users=users, n_neighbors=k, n=top, progress=bar.update
-        )
-    print(f"batch    {written:,} rows for {wanted['users']:,} users into recommendations", end="")
-    print(f" in {time.perf_counter() - started:.2f} s")
+    print(f" in {_since(started)} ({matrix.recommendable.sum():,} of the products are in the catalog)")
+    job = BatchJob(np.arange(n_users if users is None else min(users, n_users)), n_neighbors=k, n=top)
+    version = current_version(engine, matrix.fingerprint(), job.settings()) if options.if_stale else None
+    if version is None:
+        started = time.perf_counter()
+        checked, difference = self_check(matrix, similarity_matrix)
+        print(f"checked  cosines of {checked} users against scikit-learn: largest difference {difference:.1e}", end="")
+        print(f" in {_since(started)}")
+        user_id = _sample_user(options.user, matrix)
+        recs = get_recommendations(user_id, matrix, similarity_matrix, n_neighbors=k, n=top)
+        print(as_text(user_id, enrich_with_product_details(recs, engine)))
+        started = time.perf_counter()
+        with tqdm(total=len(job.rows) * top, unit=" rows", unit_scale=True, desc="batch", delay=1, leave=False) as bar:
+            version = write_batch(
+                engine, matrix, similarity_matrix, job, keep_versions=settings.keep_versions, progress=bar.update
+            )
+        print(f"batch    {version.n_rows:,} rows for {len(job.rows):,} users into recommendations", end="")
+        print(f" in {_since(started)}: version {version.number}, published")
+    else:
+        print(f"batch    unchanged: version {version.number} ({version.state}) holds the lists of these ratings")
+
+
+def _since(started: float) -> str:
+    return f"{time.perf_counter() - started:.2f} s"
+
+
+def list_versions(settings: Settings) -> None:
+    """Print every version there ever was, the newest first."""
+    versions = read_versions(connect(settings))
+    if not versions:
+        print("no version yet: python recommendation_engine.py makes one")
+    for version in reversed(versions):
+        print(f"{version.number:>6}  {version.state:<9}  {version.made_at:%Y-%m-%d %H:%M:%S} UTC", end="")
+        print(f"  {version.n_ratings:>11,} ratings  {version.n_rows:>11,} rows  {json.dumps(dict(version.settings))}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -370,8 +317,13 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings(vars(options), module_constants())
         if options.check_data:
             check_data(settings)
-            return 0
-        run(settings, users=_batch_size(options.users), sample_user=options.user, if_stale=options.if_stale)
+        elif options.list_versions:
+            list_versions(settings)
+        elif options.rollback:
+            version = roll_back(connect(settings), options.rollback)
+            print(f"version {version.number} of {version.made_at:%Y-%m-%d %H:%M:%S} UTC is published")
+        else:
+            run(settings, options)
     except RecommenderError as error:
         print(f"recommendation_engine.py: {error}", file=sys.stderr)
         return 1

@@ -63,11 +63,11 @@ class Stage:
                 return LoadCount(count.sent, count.kept - self._make_keys(table, drop_repeats=defer))
             return count
 
-    def publish(self, moves: Sequence[Move] = ()) -> None:
+    def publish(self, moves: Sequence[Move] = (), *, leave: Sequence[str] = (), drop: Sequence[str] = ()) -> None:
         """Put the staging tables in the place of the live ones, all in one step (see ``staged`` for ``append``).
 
         ``moves``: renames (from, to) done before that in the same step. A live table moved away is kept, a staging
-        table moved away is not put in place.
+        table moved away, or among ``leave``, is not put in place. ``drop``: tables dropped after it, if they exist.
         """
         with database_errors(self.engine):
             for table in list(self._keys_missing):
@@ -75,7 +75,8 @@ class Stage:
             if self.append:
                 self._merge()
             else:
-                self._swap(*self._plan(moves))
+                steps, replaced = self._plan(moves, leave)
+                self._swap(steps, [*replaced, *leave, *drop])
 
     def open(self) -> None:
         """Connect, drop what a killed run left, create the staging tables."""
@@ -103,11 +104,13 @@ class Stage:
     def _merge(self) -> None:
         raise NotImplementedError
 
-    def _plan(self, first: Sequence[Move]) -> tuple[list[Move], list[str]]:
+    def _plan(self, first: Sequence[Move], leave: Sequence[str]) -> tuple[list[Move], list[str]]:
         """All renames of a swap, ``first`` first, and the names under which the replaced tables end."""
         moves, replaced = list(first), []
-        away = {source for source, _ in first}
-        there = (existing_tables(self.engine) - away) | {target for _, target in first}
+        there, away = existing_tables(self.engine), set(leave)
+        for source, target in first:
+            there = there - {source} | {target}
+            away.add(source)
         for live, filled in self.tables.items():
             if filled.name in away:
                 continue

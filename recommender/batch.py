@@ -1,18 +1,28 @@
-"""Recommendations for many users, in blocks of bounded memory, as rows of the ``recommendations`` table."""
+"""Recommendations for many users, in blocks of bounded memory, as a new version of the ``recommendations`` table.
+
+While one block's rows are on their way into the database, the next block's are computed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from sqlalchemy import Engine
 
+from recommender.bulk_load import staged
+from recommender.database import refuse_foreign_tables
 from recommender.popular import PopularProducts, rank_popular
+from recommender.product_details import read_product_details
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
+from recommender.schema import BATCH_TABLES, recommendations
 from recommender.scoring import RankedProducts, rank_products_for_rows
+from recommender.versions import Version, publish_lists
 
 BLOCK_USERS = 4_096
 BLOCK_CELLS = 4_000_000  # ranks, or neighbors, of one block: 100 MB
@@ -26,25 +36,64 @@ class NeighborSource(Protocol):
         """Neighbors and similarities, each (len(rows), k), padded with -1 and 0.0."""
 
 
-def recommendation_batches(
+@dataclass(frozen=True, eq=False)
+class BatchJob:
+    """Whom to recommend how much: rows of the matrix, neighbors and products per user."""
+
+    rows: NDArray[np.int64]
+    n_neighbors: int
+    n: int
+
+    def settings(self) -> dict[str, Any]:
+        """What the lists depend on besides the ratings; noted with the version."""
+        return {"users": len(self.rows), "n_neighbors": self.n_neighbors, "n": self.n}
+
+
+def write_batch(
+    engine: Engine,
     matrix: RatingMatrix,
     similarity: NeighborSource,
-    rows: NDArray[np.int64],
+    job: BatchJob,
     *,
-    n_neighbors: int,
-    n: int,
-    generated_at: datetime,
-) -> Iterator[pa.RecordBatch]:
-    """Yield the ranked products of ``rows``, n a user where there are as many, a few thousand users at a time.
+    keep_versions: int,
+    publish: bool = True,
+    progress: Callable[[int], object] | None = None,
+) -> Version:
+    """Compute the lists of ``job`` and publish them as a new version; readers see all old lists or all new ones.
 
-    A list that the neighbors leave short is topped up with popular products.
+    ``publish`` False: the version is only kept, for a roll-back to it. ``progress`` is called with the number of rows
+    of each block. Raises ForeignDataError if a table is not ours, DatabaseError.
+    """
+    refuse_foreign_tables(engine, BATCH_TABLES)
+    made_at = datetime.now(UTC)
+    titles = read_product_details(engine, matrix.product_ids).titles
+    batches = recommendation_batches(matrix, similarity, job, titles=titles, generated_at=made_at)
+    with staged(engine, BATCH_TABLES) as stage:
+        written = stage.load(recommendations, _reporting(batches, progress)).kept
+        version = Version(0, made_at, matrix.fingerprint(), matrix.n_ratings, job.settings(), n_rows=written)
+        return publish_lists(stage, version, keep=keep_versions, publish=publish)
+
+
+def _reporting(batches: Iterable[pa.RecordBatch], progress: Callable[[int], object] | None) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch
+        if progress:
+            progress(batch.num_rows)
+
+
+def recommendation_batches(
+    matrix: RatingMatrix, similarity: NeighborSource, job: BatchJob, *, titles: pa.StringArray, generated_at: datetime
+) -> Iterator[pa.RecordBatch]:
+    """Yield the ranked products of the job's rows, n a user where there are as many, a few thousand users at a time.
+
+    A list that the neighbors leave short is topped up with popular products. ``titles`` (n_products,).
     """
     popular = rank_popular(matrix)
-    n, n_neighbors = min(n, max(matrix.shape[1], 1)), min(n_neighbors, matrix.shape[0])
+    n, n_neighbors = min(job.n, max(matrix.shape[1], 1)), min(job.n_neighbors, matrix.shape[0])
     users_per_block = max(1, min(BLOCK_USERS, BLOCK_CELLS // max(n, n_neighbors)))
-    products = pa.array(matrix.product_ids.astype(str), pa.string())
-    for start in range(0, len(rows), users_per_block):
-        block = rows[start : start + users_per_block]
+    catalog = pa.array(matrix.product_ids.astype(str), pa.string()), titles
+    for start in range(0, len(job.rows), users_per_block):
+        block = job.rows[start : start + users_per_block]
         neighbors, similarities = similarity.top_k(n_neighbors, rows=block)
         ranked = rank_products_for_rows(
             matrix.half_stars,
@@ -55,7 +104,7 @@ def recommendation_batches(
             recommendable=matrix.recommendable,
             scale=STARS_PER_UNIT,
         )
-        yield _as_rows(matrix, popular, block, ranked, products, generated_at)
+        yield _as_rows(matrix, popular, block, ranked, catalog, generated_at)
 
 
 def _as_rows(
@@ -63,7 +112,7 @@ def _as_rows(
     popular: PopularProducts,
     block: NDArray[np.int64],
     ranked: RankedProducts,
-    products: pa.Array,
+    catalog: tuple[pa.StringArray, pa.StringArray],
     generated_at: datetime,
 ) -> pa.RecordBatch:
     columns, predicted = ranked.columns.copy(), ranked.predicted.copy()  # (len(block), n)
@@ -76,12 +125,15 @@ def _as_rows(
         predicted[i, found : found + len(more)] = shown
     user, place = np.nonzero(columns >= 0)
     evident = from_neighbors[user, place]
+    product_ids, titles = catalog
+    places = pa.array(columns[user, place])
     generated = np.full(len(user), np.datetime64(generated_at.replace(tzinfo=None), "us"))
     return pa.record_batch(
         {
             "user_id": pa.array(matrix.user_ids[block][user]),
             "rank": pa.array(place.astype(np.int32) + 1),
-            "product_id": products.take(pa.array(columns[user, place])),
+            "product_id": product_ids.take(places),
+            "product_name": titles.take(places),
             "predicted_rating": pa.array(predicted[user, place]),
             "source": pa.array(np.where(evident, *SOURCES)),
             "support": pa.array(ranked.support[user, place], mask=~evident),

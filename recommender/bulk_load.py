@@ -27,10 +27,10 @@ from sqlalchemy import Engine, Table, exc
 
 from recommender._server_stage import ServerStage
 from recommender._sqlite_stage import SqliteStage
-from recommender._stage import LoadCount, Stage
+from recommender._stage import LoadCount, Move, Stage
 from recommender.database import database_errors, is_mysql
 
-__all__ = ["LoadCount", "Stage", "staged"]
+__all__ = ["LoadCount", "Move", "Stage", "staged"]
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from recommender._connectorx import through_connectorx
 from recommender._packed_ratings import packed_ratings, rating_error, refuse_faulty_rating
 from recommender.database import database_errors, label
 from recommender.errors import DatabaseError, RatingError
-from recommender.schema import ASIN_LENGTH, products, ratings
+from recommender.schema import ASIN_LENGTH, ratings
 
 Way = Literal["connectorx", "packed", "streamed"]
 FETCH_ROWS = 50_000  # rows of a streamed result held as Python objects at a time
@@ -90,14 +90,6 @@ def as_fixed_bytes(product_ids: pa.StringArray) -> NDArray[np.bytes_]:
                 "correct or delete its rows"
             )
     return np.array(texts, dtype=f"S{ASIN_LENGTH}")
-
-
-def read_product_details(engine: Engine) -> pa.Table:
-    """Return ``asin``, ``title`` (NULL where unknown) and ``price`` of every product, one chunk per column.
-
-    1.4 million products are about 170 MB of Arrow; a title becomes a Python string only when it is asked for.
-    """
-    return read_table(engine, [products.c.asin, products.c.title, products.c.price]).combine_chunks()
 
 
 def _schema(columns: Sequence[Column[Any]]) -> pa.Schema:

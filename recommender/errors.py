@@ -9,12 +9,16 @@
     ├── ForeignDataError             rows that this project did not make would be replaced
     ├── RatingError                  ratings that no cosine can be computed from         (a ValueError)
     ├── UnknownUserError             a user nobody has heard of                          (a LookupError)
+    ├── UnknownVersionError          a version that was never made, or whose lists are gone (a LookupError)
+    ├── ModelFileError               a model file that is truncated, foreign or of another format
     └── SelfCheckError               the trained model disagrees with the reference
 
 A script's ``main()`` catches ``RecommenderError`` and nothing else: the message goes to stderr, the exit status is 1.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class RecommenderError(Exception):
@@ -55,6 +59,21 @@ class UnknownUserError(RecommenderError, LookupError):
     def __init__(self, user_id: object) -> None:
         super().__init__(f"user {user_id} is unknown: no row of that user_id in users or product_ratings")
         self.user_id = user_id
+
+
+class UnknownVersionError(RecommenderError, LookupError):
+    """There is no such version, or its lists have expired."""
+
+    def __init__(self, number: int, kept: Sequence[int]) -> None:
+        there = (
+            f"those kept are {', '.join(map(str, kept))}" if kept else "no version is kept besides the published one"
+        )
+        super().__init__(f"version {number} cannot be published: {there}")
+        self.number = number
+
+
+class ModelFileError(RecommenderError):
+    """A model file is missing, truncated, damaged, or not one that this version of the project reads."""
 
 
 class SelfCheckError(RecommenderError):

@@ -119,7 +119,7 @@ async def health(request: Request) -> Response:
     body = {
         "status": "ok" if request.app.state.watch.is_up else "degraded",
         "users": len(model.known_users),
-        "products": model.n_catalog,
+        "products": model.details.n_catalog,
         "ratings": model.matrix.n_ratings,
         "model_built_at": model.built_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

@@ -148,6 +148,7 @@ recommendations = Table(
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
     Column(quoted_name("rank", quote=True), Integer, primary_key=True, autoincrement=False),  # reserved in MySQL 8
     Column("product_id", _ascii(ASIN_LENGTH), nullable=False),
+    Column("product_name", Text().with_variant(mysql.TEXT(), "mysql", "mariadb")),  # as the catalog had it then
     Column("predicted_rating", Double, nullable=False),
     Column("source", String(16), nullable=False),  # neighbors or popular
     Column("support", Double),  # sum of the cosines of the neighbors who rated it
@@ -165,8 +166,22 @@ def _origin_table(name: str) -> Table:
 
 catalog_origin = _origin_table("catalog_origin")
 data_origin = _origin_table("data_origin")
-recommendations_origin = _origin_table("recommendations_origin")
+
+# one row for each training run there ever was (see recommender.versions)
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),  # published, kept or expired
+    Column("made_at", _time(), nullable=False),
+    Column("fingerprint", String(64), nullable=False),  # of the ratings
+    Column("n_ratings", BigInteger, nullable=False),
+    Column("n_rows", BigInteger, nullable=False),  # of its lists
+    Column("settings", Text, nullable=False),  # JSON
+    Column("metrics", Text),  # JSON; NULL if it was not evaluated
+    **_MYSQL,
+)
 
 CATALOG_TABLES = (categories, products, catalog_origin)
 SHOPPER_TABLES = (users, user_id_map, interactions, ratings, data_origin)
-BATCH_TABLES = (recommendations, recommendations_origin)
+BATCH_TABLES = (recommendations, model_versions)

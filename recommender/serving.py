@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
@@ -16,20 +14,11 @@ from recommender.bulk_read import read_table
 from recommender.errors import UnknownUserError
 from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts, rank_popular
+from recommender.product_details import ProductDetails, read_product_details
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
-from recommender.schema import products, users
+from recommender.schema import users
 from recommender.scoring import rank_products
-
-
-@dataclass(frozen=True, eq=False)
-class ProductDetails:
-    """Title and price of each column of the matrix; both None where the catalog has no such product."""
-
-    titles: pa.Array  # (n_products,) string
-    prices: pa.Array  # (n_products,) double
-
-    def __getitem__(self, column: int) -> tuple[str | None, float | None]:
-        return self.titles[column].as_py(), self.prices[column].as_py()
+from recommender.versions import published_version, read_versions
 
 
 @dataclass(frozen=True)
@@ -59,9 +48,9 @@ class ServedModel:
     popular: PopularProducts
     details: ProductDetails
     known_users: NDArray[np.int64]  # ascending: users with a row in users or a rating
-    n_catalog: int
     built_at: datetime
     n_neighbors: int
+    version: int | None  # the published one when this was built; None: there was none
 
     def recommend(self, user_id: int, n: int) -> Answer:
         """Return n products for a known user: the neighbors' first, then popular ones if those are too few.
@@ -101,20 +90,16 @@ class ServedModel:
 def build_served_model(
     engine: Engine, matrix: RatingMatrix, similarity: CosineIndex, *, n_neighbors: int, built_at: datetime
 ) -> ServedModel:
-    """Add to the trained model what answers need from the tables: known users, titles, prices."""
-    catalog = read_table(engine, [products.c.asin, products.c.title, products.c.price])
-    places = pc.index_in(pa.array(matrix.product_ids.astype(str)), value_set=catalog["asin"])  # null: not in catalog
-    details = ProductDetails(
-        catalog["title"].take(places).combine_chunks(), catalog["price"].take(places).combine_chunks()
-    )
+    """Add to the trained model what answers need from the tables: known users, titles, prices, the version."""
+    version = published_version(read_versions(engine))
     listed = read_table(engine, [users.c.user_id]).column(0).to_numpy()
     return ServedModel(
         matrix=matrix,
         similarity=similarity,
         popular=rank_popular(matrix),
-        details=details,
+        details=read_product_details(engine, matrix.product_ids),
         known_users=np.union1d(matrix.user_ids, listed),
-        n_catalog=catalog.num_rows,
         built_at=built_at,
         n_neighbors=n_neighbors,
+        version=version.number if version else None,
     )

@@ -50,6 +50,8 @@ SETTINGS = (
     Setting("NUM_RATINGS", 30_000, "Synthetic ratings to make", lowest=0, highest=2_000_000_000),
     Setting("TOP_N_SIMILAR_USERS", 20, "Neighbors a prediction is averaged over", highest=100_000),
     Setting("TOP_N_RECOMMENDATIONS", 10, "Products recommended to one user", highest=100_000),
+    Setting("KEEP_VERSIONS", 3, "Versions of the lists that are kept, the published one included", highest=1_000),
+    Setting("MODEL_FILE", "", "File with a saved model (--save-model); the API serves from it; empty: no file"),
 )
 # a password given as an option would show in the list of processes
 DATABASE_OPTIONS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_SSL_CA", "SQLITE_FILE")
@@ -73,6 +75,8 @@ class Settings:
     num_ratings: int
     top_n_similar_users: int
     top_n_recommendations: int
+    keep_versions: int
+    model_file: Path | None
 
     @property
     def database_label(self) -> str:
@@ -103,7 +107,9 @@ def load_settings(
         value, origin = _first_given(setting.name, options or {}, environment, from_file, constants or {})
         values[setting.name.lower()] = _checked(setting, setting.default if value is None else value, origin)
     sqlite_file = _path("SQLITE_FILE", str(values["sqlite_file"]))
-    values["sqlite_file"] = sqlite_file if sqlite_file.is_absolute() else PROJECT_ROOT / sqlite_file
+    values["sqlite_file"] = PROJECT_ROOT / sqlite_file  # an absolute path stays as it is
+    model_file = _path("MODEL_FILE", str(values["model_file"]))
+    values["model_file"] = PROJECT_ROOT / model_file if str(values["model_file"]) else None
     if ca := str(values["db_ssl_ca"]):
         if not _path("DB_SSL_CA", ca).is_file():
             raise SettingError(f"DB_SSL_CA={ca} is not a file: name the PEM file of the CA, or leave it empty")

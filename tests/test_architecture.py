@@ -17,6 +17,7 @@ PURE = {
     "dense",
     "neighbors",
     "popular",
+    "precomputed",
     "rating_matrix",
     "scoring",
     "taste_events",

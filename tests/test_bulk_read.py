@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, text
 
 from recommender import _connectorx, _packed_ratings, bulk_read
-from recommender.bulk_read import RatingColumns, Way, read_product_details, read_ratings, read_table
+from recommender.bulk_read import RatingColumns, Way, read_ratings, read_table
 from recommender.database import connect
 from recommender.errors import DatabaseError, RatingError
+from recommender.product_details import read_product_details
 from recommender.schema import metadata, products, ratings
 from recommender.settings import Settings, load_settings
 from tests.mariadb_server import MariaDBServer
@@ -189,12 +190,15 @@ def test_an_empty_table_keeps_its_types_by_every_way(tables: Engine, way: Way | 
     assert (table.num_rows, table.schema.types) == (0, [pa.string(), pa.float64()])
 
 
-def test_product_details_are_one_arrow_table(tables: Engine) -> None:
+def test_product_details_come_in_the_order_asked_for_and_a_missing_product_has_none(tables: Engine) -> None:
     with tables.begin() as connection:
-        connection.execute(insert(products), [_facts(1, "one"), _facts(2, None)])
-    table = read_product_details(tables).sort_by("asin")
-    assert table.to_pydict() == {"asin": ["0000000001", "0000000002"], "title": ["one", None], "price": [1.99, 2.99]}
-    assert [column.num_chunks for column in table.columns] == [1, 1, 1]
+        connection.execute(insert(products), [_facts(1, "one"), _facts(2, None), _facts(3, "three")])
+    details = read_product_details(tables, np.array(["0000000003", "B000000009", "0000000002", "0000000001"], "S10"))
+    assert details.titles.to_pylist() == ["three", None, None, "one"]
+    assert details.prices.to_pylist() == [3.99, None, 2.99, 1.99]
+    assert details.n_catalog == 3
+    nothing = read_product_details(tables, np.array([], "S10"))
+    assert (nothing.titles.to_pylist(), nothing.prices.to_pylist(), nothing.n_catalog) == ([], [], 3)
 
 
 def test_a_missing_table_is_an_error_of_one_line(engine: Engine) -> None:

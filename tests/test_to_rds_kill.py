@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, func, select, text
 
-from recommender.bulk_load import NEW, OLD
+from recommender._stage import NEW, OLD
 from recommender.database import connect, existing_tables
 from recommender.sample_catalog import write_sample_catalog
 from recommender.schema import categories, products

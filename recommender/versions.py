@@ -1,0 +1,194 @@
+"""One mechanism for versions: what a training run made, from what, and which one people are served.
+
+A version is the outcome of one run: number, time, fingerprint of the ratings, settings, and, if it was evaluated, its
+metrics. Its lists are a table of their own, and the published version's bears the plain name:
+
+    recommendations            the lists of the published version
+    recommendations__v6        the lists of version 6, kept for a roll-back
+    model_versions             one row for each version there ever was: published, kept, or expired (lists dropped)
+
+Publishing and rolling back rename tables and swap ``model_versions`` in the same step, so a reader sees the lists of
+one version, whole, and ``model_versions`` names it. Killed at any moment, all is as before or all is as after. A model
+file carries the record of its version in itself (see ``recommender.model_file``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Engine, select
+
+from recommender.bulk_load import Move, Stage, staged
+from recommender.database import count_rows, database_errors, existing_tables, label, refuse_foreign_tables
+from recommender.errors import ForeignDataError, UnknownVersionError
+from recommender.schema import model_versions, recommendations
+
+PUBLISHED, KEPT, EXPIRED = "published", "kept", "expired"
+
+
+@dataclass(frozen=True)
+class Version:
+    """The record of one training run; ``state`` is published, kept or expired. Times are UTC, JSON round-trips."""
+
+    number: int
+    made_at: datetime
+    fingerprint: str  # of the ratings, see RatingMatrix.fingerprint
+    n_ratings: int
+    settings: Mapping[str, Any]
+    n_rows: int = 0  # of the lists
+    metrics: Mapping[str, Any] | None = None
+    state: str = PUBLISHED
+
+    def is_made_from(self, fingerprint: str, settings: Mapping[str, Any]) -> bool:
+        """Same ratings, same settings: same lists."""
+        return self.fingerprint == fingerprint and dict(self.settings) == dict(settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self) | {"made_at": self.made_at.isoformat(), "settings": dict(self.settings)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Version:
+        """What ``to_dict`` gave; KeyError, TypeError or ValueError for anything else."""
+        return cls(**(dict(values) | {"made_at": datetime.fromisoformat(values["made_at"])}))
+
+
+def kept_table(number: int) -> str:
+    """The table that holds the lists of a version that is not published."""
+    return f"{recommendations.name}__v{number}"
+
+
+def read_versions(engine: Engine) -> list[Version]:
+    """All versions there ever were, oldest first. ForeignDataError if somebody else wrote into the table."""
+    if model_versions.name not in existing_tables(engine):
+        return []
+    refuse_foreign_tables(engine, [model_versions])
+    with database_errors(engine), engine.connect() as connection:
+        rows = connection.execute(select(model_versions).order_by(model_versions.c.version)).mappings().all()
+    try:
+        return [_from_row(row) for row in rows]
+    except (TypeError, ValueError) as error:
+        message = f"{label(engine)}: table {model_versions.name} holds a row that is not ours ({error})"
+        raise ForeignDataError(f"{message}; drop the table, the next batch starts with version 1") from None
+
+
+def published_version(versions: Iterable[Version]) -> Version | None:
+    """The one whose lists people read; None before the first."""
+    return next((version for version in versions if version.state == PUBLISHED), None)
+
+
+def current_version(engine: Engine, fingerprint: str, settings: Mapping[str, Any]) -> Version | None:
+    """The newest version made from these ratings and settings whose lists are there, all of them; None without one.
+
+    It need not be the published one: after a roll-back the newer version is only kept.
+    """
+    there = existing_tables(engine)
+    for version in reversed(read_versions(engine)):
+        if version.state == EXPIRED or not version.is_made_from(fingerprint, settings):
+            continue
+        if version.state == KEPT:
+            whole = kept_table(version.number) in there
+        else:
+            whole = recommendations.name in there and count_rows(engine, recommendations) == version.n_rows
+        if whole:
+            return version
+    return None
+
+
+def next_number(versions: Sequence[Version]) -> int:
+    """1 for the first, then one more than the newest."""
+    return versions[-1].number + 1 if versions else 1
+
+
+def publish_lists(stage: Stage, new: Version, *, keep: int, publish: bool = True) -> Version:
+    """Make the lists loaded into ``stage`` version ``new``: published, or only kept. ``keep`` versions stay in all.
+
+    ``stage`` must hold staging tables of ``recommendations`` and ``model_versions``. The number is given here, where
+    no other run can interfere. Returns the version as it was noted.
+    """
+    before = read_versions(stage.engine)
+    new = replace(new, number=next_number(before), state=PUBLISHED if publish else KEPT)
+    if publish:
+        moves = _move_aside(stage.engine, before)
+        before = [replace(version, state=KEPT) if version.state == PUBLISHED else version for version in before]
+    else:
+        moves = [(stage.tables[recommendations].name, kept_table(new.number))]
+    _swap(stage, [*before, new], moves, keep=keep)
+    return new
+
+
+def roll_back(engine: Engine, number: int) -> Version:
+    """Publish the lists of a kept version again, and keep those of the published one.
+
+    Raises UnknownVersionError, naming the versions there are, if ``number`` is none of them or its lists are gone.
+    """
+    refuse_foreign_tables(engine, [recommendations, model_versions])
+    with staged(engine, [recommendations, model_versions]) as stage:
+        before = read_versions(engine)
+        target = next((version for version in before if version.number == number), None)
+        if target is not None and target.state == PUBLISHED:
+            return target
+        if target is None or target.state == EXPIRED or kept_table(number) not in existing_tables(engine):
+            raise UnknownVersionError(number, [version.number for version in before if version.state == KEPT])
+        aside = [replace(version, state=KEPT) if version.state == PUBLISHED else version for version in before]
+        after = [replace(version, state=PUBLISHED) if version.number == number else version for version in aside]
+        unused = stage.tables[recommendations].name
+        moves = [*_move_aside(engine, before), (kept_table(number), recommendations.name)]
+        _swap(stage, after, moves, keep=len(after), leave=[unused])
+    return replace(target, state=PUBLISHED)
+
+
+def _move_aside(engine: Engine, before: Sequence[Version]) -> list[Move]:
+    """The renaming that keeps the published lists under their version's number."""
+    published = published_version(before)
+    if published is None or recommendations.name not in existing_tables(engine):
+        return []
+    return [(recommendations.name, kept_table(published.number))]
+
+
+def _swap(
+    stage: Stage, versions: Sequence[Version], moves: Sequence[Move], *, keep: int, leave: Sequence[str] = ()
+) -> None:
+    """Note the versions, all but the newest ``keep`` as expired, rename, and drop the lists that have expired."""
+    spare = [version.number for version in versions if version.state == KEPT]
+    expired = set(spare[: max(0, len(spare) - (keep - 1))])
+    versions = [replace(version, state=EXPIRED) if version.number in expired else version for version in versions]
+    stage.load(model_versions, [_as_rows(versions)])
+    # of every expired version: what a killed run left is dropped by the next
+    gone = [kept_table(version.number) for version in versions if version.state == EXPIRED]
+    stage.publish(moves, leave=leave, drop=gone)
+
+
+def _from_row(row: Mapping[Any, Any]) -> Version:
+    return Version(
+        number=row["version"],
+        made_at=row["made_at"].replace(tzinfo=UTC),
+        fingerprint=row["fingerprint"],
+        n_ratings=row["n_ratings"],
+        settings=json.loads(row["settings"]),
+        n_rows=row["n_rows"],
+        metrics=json.loads(row["metrics"]) if row["metrics"] else None,
+        state=row["state"],
+    )
+
+
+def _as_rows(versions: Sequence[Version]) -> pa.RecordBatch:
+    times = [version.made_at.astimezone(UTC).replace(tzinfo=None) for version in versions]
+    metrics = [None if v.metrics is None else json.dumps(dict(v.metrics), sort_keys=True) for v in versions]
+    return pa.record_batch(
+        {
+            "version": pa.array([v.number for v in versions], pa.int32()),
+            "state": pa.array([v.state for v in versions], pa.string()),
+            "made_at": pa.array(times, pa.timestamp("us")),
+            "fingerprint": pa.array([v.fingerprint for v in versions], pa.string()),
+            "n_ratings": pa.array([v.n_ratings for v in versions], pa.int64()),
+            "n_rows": pa.array([v.n_rows for v in versions], pa.int64()),
+            "settings": pa.array([json.dumps(dict(v.settings), sort_keys=True) for v in versions], pa.string()),
+            "metrics": pa.array(metrics, pa.string()),
+        }
+    )
