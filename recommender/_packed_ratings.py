@@ -5,7 +5,7 @@ So the Python driver sees few rows. The way for SQLite, and for servers that con
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,11 +22,14 @@ PACKED_ROWS = 200_000  # ratings in one text of SQLite: 5 MB, far below its limi
 _HALF_STEPS = [half / 2 for half in range(1, 11)]
 
 
-def packed_ratings(engine: Engine) -> Any:
-    """user_id, product_id, half_stars of all ratings; None if one is not in half steps or a text was cut short."""
+def packed_ratings(engine: Engine, extra: Sequence[Any] = ()) -> Any:
+    """user_id, product_id, half_stars of all ratings, and the ``extra`` whole numbers of each under their labels.
+
+    None if a rating is not in half steps or a text was cut short.
+    """
     texts, total = [], 0
     with database_errors(engine), _private_connection(engine) as connection:
-        for packed, n, n_allowed in _mysql_packs(connection) if is_mysql(engine) else _sqlite_packs(connection):
+        for packed, n, n_allowed in _packs(engine, connection, extra):
             if n_allowed != n or not packed.endswith("\n"):
                 return None
             texts.append(packed.encode())
@@ -34,6 +37,7 @@ def packed_ratings(engine: Engine) -> Any:
     if not texts:
         return None
     types = {"user_id": pa.int64(), "product_id": pa.string(), "half_stars": pa.int8()}
+    types |= {column.name: pa.int64() for column in extra}
     try:
         table = pa.csv.read_csv(
             pa.BufferReader(b"".join(texts)),
@@ -46,9 +50,16 @@ def packed_ratings(engine: Engine) -> Any:
     return table if table.num_rows == total else None
 
 
-def _pack(user_id: Any, product_id: Any, rating: Any) -> tuple[ColumnElement[Any], ...]:
+def _packs(engine: Engine, connection: Connection, extra: Sequence[Any]) -> Iterator[tuple[str, int, int]]:
+    return _mysql_packs(connection, extra) if is_mysql(engine) else _sqlite_packs(connection, extra)
+
+
+def _pack(user_id: Any, product_id: Any, rating: Any, *extra: Any) -> tuple[ColumnElement[Any], ...]:
     """``42,B08N5WRWNW,9`` and a line end per rating in one text; how many; how many of them in half steps."""
-    line = cast(user_id, String) + "," + product_id + "," + cast(cast(rating * 2, Integer), String) + "\n"
+    line = cast(user_id, String) + "," + product_id + "," + cast(cast(rating * 2, Integer), String)
+    for number in extra:
+        line = line + "," + cast(number, String)
+    line = line + "\n"
     allowed = func.sum(func.coalesce(cast(rating.in_(_HALF_STEPS), Integer), 0))
     return func.aggregate_strings(line, ""), func.count(), allowed
 
@@ -63,18 +74,18 @@ def refuse_faulty_rating(engine: Engine) -> None:
         raise rating_error(row)
 
 
-def _mysql_packs(connection: Connection) -> Iterator[tuple[str, int, int]]:
+def _mysql_packs(connection: Connection, extra: Sequence[Any]) -> Iterator[tuple[str, int, int]]:
     # one text per user: the primary key's order, so that nothing is sorted; max_allowed_packet limits a text as well
     connection.exec_driver_sql("SET SESSION group_concat_max_len = 1000000000")
-    columns = ratings.c.user_id, ratings.c.product_id, ratings.c.rating
+    columns = ratings.c.user_id, ratings.c.product_id, ratings.c.rating, *(column.element for column in extra)
     statement = select(*_pack(*columns)).group_by(ratings.c.user_id)
     for packed, n, n_allowed in connection.execution_options(stream_results=True).execute(statement):
         yield packed or "", int(n), int(n_allowed)
 
 
-def _sqlite_packs(connection: Connection) -> Iterator[tuple[str, int, int]]:
+def _sqlite_packs(connection: Connection, extra: Sequence[Any]) -> Iterator[tuple[str, int, int]]:
     row_id, last = literal_column("rowid", Integer).label("row_id"), -(2**63)
-    columns = ratings.c.user_id, ratings.c.product_id, ratings.c.rating
+    columns = ratings.c.user_id, ratings.c.product_id, ratings.c.rating, *extra
     while True:
         block = select(row_id, *columns).where(row_id > last).order_by(row_id).limit(PACKED_ROWS).subquery()
         statement = select(*_pack(*(block.c[column.name] for column in columns)), func.max(block.c.row_id))

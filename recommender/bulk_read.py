@@ -15,11 +15,12 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from sqlalchemy import Boolean, Column, Double, Engine, Numeric, Select, String, select
+from sqlalchemy import BigInteger, Boolean, Column, Double, Engine, Numeric, Select, String, literal_column, select
+from sqlalchemy.sql.elements import ColumnElement
 
 from recommender._connectorx import through_connectorx
 from recommender._packed_ratings import packed_ratings, rating_error, refuse_faulty_rating
-from recommender.database import database_errors, label
+from recommender.database import database_errors, is_mysql, label
 from recommender.errors import DatabaseError, RatingError
 from recommender.schema import ASIN_LENGTH, ratings
 
@@ -32,27 +33,41 @@ class RatingColumns:
     """All n ratings, rows in no particular order.
 
     ``user_ids`` (n,) int64; ``product_codes`` (n,) int32 into ``products``, an Arrow string array of the distinct
-    product ids in no particular order; ``half_stars`` (n,) int8, the rating doubled: 1..10.
+    product ids in no particular order; ``half_stars`` (n,) int8, the rating doubled: 1..10; ``rated_at`` (n,) int64,
+    microseconds since 1970, if asked for.
     """
 
     user_ids: NDArray[np.int64]
     product_codes: NDArray[np.int32]
     products: pa.StringArray
     half_stars: NDArray[np.int8]
+    rated_at: NDArray[np.int64] | None = None
 
 
-def read_ratings(engine: Engine, *, way: Way | None = None) -> RatingColumns:
-    """Return all ratings, as they were at one moment.
+def microseconds(engine: Engine, column: Column[Any], name: str) -> ColumnElement[int]:
+    """A time as microseconds since 1970, selected under ``name``; whole numbers travel faster than times."""
+    if is_mysql(engine):
+        text = f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {column.name})"
+    else:  # a text, with six digits after the second or fewer; strftime would round to milliseconds, and up
+        text = f"CAST(strftime('%s', substr({column.name}, 1, 19)) AS INTEGER) * 1000000 + "
+        text += f"CAST(substr(substr({column.name}, 21) || '000000', 1, 6) AS INTEGER)"
+    return literal_column(text, BigInteger).label(name)
+
+
+def read_ratings(engine: Engine, *, times: bool = False, way: Way | None = None) -> RatingColumns:
+    """Return all ratings, as they were at one moment; with ``times``, when each was first given.
 
     Raises RatingError naming user, product and value of a rating that is not 0.5 to 5.0 in half steps (others may
     write into the table too, and SQLite does not enforce DECIMAL), DatabaseError. ``way`` is for tests and benchmarks.
     """
-    columns = [ratings.c.user_id, ratings.c.product_id, ratings.c.rating]
+    columns: list[Any] = [ratings.c.user_id, ratings.c.product_id, ratings.c.rating]
+    extra = [microseconds(engine, ratings.c.created_at, "rated_at")] if times else []
+    columns += extra
     table = None
     if way in (None, "connectorx"):
         table = through_connectorx(engine, select(*columns), _schema(columns), required=way is not None)
     if table is None and way in (None, "packed"):
-        table = packed_ratings(engine)
+        table = packed_ratings(engine, extra)
         if table is None:
             refuse_faulty_rating(engine)
             if way == "packed":
@@ -64,7 +79,7 @@ def read_ratings(engine: Engine, *, way: Way | None = None) -> RatingColumns:
 
 def read_table(
     engine: Engine,
-    columns: Sequence[Column[Any]],
+    columns: Sequence[ColumnElement[Any]],
     *,
     order_by: Column[Any] | None = None,
     way: Way | None = None,
@@ -92,11 +107,11 @@ def as_fixed_bytes(product_ids: pa.StringArray) -> NDArray[np.bytes_]:
     return np.array(texts, dtype=f"S{ASIN_LENGTH}")
 
 
-def _schema(columns: Sequence[Column[Any]]) -> pa.Schema:
+def _schema(columns: Sequence[Any]) -> pa.Schema:
     return pa.schema([(column.name, _arrow_type(column)) for column in columns])
 
 
-def _arrow_type(column: Column[Any]) -> pa.DataType:
+def _arrow_type(column: Any) -> pa.DataType:
     if isinstance(column.type, Double | Numeric):
         return pa.float64()
     if isinstance(column.type, String):
@@ -123,7 +138,8 @@ def _rating_columns(table: pa.Table) -> RatingColumns:
         if not allowed.all():
             raise rating_error(table.slice(int(np.argmin(allowed)), 1).to_pylist()[0])
         half_stars = doubled.astype(np.int8)
-    return RatingColumns(user_ids, *_codes(table["product_id"]), half_stars)
+    rated_at = table["rated_at"].to_numpy() if "rated_at" in table.column_names else None
+    return RatingColumns(user_ids, *_codes(table["product_id"]), half_stars, rated_at)
 
 
 def _codes(product_ids: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.StringArray]:

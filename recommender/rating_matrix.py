@@ -27,7 +27,7 @@ class RatingMatrix:
 
     ``user_ids`` (n_users,) int64 and ``product_ids`` (n_products,) bytes ascend. ``recommendable`` (n_products,)
     bool: the product is in the catalog; norms and cosines use all ratings, candidates only recommendable products.
-    ``rated_at`` (n_ratings,) int64, seconds since 1970, aligned with ``half_stars.data``; None if not asked for.
+    ``rated_at`` (n_ratings,) int64, microseconds since 1970, aligned with ``half_stars.data``; None if not asked for.
     """
 
     half_stars: sp.csr_array
@@ -107,7 +107,7 @@ def build_rating_matrix(
     """Return the matrix of n ratings, given in any order, one per user and product.
 
     ``user_ids`` (n,), ``product_codes`` (n,) into ``products`` (distinct, any order), ``half_stars`` (n,) in 1..10,
-    ``in_catalog`` (n_products,) which of ``products`` may be recommended, ``rated_at`` (n,) seconds since 1970.
+    ``in_catalog`` (n_products,) which of ``products`` may be recommended, ``rated_at`` (n,) microseconds since 1970.
     """
     distinct_users, rows = _ranks(user_ids)
     order = np.argsort(products)  # (n_products,)

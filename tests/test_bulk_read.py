@@ -99,6 +99,41 @@ def test_every_way_returns_the_ratings_unchanged(tables: Engine, way: Way | None
 
 
 @pytest.mark.parametrize("way", RATING_WAYS)
+def test_every_way_returns_the_microsecond_of_each_rating(tables: Engine, way: Way | None) -> None:
+    epoch = datetime.datetime(1970, 1, 1)
+    moments = [0, 1, 999_999, 1_000_000, 1_704_110_400_123_456, 4_102_444_799_999_999, 1_704_110_400_000_000]
+    rows = [
+        _rated(user, "B000000001", 4.5) | {"created_at": epoch + datetime.timedelta(microseconds=moment)}
+        for user, moment in enumerate(moments, start=1)
+    ]
+    with tables.begin() as connection:
+        connection.execute(insert(ratings), rows)
+    columns = read_ratings(tables, times=True, way=way)
+    assert columns.rated_at is not None
+    assert dict(zip(columns.user_ids.tolist(), columns.rated_at.tolist(), strict=True)) == dict(enumerate(moments, 1))
+    assert columns.half_stars.tolist() == [9] * 7
+    assert read_ratings(tables, way=way).rated_at is None
+
+
+def test_a_time_that_sqlite_holds_without_a_fraction_is_a_whole_second(tmp_path: Path) -> None:
+    engine = connect(load_settings(environ={"SQLITE_FILE": str(tmp_path / "shop.db")}), create=True)
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        for user, moment in (
+            (1, "2024-01-01 12:00:00"),
+            (2, "2024-01-01 12:00:00.5"),
+            (3, "2024-01-01 12:00:00.000007"),
+        ):
+            row = {"u": user, "m": moment}
+            connection.execute(text("INSERT INTO product_ratings VALUES (:u, 'B000000001', 4.5, :m, :m)"), row)
+    columns = read_ratings(engine, times=True)
+    assert columns.rated_at is not None
+    noon = 1_704_110_400_000_000
+    assert sorted(columns.rated_at.tolist()) == [noon, noon + 7, noon + 500_000]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("way", RATING_WAYS)
 def test_many_users_with_many_ratings_arrive_whole_by_every_way(
     tables: Engine, way: Way | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

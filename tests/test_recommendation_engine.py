@@ -402,3 +402,23 @@ def test_a_looked_up_list_is_the_callers_to_change() -> None:
         known.neighbors(4, 1)
     with pytest.raises(SettingError, match="k=0"):
         known.neighbors(0, 0)
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 5)), unique=True, min_size=1), st.randoms())
+def test_times_stay_with_their_ratings_in_whatever_order_they_come(pairs: list[tuple[int, int]], random: Any) -> None:
+    random.shuffle(pairs)
+    matrix = build_rating_matrix(
+        np.array([user for user, _ in pairs]),
+        np.array([f"B{5 - number}" for number in range(6)], "S10"),
+        np.array([product for _, product in pairs]),
+        np.array([1 + (user + product) % 10 for user, product in pairs], np.int8),
+        in_catalog=np.ones(6, bool),
+        rated_at=np.array([100 * user + product for user, product in pairs]),
+    )
+    assert matrix.rated_at is not None
+    coo = matrix.half_stars.tocoo()
+    for row, column, half_stars, moment in zip(*coo.coords, coo.data, matrix.rated_at, strict=True):
+        user, product = int(matrix.user_ids[row]), 5 - int(matrix.product_ids[column][1:])
+        assert (int(moment), int(half_stars)) == (100 * user + product, 1 + (user + product) % 10)
+    without = RatingMatrix(matrix.half_stars, matrix.user_ids, matrix.product_ids, matrix.recommendable)
+    assert matrix.fingerprint() != without.fingerprint()
