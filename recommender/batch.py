@@ -115,14 +115,8 @@ def _as_rows(
     catalog: tuple[pa.StringArray, pa.StringArray],
     generated_at: datetime,
 ) -> pa.RecordBatch:
-    columns, predicted = ranked.columns.copy(), ranked.predicted.copy()  # (len(block), n)
-    from_neighbors = columns >= 0
-    for i in np.flatnonzero(~from_neighbors[:, -1]):  # short lists only
-        found = int(from_neighbors[i].sum())
-        excluded = np.concatenate([columns[i, :found], matrix.rated_columns(block[i])])
-        more, shown = popular.beyond(excluded, columns.shape[1] - found)
-        columns[i, found : found + len(more)] = more
-        predicted[i, found : found + len(more)] = shown
+    from_neighbors = ranked.columns >= 0  # (len(block), n)
+    columns, predicted = popular.top_up(matrix.half_stars, block, ranked.columns, ranked.predicted)
     user, place = np.nonzero(columns >= 0)
     evident = from_neighbors[user, place]
     product_ids, titles = catalog
@@ -135,7 +129,7 @@ def _as_rows(
             "product_id": product_ids.take(places),
             "product_name": titles.take(places),
             "predicted_rating": pa.array(predicted[user, place]),
-            "source": pa.array(np.where(evident, *SOURCES)),
+            "source": pa.array(SOURCES).take(pa.array((~evident).astype(np.int8))),
             "support": pa.array(ranked.support[user, place], mask=~evident),
             "n_neighbors": pa.array(ranked.n_raters[user, place], mask=~evident),
             "generated_at": pa.array(generated),

@@ -12,13 +12,17 @@ with mu the mean of all ratings and n(i) the number of i's: ten average ratings 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender import _scoring_kernels
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 
 PRIOR_VOTES = 10
+
+kernels: Any = _scoring_kernels  # compiled functions have no signature a type checker could use
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,21 @@ class PopularProducts:
         head = slice(0, n + len(excluded))
         keep = np.flatnonzero(~np.isin(self.columns[head], excluded))[:n]
         return self.columns[keep], self.predicted[keep]
+
+    def top_up(
+        self,
+        ratings: Any,
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int32],
+        predicted: NDArray[np.float64],
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Copies of ``columns`` and ``predicted`` (len(rows), n), filled up where they are -1.
+
+        ``rows``: whose lists these are; what they rated, in the CSR array ``ratings`` with sorted columns, is left out.
+        """
+        columns, predicted = columns.copy(), predicted.copy()
+        kernels.top_up(rows, ratings.indptr, ratings.indices, self.columns, self.predicted, columns, predicted)
+        return columns, predicted
 
 
 def rank_popular(matrix: RatingMatrix) -> PopularProducts:

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from recommender.neighbors import CosineIndex
+from recommender.popular import PopularProducts
 from recommender.rating_matrix import STARS_PER_UNIT
 from recommender.scoring import rank_products, rank_products_for_rows
 
@@ -42,6 +43,8 @@ def warm_up(notify: Callable[[], object]) -> None:
         rank = partial(rank_products, recommendable=everything, scale=STARS_PER_UNIT)
         rank_rows = partial(rank_products_for_rows, recommendable=everything, scale=STARS_PER_UNIT)
         rank(ratings, 1, neighbors[1], similarities[1], n=2)
-        rank_rows(ratings, rows, neighbors, similarities, n=2)
+        lists = rank_rows(ratings, rows, neighbors, similarities, n=2)
+        none = np.empty(0, np.int32), np.empty(0)
+        PopularProducts(*none).top_up(ratings, rows, lists.columns, lists.predicted)
     finally:
         timer.cancel()

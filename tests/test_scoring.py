@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from recommender.errors import SettingError
 from recommender.neighbors import CosineIndex, top_k_cosine
+from recommender.popular import PopularProducts
 from recommender.scoring import RankedProducts, evidence, rank_products, rank_products_for_rows
 
 HALF_STARS = st.sampled_from([0.0, 0.0, *(i / 2 for i in range(1, 11))])
@@ -203,3 +204,28 @@ def test_arguments_that_do_not_fit_are_refused_in_one_line(case: str) -> None:
     with pytest.raises(SettingError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_topping_up_equals_the_plain_definition(data: st.DataObject) -> None:
+    n_users, n_products, n = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 7)), data.draw(st.integers(1, 8))
+    dense = np.array(
+        [[data.draw(st.sampled_from([0, 0, 9])) for _ in range(n_products)] for _ in range(n_users)], np.int8
+    )
+    ratings = sp.csr_array(dense)
+    order = data.draw(st.permutations(range(n_products)))[: data.draw(st.integers(0, n_products))]
+    popular = PopularProducts(np.array(order, np.int32), np.arange(0.5, len(order), 1.0))
+    columns, predicted = np.full((n_users, n), -1, np.int32), np.zeros((n_users, n))
+    for row in range(n_users):
+        unrated = np.flatnonzero(dense[row] == 0)
+        found = data.draw(st.permutations(unrated.tolist()))[: data.draw(st.integers(0, n))]
+        columns[row, : len(found)], predicted[row, : len(found)] = found, 4.0
+    full, stars = popular.top_up(ratings, np.arange(n_users), columns, predicted)
+    for row in range(n_users):
+        found = [column for column in columns[row].tolist() if column >= 0]
+        more = [c for c in order if c not in found and dense[row, c] == 0][: n - len(found)]
+        assert full[row].tolist() == found + more + [-1] * (n - len(found) - len(more))
+        expected = [4.0] * len(found) + [order.index(c) + 0.5 for c in more]
+        assert stars[row, : len(expected)].tolist() == expected
+        assert popular.beyond(np.array(found + np.flatnonzero(dense[row]).tolist()), n - len(found))[0].tolist() == more
