@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from recommender.bulk_load import staged
 from recommender.database import refuse_foreign_tables
 from recommender.popular import PopularProducts, rank_popular
-from recommender.product_details import read_product_details
+from recommender.product_catalog import read_catalog
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 from recommender.schema import BATCH_TABLES, recommendations
 from recommender.scoring import RankedProducts, rank_products_for_rows
@@ -66,7 +66,8 @@ def write_batch(
     """
     refuse_foreign_tables(engine, BATCH_TABLES)
     made_at = datetime.now(UTC)
-    titles = read_product_details(engine, matrix.product_ids).titles
+    catalog = read_catalog(engine)
+    titles = catalog.titles_of(catalog.places(matrix.product_ids))
     batches = recommendation_batches(matrix, similarity, job, titles=titles, generated_at=made_at)
     with staged(engine, BATCH_TABLES) as stage:
         written = stage.load(recommendations, _reporting(batches, progress)).kept

@@ -15,7 +15,19 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, Boolean, Column, Double, Engine, Numeric, Select, String, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Engine,
+    Numeric,
+    Select,
+    String,
+    Table,
+    literal_column,
+    select,
+)
 from sqlalchemy.sql.elements import ColumnElement
 
 from recommender._connectorx import through_connectorx
@@ -95,13 +107,20 @@ def read_table(
     return _streamed(engine, statement, _schema(columns)) if table is None else table
 
 
-def as_fixed_bytes(product_ids: pa.StringArray) -> NDArray[np.bytes_]:
-    """Product ids as an array of ten bytes each (n,); RatingError for one that does not fit (SQLite lets them in)."""
-    texts = product_ids.to_pylist()
+def as_fixed_bytes(product_ids: pa.StringArray, table: Table = ratings) -> NDArray[np.bytes_]:
+    """Product ids of ``table`` as ten bytes each (n,); RatingError for one that does not fit (SQLite lets them in)."""
+    whole = pa.concat_arrays([product_ids, pa.array([], pa.string())])  # without an offset into shared buffers
+    _, offsets, characters = whole.buffers()
+    starts = np.frombuffer(offsets or b"", np.int32)[: len(whole) + 1]
+    if len(whole) and not whole.null_count and (np.diff(starts) == ASIN_LENGTH).all():
+        ids = np.frombuffer(characters, f"S{ASIN_LENGTH}", len(whole), int(starts[0]))
+        if (ids.view(np.uint8) < 128).all():
+            return ids
+    texts = whole.to_pylist()
     for text in texts:
         if not text or not text.isascii() or len(text) > ASIN_LENGTH:
             raise RatingError(
-                f"table {ratings.name}: product_id {str(text)[:40]!r} is not {ASIN_LENGTH} characters of ASCII; "
+                f"table {table.name}: product_id {str(text)[:40]!r} is not {ASIN_LENGTH} characters of ASCII; "
                 "correct or delete its rows"
             )
     return np.array(texts, dtype=f"S{ASIN_LENGTH}")

@@ -119,7 +119,7 @@ async def health(request: Request) -> Response:
     body = {
         "status": "ok" if request.app.state.watch.is_up else "degraded",
         "users": len(model.known_users),
-        "products": model.details.n_catalog,
+        "products": len(model.catalog),
         "ratings": model.matrix.n_ratings,
         "model_built_at": model.built_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
@@ -164,14 +164,14 @@ def _body(user_id: int, answer: Answer, model: ServedModel) -> dict[str, Any]:
     items = []
     ids = model.matrix.product_ids
     for rank, item in enumerate(answer.recommendations, start=1):
-        title, price = model.details[item.column]
+        product = model.product(item.column)
         items.append(
             {
                 "rank": rank,
                 "product_id": ids[item.column].decode("ascii"),
-                "product_name": title,
+                "product_name": product.title,
                 "predicted_rating": round(item.predicted_rating, 3),
-                "price": price,
+                "price": product.price,
             }
         )
     return {"user_id": user_id, "recommendations": items}

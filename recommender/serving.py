@@ -14,11 +14,10 @@ from recommender.bulk_read import read_table
 from recommender.errors import UnknownUserError
 from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts, rank_popular
-from recommender.product_details import ProductDetails, read_product_details
+from recommender.product_catalog import Product, ProductCatalog, read_catalog
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 from recommender.schema import users
 from recommender.scoring import rank_products
-from recommender.versions import published_version, read_versions
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,16 @@ class ServedModel:
     matrix: RatingMatrix
     similarity: CosineIndex
     popular: PopularProducts
-    details: ProductDetails
+    catalog: ProductCatalog
+    places: NDArray[np.int32]  # (n_products,) of the matrix's columns in the catalog, -1: it has left
     known_users: NDArray[np.int64]  # ascending: users with a row in users or a rating
     built_at: datetime
     n_neighbors: int
-    version: int | None  # the published one when this was built; None: there was none
+    version: int | None  # the one it belongs to, or that was published when it was built; None: there was none
+
+    def product(self, column: int) -> Product:
+        """What the catalog says about the product of a column."""
+        return self.catalog.product(int(self.places[column]))
 
     def recommend(self, user_id: int, n: int) -> Answer:
         """Return n products for a known user: the neighbors' first, then popular ones if those are too few.
@@ -88,18 +92,25 @@ class ServedModel:
 
 
 def build_served_model(
-    engine: Engine, matrix: RatingMatrix, similarity: CosineIndex, *, n_neighbors: int, built_at: datetime
+    engine: Engine,
+    matrix: RatingMatrix,
+    similarity: CosineIndex,
+    *,
+    n_neighbors: int,
+    built_at: datetime,
+    version: int | None = None,
 ) -> ServedModel:
-    """Add to the trained model what answers need from the tables: known users, titles, prices, the version."""
-    version = published_version(read_versions(engine))
+    """Add to the trained model what answers need from the tables: known users, titles, prices."""
+    catalog = read_catalog(engine)
     listed = read_table(engine, [users.c.user_id]).column(0).to_numpy()
     return ServedModel(
         matrix=matrix,
         similarity=similarity,
         popular=rank_popular(matrix),
-        details=read_product_details(engine, matrix.product_ids),
+        catalog=catalog,
+        places=catalog.places(matrix.product_ids),
         known_users=np.union1d(matrix.user_ids, listed),
         built_at=built_at,
         n_neighbors=n_neighbors,
-        version=version.number if version else None,
+        version=version,
     )

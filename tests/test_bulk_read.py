@@ -24,7 +24,7 @@ from recommender import _connectorx, _packed_ratings, bulk_read
 from recommender.bulk_read import RatingColumns, Way, read_ratings, read_table
 from recommender.database import connect
 from recommender.errors import DatabaseError, RatingError
-from recommender.product_details import read_product_details
+from recommender.product_catalog import Product, read_catalog
 from recommender.schema import metadata, products, ratings
 from recommender.settings import Settings, load_settings
 from tests.mariadb_server import MariaDBServer
@@ -225,15 +225,34 @@ def test_an_empty_table_keeps_its_types_by_every_way(tables: Engine, way: Way | 
     assert (table.num_rows, table.schema.types) == (0, [pa.string(), pa.float64()])
 
 
-def test_product_details_come_in_the_order_asked_for_and_a_missing_product_has_none(tables: Engine) -> None:
+def test_the_catalog_is_by_ascending_id_and_a_product_that_is_not_there_is_unknown(tables: Engine) -> None:
     with tables.begin() as connection:
-        connection.execute(insert(products), [_facts(1, "one"), _facts(2, None), _facts(3, "three")])
-    details = read_product_details(tables, np.array(["0000000003", "B000000009", "0000000002", "0000000001"], "S10"))
-    assert details.titles.to_pylist() == ["three", None, None, "one"]
-    assert details.prices.to_pylist() == [3.99, None, 2.99, 1.99]
-    assert details.n_catalog == 3
-    nothing = read_product_details(tables, np.array([], "S10"))
-    assert (nothing.titles.to_pylist(), nothing.prices.to_pylist(), nothing.n_catalog) == ([], [], 3)
+        connection.execute(insert(products), [_facts(3, "three"), _facts(1, "one"), _facts(2, None)])
+    catalog = read_catalog(tables)
+    assert catalog.product_ids.tolist() == [b"0000000001", b"0000000002", b"0000000003"]
+    assert [catalog.place_of(name) for name in ("0000000003", "0000000001", "B000000009", "", "é")] == [
+        2,
+        0,
+        None,
+        None,
+        None,
+    ]
+    places = catalog.places(np.array(["0000000003", "B000000009", "0000000002", "0000000000"], "S10"))
+    assert places.tolist() == [2, -1, 1, -1]
+    assert catalog.titles_of(places).to_pylist() == ["three", None, None, None]
+    assert [catalog.product(place) for place in places.tolist()] == [
+        Product("three", 3.99, 4.5, 2**31 - 1),
+        Product(None, None, None, None),
+        Product(None, 2.99, 4.5, 2**31 - 1),
+        Product(None, None, None, None),
+    ]
+
+
+def test_an_empty_catalog_knows_no_product(tables: Engine) -> None:
+    catalog = read_catalog(tables)
+    assert (len(catalog), catalog.place_of("0000000001")) == (0, None)
+    assert catalog.places(np.array(["0000000001"], "S10")).tolist() == [-1]
+    assert catalog.titles_of(np.array([-1], np.int32)).to_pylist() == [None]
 
 
 def test_a_missing_table_is_an_error_of_one_line(engine: Engine) -> None:

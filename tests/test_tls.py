@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import connectorx
-import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -25,7 +24,7 @@ from recommender import _connectorx
 from recommender.bulk_read import Way, read_ratings, read_table
 from recommender.database import connect
 from recommender.errors import DatabaseError, SettingError
-from recommender.product_details import read_product_details
+from recommender.product_catalog import read_catalog
 from recommender.schema import metadata, products, ratings
 from recommender.settings import Settings, load_settings
 from tests.conftest import require_mariadb
@@ -161,7 +160,7 @@ def test_every_way_of_reading_tables_works_over_tls(shop: Settings, way: Way) ->
     engine = connect(shop)
     table = read_table(engine, [products.c.asin, products.c.title, products.c.price], way=way)
     assert table.to_pylist() == [{"asin": "000000000X", "title": "größer 🎁", "price": 9.99}]
-    assert read_product_details(engine, np.array(["000000000X"], "S10")).titles.to_pylist() == ["größer 🎁"]
+    assert read_catalog(engine).titles.to_pylist() == ["größer 🎁"]
     engine.dispose()
 
 
