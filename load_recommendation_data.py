@@ -18,12 +18,14 @@ import datetime as dt
 import hashlib
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import Engine
 from tqdm import tqdm
 
@@ -33,7 +35,7 @@ from recommender.csv_rows import RejectedRows
 from recommender.database import connect, count_rows, label, require_rows
 from recommender.errors import RecommenderError, SettingError
 from recommender.origin import origin_batch
-from recommender.people import people_blocks
+from recommender.people import people_blocks, segments
 from recommender.ratings_file import read_ratings_file
 from recommender.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
@@ -44,6 +46,7 @@ NUM_USERS = 5_000
 NUM_INTERACTIONS = 100_000
 NUM_RATINGS = 30_000
 SEED = 42
+MODEL = 2  # counts up when the same seed makes other rows than before
 
 USERS_PER_BLOCK = 50_000  # bounds the memory
 ROWS_PER_BATCH = 50_000
@@ -53,19 +56,29 @@ NO_TIMESTAMP = dt.datetime(1970, 1, 1)  # of imported ratings without one: all e
 def read_catalog(engine: Engine) -> tuple[pa.Array, CatalogFacts, str]:
     """Return the product ids in ascending order, what the taste model reads of each, and a fingerprint of both."""
     require_rows(engine, products, "run python to_rds.py first")
-    names = ("asin", "category_id", "stars", "reviews", "boughtInLastMonth")
+    names = ("asin", "title", "category_id", "stars", "reviews", "boughtInLastMonth")
     table = read_table(engine, [products.c[name] for name in names]).sort_by("asin")
     facts = CatalogFacts(
         category_ids=table["category_id"].to_numpy(),
         stars=table["stars"].to_numpy(),
         reviews=table["reviews"].to_numpy(),
         bought_in_last_month=table["boughtInLastMonth"].to_numpy(),
+        brand_ids=brand_ids(table["title"]),
     )
     product_ids = table["asin"].combine_chunks()
     digest = hashlib.blake2b(np.array(product_ids.to_pylist(), dtype="S10").tobytes(), digest_size=16)
-    for values in (facts.category_ids, facts.stars, facts.reviews, facts.bought_in_last_month):
+    for values in (facts.category_ids, facts.stars, facts.reviews, facts.bought_in_last_month, facts.brand_ids):
         digest.update(np.ascontiguousarray(values, np.float64).tobytes())
     return product_ids, facts, digest.hexdigest()
+
+
+def brand_ids(titles: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """A number for each title's first word, (n,), which most shops make the brand; 0 where there is no title."""
+    words = pc.utf8_lower(pc.list_element(pc.split_pattern(pc.fill_null(titles, ""), " ", max_splits=1), 0))
+    # numbered by the word itself, so that a product more or less in the catalog changes no other brand
+    distinct = words.combine_chunks().dictionary_encode()
+    numbers = [zlib.crc32(word.encode()) for word in distinct.dictionary.to_pylist()]
+    return np.array(numbers, np.int64)[distinct.indices.to_numpy()] if len(words) else np.empty(0, np.int64)
 
 
 def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) -> bool:
@@ -73,6 +86,7 @@ def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) ->
     product_ids, facts, fingerprint = read_catalog(engine)
     made_from = {
         "made_from": "seed",
+        "model": MODEL,
         "seed": seed,
         "num_users": settings.num_users,
         "num_interactions": settings.num_interactions,
@@ -89,6 +103,7 @@ def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) ->
         n_interactions=settings.num_interactions,
         n_ratings=settings.num_ratings,
         seed=seed,
+        segments=segments(settings.num_users, seed),
     )
     people = people_blocks(settings.num_users, seed, people_per_block=USERS_PER_BLOCK)
     bar = tqdm(total=settings.num_users, unit=" users", unit_scale=True, desc="generate", delay=1, leave=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, Table, delete, insert, select, text, update
 
@@ -302,3 +303,13 @@ def test_a_spoiled_note_makes_the_rows_somebody_elses(catalog: Engine, small: Se
         connection.execute(text("UPDATE data_origin SET value = 'x'"))
     with pytest.raises(ForeignDataError, match="users holds rows that this script did not make"):
         step2.generate(catalog, small, seed=1, replace=False)
+
+
+def test_the_first_word_of_a_title_is_its_brand_whatever_the_case_and_the_rest_of_the_catalog() -> None:
+    titles = ["Milbury Socks", "MILBURY hat", "Orlio", None, "", "Orlio  Tea", "Élan vital"]
+    brands = step2.brand_ids(pa.chunked_array([titles[:3], titles[3:]], pa.string())).tolist()
+    assert brands[0] == brands[1] != brands[2] == brands[5]
+    assert brands[3] == brands[4] == 0
+    assert len(set(brands)) == 4
+    assert step2.brand_ids(pa.chunked_array([["Orlio"]], pa.string())).tolist() == [brands[2]]
+    assert step2.brand_ids(pa.chunked_array([], pa.string())).tolist() == []

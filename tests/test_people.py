@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,7 +16,7 @@ from recommender.people import (
     PEOPLE_COLUMNS,
     make_people,
     people_blocks,
-    segment_ids,
+    segments,
 )
 
 
@@ -110,14 +109,14 @@ def test_impossible_sizes_name_the_setting() -> None:
         people_blocks(5, 7, people_per_block=0)
 
 
-def test_segments_tell_country_and_age_group_apart(people: pd.DataFrame) -> None:
-    segments = segment_ids(people)
-    assert segments.shape == (12_000,)
-    pairs = people["country"] + "/" + people["age_group"]
-    assert pd.Series(segments).groupby(pairs.to_numpy()).nunique().eq(1).all()
-    assert len(np.unique(segments)) == pairs.nunique() == len(COUNTRIES) * len(AGE_GROUPS) == 72
-    first = people.iloc[0]
-    assert segments[0] == list(COUNTRIES).index(first["country"]) * 6 + list(AGE_GROUPS).index(first["age_group"])
+@pytest.mark.parametrize("n", [0, 1, 4_999, 12_000])
+def test_segments_are_country_and_age_group_of_the_same_people(people: pd.DataFrame, n: int) -> None:
+    expected = [
+        list(COUNTRIES).index(country) * 6 + list(AGE_GROUPS).index(age)
+        for country, age in zip(people["country"][:n], people["age_group"][:n], strict=True)
+    ]
+    assert segments(n, 7).tolist() == expected
+    assert n < 12_000 or len(set(expected)) == len(COUNTRIES) * len(AGE_GROUPS) == 72
 
 
 def test_five_thousand_people_take_less_than_five_seconds() -> None:
