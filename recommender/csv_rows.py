@@ -195,6 +195,8 @@ class CsvRows:
                 if reach < len(data) and window < READ_BYTES:
                     window *= 4
                     continue
+                if not at_end and len(data) - start < LONGEST_ROW:
+                    return  # the row goes on in the next piece; what there is of it may look like a whole one
                 ends = np.array([min(start + LONGEST_ROW, len(data))])  # no end in sight: for the exact reader
             window = min(4 * window, READ_BYTES)
             for at in range(0, len(ends), self.rows_per_batch):

@@ -360,3 +360,12 @@ def test_many_stray_quotes_do_not_make_it_slow(tmp_path: Path) -> None:
     data = HEADER + (GOOD * 20 + b'AB,TV 5" x,1,2,True\n') * 3_000
     outcome = read(tmp_path, data)
     assert (len(outcome.good), outcome.rejected) == (63_000, [])
+
+
+@pytest.mark.parametrize("read_bytes", range(20, 200, 3))
+def test_a_number_at_the_end_of_a_row_is_never_cut_where_a_piece_ends(tmp_path: Path, read_bytes: int) -> None:
+    columns = [text_column("name", max_bytes=40), whole_number_column("count", lowest=0, highest=2**31 - 1)]
+    rows = [(f"x{i}", 1_000 + i) for i in range(300)]
+    data = b"name,count\n" + "".join(f"{name},{count}\n" for name, count in rows).encode()
+    outcome = read(tmp_path, data, columns, READ_BYTES=read_bytes, LONGEST_ROW=64)
+    assert (outcome.good, outcome.rejected) == (rows, [])
