@@ -53,11 +53,11 @@ def read_ratings_file(path: Path, rejected: RejectedRows, *, without_timestamp: 
     InputFileError: missing, unreadable, empty, a column missing, no good row; TooManyRejectedError.
     """
     hint = "name the CSV file with the columns user_id,product_id,rating[,timestamp]"
-    rows = CsvRows(path, _columns(), rejected, optional=[_timestamp_column()], hint=hint)
+    rows = CsvRows(path, _columns(), rejected, optional=[timestamp_column()], hint=hint)
     batches = list(rows.batches())
     read = pa.Table.from_batches(batches, batches[0].schema)
-    users, user_ids = _numbered(read["user_id"].combine_chunks())
-    kept = _last_of_each(users, read["product_id"])
+    users, user_ids = numbered(read["user_id"].combine_chunks())
+    kept = last_of_each(users, read["product_id"])
     times = _times(read, without_timestamp).take(kept)
     ratings = pa.table(
         {
@@ -77,11 +77,11 @@ def _columns() -> list[CsvColumn]:
     return [
         required_text_column("user_id", max_characters=LONGEST_USER_ID),
         code_column("product_id", ASIN_LENGTH),
-        _rating_column(),
+        rating_column(),
     ]
 
 
-def _rating_column() -> CsvColumn:
+def rating_column() -> CsvColumn:
     number = number_column("rating", lowest=0.5, highest=5)
 
     def exact(text: str) -> float:
@@ -97,7 +97,7 @@ def _rating_column() -> CsvColumn:
     return replace(number, exact=exact, fast=fast)
 
 
-def _timestamp_column() -> CsvColumn:
+def timestamp_column() -> CsvColumn:
     latest = int(LATEST.replace(tzinfo=dt.UTC).timestamp()) * 1_000_000
 
     def exact(text: str) -> int | None:
@@ -134,7 +134,7 @@ def _microseconds(text: str) -> int:
     return since // dt.timedelta(microseconds=1)
 
 
-def _numbered(ids: pa.StringArray) -> tuple[npt.NDArray[np.int64], pa.Table]:
+def numbered(ids: pa.StringArray) -> tuple[npt.NDArray[np.int64], pa.Table]:
     """The user id of each row as a number, and the table of the numbers given to text ids."""
     encoded = ids.dictionary_encode()
     names = encoded.dictionary
@@ -153,7 +153,7 @@ def _fit(names: pa.StringArray) -> bool:
     return max(int(name) for name in names.to_pylist()) <= LARGEST_ID
 
 
-def _last_of_each(users: npt.NDArray[np.int64], products: pa.ChunkedArray) -> pa.Array:
+def last_of_each(users: npt.NDArray[np.int64], products: pa.ChunkedArray) -> pa.Array:
     """Rows that are the last of their user and product, in the order of user and product."""
     encoded = products.combine_chunks().dictionary_encode()
     order_of_names = pc.sort_indices(encoded.dictionary).to_numpy()
