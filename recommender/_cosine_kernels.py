@@ -294,61 +294,142 @@ def _accumulate_packed(row, p, acc):
 
 
 @njit(cache=True, nogil=True)
-def _raise_bar(score, k, top):
-    """Enter a score among the k best; returns the k-th best so far (0 until there are k)."""
+def _raise_bar(score, at, k, top):
+    """Enter a score, seen as number `at`, among the k best; returns the k-th best so far (0 until there are k)."""
+    bits = np.uint64(np.float32(score).view(np.uint32))  # of numbers >= 0 they are ordered like the numbers
+    entry = bits << _32 | (_LOW_32 - np.uint64(at))  # of equals the first seen leads
     if k <= INSERT_UP_TO:
-        if score > top[k - 1]:
-            at = k - 1
-            while at > 0 and top[at - 1] < score:
-                top[at] = top[at - 1]
-                at -= 1
-            top[at] = score
-        return top[k - 1]
-    if score > top[0]:
-        at = 0
-        while 2 * at + 1 < k:
-            child = 2 * at + 1
+        if entry > top[k - 1]:
+            j = k - 1
+            while j > 0 and top[j - 1] < entry:
+                top[j] = top[j - 1]
+                j -= 1
+            top[j] = entry
+        return np.uint32(top[k - 1] >> _32).view(np.float32)
+    if entry > top[0]:
+        j = 0
+        while 2 * j + 1 < k:
+            child = 2 * j + 1
             if child + 1 < k and top[child + 1] < top[child]:
                 child += 1
-            if top[child] >= score:
+            if top[child] >= entry:
                 break
-            top[at] = top[child]
-            at = child
-        top[at] = score
-    return top[0]
+            top[j] = top[child]
+            j = child
+        top[j] = entry
+    return np.uint32(top[0] >> _32).view(np.float32)
 
 
 @njit(cache=True, nogil=True)
-def _best_of(size, low, k, p, seen, seen_dots, best):
-    """The exact best k of those seen that reach the bar; returns how many."""
-    kept = 0
+def _norm_of(key, dot):
+    """The squared norm that key = dot * dot / norm was made with: below 2^31, so that rounding finds it again."""
+    return np.rint(dot * dot / key)
+
+
+@njit(cache=True, nogil=True)
+def _ahead(key_a, tag_a, key_b, tag_b, sure):
+    """Does a come before b? tag = row << 32 | dot. sure: keys are as different and as equal as the exact ratios."""
+    if sure or key_a > key_b * _SURE or key_b > key_a * _SURE:
+        return key_a > key_b or (key_a == key_b and tag_a < tag_b)
+    dot_a, dot_b = np.float64(tag_a & _LOW_32), np.float64(tag_b & _LOW_32)
+    norm_a, norm_b = _norm_of(key_a, dot_a), _norm_of(key_b, dot_b)
+    return _precedes(key_a, dot_a, norm_a, tag_a, key_b, dot_b, norm_b, tag_b, True)
+
+
+@njit(cache=True, nogil=True)
+def _sink(size, key, tag, keys, tags, sure):
+    """Put an entry at the root of a heap, whose root is its last in order, and restore it."""
+    at = 0
+    while 2 * at + 1 < size:
+        child = 2 * at + 1
+        if child + 1 < size and _ahead(keys[child], tags[child], keys[child + 1], tags[child + 1], sure):
+            child += 1
+        if not _ahead(key, tag, keys[child], tags[child], sure):
+            break
+        keys[at], tags[at] = keys[child], tags[child]
+        at = child
+    keys[at], tags[at] = key, tag
+
+
+@njit(cache=True, nogil=True)
+def _keep(size, k, key, tag, keys, tags, sure):
+    """Keep the best k of all offered, sorted or, for large k once there are k, as a heap; returns how many."""
+    heap = k > INSERT_UP_TO
+    at = size
+    if size == k:
+        at = 0 if heap else k - 1
+        if not _ahead(key, tag, keys[at], tags[at], sure):
+            return size
+        if heap:
+            _sink(size, key, tag, keys, tags, sure)
+            return size
+    while at > 0:
+        before = (at - 1) // 2 if heap else at - 1
+        if heap == _ahead(key, tag, keys[before], tags[before], sure):
+            break
+        keys[at], tags[at] = keys[before], tags[before]
+        at = before
+    keys[at], tags[at] = key, tag
+    return min(size + 1, k)
+
+
+@njit(cache=True, nogil=True)
+def _write_kept(size, k, norm_u, keys, tags, sure, out_rows, out_similarities):
+    """Write what was kept, best first and padded; a heap is sorted for it."""
+    if k > INSERT_UP_TO:
+        for end in range(size - 1, 0, -1):
+            key, tag = keys[end], tags[end]
+            keys[end], tags[end] = keys[0], tags[0]
+            _sink(end, key, tag, keys, tags, sure)
     for j in range(size):
-        if np.float32(seen_dots[j]) * p.inverse[seen[j]] >= low:
-            dot, norm = np.float64(seen_dots[j]), p.norms[seen[j]]
-            kept = _offer(kept, k, dot * dot / norm, dot, norm, np.int64(p.rows[seen[j]]), best, True)
+        dot = np.float64(tags[j] & _LOW_32)
+        out_rows[j] = tags[j] >> _32
+        out_similarities[j] = min(dot / np.sqrt(norm_u * _norm_of(keys[j], dot)), 1.0)
+    out_rows[size:] = -1
+    out_similarities[size:] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def _best_of(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure):
+    """The exact best k of those seen that reach the bar; returns how many. The top first: nearly in order already."""
+    kept = 0
+    for j in range(k):
+        if top[j] != _ZERO:
+            at = _LOW_32 - (top[j] & _LOW_32)
+            dot, tag = np.float64(seen_dots[at]), np.uint64(p.rows[seen[at]]) << _32 | np.uint64(seen_dots[at])
+            kept = _keep(kept, k, dot * dot / p.norms[seen[at]], tag, keys, tags, sure)
+            scores[at] = 0
+    for at in range(size):
+        if scores[at] >= low:
+            dot, tag = np.float64(seen_dots[at]), np.uint64(p.rows[seen[at]]) << _32 | np.uint64(seen_dots[at])
+            kept = _keep(kept, k, dot * dot / p.norms[seen[at]], tag, keys, tags, sure)
     return kept
 
 
 @njit(cache=True, nogil=True)
-def _make_room(size, low, k, p, seen, seen_dots, best):
+def _make_room(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure):
     """Drop what no longer reaches the bar; where ties keep most of it, keep the exact best k."""
     room = 0
     for j in range(size):
-        if np.float32(seen_dots[j]) * p.inverse[seen[j]] >= low:
-            seen[room], seen_dots[room] = seen[j], seen_dots[j]
+        if scores[j] >= low:
+            seen[room], seen_dots[room], scores[room] = seen[j], seen_dots[j], scores[j]
             room += 1
-    if room <= seen.size // 2:
-        return room
-    kept = _best_of(room, low, k, p, seen, seen_dots, best)
-    _, dots, _, rows, _ = best
-    for j in range(kept):
-        seen[j], seen_dots[j] = p.positions[rows[j]], dots[j]
-    return kept
+    top[:] = 0
+    if room > seen.size // 2:
+        room = _best_of(room, low, k, p, seen, seen_dots, scores, top, keys, tags, sure)
+        for j in range(room):
+            seen[j], seen_dots[j] = p.positions[tags[j] >> _32], tags[j] & _LOW_32
+            scores[j] = np.float32(seen_dots[j]) * p.inverse[seen[j]]
+    for j in range(room):
+        _raise_bar(scores[j], j, k, top)
+    return room
 
 
 @njit(cache=True, nogil=True)
-def top_k_packed(p, rows, slots, k, acc, out_rows, out_similarities):
+def top_k_packed(p, total, rows, slots, k, acc, out_rows, out_similarities):
     """Neighbors of rows[i] into line slots[i] of the outputs; acc (n_padded,) uint16 or uint32, zero at both ends.
+
+    total: the sum of all squared norms, here for the speed only.
 
     uint16 for rows whose dot products are below 2^15, uint32 below 2^31: the top bit serves the comparison.
     """
@@ -357,15 +438,17 @@ def top_k_packed(p, rows, slots, k, acc, out_rows, out_similarities):
     lane = np.uint64(0x0001000100010001) if acc.itemsize == 2 else np.uint64(0x0000000100000001)
     limit = np.int64(0x7FFF) if acc.itemsize == 2 else np.int64(0x7FFFFFFF)
     high_bits = np.uint64(limit + 1) * lane
-    best, top = _new_best(k), np.empty(k, np.float32)
+    top, keys, tags = np.empty(k, np.uint64), np.empty(k), np.empty(k, np.uint64)
     seen, seen_dots = np.empty(max(4 * k, 512), np.uint32), np.empty(max(4 * k, 512), np.uint32)
-    total = p.norms[:n_rows].sum()
+    scores = np.empty(seen.size, np.float32)
     for i in range(rows.size):
         row = rows[i]
         work, first_dense = _accumulate_packed(row, p, acc)
         acc[p.positions[row]] = 0
-        size, low = 0, _TINY
-        top[:] = 0.0
+        size, low, norm_u = 0, _TINY, p.norms[p.positions[row]]
+        top[:] = 0
+        # No dot^2 * norm passes |u|^2 * max |v|^4: below 2^52 different ratios are different floats.
+        sure = norm_u * p.norms[n_rows - 1] * p.norms[n_rows - 1] < _WHOLE / 2.0
         # Expected touches per position grow with its norm: below the edge read the lists again, above it scan.
         edge = np.searchsorted(p.norms[:n_rows], total / (SCAN_BELOW * max(work, 1)))
         edge = min(edge if edge < n_rows else acc.size, first_dense)
@@ -387,10 +470,10 @@ def top_k_packed(p, rows, slots, k, acc, out_rows, out_similarities):
                 if score < low:
                     continue
                 if size == seen.size:
-                    size = _make_room(size, low, k, p, seen, seen_dots, best)
-                seen[size], seen_dots[size] = v, dot
+                    size = _make_room(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure)
+                seen[size], seen_dots[size], scores[size] = v, dot, score
+                low = max(_raise_bar(score, size, k, top) * _MARGIN, _TINY)
                 size += 1
-                low = max(_raise_bar(score, k, top) * _MARGIN, _TINY)
         for block in range(edge_block, n_blocks):
             word = block * words_per_block
             threshold = min(max(np.int64(low * p.block_root[block]) - 1, 0), limit)
@@ -404,15 +487,15 @@ def top_k_packed(p, rows, slots, k, acc, out_rows, out_similarities):
                     if score < low:
                         continue
                     if size == seen.size:
-                        size = _make_room(size, low, k, p, seen, seen_dots, best)
-                    seen[size], seen_dots[size] = v, acc[v]
+                        size = _make_room(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure)
+                    seen[size], seen_dots[size], scores[size] = v, acc[v], score
+                    low = max(_raise_bar(score, size, k, top) * _MARGIN, _TINY)
                     size += 1
-                    low = max(_raise_bar(score, k, top) * _MARGIN, _TINY)
             for j in range(words_per_block):
                 words[word + j] = _ZERO
-        size = _best_of(size, low, k, p, seen, seen_dots, best)
+        size = _best_of(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure)
         slot = slots[i]
-        _write_best(size, k, p.norms[p.positions[row]], best, True, out_rows[slot], out_similarities[slot])
+        _write_kept(size, k, norm_u, keys, tags, sure, out_rows[slot], out_similarities[slot])
 
 
 @njit(cache=True, nogil=True)

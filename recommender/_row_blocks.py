@@ -7,9 +7,8 @@ and an API does that.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
 
 import numpy as np
 
@@ -24,31 +23,55 @@ def run_blocks(
     n_threads: int,
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Call block(start, stop) over all rows, in any order; progress(rows done) from the calling thread."""
-    bounds = [(start, min(start + block_rows, n_rows)) for start in range(0, n_rows, block_rows)]
-    if n_threads == 1 or len(bounds) <= 1:
-        for start, stop in bounds:
-            block(start, stop)
-            if progress is not None:
-                progress(stop)
-        return
-    waiting = iter(bounds)
-    with ThreadPoolExecutor(n_threads) as pool:
-        pending: dict[Future[None], int] = {}
-        done = 0
+    """Call block(start, stop) over all rows, in any order; progress(rows done) from the calling thread.
+
+    The calling thread works too: one thread less to start, which a run of some milliseconds feels. What a block or
+    progress raises, Ctrl-C included, stops every thread before its next block and is raised here.
+    """
+    run = _Run(block, n_rows, block_rows)
+    n_helpers = min(n_threads, -(-n_rows // block_rows)) - 1
+    helpers = [threading.Thread(target=run.work, args=(None,)) for _ in range(n_helpers)]
+    try:
+        for helper in helpers:
+            helper.start()
+        run.work(progress)
+        for helper in helpers:
+            helper.join()
+    except BaseException as error:  # Ctrl-C while waiting
+        run.raised.append(error)
+    if run.raised:
+        raise run.raised[0]
+    if progress is not None and run.reported < n_rows:
+        progress(n_rows)
+
+
+class _Run:
+    """Blocks handed out one by one, to whichever thread asks."""
+
+    def __init__(self, block: Callable[[int, int], None], n_rows: int, block_rows: int) -> None:
+        self.block, self.n_rows, self.block_rows = block, n_rows, block_rows
+        self.given = self.done = self.reported = 0
+        self.raised: list[BaseException] = []
+        self.lock = threading.Lock()
+
+    def work(self, progress: Callable[[int], object] | None) -> None:
         try:
-            while done < n_rows:
-                for start, stop in islice(waiting, 4 * n_threads - len(pending)):  # few, so that wait() stays cheap
-                    pending[pool.submit(block, start, stop)] = stop - start
-                finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    done += pending.pop(future)
-                    future.result()  # raises what the block raised
+            while (start := self.next_start()) < self.n_rows:
+                stop = min(start + self.block_rows, self.n_rows)
+                self.block(start, stop)
+                with self.lock:
+                    self.done += stop - start
                 if progress is not None:
-                    progress(done)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+                    self.reported = self.done
+                    progress(self.reported)
+        except BaseException as error:
+            self.raised.append(error)
+
+    def next_start(self) -> int:
+        with self.lock:
+            start = self.n_rows if self.raised else self.given
+            self.given = start + self.block_rows
+        return start
 
 
 def thread_count(n_threads: int | None) -> int:
