@@ -13,6 +13,7 @@ Order: predicted descending, then support descending, then column ascending.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,24 @@ class RankedProducts(NamedTuple):
     predicted: NDArray[np.float64]
     support: NDArray[np.float64]
     n_raters: NDArray[np.int32]
+
+    def of(self, place: int) -> RankedProducts:
+        """The list of one of many rows, without the padding."""
+        found = slice(int(np.count_nonzero(self.columns[place] >= 0)))
+        return RankedProducts(
+            self.columns[place, found], self.predicted[place, found], self.support[place, found],
+            self.n_raters[place, found],
+        )  # fmt: skip
+
+    @staticmethod
+    def stacked(parts: Sequence[RankedProducts]) -> RankedProducts:
+        """The lists of many rows, those of several parts one after the other."""
+        return RankedProducts(
+            np.concatenate([part.columns for part in parts]),
+            np.concatenate([part.predicted for part in parts]),
+            np.concatenate([part.support for part in parts]),
+            np.concatenate([part.n_raters for part in parts]),
+        )
 
 
 def rank_products(
