@@ -3,8 +3,9 @@
     uvicorn api:app                             # http://127.0.0.1:8000, documentation at /docs
     curl localhost:8000/recommendations/42
 
-The model is read into memory at the start and every answer is computed from there; the database is only watched, so
-that ``GET /health`` can tell when it is away. Settings come from the environment or ``.env``.
+The model is read into memory at the start, from the database or from MODEL_FILE, and every answer is computed from
+there; the database is only watched, so that ``GET /health`` can tell when it is away. Settings come from the
+environment or ``.env``.
 """
 
 from __future__ import annotations
@@ -14,18 +15,24 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 import recommendation_engine
+from recommender import product_routes
 from recommender.database import connect
 from recommender.database_watch import DatabaseWatch
 from recommender.errors import RecommenderError
+from recommender.model_file import open_model
+from recommender.parameters import LARGEST_LIMIT
 from recommender.problems import add_problem_handlers
-from recommender.routes import LARGEST_LIMIT, router
-from recommender.serving import build_served_model
+from recommender.rankings import TASTE
+from recommender.routes import router
+from recommender.serving import ServedModel, build_served_model
 from recommender.settings import Settings, load_settings
+from recommender.versions import published_version, read_versions
 from recommender.warm_up import warm_up
 
 WATCH_TIMEOUT = 2  # seconds a question to the database may take
@@ -64,16 +71,38 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def start(app: FastAPI, settings: Settings) -> None:
-    """Connect, load the model and put what the routes use into ``app.state``."""
-    engine = connect(settings)
+    """Load the model, from MODEL_FILE or the database, and put what the routes use into ``app.state``."""
     warm_up(lambda: logging.getLogger("uvicorn.error").info("compiling the engine for this machine, once: about 20 s"))
-    matrix, similarity = recommendation_engine.load_model(engine)
-    app.state.model = build_served_model(
-        engine, matrix, similarity, n_neighbors=settings.top_n_similar_users, built_at=datetime.now(UTC)
-    )
+    app.state.model = model_from_file(settings.model_file) if settings.model_file else model_from_database(settings)
+    app.state.model.prepare()
     app.state.default_limit = min(settings.top_n_recommendations, LARGEST_LIMIT)
+    app.state.watch = DatabaseWatch(
+        lambda: connect(settings, statement_timeout=WATCH_TIMEOUT), known_up=settings.model_file is None
+    )
+
+
+def model_from_file(file: Path) -> ServedModel:
+    """The saved model; the database may be away."""
+    model, _ = open_model(file)
+    return model
+
+
+def model_from_database(settings: Settings) -> ServedModel:
+    """Train on what is in the tables now, for both rankings: a request may ask for either."""
+    engine = connect(settings)
+    matrix, similarity = recommendation_engine.load_model(engine, ranking=TASTE, weights=settings.interaction_weights)
+    published = published_version(read_versions(engine))
+    model = build_served_model(
+        engine,
+        matrix,
+        similarity,
+        n_neighbors=settings.top_n_similar_users,
+        built_at=datetime.now(UTC),
+        ranking=settings.ranking,
+        version=published.number if published else None,
+    )
     engine.dispose()
-    app.state.watch = DatabaseWatch(connect(settings, statement_timeout=WATCH_TIMEOUT))
+    return model
 
 
 def create_app() -> FastAPI:
@@ -86,6 +115,7 @@ def create_app() -> FastAPI:
     )
     add_problem_handlers(app)
     app.include_router(router)
+    app.include_router(product_routes.router)
     return app
 
 

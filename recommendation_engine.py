@@ -4,6 +4,8 @@
     python recommendation_engine.py --users all      # everybody
     python recommendation_engine.py --user 42        # whose recommendations to show as the sample
     python recommendation_engine.py --check-data     # a report on the ratings before training
+    python recommendation_engine.py --evaluate       # all rankings on hidden ratings: how good are they?
+    python recommendation_engine.py --save-model     # into MODEL_FILE, for the API to serve from
     python recommendation_engine.py --list-versions  # what was made when from how many ratings
     python recommendation_engine.py --rollback 6     # the lists of version 6 again
 
@@ -28,41 +30,58 @@ In a notebook:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
 from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender import dense, user_lists
+from recommender import engine_commands as commands
 from recommender.batch import BatchJob, write_batch
-from recommender.bulk_read import as_fixed_bytes, read_ratings, read_table
-from recommender.data_report import describe, forecast
-from recommender.database import connect, count_rows, label, require_rows
-from recommender.errors import RecommenderError, SettingError, UnknownUserError
+from recommender.database import connect, label
+from recommender.errors import (
+    NothingToEvaluateError,
+    NotPublishedError,
+    RecommenderError,
+    SettingError,
+    UnknownUserError,
+)
+from recommender.evaluation import NDCG
+from recommender.mode_evaluation import judge, metrics_of
 from recommender.neighbors import CosineIndex
 from recommender.precomputed import PrecomputedIndex
-from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix, build_rating_matrix
-from recommender.schema import products, ratings
-from recommender.schema import users as users_table
+from recommender.rankings import TASTE, ClassicRanking, TasteRanking, TasteSimilarity
+from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
+from recommender.schema import INTERACTION_TYPES
 from recommender.scoring import rank_products
 from recommender.self_check import self_check
-from recommender.settings import DATABASE_OPTIONS, Settings, add_options, checked_number, load_settings
+from recommender.settings import (
+    DATABASE_OPTIONS,
+    Settings,
+    add_options,
+    checked_choice,
+    checked_number,
+    interaction_weights,
+    load_settings,
+)
+from recommender.trained_model import read_rating_matrix, read_taste_data, read_taste_model
 from recommender.user_lists import as_text
-from recommender.versions import current_version, read_versions, roll_back
-from recommender.warm_up import warm_up
+from recommender.versions import current_version, published_version, read_versions
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
+RANKING = "classic"  # or "taste"
+INTERACTION_WEIGHTS = "view=0.2,click=0.5,add_to_cart=1,purchase=2"  # in the taste ranking, where a rating counts 1
 KEEP_VERSIONS = 3
 
 BATCH_SAMPLE = 500  # users of a batch unless --users says otherwise
+GATE_USERS = 10_000  # at most so many are tested before a batch is published
 
 
 def build_engine() -> Engine:
@@ -76,26 +95,22 @@ def build_engine() -> Engine:
     return connect(settings)
 
 
-def load_model(engine: Engine, *, precompute: bool = False) -> tuple[RatingMatrix, CosineIndex]:
+def load_model(
+    engine: Engine, *, precompute: bool = False, ranking: str | None = None, weights: str | None = None
+) -> tuple[RatingMatrix, CosineIndex]:
     """Return ``(matrix, similarity_matrix)``: all ratings as users x products, and the user-user cosine.
 
     The matrix is sparse; the similarity computes exact rows when they are asked for (all pairs of 200,000 users would
     not fit into memory), ``similarity_matrix.similarities(row)`` gives one whole row. Both are memory in proportion to
     the ratings. ``precompute``: find the TOP_N_SIMILAR_USERS neighbors of all users now; the answers are the same.
+    ``ranking`` (default: RANKING) "taste" also reads the times and the interactions, for the taste ranking;
+    ``weights`` (default: INTERACTION_WEIGHTS) is what an interaction counts.
     Raises StepOrderError if there are no ratings, RatingError for one that is not 0.5..5.0 in half steps.
     """
-    require_rows(engine, products, "run python to_rds.py first")
-    require_rows(engine, ratings, "run python load_recommendation_data.py first")
-    columns = read_ratings(engine)
-    catalog = read_table(engine, [products.c.asin]).column(0)
-    in_catalog = pc.is_in(columns.products, value_set=catalog.cast(columns.products.type))
-    matrix = build_rating_matrix(
-        columns.user_ids,
-        as_fixed_bytes(columns.products),
-        columns.product_codes,
-        columns.half_stars,
-        in_catalog=in_catalog.to_numpy(zero_copy_only=False),
-    )
+    if _ranking(ranking) == TASTE:
+        given = INTERACTION_WEIGHTS if weights is None else weights
+        return read_taste_model(engine, interaction_weights(given, INTERACTION_TYPES))
+    matrix = read_rating_matrix(engine)
     if not precompute:
         return matrix, CosineIndex(matrix.half_stars)
     with tqdm(total=matrix.shape[0], unit=" users", desc="neighbors", delay=2, leave=False) as bar:
@@ -110,21 +125,29 @@ def get_recommendations(
     *,
     n_neighbors: int | None = None,
     n: int | None = None,
+    ranking: str | None = None,
 ) -> pd.DataFrame:
     """Return the ranked products for one user, best first.
 
     Columns: ``product_id``, ``predicted_rating`` (stars), then the evidence: ``support`` (sum of the cosines of the
     neighbors who rated it) and ``n_neighbors`` (how many they are). A short list is never filled up; a user without
     neighbors gets an empty one. ``matrix`` and ``similarity_matrix`` are what ``load_model`` returned, or a DataFrame
-    users x products (unrated = 0) and a dense similarity (array or DataFrame). ``n_neighbors`` and ``n`` default to
-    TOP_N_SIMILAR_USERS and TOP_N_RECOMMENDATIONS as they are at this moment.
+    users x products (unrated = 0) and a dense similarity (array or DataFrame). ``n_neighbors``, ``n`` and ``ranking``
+    default to TOP_N_SIMILAR_USERS, TOP_N_RECOMMENDATIONS and RANKING as they are at this moment. "taste" orders by what
+    the neighbors by taste have in common, not by ``predicted_rating``; it needs what load_model(ranking="taste") gave.
     Raises UnknownUserError for a user who is not in the matrix, RatingError, SettingError.
     """
     k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
     top = _or_constant(n, "TOP_N_RECOMMENDATIONS")
     if not isinstance(matrix, RatingMatrix | pd.DataFrame):
         raise SettingError(f"the matrix is a {type(matrix).__name__}: pass what load_model returned, or a DataFrame")
-    if isinstance(matrix, pd.DataFrame):
+    if _ranking(ranking) == TASTE:
+        if not isinstance(matrix, RatingMatrix) or not isinstance(similarity_matrix, TasteSimilarity):
+            raise SettingError('the taste ranking needs what load_model(engine, ranking="taste") returned')
+        rows = np.array([matrix.row_of(user_id)])
+        ranked = TasteRanking(matrix, similarity_matrix).rank_products(rows, min(top, matrix.shape[1])).of(0)
+        names = matrix.products(ranked.columns)
+    elif isinstance(matrix, pd.DataFrame):
         names, ranked = dense.rank_frame(user_id, matrix, similarity_matrix, n_neighbors=k, n=top)
     else:
         row = matrix.row_of(user_id)
@@ -154,6 +177,10 @@ def _or_constant(value: int | None, name: str) -> int:
     return checked_number(name, module_constants()[name] if value is None else value)
 
 
+def _ranking(ranking: str | None) -> str:
+    return checked_choice("RANKING", RANKING if ranking is None else ranking)
+
+
 def enrich_with_product_details(rec_df: pd.DataFrame, engine: Engine) -> pd.DataFrame:
     """Return ``rec_df`` with ``product_name`` and ``price`` added, row order and other columns as they were.
 
@@ -178,6 +205,7 @@ def batch_generate(
     users: int | None = BATCH_SAMPLE,
     n_neighbors: int | None = None,
     n: int | None = None,
+    ranking: str | None = None,
     keep_versions: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> int:
@@ -192,17 +220,34 @@ def batch_generate(
         raise SettingError("batch_generate works on what load_model returned; use get_recommendations for a DataFrame")
     if users is not None and users < 1:
         raise SettingError(f"users={users}: give 1 or more, or None for all")
-    k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
-    top = _or_constant(n, "TOP_N_RECOMMENDATIONS")
+    job = batch_job(matrix, similarity_matrix, users, n_neighbors=n_neighbors, n=n, ranking=ranking)
     keep = _or_constant(keep_versions, "KEEP_VERSIONS")
+    return write_batch(engine, matrix, job, keep_versions=keep, progress=progress).n_rows
+
+
+def batch_job(
+    matrix: RatingMatrix,
+    similarity_matrix: CosineIndex,
+    users: int | None,
+    *,
+    n_neighbors: int | None = None,
+    n: int | None = None,
+    ranking: str | None = None,
+) -> BatchJob:
+    """Whom to recommend what; the arguments are those of ``batch_generate``."""
     n_users = matrix.shape[0] if users is None else min(users, matrix.shape[0])
-    job = BatchJob(np.arange(n_users), n_neighbors=k, n=top)
-    return write_batch(engine, matrix, similarity_matrix, job, keep_versions=keep, progress=progress).n_rows
+    top = _or_constant(n, "TOP_N_RECOMMENDATIONS")
+    if _ranking(ranking) == TASTE:
+        if not isinstance(similarity_matrix, TasteSimilarity):
+            raise SettingError('the taste ranking needs what load_model(engine, ranking="taste") returned')
+        return BatchJob(np.arange(n_users), top, TasteRanking(matrix, similarity_matrix))
+    k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
+    return BatchJob(np.arange(n_users), top, ClassicRanking(matrix, similarity_matrix, k))
 
 
 def module_constants() -> dict[str, object]:
     """The settings that are constants of this module, as they are at this moment."""
-    names = ("TOP_N_SIMILAR_USERS", "TOP_N_RECOMMENDATIONS", "KEEP_VERSIONS")
+    names = ("TOP_N_SIMILAR_USERS", "TOP_N_RECOMMENDATIONS", "RANKING", "INTERACTION_WEIGHTS", "KEEP_VERSIONS")
     return {name: globals()[name] for name in names}
 
 
@@ -222,9 +267,20 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--check-data", action="store_true", help="report on the ratings and what training will take, write nothing"
     )
+    parser.add_argument(
+        "--evaluate", action="store_true", help="compare all rankings on hidden ratings: a table, JSON, a picture"
+    )
+    parser.add_argument(
+        "--ratings", type=Path, metavar="FILE.csv", help="evaluate on user_id,product_id[,rating][,timestamp] instead"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the evaluation (default: 0)")
+    parser.add_argument("--force", action="store_true", help="publish even if worse than the published version")
+    parser.add_argument(
+        "--save-model", nargs="?", const="", metavar="FILE", help="save what the API serves (default: MODEL_FILE)"
+    )
     parser.add_argument("--list-versions", action="store_true", help="print the versions there are, the newest first")
     parser.add_argument("--rollback", type=int, metavar="VERSION", help="publish the lists of a kept version again")
-    add_options(parser, [*module_constants(), *DATABASE_OPTIONS])
+    add_options(parser, [*module_constants(), "MODEL_FILE", *DATABASE_OPTIONS])
     return parser.parse_args(arguments)
 
 
@@ -244,70 +300,73 @@ def _sample_user(text: str | None, matrix: RatingMatrix) -> int:
     return int(text)
 
 
-def check_data(settings: Settings) -> None:
-    """Print counts, a forecast of what a batch for all users takes, and a plain verdict."""
-    engine = connect(settings)
-    warm_up(lambda: print("compiling the engine for this machine, once: about 20 s ..."))
-    started = time.perf_counter()
-    matrix, similarity_matrix = load_model(engine)
-    loading = time.perf_counter() - started
-    listed = read_table(engine, [users_table.c.user_id]).column(0).to_numpy()
-    n_users, n_catalog = len(np.union1d(matrix.user_ids, listed)), count_rows(engine, products)
-    ahead = forecast(
-        matrix,
-        similarity_matrix,
-        n_neighbors=settings.top_n_similar_users,
-        n=settings.top_n_recommendations,
-        rng=np.random.default_rng(0),
-    )
-    print(label(engine))
-    print(describe(matrix, n_users=n_users, n_catalog=n_catalog).as_text(loading, ahead))
-
-
 def run(settings: Settings, options: argparse.Namespace) -> None:
-    """Load, train, check, show and write; print what was done and how long each part took."""
-    k, top, users = settings.top_n_similar_users, settings.top_n_recommendations, _batch_size(options.users)
+    """Load, train, check, show, evaluate and write; print what was done and how long each part took."""
+    file = None if options.save_model is None else commands.model_file(options.save_model, settings)
     engine = connect(settings)
     print(label(engine))
-    warm_up(lambda: print("compiling the engine for this machine, once: about 20 s ..."))
+    commands.announce_compiling()
     started = time.perf_counter()
-    matrix, similarity_matrix = load_model(engine)
+    matrix, similarity_matrix = load_model(engine, ranking=settings.ranking, weights=settings.interaction_weights)
     n_users, n_products = matrix.shape
     print(f"loaded   {matrix.n_ratings:,} ratings of {n_users:,} users on {n_products:,} products", end="")
     print(f" in {_since(started)} ({matrix.recommendable.sum():,} of the products are in the catalog)")
-    job = BatchJob(np.arange(n_users if users is None else min(users, n_users)), n_neighbors=k, n=top)
-    version = current_version(engine, matrix.fingerprint(), job.settings()) if options.if_stale else None
+    top, k = settings.top_n_recommendations, settings.top_n_similar_users
+    chosen: dict[str, Any] = {"n_neighbors": k, "n": top, "ranking": settings.ranking}
+    job = batch_job(matrix, similarity_matrix, _batch_size(options.users), **chosen)
+    version = current_version(engine, job.ranking.fingerprint(), job.settings()) if options.if_stale else None
     if version is None:
         started = time.perf_counter()
         checked, difference = self_check(matrix, similarity_matrix)
         print(f"checked  cosines of {checked} users against scikit-learn: largest difference {difference:.1e}", end="")
         print(f" in {_since(started)}")
         user_id = _sample_user(options.user, matrix)
-        recs = get_recommendations(user_id, matrix, similarity_matrix, n_neighbors=k, n=top)
+        recs = get_recommendations(user_id, matrix, similarity_matrix, **chosen)
         print(as_text(user_id, enrich_with_product_details(recs, engine)))
+        metrics, verdict = _gate(settings, engine, force=options.force)
         started = time.perf_counter()
         with tqdm(total=len(job.rows) * top, unit=" rows", unit_scale=True, desc="batch", delay=1, leave=False) as bar:
             version = write_batch(
-                engine, matrix, similarity_matrix, job, keep_versions=settings.keep_versions, progress=bar.update
+                engine,
+                matrix,
+                job,
+                keep_versions=settings.keep_versions,
+                publish=verdict is None,
+                metrics=metrics,
+                progress=bar.update,
             )
         print(f"batch    {version.n_rows:,} rows for {len(job.rows):,} users into recommendations", end="")
-        print(f" in {_since(started)}: version {version.number}, published")
+        print(f" in {_since(started)}: version {version.number}, {version.state}")
+        if verdict is not None:
+            raise NotPublishedError(version.number, verdict)
     else:
         print(f"batch    unchanged: version {version.number} ({version.state}) holds the lists of these ratings")
+    if file is not None:
+        commands.save_served_model(file, engine, matrix, similarity_matrix, version, settings=settings)
+
+
+def _gate(settings: Settings, engine: Engine, *, force: bool) -> tuple[dict[str, Any] | None, str | None]:
+    """Metrics of the ranking on hidden ratings, and why a version with them must not be published, or None."""
+    started = time.perf_counter()
+    try:
+        evaluation = commands.evaluated(settings, *read_taste_data(engine), n_users=GATE_USERS)
+    except NothingToEvaluateError as error:
+        print(f"gate     {error}")
+        return None, None
+    metrics = metrics_of(evaluation, settings.ranking)
+    shown = ", ".join(f"{mode.name} {mode.figures[NDCG].mean or 0:.4f}" for mode in evaluation.modes)
+    print(f"gate     nDCG@10 of {evaluation.n_test_users:,} users: {shown} in {_since(started)}")
+    published = published_version(read_versions(engine))
+    verdict = judge(evaluation, settings.ranking, published.metrics if published else None)
+    for warning in verdict.warnings:
+        print(f"warning  {warning}", file=sys.stderr)
+    if verdict.publish or force:
+        return metrics, None
+    return metrics, verdict.reason
 
 
 def _since(started: float) -> str:
     return f"{time.perf_counter() - started:.2f} s"
-
-
-def list_versions(settings: Settings) -> None:
-    """Print every version there ever was, the newest first."""
-    versions = read_versions(connect(settings))
-    if not versions:
-        print("no version yet: python recommendation_engine.py makes one")
-    for version in reversed(versions):
-        print(f"{version.number:>6}  {version.state:<9}  {version.made_at:%Y-%m-%d %H:%M:%S} UTC", end="")
-        print(f"  {version.n_ratings:>11,} ratings  {version.n_rows:>11,} rows  {json.dumps(dict(version.settings))}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -316,14 +375,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings(vars(options), module_constants())
         if options.check_data:
-            check_data(settings)
+            commands.check_data(settings)
+        elif options.evaluate:
+            commands.evaluate(settings, options.ratings, seed=options.seed)
         elif options.list_versions:
-            list_versions(settings)
-        elif options.rollback:
-            version = roll_back(connect(settings), options.rollback)
-            print(f"version {version.number} of {version.made_at:%Y-%m-%d %H:%M:%S} UTC is published")
+            commands.list_versions(settings)
+        elif options.rollback is not None:
+            commands.publish_again(settings, options.rollback)
         else:
             run(settings, options)
+    except NotPublishedError as error:
+        print(f"recommendation_engine.py: {error}", file=sys.stderr)
+        return 3
     except RecommenderError as error:
         print(f"recommendation_engine.py: {error}", file=sys.stderr)
         return 1

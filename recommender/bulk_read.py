@@ -34,7 +34,8 @@ from recommender._connectorx import through_connectorx
 from recommender._packed_ratings import packed_ratings, rating_error, refuse_faulty_rating
 from recommender.database import database_errors, is_mysql, label
 from recommender.errors import DatabaseError, RatingError
-from recommender.schema import ASIN_LENGTH, ratings
+from recommender.profiles import Interactions
+from recommender.schema import ASIN_LENGTH, INTERACTION_TYPES, interactions, ratings
 
 Way = Literal["connectorx", "packed", "streamed"]
 FETCH_ROWS = 50_000  # rows of a streamed result held as Python objects at a time
@@ -105,6 +106,23 @@ def read_table(
     if way in (None, "connectorx"):
         table = through_connectorx(engine, statement, _schema(columns), required=way is not None)
     return _streamed(engine, statement, _schema(columns)) if table is None else table
+
+
+def read_interactions(engine: Engine) -> Interactions:
+    """Return the whole log of interactions. Raises DatabaseError, RatingError for a product id that is no ASIN."""
+    c = interactions.c
+    # a number for each type, from 0: texts would take five times as long
+    whens = " ".join(f"WHEN '{name}' THEN {kind}" for kind, name in enumerate(INTERACTION_TYPES))
+    kind = literal_column(f"CASE interaction_type {whens} END", BigInteger).label("kind")
+    table = read_table(engine, [c.user_id, c.product_id, kind, microseconds(engine, c.created_at, "time")])
+    codes, names = _codes(table["product_id"])
+    return Interactions(
+        table["user_id"].to_numpy(),
+        codes,
+        as_fixed_bytes(names, interactions),
+        table["kind"].to_numpy().astype(np.int8),
+        table["time"].to_numpy(),
+    )
 
 
 def as_fixed_bytes(product_ids: pa.StringArray, table: Table = ratings) -> NDArray[np.bytes_]:

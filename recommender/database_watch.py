@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Engine, text
 
 from recommender.database import database_errors
-from recommender.errors import DatabaseError
+from recommender.errors import RecommenderError
 
 INTERVAL = 1.0  # seconds between two questions
 SILENCE = 2.5  # seconds without an answer after which the database counts as away
 
 
 class DatabaseWatch:
-    """Asks ``SELECT 1`` every second on a thread of its own; ``is_up`` answers at once."""
+    """Asks ``SELECT 1`` every second on a thread of its own; ``is_up`` answers at once.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    ``connect`` gives an engine or raises a RecommenderError; it is called on that thread until it succeeds once.
+    ``known_up``: the database answered a moment ago.
+    """
+
+    def __init__(self, connect: Callable[[], Engine], *, known_up: bool) -> None:
+        self._connect = connect
+        self._engine: Engine | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database-watch")
-        self._last_answer = time.monotonic()
+        self._last_answer = time.monotonic() if known_up else float("-inf")
 
     @property
     def is_up(self) -> bool:
@@ -38,9 +44,11 @@ class DatabaseWatch:
 
     def _ask(self) -> bool:
         try:
+            if self._engine is None:
+                self._engine = self._connect()
             with database_errors(self._engine), self._engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
-        except DatabaseError:
+        except RecommenderError:
             return False  # shown by is_up, which is what this class is for
         return True
 

@@ -9,7 +9,10 @@
     ├── ForeignDataError             rows that this project did not make would be replaced
     ├── RatingError                  ratings that no cosine can be computed from         (a ValueError)
     ├── UnknownUserError             a user nobody has heard of                          (a LookupError)
+    ├── UnknownProductError          a product nobody has heard of                       (a LookupError)
     ├── UnknownVersionError          a version that was never made, or whose lists are gone (a LookupError)
+    ├── NotPublishedError            a version that is worse than the published one is only kept
+    ├── NothingToEvaluateError       no user has a rating that could be hidden
     ├── ModelFileError               a model file that is truncated, foreign or of another format
     └── SelfCheckError               the trained model disagrees with the reference
 
@@ -61,6 +64,14 @@ class UnknownUserError(RecommenderError, LookupError):
         self.user_id = user_id
 
 
+class UnknownProductError(RecommenderError, LookupError):
+    """The product is neither in the catalog nor rated."""
+
+    def __init__(self, product_id: str) -> None:
+        super().__init__(f"product {product_id} is unknown: it is neither in the catalog nor rated")
+        self.product_id = product_id
+
+
 class UnknownVersionError(RecommenderError, LookupError):
     """There is no such version, or its lists have expired."""
 
@@ -70,6 +81,18 @@ class UnknownVersionError(RecommenderError, LookupError):
         )
         super().__init__(f"version {number} cannot be published: {there}")
         self.number = number
+
+
+class NotPublishedError(RecommenderError):
+    """A new version was made and kept, but not published: it is worse than the one that is. Exit status 3."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(f"version {number} is kept, not published: {reason}; --force publishes it all the same")
+        self.number = number
+
+
+class NothingToEvaluateError(RecommenderError):
+    """Nobody has two ratings or more with a recommendable product among the hidden ones."""
 
 
 class ModelFileError(RecommenderError):

@@ -10,7 +10,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from recommender.errors import UnknownUserError
+from recommender.errors import UnknownProductError, UnknownUserError
 
 PROBLEM = "application/problem+json"
 
@@ -38,7 +38,8 @@ def add_problem_handlers(app: FastAPI) -> None:
         return problem(422, detail, errors=error.errors)
 
     @app.exception_handler(UnknownUserError)
-    async def _unknown_user(_request: Request, error: UnknownUserError) -> Response:
+    @app.exception_handler(UnknownProductError)
+    async def _unknown(_request: Request, error: Exception) -> Response:
         return problem(404, str(error))
 
     @app.exception_handler(HTTPException)

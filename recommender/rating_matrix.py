@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -73,19 +74,26 @@ class RatingMatrix:
 
     def fingerprint(self) -> str:
         """32 hexadecimal digits that differ when any id, rating, recommendable flag or time (if read) does."""
-        digest = hashlib.blake2b(digest_size=16)
         csr = self.half_stars
         times = [] if self.rated_at is None else [self.rated_at]
-        for array in (self.user_ids, self.product_ids, self.recommendable, csr.indptr, csr.indices, csr.data, *times):
-            digest.update(f"{array.dtype.kind}{len(array)};".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        return fingerprint_of(
+            "", self.user_ids, self.product_ids, self.recommendable, csr.indptr, csr.indices, csr.data, *times
+        )
 
     def to_dataframe(self) -> pd.DataFrame:
         """The dense users x products DataFrame in stars, unrated = 0: 8 bytes a cell, for small data only."""
         dense = self.half_stars.toarray() * STARS_PER_UNIT
         products = self.product_ids.astype(str)
         return pd.DataFrame(dense, index=pd.Index(self.user_ids, name="user_id"), columns=pd.Index(products))
+
+
+def fingerprint_of(text: str, *arrays: NDArray[Any]) -> str:
+    """32 hexadecimal digits that differ when the text or any value does."""
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype.kind}{len(array)};".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def checked_user_id(user_id: object) -> int:

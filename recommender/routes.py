@@ -6,18 +6,16 @@ route), so the OpenAPI document is written out here instead.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from recommender.parameters import LARGEST_LIMIT, LIMIT, documented_json, limit_of, once, out_of_range, whole_number
 from recommender.problems import InvalidParameterError, documented_problem
+from recommender.rankings import RANKINGS
 from recommender.serving import Answer, ServedModel
 from recommender.settings import LARGEST_ID
-
-LARGEST_LIMIT = 100
-_POSITIVE = re.compile(r"[1-9][0-9]{0,18}")  # [0-9] and fullmatch: \d would let other scripts' digits in
 
 router = APIRouter()
 
@@ -29,12 +27,12 @@ _USER_ID = {
     "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID},
     "example": 42,
 }
-_LIMIT = {
-    "name": "limit",
+_RANKING = {
+    "name": "ranking",
     "in": "query",
-    "description": "How many products; TOP_N_RECOMMENDATIONS if not given.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT},
-    "example": 2,
+    "description": "How to rank; RANKING if not given.",
+    "schema": {"type": "string", "enum": list(RANKINGS)},
+    "example": "taste",
 }
 _EXAMPLE = {
     "user_id": 42,
@@ -87,16 +85,11 @@ _HEALTH_EXAMPLE = {
 }
 
 
-def _json(schema: dict[str, Any], example: Any, description: str, **more: Any) -> dict[str, Any]:
-    content = {"application/json": {"schema": schema, "example": example}}
-    return {"description": description, "content": content, **more}
-
-
 @router.get(
     "/health",
     summary="Is the service well, and what does it serve?",
     responses={
-        200: _json(
+        200: documented_json(
             {
                 "type": "object",
                 "required": list(_HEALTH_EXAMPLE),
@@ -129,9 +122,9 @@ async def health(request: Request) -> Response:
 @router.get(
     "/recommendations/{user_id}",
     summary="Products for one user, best first",
-    openapi_extra={"parameters": [_USER_ID, _LIMIT]},
+    openapi_extra={"parameters": [_USER_ID, LIMIT, _RANKING]},
     responses={
-        200: _json(_RECOMMENDATIONS_SCHEMA, _EXAMPLE, "Ranked products.", headers=_SOURCE_HEADER),
+        200: documented_json(_RECOMMENDATIONS_SCHEMA, _EXAMPLE, "Ranked products.", headers=_SOURCE_HEADER),
         404: documented_problem("Nobody has heard of this user.", status=404, detail="user 99 is unknown"),
         422: documented_problem(
             "A parameter cannot be used.",
@@ -148,9 +141,9 @@ async def recommendations(request: Request) -> Response:
     `X-Recommendation-Source`).
     """
     state = request.app.state
-    user_id, limit = _parameters(request, state.default_limit)
+    user_id, limit, ranking = _parameters(request, state.default_limit)
     model: ServedModel = state.model
-    answer = model.recommend(user_id, limit)
+    answer = model.recommend(user_id, limit, ranking)
     headers = {"X-Recommendation-Source": answer.source}
     return Response(orjson.dumps(_body(user_id, answer, model)), 200, headers, "application/json")
 
@@ -177,30 +170,17 @@ def _body(user_id: int, answer: Answer, model: ServedModel) -> dict[str, Any]:
     return {"user_id": user_id, "recommendations": items}
 
 
-def _parameters(request: Request, default_limit: int) -> tuple[int, int]:
+def _parameters(request: Request, default_limit: int) -> tuple[int, int, str | None]:
     errors = []
-    user_id = _whole_number(request.path_params["user_id"], LARGEST_ID)
+    user_id = whole_number(request.path_params["user_id"], LARGEST_ID)
     if user_id is None:
-        errors.append(_invalid("user_id", request.path_params["user_id"], LARGEST_ID))
-    limit: int | None = default_limit
+        errors.append(out_of_range("user_id", request.path_params["user_id"], LARGEST_ID))
+    limit, ranking = default_limit, None
     if request.scope["query_string"]:
-        values = request.query_params.getlist("limit")
-        if len(values) > 1:
-            errors.append({"parameter": "limit", "value": values[1][:100], "message": "must be given once"})
-        for given in values[:1]:
-            limit = _whole_number(given, LARGEST_LIMIT)
-            if limit is None:
-                errors.append(_invalid("limit", given, LARGEST_LIMIT))
-    if user_id is None or limit is None or errors:
+        limit = limit_of(request, default_limit, errors)
+        if (ranking := once(request, "ranking", errors)) is not None and ranking not in RANKINGS:
+            known = " or ".join(RANKINGS)
+            errors.append({"parameter": "ranking", "value": ranking[:100], "message": f"must be {known}"})
+    if user_id is None or errors:
         raise InvalidParameterError(errors)
-    return user_id, limit
-
-
-def _whole_number(text: str, highest: int) -> int | None:
-    if _POSITIVE.fullmatch(text) and int(text) <= highest:
-        return int(text)
-    return None
-
-
-def _invalid(parameter: str, value: str, highest: int) -> dict[str, str]:
-    return {"parameter": parameter, "value": value[:100], "message": f"must be a whole number from 1 to {highest}"}
+    return user_id, limit, ranking

@@ -9,6 +9,7 @@ in ``.env``. Nothing is read at import; only ``main()``, ``build_engine()`` and 
 from __future__ import annotations
 
 import os
+import re
 from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -34,6 +35,7 @@ class Setting:
     lowest: int = 1
     highest: int = LARGEST_ID
     secret: bool = False
+    choices: tuple[str, ...] = ()
 
 
 SETTINGS = (
@@ -50,6 +52,12 @@ SETTINGS = (
     Setting("NUM_RATINGS", 30_000, "Synthetic ratings to make", lowest=0, highest=2_000_000_000),
     Setting("TOP_N_SIMILAR_USERS", 20, "Neighbors a prediction is averaged over", highest=100_000),
     Setting("TOP_N_RECOMMENDATIONS", 10, "Products recommended to one user", highest=100_000),
+    Setting("RANKING", "classic", "How products are ranked: classic or taste", choices=("classic", "taste")),
+    Setting(
+        "INTERACTION_WEIGHTS",
+        "view=0.2,click=0.5,add_to_cart=1,purchase=2",
+        "What an interaction counts in the taste ranking, where a rating counts 1",
+    ),
     Setting("KEEP_VERSIONS", 3, "Versions of the lists that are kept, the published one included", highest=1_000),
     Setting("MODEL_FILE", "", "File with a saved model (--save-model); the API serves from it; empty: no file"),
 )
@@ -75,6 +83,8 @@ class Settings:
     num_ratings: int
     top_n_similar_users: int
     top_n_recommendations: int
+    ranking: str
+    interaction_weights: str
     keep_versions: int
     model_file: Path | None
 
@@ -120,6 +130,29 @@ def load_settings(
 def checked_number(name: str, value: object) -> int:
     """Return ``value`` if the whole-number setting ``name`` may have it, else raise SettingError (for arguments)."""
     return int(str(_checked(_BY_NAME[name], value, "argument")))
+
+
+def checked_choice(name: str, value: object) -> str:
+    """Return ``value`` if it is one of the choices of the setting ``name``, else raise SettingError."""
+    return str(_checked(_BY_NAME[name], value, "argument"))
+
+
+def interaction_weights(text: str, kinds: tuple[str, ...]) -> tuple[float, ...]:
+    """The weights of INTERACTION_WEIGHTS in the order of ``kinds``; one that is not given counts nothing.
+
+    >>> interaction_weights("click=0.5, purchase=2", ("view", "click", "purchase"))
+    (0.0, 0.5, 2.0)
+    """
+    found = dict.fromkeys(kinds, 0.0)
+    for part in text.replace(",", " ").split():
+        name, _, weight = part.partition("=")
+        if name not in found or not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", weight):
+            raise SettingError(
+                f"INTERACTION_WEIGHTS: {part[:60]!r} is not NAME=WEIGHT with a name of {', '.join(kinds)} and a "
+                "weight from 0 to 999, for example purchase=2"
+            )
+        found[name] = float(weight)
+    return tuple(found[kind] for kind in kinds)
 
 
 def add_options(parser: ArgumentParser, names: Iterable[str]) -> None:
@@ -181,6 +214,9 @@ def _first_given(
 
 def _checked(setting: Setting, value: object, origin: str) -> object:
     if isinstance(setting.default, str):
+        if setting.choices and value not in setting.choices:
+            known = " or ".join(setting.choices)
+            raise SettingError(f"{setting.name}={str(value)[:100]!r} ({origin}) is not known: choose {known}")
         return str(value)
     # int() would let 4_2, ' 42' and '٤٢' in; bool is an int
     text = str(value)

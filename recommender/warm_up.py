@@ -1,6 +1,6 @@
 """Load the compiled code before it is needed; on its first use on a machine that means to compile it.
 
-Compiling takes some 20 seconds, once: the machine code is kept beside the modules, or in the user's cache folder where
+Compiling takes some 30 seconds, once: the machine code is kept beside the modules, or in the user's cache folder where
 that is not writable (or in NUMBA_CACHE_DIR). Loading it later takes less than a second, which no request should wait.
 """
 
@@ -17,6 +17,7 @@ from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts
 from recommender.rating_matrix import STARS_PER_UNIT
 from recommender.scoring import rank_products, rank_products_for_rows
+from recommender.taste_ranking import TasteRanker
 
 PATIENCE = 2.0  # seconds until it is worth a message
 
@@ -46,5 +47,9 @@ def warm_up(notify: Callable[[], object]) -> None:
         lists = rank_rows(ratings, rows, neighbors, similarities, n=2)
         none = np.empty(0, np.int32), np.empty(0)
         PopularProducts(*none).top_up(ratings, rows, lists.columns, lists.predicted)
+        confidences = sp.csr_array((np.ones(ratings.nnz), ratings.indices, ratings.indptr), shape=ratings.shape)
+        taste = TasteRanker(confidences, ratings, times=np.arange(ratings.nnz), recommendable=everything)
+        taste.rank(rows, 2)
+        taste.predict(rows, rows)
     finally:
         timer.cancel()

@@ -197,13 +197,18 @@ def test_a_rated_product_that_is_not_in_the_catalog_is_never_answered(
 
 def test_openapi_documents_every_route_with_an_example(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/health", "/recommendations/{user_id}"}
-    operation = document["paths"]["/recommendations/{user_id}"]["get"]
-    assert [parameter["name"] for parameter in operation["parameters"]] == ["user_id", "limit"]
-    assert all("example" in parameter for parameter in operation["parameters"])
-    for status in ("200", "404", "422"):
-        (content,) = operation["responses"][status]["content"].values()
-        assert content["example"]
+    parameters = {
+        "/recommendations/{user_id}": ["user_id", "limit", "ranking"],
+        "/products/{product_id}/similar": ["product_id", "limit"],
+    }
+    assert set(document["paths"]) == {"/health", *parameters}
+    for path, names in parameters.items():
+        operation = document["paths"][path]["get"]
+        assert [parameter["name"] for parameter in operation["parameters"]] == names
+        assert all("example" in parameter for parameter in operation["parameters"])
+        for status in ("200", "404", "422"):
+            (content,) = operation["responses"][status]["content"].values()
+            assert content["example"]
     assert client.get("/docs").status_code == 200
 
 
@@ -338,3 +343,71 @@ def test_the_default_never_exceeds_the_largest_limit(
     with TestClient(app) as client:
         assert client.get("/recommendations/1").status_code == 200
         assert app.state.default_limit == 100
+
+
+def test_similar_products_come_with_cosine_and_evidence(client: TestClient) -> None:
+    # A: 5 of user 1, 5 of user 2, 1 of user 3; B: 4 of user 2, 5 of user 3; C: 5 of user 2
+    to_b = (5 * 4 + 1 * 5) / (51**0.5 * 41**0.5)
+    to_c = 25 / (51**0.5 * 5)
+    response = client.get(f"/products/{A}/similar")
+    assert response.status_code == 200
+    assert response.json() == {
+        "product_id": A,
+        "similar": [
+            {
+                "rank": 1,
+                "product_id": C,
+                "product_name": f"Product {C}",
+                "similarity": round(to_c, 3),
+                "users_in_common": 1,
+                "price": 19_731.81,
+            },
+            {
+                "rank": 2,
+                "product_id": B,
+                "product_name": None,
+                "similarity": round(to_b, 3),
+                "users_in_common": 2,
+                "price": 0.0,
+            },
+        ],
+    }
+    assert [item["rank"] for item in client.get(f"/products/{A}/similar?limit=1").json()["similar"]] == [1]
+    assert client.head(f"/products/{A}/similar").status_code == 200
+
+
+def test_a_product_that_nobody_rated_is_similar_to_none_and_an_unknown_one_is_a_404(
+    client: TestClient, shop: Engine, env: dict[str, str]
+) -> None:
+    with writing(shop) as connection:
+        connection.execute(insert(products), [product_row("B0000NEVER")])
+    with TestClient(api.create_app()) as fresh:
+        assert fresh.get("/products/B0000NEVER/similar").json() == {"product_id": "B0000NEVER", "similar": []}
+    missing = client.get("/products/B0000NEVER/similar")
+    assert missing.status_code == 404
+    assert missing.json()["detail"] == "product B0000NEVER is unknown: it is neither in the catalog nor rated"
+
+
+@pytest.mark.parametrize("product", ["x", "b08n5wrwnw", "B08N5WRWNWX", "B08N5WRWN%00", "..%2F..%2Fetc", "B08N5 WRWN"])
+def test_what_is_not_a_product_id_is_refused(client: TestClient, product: str) -> None:
+    response = client.get(f"/products/{product}/similar?limit=0")
+    assert response.status_code in (404, 422)  # a slash leads to no route
+    assert response.headers["content-type"] == "application/problem+json"
+    if response.status_code == 422:
+        assert [error["parameter"] for error in response.json()["errors"]] == ["product_id", "limit"]
+
+
+def test_a_request_may_ask_for_the_other_ranking(client: TestClient) -> None:
+    plain = client.get("/recommendations/1")
+    assert client.get("/recommendations/1?ranking=classic").text == plain.text
+    by_taste = client.get("/recommendations/1?ranking=taste").json()["recommendations"]
+    assert [item["product_id"] for item in by_taste[:2]] != [
+        item["product_id"] for item in plain.json()["recommendations"][:2]
+    ]
+    assert {item["product_id"] for item in by_taste} == {B, C, D, E}
+    refused = client.get("/recommendations/1?ranking=best")
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [
+        {"parameter": "ranking", "value": "best", "message": "must be classic or taste"}
+    ]
+    assert client.get("/recommendations/1?ranking=taste&ranking=taste").status_code == 422

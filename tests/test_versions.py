@@ -17,6 +17,7 @@ from recommender._stage import Stage
 from recommender.batch import BatchJob, write_batch
 from recommender.database import existing_tables, writing
 from recommender.errors import ForeignDataError, UnknownVersionError
+from recommender.rankings import ClassicRanking
 from recommender.schema import model_versions, recommendations
 from recommender.settings import Settings
 from recommender.versions import (
@@ -40,8 +41,8 @@ def batch(engine: Engine) -> Callable[..., Version]:
     matrix, similarity = re.load_model(engine)
 
     def run(users: int, keep: int = 3, publish: bool = True) -> Version:
-        job = BatchJob(np.arange(users), n_neighbors=20, n=10)
-        return write_batch(engine, matrix, similarity, job, keep_versions=keep, publish=publish)
+        job = BatchJob(np.arange(users), 10, ClassicRanking(matrix, similarity, 20))
+        return write_batch(engine, matrix, job, keep_versions=keep, publish=publish)
 
     return run
 
@@ -77,7 +78,7 @@ def test_a_version_says_what_it_was_made_from(engine: Engine, batch: Callable[..
     noted = read_versions(engine)[0]
     assert noted == made == Version.from_dict(made.to_dict())
     assert (noted.n_ratings, noted.fingerprint) == (7, matrix.fingerprint())
-    assert noted.settings == {"users": 2, "n_neighbors": 20, "n": 10}
+    assert noted.settings == {"users": 2, "n": 10, "ranking": "classic", "n_neighbors": 20}
     with engine.connect() as connection:
         assert noted.n_rows == len(connection.execute(select(recommendations)).all())
 
@@ -225,6 +226,7 @@ def test_the_script_lists_versions_rolls_back_and_tells_what_is_unknown(
     assert capsys.readouterr().out.startswith("version 1 of 20")
     assert re.main(["--list-versions"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines.pop(0)[:2] == ["version", "state"]
     assert [line[:2] for line in lines] == [["2", "kept"], ["1", "published"]]
     assert re.main(["--rollback", "5"]) == 1
     assert capsys.readouterr().err == ("recommendation_engine.py: version 5 cannot be published: those kept are 2\n")

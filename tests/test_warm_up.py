@@ -20,14 +20,14 @@ from tests.test_recommendation_engine import A, B, C, D
 
 WORK = """
 import recommendation_engine as re
-from recommender import _cosine_kernels, _scoring_kernels
+from recommender import _cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels
 from recommender.self_check import self_check
 from recommender.warm_up import warm_up
 
 def compiled():  # how many versions of each function this process has compiled or loaded
     return {
         f"{module.__name__}.{name}": len(function.signatures)
-        for module in (_cosine_kernels, _scoring_kernels)
+        for module in (_cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels)
         for name, function in vars(module).items()
         if hasattr(function, "signatures")
     }
@@ -39,6 +39,9 @@ matrix, similarity = re.load_model(engine)
 self_check(matrix, similarity)
 assert len(re.get_recommendations(3, matrix, similarity))
 re.batch_generate(matrix, similarity, engine, users=None)
+matrix, similarity = re.load_model(engine, ranking="taste")
+assert len(re.get_recommendations(3, matrix, similarity, ranking="taste"))
+re.batch_generate(matrix, similarity, engine, users=None, ranking="taste")
 print(sum(before.values()), {name for name, n in compiled().items() if n != before[name]})
 """
 

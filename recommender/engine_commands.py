@@ -1,0 +1,152 @@
+"""What ``recommendation_engine.py`` can do besides its run: check, evaluate, list versions, roll back, save a model."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Engine
+from tqdm import tqdm
+
+from recommender.bulk_read import read_table
+from recommender.data_report import describe, forecast
+from recommender.database import connect, count_rows, label
+from recommender.errors import SettingError
+from recommender.evaluation import Evaluation
+from recommender.evaluation_file import read_evaluation_file
+from recommender.evaluation_report import as_table, draw_png, write_json
+from recommender.mode_evaluation import evaluate_modes
+from recommender.model_file import drop_files, kept_file, publish_file, save_model
+from recommender.neighbors import CosineIndex
+from recommender.profiles import Interactions
+from recommender.rating_matrix import RatingMatrix
+from recommender.schema import INTERACTION_TYPES, products, users
+from recommender.serving import build_served_model
+from recommender.settings import Settings, interaction_weights
+from recommender.trained_model import read_rating_matrix, read_taste_data
+from recommender.versions import EXPIRED, Version, read_versions, roll_back
+from recommender.warm_up import warm_up
+
+EVALUATED_MODES = 4  # at most; for the progress bar
+JSON_FILE, PNG_FILE = "evaluation.json", "evaluation.png"
+
+
+def announce_compiling() -> None:
+    """Load the compiled code; say so if it has to be compiled first."""
+    warm_up(lambda: print("compiling the engine for this machine, once: about 30 s ..."))
+
+
+def check_data(settings: Settings) -> None:
+    """Print counts, a forecast of what a batch for all users takes, and a plain verdict."""
+    engine = connect(settings)
+    announce_compiling()
+    started = time.perf_counter()
+    matrix = read_rating_matrix(engine)
+    index = CosineIndex(matrix.half_stars)
+    loading = time.perf_counter() - started
+    listed = read_table(engine, [users.c.user_id]).column(0).to_numpy()
+    n_users, n_catalog = len(np.union1d(matrix.user_ids, listed)), count_rows(engine, products)
+    k, n = settings.top_n_similar_users, settings.top_n_recommendations
+    ahead = forecast(matrix, index, n_neighbors=k, n=n, rng=np.random.default_rng(0))
+    print(label(engine))
+    print(describe(matrix, n_users=n_users, n_catalog=n_catalog).as_text(loading, ahead))
+
+
+def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
+    """Compare all rankings on the ratings of ``ratings``, or of the database: a table, a JSON file, a picture."""
+    log = None
+    if ratings is not None:
+        print(f"ratings of {ratings}")
+        matrix = read_evaluation_file(ratings)
+    else:
+        engine = connect(settings)
+        print(label(engine))
+        matrix, log = read_taste_data(engine)
+    announce_compiling()
+    evaluation = evaluated(settings, matrix, log, seed=seed)
+    print(as_table(evaluation))
+    write_json(evaluation, Path(JSON_FILE))
+    draw_png(evaluation, Path(PNG_FILE))
+    print(f"\nwritten: {JSON_FILE}, {PNG_FILE}")
+
+
+def evaluated(
+    settings: Settings, matrix: RatingMatrix, log: Interactions | None, *, seed: int = 0, n_users: int | None = None
+) -> Evaluation:
+    """The evaluation of all rankings, with a progress bar where it takes long."""
+    weights = np.array(interaction_weights(settings.interaction_weights, INTERACTION_TYPES))
+    with tqdm(unit=" lists", unit_scale=True, desc="evaluate", delay=2, leave=False) as bar:
+        return evaluate_modes(
+            matrix,
+            log,
+            weights,
+            n_neighbors=settings.top_n_similar_users,
+            seed=seed,
+            n_users=n_users,
+            progress=bar.update,
+            clock=time.perf_counter,
+        )
+
+
+def list_versions(settings: Settings) -> None:
+    """Print every version there ever was, the newest first."""
+    versions = read_versions(connect(settings))
+    if not versions:
+        print("no version yet: python recommendation_engine.py makes one")
+        return
+    print(f"{'version':>7}  {'state':<9}  {'made (UTC)':<19}  {'ratings':>11}  {'rows':>11}  {'nDCG@10':>8}  settings")
+    for version in reversed(versions):
+        ndcg = ((version.metrics or {}).get("ndcg@10") or {}).get("mean")
+        shown = "-" if ndcg is None else f"{ndcg:.4f}"
+        print(f"{version.number:>7}  {version.state:<9}  {version.made_at:%Y-%m-%d %H:%M:%S}", end="")
+        print(f"  {version.n_ratings:>11,}  {version.n_rows:>11,}  {shown:>8}  {json.dumps(dict(version.settings))}")
+
+
+def publish_again(settings: Settings, number: int) -> None:
+    """Roll the lists back, and MODEL_FILE with them if that version of it is kept."""
+    version = roll_back(connect(settings), number)
+    print(f"version {number} of {version.made_at:%Y-%m-%d %H:%M:%S} UTC is published")
+    if (file := settings.model_file) is None:
+        return
+    if kept_file(file, number).is_file():
+        publish_file(file, number)
+        print(f"model    {file}: version {number}")
+    else:
+        print(f"model    {file} stays as it is: {kept_file(file, number).name} is not there")
+
+
+def model_file(name: str, settings: Settings) -> Path:
+    """The file that ``--save-model NAME`` means; without a name MODEL_FILE. SettingError if that is not set."""
+    if name:
+        return Path(name).expanduser().absolute()
+    if settings.model_file is None:
+        raise SettingError("--save-model without a name needs the setting MODEL_FILE: give one of them")
+    return settings.model_file
+
+
+def save_served_model(
+    file: Path,
+    engine: Engine,
+    matrix: RatingMatrix,
+    similarity: CosineIndex,
+    version: Version,
+    *,
+    settings: Settings,
+) -> None:
+    """Save what the API serves, as ``version``, and delete the files of versions that have expired."""
+    started = time.perf_counter()
+    served = build_served_model(
+        engine,
+        matrix,
+        similarity,
+        n_neighbors=settings.top_n_similar_users,
+        built_at=version.made_at,
+        ranking=settings.ranking,
+        version=version.number,
+    )
+    save_model(file, served, version)
+    drop_files(file, [version.number for version in read_versions(engine) if version.state != EXPIRED])
+    seconds = time.perf_counter() - started
+    print(f"model    {file}, {file.stat().st_size / 1e6:,.1f} MB, version {version.number}, in {seconds:.2f} s")

@@ -1,0 +1,143 @@
+"""All rankings on one shop's hidden ratings, and what that says about publishing a new version of the lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recommender.errors import NothingToEvaluateError
+from recommender.evaluation import NDCG, Evaluation, Figure, Split, evaluate, split_newest
+from recommender.profiles import Interactions, Profiles, before_the_cut, build_profiles
+from recommender.rankers import ClassicRanker, PopularRanker
+from recommender.rankings import RANKINGS, TASTE
+from recommender.rating_matrix import RatingMatrix
+from recommender.taste_ranking import TasteRanker
+
+POPULAR = "popular"
+RATINGS_ONLY = "taste, ratings only"
+
+
+class _NamedTasteRanker(TasteRanker):
+    """A taste ranker filed under a name of its own."""
+
+    def __init__(self, name: str, profiles: Profiles, train: RatingMatrix) -> None:
+        self.name = name
+        super().__init__(
+            profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable
+        )
+
+
+def evaluate_modes(
+    matrix: RatingMatrix,
+    log: Interactions | None = None,
+    weights: NDArray[np.float64] | None = None,
+    *,
+    n_neighbors: int,
+    seed: int = 0,
+    n_users: int | None = None,
+    progress: Callable[[int], object] | None = None,
+    clock: Callable[[], float] | None = None,
+) -> Evaluation:
+    """Hide the newest ratings, rank by every mode, compare.
+
+    ``log``: interactions, whose users and products ``matrix`` must know; those with hidden products and those at or
+    after a user's first hidden rating are not trained on. With it, taste is measured without it as well, so that one
+    sees what it is worth. ``n_users``: test at most so many users, drawn at random. NothingToEvaluateError if nothing can be hidden.
+    """
+    split = split_newest(matrix, rng=np.random.default_rng(seed))
+    if not split.test_rows.size:
+        raise NothingToEvaluateError(
+            f"nothing to evaluate: of {matrix.shape[0]:,} users none has two ratings or more with a product of the "
+            "catalog among the newest; collect longer histories, or load the catalog that the ratings are of"
+        )
+    if n_users is not None and len(split.test_rows) > n_users:
+        split = _limited(split, matrix, np.random.default_rng(seed).choice(split.test_rows, n_users, replace=False))
+    rankers: list[Any] = [
+        ClassicRanker(split.train, n_neighbors=n_neighbors),
+        _NamedTasteRanker(TASTE, build_profiles(split.train), split.train),
+        PopularRanker(split.train),
+    ]
+    if log is not None and len(log) and weights is not None and weights.any():
+        rankers[1].name = RATINGS_ONLY
+        known = before_the_cut(log, split.train, split.hidden, split.cut_times)
+        rankers.insert(1, _NamedTasteRanker(TASTE, build_profiles(split.train, known, weights), split.train))
+    return evaluate(split, rankers, seed=seed, progress=progress, clock=clock)
+
+
+def _limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Split:
+    """The split with nothing hidden but of these rows."""
+    asked = np.zeros(matrix.shape[0], np.bool_)
+    asked[rows] = True
+    hidden = split.hidden.tocoo()
+    chosen = asked[hidden.coords[0]]
+    secret = hidden.coords[0][chosen].astype(np.int64) * matrix.shape[1] + hidden.coords[1][chosen]
+    csr = matrix.half_stars
+    owners = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
+    kept = ~np.isin(owners * csr.shape[1] + csr.indices, secret)
+    train = replace(
+        matrix,
+        half_stars=_only(csr, owners, kept),
+        rated_at=None if matrix.rated_at is None else matrix.rated_at[kept],
+    )
+    cuts = np.where(asked, split.cut_times, np.iinfo(np.int64).max)
+    description = f"{split.description} ({len(rows):,} users drawn at random)"
+    return Split(train, _only(csr, owners, ~kept), cuts, description)
+
+
+def _only(csr: Any, owners: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Any:
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(owners[chosen], minlength=csr.shape[0]))])
+    return sp.csr_array((csr.data[chosen], csr.indices[chosen], indptr.astype(csr.indptr.dtype)), shape=csr.shape)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a version may be published, and what its maker should be told."""
+
+    publish: bool
+    reason: str  # why not; empty if it may
+    warnings: tuple[str, ...]
+
+
+def judge(evaluation: Evaluation, ranking: str, published: Mapping[str, Any] | None) -> Verdict:
+    """Hold a new version, ranked by ``ranking``, against popularity and against the published version's metrics.
+
+    ``published``: what ``metrics_of`` gave for it; None if there is none or it was never evaluated. Refused is what
+    lies below its 95 % interval. The first version always passes.
+    """
+    mine = evaluation.mode(ranking).figures[NDCG]
+    warnings = list(evaluation.notes)
+    popular = evaluation.mode(POPULAR).figures[NDCG]
+    if _mean(popular) > _mean(mine):
+        better = [name for name in RANKINGS if _mean(evaluation.mode(name).figures[NDCG]) > _mean(popular)]
+        figures = ", ".join(f"RANKING={name} {_mean(evaluation.mode(name).figures[NDCG]):.4f}" for name in better)
+        advice = f"; better: {figures}" if better else "; no ranking does better on these ratings"
+        warnings.append(
+            f"RANKING={ranking} finds less than plain popularity: nDCG@10 {_mean(mine):.4f} against "
+            f"{_mean(popular):.4f}{advice}"
+        )
+    floor = (published or {}).get(NDCG, {}).get("low")
+    if floor is None or _mean(mine) >= floor:
+        return Verdict(True, "", tuple(warnings))
+    was = published[NDCG] if published else {}
+    reason = (
+        f"nDCG@10 {_mean(mine):.4f} ({ranking}) is below the 95 % interval of the published version "
+        f"({was['low']:.4f} to {was['high']:.4f}, {(published or {})['ranking']})"
+    )
+    return Verdict(False, reason, tuple(warnings))
+
+
+def metrics_of(evaluation: Evaluation, ranking: str) -> dict[str, Any]:
+    """What is recorded with a version: the figures of its ranking, and the nDCG of the others beside it."""
+    mode = evaluation.mode(ranking)
+    figures = {name: figure._asdict() for name, figure in mode.figures.items()}
+    others = {m.name: m.figures[NDCG]._asdict() for m in evaluation.modes if m.name != ranking}
+    return {"ranking": ranking, "n_test_users": evaluation.n_test_users, **figures, "others": others}
+
+
+def _mean(figure: Figure) -> float:
+    return 0.0 if figure.mean is None else figure.mean

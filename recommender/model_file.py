@@ -1,0 +1,249 @@
+"""The served model as a file: ``--save-model`` writes it, ``MODEL_FILE`` lets the API serve from it.
+
+It holds everything an answer needs (ratings, the prepared cosines, popular products, titles, prices, known users) and
+the record of the version it belongs to. The API opens it in milliseconds, without the database; all workers share one
+copy of it in memory. ``FILE.v6`` beside ``FILE`` is version 6, kept for a roll-back: publishing is one rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recommender.array_file import open_arrays, save_arrays, to_disk
+from recommender.errors import ModelFileError, RecommenderError
+from recommender.neighbors import CosineIndex
+from recommender.popular import PopularProducts
+from recommender.product_catalog import ProductCatalog
+from recommender.profiles import Profiles
+from recommender.rankings import TasteSimilarity
+from recommender.rating_matrix import RatingMatrix
+from recommender.serving import ServedModel
+from recommender.settings import checked_choice
+from recommender.versions import Version
+
+Arrays = dict[str, NDArray[Any]]
+
+# What compiled code was compiled for, and one dimension unless said otherwise; the cosine checks its own.
+_KINDS: dict[str, Any] = {
+    "ratings.half_stars": np.int8, "ratings.indices": np.signedinteger, "ratings.indptr": np.signedinteger,
+    "user_ids": np.int64, "product_ids": np.uint8, "recommendable": np.bool_, "known_users": np.int64,
+    "popular.columns": np.int32, "popular.predicted": np.float64, "places": np.int32,
+    "catalog.product_ids": np.uint8, "catalog.prices": np.float64, "catalog.stars": np.float64,
+    "catalog.category_ids": np.int32, "catalog.titles.length": np.int64,
+}  # fmt: skip
+_PROFILE_KINDS: dict[str, Any] = {
+    "profiles.confidences": np.float64, "profiles.indices": np.signedinteger, "profiles.indptr": np.signedinteger,
+}  # fmt: skip
+_TWO_DIMENSIONS = {"product_ids", "catalog.product_ids"}
+
+
+def save_model(file: Path, model: ServedModel, version: Version) -> None:
+    """Save ``model`` as version ``version`` and publish it under the name ``file``. Raises ModelFileError."""
+    csr, catalog = model.matrix.half_stars, model.catalog
+    arrays: Arrays = {
+        "ratings.half_stars": csr.data,
+        "ratings.indices": csr.indices,
+        "ratings.indptr": csr.indptr,
+        "user_ids": model.matrix.user_ids,
+        "product_ids": _as_bytes(model.matrix.product_ids),
+        "recommendable": model.matrix.recommendable,
+        "known_users": model.known_users,
+        "popular.columns": model.popular.columns,
+        "popular.predicted": model.popular.predicted,
+        **{f"cosine.{name}": array for name, array in model.similarity.arrays().items()},
+        "places": model.places,
+        "catalog.product_ids": _as_bytes(catalog.product_ids),
+        "catalog.prices": catalog.prices,
+        "catalog.stars": catalog.stars,
+        "catalog.category_ids": catalog.category_ids,
+        **_buffers("catalog.titles", catalog.titles),
+    }
+    if isinstance(model.similarity, TasteSimilarity):
+        arrays |= _profile_arrays(model.similarity.profiles)
+    facts = {"version": version.to_dict(), "n_neighbors": model.n_neighbors, "ranking": model.ranking}
+    kept = kept_file(file, version.number)
+    save_arrays(kept, arrays, facts)
+    publish_file(file, version.number)
+
+
+def open_model(file: Path) -> tuple[ServedModel, Version]:
+    """The model in ``file``, mapped into memory, and its version. Raises ModelFileError if it cannot be trusted."""
+    arrays, facts = open_arrays(file)
+    try:
+        return _model(arrays, facts)
+    except (LookupError, TypeError, ValueError, OverflowError, RecommenderError, pa.ArrowException) as error:
+        message = f"{file} does not hold together ({error}): save it again with python recommendation_engine.py"
+        raise ModelFileError(f"{message} --save-model") from None
+
+
+def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Version]:
+    _check_kinds(arrays, _KINDS)
+    matrix, catalog, places = _matrix(arrays), _catalog(arrays), arrays["places"]
+    n_users, n_products = matrix.shape
+    cosine = _similarity(matrix, arrays)
+    popular = PopularProducts(arrays["popular.columns"], arrays["popular.predicted"])
+    fits = places.size == n_products and cosine.shape[0] == n_users and len(popular.columns) == len(popular.predicted)
+    if not (fits and _within(popular.columns, 0, n_products) and _within(places, -1, len(catalog))):
+        raise ValueError("its parts are of different sizes")
+    version, n_neighbors = Version.from_dict(facts["version"]), int(facts["n_neighbors"])
+    if n_neighbors < 1:
+        raise ValueError(f"it is for {n_neighbors} neighbors")
+    model = ServedModel(
+        matrix=matrix,
+        similarity=cosine,
+        popular=popular,
+        catalog=catalog,
+        places=places,
+        known_users=arrays["known_users"],
+        built_at=version.made_at,
+        n_neighbors=n_neighbors,
+        ranking=checked_choice("RANKING", facts["ranking"]),
+        version=version.number,
+    )
+    return model, version
+
+
+def _similarity(matrix: RatingMatrix, arrays: Arrays) -> CosineIndex:
+    """The cosines, and the profiles beside them if there are any; ValueError if compiled code would leave them."""
+    cosines, held = _under("cosine.", arrays), _under("profiles.", arrays)
+    if not held:
+        return CosineIndex.from_arrays(cosines)
+    _check_kinds(arrays, _PROFILE_KINDS | ({"profiles.times": np.int64} if "times" in held else {}))
+    csr, times = _csr(held["confidences"], held["indices"], held["indptr"], matrix.shape), held.get("times")
+    if times is not None and times.shape != csr.data.shape:
+        raise ValueError("its profiles are of different sizes")
+    return TasteSimilarity.of(matrix, Profiles(csr, times), cosines)
+
+
+def _profile_arrays(profiles: Profiles) -> Arrays:
+    csr = profiles.confidences
+    held = {"confidences": csr.data, "indices": csr.indices, "indptr": csr.indptr}
+    held |= {} if profiles.times is None else {"times": profiles.times}
+    return {f"profiles.{name}": array for name, array in held.items()}
+
+
+def _check_kinds(arrays: Arrays, kinds: Mapping[str, Any]) -> None:
+    for name, kind in kinds.items():
+        array = arrays[name]
+        if not np.issubdtype(array.dtype, kind) or array.ndim != 1 + (name in _TWO_DIMENSIONS):
+            raise ValueError(f"{name} is {array.dtype} in {array.ndim} dimensions")
+
+
+def _matrix(arrays: Arrays) -> RatingMatrix:
+    user_ids, product_ids, recommendable = arrays["user_ids"], _as_ids(arrays["product_ids"]), arrays["recommendable"]
+    parts = arrays["ratings.half_stars"], arrays["ratings.indices"], arrays["ratings.indptr"]
+    csr = _csr(*parts, (user_ids.size, product_ids.size))
+    if recommendable.size != product_ids.size:
+        raise ValueError("its ratings are of different sizes")
+    return RatingMatrix(csr, user_ids, product_ids, recommendable)
+
+
+def _csr(
+    data: NDArray[Any], indices: NDArray[np.integer], indptr: NDArray[np.integer], shape: tuple[int, int]
+) -> sp.csr_array:
+    """The matrix on these arrays; ValueError if compiled code, which checks no bounds, would leave them."""
+    csr = sp.csr_array((data, indices, indptr), shape=shape)
+    csr.check_format(full_check=True)
+    if (csr.indptr[1:] < csr.indptr[:-1]).any():  # which scipy checks only where the last is not 0
+        raise ValueError("the starts of its rows do not rise")
+    return csr
+
+
+def _catalog(arrays: Arrays) -> ProductCatalog:
+    catalog = ProductCatalog(
+        product_ids=_as_ids(arrays["catalog.product_ids"]),
+        titles=_texts("catalog.titles", arrays),
+        prices=arrays["catalog.prices"],
+        stars=arrays["catalog.stars"],
+        category_ids=arrays["catalog.category_ids"],
+    )
+    if {len(part) for part in (catalog.titles, catalog.prices, catalog.stars, catalog.category_ids)} != {len(catalog)}:
+        raise ValueError("the parts of its catalog are of different sizes")
+    return catalog
+
+
+def _under(prefix: str, arrays: Arrays) -> Arrays:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _within(values: NDArray[Any], lowest: int, n: int) -> bool:
+    return values.size == 0 or bool(values.min() >= lowest and values.max() < n)
+
+
+def _as_bytes(ids: NDArray[np.bytes_]) -> NDArray[np.uint8]:
+    """Ids (n,) as (n, width) bytes."""
+    return ids.view(np.uint8).reshape(len(ids), ids.dtype.itemsize)
+
+
+def _as_ids(characters: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    n, width = characters.shape
+    return characters.view(f"S{width}").reshape(n)
+
+
+def _buffers(name: str, texts: pa.StringArray) -> Arrays:
+    """The buffers of an Arrow array of texts: validity, offsets, characters; absent ones are left out."""
+    whole = pa.concat_arrays([texts, pa.array([], pa.string())])  # a slice would share the buffers of the whole
+    found = {"length": np.array([len(whole)], np.int64)}
+    for place, buffer in enumerate(whole.buffers()):
+        if buffer is not None:
+            found[str(place)] = np.frombuffer(buffer, np.uint8)
+    return {f"{name}.{key}": array for key, array in found.items()}
+
+
+def _texts(name: str, arrays: Arrays) -> pa.StringArray:
+    """The Arrow array on the buffers, which are used where they are."""
+    held = [arrays.get(f"{name}.{place}") for place in range(3)]
+    buffers = [None if array is None else pa.py_buffer(array) for array in held]
+    texts = pa.Array.from_buffers(pa.string(), int(arrays[f"{name}.length"][0]), buffers)
+    texts.validate(full=True)
+    return texts
+
+
+def kept_file(file: Path, number: int) -> Path:
+    """The name under which a version of the model is kept."""
+    return file.with_name(f"{file.name}.v{number}")
+
+
+def publish_file(file: Path, number: int) -> None:
+    """Let ``file`` be the kept version ``number``, in one step; raises ModelFileError if that is not there."""
+    kept, link = kept_file(file, number), file.with_name(f".{file.name}.link")
+    try:
+        link.unlink(missing_ok=True)
+        try:
+            link.hardlink_to(kept)
+        except OSError:  # not every file system knows two names of one file
+            shutil.copy(kept, link)
+            to_disk(link)
+        os.replace(link, file)  # noqa: PTH105
+        to_disk(file.parent)
+    except OSError as error:
+        message = f"{file}: {kept.name} cannot be published ({error.strerror})"
+        raise ModelFileError(f"{message}: see to it, or name another file") from None
+    finally:
+        with contextlib.suppress(OSError):
+            link.unlink(missing_ok=True)  # rename leaves it where both names were the same file already
+
+
+def drop_files(file: Path, keep: Iterable[int]) -> None:
+    """Delete the kept versions of ``file`` that are not among ``keep``. Raises ModelFileError if one cannot be."""
+    wanted = {kept_file(file, number) for number in keep}
+    for path in file.parent.glob(f"{glob.escape(file.name)}.v*"):
+        ours = re.fullmatch(r"\.v[1-9][0-9]*", path.name[len(file.name) :]) and path.is_file()
+        if not ours or path in wanted:
+            continue
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ModelFileError(f"{path} has expired and cannot be deleted ({error.strerror}): delete it") from None

@@ -1,0 +1,54 @@
+"""Parameters of the HTTP routes: read by hand from the bare request, and described for the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fastapi import Request
+
+LARGEST_LIMIT = 100
+_POSITIVE = re.compile(r"[1-9][0-9]{0,18}")  # [0-9] and fullmatch: \d would let other scripts' digits in
+
+LIMIT = {
+    "name": "limit",
+    "in": "query",
+    "description": "How many products; TOP_N_RECOMMENDATIONS if not given.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT},
+    "example": 2,
+}
+
+
+def documented_json(schema: dict[str, Any], example: Any, description: str, **more: Any) -> dict[str, Any]:
+    """A response for the OpenAPI document."""
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"description": description, "content": content, **more}
+
+
+def once(request: Request, name: str, errors: list[dict[str, str]]) -> str | None:
+    """The value of a query parameter; one that is given twice is an error."""
+    values = request.query_params.getlist(name)
+    if len(values) > 1:
+        errors.append({"parameter": name, "value": values[1][:100], "message": "must be given once"})
+    return values[0] if values else None
+
+
+def whole_number(text: str, highest: int) -> int | None:
+    """The plain positive whole number that ``text`` is, up to ``highest``; None if it is none."""
+    if _POSITIVE.fullmatch(text) and int(text) <= highest:
+        return int(text)
+    return None
+
+
+def out_of_range(parameter: str, value: str, highest: int) -> dict[str, str]:
+    """The entry in ``errors`` for a number that is none or too large."""
+    return {"parameter": parameter, "value": value[:100], "message": f"must be a whole number from 1 to {highest}"}
+
+
+def limit_of(request: Request, default: int, errors: list[dict[str, str]]) -> int:
+    """The parameter ``limit``; ``default`` if it is not given, or wrong and noted in ``errors``."""
+    given = once(request, "limit", errors)
+    limit = default if given is None else whole_number(given, LARGEST_LIMIT)
+    if given is not None and limit is None:
+        errors.append(out_of_range("limit", given, LARGEST_LIMIT))
+    return default if limit is None else limit

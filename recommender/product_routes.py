@@ -1,0 +1,120 @@
+"""The HTTP routes about products."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from recommender.errors import UnknownProductError
+from recommender.parameters import LARGEST_LIMIT, LIMIT, documented_json, limit_of
+from recommender.problems import InvalidParameterError, documented_problem
+from recommender.serving import ServedModel
+
+_ASIN = re.compile(r"[0-9A-Z]{10}")
+
+router = APIRouter()
+
+PRODUCT_ID = {
+    "name": "product_id",
+    "in": "path",
+    "required": True,
+    "description": "An ASIN of the catalog or of a rating: ten characters of 0-9 and A-Z.",
+    "schema": {"type": "string", "pattern": "^[0-9A-Z]{10}$"},
+    "example": "B08N5WRWNW",
+}
+_EXAMPLE = {
+    "product_id": "B08N5WRWNW",
+    "similar": [
+        {
+            "rank": 1,
+            "product_id": "B07XJ8C8F5",
+            "product_name": "Wireless Mouse, Silent Click",
+            "similarity": 0.412,
+            "users_in_common": 7,
+            "price": 14.99,
+        }
+    ],
+}
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["product_id", "similar"],
+    "additionalProperties": False,
+    "properties": {
+        "product_id": {"type": "string"},
+        "similar": {
+            "type": "array",
+            "maxItems": LARGEST_LIMIT,
+            "items": {
+                "type": "object",
+                "required": list(_EXAMPLE["similar"][0]),
+                "additionalProperties": False,
+                "properties": {
+                    "rank": {"type": "integer", "minimum": 1},
+                    "product_id": {"type": "string", "minLength": 10, "maxLength": 10},
+                    "product_name": {"type": ["string", "null"]},
+                    "similarity": {"type": "number", "minimum": 0, "maximum": 1},
+                    "users_in_common": {"type": "integer", "minimum": 1},
+                    "price": {"type": ["number", "null"], "minimum": 0},
+                },
+            },
+        },
+    },
+}
+
+
+@router.get(
+    "/products/{product_id}/similar",
+    summary="Products that the same people rated alike",
+    openapi_extra={"parameters": [PRODUCT_ID, LIMIT]},
+    responses={
+        200: documented_json(_SCHEMA, _EXAMPLE, "Other products by cosine, best first; none is made up."),
+        404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
+        422: documented_problem(
+            "A parameter cannot be used.",
+            status=422,
+            detail="product_id: must be ten characters of 0-9 and A-Z",
+            errors=[{"parameter": "product_id", "value": "x", "message": "must be ten characters of 0-9 and A-Z"}],
+        ),
+    },
+)
+async def similar(request: Request) -> Response:
+    """Other products of the catalog by the cosine of their ratings, with how many users rated both."""
+    errors: list[dict[str, str]] = []
+    product_id = request.path_params["product_id"]
+    if not _ASIN.fullmatch(product_id):
+        message = "must be ten characters of 0-9 and A-Z"
+        errors.append({"parameter": "product_id", "value": product_id[:100], "message": message})
+    limit = limit_of(request, request.app.state.default_limit, errors)
+    if errors:
+        raise InvalidParameterError(errors)
+    model: ServedModel = request.app.state.model
+    column = model.column_of(product_id)
+    if column is None and model.catalog.place_of(product_id) is None:
+        raise UnknownProductError(product_id)
+    return Response(orjson.dumps(_body(model, product_id, column, limit)), media_type="application/json")
+
+
+# a load balancer may ask with HEAD; the framework's GET routes do not answer it
+router.add_route("/products/{product_id}/similar", similar, methods=["HEAD"], include_in_schema=False)
+
+
+def _body(model: ServedModel, product_id: str, column: int | None, limit: int) -> dict[str, Any]:
+    items: list[dict[str, Any]] = []
+    if column is not None:  # nobody has rated the others
+        found = model.similar_products.similar(column, limit)
+        for rank, (other, cosine, common) in enumerate(zip(*(a.tolist() for a in found), strict=True), start=1):
+            product = model.product(other)
+            items.append(
+                {
+                    "rank": rank,
+                    "product_id": model.matrix.product_ids[other].decode("ascii"),
+                    "product_name": product.title,
+                    "similarity": round(cosine, 3),
+                    "users_in_common": common,
+                    "price": product.price,
+                }
+            )
+    return {"product_id": product_id, "similar": items}

@@ -1,0 +1,57 @@
+"""From the tables to a trained model: the ratings as a matrix, and the similarities that a ranking needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+
+from recommender.bulk_read import as_fixed_bytes, read_interactions, read_ratings, read_table
+from recommender.database import existing_tables, require_rows
+from recommender.profiles import Interactions, Profiles, build_profiles, widened
+from recommender.rankings import TasteSimilarity
+from recommender.rating_matrix import RatingMatrix, build_rating_matrix
+from recommender.schema import interactions, products, ratings
+
+
+def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
+    """All ratings as users x products. StepOrderError if there are none, RatingError for one that cannot be."""
+    require_rows(engine, products, "run python to_rds.py first")
+    require_rows(engine, ratings, "run python load_recommendation_data.py first")
+    columns = read_ratings(engine, times=times)
+    return build_rating_matrix(
+        columns.user_ids,
+        as_fixed_bytes(columns.products),
+        columns.product_codes,
+        columns.half_stars,
+        in_catalog=in_catalog(engine, columns.products),
+        rated_at=columns.rated_at,
+    )
+
+
+def in_catalog(engine: Engine, product_ids: pa.StringArray) -> NDArray[np.bool_]:
+    """Which of these products the catalog has, (n,)."""
+    catalog = read_table(engine, [products.c.asin]).column(0)
+    found = pc.is_in(product_ids, value_set=catalog.cast(product_ids.type))
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def read_taste_data(engine: Engine) -> tuple[RatingMatrix, Interactions | None]:
+    """Ratings with their times, and the log; the matrix has rows and columns for whatever only the log knows."""
+    matrix = read_rating_matrix(engine, times=True)
+    log = read_interactions(engine) if interactions.name in existing_tables(engine) else None
+    if log is None or not len(log):
+        return matrix, None
+    names = pa.array(log.product_ids.astype(str), pa.string())
+    return widened(matrix, log, in_catalog(engine, names)), log
+
+
+def read_taste_model(engine: Engine, weights: Sequence[float]) -> tuple[RatingMatrix, TasteSimilarity]:
+    """The matrix and the similarities by taste; ``weights``: what each kind of interaction counts."""
+    matrix, log = read_taste_data(engine)
+    profiles: Profiles = build_profiles(matrix, log, np.array(weights, np.float64))
+    return matrix, TasteSimilarity.of(matrix, profiles)
