@@ -1,0 +1,139 @@
+"""How long one user's recommendations take in the model, at the size of a large shop, and how fast a model file opens.
+
+    python -m benchmarks.one_user              # 200,000 users x 300,000 products, 3.8 million ratings
+    python -m benchmarks.one_user --short      # 20,000 users
+
+Random users, compiled code loaded: scoring with the neighbors known, and neighbors on demand plus scoring, by both
+rankings; every list of the sample equals the one made from all users' neighbors at once. The model file holds the same
+ratings and a catalog of as many products; opening checks its checksum.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from benchmarks.neighbors import Shape, make_ratings
+from recommender.array_file import open_arrays
+from recommender.model_file import open_model, save_model
+from recommender.popular import rank_popular
+from recommender.product_catalog import ProductCatalog
+from recommender.profiles import build_profiles
+from recommender.rankings import CLASSIC, TasteSimilarity
+from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
+from recommender.scoring import rank_products, rank_products_for_rows
+from recommender.serving import ServedModel
+from recommender.versions import Version
+
+SHAPE, SHORT = Shape(200_000, 300_000, 3_800_000), Shape(20_000, 30_000, 300_000)
+K, N, SAMPLE = 20, 10, 2_000
+
+
+def make_matrix(shape: Shape) -> RatingMatrix:
+    """Long-tail ratings as ``load_model`` holds them."""
+    csr = make_ratings(shape)
+    parts = (2 * csr.data).astype(np.int8), csr.indices.astype(np.int32), csr.indptr.astype(np.int32)
+    ids = np.array([f"B{number:09d}" for number in range(shape.products)], "S10")
+    return RatingMatrix(
+        sp.csr_array(parts, shape=csr.shape), np.arange(1, shape.users + 1), ids, np.ones(shape.products, np.bool_)
+    )
+
+
+def microseconds(call: Callable[[int], object], rows: list[int]) -> tuple[float, float]:
+    """Median and 99th percentile over the rows."""
+    call(rows[0])
+    times = []
+    for row in rows:
+        started = time.perf_counter()
+        call(row)
+        times.append(time.perf_counter() - started)
+    return float(np.median(times)) * 1e6, float(np.percentile(times, 99)) * 1e6
+
+
+def latencies(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
+    """Print the table."""
+    rows = np.random.default_rng(1).choice(matrix.shape[0], min(SAMPLE, matrix.shape[0]), replace=False)
+    near, cosines = similarity.top_k(K, rows=rows)
+    place = {row: at for at, row in enumerate(rows.tolist())}
+    everything = rank_products_for_rows(
+        matrix.half_stars, rows, near, cosines, n=N, recommendable=matrix.recommendable, scale=STARS_PER_UNIT
+    )
+
+    def scored(row: int) -> object:
+        found = near[place[row]], cosines[place[row]]
+        mask = matrix.recommendable
+        return rank_products(matrix.half_stars, row, *found, n=N, recommendable=mask, scale=STARS_PER_UNIT)
+
+    def on_demand(row: int) -> bool:
+        found = similarity.neighbors(row, K)
+        mask = matrix.recommendable
+        ranked = rank_products(matrix.half_stars, row, *found, n=N, recommendable=mask, scale=STARS_PER_UNIT)
+        pairs = zip(ranked, everything.of(place[row]), strict=True)
+        return all(np.array_equal(np.asarray(mine), np.asarray(other)) for mine, other in pairs)
+
+    sample = rows.tolist()
+    exact = sum(on_demand(row) for row in sample)
+    print(f"one user of {matrix.shape[0]:,}, {matrix.n_ratings:,} ratings, {len(sample):,} users\n")
+    print("| what | median µs | p99 µs |\n|---|---:|---:|")
+    for name, call in (
+        ("classic: scoring, neighbors known", scored),
+        ("classic: neighbors on demand and scoring", on_demand),
+        ("taste: neighbors on demand and scoring", lambda row: similarity.taste.rank_products(np.array([row]), N)),
+    ):
+        median, slow = microseconds(call, sample)
+        print(f"| {name} | {median:,.0f} | {slow:,.0f} |", flush=True)
+    print(f"\nlists on demand equal to those of all users at once: {exact:,} of {len(sample):,}")
+
+
+def opening(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
+    """Print what a model file of these ratings takes."""
+    n = matrix.shape[1]
+    titles = pa.array([f"A made-up product, number {number}, with a name of the usual length" for number in range(n)])
+    catalog = ProductCatalog(matrix.product_ids, titles, np.full(n, 9.99), np.full(n, 4.5), np.zeros(n, np.int32))
+    now = dt.datetime.now(dt.UTC)
+    version = Version(1, now, matrix.fingerprint(), matrix.n_ratings, {})
+    model = ServedModel(
+        matrix=matrix,
+        similarity=similarity,
+        popular=rank_popular(matrix),
+        catalog=catalog,
+        places=np.arange(n, dtype=np.int32),
+        known_users=matrix.user_ids,
+        built_at=now,
+        n_neighbors=K,
+        ranking=CLASSIC,
+        version=1,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "shop.model"
+        started = time.perf_counter()
+        save_model(file, model, version)
+        saving = time.perf_counter() - started
+        mapped, _ = microseconds(lambda _: open_arrays(file, proofread=False), list(range(5)))
+        opened, _ = microseconds(lambda _: open_model(file), list(range(5)))
+        size = file.stat().st_size / 1e6
+    print(
+        f"\nmodel file: {size:,.0f} MB, saved in {saving:.2f} s; mapped in {mapped / 1e3:.1f} ms; opened with the "
+        f"checksum and every index checked in {opened / 1e3:.1f} ms"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--short", action="store_true", help="20,000 users")
+    matrix = make_matrix(SHORT if parser.parse_args().short else SHAPE)
+    similarity = TasteSimilarity.of(matrix, build_profiles(matrix))
+    latencies(matrix, similarity)
+    opening(matrix, similarity)
+
+
+if __name__ == "__main__":
+    main()
