@@ -25,7 +25,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 BLOCK = 64  # positions per threshold
-N_HINTS = 4096
+N_HINTS = 4096  # 12 bits
+_HINT = N_HINTS - 1
 GUESS_FROM = 2048  # entries of the lists read, below which guessing does not pay
 SCAN_BELOW = 8  # read the accumulator itself, not the lists again, where 1 in 20 was touched
 N_BUCKETS = 1024  # 32 octaves of 32
@@ -61,7 +62,7 @@ class Profiles(NamedTuple):
     block_least: NDArray[np.float64]  # (n_padded / 64,) the smallest norm^0.8 of the block
     block_inverse: NDArray[np.float64]  # (n_padded / 64,) the largest inverse
     block_share: NDArray[np.float64]  # (n_padded / 64,) the smallest squared norm, in shares of all
-    names: NDArray[np.int64]  # (n_padded,) row << 32 | its largest place
+    names: NDArray[np.int64]  # (n_padded,) row << 24 | the hints of its two largest places
     positions: NDArray[np.int32]  # (n_rows,) row -> position
 
 
@@ -183,15 +184,16 @@ def pack_lists(indptr, places, values, rows, part_cuts, cuts, lists, names):
     list_values = np.empty(values.size)
     for part in range(n_parts):
         for position in range(part_cuts[part], part_cuts[part + 1]):
-            row, largest = np.int64(rows[position]), np.int64(0)
+            row, rarest, second = np.int64(rows[position]), np.int64(-1), np.int64(-1)
             for at in range(indptr[row], indptr[row + 1]) if row >= 0 else range(0, 0):
                 place = np.int64(places[at])
-                largest = max(largest, place)
+                rarest, second = max(rarest, place), max(second, min(rarest, place))
                 lists[following[place]] = position - part_cuts[part]
                 if values.size > 0:
                     list_values[following[place]] = values[at]
                 following[place] += 1
-            names[position] = row << 32 | largest
+            second = rarest if second < 0 else second
+            names[position] = row << 24 | (second & _HINT) << 12 | rarest & _HINT
     return list_values
 
 
@@ -263,9 +265,10 @@ def _collect(row, part, low, work, p, room, size):
         if hits > 0:
             for local in range(start, start + _BLOCK):
                 dot = acc[local]
-                score = dot * inverse[local + offset]
-                where[size], dots[size], scores[size] = local + offset, dot, score
-                size += score >= low
+                if dot >= least:
+                    score = dot * inverse[local + offset]
+                    where[size], dots[size], scores[size] = local + offset, dot, score
+                    size += score >= low
         for j in range(_BLOCK):
             acc[start + j] = 0.0
     return size
@@ -273,10 +276,10 @@ def _collect(row, part, low, work, p, room, size):
 
 @njit(cache=True, nogil=True)
 def _owns_new(name, p, room):
-    """Does the row own a place that is not marked? Mostly its rarest one is not, and one look at the hints tells."""
-    if room.hints[name & (N_HINTS - 1)] == 0:
+    """Does the row own a place that is not marked? Mostly one of its two rarest is not, as the hints tell."""
+    if room.hints[name & _HINT] == 0 or room.hints[name >> 12 & _HINT] == 0:
         return True
-    row = name >> 32
+    row = name >> 24
     for at in range(p.indptr[row], p.indptr[row + 1]):  # noqa: SIM110 - compiled
         if room.owned[p.places[at]] == 0:
             return True
@@ -332,7 +335,7 @@ def _order(size, own, p, room):
     for j in range(size):
         position = room.where[j]
         room.scores[j] = room.dots[j] / (own * p.answering[position])
-        room.rows[j] = p.names[position] >> 32
+        room.rows[j] = p.names[position] >> 24
         keys[j] = (bits[j] + _KEY_HALF) & _KEY_MASK
         highest, lowest = max(highest, keys[j]), min(lowest, keys[j])
     shift = 13
@@ -379,7 +382,7 @@ def _search(row, k, guided, p, room):
 def _mark(row, mark, p, room):
     for at in range(p.indptr[row], p.indptr[row + 1]):
         room.owned[p.places[at]] = mark
-        room.hints[np.int64(p.places[at]) & (N_HINTS - 1)] = mark
+        room.hints[np.int64(p.places[at]) & _HINT] = mark
 
 
 @njit(cache=True, nogil=True)

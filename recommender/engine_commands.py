@@ -26,7 +26,7 @@ from recommender.schema import INTERACTION_TYPES, products, users
 from recommender.serving import build_served_model
 from recommender.settings import Settings, interaction_weights
 from recommender.trained_model import read_rating_matrix, read_taste_data
-from recommender.versions import EXPIRED, Version, read_versions, roll_back
+from recommender.versions import EXPIRED, PUBLISHED, Version, read_versions, roll_back
 from recommender.warm_up import warm_up
 
 EVALUATED_MODES = 4  # at most; for the progress bar
@@ -119,11 +119,12 @@ def publish_again(settings: Settings, number: int) -> None:
 
 def model_file(name: str, settings: Settings) -> Path:
     """The file that ``--save-model NAME`` means; without a name MODEL_FILE. SettingError if that is not set."""
-    if name:
-        return Path(name).expanduser().absolute()
-    if settings.model_file is None:
+    file = Path(name).expanduser().absolute() if name else settings.model_file
+    if file is None:
         raise SettingError("--save-model without a name needs the setting MODEL_FILE: give one of them")
-    return settings.model_file
+    if not file.parent.is_dir():
+        raise SettingError(f"--save-model {file}: the folder {file.parent} does not exist; make it or name another")
+    return file
 
 
 def save_served_model(
@@ -149,4 +150,5 @@ def save_served_model(
     save_model(file, served, version)
     drop_files(file, [version.number for version in read_versions(engine) if version.state != EXPIRED])
     seconds = time.perf_counter() - started
-    print(f"model    {file}, {file.stat().st_size / 1e6:,.1f} MB, version {version.number}, in {seconds:.2f} s")
+    saved = file if version.state == PUBLISHED else kept_file(file, version.number)
+    print(f"model    {saved}, {saved.stat().st_size / 1e6:,.1f} MB, version {version.number}, in {seconds:.2f} s")

@@ -31,7 +31,7 @@ from recommender.rankings import TasteSimilarity
 from recommender.rating_matrix import RatingMatrix
 from recommender.serving import ServedModel
 from recommender.settings import checked_choice
-from recommender.versions import Version
+from recommender.versions import PUBLISHED, Version
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -50,7 +50,10 @@ _TWO_DIMENSIONS = {"product_ids", "catalog.product_ids"}
 
 
 def save_model(file: Path, model: ServedModel, version: Version) -> None:
-    """Save ``model`` as version ``version`` and publish it under the name ``file``. Raises ModelFileError."""
+    """Save ``model`` as version ``version``, and publish it under the name ``file`` if the version is published.
+
+    A file is published, too, where there is none yet. Raises ModelFileError.
+    """
     csr, catalog = model.matrix.half_stars, model.catalog
     arrays: Arrays = {
         "ratings.half_stars": csr.data,
@@ -75,7 +78,8 @@ def save_model(file: Path, model: ServedModel, version: Version) -> None:
     facts = {"version": version.to_dict(), "n_neighbors": model.n_neighbors, "ranking": model.ranking}
     kept = kept_file(file, version.number)
     save_arrays(kept, arrays, facts)
-    publish_file(file, version.number)
+    if version.state == PUBLISHED or not file.exists():
+        publish_file(file, version.number)
 
 
 def open_model(file: Path) -> tuple[ServedModel, Version]:

@@ -340,6 +340,7 @@ def _check_packed(p: _cosine_kernels.Packed, form: str) -> None:
     _require(rises.all(), f"{form}.lists", "rising within each list")
     in_order = (p.norms[1:] >= p.norms[:-1]).all() and (p.norms[:1] >= 0.0).all()
     _require(in_order, f"{form}.norms", "rising from 0 or more")
+    _check_finite(p, form, "inverse", "block_inverse")  # a score that is no number would pass where there is no row
 
 
 def _check_plain(p: _cosine_kernels.Plain, form: str) -> None:
@@ -348,7 +349,11 @@ def _check_plain(p: _cosine_kernels.Plain, form: str) -> None:
     _check_sizes(p, form, {"indices": p.data.size, "list_rows": p.data.size, "list_data": p.data.size})
     _check_sizes(p, form, {"inverse": n_rows})
     _check_range(p, form, {"indices": n_columns, "list_rows": n_rows})
-    for name in ("data", "list_data", "norms", "inverse"):
+    _check_finite(p, form, "data", "list_data", "norms", "inverse")
+
+
+def _check_finite(p: Any, form: str, *names: str) -> None:
+    for name in names:
         array = getattr(p, name)
         bounded = array.min(initial=0.0) >= 0.0 and array.max(initial=0.0) < np.inf
         _require(bounded, f"{form}.{name}", "finite and 0 or more")

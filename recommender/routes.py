@@ -143,6 +143,9 @@ async def recommendations(request: Request) -> Response:
     state = request.app.state
     user_id, limit, ranking = _parameters(request, state.default_limit)
     model: ServedModel = state.model
+    if ranking not in (None, *model.rankings):
+        message = "is not in this model file: save it with RANKING=taste"
+        raise InvalidParameterError([{"parameter": "ranking", "value": str(ranking), "message": message}])
     answer = model.recommend(user_id, limit, ranking)
     headers = {"X-Recommendation-Source": answer.source}
     return Response(orjson.dumps(_body(user_id, answer, model)), 200, headers, "application/json")

@@ -56,6 +56,11 @@ class ServedModel:
     ranking: str  # the one that is used unless a request asks for another
     version: int | None  # the one it belongs to, or that was published when it was built; None: there was none
 
+    @property
+    def rankings(self) -> tuple[str, ...]:
+        """The rankings that this model can answer with."""
+        return (CLASSIC, TASTE) if isinstance(self.similarity, TasteSimilarity) else (CLASSIC,)
+
     @cached_property
     def similar_products(self) -> SimilarProducts:
         """The cosines of products, prepared when first asked for."""

@@ -127,7 +127,8 @@ def rank_taste(
     width = _entries(votes, lists[1]) if n is None else min(at_least_one("n", n), votes.index.shape[1])
     out = _empty(1, width)
     found = votes.rank(lists, mask, width, out)
-    return RankedByTaste(*(array[0, :found] for array in out))
+    columns, score, support, stars, n_raters = (array[0, :found] for array in out)
+    return RankedByTaste(columns, score, support, stars, n_raters)  # type: ignore[arg-type]  # mypy joins the dtypes
 
 
 def rank_taste_for_rows(
@@ -259,8 +260,9 @@ def _aligned(index: TasteIndex, half_stars: Any) -> NDArray[np.int8]:
 
 
 def _empty(n_rows: int, n: int) -> RankedByTaste:
-    floats = [np.empty((n_rows, n), np.float64) for _ in range(3)]
-    return RankedByTaste(np.empty((n_rows, n), np.int32), *floats, np.empty((n_rows, n), np.int32))
+    shape = (n_rows, n)
+    score, support, stars = (np.empty(shape, np.float64) for _ in range(3))
+    return RankedByTaste(np.empty(shape, np.int32), score, support, stars, np.empty(shape, np.int32))
 
 
 def _entries(votes: TasteVotes, near: NDArray[np.int32]) -> int:

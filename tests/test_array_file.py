@@ -207,14 +207,14 @@ def is_refused(file: Path, arrays: Arrays, place: int, other: bytes) -> bool:
     return bool(message)
 
 
-def test_every_flipped_bit_is_refused_unless_it_changes_nothing(saved: Path) -> None:
+def test_a_flipped_bit_in_any_byte_is_refused_unless_it_changes_nothing(saved: Path) -> None:
     whole = saved.read_bytes()
     refused = 0
     for place, byte in enumerate(whole):
-        for bit in range(8):
+        for bit in (place % 8, (place + 3) % 8):
             refused += is_refused(saved, ALL_TYPES | SHAPES, place, bytes([byte ^ 1 << bit]))
     assert saved.read_bytes() == whole
-    assert refused > 0.99 * 8 * len(whole)  # not all: a space of the header can become a tab
+    assert refused > 0.99 * 2 * len(whole)  # not all: a space of the header can become a tab
 
 
 def test_every_other_character_in_the_header_is_refused_unless_it_changes_nothing(tmp_path: Path) -> None:

@@ -355,6 +355,7 @@ def all_zero(array: NDArray[Any]) -> NDArray[Any]:
 # the small model: 5 users, 5 products of which 4 are in the catalog, 8 ratings
 INCONSISTENT: dict[str, tuple[str, Change]] = {
     "a rating of a product beyond the last": ("ratings.indices", put(-1, 5)),
+    "a norm that is no number": ("cosine.packed.inverse", put(-1, np.nan)),
     "a rating of a product before the first": ("ratings.indices", put(0, -1)),
     "a rating too few": ("ratings.half_stars", shorter),
     "ratings that go on beyond the end": ("ratings.indptr", put(-1, 9)),
@@ -696,8 +697,9 @@ def test_a_file_that_cannot_be_written_is_one_line(
 ) -> None:
     file = tmp_path / "no such folder" / "model.rec"
     assert re.main(["--save-model", str(file)]) == 1
-    line = capsys.readouterr().err.splitlines()[-1]  # warnings of the evaluation may be before it
-    assert line.startswith(f"recommendation_engine.py: {file}.v1 cannot be written (")
+    assert read_versions(shop) == []  # told before the work, not after
+    expected = f"--save-model {file}: the folder {file.parent} does not exist; make it or name another"
+    assert capsys.readouterr().err == f"recommendation_engine.py: {expected}\n"
 
 
 @pytest.mark.parametrize("ranking", RANKINGS)

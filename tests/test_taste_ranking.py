@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ class Shop(NamedTuple):
     def known(self) -> TasteStatistics:
         return self.statistics or taste_statistics(self.profiles, self.ratings)
 
-    def index(self) -> TasteIndex:
+    def taste_index(self) -> TasteIndex:
         times = None if self.times is None else self.times[self.dense > 0]
         return TasteIndex(self.profiles, times=times, statistics=self.known)
 
@@ -206,11 +206,11 @@ def test_two_users_by_hand() -> None:
     # row 0: its first product has one newer, so d = 0.5^(1/3); the shared one is the newest
     asking = math.sqrt((0.5 ** (1 / 3) * rare) ** 2 + shared**2)
     answering = math.sqrt(shared**2 + rare**2)
-    neighbors, similarities = shop.index().neighbors(0, 5)
+    neighbors, similarities = shop.taste_index().neighbors(0, 5)
     assert neighbors.tolist() == [1]
     assert similarities.tolist() == pytest.approx([1 * shared**2 / (asking**1.2 * answering**0.8)], rel=1e-14)
     # row 1: both of one time, nothing is strictly newer
-    assert shop.index().neighbors(1, 5)[1].tolist() == pytest.approx([shared**2 / answering**2], rel=1e-14)
+    assert shop.taste_index().neighbors(1, 5)[1].tolist() == pytest.approx([shared**2 / answering**2], rel=1e-14)
 
 
 def test_who_owns_nothing_new_is_no_neighbor() -> None:
@@ -222,9 +222,10 @@ def test_who_owns_nothing_new_is_no_neighbor() -> None:
 @settings(max_examples=300, deadline=None)
 @given(shops(), st.integers(1, 15))
 def test_neighbors_agree_with_the_definition_to_the_bit(shop: Shop, k: int) -> None:
-    index = shop.index()
+    index = shop.taste_index()
     indices, similarities = index.top_k(k, n_threads=1)
-    assert (indices.dtype, similarities.dtype, indices.shape) == (np.int32, np.float64, (shop.dense.shape[0], k))
+    assert (indices.dtype.name, similarities.dtype.name) == ("int32", "float64")
+    assert indices.shape == similarities.shape == (shop.dense.shape[0], k)
     for row in range(shop.dense.shape[0]):
         expected = neighbors_by_definition(shop, row, k)
         found = len(expected)
@@ -243,7 +244,7 @@ def test_similarities_are_the_formula_in_60_digits(shop: Shop, row: int) -> None
     owned = shop.dense > 0
     with localcontext(prec=60):
         w = [(1 + Decimal(shop.known.n_users) / raters).ln() for raters in padded_raters(shop)]
-        for v, similarity in pairs(*shop.index().neighbors(row, 20)):
+        for v, similarity in pairs(*shop.taste_index().neighbors(row, 20)):
             dot = asking = answering = Decimal(0)
             for j in range(len(w)):
                 newer = 0
@@ -397,7 +398,7 @@ def test_stars_are_clipped_to_the_scale() -> None:
 def test_ranking_agrees_with_the_definition(shop: Shop, k: int, n: int, damping: float, data: st.DataObject) -> None:
     n_rows, n_columns = shop.dense.shape
     mask = data.draw(st.none() | hnp.arrays(np.bool_, n_columns))
-    index = shop.index()
+    index = shop.taste_index()
     votes = TasteVotes(index, shop.ratings, damping=damping)
     indices, similarities = index.top_k(k, n_threads=1)
     many = rank_taste_for_rows(votes, np.arange(n_rows), indices, similarities, n=n, recommendable=mask, n_threads=1)
@@ -437,7 +438,8 @@ def test_ranker_ranks_and_predicts_what_the_lists_say_for_any_threads() -> None:
     times, mask = generator.integers(0, 10**9, profiles.nnz), generator.random(2000) < 0.9
     one, two = (TasteRanker(profiles, stars, times=times, recommendable=mask, n_threads=threads) for threads in (1, 2))
     rows = np.arange(1500)
-    ranked, done = one.rank_products(rows, 10), []
+    done: list[int] = []
+    ranked = one.rank_products(rows, 10)
     again = two.rank_products(rows, 10, progress=done.append)
     assert [array.tobytes() for array in again] == [array.tobytes() for array in ranked]
     assert (done[-1], one.name) == (1500, "taste")
@@ -453,7 +455,7 @@ def test_ranker_ranks_and_predicts_what_the_lists_say_for_any_threads() -> None:
 def test_long_lists_keep_their_order_however_they_are_found() -> None:
     profiles = long_tail(400, 3000, 30_000, seed=6)
     shop = Shop(profiles.toarray(), None, np.zeros(profiles.shape, np.int64), taste_statistics(profiles))
-    votes = TasteVotes(shop.index(), shop.ratings)
+    votes = TasteVotes(shop.taste_index(), shop.ratings)
     for row, k in ((0, 200), (0, 2), (200, 40), (399, 3)):  # many neighbors scan all places, few read lists
         near = votes.index.neighbors(row, k)
         expected = ranked_by_definition(shop, row, pairs(*near), None)
@@ -499,7 +501,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "row 0, column 1 comes after a larger or equal column",
     ),
     "times": (lambda: TasteIndex(PROFILES, times=np.zeros(3, np.int64)), "one for each of the 4 entries"),
-    "time kind": (lambda: TasteIndex(PROFILES, times=np.zeros(4)), "times are float64"),
+    "time kind": (lambda: TasteIndex(PROFILES, times=cast(Any, np.zeros(4))), "times are float64"),
     "k": (lambda: INDEX.top_k(0), "k=0"),
     "row": (lambda: INDEX.neighbors(2, 1), "row 2 does not exist: pass rows from 0 to 1"),
     "negative row": (lambda: INDEX.top_k(1, rows=[0, -1]), "row -1 does not exist"),

@@ -1,0 +1,177 @@
+"""Which ranking finds what people turned to next: ours against popularity and tuned peers on real data.
+
+    pip install -r requirements-bench.txt
+    python -m benchmarks.quality                              # the four sets of ../shared/data, about 25 minutes
+    python -m benchmarks.quality --short                      # the two smallest, few peers, under a minute
+    python -m benchmarks.quality --sets filmtrust --peers EASE^R,RP3beta
+
+Everybody gets the same training ratings (the newest 20 % of each user's are hidden, random ones where there are no
+times), ranks the whole catalog less what the user has, and is measured by the same lines (`recommender.evaluation`).
+A peer's parameters are those of its grid (`benchmarks.peers`) with the highest nDCG@10 on a validation cut, made the
+same way from the training ratings alone; it is then trained anew on all of them. "taste, tuned" takes its two from
+`recommender.taste_tuning`, which hides ratings of the training part likewise; classic and taste are as they come.
+Seconds: to train on chosen parameters and to rank all test users (2 threads); tuning is a column of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from benchmarks.datasets import LOADERS, load_dataset
+from benchmarks.peers import PEERS, SEED, THREADS, Parameters, Peer
+from recommender.errors import RecommenderError
+from recommender.evaluation import DEPTH, NDCG, Figure, Ranker, Split, evaluate, split_newest
+from recommender.profiles import build_profiles
+from recommender.rankers import ClassicRanker, PopularRanker
+from recommender.rating_matrix import RatingMatrix
+from recommender.taste_ranking import TasteRanker
+from recommender.taste_tuning import tune as tune_taste
+
+USER_KNN = next(peer for peer in PEERS if peer.name == "user-kNN")
+SHORT_SETS, SHORT_PEERS = ("all_beauty", "filmtrust"), ("TF-IDF", "user-kNN", "RP3beta", "EASE^R")
+RECALL, TUNED = f"recall@{DEPTH}", "taste, tuned"
+
+
+class Line(NamedTuple):
+    """One ranking on one set; ``parameters`` None where nothing was tuned."""
+
+    name: str
+    ndcg: Figure
+    recall: Figure
+    tuning: float
+    training: float
+    ranking: float
+    parameters: Parameters | None
+
+
+class _Taste(TasteRanker):
+    """The taste ranking of the training ratings under a name of its own."""
+
+    def __init__(self, name: str, train: RatingMatrix, **parameters: Any) -> None:
+        self.name = name
+        profiles = build_profiles(train)
+        super().__init__(
+            profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable,
+            n_threads=THREADS, **parameters,
+        )  # fmt: skip
+
+
+UNTUNED: tuple[Callable[[RatingMatrix], Ranker], ...] = (
+    PopularRanker,
+    ClassicRanker,
+    lambda train: _Taste("taste", train),
+)
+OURS = ("classic", "taste", TUNED)
+
+
+def validation_ndcg(validation: Split, ranker: Ranker) -> float:
+    """Mean nDCG@10 on the users of a validation cut."""
+    mean = evaluate(validation, [ranker], seed=SEED, n_resamples=1).modes[0].figures[NDCG].mean
+    return mean or 0.0
+
+
+def tune(peer: Peer, validation: Split) -> Parameters:
+    """The parameters of the peer's grid that rank the validation cut best; of equals the first."""
+    found = [validation_ndcg(validation, peer.train(peer.name, validation.train, **choice)) for choice in peer.grid]
+    return peer.grid[int(np.argmax(found))]
+
+
+def measure(matrix: RatingMatrix, peers: Sequence[Peer], *, seed: int = SEED, verbose: bool = False) -> list[Line]:
+    """Popularity, ours and the tuned peers on one set, one line each in that order."""
+    split = split_newest(matrix, rng=np.random.default_rng(seed))
+    validation = split_newest(split.train, rng=np.random.default_rng(seed + 1))
+    lines = [_line(split, seed, make) for make in UNTUNED]
+    started = time.perf_counter()
+    tuned = tune_taste(split.train, seed=seed + 1, n_threads=THREADS)
+    chosen: dict[str, Any] = {"n_neighbors": tuned.n_neighbors, "damping": tuned.damping}
+    lines.append(_line(split, seed, partial(_Taste, TUNED, **chosen), chosen, time.perf_counter() - started))
+    for peer in peers:
+        started = time.perf_counter()
+        best = tune(peer, validation)
+        seconds = time.perf_counter() - started
+        lines.append(_line(split, seed, partial(peer.train, peer.name, **best), best, seconds))
+        if verbose:
+            print(f"   {peer.name}: {_shown(best)}", file=sys.stderr, flush=True)
+    return lines
+
+
+def _line(
+    split: Split,
+    seed: int,
+    train: Callable[[RatingMatrix], Ranker],
+    parameters: Parameters | None = None,
+    tuning: float = 0.0,
+) -> Line:
+    """Train, rank all test users, measure."""
+    started = time.perf_counter()
+    ranker = train(split.train)
+    training = time.perf_counter() - started
+    mode = evaluate(split, [ranker], seed=seed, clock=time.perf_counter).modes[0]
+    ndcg, recall = mode.figures[NDCG], mode.figures[RECALL]
+    return Line(ranker.name, ndcg, recall, tuning, training, mode.seconds or 0.0, parameters)
+
+
+def as_table(lines: Sequence[Line]) -> str:
+    """A Markdown table, best nDCG@10 first; ours in bold."""
+    rows = ["| ranking | nDCG@10 | 95 % interval | Recall@20 | train s | rank s | tune s | parameters |"]
+    rows.append("|---|---:|---|---:|---:|---:|---:|---|")
+    for line in sorted(lines, key=lambda line: -(line.ndcg.mean or 0.0)):
+        name = f"**{line.name}**" if line.name in OURS else line.name
+        low, high = line.ndcg.low or 0.0, line.ndcg.high or 0.0
+        cells = [name, f"{line.ndcg.mean:.4f}", f"{low:.4f} to {high:.4f}", f"{line.recall.mean:.4f}"]
+        cells += [f"{line.training:.2f}", f"{line.ranking:.2f}", f"{line.tuning:.1f}" if line.parameters else ""]
+        rows.append("| " + " | ".join([*cells, _shown(line.parameters or {})]) + " |")
+    return "\n".join(rows)
+
+
+def _shown(parameters: Parameters) -> str:
+    return ", ".join(f"{name} {value}" for name, value in parameters.items() if name != "kind")
+
+
+def warm_up() -> None:
+    """Have everything compiled before a clock runs."""
+    ratings = sp.random_array((60, 40), density=0.2, format="csr", rng=np.random.default_rng(SEED))
+    ratings = sp.csr_array((np.full(ratings.nnz, 8, np.int8), ratings.indices, ratings.indptr), shape=ratings.shape)
+    ratings.sort_indices()
+    ids = np.array([f"P{column:02}" for column in range(40)], np.bytes_)
+    times = np.arange(ratings.nnz)
+    measure(RatingMatrix(ratings, np.arange(1, 61), ids, np.ones(40, np.bool_), times), [USER_KNN])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a table for each set; the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    names = [peer.name for peer in PEERS]
+    parser.add_argument("--short", action="store_true", help=f"{', '.join(SHORT_SETS)} with {', '.join(SHORT_PEERS)}")
+    parser.add_argument("--sets", nargs="+", choices=list(LOADERS), metavar="SET", help=f"of {', '.join(LOADERS)}")
+    parser.add_argument("--peers", nargs="*", choices=names, metavar="PEER", help=f"of {', '.join(names)}")
+    parser.add_argument("--seed", type=int, default=SEED)
+    options = parser.parse_args(arguments)
+    sets = options.sets or (SHORT_SETS if options.short else list(LOADERS))
+    chosen = (SHORT_PEERS if options.short else names) if options.peers is None else options.peers
+    try:
+        with threadpool_limits(THREADS):
+            warm_up()
+            for name in sets:
+                matrix = load_dataset(name)
+                users, products = matrix.shape
+                print(f"\n== {name}: {users:,} users, {products:,} products, {matrix.n_ratings:,} ratings")
+                peers = [peer for peer in PEERS if peer.name in chosen]
+                print(as_table(measure(matrix, peers, seed=options.seed, verbose=True)), flush=True)
+    except RecommenderError as error:
+        print(f"benchmarks.quality: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
