@@ -71,8 +71,8 @@ def save_arrays(file: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mappin
 def open_arrays(file: Path, *, proofread: bool = True) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The arrays of ``file``, mapped copy-on-write, and the caller's metadata.
 
-    Nothing is read before it is used, but for the checksum (``proofread``; 1 to 3 GB/s). Raises ModelFileError, naming the
-    file and what is wrong: missing, not readable, truncated, foreign, damaged, or of a newer format.
+    Nothing is read before it is used, but for the checksum (``proofread``; 1 to 3 GB/s). Raises ModelFileError, naming
+    the file and what is wrong: missing, not readable, truncated, foreign, damaged, or of a newer format.
     """
     try:
         with file.open("rb") as stream:

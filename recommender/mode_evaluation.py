@@ -47,7 +47,8 @@ def evaluate_modes(
 
     ``log``: interactions, whose users and products ``matrix`` must know; those with hidden products and those at or
     after a user's first hidden rating are not trained on. With it, taste is measured without it as well, so that one
-    sees what it is worth. ``n_users``: test at most so many users, drawn at random. NothingToEvaluateError if nothing can be hidden.
+    sees what it is worth. ``n_users``: test at most so many users, drawn at random. NothingToEvaluateError if nothing
+    can be hidden.
     """
     split = split_newest(matrix, rng=np.random.default_rng(seed))
     if not split.test_rows.size:

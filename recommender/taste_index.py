@@ -191,7 +191,8 @@ def _positions(norms: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[n
     parts = [by_norm[part == number] for number in range(1 + others)]
     filled = [np.concatenate([rows, np.full(-rows.size % kernels.BLOCK, -1, np.int32)]) for rows in parts]
     shares = np.cumsum([rows.size for rows in parts]) / max(by_norm.size, 1)
-    return np.concatenate(filled), np.cumsum([0] + [rows.size for rows in filled]), np.where(shares < GUESS_BELOW, shares, 0.0)
+    bounds = np.cumsum([0, *(rows.size for rows in filled)])
+    return np.concatenate(filled), bounds, np.where(shares < GUESS_BELOW, shares, 0.0)
 
 
 def _blocks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -118,7 +118,8 @@ def checked_csr(name: str, matrix: Any) -> Any:
     if sp.issparse(matrix) and getattr(matrix, "format", "") == "csr" and matrix.dtype.kind in "iufb":
         return matrix
     raise SettingError(
-        f"{name} are {type(matrix).__name__}, not a scipy CSR array of real numbers: convert with scipy.sparse.csr_array"
+        f"{name} are {type(matrix).__name__}, not a scipy CSR array of real numbers: convert with "
+        "scipy.sparse.csr_array"
     )
 
 
