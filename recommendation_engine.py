@@ -303,6 +303,7 @@ def _sample_user(text: str | None, matrix: RatingMatrix) -> int:
 def run(settings: Settings, options: argparse.Namespace) -> None:
     """Load, train, check, show, evaluate and write; print what was done and how long each part took."""
     file = None if options.save_model is None else commands.model_file(options.save_model, settings)
+    users = _batch_size(options.users)
     engine = connect(settings)
     print(label(engine))
     commands.announce_compiling()
@@ -313,7 +314,7 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
     print(f" in {_since(started)} ({matrix.recommendable.sum():,} of the products are in the catalog)")
     top, k = settings.top_n_recommendations, settings.top_n_similar_users
     chosen: dict[str, Any] = {"n_neighbors": k, "n": top, "ranking": settings.ranking}
-    job = batch_job(matrix, similarity_matrix, _batch_size(options.users), **chosen)
+    job = batch_job(matrix, similarity_matrix, users, **chosen)
     version = current_version(engine, job.ranking.fingerprint(), job.settings()) if options.if_stale else None
     if version is None:
         started = time.perf_counter()
