@@ -50,7 +50,7 @@ from recommender.neighbors import CosineIndex, top_k_cosine
 
 K = 20
 THREADS = 2
-REST = 0.02  # seconds before each call: threads of the call before wait actively for some milliseconds
+REST = 0.01  # seconds before each call: OpenMP's threads spin for 5 ms after a peer's call, and ours would pay for it
 
 
 class Shape(NamedTuple):

@@ -231,5 +231,5 @@ PEERS = (
     Peer("user-kNN", user_knn, grid(k=(20, 50, 100, 300, 1_000))),
     Peer("item-kNN", item_knn, grid(k=(5, 20, 100, 1_000))),
     Peer("RP3beta", rp3beta, grid(beta=(0.0, 0.2, 0.4, 0.6, 0.8), k=(50, 300, 2_000))),
-    Peer("EASE^R", ease, grid(ridge=(20.0, 100.0, 300.0, 1000.0, 3000.0))),
+    Peer("EASE^R", ease, grid(ridge=(5.0, 20.0, 100.0, 300.0, 1000.0, 3000.0))),
 )
