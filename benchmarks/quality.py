@@ -1,8 +1,8 @@
 """Which ranking finds what people turned to next: ours against popularity and tuned peers on real data.
 
     pip install -r requirements-bench.txt
-    python -m benchmarks.quality                              # the four sets of ../shared/data, about 25 minutes
-    python -m benchmarks.quality --short                      # the two smallest, few peers, under a minute
+    python -m benchmarks.quality                              # the four sets of ../shared/data, about half an hour
+    python -m benchmarks.quality --short                      # the two smallest, few peers, about half a minute
     python -m benchmarks.quality --sets filmtrust --peers EASE^R,RP3beta
 
 Everybody gets the same training ratings (the newest 20 % of each user's are hidden, random ones where there are no

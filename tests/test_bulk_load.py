@@ -126,7 +126,8 @@ def test_every_value_comes_back_unchanged(engine: Engine) -> None:
         stage.load(recommendations, [pa.record_batch(one | two)])
         stage.publish()
     assert rows_of(engine, products) == [tuple(row.values()) for row in ALL_VALUES.to_pylist()]
-    assert rows_of(engine, recommendations) == [(2**63 - 1, 1, "0000000001", None, 4.712, "neighbors", None, None, late)]
+    expected = (2**63 - 1, 1, "0000000001", None, 4.712, "neighbors", None, None, late)
+    assert rows_of(engine, recommendations) == [expected]
 
 
 @on_a_server
