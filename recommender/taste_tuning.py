@@ -6,9 +6,9 @@
 The newest ratings of every user are hidden as an evaluation hides them, every pair of `NEIGHBORS` x `DAMPINGS` ranks
 for a sample of users, and the pair with the highest mean nDCG@10 is taken; but what is given as the default stays
 unless that pair is ahead of it by more than one standard error of the difference, user by user (the rule of Breiman et
-al. 1984: what cannot be told apart should be the plainer one). Where everybody turns to the same few products (FilmTrust)
-200 neighbors find a seventh less than 1,000; where tastes are narrow (Amazon All Beauty) a power of 0.6 finds almost
-half more than 0.2. Neighbors are searched for once, so all pairs cost little more than the most expensive one.
+al. 1984: what cannot be told apart should be the plainer one). Where everybody turns to the same few products many
+neighbors are right and damping costs a seventh of what is found; where tastes are narrow a high power finds a third
+more. Neighbors are searched for once, so all pairs cost little more than the most expensive one.
 """
 
 from __future__ import annotations
