@@ -338,12 +338,13 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
             )
         print(f"batch    {version.n_rows:,} rows for {len(job.rows):,} users into recommendations", end="")
         print(f" in {_since(started)}: version {version.number}, {version.state}")
-        if verdict is not None:
-            raise NotPublishedError(version.number, verdict)
     else:
+        verdict = None
         print(f"batch    unchanged: version {version.number} ({version.state}) holds the lists of these ratings")
     if file is not None:
         commands.save_served_model(file, engine, matrix, similarity_matrix, version, settings=settings)
+    if verdict is not None:
+        raise NotPublishedError(version.number, verdict)
 
 
 def _gate(settings: Settings, engine: Engine, *, force: bool) -> tuple[dict[str, Any] | None, str | None]:
@@ -361,7 +362,10 @@ def _gate(settings: Settings, engine: Engine, *, force: bool) -> tuple[dict[str,
     verdict = judge(evaluation, settings.ranking, published.metrics if published else None)
     for warning in verdict.warnings:
         print(f"warning  {warning}", file=sys.stderr)
-    if verdict.publish or force:
+    if verdict.publish:
+        return metrics, None
+    if force:
+        print(f"warning  published by --force: {verdict.reason}", file=sys.stderr)
         return metrics, None
     return metrics, verdict.reason
 
@@ -375,6 +379,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse_arguments(arguments)
     try:
         settings = load_settings(vars(options), module_constants())
+        interaction_weights(settings.interaction_weights, INTERACTION_TYPES)  # refused before anything is computed
+        if options.ratings is not None and not options.evaluate:
+            raise SettingError(f"--ratings {options.ratings} is for --evaluate: give both")
         if options.check_data:
             commands.check_data(settings)
         elif options.evaluate:

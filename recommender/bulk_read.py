@@ -115,6 +115,11 @@ def read_interactions(engine: Engine) -> Interactions:
     whens = " ".join(f"WHEN '{name}' THEN {kind}" for kind, name in enumerate(INTERACTION_TYPES))
     kind = literal_column(f"CASE interaction_type {whens} END", BigInteger).label("kind")
     table = read_table(engine, [c.user_id, c.product_id, kind, microseconds(engine, c.created_at, "time")])
+    if unknown := table["kind"].null_count:
+        raise RatingError(
+            f"table {interactions.name}: interaction_type of {unknown:,} rows is none of "
+            f"{', '.join(INTERACTION_TYPES)}; correct or delete them"
+        )
     codes, names = _codes(table["product_id"])
     return Interactions(
         table["user_id"].to_numpy(),

@@ -29,7 +29,6 @@ from recommender.trained_model import read_rating_matrix, read_taste_data
 from recommender.versions import EXPIRED, PUBLISHED, Version, read_versions, roll_back
 from recommender.warm_up import warm_up
 
-EVALUATED_MODES = 4  # at most; for the progress bar
 JSON_FILE, PNG_FILE = "evaluation.json", "evaluation.png"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from recommender.errors import NothingToEvaluateError
+from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation import NDCG, Evaluation, Figure, Split, evaluate, split_newest
 from recommender.profiles import Interactions, Profiles, before_the_cut, build_profiles
 from recommender.rankers import ClassicRanker, PopularRanker
@@ -48,8 +48,10 @@ def evaluate_modes(
     ``log``: interactions, whose users and products ``matrix`` must know; those with hidden products and those at or
     after a user's first hidden rating are not trained on. With it, taste is measured without it as well, so that one
     sees what it is worth. ``n_users``: test at most so many users, drawn at random. NothingToEvaluateError if nothing
-    can be hidden.
+    can be hidden, SettingError for a seed below 0.
     """
+    if seed < 0:
+        raise SettingError(f"seed={seed} cannot be used: pass a whole number from 0")
     split = split_newest(matrix, rng=np.random.default_rng(seed))
     if not split.test_rows.size:
         raise NothingToEvaluateError(

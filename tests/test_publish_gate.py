@@ -1,169 +1,384 @@
-"""The gate before a publication: worse is kept, warnings are plain, and the planted truth is approached."""
+"""The gate before a publication, as the script keeps it: worse is kept, warnings are plain; and --evaluate."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, insert, select
 
-import load_recommendation_data as step2
 import recommendation_engine as re
-import to_rds
-from recommender.database import connect
-from recommender.evaluation import NDCG, Evaluation, Figure, ModeFigures
-from recommender.mode_evaluation import evaluate_modes, judge, metrics_of
-from recommender.people import segments
-from recommender.sample_catalog import write_sample_catalog
-from recommender.schema import recommendations
-from recommender.settings import load_settings
-from recommender.tastes import plant_tastes
-from recommender.trained_model import read_taste_data
-from recommender.versions import read_versions
+from recommender.database import existing_tables, writing
+from recommender.evaluation_file import read_evaluation_file
+from recommender.evaluation_report import read_json
+from recommender.mode_evaluation import evaluate_modes
+from recommender.schema import interactions, products, ratings, recommendations
+from recommender.tastes import INTERACTION_TYPES
+from recommender.versions import kept_table, published_version, read_versions
+from tests.shop import fill, product_row
+from tests.test_mode_evaluation import Planted, ndcg, small_shop
 
-
-def evaluation(**ndcg: float) -> Evaluation:
-    """Modes with these means, each interval +- 0.01."""
-    modes = tuple(
-        ModeFigures(name, {NDCG: Figure(mean, mean - 0.01, mean + 0.01, 500)}, {}) for name, mean in ndcg.items()
-    )
-    return Evaluation(modes, (), "", 0, 500, 100, 2_000, 500, {})
-
-
-def test_what_lies_below_the_published_interval_is_refused_and_nothing_else() -> None:
-    published = metrics_of(evaluation(classic=0.1, taste=0.3, popular=0.05), "taste")
-    for mean, passes in ((0.29, True), (0.3, True), (0.5, True), (0.2899, False), (0.0, False)):
-        verdict = judge(evaluation(classic=0.1, taste=mean, popular=0.0), "taste", published)
-        assert verdict.publish == passes, mean
-    refused = judge(evaluation(classic=0.2, taste=0.3, popular=0.0), "classic", published)
-    assert refused.reason == (
-        "nDCG@10 0.2000 (classic) is below the 95 % interval of the published version (0.2900 to 0.3100, taste)"
-    )
-
-
-@pytest.mark.parametrize("published", [None, {}, {"ranking": "taste", NDCG: {"mean": None, "low": None, "high": None}}])
-def test_the_first_version_always_passes(published: dict[str, Any] | None) -> None:
-    verdict = judge(evaluation(classic=0.0, taste=0.3, popular=0.1), "classic", published)
-    assert (verdict.publish, verdict.reason) == (True, "")
-
-
-def test_losing_to_popularity_is_told_with_the_numbers_and_what_does_better() -> None:
-    (warning,) = judge(evaluation(classic=0.02, taste=0.3, popular=0.09), "classic", None).warnings
-    assert warning == (
-        "RANKING=classic finds less than plain popularity: nDCG@10 0.0200 against 0.0900; better: RANKING=taste 0.3000"
-    )
-    (warning,) = judge(evaluation(classic=0.02, taste=0.05, popular=0.09), "taste", None).warnings
-    assert warning.endswith("0.0500 against 0.0900; no ranking does better on these ratings")
-    assert judge(evaluation(classic=0.1, taste=0.3, popular=0.09), "classic", None).warnings == ()
+Row = dict[str, Any]
+Run = Callable[..., int]
+LOST = "finds less than plain popularity: nDCG@10"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A made-up shop at the defaults, in a SQLite file."""
-    folder = tmp_path_factory.mktemp("world")
-    env = {"DB_HOST": "", "SQLITE_FILE": str(folder / "shop.db")}
-    write_sample_catalog(folder / "p.csv", folder / "c.csv", n_products=20_000)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in env.items():
-            patch.setenv(name, value)
-        patch.chdir(folder)
-        assert to_rds.main(["--products", str(folder / "p.csv"), "--categories", str(folder / "c.csv")]) == 0
-        assert step2.main([]) == 0
-    return env
+def planted() -> Planted:
+    """Taste finds twice what popularity finds, and classic half of it."""
+    return small_shop()
+
+
+def as_time(microseconds: int) -> dt.datetime:
+    return dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=microseconds)
+
+
+def rating_rows(planted: Planted) -> list[Row]:
+    matrix = planted.matrix
+    rows, columns = matrix.half_stars.tocoo().coords
+    assert matrix.rated_at is not None
+    cells = zip(rows, matrix.products(columns), matrix.half_stars.data, matrix.rated_at.tolist(), strict=True)
+    return [
+        {
+            "user_id": int(matrix.user_ids[row]),
+            "product_id": product,
+            "rating": half / 2,
+            "created_at": as_time(at),
+            "updated_at": as_time(at),
+        }
+        for row, product, half, at in cells
+    ]
+
+
+def event_rows(planted: Planted) -> list[Row]:
+    log = planted.log
+    names = log.product_ids[log.product_codes].astype(str).tolist()
+    return [
+        {"user_id": user, "product_id": product, "interaction_type": INTERACTION_TYPES[kind], "created_at": as_time(at)}
+        for user, product, kind, at in zip(
+            log.user_ids.tolist(), names, log.kinds.tolist(), log.times.tolist(), strict=True
+        )
+    ]
+
+
+def rate_again(engine: Engine, rows: list[Row]) -> None:
+    """These ratings in place of those there are."""
+    with writing(engine) as connection:
+        connection.execute(delete(ratings))
+        connection.execute(insert(ratings), rows)
 
 
 @pytest.fixture
-def shop(world: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """``shop("--ranking", "taste")`` runs step 3 on the made-up shop; its exit status."""
-    for name, value in world.items():
+def script(engine: Engine, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """``script("--ranking", "taste")`` runs step 3 on ``engine`` in an empty folder; its exit status."""
+    for name, value in env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     return lambda *arguments: re.main(list(arguments))
 
 
-def lists(world: dict[str, str]) -> list[tuple[Any, ...]]:
-    engine = connect(load_settings(environ=world))
+@pytest.fixture
+def run(engine: Engine, planted: Planted, script: Run) -> Run:
+    """``script`` on the planted shop."""
+    fill(engine, {}, [])
+    catalog = [product_row(product) for product in planted.product_ids.astype(str).tolist()]
+    for table, rows in ((products, catalog), (ratings, rating_rows(planted)), (interactions, event_rows(planted))):
+        with writing(engine) as connection:
+            connection.execute(insert(table), rows)
+    return script
+
+
+def lists(engine: Engine) -> list[tuple[Any, ...]]:
+    """Everything that people read."""
     with engine.connect() as connection:
-        table = recommendations.c
-        return sorted(tuple(row) for row in connection.execute(select(table.user_id, table["rank"], table.product_id)))
+        c = recommendations.c
+        return [tuple(row) for row in connection.execute(select(recommendations).order_by(c.user_id, c["rank"]))]
 
 
-def versions(world: dict[str, str]) -> list[tuple[int, str, str]]:
-    found = read_versions(connect(load_settings(environ=world)))
-    return [(version.number, version.state, version.settings["ranking"]) for version in found]
+def versions(engine: Engine) -> list[tuple[int, str, str]]:
+    return [(version.number, version.state, version.settings["ranking"]) for version in read_versions(engine)]
 
 
-def test_a_worse_version_is_kept_with_status_3_and_published_only_by_force(
-    shop: Callable[..., int], world: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert shop("--ranking", "taste", "--users", "50") == 0
-    good = lists(world)
-    assert shop("--users", "50") == 3
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("recommendation_engine.py: version 2 is kept, not published: nDCG@10 0.")
-    assert line.endswith("--force publishes it all the same")
-    assert lists(world) == good
-    assert versions(world) == [(1, "published", "taste"), (2, "kept", "classic")]
-    assert shop("--users", "50", "--force") == 0
-    assert versions(world) == [(1, "kept", "taste"), (2, "kept", "classic"), (3, "published", "classic")]
-    assert lists(world) != good
-    assert shop("--rollback", "1") == 0
-    assert lists(world) == good
-    metrics = read_versions(connect(load_settings(environ=world)))[0].metrics
+def recorded(engine: Engine, number: int) -> dict[str, Any]:
+    metrics = read_versions(engine)[number - 1].metrics
     assert metrics is not None
-    assert metrics["ranking"] == "taste"
-    assert set(metrics["others"]) == {"classic", "popular", "taste, ratings only"}
+    return dict(metrics)
 
 
-def test_the_evaluation_writes_a_table_a_json_file_and_a_picture(
-    shop: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+# --- the gate
+
+
+def test_a_worse_version_is_kept_with_status_3_and_one_line_and_published_only_by_force(
+    engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert shop("--evaluate") == 0
-    table = capsys.readouterr().out
-    assert "nDCG@10 " in table
-    assert "nDCG@10 of taste less taste, ratings only: +0.0" in table
-    assert (tmp_path / "evaluation.json").stat().st_size > 1_000
-    assert (tmp_path / "evaluation.png").read_bytes().startswith(b"\x89PNG")
-    (tmp_path / "mine.csv").write_text("user_id,rating\n1,5\n")
-    assert shop("--evaluate", "--ratings", "mine.csv") == 1
-    assert "product_id" in capsys.readouterr().err
-
-
-def test_taste_finds_70_percent_of_what_the_planted_truth_would_and_interactions_add_to_it(
-    world: dict[str, str],
-) -> None:
-    engine: Engine = connect(load_settings(environ=world))
-    matrix, log = read_taste_data(engine)
-    found = evaluate_modes(matrix, log, np.array([0.2, 0.5, 1.0, 2.0]), n_neighbors=20)
-    ndcg = {mode.name: mode.figures[NDCG].mean or 0.0 for mode in found.modes}
-    ids, facts, _ = step2.read_catalog(engine)
-    truth = plant_tastes(
-        facts, n_users=5_000, n_interactions=100_000, n_ratings=30_000, seed=42, segments=segments(5_000, 42)
+    assert run("--ranking", "taste", "--users", "50") == 0
+    good = lists(engine)
+    assert "version 1, published" in capsys.readouterr().out
+    assert run("--users", "50") == 3
+    out, err = capsys.readouterr()
+    was, now = recorded(engine, 1)["ndcg@10"], recorded(engine, 2)["ndcg@10"]
+    assert now["mean"] < was["low"]
+    assert err.splitlines()[-1] == (
+        f"recommendation_engine.py: version 2 is kept, not published: nDCG@10 {now['mean']:.4f} (classic) is below the "
+        f"95 % interval of the published version ({was['low']:.4f} to {was['high']:.4f}, taste); "
+        "--force publishes it all the same"
     )
-    best = oracle_ndcg(matrix, truth, np.array(ids.to_pylist(), "S10"))
-    assert ndcg["taste, ratings only"] >= 0.7 * best
-    assert ndcg["taste"] >= ndcg["taste, ratings only"] + 0.003
-    assert ndcg["taste"] >= 3 * ndcg["popular"] > 0.02
-    assert 0.3 < best < 0.6  # an oracle that finds nothing would make any share true
+    assert err.count("version 2") == 1
+    assert "version 2, kept" in out
+    # nothing that people read has changed, and what was refused is there to be looked at
+    assert lists(engine) == good
+    assert versions(engine) == [(1, "published", "taste"), (2, "kept", "classic")]
+    assert kept_table(2) in existing_tables(engine)
+    assert run("--users", "50", "--force") == 0
+    assert versions(engine) == [(1, "kept", "taste"), (2, "kept", "classic"), (3, "published", "classic")]
+    assert [row[:5] for row in lists(engine)] != [row[:5] for row in good]
+    assert run("--rollback", "1") == 0
+    assert lists(engine) == good
 
 
-def oracle_ndcg(matrix: Any, truth: Any, ids: Any) -> float:
-    """Mean nDCG@10 of ranking the known products by their appeal to each user, on the same hidden ratings."""
-    from recommender.evaluation import split_newest
-    from recommender.metrics import ndcg_at
+def test_a_version_is_held_against_the_one_that_is_published(engine: Engine, run: Run) -> None:
+    small = ("--users", "5", "--keep-versions", "9")
+    assert [run(*small, "--ranking", ranking) for ranking in ("classic", "taste", "taste")] == [0, 0, 0]
+    assert run(*small, "--ranking", "classic") == 3  # better once is not enough
+    assert run(*small, "--ranking", "classic", "--force") == 0
+    assert run(*small, "--ranking", "classic") == 0  # no worse than what is published now
+    assert run("--rollback", "2") == 0
+    assert run(*small, "--ranking", "classic") == 3
+    states = {number: state for number, state, _ in versions(engine) if state == "published"}
+    assert states == {2: "published"}
+    assert len(versions(engine)) == 7
 
-    split = split_newest(matrix, rng=np.random.default_rng(0))
-    rows = split.test_rows[::5]
-    columns = np.searchsorted(ids, matrix.product_ids)
-    hits, relevant = np.zeros((len(rows), 10), np.bool_), np.zeros(len(rows), np.int64)
-    for place, row in enumerate(rows.tolist()):
-        appeal = truth.appeal([matrix.user_ids[row] - 1])[0][columns]
-        appeal[split.train.rated_columns(row)] = 0.0
-        top = np.argpartition(-appeal, 10)[:10]
-        wanted = split.relevant[[row]].indices
-        hits[place] = np.isin(top[np.argsort(-appeal[top])], wanted)
-        relevant[place] = len(wanted)
-    return float(ndcg_at(hits, relevant, 10).mean())
+
+def test_ratings_that_say_nothing_any_more_do_not_replace_good_lists(
+    engine: Engine, run: Run, planted: Planted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--ranking", "taste", "--users", "20") == 0
+    good = lists(engine)
+    rows, rng, csr = rating_rows(planted), np.random.default_rng(0), planted.matrix.half_stars
+    for start, stop in zip(csr.indptr[:-1], csr.indptr[1:], strict=True):  # other products for everybody, by chance
+        shuffled = rng.choice(planted.product_ids.astype(str), stop - start, replace=False)
+        for row, product in zip(rows[start:stop], shuffled.tolist(), strict=True):
+            row["product_id"] = product
+    rate_again(engine, rows)
+    with writing(engine) as connection:
+        connection.execute(delete(interactions))
+    capsys.readouterr()
+    assert run("--ranking", "taste", "--users", "20") == 3
+    assert "version 2 is kept, not published: nDCG@10 0." in capsys.readouterr().err.splitlines()[-1]
+    assert lists(engine) == good
+    assert published_version(read_versions(engine)) == read_versions(engine)[0]
+
+
+def test_the_first_version_is_published_though_popularity_finds_more_and_that_is_told(
+    engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--users", "5") == 0
+    out, err = capsys.readouterr()
+    metrics = recorded(engine, 1)
+    mine, others = metrics["ndcg@10"]["mean"], {name: figure["mean"] for name, figure in metrics["others"].items()}
+    assert mine < others["popular"] < others["taste"]
+    assert err == (
+        f"warning  RANKING=classic {LOST} {mine:.4f} against {others['popular']:.4f}; "
+        f"better: RANKING=taste {others['taste']:.4f}\n"
+    )
+    assert (
+        f"gate     nDCG@10 of 200 users: classic {mine:.4f}, taste {others['taste']:.4f}, "
+        f"taste, ratings only {others['taste, ratings only']:.4f}, popular {others['popular']:.4f} in "
+    ) in out
+    assert versions(engine) == [(1, "published", "classic")]
+    assert run("--users", "5", "--ranking", "taste") == 0
+    assert capsys.readouterr().err == ""  # taste does better, and may replace it
+
+
+def test_what_was_measured_is_recorded_and_listed(engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--ranking", "taste", "--users", "5") == 0
+    metrics = recorded(engine, 1)
+    assert (metrics["ranking"], metrics["n_test_users"]) == ("taste", 200)
+    assert set(metrics["others"]) == {"classic", "popular", "taste, ratings only"}
+    assert {"ndcg@10", "recall@20", "coverage@10", "served", "rmse"} <= metrics.keys()
+    capsys.readouterr()
+    assert run("--list-versions") == 0
+    assert f"  {metrics['ndcg@10']['mean']:.4f}  " in capsys.readouterr().out.splitlines()[1]
+
+
+def test_a_large_shop_is_tested_on_some_of_its_users(
+    engine: Engine, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(re, "GATE_USERS", 120)
+    assert run("--ranking", "taste", "--users", "5") == 0
+    assert recorded(engine, 1)["n_test_users"] == recorded(engine, 1)["ndcg@10"]["n"] == 120
+    assert "gate     nDCG@10 of 120 users: " in capsys.readouterr().out
+
+
+A, B, C = (f"B00000000{letter}" for letter in "ABC")
+
+
+def test_where_nobody_can_be_tested_that_is_noted_and_the_lists_are_published(
+    engine: Engine, script: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(engine, {1: {A: 5.0}, 2: {A: 4.0}, 3: {B: 3.0}}, [A, B, C])
+    for number in (1, 2):
+        assert script("--ranking", "taste") == 0
+        out, err = capsys.readouterr()
+        assert "gate     nothing to evaluate: of 3 users none has two ratings or more" in out
+        assert err == ""
+        assert read_versions(engine)[-1].metrics is None
+        assert versions(engine)[-1] == (number, "published", "taste")
+    assert script("--list-versions") == 0
+    assert "       -  {" in capsys.readouterr().out.splitlines()[1]
+    assert script("--evaluate") == 1  # asked for it, there is nothing to show
+    assert capsys.readouterr().err.startswith("recommendation_engine.py: nothing to evaluate: of 3 users none has two")
+    # the next one that can be measured has nothing to be held against
+    rows = [{"user_id": user, "product_id": product} for user in (1, 2, 3) for product in (A, B)]
+    when = dt.datetime(2024, 1, 1)
+    rate_again(engine, [row | {"rating": 5.0, "created_at": when, "updated_at": when} for row in rows])
+    assert script() == 0
+    assert recorded(engine, 3)["n_test_users"] == 3
+
+
+def test_few_test_users_are_a_warning_in_the_gate_and_a_note_in_the_evaluation(
+    engine: Engine, script: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(engine, {user: {A: 5.0, B: 4.0, C: 1.0 + user % 5} for user in range(1, 8)}, [A, B, C])
+    few = "only 7 users could be tested, fewer than 100: go by the intervals, not the means"
+    assert script() == 0
+    assert f"warning  {few}\n" in capsys.readouterr().err
+    assert script("--evaluate") == 0
+    table = capsys.readouterr().out
+    assert f"note: {few}\n" in table
+    (line,) = [line for line in table.splitlines() if line.startswith("nDCG@10  ")]
+    assert line.count("[") == line.count("]") == 3  # an interval for every ranking
+
+
+def test_lists_that_were_refused_are_not_made_again_while_nothing_changes(
+    engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--ranking", "taste", "--users", "5") == 0
+    assert run("--users", "5", "--if-stale") == 3
+    assert run("--users", "5", "--if-stale") == 0
+    assert "batch    unchanged: version 2 (kept) holds the lists" in capsys.readouterr().out
+    assert versions(engine) == [(1, "published", "taste"), (2, "kept", "classic")]
+
+
+def test_a_refused_version_leaves_the_served_model_file_alone(run: Run) -> None:
+    arguments = ("--users", "5", "--save-model", "shop.model")
+    assert run("--ranking", "taste", *arguments) == 0
+    served = Path("shop.model").read_bytes()
+    assert run(*arguments) == 3
+    assert Path("shop.model").read_bytes() == served
+
+
+# --- evaluate
+
+
+def test_the_evaluation_of_the_tables_is_a_table_a_json_file_and_a_picture(
+    engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--evaluate") == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    found = read_json(Path("evaluation.json"))
+    assert [mode.name for mode in found.modes] == ["classic", "taste", "taste, ratings only", "popular"]
+    assert (found.n_test_users, found.n_ratings, found.seed) == (200, 2_000, 0)
+    for mode in found.modes:
+        mean, low, high, _ = mode.figures["ndcg@10"]
+        assert f"{mean:.4f} [{low:.4f}, {high:.4f}]" in out
+    assert "nDCG@10 of taste less taste, ratings only: +" in out
+    assert Path("evaluation.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["evaluation.json", "evaluation.png"]
+    # it only looks: no version, no lists
+    assert (read_versions(engine), lists(engine)) == ([], [])
+    # what the gate notes is what the evaluation shows
+    assert run("--ranking", "taste", "--users", "5") == 0
+    assert recorded(engine, 1)["ndcg@10"] == found.mode("taste").figures["ndcg@10"]._asdict()
+
+
+def csv_of(planted: Planted) -> str:
+    rows = [f"{row['user_id']},{row['product_id']},{row['rating']},{row['created_at']}" for row in rating_rows(planted)]
+    return "\n".join(["user_id,product_id,rating,timestamp", *rows]) + "\n"
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The script in an empty folder with no database at all."""
+    monkeypatch.setenv("DB_HOST", "")
+    monkeypatch.setenv("SQLITE_FILE", str(tmp_path / "none" / "none.db"))
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return lambda *arguments: re.main(list(arguments))
+
+
+def test_a_file_of_ratings_is_evaluated_without_a_database_and_by_its_seed(
+    offline: Run, planted: Planted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.csv").write_text(csv_of(planted))
+    found = []
+    for seed in ("0", "0", "1"):
+        assert offline("--evaluate", "--ratings", "mine.csv", "--seed", seed) == 0
+        found.append(read_json(Path("evaluation.json")))
+    assert capsys.readouterr().out.startswith(
+        "ratings of mine.csv\nnewest 20% of each user's ratings hidden; 200 of 200"
+    )
+    assert [mode.name for mode in found[0].modes] == ["classic", "taste", "popular"]
+    figures = [[mode.figures for mode in one.modes] for one in found]
+    assert figures[0] == figures[1] != figures[2]  # the draws of the intervals differ
+    means = [[ndcg(one, name) for name in ("classic", "taste", "popular")] for one in found]
+    assert means[0] == means[2]  # and what is hidden does not: the times say
+    assert means[0][1] > 2 * means[0][0]
+    assert offline("--evaluate", "--ratings", "mine.csv", "--top-n-similar-users", "3") == 0
+    near = evaluate_modes(read_evaluation_file(Path("mine.csv")), n_neighbors=3)
+    assert ndcg(read_json(Path("evaluation.json")), "classic") == ndcg(near, "classic") != means[0][0]
+
+
+HEAD = "user_id,product_id,rating,timestamp\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "message"),
+    [
+        (["--ranking", "best"], None, "RANKING='best' (command line) is not known: choose classic or taste"),
+        (["--ranking", "popular"], None, "RANKING='popular' (command line) is not known: choose classic or taste"),
+        (["--evaluate", "--ratings", "mine.csv"], None, "mine.csv does not exist"),
+        (["--evaluate", "--ratings", "mine.csv"], "user_id,rating\n1,5\n", "product_id"),
+        (["--evaluate", "--ratings", "mine.csv"], HEAD + "1,A,5,1\n1,B,good,2\n", "mine.csv, line 3: rating"),
+        (["--evaluate", "--ratings", "mine.csv"], HEAD + "1,A,5,1\n1,B,4,2\n1,C,6,3\n", "mine.csv, line 4: rating"),
+        (["--evaluate", "--ratings", "mine.csv"], HEAD + "1,A,5,1\n1,B,4,soon\n", "mine.csv, line 3: timestamp"),
+        (["--evaluate", "--ratings", "mine.csv"], HEAD + "1,A,5,1\n2,A,5,1\n", "nothing to evaluate: of 2 users none"),
+        (["--evaluate", "--ratings", "mine.csv", "--seed", "-1"], HEAD + "1,A,5,1\n1,B,5,2\n", "seed=-1 cannot be"),
+        (["--interaction-weights", "view=much", "--evaluate", "--ratings", "mine.csv"], HEAD + "1,A,5,1\n", "'view=m"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_and_nothing_is_written(
+    offline: Run, capsys: pytest.CaptureFixture[str], arguments: list[str], text: str | None, message: str
+) -> None:
+    if text is not None:
+        Path("mine.csv").write_text(text)
+    before = sorted(Path.cwd().iterdir())
+    assert offline(*arguments) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("recommendation_engine.py: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert sorted(Path.cwd().iterdir()) == before
+
+
+def test_a_roll_back_to_what_was_never_made_names_what_is_kept(
+    engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--ranking", "taste", "--users", "5") == 0
+    assert run("--users", "5") == 3
+    good = lists(engine)
+    capsys.readouterr()
+    for number in ("9", "0", "-1"):
+        assert run("--rollback", number) == 1
+        assert capsys.readouterr().err == (
+            f"recommendation_engine.py: version {number} cannot be published: those kept are 2\n"
+        )
+    assert lists(engine) == good
