@@ -92,7 +92,7 @@ def measure(matrix: RatingMatrix, peers: Sequence[Peer], *, seed: int = SEED, ve
     lines = [_line(split, seed, make) for make in UNTUNED]
     started = time.perf_counter()
     tuned = tune_taste(split.train, seed=seed + 1, n_threads=THREADS)
-    chosen: dict[str, Any] = {"n_neighbors": tuned.n_neighbors, "damping": tuned.damping}
+    chosen: dict[str, Any] = tuned.parameters._asdict()
     lines.append(_line(split, seed, partial(_Taste, TUNED, **chosen), chosen, time.perf_counter() - started))
     for peer in peers:
         started = time.perf_counter()

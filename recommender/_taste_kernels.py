@@ -24,6 +24,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+# Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
+_inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
+
 BLOCK = 64  # positions per threshold
 N_HINTS = 4096  # 12 bits
 _HINT = N_HINTS - 1
@@ -50,7 +54,7 @@ class Profiles(NamedTuple):
     places: NDArray[np.uint32]  # (nnz,) by row, in the order of its columns
     values: NDArray[np.float64]  # (nnz,) or (0,) confidences
     weights: NDArray[np.float64]  # (nnz,) what the asking row adds: d * c * w^2
-    list_cuts: NDArray[np.int64]  # (n_places, n_parts + 1) where the parts of each list begin and end
+    list_cuts: NDArray[np.uint32]  # (n_places, n_parts + 1) where the parts of each list begin and end
     lists: NDArray[np.uint16]  # (nnz,) positions within their part, ascending; uint32 for millions of rows
     list_values: NDArray[np.float64]  # (nnz,) or (0,)
     part_cuts: NDArray[np.int64]  # (n_parts + 1,) positions where parts begin and end
@@ -86,12 +90,12 @@ class Room(NamedTuple):
 # ---- order ---------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, inline="always")
+@_inner
 def _before(a, b, keys, rows):
     return keys[a] > keys[b] or (keys[a] == keys[b] and rows[a] < rows[b])
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _insert(start, end, patience, keys, rows, order):
     """Sort order[start:end] by insertion; returns False when it took more than patience moves, and was not finished."""
     for at in range(start, end):
@@ -106,7 +110,7 @@ def _insert(start, end, patience, keys, rows, order):
     return True
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def sort_descending(size, keys, rows, order, spare):
     """Sort order[:size], keys descending and equal keys by ascending rows; quick if nearly sorted. spare (size,)."""
     if _insert(0, size, 8 * size, keys, rows, order):
@@ -132,7 +136,7 @@ def sort_descending(size, keys, rows, order, spare):
 # ---- preparation ---------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def weigh(indptr, places, values, times, squared):
     """What each entry adds for the asking row (nnz,), and the squared norms (n_rows,) of the asking and answering rows.
 
@@ -165,7 +169,7 @@ def weigh(indptr, places, values, times, squared):
     return weights, asking, answering
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def pack_lists(indptr, places, values, rows, part_cuts, cuts, lists, names):
     """Fill cuts (n_places, n_parts + 1), zero before, lists (nnz,) and names (n_padded,); returns list_values."""
     n_parts = part_cuts.size - 1
@@ -174,11 +178,11 @@ def pack_lists(indptr, places, values, rows, part_cuts, cuts, lists, names):
             row = np.int64(rows[position])
             for at in range(indptr[row], indptr[row + 1]) if row >= 0 else range(0, 0):
                 cuts[places[at], part + 1] += 1
-    end = 0
+    end = np.int64(0)
     for place in range(cuts.shape[0]):
         cuts[place, 0] = end
         for part in range(n_parts):
-            end += cuts[place, part + 1]
+            end += np.int64(cuts[place, part + 1])
             cuts[place, part + 1] = end
     following = cuts[:, 0].copy()  # (n_places,)
     list_values = np.empty(values.size)
@@ -200,7 +204,7 @@ def pack_lists(indptr, places, values, rows, part_cuts, cuts, lists, names):
 # ---- search --------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _accumulate(row, part, p, acc):
     """acc[position within the part] += dot product, summed in the order of the row's columns."""
     for at in range(p.indptr[row], p.indptr[row + 1]):
@@ -219,7 +223,7 @@ def _accumulate(row, part, p, acc):
         acc[itself] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _edge(first, last, least, block_share):
     """The first block in [first, last) whose share reaches least."""
     while first < last:
@@ -231,7 +235,7 @@ def _edge(first, last, least, block_share):
     return first
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _collect(row, part, low, work, p, room, size):
     """Append the touched positions of one part that reach the bar, and clear acc; returns the new size.
 
@@ -274,7 +278,7 @@ def _collect(row, part, low, work, p, room, size):
     return size
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _owns_new(name, p, room):
     """Does the row own a place that is not marked? Mostly one of its two rarest is not, as the hints tell."""
     if room.hints[name & _HINT] == 0 or room.hints[name >> 12 & _HINT] == 0:
@@ -286,7 +290,7 @@ def _owns_new(name, p, room):
     return False
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _lowest(want, histogram):
     """The highest bucket that, with those above it, holds so many; 0 if all together do not."""
     bucket = N_BUCKETS
@@ -296,7 +300,7 @@ def _lowest(want, histogram):
     return bucket
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _best(size, k, base, p, room):
     """Leave the k best candidates and what shares their last bucket or the next; that bucket, 0 if all are left.
 
@@ -326,7 +330,7 @@ def _best(size, k, base, p, room):
     return bucket, left
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _order(size, own, p, room):
     """Order the candidates exactly, into room.order: by counting, as finely as their range allows, then insertion."""
     keys, order, starts = room.keys, room.order, room.histogram
@@ -353,7 +357,7 @@ def _order(size, own, p, room):
     sort_descending(size, keys, room.rows, order, room.spare)
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _search(row, k, guided, p, room):
     """Leave the candidates for the k best of one row, as `_best` does; bucket -1 if the guess was too high."""
     number = np.empty(1)
@@ -362,7 +366,8 @@ def _search(row, k, guided, p, room):
     base = (bits[0] >> _BUCKET_SHIFT) - (N_BUCKETS - 1)
     work = 0  # entries to read
     for at in range(p.indptr[row], p.indptr[row + 1]):
-        work += p.list_cuts[p.places[at], p.part_cuts.size - 1] - p.list_cuts[p.places[at], 0]
+        cuts = p.list_cuts[p.places[at]]
+        work += np.int64(cuts[p.part_cuts.size - 1]) - np.int64(cuts[0])
     guess, size, low = 0, 0, _TINY
     for part in range(p.part_cuts.size - 1):
         _accumulate(row, part, p, room.acc)
@@ -378,14 +383,14 @@ def _search(row, k, guided, p, room):
     return bucket if bucket >= guess else -1, size
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _mark(row, mark, p, room):
     for at in range(p.indptr[row], p.indptr[row + 1]):
         room.owned[p.places[at]] = mark
         room.hints[np.int64(p.places[at]) & _HINT] = mark
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def top_k(p, rows, k, room, out_rows, out_similarities):
     """Neighbors of rows[i] into line i of the outputs."""
     for i in range(rows.size):

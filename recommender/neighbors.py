@@ -17,7 +17,7 @@ In both, equals go to the smaller row. The bytes of the answer do not depend on 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from recommender import _cosine_kernels
 from recommender._row_blocks import at_least_one, run_blocks, thread_count
+from recommender._saved_cosines import saved_cosines
 from recommender.errors import RatingError, SettingError
 
 EXACT_SQUARED_NORM = 2.0**53
@@ -99,7 +100,7 @@ class CosineIndex:
         of range, anything that would make a search read or write beyond an array. Contents are not proofread.
         """
         index = cls.__new__(cls)
-        index._adopt(*saved_arrays(arrays))
+        index._adopt(*saved_cosines(arrays))
         return index
 
     def top_k(
@@ -276,84 +277,3 @@ def _plain(csr: Any, data: NDArray[np.float64], norms: NDArray[np.float64]) -> _
         list_starts=columns.indptr.astype(np.int64), list_rows=columns.indices.astype(np.uint32),
         list_data=columns.data, norms=norms, inverse=inverse,
     )  # fmt: skip
-
-
-def saved_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[_cosine_kernels.Packed | _cosine_kernels.Plain, bool]:
-    """The arrays of a saved index, checked as `CosineIndex.from_arrays` says, and whether it is exact."""
-    form = next(iter(sorted(arrays)), "").partition(".")[0]
-    kind: Any = {"packed": kernels.Packed, "whole": kernels.Plain, "float": kernels.Plain}.get(form)
-    names = [f"{form}.{field}" for field in kind._fields] if kind else []
-    if not names or set(arrays) != set(names):
-        odd = sorted(set(arrays) ^ set(names))[:3]
-        raise SettingError(f"these are not the arrays of a saved index ({odd} missing or foreign): save it again")
-    for name, annotation in zip(names, kind.__annotations__.values(), strict=True):
-        (wanted,) = get_args(get_args(annotation)[1])
-        array = arrays[name]
-        _require(isinstance(array, np.ndarray) and array.dtype == wanted and array.ndim == 1, name, wanted.__name__)
-        _require(array.flags.carray, name, "contiguous, aligned and writable: map it with mode='c'")
-    saved = kind(*(np.asarray(arrays[name]) for name in names))  # np.memmap would be another type to numba
-    (_check_packed if kind is kernels.Packed else _check_plain)(saved, form)
-    return saved, form != "float"
-
-
-def _require(holds: Any, name: str, what: str) -> None:
-    if not holds:
-        raise SettingError(f"array {name} of a saved index is not {what}: save the index again")
-
-
-def _check_starts(p: Any, form: str, checks: dict[str, tuple[int, int]]) -> None:
-    """Each array of starts: its length, and the length of what it divides."""
-    for name, (size, end) in checks.items():
-        starts = getattr(p, name)
-        _require(starts.size == size, f"{form}.{name}", f"of length {size}")
-        rises = starts[0] == 0 and starts[-1] == end and (starts[1:] >= starts[:-1]).all()
-        _require(rises, f"{form}.{name}", f"rising from 0 to {end}")
-
-
-def _check_sizes(p: Any, form: str, sizes: dict[str, int]) -> None:
-    for name, size in sizes.items():
-        _require(getattr(p, name).size == size, f"{form}.{name}", f"of length {size}")
-
-
-def _check_range(p: Any, form: str, ends: dict[str, int], shift: int = 0) -> None:
-    for name, end in ends.items():
-        array = getattr(p, name)
-        inside = array.size == 0 or (array.min() >= 0 and array.max() >> shift < end)
-        _require(inside, f"{form}.{name}", f"within 0..{end - 1}")
-
-
-def _check_packed(p: _cosine_kernels.Packed, form: str) -> None:
-    n_rows, n_columns, n_blocks = p.rows.size, p.dense_from.size, -(-p.rows.size // kernels.BLOCK)
-    n_padded = n_blocks * kernels.BLOCK
-    starts = {"indptr": (n_rows + 1, p.ratings.size), "list_starts": (n_columns + 1, p.lists.size)}
-    _check_starts(p, form, starts | {"dense_starts": (n_columns + 1, p.dense.size)})
-    _check_sizes(p, form, {"positions": n_rows, "norms": n_padded, "inverse": n_padded})
-    _check_sizes(p, form, {"block_inverse": n_blocks, "block_root": n_blocks})
-    _check_range(p, form, {"ratings": n_columns, "lists": n_rows}, kernels.VALUE_BITS)
-    _check_range(p, form, {"rows": n_rows, "positions": n_rows})
-    _require((p.rows[p.positions] == np.arange(n_rows)).all(), f"{form}.positions", f"the inverse of {form}.rows")
-    sizes = n_padded - p.dense_from.astype(np.int64)  # (n_columns,)
-    _require((np.diff(p.dense_starts) == sizes).all(), f"{form}.dense_from", f"in step with {form}.dense_starts")
-    rises = p.lists[1:] > p.lists[:-1]
-    begins = p.list_starts[(p.list_starts > 0) & (p.list_starts < p.lists.size)]
-    rises[begins - 1] = True  # from one list to the next anything may come
-    _require(rises.all(), f"{form}.lists", "rising within each list")
-    in_order = (p.norms[1:] >= p.norms[:-1]).all() and (p.norms[:1] >= 0.0).all()
-    _require(in_order, f"{form}.norms", "rising from 0 or more")
-    _check_finite(p, form, "inverse", "block_inverse")  # a score that is no number would pass where there is no row
-
-
-def _check_plain(p: _cosine_kernels.Plain, form: str) -> None:
-    n_rows, n_columns = p.norms.size, max(p.list_starts.size - 1, 0)
-    _check_starts(p, form, {"indptr": (n_rows + 1, p.data.size), "list_starts": (n_columns + 1, p.list_data.size)})
-    _check_sizes(p, form, {"indices": p.data.size, "list_rows": p.data.size, "list_data": p.data.size})
-    _check_sizes(p, form, {"inverse": n_rows})
-    _check_range(p, form, {"indices": n_columns, "list_rows": n_rows})
-    _check_finite(p, form, "data", "list_data", "norms", "inverse")
-
-
-def _check_finite(p: Any, form: str, *names: str) -> None:
-    for name in names:
-        array = getattr(p, name)
-        bounded = array.min(initial=0.0) >= 0.0 and array.max(initial=0.0) < np.inf
-        _require(bounded, f"{form}.{name}", "finite and 0 or more")

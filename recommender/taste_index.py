@@ -18,14 +18,15 @@ significant bits (twelve digits: equal sums added in another order stay equal), 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from recommender import _taste_kernels
 from recommender._row_blocks import at_least_one, run_blocks, thread_count
+from recommender._saved_taste import index_arrays, saved_index
 from recommender.errors import RatingError, SettingError
 from recommender.taste_ranking_statistics import (
     TasteStatistics,
@@ -64,9 +65,27 @@ class TasteIndex:
         self.shape: tuple[int, int] = profiles.shape
         published = taste_statistics(profiles) if statistics is None else statistics
         self.statistics = published.fitted(*self.shape)
-        self.columns, self.places = _by_raters(self.statistics.raters)  # place -> column, column -> place
-        self.arrays = self._prepared(profiles, values, _checked_times(times, profiles.nnz))
+        self.columns = np.argsort(-self.statistics.raters, kind="stable").astype(np.int32)  # place -> column
+        self.places = _inverse(self.columns)  # column -> place
+        self.packed = self._prepared(profiles, values, _checked_times(times, profiles.nnz))
         self._spare: list[_taste_kernels.Room] = []
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All there is to the index, by name, not copied, not to be changed: to be saved and given to `from_arrays`."""
+        return index_arrays(self.packed, self._facts, self.statistics, self.columns)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The index whose `arrays` these are, as they are: nothing is copied, nothing written to.
+
+        Raises SettingError for arrays that are missing, foreign or inconsistent; contents are not proofread.
+        """
+        index = cls.__new__(cls)
+        index.packed, index._facts, index.statistics, index.columns = saved_index(arrays)
+        index.shape = index.statistics.user_bias.size, index.columns.size
+        index.places = _inverse(index.columns)
+        index._spare = []
+        return index
 
     def _prepared(self, profiles: Any, values: NDArray[np.float64], times: NDArray[np.int64]) -> Any:
         n_rows, n_columns = self.shape
@@ -82,10 +101,11 @@ class TasteIndex:
         powers[real] = fifth_root(answering * answering)[rows[real]]
         shares[real] = answering[rows[real]] / max(answering.sum(), 1e-300)
         inverse = np.divide(1.0, powers, out=np.zeros_like(powers), where=powers > 0.0)
-        cuts = np.zeros((n_columns, part_cuts.size), np.int64)
+        cuts = np.zeros((n_columns, part_cuts.size), np.uint32)
         lists = np.empty(places.size, np.uint16 if np.diff(part_cuts).max() <= 2**16 else np.uint32)
         facts = np.empty((rows.size, 2), np.int64)  # side by side: whoever needs one needs the other
         facts[:, 0] = powers.view(np.int64)
+        self._facts = facts
         list_values = kernels.pack_lists(indptr, places, values, rows, part_cuts, cuts, lists, facts[:, 1])
         return _taste_kernels.Profiles(
             indptr=indptr, places=places, values=values, weights=weights,
@@ -141,15 +161,15 @@ class TasteIndex:
             room = self._new_room()
         k = max(min(indices.shape[1], self.shape[0] - 1), 1)  # more there cannot be: the kernel's room stays small
         indices[:, k:], similarities[:, k:] = -1, 0.0
-        kernels.top_k(self.arrays, rows, k, room, indices[:, :k], similarities[:, :k])
+        kernels.top_k(self.packed, rows, k, room, indices[:, :k], similarities[:, :k])
         self._spare.append(room)  # after an exception they may not be zero, and are dropped
 
     def _new_room(self) -> _taste_kernels.Room:
         """Some 64 bytes for each row, of which only what is used is ever touched."""
-        size = self.arrays.answering.size
+        size = self.packed.answering.size
         where, buckets, rows, keys, order, spare = (np.empty(size + 1, np.int64) for _ in range(6))
         return _taste_kernels.Room(
-            acc=np.zeros(int(np.diff(self.arrays.part_cuts).max(initial=0)), np.float64),
+            acc=np.zeros(int(np.diff(self.packed.part_cuts).max(initial=0)), np.float64),
             owned=np.zeros(self.shape[1], np.uint8), hints=np.zeros(kernels.N_HINTS, np.uint8), where=where,
             dots=np.empty(size + 1, np.float64), scores=np.empty(size + 1, np.float64), buckets=buckets,
             rows=rows, keys=keys, order=order, spare=spare, histogram=np.zeros(kernels.N_BUCKETS, np.int64),
@@ -173,12 +193,11 @@ def checked_numbers(name: str, numbers: ArrayLike, end: int) -> NDArray[np.int64
     return wanted.astype(np.int64)
 
 
-def _by_raters(raters: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
-    """Columns by descending raters, then column, and the place of each column in that order."""
-    columns = np.argsort(-raters, kind="stable").astype(np.int32)
+def _inverse(columns: NDArray[np.int32]) -> NDArray[np.uint32]:
+    """The place of each column."""
     places = np.empty(columns.size, np.uint32)
     places[columns] = np.arange(columns.size, dtype=np.uint32)
-    return columns, places
+    return places
 
 
 def _positions(norms: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:

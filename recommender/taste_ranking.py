@@ -20,31 +20,25 @@ so the answer is the same on every machine and thread count.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from recommender import _taste_ranking_kernels
 from recommender._row_blocks import at_least_one, run_blocks, thread_count
 from recommender.errors import SettingError
-from recommender.rating_matrix import STARS_PER_UNIT
 from recommender.taste_index import BLOCK_ROWS, TasteIndex, checked_numbers
-from recommender.taste_ranking_statistics import (
-    HIGHEST_STARS,
-    LOWEST_STARS,
-    TasteStatistics,
-    checked_csr,
-    damping_divisors,
-    taste_statistics,
-)
+from recommender.taste_ranking_statistics import TasteStatistics, taste_statistics
+from recommender.taste_votes import DAMPING, Lists, TasteVotes
 
 N_NEIGHBORS = 200
-DAMPING = 0.2
 
-kernels: Any = _taste_ranking_kernels  # compiled functions have no signature a type checker could use
-_ALL_RECOMMENDABLE = np.empty(0, np.bool_)
-Lists = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
+
+class TasteParameters(NamedTuple):
+    """What may be chosen for a shop (`recommender.taste_tuning`); these defaults serve all."""
+
+    n_neighbors: int = N_NEIGHBORS
+    damping: float = DAMPING
 
 
 class RankedByTaste(NamedTuple):
@@ -56,54 +50,12 @@ class RankedByTaste(NamedTuple):
     stars: NDArray[np.float64]
     n_raters: NDArray[np.int32]  # neighbors that have the product
 
-
-class TasteVotes:
-    """Ratings and statistics prepared once for many rankings on an index; may be shared between threads.
-
-    half_stars: CSR int8 of the index's shape with ascending columns, stars = 0.5 x the value; every rated product must
-    be in the user's profile. damping: the power of raters_i in the score.
-    Raises SettingError for ratings that do not fit the profiles and a damping that is not a number from 0 to 4.
-    """
-
-    def __init__(self, index: TasteIndex, half_stars: Any, *, damping: float = DAMPING) -> None:
-        if not 0.0 <= damping <= 4.0:
-            raise SettingError(f"damping={damping!r} cannot be used: pass a power from 0 to 4, such as {DAMPING}")
-        self.index, known = index, index.statistics
-        padded = -index.shape[1] % kernels.BLOCK
-        divisor = np.pad(damping_divisors(known, float(damping))[index.columns], (0, padded), constant_values=1.0)
-        inverse = 1.0 / divisor
-        self.arrays = _taste_ranking_kernels.Votes(
-            half_stars=_aligned(index, half_stars),
-            base=known.mu + known.user_bias,
-            item_bias=np.pad(known.item_bias[index.columns], (0, padded)),
-            divisor=divisor,
-            inverse=inverse,
-            block_inverse=inverse.reshape(-1, kernels.BLOCK).max(axis=1),
-            columns=index.columns,
+    def first(self, n: int) -> RankedByTaste:
+        """The first n places of the first list."""
+        part = (0, slice(n))
+        return RankedByTaste(
+            self.columns[part], self.score[part], self.support[part], self.stars[part], self.n_raters[part]
         )
-        self._spare: list[_taste_ranking_kernels.Sums] = []
-
-    def rank(self, lists: Lists, mask: NDArray[np.bool_], n: int, out: RankedByTaste | tuple[NDArray[Any], ...]) -> int:
-        """The best n products of checked rows (m,) with neighbors and similarities (m, k), into out (m, n)."""
-        found: int = self._run(kernels.rank_rows, lists, mask, STARS_PER_UNIT, LOWEST_STARS, HIGHEST_STARS, n, *out)
-        return found
-
-    def predict(
-        self, lists: Lists, starts: NDArray[np.int64], places: NDArray[np.int64], out: NDArray[np.float64]
-    ) -> None:
-        """Stars of the distinct places[starts[i]:starts[i + 1]] of the i-th row, into out (len(places),)."""
-        self._run(kernels.predict_rows, lists, STARS_PER_UNIT, LOWEST_STARS, HIGHEST_STARS, starts, places, out)
-
-    def _run(self, kernel: Any, lists: Lists, *rest: Any) -> Any:
-        try:
-            sums = self._spare.pop()  # list.pop and append are atomic: a pool without a lock
-        except IndexError:
-            size = self.arrays.divisor.size
-            hints = np.zeros(kernels.N_HINTS, np.uint8)
-            sums = _taste_ranking_kernels.Sums(np.zeros(size, np.float64), np.zeros(size, np.int32), hints)
-        result = kernel(*lists, self.index.arrays, self.arrays, sums, *rest)
-        self._spare.append(sums)  # after an exception they may not be zero, and are dropped
-        return result
 
 
 def rank_taste(
@@ -118,17 +70,16 @@ def rank_taste(
     """Rank the products that the neighbors of one row have and the row has not, best first.
 
     neighbors, similarities: (k,), best first, as `TasteIndex.neighbors` returns them; a -1 ends the list.
-    n: at most so many products; None for all. recommendable: (n_columns,) mask applied before the cut. Products nobody
-    near has are never filled in: no neighbors, no products.
+    n: at most so many products; None for all. recommendable: (n_columns,) mask applied before the cut, None for the
+    votes' own. Products nobody near has are never filled in: no neighbors, no products.
     Raises SettingError for a row or neighbor that does not exist, n < 1, a mask or lists of the wrong length.
     """
     lists = _checked_lists(votes, [row], np.atleast_2d(neighbors), np.atleast_2d(similarities))
-    mask = checked_mask(votes, recommendable)
-    width = _entries(votes, lists[1]) if n is None else min(at_least_one("n", n), votes.index.shape[1])
+    bars = votes.bars(recommendable)
+    width = _most(votes, lists[1]) if n is None else min(at_least_one("n", n), votes.index.shape[1])
     out = _empty(1, width)
-    found = votes.rank(lists, mask, width, out)
-    columns, score, support, stars, n_raters = (array[0, :found] for array in out)
-    return RankedByTaste(columns, score, support, stars, n_raters)  # type: ignore[arg-type]  # mypy joins the dtypes
+    found = votes.rank(lists, bars, width, out)
+    return out.first(found)
 
 
 def rank_taste_for_rows(
@@ -146,13 +97,13 @@ def rank_taste_for_rows(
     The same answer as one row at a time, for any number of threads. Same errors.
     """
     lists = _checked_lists(votes, rows, neighbors, similarities)
-    mask = checked_mask(votes, recommendable)
+    bars = votes.bars(recommendable)
     width = at_least_one("n", n)
     out = _empty(lists[0].size, width)
 
     def block(start: int, stop: int) -> None:
         part = slice(start, stop)
-        votes.rank((lists[0][part], lists[1][part], lists[2][part]), mask, width, tuple(array[part] for array in out))
+        votes.rank((lists[0][part], lists[1][part], lists[2][part]), bars, width, tuple(array[part] for array in out))
 
     run_blocks(block, lists[0].size, block_rows=BLOCK_ROWS, n_threads=thread_count(n_threads))
     return out
@@ -182,10 +133,20 @@ class TasteRanker:
         n_threads: int | None = None,
     ) -> None:
         known = taste_statistics(profiles, half_stars) if statistics is None else statistics
-        self.index = TasteIndex(profiles, times=times, statistics=known)
-        self.votes = TasteVotes(self.index, half_stars, damping=damping)
+        index = TasteIndex(profiles, times=times, statistics=known)
+        votes = TasteVotes(index, half_stars, damping=damping, recommendable=recommendable)
+        self._adopt(votes, n_neighbors, n_threads)
+
+    @classmethod
+    def of(cls, votes: TasteVotes, *, n_neighbors: int = N_NEIGHBORS, n_threads: int | None = None) -> Self:
+        """The ranker on votes that are there already."""
+        ranker = cls.__new__(cls)
+        ranker._adopt(votes, n_neighbors, n_threads)
+        return ranker
+
+    def _adopt(self, votes: TasteVotes, n_neighbors: int, n_threads: int | None) -> None:
+        self.index, self.votes = votes.index, votes
         self.n_neighbors, self.n_threads = at_least_one("n_neighbors", n_neighbors), thread_count(n_threads)
-        self._mask = checked_mask(self.votes, recommendable)
 
     def rank(self, rows: ArrayLike, n: int) -> NDArray[np.int32]:
         """The best n columns of each row, int32 (len(rows), n), padded with -1; never one in the row's profile."""
@@ -200,7 +161,7 @@ class TasteRanker:
 
         def block(start: int, stop: int) -> None:
             part = tuple(array[start:stop] for array in out)
-            self.votes.rank(self._neighbors(wanted[start:stop]), self._mask, width, part)
+            self.votes.rank(self._neighbors(wanted[start:stop]), self.votes.bars(None), width, part)
 
         run_blocks(block, wanted.size, block_rows=BLOCK_ROWS, n_threads=self.n_threads, progress=progress)
         return out
@@ -235,39 +196,15 @@ class TasteRanker:
         return rows, indices, similarities
 
 
-def checked_mask(votes: TasteVotes, recommendable: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-    """The mask for the kernel, empty when all may be recommended; SettingError for one of the wrong length."""
-    if recommendable is None:
-        return _ALL_RECOMMENDABLE
-    mask = np.array(recommendable, np.bool_)
-    if mask.shape != (votes.index.shape[1],):
-        raise SettingError(f"recommendable has shape {mask.shape}: pass one flag per column, ({votes.index.shape[1]},)")
-    return mask
-
-
-def _aligned(index: TasteIndex, half_stars: Any) -> NDArray[np.int8]:
-    """The ratings at the entries of the profiles (nnz,), 0 where there is none."""
-    if checked_csr("half_stars", half_stars).shape != index.shape:
-        raise SettingError(f"half_stars {half_stars.shape} and profiles {index.shape} must have one shape")
-    aligned, missing = kernels.align_stars(
-        index.arrays.indptr, index.columns[index.arrays.places], half_stars.indptr.astype(np.int64),
-        half_stars.indices.astype(np.int32), half_stars.data.astype(np.int8),
-    )  # fmt: skip
-    if missing:
-        raise SettingError(f"{missing} ratings are of products not in the user's profile: give them a confidence")
-    out: NDArray[np.int8] = aligned
-    return out
-
-
 def _empty(n_rows: int, n: int) -> RankedByTaste:
     shape = (n_rows, n)
     score, support, stars = (np.empty(shape, np.float64) for _ in range(3))
     return RankedByTaste(np.empty(shape, np.int32), score, support, stars, np.empty(shape, np.int32))
 
 
-def _entries(votes: TasteVotes, near: NDArray[np.int32]) -> int:
+def _most(votes: TasteVotes, near: NDArray[np.int32]) -> int:
     """How many products the neighbors have together: no list can be longer."""
-    real, indptr = near[near >= 0], votes.index.arrays.indptr
+    real, indptr = near[near >= 0], votes.index.packed.indptr
     return min(int((indptr[real + 1] - indptr[real]).sum()), votes.index.shape[1])
 
 

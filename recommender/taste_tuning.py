@@ -1,7 +1,7 @@
 """How many neighbors vote in the `taste` ranking, and how much popularity is taken off, chosen on the shop's own data.
 
     tuned = tune(matrix)                                     # of the ratings that may be trained on, and nothing else
-    TasteRanker(..., n_neighbors=tuned.n_neighbors, damping=tuned.damping)
+    TasteRanker(..., **tuned.parameters._asdict())
 
 The newest ratings of every user are hidden as an evaluation hides them, every pair of `NEIGHBORS` x `DAMPINGS` ranks
 for a sample of users, and the pair with the highest mean nDCG@10 is taken; but what is given as the default stays
@@ -24,8 +24,9 @@ from recommender.evaluation import K, Split, split_newest
 from recommender.profiles import Interactions, before_the_cut, build_profiles
 from recommender.rating_matrix import RatingMatrix
 from recommender.taste_index import TasteIndex
-from recommender.taste_ranking import DAMPING, N_NEIGHBORS, TasteVotes, rank_taste_for_rows
+from recommender.taste_ranking import N_NEIGHBORS, TasteParameters, rank_taste_for_rows
 from recommender.taste_ranking_statistics import taste_statistics
+from recommender.taste_votes import DAMPING, TasteVotes
 
 NEIGHBORS = (50, N_NEIGHBORS, 1_000)
 DAMPINGS = (0.0, 0.1, DAMPING, 0.3, 0.4, 0.5, 0.6, 0.8)
@@ -36,8 +37,7 @@ LEAST_USERS = 30  # of fewer no standard error is worth its name
 class Tuned(NamedTuple):
     """What was chosen; ``ndcg`` (len(NEIGHBORS), len(DAMPINGS)) on ``n_users`` users, NaN if too few to choose by."""
 
-    n_neighbors: int
-    damping: float
+    parameters: TasteParameters
     ndcg: NDArray[np.float64]
     n_users: int
 
@@ -64,14 +64,14 @@ def tune(
     if rows.size > most:
         rows = np.sort(rng.choice(rows, most, replace=False))
     if rows.size < LEAST_USERS:
-        return Tuned(N_NEIGHBORS, DAMPING, np.full((len(NEIGHBORS), len(DAMPINGS)), np.nan), rows.size)
+        return Tuned(TasteParameters(), np.full((len(NEIGHBORS), len(DAMPINGS)), np.nan), rows.size)
     found = _ndcg(split, rows, log, weights, n_threads)  # (n_pairs, n_users)
     means = found.mean(axis=1)
     pairs = [(k, damping) for k in NEIGHBORS for damping in DAMPINGS]
     best, default = int(np.argmax(means)), pairs.index((N_NEIGHBORS, DAMPING))
     ahead = found[best] - found[default]  # (n_users,)
     chosen = best if ahead.mean() > ahead.std(ddof=1) / np.sqrt(rows.size) else default
-    return Tuned(*pairs[chosen], means.reshape(len(NEIGHBORS), len(DAMPINGS)), rows.size)
+    return Tuned(TasteParameters(*pairs[chosen]), means.reshape(len(NEIGHBORS), len(DAMPINGS)), rows.size)
 
 
 def _ndcg(
@@ -91,13 +91,12 @@ def _ndcg(
     relevant = split.relevant[rows]
     n_relevant = np.diff(relevant.indptr)
     wanted = np.repeat(np.arange(rows.size), n_relevant) * train.shape[1] + relevant.indices
-    votes = [TasteVotes(index, train.half_stars, damping=damping) for damping in DAMPINGS]
+    votes = TasteVotes(index, train.half_stars)
+    damped = [votes.damped(damping, train.recommendable) for damping in DAMPINGS]
     out = []
     for k in NEIGHBORS:
-        for vote in votes:
-            lists = rank_taste_for_rows(
-                vote, rows, near[:, :k], close[:, :k], n=K, recommendable=train.recommendable, n_threads=n_threads
-            ).columns
+        for vote in damped:
+            lists = rank_taste_for_rows(vote, rows, near[:, :k], close[:, :k], n=K, n_threads=n_threads).columns
             hits = (lists >= 0) & np.isin(np.arange(rows.size)[:, None] * train.shape[1] + lists, wanted)
             out.append(metrics.ndcg_at(hits, n_relevant, K))
     return np.array(out)

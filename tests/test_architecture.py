@@ -13,6 +13,8 @@ SCRIPTS = {"to_rds", "load_recommendation_data", "recommendation_engine", "api"}
 PURE = {
     "_cosine_kernels",
     "_row_blocks",
+    "_saved_cosines",
+    "_saved_taste",
     "_scoring_kernels",
     "_taste_kernels",
     "_taste_ranking_kernels",
@@ -28,12 +30,15 @@ PURE = {
     "rankings",
     "rating_matrix",
     "scoring",
+    "saved_arrays",
     "similar_products",
     "taste_events",
     "taste_groups",
     "taste_index",
     "taste_ranking",
     "taste_ranking_statistics",
+    "taste_tuning",
+    "taste_votes",
     "tastes",
 }
 PURE_MAY_USE = {"numpy", "scipy", "numba", "pandas", "recommender"}

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from recommender.errors import RatingError, SettingError
 from recommender.taste_index import TasteIndex
-from recommender.taste_ranking import RankedByTaste, TasteRanker, TasteVotes, rank_taste, rank_taste_for_rows
+from recommender.taste_ranking import RankedByTaste, TasteRanker, rank_taste, rank_taste_for_rows
 from recommender.taste_ranking_statistics import (
     TasteStatistics,
     damping_divisors,
@@ -26,6 +26,7 @@ from recommender.taste_ranking_statistics import (
     item_weights,
     taste_statistics,
 )
+from recommender.taste_votes import TasteVotes
 
 OWNED = st.sampled_from([0.0, 0.0, 0.0, 1.0, 1.0])
 CONFIDENCES = st.sampled_from([0.0, 0.0, 0.0, 0.2, 0.5, 1.0, 1.0, 2.0, 3.7])

@@ -13,8 +13,9 @@ from recommender.errors import SettingError
 from recommender.evaluation import NDCG, evaluate, split_newest
 from recommender.profiles import Interactions, build_profiles
 from recommender.rating_matrix import RatingMatrix
-from recommender.taste_ranking import DAMPING, N_NEIGHBORS, TasteRanker
+from recommender.taste_ranking import N_NEIGHBORS, TasteRanker
 from recommender.taste_tuning import DAMPINGS, LEAST_USERS, NEIGHBORS, tune
+from recommender.taste_votes import DAMPING
 
 DEFAULT = (N_NEIGHBORS, DAMPING)
 
@@ -73,23 +74,23 @@ def test_the_figures_are_those_of_an_evaluation_of_each_pair() -> None:
 
 def test_damping_rises_where_tastes_are_narrow_and_more_neighbors_vote_where_all_have_one_taste() -> None:
     narrow, broad = tune(niches()), tune(one_taste())
-    assert narrow.damping > DAMPING
-    assert broad.n_neighbors > N_NEIGHBORS
+    assert narrow.parameters.damping > DAMPING
+    assert broad.parameters.n_neighbors > N_NEIGHBORS
     for tuned in (narrow, broad):
-        chosen = tuned.ndcg[NEIGHBORS.index(tuned.n_neighbors), DAMPINGS.index(tuned.damping)]
+        chosen = tuned.ndcg[NEIGHBORS.index(tuned.parameters.n_neighbors), DAMPINGS.index(tuned.parameters.damping)]
         assert chosen == tuned.ndcg.max() > tuned.ndcg[NEIGHBORS.index(DEFAULT[0]), DAMPINGS.index(DEFAULT[1])]
 
 
 def test_the_default_stays_where_nothing_can_be_told_apart() -> None:
     tuned = tune(at_random())
-    assert (tuned.n_neighbors, tuned.damping) == DEFAULT
+    assert (tuned.parameters.n_neighbors, tuned.parameters.damping) == DEFAULT
     assert tuned.ndcg.max() > tuned.ndcg[NEIGHBORS.index(DEFAULT[0]), DAMPINGS.index(DEFAULT[1])]  # chance was ahead
 
 
 def test_the_default_stays_where_too_few_users_have_anything_to_hide() -> None:
     few = niches(LEAST_USERS - 1)
     tuned = tune(few)
-    assert (tuned.n_neighbors, tuned.damping, tuned.n_users) == (*DEFAULT, LEAST_USERS - 1)
+    assert (tuned.parameters.n_neighbors, tuned.parameters.damping, tuned.n_users) == (*DEFAULT, LEAST_USERS - 1)
     assert np.isnan(tuned.ndcg).all()
     enough = tune(niches(LEAST_USERS))
     assert enough.n_users == LEAST_USERS

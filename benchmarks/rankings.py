@@ -1,0 +1,61 @@
+"""What the rankings cost beside each other: neighbors and the best 10 products of all users, prepared models.
+
+    python -m benchmarks.rankings              # the shapes of benchmarks/neighbors.py
+    python -m benchmarks.rankings --short      # 20,000 users, 300,000 ratings
+
+Long-tail ratings with a time each, 2 threads, in turns within one run, medians. Classic finds 20 neighbors of a user
+and averages their ratings; taste finds 200, adds up what they have, and predicts the stars of the best.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.neighbors import FULL, SHORT, Shape, in_turns, readable
+from benchmarks.one_user import K, N, make_matrix
+from recommender.profiles import build_profiles
+from recommender.rankings import ClassicRanking, TasteRanking, TasteSimilarity
+
+
+def compare(shape: Shape, rounds: int) -> None:
+    """One line of the table."""
+    matrix = make_matrix(shape)
+    rng = np.random.default_rng(3)
+    matrix = replace(matrix, rated_at=rng.integers(0, 10**15, matrix.n_ratings))
+    similarity = TasteSimilarity.of(matrix, build_profiles(matrix))
+    started = time.perf_counter()
+    taste = TasteRanking(matrix, similarity)
+    prepared = time.perf_counter() - started
+    classic, rows = ClassicRanking(matrix, similarity, K), np.arange(shape.users)
+    calls: dict[str, Callable[[], object]] = {
+        "classic": lambda: classic.rank_products(rows, N),
+        "taste": lambda: taste.rank_products(rows, N),
+    }
+    median = in_turns(calls, rounds)
+    print(
+        f"| {shape.users:,} x {shape.products:,} | {shape.ratings:,} | {readable(median['classic'])} | "
+        f"{readable(median['taste'])} | {median['classic'] / median['taste']:.2f} | {readable(prepared)} |",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--short", action="store_true", help="one small shape, one round")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each, in turns (default 3)")
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
+    print("| users x products | ratings | classic | taste | speed of taste | taste prepared in |")
+    print("|---|---|---|---|---|---|")
+    for shape in SHORT[1:] if options.short else FULL:
+        compare(shape, 1 if options.short else options.rounds)
+
+
+if __name__ == "__main__":
+    main()
