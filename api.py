@@ -28,10 +28,12 @@ from recommender.errors import RecommenderError
 from recommender.model_file import open_model
 from recommender.parameters import LARGEST_LIMIT
 from recommender.problems import add_problem_handlers
-from recommender.rankings import TASTE
+from recommender.rankings import AUTO, chosen_parameters
 from recommender.routes import router
+from recommender.schema import INTERACTION_TYPES
 from recommender.serving import ServedModel, build_served_model
-from recommender.settings import Settings, load_settings
+from recommender.settings import Settings, interaction_weights, load_settings
+from recommender.trained_model import read_taste_model
 from recommender.versions import published_version, read_versions
 from recommender.warm_up import warm_up
 
@@ -88,10 +90,16 @@ def model_from_file(file: Path) -> ServedModel:
 
 
 def model_from_database(settings: Settings) -> ServedModel:
-    """Train on what is in the tables now, for both rankings: a request may ask for either."""
+    """Train on what is in the tables now, for every ranking: a request may ask for any.
+
+    Auto has the parameters of the published version, or ones chosen now if RANKING=auto and there are none.
+    """
     engine = connect(settings)
-    matrix, similarity = recommendation_engine.load_model(engine, ranking=TASTE, weights=settings.interaction_weights)
     published = published_version(read_versions(engine))
+    parameters = chosen_parameters(published.settings) if published else None
+    weights = interaction_weights(settings.interaction_weights, INTERACTION_TYPES)
+    tuned = settings.ranking == AUTO and parameters is None
+    matrix, similarity = read_taste_model(engine, weights, parameters=parameters, tuned=tuned)
     model = build_served_model(
         engine,
         matrix,

@@ -56,7 +56,7 @@ from recommender.evaluation import NDCG
 from recommender.mode_evaluation import judge, metrics_of
 from recommender.neighbors import CosineIndex
 from recommender.precomputed import PrecomputedIndex
-from recommender.rankings import TASTE, ClassicRanking, TasteRanking, TasteSimilarity
+from recommender.rankings import AUTO, BY_TASTE, CLASSIC, TASTE, ClassicRanking, TasteRanking, TasteSimilarity
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 from recommender.schema import INTERACTION_TYPES
 from recommender.scoring import rank_products
@@ -76,7 +76,7 @@ from recommender.versions import current_version, published_version, read_versio
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
-RANKING = "classic"  # or "taste"
+RANKING = "classic"  # or "taste", or "auto": taste tuned on your own ratings
 INTERACTION_WEIGHTS = "view=0.2,click=0.5,add_to_cart=1,purchase=2"  # in the taste ranking, where a rating counts 1
 KEEP_VERSIONS = 3
 
@@ -103,13 +103,14 @@ def load_model(
     The matrix is sparse; the similarity computes exact rows when they are asked for (all pairs of 200,000 users would
     not fit into memory), ``similarity_matrix.similarities(row)`` gives one whole row. Both are memory in proportion to
     the ratings. ``precompute``: find the TOP_N_SIMILAR_USERS neighbors of all users now; the answers are the same.
-    ``ranking`` (default: RANKING) "taste" also reads the times and the interactions, for the taste ranking;
-    ``weights`` (default: INTERACTION_WEIGHTS) is what an interaction counts.
+    ``ranking`` (default: RANKING) "taste" also reads the times and the interactions, for the taste ranking, and "auto"
+    also chooses its parameters on these ratings; ``weights`` (default: INTERACTION_WEIGHTS) is what an interaction
+    counts.
     Raises StepOrderError if there are no ratings, RatingError for one that is not 0.5..5.0 in half steps.
     """
-    if _ranking(ranking) == TASTE:
+    if (wanted := _ranking(ranking)) in BY_TASTE:
         given = INTERACTION_WEIGHTS if weights is None else weights
-        return read_taste_model(engine, interaction_weights(given, INTERACTION_TYPES))
+        return read_taste_model(engine, interaction_weights(given, INTERACTION_TYPES), tuned=wanted == AUTO)
     matrix = read_rating_matrix(engine)
     if not precompute:
         return matrix, CosineIndex(matrix.half_stars)
@@ -133,19 +134,20 @@ def get_recommendations(
     neighbors who rated it) and ``n_neighbors`` (how many they are). A short list is never filled up; a user without
     neighbors gets an empty one. ``matrix`` and ``similarity_matrix`` are what ``load_model`` returned, or a DataFrame
     users x products (unrated = 0) and a dense similarity (array or DataFrame). ``n_neighbors``, ``n`` and ``ranking``
-    default to TOP_N_SIMILAR_USERS, TOP_N_RECOMMENDATIONS and RANKING as they are at this moment. "taste" orders by what
-    the neighbors by taste have in common, not by ``predicted_rating``; it needs what load_model(ranking="taste") gave.
+    default to TOP_N_SIMILAR_USERS, TOP_N_RECOMMENDATIONS and RANKING as they are at this moment. "taste" and "auto"
+    order by what the neighbors by taste have in common, not by ``predicted_rating``; they need what load_model gave for
+    the same ranking.
     Raises UnknownUserError for a user who is not in the matrix, RatingError, SettingError.
     """
     k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
     top = _or_constant(n, "TOP_N_RECOMMENDATIONS")
     if not isinstance(matrix, RatingMatrix | pd.DataFrame):
         raise SettingError(f"the matrix is a {type(matrix).__name__}: pass what load_model returned, or a DataFrame")
-    if _ranking(ranking) == TASTE:
+    if (wanted := _ranking(ranking)) in BY_TASTE:
         if not isinstance(matrix, RatingMatrix) or not isinstance(similarity_matrix, TasteSimilarity):
-            raise SettingError('the taste ranking needs what load_model(engine, ranking="taste") returned')
+            raise SettingError(f'the {wanted} ranking needs what load_model(engine, ranking="{wanted}") returned')
         rows = np.array([matrix.row_of(user_id)])
-        ranked = TasteRanking(matrix, similarity_matrix).rank_products(rows, min(top, matrix.shape[1])).of(0)
+        ranked = TasteRanking(matrix, similarity_matrix, wanted).rank_products(rows, min(top, matrix.shape[1])).of(0)
         names = matrix.products(ranked.columns)
     elif isinstance(matrix, pd.DataFrame):
         names, ranked = dense.rank_frame(user_id, matrix, similarity_matrix, n_neighbors=k, n=top)
@@ -237,10 +239,10 @@ def batch_job(
     """Whom to recommend what; the arguments are those of ``batch_generate``."""
     n_users = matrix.shape[0] if users is None else min(users, matrix.shape[0])
     top = _or_constant(n, "TOP_N_RECOMMENDATIONS")
-    if _ranking(ranking) == TASTE:
+    if (wanted := _ranking(ranking)) in BY_TASTE:
         if not isinstance(similarity_matrix, TasteSimilarity):
-            raise SettingError('the taste ranking needs what load_model(engine, ranking="taste") returned')
-        return BatchJob(np.arange(n_users), top, TasteRanking(matrix, similarity_matrix))
+            raise SettingError(f'the {wanted} ranking needs what load_model(engine, ranking="{wanted}") returned')
+        return BatchJob(np.arange(n_users), top, TasteRanking(matrix, similarity_matrix, wanted))
     k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
     return BatchJob(np.arange(n_users), top, ClassicRanking(matrix, similarity_matrix, k))
 
@@ -351,7 +353,8 @@ def _gate(settings: Settings, engine: Engine, *, force: bool) -> tuple[dict[str,
     """Metrics of the ranking on hidden ratings, and why a version with them must not be published, or None."""
     started = time.perf_counter()
     try:
-        evaluation = commands.evaluated(settings, *read_taste_data(engine), n_users=GATE_USERS)
+        compared = {CLASSIC, TASTE, settings.ranking}  # auto takes seconds to tune: only where it is wanted
+        evaluation = commands.evaluated(settings, *read_taste_data(engine), rankings=compared, n_users=GATE_USERS)
     except NothingToEvaluateError as error:
         print(f"gate     {error}")
         return None, None

@@ -31,6 +31,7 @@ from recommender.rankings import CLASSIC, TasteSimilarity
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 from recommender.scoring import rank_products, rank_products_for_rows
 from recommender.serving import ServedModel
+from recommender.similar_products import SimilarProducts
 from recommender.versions import Version
 
 SHAPE, SHORT = Shape(200_000, 300_000, 3_800_000), Shape(20_000, 30_000, 300_000)
@@ -103,6 +104,7 @@ def opening(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
     model = ServedModel(
         matrix=matrix,
         similarity=similarity,
+        similar_products=SimilarProducts(matrix),
         popular=rank_popular(matrix),
         catalog=catalog,
         places=np.arange(n, dtype=np.int32),

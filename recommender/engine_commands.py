@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from recommender.mode_evaluation import evaluate_modes
 from recommender.model_file import drop_files, kept_file, publish_file, save_model
 from recommender.neighbors import CosineIndex
 from recommender.profiles import Interactions
+from recommender.rankings import RANKINGS
 from recommender.rating_matrix import RatingMatrix
 from recommender.schema import INTERACTION_TYPES, products, users
 from recommender.serving import build_served_model
@@ -72,9 +74,15 @@ def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
 
 
 def evaluated(
-    settings: Settings, matrix: RatingMatrix, log: Interactions | None, *, seed: int = 0, n_users: int | None = None
+    settings: Settings,
+    matrix: RatingMatrix,
+    log: Interactions | None,
+    *,
+    rankings: Collection[str] = RANKINGS,
+    seed: int = 0,
+    n_users: int | None = None,
 ) -> Evaluation:
-    """The evaluation of all rankings, with a progress bar where it takes long."""
+    """The evaluation of the rankings, with a progress bar where it takes long."""
     weights = np.array(interaction_weights(settings.interaction_weights, INTERACTION_TYPES))
     with tqdm(unit=" lists", unit_scale=True, desc="evaluate", delay=2, leave=False) as bar:
         return evaluate_modes(
@@ -82,6 +90,7 @@ def evaluated(
             log,
             weights,
             n_neighbors=settings.top_n_similar_users,
+            rankings=rankings,
             seed=seed,
             n_users=n_users,
             progress=bar.update,

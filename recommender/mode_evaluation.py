@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,25 +11,22 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import NothingToEvaluateError, SettingError
-from recommender.evaluation import NDCG, Evaluation, Figure, Split, evaluate, split_newest
+from recommender.evaluation import NDCG, Evaluation, Figure, Ranker, Split, evaluate, split_newest
 from recommender.profiles import Interactions, Profiles, before_the_cut, build_profiles
 from recommender.rankers import ClassicRanker, PopularRanker
-from recommender.rankings import RANKINGS, TASTE
+from recommender.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.rating_matrix import RatingMatrix
 from recommender.taste_ranking import TasteRanker
+from recommender.taste_tuning import tune
 
 POPULAR = "popular"
 RATINGS_ONLY = "taste, ratings only"
 
 
-class _NamedTasteRanker(TasteRanker):
-    """A taste ranker filed under a name of its own."""
-
-    def __init__(self, name: str, profiles: Profiles, train: RatingMatrix) -> None:
-        self.name = name
-        super().__init__(
-            profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable
-        )
+def _named(ranker: TasteRanker, name: str) -> TasteRanker:
+    """The ranker, filed under this name."""
+    ranker.name = name
+    return ranker
 
 
 def evaluate_modes(
@@ -38,12 +35,13 @@ def evaluate_modes(
     weights: NDArray[np.float64] | None = None,
     *,
     n_neighbors: int,
+    rankings: Collection[str] = RANKINGS,
     seed: int = 0,
     n_users: int | None = None,
     progress: Callable[[int], object] | None = None,
     clock: Callable[[], float] | None = None,
 ) -> Evaluation:
-    """Hide the newest ratings, rank by every mode, compare.
+    """Hide the newest ratings, rank by every one of ``rankings`` and by popularity, compare.
 
     ``log``: interactions, whose users and products ``matrix`` must know; those with hidden products and those at or
     after a user's first hidden rating are not trained on. With it, taste is measured without it as well, so that one
@@ -60,16 +58,36 @@ def evaluate_modes(
         )
     if n_users is not None and len(split.test_rows) > n_users:
         split = _limited(split, matrix, np.random.default_rng(seed).choice(split.test_rows, n_users, replace=False))
-    rankers: list[Any] = [
-        ClassicRanker(split.train, n_neighbors=n_neighbors),
-        _NamedTasteRanker(TASTE, build_profiles(split.train), split.train),
-        PopularRanker(split.train),
-    ]
+    known = None
     if log is not None and len(log) and weights is not None and weights.any():
-        rankers[1].name = RATINGS_ONLY
         known = before_the_cut(log, split.train, split.hidden, split.cut_times)
-        rankers.insert(1, _NamedTasteRanker(TASTE, build_profiles(split.train, known, weights), split.train))
+    rankers: list[Ranker] = []
+    if CLASSIC in rankings:
+        rankers.append(ClassicRanker(split.train, n_neighbors=n_neighbors))
+    if by_taste := [name for name in BY_TASTE if name in rankings]:
+        rankers += _by_taste(split, known, weights, by_taste)
+    rankers.append(PopularRanker(split.train))
     return evaluate(split, rankers, seed=seed, progress=progress, clock=clock)
+
+
+def _by_taste(
+    split: Split, log: Interactions | None, weights: NDArray[np.float64] | None, names: list[str]
+) -> Iterator[TasteRanker]:
+    """The rankers by taste, and taste on ratings alone beside them where there are interactions too."""
+    train = split.train
+    taste = _taste_ranker(build_profiles(train, log, weights), train)
+    if TASTE in names:
+        yield taste
+    if AUTO in names:
+        parameters = tune(train, log, weights).parameters
+        votes = taste.votes.damped(parameters.damping, train.recommendable)
+        yield _named(TasteRanker.of(votes, n_neighbors=parameters.n_neighbors), AUTO)
+    if log is not None:
+        yield _named(_taste_ranker(build_profiles(train), train), RATINGS_ONLY)
+
+
+def _taste_ranker(profiles: Profiles, train: RatingMatrix) -> TasteRanker:
+    return TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable)
 
 
 def _limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Split:
@@ -116,7 +134,8 @@ def judge(evaluation: Evaluation, ranking: str, published: Mapping[str, Any] | N
     warnings = list(evaluation.notes)
     popular = evaluation.mode(POPULAR).figures[NDCG]
     if _mean(popular) > _mean(mine):
-        better = [name for name in RANKINGS if _mean(evaluation.mode(name).figures[NDCG]) > _mean(popular)]
+        there = [name for name in RANKINGS if name in {mode.name for mode in evaluation.modes}]
+        better = [name for name in there if _mean(evaluation.mode(name).figures[NDCG]) > _mean(popular)]
         figures = ", ".join(f"RANKING={name} {_mean(evaluation.mode(name).figures[NDCG]):.4f}" for name in better)
         advice = f"; better: {figures}" if better else "; no ranking does better on these ratings"
         warnings.append(

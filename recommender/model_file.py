@@ -27,10 +27,12 @@ from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts
 from recommender.product_catalog import ProductCatalog
 from recommender.profiles import Profiles
-from recommender.rankings import TasteSimilarity
+from recommender.rankings import TasteSimilarity, under
 from recommender.rating_matrix import RatingMatrix
 from recommender.serving import ServedModel
 from recommender.settings import checked_choice
+from recommender.similar_products import SimilarProducts
+from recommender.taste_ranking import TasteParameters
 from recommender.versions import PUBLISHED, Version
 
 Arrays = dict[str, NDArray[Any]]
@@ -65,7 +67,7 @@ def save_model(file: Path, model: ServedModel, version: Version) -> None:
         "known_users": model.known_users,
         "popular.columns": model.popular.columns,
         "popular.predicted": model.popular.predicted,
-        **{f"cosine.{name}": array for name, array in model.similarity.arrays().items()},
+        **{f"similar.{name}": array for name, array in model.similar_products.arrays().items()},
         "places": model.places,
         "catalog.product_ids": _as_bytes(catalog.product_ids),
         "catalog.prices": catalog.prices,
@@ -73,9 +75,14 @@ def save_model(file: Path, model: ServedModel, version: Version) -> None:
         "catalog.category_ids": catalog.category_ids,
         **_buffers("catalog.titles", catalog.titles),
     }
+    facts: dict[str, Any] = {
+        "version": version.to_dict(), "n_neighbors": model.n_neighbors, "ranking": model.ranking, "parameters": None
+    }  # fmt: skip
     if isinstance(model.similarity, TasteSimilarity):
-        arrays |= _profile_arrays(model.similarity.profiles)
-    facts = {"version": version.to_dict(), "n_neighbors": model.n_neighbors, "ranking": model.ranking}
+        arrays |= _profile_arrays(model.similarity.profiles) | model.similarity.prepared_arrays()
+        facts["parameters"] = model.similarity.parameters
+    else:
+        arrays |= {f"cosine.{name}": array for name, array in model.similarity.arrays().items()}
     kept = kept_file(file, version.number)
     save_arrays(kept, arrays, facts)
     if version.state == PUBLISHED or not file.exists():
@@ -96,7 +103,7 @@ def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Versi
     _check_kinds(arrays, _KINDS)
     matrix, catalog, places = _matrix(arrays), _catalog(arrays), arrays["places"]
     n_users, n_products = matrix.shape
-    cosine = _similarity(matrix, arrays)
+    cosine = _similarity(matrix, arrays, facts["parameters"])
     popular = PopularProducts(arrays["popular.columns"], arrays["popular.predicted"])
     fits = places.size == n_products and cosine.shape[0] == n_users and len(popular.columns) == len(popular.predicted)
     if not (fits and _within(popular.columns, 0, n_products) and _within(places, -1, len(catalog))):
@@ -107,6 +114,7 @@ def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Versi
     model = ServedModel(
         matrix=matrix,
         similarity=cosine,
+        similar_products=SimilarProducts(matrix, arrays=under("similar.", arrays)),
         popular=popular,
         catalog=catalog,
         places=places,
@@ -119,16 +127,17 @@ def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Versi
     return model, version
 
 
-def _similarity(matrix: RatingMatrix, arrays: Arrays) -> CosineIndex:
+def _similarity(matrix: RatingMatrix, arrays: Arrays, parameters: Any) -> CosineIndex:
     """The cosines, and the profiles beside them if there are any; ValueError if compiled code would leave them."""
-    cosines, held = _under("cosine.", arrays), _under("profiles.", arrays)
+    held = under("profiles.", arrays)
     if not held:
-        return CosineIndex.from_arrays(cosines)
+        return CosineIndex.from_arrays(under("cosine.", arrays))
     _check_kinds(arrays, _PROFILE_KINDS | ({"profiles.times": np.int64} if "times" in held else {}))
     csr, times = _csr(held["confidences"], held["indices"], held["indptr"], matrix.shape), held.get("times")
     if times is not None and times.shape != csr.data.shape:
         raise ValueError("its profiles are of different sizes")
-    return TasteSimilarity.of(matrix, Profiles(csr, times), cosines)
+    chosen = None if parameters is None else TasteParameters(int(parameters[0]), float(parameters[1]))
+    return TasteSimilarity.of(matrix, Profiles(csr, times), parameters=chosen, arrays=arrays)
 
 
 def _profile_arrays(profiles: Profiles) -> Arrays:
@@ -176,10 +185,6 @@ def _catalog(arrays: Arrays) -> ProductCatalog:
     if {len(part) for part in (catalog.titles, catalog.prices, catalog.stars, catalog.category_ids)} != {len(catalog)}:
         raise ValueError("the parts of its catalog are of different sizes")
     return catalog
-
-
-def _under(prefix: str, arrays: Arrays) -> Arrays:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _within(values: NDArray[Any], lowest: int, n: int) -> bool:

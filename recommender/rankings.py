@@ -2,8 +2,10 @@
 
 classic  predicted stars of the nearest users, as the specification has it (`recommender.scoring`): the default
 taste    what the nearest users by taste have in common (`recommender.taste_ranking`): finds several times more
+auto     taste, with as many neighbors and as much damping of the popular as served these ratings best
+         (`recommender.taste_tuning`)
 
-Both leave a list short rather than make something up.
+All leave a list short rather than make something up.
 """
 
 from __future__ import annotations
@@ -15,14 +17,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.errors import SettingError
 from recommender.neighbors import CosineIndex
 from recommender.profiles import Profiles
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix, fingerprint_of
 from recommender.scoring import RankedProducts, rank_products_for_rows
-from recommender.taste_ranking import TasteRanker
+from recommender.taste_index import TasteIndex
+from recommender.taste_ranking import TasteParameters, TasteRanker
+from recommender.taste_votes import TasteVotes
 
-CLASSIC, TASTE = "classic", "taste"
-RANKINGS = (CLASSIC, TASTE)
+CLASSIC, TASTE, AUTO = "classic", "taste", "auto"
+RANKINGS = (CLASSIC, TASTE, AUTO)
+BY_TASTE = (TASTE, AUTO)
 BLOCK_CELLS = 4_000_000  # neighbors held at a time: 48 MB
 
 
@@ -88,14 +94,17 @@ class ClassicRanking:
 
 
 class TasteRanking:
-    """The taste ranking; ``predicted`` are stars, which the products are not ordered by."""
+    """The taste ranking, or auto; ``predicted`` are stars, which the products are not ordered by."""
 
-    def __init__(self, matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
-        self._matrix, self._profiles, self._similarity = matrix, similarity.profiles, similarity
+    def __init__(self, matrix: RatingMatrix, similarity: TasteSimilarity, ranking: str = TASTE) -> None:
+        self._matrix, self._profiles = matrix, similarity.profiles
+        self._ranker = similarity.ranker(ranking)
+        chosen = similarity.parameters if ranking == AUTO else None
+        self._settings = {"ranking": ranking} | (chosen._asdict() if chosen else {})
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"ranking": TASTE}
+        return self._settings
 
     @property
     def seen(self) -> Any:
@@ -105,27 +114,59 @@ class TasteRanking:
         return fingerprint_of(self._matrix.fingerprint(), *self._profiles.arrays())
 
     def rank_products(self, rows: NDArray[np.int64], n: int) -> RankedProducts:
-        ranked = self._similarity.taste.rank_products(rows, n)
+        ranked = self._ranker.rank_products(rows, n)
         return RankedProducts(ranked.columns, ranked.stars, ranked.support, ranked.n_raters)
 
 
-class TasteSimilarity(CosineIndex):
-    """What ``load_model`` returns for the taste ranking: the cosines, and the ranker by taste beside them.
+def chosen_parameters(settings: Mapping[str, Any]) -> TasteParameters | None:
+    """The parameters in the settings of a version that auto ranked; None for another ranking's."""
+    if settings.get("ranking") != AUTO:
+        return None
+    return TasteParameters(int(settings["n_neighbors"]), float(settings["damping"]))
 
-    The ranker is prepared when it is first asked for: 1.4 s at 3.8 million ratings.
+
+class TasteSimilarity(CosineIndex):
+    """What ``load_model`` returns for the rankings by taste: the cosines, and the rankers by taste beside them.
+
+    They are prepared when they are first asked for: 1.4 s at 3.8 million ratings. ``parameters``: those of auto.
     """
 
     matrix: RatingMatrix
     profiles: Profiles
+    parameters: TasteParameters | None
 
     @classmethod
     def of(
-        cls, matrix: RatingMatrix, profiles: Profiles, arrays: Mapping[str, NDArray[Any]] | None = None
+        cls,
+        matrix: RatingMatrix,
+        profiles: Profiles,
+        *,
+        parameters: TasteParameters | None = None,
+        arrays: Mapping[str, NDArray[Any]] | None = None,
     ) -> TasteSimilarity:
-        """``arrays``: the cosines' own, where they were saved; None to prepare them now."""
-        similarity = cls(matrix.half_stars) if arrays is None else cls.from_arrays(arrays)
-        similarity.matrix, similarity.profiles = matrix, profiles
+        """``arrays``: those of an earlier one on the same matrix and profiles; None to prepare all anew.
+
+        Raises SettingError for arrays that are damaged or belong to others.
+        """
+        if arrays is None:
+            similarity = cls(matrix.half_stars)
+        else:
+            similarity = cls.from_arrays(under("cosine.", arrays))
+            index = TasteIndex.from_arrays(under("taste.", arrays))
+            if index.shape != matrix.shape or similarity.shape[0] != matrix.shape[0]:
+                raise SettingError(f"arrays for {index.shape} users and products do not belong to {matrix.shape}")
+            similarity.taste = TasteRanker.of(TasteVotes.from_arrays(index, under("votes.", arrays)))
+        similarity.matrix, similarity.profiles, similarity.parameters = matrix, profiles, parameters
         return similarity
+
+    def prepared_arrays(self) -> dict[str, NDArray[Any]]:
+        """All that is prepared, by name, not copied: to be saved, and given back as ``arrays``."""
+        parts = {"cosine": self.arrays(), "taste": self.taste.index.arrays(), "votes": self.taste.votes.arrays()}
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    def ranker(self, ranking: str) -> TasteRanker:
+        """The ranker of a ranking by taste. SettingError for auto if it was not loaded."""
+        return self.auto if ranking == AUTO else self.taste
 
     @cached_property
     def taste(self) -> TasteRanker:
@@ -136,3 +177,18 @@ class TasteSimilarity(CosineIndex):
             times=self.profiles.times,
             recommendable=self.matrix.recommendable,
         )
+
+    @cached_property
+    def auto(self) -> TasteRanker:
+        """The same with the parameters chosen for these ratings."""
+        if self.parameters is None:
+            raise SettingError('the auto ranking needs what load_model(engine, ranking="auto") returned')
+        if self.parameters == TasteParameters():
+            return self.taste
+        votes = self.taste.votes.damped(self.parameters.damping, self.matrix.recommendable)
+        return TasteRanker.of(votes, n_neighbors=self.parameters.n_neighbors)
+
+
+def under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays whose names begin so, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

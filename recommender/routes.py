@@ -144,7 +144,7 @@ async def recommendations(request: Request) -> Response:
     user_id, limit, ranking = _parameters(request, state.default_limit)
     model: ServedModel = state.model
     if ranking not in (None, *model.rankings):
-        message = "is not in this model file: save it with RANKING=taste"
+        message = f"is not in this model: make it with RANKING={ranking}"
         raise InvalidParameterError([{"parameter": "ranking", "value": str(ranking), "message": message}])
     answer = model.recommend(user_id, limit, ranking)
     headers = {"X-Recommendation-Source": answer.source}

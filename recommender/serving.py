@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from recommender.errors import SettingError, UnknownUserError
 from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts, rank_popular
 from recommender.product_catalog import Product, ProductCatalog, read_catalog
-from recommender.rankings import CLASSIC, TASTE, TasteSimilarity
+from recommender.rankings import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteSimilarity
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 from recommender.schema import users
 from recommender.scoring import RankedProducts, rank_products
@@ -47,6 +46,7 @@ class ServedModel:
 
     matrix: RatingMatrix
     similarity: CosineIndex
+    similar_products: SimilarProducts  # prepared when first asked for
     popular: PopularProducts
     catalog: ProductCatalog
     places: NDArray[np.int32]  # (n_products,) of the matrix's columns in the catalog, -1: it has left
@@ -59,18 +59,15 @@ class ServedModel:
     @property
     def rankings(self) -> tuple[str, ...]:
         """The rankings that this model can answer with."""
-        return (CLASSIC, TASTE) if isinstance(self.similarity, TasteSimilarity) else (CLASSIC,)
-
-    @cached_property
-    def similar_products(self) -> SimilarProducts:
-        """The cosines of products, prepared when first asked for."""
-        return SimilarProducts(self.matrix)
+        if not isinstance(self.similarity, TasteSimilarity):
+            return (CLASSIC,)
+        return (CLASSIC, TASTE) if self.similarity.parameters is None else RANKINGS
 
     def prepare(self) -> None:
         """Do now what the first questions would have to wait for."""
         self.similar_products.prepare()
         if isinstance(self.similarity, TasteSimilarity):
-            _ = self.similarity.taste
+            self.similarity.ranker(self.ranking if self.ranking in BY_TASTE else TASTE)
 
     def column_of(self, product_id: str) -> int | None:
         """The matrix's column of a product; None if nobody has rated it."""
@@ -104,10 +101,10 @@ class ServedModel:
 
     def _ranked(self, row: int, n: int, ranking: str) -> tuple[RankedProducts, NDArray[np.int32]]:
         """The list of the row, and the columns that must not be added to it."""
-        if ranking == TASTE:
+        if ranking in BY_TASTE:
             if not isinstance(self.similarity, TasteSimilarity):
-                raise SettingError("the taste ranking is not loaded: start the service with RANKING=taste")
-            found = self.similarity.taste.rank_products(np.array([row]), n)
+                raise SettingError(f"the {ranking} ranking is not loaded: start the service with RANKING={ranking}")
+            found = self.similarity.ranker(ranking).rank_products(np.array([row]), n)
             lists = RankedProducts(found.columns, found.stars, found.support, found.n_raters)
             return lists.of(0), self.similarity.profiles.columns_of(row)
         neighbors, similarities = self.similarity.neighbors(row, self.n_neighbors)
@@ -144,6 +141,7 @@ def build_served_model(
     return ServedModel(
         matrix=matrix,
         similarity=similarity,
+        similar_products=SimilarProducts(matrix),
         popular=rank_popular(matrix),
         catalog=catalog,
         places=catalog.places(matrix.product_ids),

@@ -52,7 +52,9 @@ SETTINGS = (
     Setting("NUM_RATINGS", 30_000, "Synthetic ratings to make", lowest=0, highest=2_000_000_000),
     Setting("TOP_N_SIMILAR_USERS", 20, "Neighbors a prediction is averaged over", highest=100_000),
     Setting("TOP_N_RECOMMENDATIONS", 10, "Products recommended to one user", highest=100_000),
-    Setting("RANKING", "classic", "How products are ranked: classic or taste", choices=("classic", "taste")),
+    Setting(
+        "RANKING", "classic", "How products are ranked: classic, taste or auto", choices=("classic", "taste", "auto")
+    ),
     Setting(
         "INTERACTION_WEIGHTS",
         "view=0.2,click=0.5,add_to_cart=1,purchase=2",

@@ -12,10 +12,12 @@ from sqlalchemy import Engine
 
 from recommender.bulk_read import as_fixed_bytes, read_interactions, read_ratings, read_table
 from recommender.database import existing_tables, require_rows
-from recommender.profiles import Interactions, Profiles, build_profiles, widened
+from recommender.profiles import Interactions, build_profiles, widened
 from recommender.rankings import TasteSimilarity
 from recommender.rating_matrix import RatingMatrix, build_rating_matrix
 from recommender.schema import interactions, products, ratings
+from recommender.taste_ranking import TasteParameters
+from recommender.taste_tuning import tune
 
 
 def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
@@ -50,8 +52,16 @@ def read_taste_data(engine: Engine) -> tuple[RatingMatrix, Interactions | None]:
     return widened(matrix, log, in_catalog(engine, names)), log
 
 
-def read_taste_model(engine: Engine, weights: Sequence[float]) -> tuple[RatingMatrix, TasteSimilarity]:
-    """The matrix and the similarities by taste; ``weights``: what each kind of interaction counts."""
+def read_taste_model(
+    engine: Engine, weights: Sequence[float], *, parameters: TasteParameters | None = None, tuned: bool = False
+) -> tuple[RatingMatrix, TasteSimilarity]:
+    """The matrix and the similarities by taste; ``weights``: what each kind of interaction counts.
+
+    ``parameters``: those of the auto ranking; ``tuned``: choose them on these ratings, which takes seconds.
+    """
     matrix, log = read_taste_data(engine)
-    profiles: Profiles = build_profiles(matrix, log, np.array(weights, np.float64))
-    return matrix, TasteSimilarity.of(matrix, profiles)
+    counted = np.array(weights, np.float64)
+    profiles = build_profiles(matrix, log, counted)
+    if tuned:
+        parameters = tune(matrix, log, counted).parameters
+    return matrix, TasteSimilarity.of(matrix, profiles, parameters=parameters)

@@ -143,8 +143,8 @@ def test_taste_finds_70_percent_of_what_the_planted_truth_would_and_interactions
 
 def test_with_a_log_taste_is_measured_without_it_as_well(shop: Planted) -> None:
     nobody = shop.log.where(np.zeros(len(shop.log), np.bool_))
-    with_log = ["classic", "taste", "taste, ratings only", "popular"]
-    without = ["classic", "taste", "popular"]
+    with_log = ["classic", "taste", "auto", "taste, ratings only", "popular"]
+    without = ["classic", "taste", "auto", "popular"]
     for log, weights, names in (
         (shop.log, WEIGHTS, with_log),
         (shop.log, np.array([0.0, 0.0, 0.0, 0.5]), with_log),
@@ -155,6 +155,8 @@ def test_with_a_log_taste_is_measured_without_it_as_well(shop: Planted) -> None:
     ):
         found = evaluate_modes(shop.matrix, log, weights, n_neighbors=20, n_users=20)
         assert [mode.name for mode in found.modes] == names
+        some = evaluate_modes(shop.matrix, log, weights, n_neighbors=20, n_users=20, rankings=["classic", "taste"])
+        assert [mode.name for mode in some.modes] == [name for name in names if name != "auto"]
     full = evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
     plain = evaluate_modes(shop.matrix, n_neighbors=20)
     assert plain.mode("taste").figures == full.mode("taste, ratings only").figures != full.mode("taste").figures
@@ -303,7 +305,7 @@ def test_progress_counts_every_list_and_without_a_clock_there_are_no_seconds(sho
     found = evaluate_modes(
         shop.matrix, shop.log, WEIGHTS, n_neighbors=20, progress=done.append, clock=iter(range(10**6)).__next__
     )
-    assert sum(done) == 4 * 200
+    assert sum(done) == 5 * 200
     assert all((mode.seconds or 0) > 0 for mode in found.modes)
     assert all(mode.seconds is None for mode in evaluate_modes(shop.matrix, n_neighbors=20).modes)
 
@@ -438,7 +440,7 @@ def test_what_is_recorded_is_the_rankings_figures_and_the_others_ndcg(shop: Plan
     found = evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
     recorded = metrics_of(found, "taste")
     mine = found.mode("taste").figures
-    others = ["classic", "taste, ratings only", "popular"]
+    others = ["classic", "auto", "taste, ratings only", "popular"]
     assert recorded == {
         "ranking": "taste",
         "n_test_users": 200,
@@ -446,5 +448,5 @@ def test_what_is_recorded_is_the_rankings_figures_and_the_others_ndcg(shop: Plan
         **{name: {"mean": f.mean, "low": f.low, "high": f.high, "n": f.n} for name, f in mine.items()},
     }
     assert {"ndcg@10", "coverage@10", "served", "rmse"} <= recorded.keys()
-    with pytest.raises(SettingError, match="mode 'best' was not evaluated: choose one of classic, taste, taste, rat"):
+    with pytest.raises(SettingError, match="mode 'best' was not evaluated: choose one of classic, taste, auto, taste"):
         metrics_of(found, "best")

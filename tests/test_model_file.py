@@ -41,6 +41,8 @@ from recommender.rankings import CLASSIC, RANKINGS, TASTE, TasteSimilarity
 from recommender.schema import users
 from recommender.serving import ServedModel, build_served_model
 from recommender.settings import load_settings
+from recommender.similar_products import SimilarProducts
+from recommender.taste_ranking import TasteParameters
 from recommender.versions import Version, read_versions
 from tests.conftest import REAL_DATA, ROOT, needs_real_data
 from tests.mariadb_server import free_port
@@ -62,12 +64,14 @@ def build(
     others: list[int] | None = None,
     k: int = 20,
     taste: bool = False,
+    parameters: TasteParameters | None = None,
 ) -> ServedModel:
     """A model of these ratings, this catalog (id -> title, price), and these users without ratings."""
     ids = sorted(catalog)
     matrix = matrix_of(stars, set(catalog))
     rated_at = np.arange(matrix.n_ratings)[::-1].copy()
     profiles = build_profiles(replace(matrix, rated_at=rated_at))
+    by_taste = TasteSimilarity.of(matrix, profiles, parameters=parameters)
     products = ProductCatalog(
         product_ids=np.array(ids, "S10"),
         titles=pa.array([catalog[product][0] for product in ids], pa.string()),
@@ -77,7 +81,8 @@ def build(
     )
     return ServedModel(
         matrix=matrix,
-        similarity=TasteSimilarity.of(matrix, profiles) if taste else CosineIndex(matrix.half_stars),
+        similarity=by_taste if taste else CosineIndex(matrix.half_stars),
+        similar_products=SimilarProducts(matrix),
         popular=rank_popular(matrix),
         catalog=products,
         places=products.places(matrix.product_ids),
@@ -97,12 +102,17 @@ def version_of(model: ServedModel, number: int = 6) -> Version:
 
 def everything(model: ServedModel, *, lengths: tuple[int, ...] = (1, 10)) -> dict[Any, Any]:
     """All that the service says: every answer at several lengths, and every product in full."""
-    rankings = RANKINGS if isinstance(model.similarity, TasteSimilarity) else [CLASSIC]
     known = model.known_users.tolist()
     said: dict[Any, Any] = {
-        (user, n, ranking): model.recommend(user, n, ranking) for user in known for n in lengths for ranking in rankings
+        (user, n, ranking): model.recommend(user, n, ranking)
+        for user in known
+        for n in lengths
+        for ranking in model.rankings
     }
-    said["columns"] = [model.product(column) for column in range(model.matrix.shape[1])]
+    columns = range(model.matrix.shape[1])
+    said["similar"] = [[a.tolist() for a in model.similar_products.similar(column, 5)] for column in columns]
+    said["rankings"] = model.rankings
+    said["columns"] = [model.product(column) for column in columns]
     said["catalog"] = [model.catalog.product(place) for place in range(len(model.catalog))]
     said["default"] = [model.recommend(user, 10) for user in known[:5]]
     said["facts"] = model.built_at, model.n_neighbors, model.ranking, model.version, model.matrix.n_ratings
@@ -124,15 +134,17 @@ def arrays_of(model: ServedModel) -> Arrays:
         "popular.columns": model.popular.columns, "popular.predicted": model.popular.predicted,
         "places": model.places, "known_users": model.known_users, "catalog.product_ids": catalog.product_ids,
         "prices": catalog.prices, "stars": catalog.stars, "category_ids": catalog.category_ids,
-        **profile_arrays(model), **model.similarity.arrays(),
+        **profile_arrays(model), **{f"similar.{k}": a for k, a in model.similar_products.arrays().items()},
         **{name: np.frombuffer(buffer, np.uint8) for name, buffer in buffers.items()},
     }  # fmt: skip
 
 
 def profile_arrays(model: ServedModel) -> Arrays:
     if not isinstance(model.similarity, TasteSimilarity):
-        return {}
-    return {f"profiles.{place}": array for place, array in enumerate(model.similarity.profiles.arrays())}
+        return model.similarity.arrays()
+    prepared = model.similarity.prepared_arrays()
+    del prepared["taste.index.shop"]  # two numbers
+    return prepared | {f"profiles.{place}": array for place, array in enumerate(model.similarity.profiles.arrays())}
 
 
 SMALL_CATALOG: dict[str, tuple[str | None, float]] = {
@@ -173,9 +185,16 @@ def assert_answers_the_same(model: ServedModel, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 20])
-@pytest.mark.parametrize("taste", [False, True], ids=RANKINGS)
+@pytest.mark.parametrize("taste", [False, True], ids=[CLASSIC, TASTE])
 def test_every_kind_of_user_gets_the_same_answer(k: int, taste: bool) -> None:
     assert_answers_the_same(replace(small(taste=taste), n_neighbors=k))
+
+
+@pytest.mark.parametrize("parameters", [TasteParameters(), TasteParameters(3, 0.6)], ids=str)
+def test_the_parameters_of_auto_come_back_and_rank_the_same(parameters: TasteParameters) -> None:
+    model = build(STARS, SMALL_CATALOG, taste=True, parameters=parameters)
+    assert model.rankings == ("classic", "taste", "auto")
+    assert_answers_the_same(model)
 
 
 @pytest.mark.parametrize("catalog", [{}, {"B00OTHER00": ("sold, never rated", 1.0)}], ids=["empty", "of others"])
@@ -278,14 +297,14 @@ def test_the_arrays_of_an_opened_model_are_of_the_types_they_were(saved: Path) -
 WORKER = """
 import json, re, sys
 from pathlib import Path
-from recommender import _cosine_kernels, _scoring_kernels
+from recommender import _cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels
 from recommender.model_file import open_model
 from recommender.warm_up import warm_up
 
 def compiled():  # how many versions of each function this process has compiled or loaded
     return {
         f"{module.__name__}.{name}": len(function.signatures)
-        for module in (_cosine_kernels, _scoring_kernels)
+        for module in (_cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels)
         for name, function in vars(module).items()
         if hasattr(function, "signatures")
     }
@@ -299,14 +318,22 @@ def pages(file):  # kB of the mapping of the file, from /proc: resident, and cha
             found[field[1]] = found.get(field[1], 0) + int(field[2])
     return found
 
+def own():  # kB of memory that no other process shares
+    if sys.platform != "linux":
+        return 0
+    return int(re.search("RssAnon:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())[1])
+
 warm_up(lambda: None)
-before = compiled()
+before, empty = compiled(), own()
 model, version = open_model(Path(sys.argv[1]))
-answers = [model.recommend(user, 10) for user in model.known_users.tolist()]
+model.prepare()
+prepared = own() - empty
+answers = [model.recommend(user, 10, way) for user in model.known_users.tolist() for way in model.rankings]
 titles = [model.product(item.column).title for answer in answers for item in answer.recommendations]
 similarities = model.similarity.similarities(0)
 late = [name for name, n in compiled().items() if n != before[name]]
-print(json.dumps({"late": late, "titles": len(titles), "pages": pages(sys.argv[1]) if sys.platform == "linux" else {}}))
+told = {"late": late, "titles": len(titles), "prepared": prepared}
+print(json.dumps(told | {"pages": pages(sys.argv[1]) if sys.platform == "linux" else {}}))
 """
 
 
@@ -316,7 +343,8 @@ def test_a_worker_shares_every_page_and_compiles_nothing(tmp_path: Path) -> None
     stars: Stars = {1: heavy, 2: heavy}
     for user in range(3, 1_000):
         stars[user] = {f"{product:010d}": int(rng.integers(1, 11)) / 2 for product in rng.choice(2_000, 30)}
-    model = build(stars, {f"{number:010d}": ("🍵" * 100, 1.0) for number in range(20_000)}, others=[5_000])
+    catalog = {f"{number:010d}": ("🍵" * 100, 1.0) for number in range(20_000)}
+    model = build(stars, catalog, others=[5_000], taste=True, parameters=TasteParameters())
     save_model(file, model, version_of(model))
     command = [sys.executable, "-c", WORKER, str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -328,6 +356,7 @@ def test_a_worker_shares_every_page_and_compiles_nothing(tmp_path: Path) -> None
         size = file.stat().st_size / 1024  # kB
         assert size > 8_000
         assert told["pages"]["Rss"] > 0.9 * size  # proofread: all of it was read
+        assert told["prepared"] < 0.1 * size  # what a worker has for itself
         assert told["pages"]["Private_Dirty"] + told["pages"]["Anonymous"] < 0.01 * size
 
 

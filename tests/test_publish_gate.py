@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import Engine, delete, insert, select
 
+import api
 import recommendation_engine as re
 from recommender.database import existing_tables, writing
 from recommender.evaluation_file import read_evaluation_file
@@ -253,7 +255,7 @@ def test_few_test_users_are_a_warning_in_the_gate_and_a_note_in_the_evaluation(
     table = capsys.readouterr().out
     assert f"note: {few}\n" in table
     (line,) = [line for line in table.splitlines() if line.startswith("nDCG@10  ")]
-    assert line.count("[") == line.count("]") == 3  # an interval for every ranking
+    assert line.count("[") == line.count("]") == 4  # an interval for every ranking
 
 
 def test_lists_that_were_refused_are_not_made_again_while_nothing_changes(
@@ -284,7 +286,7 @@ def test_the_evaluation_of_the_tables_is_a_table_a_json_file_and_a_picture(
     out, err = capsys.readouterr()
     assert err == ""
     found = read_json(Path("evaluation.json"))
-    assert [mode.name for mode in found.modes] == ["classic", "taste", "taste, ratings only", "popular"]
+    assert [mode.name for mode in found.modes] == ["classic", "taste", "auto", "taste, ratings only", "popular"]
     assert (found.n_test_users, found.n_ratings, found.seed) == (200, 2_000, 0)
     for mode in found.modes:
         mean, low, high, _ = mode.figures["ndcg@10"]
@@ -326,10 +328,10 @@ def test_a_file_of_ratings_is_evaluated_without_a_database_and_by_its_seed(
     assert capsys.readouterr().out.startswith(
         "ratings of mine.csv\nnewest 20% of each user's ratings hidden; 200 of 200"
     )
-    assert [mode.name for mode in found[0].modes] == ["classic", "taste", "popular"]
+    assert [mode.name for mode in found[0].modes] == ["classic", "taste", "auto", "popular"]
     figures = [[mode.figures for mode in one.modes] for one in found]
     assert figures[0] == figures[1] != figures[2]  # the draws of the intervals differ
-    means = [[ndcg(one, name) for name in ("classic", "taste", "popular")] for one in found]
+    means = [[ndcg(one, name) for name in ("classic", "taste", "auto", "popular")] for one in found]
     assert means[0] == means[2]  # and what is hidden does not: the times say
     assert means[0][1] > 2 * means[0][0]
     assert offline("--evaluate", "--ratings", "mine.csv", "--top-n-similar-users", "3") == 0
@@ -382,3 +384,50 @@ def test_a_roll_back_to_what_was_never_made_names_what_is_kept(
             f"recommendation_engine.py: version {number} cannot be published: those kept are 2\n"
         )
     assert lists(engine) == good
+
+
+# --- auto
+
+
+def test_auto_records_what_it_chose_is_gated_and_served_as_the_batch_has_it(
+    engine: Engine, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--ranking", "auto", "--users", "40") == 0
+    out = capsys.readouterr().out
+    matrix, similarity = re.load_model(engine, ranking="auto")
+    chosen = similarity.parameters
+    assert read_versions(engine)[0].settings == {**chosen._asdict(), "ranking": "auto", "users": 40, "n": 10}
+    metrics = recorded(engine, 1)
+    assert (metrics["ranking"], set(metrics["others"])) == (
+        "auto",
+        {"classic", "taste", "taste, ratings only", "popular"},
+    )
+    assert f"auto {metrics['ndcg@10']['mean']:.4f}" in out
+    with engine.connect() as connection:
+        c = recommendations.c
+        order = connection.execute(select(c.user_id, c.product_id, c.source).order_by(c.user_id, c["rank"])).all()
+    by_user: dict[int, list[str]] = {}
+    for user, product, _ in order:
+        by_user.setdefault(user, []).append(product)
+    for user, listed in by_user.items():
+        mine = re.get_recommendations(user, matrix, similarity, ranking="auto")
+        assert listed[: len(mine)] == mine["product_id"].tolist()
+    assert run("--ranking", "auto", "--users", "40", "--if-stale") == 0
+    assert "unchanged: version 1" in capsys.readouterr().out
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("the published version says what was chosen")
+
+    monkeypatch.setenv("RANKING", "auto")
+    monkeypatch.setenv("MODEL_FILE", "")
+    monkeypatch.setattr("recommender.trained_model.tune", never)
+    with TestClient(api.create_app()) as client:
+        for user, listed in by_user.items():
+            served = client.get(f"/recommendations/{user}").json()["recommendations"]
+            assert [item["product_id"] for item in served] == listed
+    monkeypatch.setenv("RANKING", "classic")
+    assert run("--users", "5", "--force") == 0
+    with TestClient(api.create_app()) as client:  # nothing has chosen for what is published now
+        refused = client.get("/recommendations/1?ranking=auto")
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["message"] == "is not in this model: make it with RANKING=auto"

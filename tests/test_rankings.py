@@ -21,12 +21,21 @@ from recommender.database import writing
 from recommender.errors import SettingError, StepOrderError
 from recommender.neighbors import CosineIndex, top_k_cosine
 from recommender.profiles import Profiles, build_profiles
-from recommender.rankings import CLASSIC, RANKINGS, TASTE, ClassicRanking, TasteRanking, TasteSimilarity
+from recommender.rankings import (
+    AUTO,
+    CLASSIC,
+    RANKINGS,
+    TASTE,
+    ClassicRanking,
+    TasteRanking,
+    TasteSimilarity,
+    chosen_parameters,
+)
 from recommender.rating_matrix import RatingMatrix
 from recommender.schema import interactions, products, ratings, recommendations
 from recommender.scoring import RankedProducts, rank_products_for_rows
 from recommender.settings import Settings
-from recommender.taste_ranking import TasteRanker
+from recommender.taste_ranking import TasteParameters, TasteRanker
 from recommender.trained_model import in_catalog, read_taste_data, read_taste_model
 from recommender.versions import read_versions
 from tests.shop import WHEN, fill
@@ -44,11 +53,13 @@ def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
     return all(np.array_equal(left, right) for left, right in zip(one, other, strict=True))
 
 
-def both(matrix: RatingMatrix, profiles: Profiles, k: int = 20) -> dict[str, Any]:
-    """The two rankings of the same data, by name."""
+def every(matrix: RatingMatrix, profiles: Profiles, k: int = 20) -> dict[str, Any]:
+    """The rankings of the same data, by name."""
+    similarity = TasteSimilarity.of(matrix, profiles, parameters=TasteParameters(30, 0.6))
     found = (
         ClassicRanking(matrix, CosineIndex(matrix.half_stars), k),
-        TasteRanking(matrix, TasteSimilarity.of(matrix, profiles)),
+        TasteRanking(matrix, similarity),
+        TasteRanking(matrix, similarity, AUTO),
     )
     return {ranking.settings["ranking"]: ranking for ranking in found}
 
@@ -103,17 +114,44 @@ def test_taste_is_its_ranker_and_shows_stars(shop: Planted, profiles: Profiles) 
     assert ranking.seen is profiles.confidences
 
 
+@pytest.mark.parametrize("parameters", [TasteParameters(3, 0.9), TasteParameters()], ids=str)
+def test_auto_is_taste_with_its_parameters(shop: Planted, profiles: Profiles, parameters: TasteParameters) -> None:
+    matrix, rows = shop.matrix, np.array([3, 0, 77])
+    ranking = TasteRanking(matrix, TasteSimilarity.of(matrix, profiles, parameters=parameters), AUTO)
+    wanted = TasteRanker(
+        profiles.confidences,
+        matrix.half_stars,
+        times=profiles.times,
+        recommendable=matrix.recommendable,
+        n_neighbors=parameters.n_neighbors,
+        damping=parameters.damping,
+    ).rank_products(rows, 5)
+    found = ranking.rank_products(rows, 5)
+    assert same(found, RankedProducts(wanted.columns, wanted.stars, wanted.support, wanted.n_raters))
+    assert ranking.settings == {"ranking": "auto", **parameters._asdict()}
+    assert chosen_parameters(ranking.settings) == parameters
+    assert chosen_parameters({"ranking": "taste"}) is None
+
+
+def test_auto_without_parameters_is_refused(shop: Planted, profiles: Profiles) -> None:
+    with pytest.raises(
+        SettingError, match=r'^the auto ranking needs what load_model\(engine, ranking="auto"\) returned'
+    ):
+        TasteRanking(shop.matrix, TasteSimilarity.of(shop.matrix, profiles), AUTO)
+
+
 def test_what_taste_returns_as_similarity_has_the_cosines_of_the_classic_and_one_ranker(
     shop: Planted, profiles: Profiles
 ) -> None:
     cosines = CosineIndex(shop.matrix.half_stars)
-    for arrays in (None, cosines.arrays()):
-        similarity = TasteSimilarity.of(shop.matrix, profiles, arrays)
+    prepared = TasteSimilarity.of(shop.matrix, profiles).prepared_arrays()
+    for arrays in (None, prepared):
+        similarity = TasteSimilarity.of(shop.matrix, profiles, arrays=arrays)
         assert same(similarity.top_k(20), cosines.top_k(20))
         assert similarity.taste is similarity.taste
         rows = np.arange(5)
         ranked = TasteRanking(shop.matrix, similarity).rank_products(rows, 5)
-        assert same(ranked, both(shop.matrix, profiles)["taste"].rank_products(rows, 5))
+        assert same(ranked, every(shop.matrix, profiles)["taste"].rank_products(rows, 5))
 
 
 @hypothesis_settings(deadline=None)
@@ -125,7 +163,7 @@ def test_nobody_is_shown_what_the_profile_holds_or_the_catalog_does_not(
     matrix = widened_by(matrix_of(rated), log)  # products with an even number are in the catalog
     profiles = build_profiles(matrix, log, WEIGHTS)
     turned_to = {(user, product) for user, product, _, _ in rows}
-    for name, ranking in both(matrix, profiles).items():
+    for name, ranking in every(matrix, profiles).items():
         ranked = ranking.rank_products(np.arange(matrix.shape[0]), n)
         assert ranked.columns.shape == (matrix.shape[0], n)
         shown = [
@@ -143,13 +181,13 @@ def test_somebody_who_never_rated_is_served_by_taste_and_not_by_the_classic() ->
     log = log_of([(7, 0, 3, 5)])
     matrix = widened_by(matrix_of({(1, 0): 1, (1, 2): 2, (2, 0): 1, (2, 2): 2, (3, 4): 3}), log)
     row = np.array([matrix.row_of(7)])
-    found = both(matrix, build_profiles(matrix, log, WEIGHTS))
+    found = every(matrix, build_profiles(matrix, log, WEIGHTS))
     ranked = found[TASTE].rank_products(row, 3).of(0)
     assert matrix.products(ranked.columns) == ["B2"]
     assert ranked.n_raters.tolist() == [2]
     assert 0.5 <= ranked.predicted[0] <= 5.0
     assert not found[CLASSIC].rank_products(row, 3).of(0).columns.size
-    assert not both(matrix, build_profiles(matrix))[TASTE].rank_products(row, 3).of(0).columns.size
+    assert not every(matrix, build_profiles(matrix))[TASTE].rank_products(row, 3).of(0).columns.size
 
 
 Rows = list[tuple[int, int, int, int]]
@@ -174,7 +212,7 @@ def test_the_fingerprint_of_taste_differs_when_what_it_ranks_by_does(other: Rows
     def fingerprints(rows: Rows) -> dict[str, str]:
         log = log_of(rows)
         matrix = widened_by(narrow, log)
-        found = both(matrix, build_profiles(matrix, log, WEIGHTS))
+        found = every(matrix, build_profiles(matrix, log, WEIGHTS))
         return {name: ranking.fingerprint() for name, ranking in found.items()}
 
     before, after = fingerprints([(1, 2, 1, 8), (7, 4, 1, 6)]), fingerprints(other)
@@ -184,17 +222,17 @@ def test_the_fingerprint_of_taste_differs_when_what_it_ranks_by_does(other: Rows
 
 
 def test_the_fingerprints_differ_when_a_rating_the_catalog_or_a_weight_does(shop: Planted, profiles: Profiles) -> None:
-    first = {name: ranking.fingerprint() for name, ranking in both(shop.matrix, profiles).items()}
+    first = {name: ranking.fingerprint() for name, ranking in every(shop.matrix, profiles).items()}
     csr = shop.matrix.half_stars.copy()
     csr.data[5] ^= 1
     sold_out = shop.matrix.recommendable.copy()
     sold_out[9] = False
     for changed in (replace(shop.matrix, half_stars=csr), replace(shop.matrix, recommendable=sold_out)):
-        other = {name: ranking.fingerprint() for name, ranking in both(changed, profiles).items()}
+        other = {name: ranking.fingerprint() for name, ranking in every(changed, profiles).items()}
         assert all(other[name] != first[name] for name in RANKINGS)
     heavier = build_profiles(shop.matrix, shop.log, WEIGHTS * 2)
-    assert both(shop.matrix, heavier)[TASTE].fingerprint() != first[TASTE]
-    assert both(shop.matrix, heavier)[CLASSIC].fingerprint() == first[CLASSIC]
+    assert every(shop.matrix, heavier)[TASTE].fingerprint() != first[TASTE]
+    assert every(shop.matrix, heavier)[CLASSIC].fingerprint() == first[CLASSIC]
 
 
 # --- from the database
