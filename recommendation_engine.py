@@ -52,7 +52,7 @@ from recommender.errors import (
     SettingError,
     UnknownUserError,
 )
-from recommender.evaluation import NDCG
+from recommender.evaluation_result import NDCG
 from recommender.mode_evaluation import judge, metrics_of
 from recommender.neighbors import CosineIndex
 from recommender.precomputed import PrecomputedIndex

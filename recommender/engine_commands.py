@@ -14,9 +14,9 @@ from recommender.bulk_read import read_table
 from recommender.data_report import describe, forecast
 from recommender.database import connect, count_rows, label
 from recommender.errors import SettingError
-from recommender.evaluation import Evaluation
 from recommender.evaluation_file import read_evaluation_file
 from recommender.evaluation_report import as_table, draw_png, write_json
+from recommender.evaluation_result import Evaluation
 from recommender.mode_evaluation import evaluate_modes
 from recommender.model_file import drop_files, kept_file, publish_file, save_model
 from recommender.neighbors import CosineIndex
