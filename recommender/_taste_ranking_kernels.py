@@ -58,6 +58,7 @@ def align_stars(indptr, indices, star_indptr, star_indices, stars):
     return out, missing
 
 
+# _ahead and _sift_down are in _scoring_kernels too: Numba's cache of a caller misses changes in other files
 @njit(cache=True, nogil=True)
 def _ahead(a, b, columns, scores, supports):
     if scores[a] != scores[b]:
