@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from benchmarks.datasets import LOADERS, load_dataset
 from benchmarks.peers import PEERS, SEED, THREADS, Parameters, Peer
