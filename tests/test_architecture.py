@@ -28,6 +28,7 @@ PURE = {
     "rankers",
     "rankings",
     "rating_matrix",
+    "sample_words",
     "scoring",
     "similar_products",
     "split",
@@ -36,6 +37,7 @@ PURE = {
     "taste_index",
     "taste_ranking",
     "taste_ranking_statistics",
+    "taste_tuning",
     "tastes",
 }
 PURE_MAY_USE = {"numpy", "scipy", "numba", "pandas", "recommender"}
