@@ -33,7 +33,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,34 +44,19 @@ from recommender import dense, user_lists
 from recommender import engine_commands as commands
 from recommender.batch import BatchJob, write_batch
 from recommender.database import connect, label
-from recommender.errors import (
-    NothingToEvaluateError,
-    NotPublishedError,
-    RecommenderError,
-    SettingError,
-    UnknownUserError,
-)
-from recommender.evaluation import NDCG
-from recommender.mode_evaluation import judge, metrics_of
+from recommender.engine_options import batch_size, parse_arguments, sample_user
+from recommender.errors import NotPublishedError, RecommenderError, SettingError
 from recommender.neighbors import CosineIndex
 from recommender.precomputed import PrecomputedIndex
-from recommender.rankings import AUTO, BY_TASTE, CLASSIC, TASTE, ClassicRanking, TasteRanking, TasteSimilarity
+from recommender.rankings import AUTO, BY_TASTE, ClassicRanking, TasteRanking, TasteSimilarity
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 from recommender.schema import INTERACTION_TYPES
 from recommender.scoring import rank_products
 from recommender.self_check import self_check
-from recommender.settings import (
-    DATABASE_OPTIONS,
-    Settings,
-    add_options,
-    checked_choice,
-    checked_number,
-    interaction_weights,
-    load_settings,
-)
-from recommender.trained_model import read_rating_matrix, read_taste_data, read_taste_model
+from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
+from recommender.trained_model import read_rating_matrix, read_taste_model
 from recommender.user_lists import as_text
-from recommender.versions import current_version, published_version, read_versions
+from recommender.versions import PUBLISHED, current_version
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
@@ -211,7 +195,7 @@ def batch_generate(
     keep_versions: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> int:
-    """Recommend to the ``users`` smallest user_ids with ratings (None: to all) and replace the whole table with it.
+    """Recommend to the ``users`` smallest user_ids of ``matrix`` (None: to all) and replace the whole table with it.
 
     Readers see the old lists or the new ones, never a mixture; the old ones are kept for a roll-back, up to
     ``keep_versions`` versions in all. Lists that the neighbors leave short are topped up with popular products
@@ -253,59 +237,10 @@ def module_constants() -> dict[str, object]:
     return {name: globals()[name] for name in names}
 
 
-def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Step 3: train on the ratings in the database, show a sample, write a batch of recommendations.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--users",
-        default=str(BATCH_SAMPLE),
-        metavar="N|all",
-        help=f"recommend to the N smallest user_ids with ratings, or to all (default: {BATCH_SAMPLE})",
-    )
-    parser.add_argument("--user", metavar="ID", help="the user shown as a sample (default: the smallest user_id)")
-    parser.add_argument("--if-stale", action="store_true", help="write no batch if the one there is of the same data")
-    parser.add_argument(
-        "--check-data", action="store_true", help="report on the ratings and what training will take, write nothing"
-    )
-    parser.add_argument(
-        "--evaluate", action="store_true", help="compare all rankings on hidden ratings: a table, JSON, a picture"
-    )
-    parser.add_argument(
-        "--ratings", type=Path, metavar="FILE.csv", help="evaluate on user_id,product_id[,rating][,timestamp] instead"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the evaluation (default: 0)")
-    parser.add_argument("--force", action="store_true", help="publish even if worse than the published version")
-    parser.add_argument(
-        "--save-model", nargs="?", const="", metavar="FILE", help="save what the API serves (default: MODEL_FILE)"
-    )
-    parser.add_argument("--list-versions", action="store_true", help="print the versions there are, the newest first")
-    parser.add_argument("--rollback", type=int, metavar="VERSION", help="publish the lists of a kept version again")
-    add_options(parser, [*module_constants(), "MODEL_FILE", *DATABASE_OPTIONS])
-    return parser.parse_args(arguments)
-
-
-def _batch_size(text: str) -> int | None:
-    if text == "all":
-        return None
-    if text.isascii() and text.isdigit() and 0 < int(text) <= 2**31:
-        return int(text)
-    raise SettingError(f"--users {text!r} is neither a number of users (1 or more) nor 'all'")
-
-
-def _sample_user(text: str | None, matrix: RatingMatrix) -> int:
-    if text is None:
-        return int(matrix.user_ids[0])
-    if not (text.isascii() and text.isdigit()):
-        raise UnknownUserError(text)
-    return int(text)
-
-
 def run(settings: Settings, options: argparse.Namespace) -> None:
     """Load, train, check, show, evaluate and write; print what was done and how long each part took."""
     file = None if options.save_model is None else commands.model_file(options.save_model, settings)
-    users = _batch_size(options.users)
+    users = batch_size(options.users)
     engine = connect(settings)
     print(label(engine))
     commands.announce_compiling()
@@ -318,15 +253,15 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
     chosen: dict[str, Any] = {"n_neighbors": k, "n": top, "ranking": settings.ranking}
     job = batch_job(matrix, similarity_matrix, users, **chosen)
     version = current_version(engine, job.ranking.fingerprint(), job.settings()) if options.if_stale else None
-    if version is None:
+    if version is None or (options.force and version.state != PUBLISHED):
         started = time.perf_counter()
         checked, difference = self_check(matrix, similarity_matrix)
         print(f"checked  cosines of {checked} users against scikit-learn: largest difference {difference:.1e}", end="")
         print(f" in {_since(started)}")
-        user_id = _sample_user(options.user, matrix)
+        user_id = sample_user(options.user, matrix)
         recs = get_recommendations(user_id, matrix, similarity_matrix, **chosen)
         print(as_text(user_id, enrich_with_product_details(recs, engine)))
-        metrics, verdict = _gate(settings, engine, force=options.force)
+        metrics, verdict = commands.gate(settings, engine, force=options.force, n_users=GATE_USERS)
         started = time.perf_counter()
         with tqdm(total=len(job.rows) * top, unit=" rows", unit_scale=True, desc="batch", delay=1, leave=False) as bar:
             version = write_batch(
@@ -349,37 +284,13 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
         raise NotPublishedError(version.number, verdict)
 
 
-def _gate(settings: Settings, engine: Engine, *, force: bool) -> tuple[dict[str, Any] | None, str | None]:
-    """Metrics of the ranking on hidden ratings, and why a version with them must not be published, or None."""
-    started = time.perf_counter()
-    try:
-        compared = {CLASSIC, TASTE, settings.ranking}  # auto takes seconds to tune: only where it is wanted
-        evaluation = commands.evaluated(settings, *read_taste_data(engine), rankings=compared, n_users=GATE_USERS)
-    except NothingToEvaluateError as error:
-        print(f"gate     {error}")
-        return None, None
-    metrics = metrics_of(evaluation, settings.ranking)
-    shown = ", ".join(f"{mode.name} {mode.figures[NDCG].mean or 0:.4f}" for mode in evaluation.modes)
-    print(f"gate     nDCG@10 of {evaluation.n_test_users:,} users: {shown} in {_since(started)}")
-    published = published_version(read_versions(engine))
-    verdict = judge(evaluation, settings.ranking, published.metrics if published else None)
-    for warning in verdict.warnings:
-        print(f"warning  {warning}", file=sys.stderr)
-    if verdict.publish:
-        return metrics, None
-    if force:
-        print(f"warning  published by --force: {verdict.reason}", file=sys.stderr)
-        return metrics, None
-    return metrics, verdict.reason
-
-
 def _since(started: float) -> str:
     return f"{time.perf_counter() - started:.2f} s"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run step 3; the exit status."""
-    options = _parse_arguments(arguments)
+    options = parse_arguments(arguments, batch_sample=BATCH_SAMPLE, constants=module_constants())
     try:
         settings = load_settings(vars(options), module_constants())
         interaction_weights(settings.interaction_weights, INTERACTION_TYPES)  # refused before anything is computed

@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 
 from recommender.errors import InputFileError, RecommenderError
-from recommender.evaluation import Ranker, evaluate, split_newest
+from recommender.evaluation import Ranker, evaluate
 from recommender.evaluation_report import as_table
 from recommender.rankers import ClassicRanker, PopularRanker
 from recommender.rating_matrix import RatingMatrix, build_rating_matrix
+from recommender.split import split_newest
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

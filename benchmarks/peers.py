@@ -26,7 +26,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from numba import njit
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from recommender.rating_matrix import RatingMatrix
 

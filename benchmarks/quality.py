@@ -24,15 +24,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from benchmarks.datasets import LOADERS, load_dataset
 from benchmarks.peers import PEERS, SEED, THREADS, Parameters, Peer
 from recommender.errors import RecommenderError
-from recommender.evaluation import DEPTH, NDCG, Figure, Ranker, Split, evaluate, split_newest
+from recommender.evaluation import Ranker, evaluate
+from recommender.evaluation_result import DEPTH, NDCG, Figure
 from recommender.profiles import build_profiles
 from recommender.rankers import ClassicRanker, PopularRanker
 from recommender.rating_matrix import RatingMatrix
+from recommender.split import Split, split_newest
 from recommender.taste_ranking import TasteRanker
 from recommender.taste_tuning import tune as tune_taste
 

@@ -61,6 +61,7 @@ def _collect(
     return size
 
 
+# _ahead and _sift_down are in _taste_ranking_kernels too: Numba's cache of a caller misses changes in other files
 @njit(cache=True, nogil=True, inline="always")
 def _ahead(a, b, columns, predicted, support):
     if predicted[a] != predicted[b]:

@@ -1,11 +1,13 @@
-"""What ``recommendation_engine.py`` can do besides its run: check, evaluate, list versions, roll back, save a model."""
+"""What step 3 does besides training and writing: check, evaluate, gate, list versions, roll back, save a model."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Engine
@@ -14,21 +16,21 @@ from tqdm import tqdm
 from recommender.bulk_read import read_table
 from recommender.data_report import describe, forecast
 from recommender.database import connect, count_rows, label
-from recommender.errors import SettingError
-from recommender.evaluation import Evaluation
+from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation_file import read_evaluation_file
 from recommender.evaluation_report import as_table, draw_png, write_json
-from recommender.mode_evaluation import evaluate_modes
+from recommender.evaluation_result import NDCG, Evaluation
+from recommender.mode_evaluation import evaluate_modes, judge, metrics_of
 from recommender.model_file import drop_files, kept_file, publish_file, save_model
 from recommender.neighbors import CosineIndex
 from recommender.profiles import Interactions
-from recommender.rankings import RANKINGS
+from recommender.rankings import CLASSIC, RANKINGS, TASTE
 from recommender.rating_matrix import RatingMatrix
 from recommender.schema import INTERACTION_TYPES, products, users
 from recommender.serving import build_served_model
 from recommender.settings import Settings, interaction_weights
 from recommender.trained_model import read_rating_matrix, read_taste_data
-from recommender.versions import EXPIRED, PUBLISHED, Version, read_versions, roll_back
+from recommender.versions import EXPIRED, PUBLISHED, Version, published_version, read_versions, roll_back
 from recommender.warm_up import warm_up
 
 JSON_FILE, PNG_FILE = "evaluation.json", "evaluation.png"
@@ -96,6 +98,33 @@ def evaluated(
             progress=bar.update,
             clock=time.perf_counter,
         )
+
+
+def gate(settings: Settings, engine: Engine, *, force: bool, n_users: int) -> tuple[dict[str, Any] | None, str | None]:
+    """Metrics of the ranking on hidden ratings, and why a version with them must not be published, or None.
+
+    At most ``n_users`` users are tested; ``force`` lets a worse version pass with a warning.
+    """
+    started = time.perf_counter()
+    try:
+        compared = {CLASSIC, TASTE, settings.ranking}  # auto takes seconds to tune: only where it is wanted
+        evaluation = evaluated(settings, *read_taste_data(engine), rankings=compared, n_users=n_users)
+    except NothingToEvaluateError as error:
+        print(f"gate     {error}")
+        return None, None
+    metrics = metrics_of(evaluation, settings.ranking)
+    shown = ", ".join(f"{mode.name} {mode.figures[NDCG].mean or 0:.4f}" for mode in evaluation.modes)
+    print(f"gate     nDCG@10 of {evaluation.n_test_users:,} users: {shown} in {time.perf_counter() - started:.2f} s")
+    published = published_version(read_versions(engine))
+    verdict = judge(evaluation, settings.ranking, published.metrics if published else None)
+    for warning in verdict.warnings:
+        print(f"warning  {warning}", file=sys.stderr)
+    if verdict.publish:
+        return metrics, None
+    if force:
+        print(f"warning  published by --force: {verdict.reason}", file=sys.stderr)
+        return metrics, None
+    return metrics, verdict.reason
 
 
 def list_versions(settings: Settings) -> None:

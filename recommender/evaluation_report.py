@@ -1,7 +1,8 @@
 """An evaluation for people and for programs: a table in the terminal, ``evaluation.json``, a picture.
 
-JSON: what `recommender.evaluation.Evaluation.to_dict` gives, figures as ``{"mean", "low", "high", "n"}``, null where
-there is nothing to average. Files are written beside their name and then moved: a reader sees the old one or the new.
+JSON: what `recommender.evaluation_result.Evaluation.to_dict` gives, figures as ``{"mean", "low", "high", "n"}``, null
+where there is nothing to average. Files are written beside their name and then moved: a reader sees the old one or the
+new.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recommender.errors import InputFileError, SettingError
-from recommender.evaluation import COVERAGE, FIGURES, GROUPS, NDCG, Evaluation, Figure, ModeFigures
+from recommender.evaluation_result import COVERAGE, FIGURES, GROUPS, NDCG, Evaluation, Figure, ModeFigures
 
 # name in the table, how a number is shown
 _LABELS = {

@@ -11,11 +11,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import NothingToEvaluateError, SettingError
-from recommender.evaluation import NDCG, Evaluation, Figure, Ranker, Split, evaluate, split_newest
+from recommender.evaluation import Ranker, evaluate
+from recommender.evaluation_result import NDCG, Evaluation, Figure
 from recommender.profiles import Interactions, Profiles, before_the_cut, build_profiles
 from recommender.rankers import ClassicRanker, PopularRanker
 from recommender.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.rating_matrix import RatingMatrix
+from recommender.split import Split, split_newest
 from recommender.taste_ranking import TasteRanker
 from recommender.taste_tuning import tune
 

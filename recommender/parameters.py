@@ -7,6 +7,8 @@ from typing import Any
 
 from fastapi import Request
 
+from recommender.problems import documented_problem
+
 LARGEST_LIMIT = 100
 _POSITIVE = re.compile(r"[1-9][0-9]{0,18}")  # [0-9] and fullmatch: \d would let other scripts' digits in
 
@@ -18,11 +20,26 @@ LIMIT = {
     "example": 2,
 }
 
+# of a product in a list, whatever the list
+PRODUCT_ID_ITEM = {"type": "string", "minLength": 10, "maxLength": 10}
+PRODUCT_NAME_ITEM = {"type": ["string", "null"]}
+PRICE_ITEM = {"type": ["number", "null"], "minimum": 0}
+
 
 def documented_json(schema: dict[str, Any], example: Any, description: str, **more: Any) -> dict[str, Any]:
     """A response for the OpenAPI document."""
     content = {"application/json": {"schema": schema, "example": example}}
     return {"description": description, "content": content, **more}
+
+
+def documented_refusal(parameter: str, value: str, message: str) -> dict[str, Any]:
+    """The response to a parameter that cannot be used, for the OpenAPI document."""
+    return documented_problem(
+        "A parameter cannot be used.",
+        status=422,
+        detail=f"{parameter}: {message}",
+        errors=[{"parameter": parameter, "value": value, "message": message}],
+    )
 
 
 def once(request: Request, name: str, errors: list[dict[str, str]]) -> str | None:

@@ -9,7 +9,16 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from recommender.errors import UnknownProductError
-from recommender.parameters import LARGEST_LIMIT, LIMIT, documented_json, limit_of
+from recommender.parameters import (
+    LARGEST_LIMIT,
+    LIMIT,
+    PRICE_ITEM,
+    PRODUCT_ID_ITEM,
+    PRODUCT_NAME_ITEM,
+    documented_json,
+    documented_refusal,
+    limit_of,
+)
 from recommender.problems import InvalidParameterError, documented_problem
 from recommender.serving import ServedModel
 
@@ -53,11 +62,11 @@ _SCHEMA: dict[str, Any] = {
                 "additionalProperties": False,
                 "properties": {
                     "rank": {"type": "integer", "minimum": 1},
-                    "product_id": {"type": "string", "minLength": 10, "maxLength": 10},
-                    "product_name": {"type": ["string", "null"]},
+                    "product_id": PRODUCT_ID_ITEM,
+                    "product_name": PRODUCT_NAME_ITEM,
                     "similarity": {"type": "number", "minimum": 0, "maximum": 1},
                     "users_in_common": {"type": "integer", "minimum": 1},
-                    "price": {"type": ["number", "null"], "minimum": 0},
+                    "price": PRICE_ITEM,
                 },
             },
         },
@@ -72,12 +81,7 @@ _SCHEMA: dict[str, Any] = {
     responses={
         200: documented_json(_SCHEMA, _EXAMPLE, "Other products by cosine, best first; none is made up."),
         404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
-        422: documented_problem(
-            "A parameter cannot be used.",
-            status=422,
-            detail="product_id: must be ten characters of 0-9 and A-Z",
-            errors=[{"parameter": "product_id", "value": "x", "message": "must be ten characters of 0-9 and A-Z"}],
-        ),
+        422: documented_refusal("product_id", "x", "must be ten characters of 0-9 and A-Z"),
     },
 )
 async def similar(request: Request) -> Response:

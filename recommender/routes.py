@@ -11,7 +11,19 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from recommender.parameters import LARGEST_LIMIT, LIMIT, documented_json, limit_of, once, out_of_range, whole_number
+from recommender.parameters import (
+    LARGEST_LIMIT,
+    LIMIT,
+    PRICE_ITEM,
+    PRODUCT_ID_ITEM,
+    PRODUCT_NAME_ITEM,
+    documented_json,
+    documented_refusal,
+    limit_of,
+    once,
+    out_of_range,
+    whole_number,
+)
 from recommender.problems import InvalidParameterError, documented_problem
 from recommender.rankings import RANKINGS
 from recommender.serving import Answer, ServedModel
@@ -61,10 +73,10 @@ _RECOMMENDATIONS_SCHEMA = {
                 "additionalProperties": False,
                 "properties": {
                     "rank": {"type": "integer", "minimum": 1},
-                    "product_id": {"type": "string", "minLength": 10, "maxLength": 10},
-                    "product_name": {"type": ["string", "null"]},
+                    "product_id": PRODUCT_ID_ITEM,
+                    "product_name": PRODUCT_NAME_ITEM,
                     "predicted_rating": {"type": "number", "minimum": 0.5, "maximum": 5},
-                    "price": {"type": ["number", "null"], "minimum": 0},
+                    "price": PRICE_ITEM,
                 },
             },
         },
@@ -126,12 +138,7 @@ async def health(request: Request) -> Response:
     responses={
         200: documented_json(_RECOMMENDATIONS_SCHEMA, _EXAMPLE, "Ranked products.", headers=_SOURCE_HEADER),
         404: documented_problem("Nobody has heard of this user.", status=404, detail="user 99 is unknown"),
-        422: documented_problem(
-            "A parameter cannot be used.",
-            status=422,
-            detail="limit: must be a whole number from 1 to 100",
-            errors=[{"parameter": "limit", "value": "0", "message": "must be a whole number from 1 to 100"}],
-        ),
+        422: documented_refusal("limit", "0", "must be a whole number from 1 to 100"),
     },
 )
 async def recommendations(request: Request) -> Response:

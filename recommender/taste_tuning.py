@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from recommender import metrics
 from recommender._row_blocks import at_least_one
-from recommender.evaluation import K, Split, split_newest
+from recommender.evaluation_result import K
 from recommender.profiles import Interactions, before_the_cut, build_profiles
 from recommender.rating_matrix import RatingMatrix
+from recommender.split import Split, split_newest
 from recommender.taste_index import TasteIndex
 from recommender.taste_ranking import N_NEIGHBORS, TasteParameters, rank_taste_for_rows
 from recommender.taste_ranking_statistics import taste_statistics

@@ -19,24 +19,15 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from benchmarks.datasets import load_dataset
-from recommender import evaluation
+from recommender import evaluation, split
 from recommender.errors import InputFileError, SettingError
-from recommender.evaluation import (
-    DEPTH,
-    FIGURES,
-    NEVER,
-    PER_USER,
-    Evaluation,
-    Figure,
-    Ranker,
-    Split,
-    evaluate,
-    split_newest,
-)
+from recommender.evaluation import Ranker, evaluate
 from recommender.evaluation_report import as_table, draw_png, read_json, write_json
+from recommender.evaluation_result import DEPTH, FIGURES, PER_USER, Evaluation, Figure
 from recommender.popular import rank_popular
 from recommender.rankers import ClassicRanker, PopularRanker
 from recommender.rating_matrix import RatingMatrix
+from recommender.split import NEVER, Split, split_newest
 from tests.brute_force import Oracle
 from tests.conftest import REAL_DATA, needs_real_data
 
@@ -89,7 +80,7 @@ def random_lists(split: Split, rng: np.random.Generator) -> NDArray[np.int32]:
 
 
 def test_the_doctests_hold() -> None:
-    result = doctest.testmod(evaluation)
+    result = doctest.testmod(split)
     assert result.attempted >= 5
     assert result.failed == 0
 

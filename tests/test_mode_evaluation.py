@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 import load_recommendation_data as step2
 from recommender import mode_evaluation
 from recommender.errors import NothingToEvaluateError, SettingError
-from recommender.evaluation import NDCG, Evaluation, Figure, ModeFigures, evaluate, split_newest
+from recommender.evaluation import evaluate
+from recommender.evaluation_result import NDCG, Evaluation, Figure, ModeFigures
 from recommender.mode_evaluation import Verdict, evaluate_modes, judge, metrics_of
 from recommender.neighbors import CosineIndex
 from recommender.people import segments
@@ -28,6 +29,7 @@ from recommender.profiles import Interactions, before_the_cut, build_profiles, w
 from recommender.rankings import ClassicRanking, Ranking, TasteRanking, TasteSimilarity
 from recommender.rating_matrix import RatingMatrix, build_rating_matrix
 from recommender.sample_catalog import write_sample_catalog
+from recommender.split import split_newest
 from recommender.tastes import CatalogFacts, TasteModel, plant_tastes
 from tests.test_tastes import make_catalog
 

@@ -266,6 +266,9 @@ def test_lists_that_were_refused_are_not_made_again_while_nothing_changes(
     assert run("--users", "5", "--if-stale") == 0
     assert "batch    unchanged: version 2 (kept) holds the lists" in capsys.readouterr().out
     assert versions(engine) == [(1, "published", "taste"), (2, "kept", "classic")]
+    for _ in range(2):  # the first publishes them after all, the second has nothing to do
+        assert run("--users", "5", "--if-stale", "--force") == 0
+    assert versions(engine) == [(1, "kept", "taste"), (2, "kept", "classic"), (3, "published", "classic")]
 
 
 def test_a_refused_version_leaves_the_served_model_file_alone(run: Run) -> None:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from benchmarks import peers, quality
 from benchmarks.peers import PEERS, Peer, ScoreRanker, ease, grid, item_knn, rp3beta, user_knn
 from benchmarks.quality import TUNED, Line, as_table, measure, tune
-from recommender.evaluation import Figure, split_newest
+from recommender.evaluation_result import Figure
 from recommender.rating_matrix import RatingMatrix
+from recommender.split import split_newest
 from tests.conftest import needs_real_data
 
 

@@ -10,9 +10,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
-from recommender.evaluation import NDCG, evaluate, split_newest
+from recommender.evaluation import evaluate
+from recommender.evaluation_result import NDCG
 from recommender.profiles import Interactions, build_profiles
 from recommender.rating_matrix import RatingMatrix
+from recommender.split import split_newest
 from recommender.taste_ranking import N_NEIGHBORS, TasteRanker
 from recommender.taste_tuning import DAMPINGS, LEAST_USERS, NEIGHBORS, tune
 from recommender.taste_votes import DAMPING

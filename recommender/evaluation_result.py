@@ -1,0 +1,130 @@
+"""What an evaluation found: the figures of every mode with their intervals, and the way to JSON and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.errors import SettingError
+
+K = 10
+DEPTH = 20  # places of a list that are looked at: recall is measured at both
+GROUPS = {"cold": (1, 4), "light": (5, 19), "heavy": (20, None)}  # training ratings of a user, both ends included
+FORMAT = 1
+
+# Averages over users, sum of values / sum of weights; coverage is the one figure that belongs to no user.
+NDCG, COVERAGE = f"ndcg@{K}", f"coverage@{K}"
+PER_USER = (
+    NDCG, f"recall@{K}", f"recall@{DEPTH}", f"map@{K}", f"hit_rate@{K}", f"novelty@{K}", "served", "rmse", "mae",
+    "predicted",
+)  # fmt: skip
+FIGURES = (*PER_USER[:5], COVERAGE, *PER_USER[5:])
+_PLAIN = ("split", "seed", "n_users", "n_products", "n_ratings", "n_test_users")
+
+
+class Figure(NamedTuple):
+    """A mean over ``n`` users and its 95 % bootstrap interval; None where there is nothing to average."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class ModeFigures:
+    """What one ranking reached: figures by name (`FIGURES`), the same by activity group (all but coverage).
+
+    ``seconds``: time spent ranking and predicting, if a clock was given. ``ndcg_per_user`` (n_test_users,), in the
+    order of ``Split.test_rows``, for paired comparisons; not written to JSON, so None after reading it.
+    """
+
+    name: str
+    figures: Mapping[str, Figure]
+    by_activity: Mapping[str, Mapping[str, Figure]]
+    seconds: float | None = None
+    ndcg_per_user: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+
+
+class Difference(NamedTuple):
+    """nDCG of ``first`` less that of ``second`` on the same users; no difference if the interval holds 0."""
+
+    first: str
+    second: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Modes side by side on one split; `to_dict` and `from_dict` are each other's inverse (but ``ndcg_per_user``)."""
+
+    modes: tuple[ModeFigures, ...]
+    differences: tuple[Difference, ...]
+    split: str
+    seed: int
+    n_users: int
+    n_products: int  # recommendable
+    n_ratings: int  # before the split
+    n_test_users: int
+    n_by_activity: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+    def mode(self, name: str) -> ModeFigures:
+        """The figures of one mode; SettingError, naming those there are, if it was not evaluated."""
+        for mode in self.modes:
+            if mode.name == name:
+                return mode
+        raise SettingError(f"mode {name!r} was not evaluated: choose one of {', '.join(m.name for m in self.modes)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists, numbers and None, for JSON."""
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        modes = {
+            mode.name: {
+                "figures": _as_dicts(mode.figures),
+                "by_activity": {group: _as_dicts(figures) for group, figures in mode.by_activity.items()},
+                "seconds": mode.seconds,
+            }
+            for mode in self.modes
+        }
+        differences = [{"first": d.first, "second": d.second, NDCG: d.figure._asdict()} for d in self.differences]
+        counts = {"n_by_activity": dict(self.n_by_activity), "notes": list(self.notes)}
+        return {"format": FORMAT, **plain, **counts, "modes": modes, "differences": differences}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
+        """The evaluation that `to_dict` wrote; SettingError if it is of another format."""
+        if data.get("format") != FORMAT:
+            raise SettingError(f"an evaluation of format {data.get('format')!r} cannot be read: evaluate again")
+        modes = (
+            ModeFigures(
+                name,
+                _as_figures(mode["figures"]),
+                {group: _as_figures(figures) for group, figures in mode["by_activity"].items()},
+                mode["seconds"],
+            )
+            for name, mode in data["modes"].items()
+        )
+        differences = (Difference(d["first"], d["second"], Figure(**d[NDCG])) for d in data["differences"])
+        counts = {"n_by_activity": data["n_by_activity"], "notes": tuple(data["notes"])}
+        return cls(tuple(modes), tuple(differences), **{name: data[name] for name in _PLAIN}, **counts)
+
+
+def figure_of(name: str, interval: NDArray[np.float64], n_users: int) -> Figure:
+    """The figure ``name`` from its mean, low and high end (3,); NaN becomes None, a squared error its root."""
+    # the root keeps the order of the draws, so the ends of the interval are the roots of the ends
+    ends = np.sqrt(interval) if name == "rmse" else interval
+    mean, low, high = (None if np.isnan(end) else round(float(end), 9) for end in ends)
+    return Figure(mean, low, high, int(n_users))
+
+
+def _as_dicts(figures: Mapping[str, Figure]) -> dict[str, dict[str, float | int | None]]:
+    return {name: figure._asdict() for name, figure in figures.items()}
+
+
+def _as_figures(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
+    return {name: Figure(**figure) for name, figure in data.items()}

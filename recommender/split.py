@@ -1,0 +1,98 @@
+"""Which ratings to train on and which to hide: the newest of each user, so that the past has to foretell the rest.
+
+The split is in time per user, not in time for all: the ratings of others may be younger than the hidden ones (Meng et
+al. 2020), which flatters all modes alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recommender.errors import SettingError
+from recommender.rating_matrix import RatingMatrix
+
+SHARE_HIDDEN = 0.2
+NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """``train`` has the rows and columns of the matrix that was split; ``hidden`` CSR of the same shape, half stars.
+
+    ``cut_times`` (n_users,) int64: when the first hidden rating was made; the largest int64 where none is hidden or
+    the time is not known. What happened at that time or later must not be trained on.
+    """
+
+    train: RatingMatrix
+    hidden: sp.csr_array
+    cut_times: NDArray[np.int64]
+    description: str
+
+    @cached_property
+    def relevant(self) -> sp.csr_array:
+        """The hidden ratings of products that may be recommended, CSR."""
+        return _chosen(self.hidden, self.train.recommendable[self.hidden.indices])
+
+    @cached_property
+    def test_rows(self) -> NDArray[np.int64]:
+        """Rows of the users with something relevant, ascending."""
+        return np.flatnonzero(np.diff(self.relevant.indptr))
+
+
+def split_newest(
+    matrix: RatingMatrix,
+    *,
+    share: float = SHARE_HIDDEN,
+    times: NDArray[np.int64] | None = None,
+    rng: np.random.Generator,
+) -> Split:
+    """Hide the newest ``share`` of each user's ratings: of n, max(1, floor(share * n)), and none if n is 1.
+
+    ``times`` (n_ratings,) aligned with ``half_stars.data``, default ``matrix.rated_at``; equal times in an order drawn
+    from ``rng``, and without times all of them. SettingError for a share outside of 0..1 or times that do not fit.
+
+    >>> ratings = sp.csr_array(np.array([[2, 4, 6, 8, 10], [0, 0, 0, 9, 0]], np.int8))
+    >>> ids = np.array([b"A", b"B", b"C", b"D", b"E"])
+    >>> matrix = RatingMatrix(ratings, np.array([1, 2]), ids, np.ones(5, bool), np.array([50, 10, 40, 30, 20, 60]))
+    >>> split = split_newest(matrix, share=0.4, rng=np.random.default_rng(0))
+    >>> split.hidden.toarray().tolist()  # floor(0.4 * 5) = 2 of the first user, made at 50 and 40
+    [[2, 0, 6, 0, 0], [0, 0, 0, 0, 0]]
+    >>> split.train.half_stars.toarray().tolist(), int(split.cut_times[0])
+    ([[0, 4, 0, 8, 10], [0, 0, 0, 9, 0]], 40)
+    """
+    if not 0.0 < share < 1.0:
+        raise SettingError(f"share={share!r} cannot be hidden: pass one between 0 and 1, such as {SHARE_HIDDEN}")
+    at = matrix.rated_at if times is None else np.asarray(times)
+    if at is not None and at.shape != (matrix.n_ratings,):
+        raise SettingError(f"{at.shape} times for {matrix.n_ratings} ratings: pass one for each")
+    indptr = matrix.half_stars.indptr
+    counts = np.diff(indptr)  # (n_users,)
+    wanted = np.maximum(1, np.floor(share * counts + 1e-9))  # 0.29 * 100 is 28.999999999999996
+    kept = counts - np.where(counts >= 2, np.minimum(wanted, counts - 1), 0).astype(counts.dtype)
+    user = np.repeat(np.arange(len(counts)), counts)  # (n_ratings,)
+    order = np.lexsort((rng.random(len(user)), *([] if at is None else [at]), user))
+    hidden = np.zeros(len(user), np.bool_)
+    hidden[order] = np.arange(len(user)) - indptr[user] >= kept[user]  # place among the user's, oldest first
+    cut_times = np.full(len(counts), NEVER)
+    if at is not None:
+        np.minimum.at(cut_times, user[hidden], at[hidden])
+    train = replace(
+        matrix,
+        half_stars=_chosen(matrix.half_stars, ~hidden),
+        rated_at=None if matrix.rated_at is None else matrix.rated_at[~hidden],
+    )
+    which = "random" if at is None else "newest"
+    description = f"{which} {share:.0%} of each user's ratings hidden" + " (no timestamps)" * (at is None)
+    return Split(train, _chosen(matrix.half_stars, hidden), cut_times, description)
+
+
+def _chosen(ratings: sp.csr_array, which: NDArray[np.bool_]) -> sp.csr_array:
+    """The stored entries where ``which`` (nnz,), same shape."""
+    before = np.concatenate([[0], np.cumsum(which)])  # (nnz + 1,) chosen ahead of each entry
+    parts = (ratings.data[which], ratings.indices[which], before[ratings.indptr].astype(ratings.indptr.dtype))
+    return sp.csr_array(parts, shape=ratings.shape)
