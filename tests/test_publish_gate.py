@@ -18,6 +18,7 @@ from recommender.database import existing_tables, writing
 from recommender.evaluation_file import read_evaluation_file
 from recommender.evaluation_report import read_json
 from recommender.mode_evaluation import evaluate_modes
+from recommender.rankings import TasteSimilarity
 from recommender.schema import interactions, products, ratings, recommendations
 from recommender.tastes import INTERACTION_TYPES
 from recommender.versions import kept_table, published_version, read_versions
@@ -398,7 +399,9 @@ def test_auto_records_what_it_chose_is_gated_and_served_as_the_batch_has_it(
     assert run("--ranking", "auto", "--users", "40") == 0
     out = capsys.readouterr().out
     matrix, similarity = re.load_model(engine, ranking="auto")
+    assert isinstance(similarity, TasteSimilarity)
     chosen = similarity.parameters
+    assert chosen is not None
     assert read_versions(engine)[0].settings == {**chosen._asdict(), "ranking": "auto", "users": 40, "n": 10}
     metrics = recorded(engine, 1)
     assert (metrics["ranking"], set(metrics["others"])) == (
