@@ -16,6 +16,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from safetensors.numpy import save_file
 
 from recommender.errors import ModelFileError
 
-FORMAT, FORMAT_VERSION = "product-recommender model", 1
+FORMAT, FORMAT_VERSION = "product-recommender model", 2
+_READERS = 4
 _TYPES = {
     "F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32, "I8": np.int8,
     "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
@@ -128,12 +130,12 @@ def _array(mapped: mmap.mmap, data: int, entry: Mapping[str, Any]) -> NDArray[An
 
 
 def _crc(text: str, arrays: Mapping[str, NDArray[Any]]) -> str:
-    crc = zlib.crc32(text.encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        crc = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), crc)
-        crc = zlib.crc32(array.reshape(-1).view(np.uint8).data, crc)
-    return f"{crc:08x}"
+    """CRC-32 of the metadata and, of each array, its name, type, shape and own CRC-32."""
+    with ThreadPoolExecutor(_READERS) as pool:  # one processor alone does not keep up with the memory
+        own = list(pool.map(lambda array: zlib.crc32(array.reshape(-1).view(np.uint8).data), arrays.values()))
+    named = zip(arrays.items(), own, strict=True)
+    facts = sorted(f"{name} {array.dtype.str} {array.shape} {crc}\n" for (name, array), crc in named)
+    return f"{zlib.crc32(''.join([*facts, text]).encode()):08x}"
 
 
 def to_disk(path: str | Path) -> None:
