@@ -21,6 +21,7 @@ PURE = {
     "decayed_popularity",
     "dense",
     "evaluation",
+    "ladder_evaluation",
     "metrics",
     "mode_evaluation",
     "neighbors",
