@@ -3,14 +3,16 @@
 Pure parts (arrays in, arrays out; no I/O, clock or settings): ``rating_matrix`` turns ratings into a sparse matrix,
 ``neighbors`` finds the exact nearest users, ``scoring`` ranks the products they liked; ``profiles``, ``taste_index``
 and ``taste_ranking`` do it by taste, ``rankings`` puts both behind one face; ``similar_products`` asks the kernel
-about products, ``popular`` is the fallback; ``split`` hides ratings, ``metrics``, ``evaluation`` and
-``mode_evaluation`` measure them all against those, ``evaluation_result`` holds what was found; ``tastes`` plants
-synthetic shoppers. Parts with I/O: ``settings`` reads the environment, ``schema`` names the tables, ``database``
-connects, ``bulk_load`` and ``bulk_read`` move rows at the database's own speed, ``csv_rows``, ``catalog`` and
-``ratings_file`` check a CSV row by row, ``origin`` notes beside the tables what they were made from and
-``shopper_tables`` whose rows they hold, ``trained_model`` reads what a ranking needs, ``batch`` writes the lists of
-many users, ``versions`` publishes them, keeps them and rolls back, ``engine_commands`` is what step 3 can do besides;
-``serving`` holds the model for the HTTP ``routes``, ``model_file`` saves it. ``errors`` holds every exception.
-Modules that begin with an underscore are the inner halves of the module named like them. The scripts import the
-parts, the parts with I/O import the pure ones, never the other way round (tests/test_architecture.py holds this).
+about products, ``popular`` is the fallback, ``cold_start`` the longer ladder of the taste ranking, on
+``decayed_popularity`` and ``new_products``; ``split`` hides ratings, ``metrics``, ``evaluation``, ``mode_evaluation``
+and ``ladder_evaluation`` measure them all against those, ``evaluation_result`` holds what was found, ``taste_tuning``
+chooses by it; ``tastes`` plants synthetic shoppers. Parts with I/O: ``settings`` reads the environment, ``schema``
+names the tables, ``database`` connects, ``bulk_load`` and ``bulk_read`` move rows at the database's own speed,
+``csv_rows``, ``catalog`` and ``ratings_file`` check a CSV row by row, ``origin`` notes beside the tables what they
+were made from and ``shopper_tables`` whose rows they hold, ``trained_model`` and ``user_segments`` read what a ranking
+needs, ``batch`` writes the lists of many users, ``versions`` publishes them, keeps them and rolls back,
+``engine_commands`` is what step 3 can do besides; ``serving`` holds the model for the HTTP ``routes``, ``model_file``
+saves it. ``errors`` holds every exception. Modules that begin with an underscore are the inner halves of the module
+named like them. The scripts import the parts, the parts with I/O import the pure ones, never the other way round
+(tests/test_architecture.py holds this).
 """

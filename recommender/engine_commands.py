@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Engine
 from tqdm import tqdm
 
@@ -18,8 +19,9 @@ from recommender.data_report import describe, forecast
 from recommender.database import connect, count_rows, label
 from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation_file import read_evaluation_file
-from recommender.evaluation_report import as_table, draw_png, write_json
+from recommender.evaluation_report import as_table, draw_png, ladder_as_table, write_json
 from recommender.evaluation_result import NDCG, Evaluation
+from recommender.ladder_evaluation import evaluate_ladder
 from recommender.mode_evaluation import evaluate_modes, judge, metrics_of
 from recommender.model_file import drop_files, kept_file, publish_file, save_model
 from recommender.neighbors import CosineIndex
@@ -30,6 +32,7 @@ from recommender.schema import INTERACTION_TYPES, products, users
 from recommender.serving import build_served_model
 from recommender.settings import Settings, interaction_weights
 from recommender.trained_model import read_rating_matrix, read_taste_data
+from recommender.user_segments import read_segments
 from recommender.versions import EXPIRED, PUBLISHED, Version, published_version, read_versions, roll_back
 from recommender.warm_up import warm_up
 
@@ -59,7 +62,7 @@ def check_data(settings: Settings) -> None:
 
 def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
     """Compare all rankings on the ratings of ``ratings``, or of the database: a table, a JSON file, a picture."""
-    log = None
+    log = segments = None
     if ratings is not None:
         print(f"ratings of {ratings}")
         matrix = read_evaluation_file(ratings)
@@ -67,10 +70,14 @@ def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
         engine = connect(settings)
         print(label(engine))
         matrix, log = read_taste_data(engine)
+        segments = read_segments(engine, matrix.user_ids).codes
     announce_compiling()
-    evaluation = evaluated(settings, matrix, log, seed=seed)
+    evaluation, ladder = evaluated(settings, matrix, log, seed=seed), None
     print(as_table(evaluation))
-    write_json(evaluation, Path(JSON_FILE))
+    if segments is not None:
+        ladder = evaluate_ladder(matrix, log, _weights(settings), segments, seed=seed, clock=time.perf_counter)
+        print(f"\n{ladder_as_table(ladder)}")
+    write_json(evaluation, Path(JSON_FILE), cold_start=ladder)
     draw_png(evaluation, Path(PNG_FILE))
     print(f"\nwritten: {JSON_FILE}, {PNG_FILE}")
 
@@ -85,12 +92,11 @@ def evaluated(
     n_users: int | None = None,
 ) -> Evaluation:
     """The evaluation of the rankings, with a progress bar where it takes long."""
-    weights = np.array(interaction_weights(settings.interaction_weights, INTERACTION_TYPES))
     with tqdm(unit=" lists", unit_scale=True, desc="evaluate", delay=2, leave=False) as bar:
         return evaluate_modes(
             matrix,
             log,
-            weights,
+            _weights(settings),
             n_neighbors=settings.top_n_similar_users,
             rankings=rankings,
             seed=seed,
@@ -98,6 +104,10 @@ def evaluated(
             progress=bar.update,
             clock=time.perf_counter,
         )
+
+
+def _weights(settings: Settings) -> NDArray[np.float64]:
+    return np.array(interaction_weights(settings.interaction_weights, INTERACTION_TYPES), np.float64)
 
 
 def gate(settings: Settings, engine: Engine, *, force: bool, n_users: int) -> tuple[dict[str, Any] | None, str | None]:

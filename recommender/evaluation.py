@@ -174,7 +174,7 @@ def _judged_lists(
     lists: NDArray[np.int32], relevant: sp.csr_array, raters: NDArray[np.int64], n_users: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values and weights (n_rows, 7), in the order of `PER_USER`, of lists (n_rows, DEPTH)."""
-    hits, n_relevant = _among(lists, relevant), np.diff(relevant.indptr)
+    hits, n_relevant = among(lists, relevant), np.diff(relevant.indptr)
     served = lists[:, 0] >= 0
     values = [
         metrics.ndcg_at(hits, n_relevant, K),
@@ -218,7 +218,7 @@ def _figures(
     return figures, dict(zip(pairs, found[len(measured) * width :], strict=True))
 
 
-def _among(lists: NDArray[np.int32], rated: sp.csr_array) -> NDArray[np.bool_]:
+def among(lists: NDArray[np.int32], rated: sp.csr_array) -> NDArray[np.bool_]:
     """Which places of lists (n_rows, n) hold a column of the same row of ``rated`` (n_rows, n_products)."""
     starts = np.arange(len(lists)) * rated.shape[1]  # (n_rows,) one number for each pair of row and column
     pairs = np.repeat(starts, np.diff(rated.indptr)) + rated.indices
@@ -234,7 +234,7 @@ def _check_lists(name: str, lists: NDArray[np.int32], rows: NDArray[np.int64], t
     faults = {
         "recommends a product twice": (np.diff(ordered, axis=1) == 0) & (ordered[:, 1:] >= 0),
         "leaves a place in the middle of the list empty": there[:, 1:] & ~there[:, :-1],
-        "recommends a product that the user has rated": _among(lists, train.half_stars[rows]),
+        "recommends a product that the user has rated": among(lists, train.half_stars[rows]),
         "recommends a product that may not be recommended": there & ~train.recommendable[lists],
     }
     for fault, where in faults.items():

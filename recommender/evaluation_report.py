@@ -1,8 +1,8 @@
 """An evaluation for people and for programs: a table in the terminal, ``evaluation.json``, a picture.
 
 JSON: what `recommender.evaluation_result.Evaluation.to_dict` gives, figures as ``{"mean", "low", "high", "n"}``, null
-where there is nothing to average. Files are written beside their name and then moved: a reader sees the old one or the
-new.
+where there is nothing to average; under ``cold_start`` the same of the steps for users without ratings. Files are
+written beside their name and then moved: a reader sees the old one or the new.
 """
 
 from __future__ import annotations
@@ -59,9 +59,18 @@ def as_table(evaluation: Evaluation) -> str:
     return "\n".join([*head, *_aligned(rows), *([""] if differences else []), *differences, *notes])
 
 
-def write_json(evaluation: Evaluation, path: Path) -> None:
-    """Write ``evaluation.json``; SettingError if it cannot be written."""
-    text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False)
+def ladder_as_table(ladder: Evaluation) -> str:
+    """What each step of the cold-start ladder finds, one line each (see `recommender.ladder_evaluation`)."""
+    names = (NDCG, "recall@20", "hit_rate@10", "served")
+    rows = [("users without ratings", *(_LABELS[name][0] for name in names))]
+    rows += [(step.name, *(_shown(step.figures[name], _LABELS[name][1]) for name in names)) for step in ladder.modes]
+    return "\n".join([ladder.split, "", *_aligned(rows), *(f"note: {note}" for note in ladder.notes)])
+
+
+def write_json(evaluation: Evaluation, path: Path, *, cold_start: Evaluation | None = None) -> None:
+    """Write ``evaluation.json``, the ladder's under ``cold_start``; SettingError if it cannot be written."""
+    data = evaluation.to_dict() | ({} if cold_start is None else {"cold_start": cold_start.to_dict()})
+    text = json.dumps(data, indent=2, allow_nan=False)
     _write(path, lambda beside: beside.write_text(text + "\n", encoding="utf-8"))
 
 

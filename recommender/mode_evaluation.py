@@ -50,16 +50,9 @@ def evaluate_modes(
     sees what it is worth. ``n_users``: test at most so many users, drawn at random. NothingToEvaluateError if nothing
     can be hidden, SettingError for a seed below 0.
     """
-    if seed < 0:
-        raise SettingError(f"seed={seed} cannot be used: pass a whole number from 0")
-    split = split_newest(matrix, rng=np.random.default_rng(seed))
-    if not split.test_rows.size:
-        raise NothingToEvaluateError(
-            f"nothing to evaluate: of {matrix.shape[0]:,} users none has two ratings or more with a product of the "
-            "catalog among the newest; collect longer histories, or load the catalog that the ratings are of"
-        )
+    split = hide_newest(matrix, seed)
     if n_users is not None and len(split.test_rows) > n_users:
-        split = _limited(split, matrix, np.random.default_rng(seed).choice(split.test_rows, n_users, replace=False))
+        split = limited(split, matrix, np.random.default_rng(seed).choice(split.test_rows, n_users, replace=False))
     known = None
     if log is not None and len(log) and weights is not None and weights.any():
         known = before_the_cut(log, split.train, split.hidden, split.cut_times)
@@ -70,6 +63,19 @@ def evaluate_modes(
         rankers += _by_taste(split, known, weights, by_taste)
     rankers.append(PopularRanker(split.train))
     return evaluate(split, rankers, seed=seed, progress=progress, clock=clock)
+
+
+def hide_newest(matrix: RatingMatrix, seed: int) -> Split:
+    """`split_newest`; NothingToEvaluateError if nothing can be hidden, SettingError for a seed below 0."""
+    if seed < 0:
+        raise SettingError(f"seed={seed} cannot be used: pass a whole number from 0")
+    split = split_newest(matrix, rng=np.random.default_rng(seed))
+    if not split.test_rows.size:
+        raise NothingToEvaluateError(
+            f"nothing to evaluate: of {matrix.shape[0]:,} users none has two ratings or more with a product of the "
+            "catalog among the newest; collect longer histories, or load the catalog that the ratings are of"
+        )
+    return split
 
 
 def _by_taste(
@@ -92,7 +98,7 @@ def _taste_ranker(profiles: Profiles, train: RatingMatrix) -> TasteRanker:
     return TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable)
 
 
-def _limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Split:
+def limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Split:
     """The split with nothing hidden but of these rows."""
     asked = np.zeros(matrix.shape[0], np.bool_)
     asked[rows] = True
@@ -104,15 +110,16 @@ def _limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Spl
     kept = ~np.isin(owners * csr.shape[1] + csr.indices, secret)
     train = replace(
         matrix,
-        half_stars=_only(csr, owners, kept),
+        half_stars=only(csr, owners, kept),
         rated_at=None if matrix.rated_at is None else matrix.rated_at[kept],
     )
     cuts = np.where(asked, split.cut_times, np.iinfo(np.int64).max)
     description = f"{split.description} ({len(rows):,} users drawn at random)"
-    return Split(train, _only(csr, owners, ~kept), cuts, description)
+    return Split(train, only(csr, owners, ~kept), cuts, description)
 
 
-def _only(csr: Any, owners: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Any:
+def only(csr: Any, owners: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Any:
+    """The chosen entries (nnz,) of a CSR array of the same shape; ``owners`` (nnz,): their rows."""
     indptr = np.concatenate([[0], np.cumsum(np.bincount(owners[chosen], minlength=csr.shape[0]))])
     return sp.csr_array((csr.data[chosen], csr.indices[chosen], indptr.astype(csr.indptr.dtype)), shape=csr.shape)
 

@@ -55,14 +55,19 @@ class PopularProducts:
         return columns, predicted
 
 
+def damped_means(matrix: RatingMatrix) -> NDArray[np.float64]:
+    """(sum of r + 10 mu) / (n + 10) of every product, (n_products,); mu where nobody rated it."""
+    columns, n_products = matrix.half_stars.indices, matrix.shape[1]
+    counts = np.bincount(columns, minlength=n_products)  # (n_products,)
+    totals = np.bincount(columns, weights=matrix.half_stars.data, minlength=n_products)  # whole numbers: exact
+    damped = (STARS_PER_UNIT * totals + PRIOR_VOTES * matrix.mean_rating) / (counts + PRIOR_VOTES)
+    return np.rint(damped * 1e9) / 1e9
+
+
 def rank_popular(matrix: RatingMatrix) -> PopularProducts:
     """Rank the recommendable products of ``matrix`` that have a rating."""
-    n_products = matrix.shape[1]
-    ratings = matrix.half_stars
-    counts = np.bincount(ratings.indices, minlength=n_products)  # (n_products,)
-    totals = np.bincount(ratings.indices, weights=ratings.data, minlength=n_products)  # whole numbers: exact
-    damped = (STARS_PER_UNIT * totals + PRIOR_VOTES * matrix.mean_rating) / (counts + PRIOR_VOTES)
-    damped = np.rint(damped * 1e9) / 1e9
+    counts = np.bincount(matrix.half_stars.indices, minlength=matrix.shape[1])  # (n_products,)
+    damped = damped_means(matrix)
     columns = np.flatnonzero(matrix.recommendable & (counts > 0)).astype(np.int32)
     order = np.lexsort((columns, -damped[columns], -counts[columns]))
     return PopularProducts(columns[order], damped[columns][order])

@@ -13,9 +13,11 @@ from functools import partial
 import numpy as np
 import scipy.sparse as sp
 
+from recommender.cold_start import build_cold_start
 from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts
-from recommender.rating_matrix import STARS_PER_UNIT
+from recommender.profiles import build_profiles
+from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 from recommender.scoring import rank_products, rank_products_for_rows
 from recommender.taste_ranking import TasteRanker
 
@@ -51,5 +53,9 @@ def warm_up(notify: Callable[[], object]) -> None:
         taste = TasteRanker(confidences, ratings, times=np.arange(ratings.nnz), recommendable=everything)
         taste.rank(rows, 2)
         taste.predict(rows, rows)
+        matrix = RatingMatrix(ratings, rows, np.arange(500).astype(np.bytes_), everything)
+        cold = build_cold_start(matrix, build_profiles(matrix))
+        cold.top_up(rows, lists.columns, lists.predicted)
+        cold.for_segment(-1, [], 2, user_id=1)
     finally:
         timer.cancel()

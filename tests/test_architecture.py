@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 
 SCRIPTS = {"to_rds", "load_recommendation_data", "recommendation_engine", "api"}
 PURE = {
+    "_cold_start_kernels",
     "_cosine_kernels",
     "_row_blocks",
     "_saved_cosines",
@@ -18,12 +19,16 @@ PURE = {
     "_scoring_kernels",
     "_taste_kernels",
     "_taste_ranking_kernels",
+    "cold_start",
+    "decayed_popularity",
     "dense",
     "evaluation",
     "evaluation_result",
+    "ladder_evaluation",
     "metrics",
     "mode_evaluation",
     "neighbors",
+    "new_products",
     "popular",
     "precomputed",
     "profiles",

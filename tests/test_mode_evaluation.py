@@ -71,8 +71,8 @@ def small_shop() -> Planted:
     return planted(np.array([f"B{number:09d}" for number in range(300)], "S10"), truth)
 
 
-def default_shop(folder: Path) -> Planted:
-    """Steps 1 and 2 at their defaults on a sample catalog of 20,000 products, without a database."""
+def default_catalog(folder: Path) -> tuple[NDArray[np.bytes_], CatalogFacts]:
+    """Step 1 at its defaults: ids and facts of a sample catalog of 20,000 products."""
     write_sample_catalog(folder / "products.csv", folder / "categories.csv", n_products=20_000)
     catalog = pd.read_csv(folder / "products.csv", dtype={"asin": str}).sort_values("asin")
     facts = CatalogFacts(
@@ -82,10 +82,15 @@ def default_shop(folder: Path) -> Planted:
         bought_in_last_month=catalog["boughtInLastMonth"].to_numpy(),
         brand_ids=step2.brand_ids(pa.chunked_array([pa.array(catalog["title"], pa.string(), from_pandas=True)])),
     )
+    return catalog["asin"].to_numpy().astype("S10"), facts
+
+
+def default_shoppers(product_ids: NDArray[np.bytes_], facts: CatalogFacts) -> Planted:
+    """Step 2 at its defaults on this catalog, without a database."""
     truth = plant_tastes(
         facts, n_users=5_000, n_interactions=100_000, n_ratings=30_000, seed=42, segments=segments(5_000, 42)
     )
-    return planted(catalog["asin"].to_numpy().astype("S10"), truth)
+    return planted(product_ids, truth)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +130,7 @@ class Oracle:
 
 
 def test_taste_finds_70_percent_of_what_the_planted_truth_would_and_interactions_add_to_it(tmp_path: Path) -> None:
-    shop = default_shop(tmp_path)
+    shop = default_shoppers(*default_catalog(tmp_path))
     found = evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
     split = split_newest(shop.matrix, rng=np.random.default_rng(0))
     best = ndcg(evaluate(split, [Oracle(shop, split.train)], seed=0, n_resamples=10), "oracle")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ import recommendation_engine as re
 from recommender.database import existing_tables, writing
 from recommender.evaluation_file import read_evaluation_file
 from recommender.evaluation_report import read_json
+from recommender.ladder_evaluation import evaluate_ladder
 from recommender.mode_evaluation import evaluate_modes
 from recommender.rankings import TasteSimilarity
-from recommender.schema import interactions, products, ratings, recommendations
+from recommender.schema import interactions, products, ratings, recommendations, users
 from recommender.tastes import INTERACTION_TYPES
 from recommender.versions import kept_table, published_version, read_versions
 from tests.shop import fill, product_row
-from tests.test_mode_evaluation import Planted, ndcg, small_shop
+from tests.test_mode_evaluation import WEIGHTS, Planted, ndcg, small_shop
 
 Row = dict[str, Any]
 Run = Callable[..., int]
@@ -305,6 +307,34 @@ def test_the_evaluation_of_the_tables_is_a_table_a_json_file_and_a_picture(
     assert recorded(engine, 1)["ndcg@10"] == found.mode("taste").figures["ndcg@10"]._asdict()
 
 
+def test_the_evaluation_of_the_tables_shows_what_users_without_ratings_are_given(
+    engine: Engine, run: Run, planted: Planted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people: list[Row] = [
+        {"user_id": user, "country": ("Spain", "France")[user % 2], "age_group": "65+", "created_at": as_time(0)}
+        for user in planted.matrix.user_ids.tolist()
+    ]
+    with writing(engine) as connection:
+        connection.execute(insert(users), people)
+    assert run("--evaluate") == 0
+    out = capsys.readouterr().out
+    written = json.loads(Path("evaluation.json").read_text())["cold_start"]
+    # people of even ids are of the second segment by name
+    segments = ((planted.matrix.user_ids + 1) % 2).astype(np.int32)
+    found = evaluate_ladder(planted.matrix, planted.log, WEIGHTS, segments)
+    assert list(written["modes"]) == [mode.name for mode in found.modes]
+    assert len(found.modes) == 5
+    for mode in found.modes:
+        assert written["modes"][mode.name]["figures"]["ndcg@10"] == mode.figures["ndcg@10"]._asdict()
+        mean, low, high, _ = mode.figures["ndcg@10"]
+        assert any(
+            line.startswith(f"{mode.name} ") and f"{mean:.4f} [{low:.4f}, {high:.4f}]" in line
+            for line in out.splitlines()
+        )
+    assert f"\n{found.split}\n" in out
+    assert "\nnote: only 40 users could be tested" in out
+
+
 def csv_of(planted: Planted) -> str:
     rows = [f"{row['user_id']},{row['product_id']},{row['rating']},{row['created_at']}" for row in rating_rows(planted)]
     return "\n".join(["user_id,product_id,rating,timestamp", *rows]) + "\n"
@@ -332,6 +362,7 @@ def test_a_file_of_ratings_is_evaluated_without_a_database_and_by_its_seed(
     assert capsys.readouterr().out.startswith(
         "ratings of mine.csv\nnewest 20% of each user's ratings hidden; 200 of 200"
     )
+    assert "cold_start" not in json.loads(Path("evaluation.json").read_text())  # a file has no log and no people
     assert [mode.name for mode in found[0].modes] == ["classic", "taste", "auto", "popular"]
     figures = [[mode.figures for mode in one.modes] for one in found]
     assert figures[0] == figures[1] != figures[2]  # the draws of the intervals differ

@@ -19,15 +19,21 @@ from tests.shop import fill
 from tests.test_recommendation_engine import A, B, C, D
 
 WORK = """
+import numpy as np
 import recommendation_engine as re
-from recommender import _cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels
+from recommender.cold_start import build_cold_start
+from recommender import (
+    _cold_start_kernels, _cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels
+)
 from recommender.self_check import self_check
 from recommender.warm_up import warm_up
 
 def compiled():  # how many versions of each function this process has compiled or loaded
     return {
         f"{module.__name__}.{name}": len(function.signatures)
-        for module in (_cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels)
+        for module in (
+            _cold_start_kernels, _cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels
+        )
         for name, function in vars(module).items()
         if hasattr(function, "signatures")
     }
@@ -42,6 +48,11 @@ re.batch_generate(matrix, similarity, engine, users=None)
 matrix, similarity = re.load_model(engine, ranking="taste")
 assert len(re.get_recommendations(3, matrix, similarity, ranking="taste"))
 re.batch_generate(matrix, similarity, engine, users=None, ranking="taste")
+cold = build_cold_start(matrix, similarity.profiles, segments=np.zeros(matrix.shape[0], np.int32))
+rows = np.arange(matrix.shape[0])
+ranked = similarity.taste.rank_products(rows, 5)
+cold.top_up(rows, ranked.columns, ranked.stars, version=3)
+cold.for_segment(0, np.array([1, 0]), 5, user_id=7)
 print(sum(before.values()), {name for name, n in compiled().items() if n != before[name]})
 """
 
