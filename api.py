@@ -108,6 +108,7 @@ def model_from_database(settings: Settings) -> ServedModel:
         built_at=datetime.now(UTC),
         ranking=settings.ranking,
         version=published.number if published else None,
+        new_product_percent=settings.new_product_percent,
     )
     engine.dispose()
     return model

@@ -56,12 +56,13 @@ from recommender.self_check import self_check
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
 from recommender.trained_model import read_rating_matrix, read_taste_model
 from recommender.user_lists import as_text
-from recommender.versions import PUBLISHED, current_version
+from recommender.versions import current_version, was_refused
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
 RANKING = "classic"  # or "taste", or "auto": taste tuned on your own ratings
 INTERACTION_WEIGHTS = "view=0.2,click=0.5,add_to_cart=1,purchase=2"  # in the taste ranking, where a rating counts 1
+NEW_PRODUCT_PERCENT = 10  # lists by taste, in a hundred, whose last place goes to a product nobody has rated
 KEEP_VERSIONS = 3
 
 BATCH_SAMPLE = 500  # users of a batch unless --users says otherwise
@@ -219,6 +220,7 @@ def batch_job(
     n_neighbors: int | None = None,
     n: int | None = None,
     ranking: str | None = None,
+    new_product_percent: int | None = None,
 ) -> BatchJob:
     """Whom to recommend what; the arguments are those of ``batch_generate``."""
     n_users = matrix.shape[0] if users is None else min(users, matrix.shape[0])
@@ -226,15 +228,16 @@ def batch_job(
     if (wanted := _ranking(ranking)) in BY_TASTE:
         if not isinstance(similarity_matrix, TasteSimilarity):
             raise SettingError(f'the {wanted} ranking needs what load_model(engine, ranking="{wanted}") returned')
-        return BatchJob(np.arange(n_users), top, TasteRanking(matrix, similarity_matrix, wanted))
+        percent = _or_constant(new_product_percent, "NEW_PRODUCT_PERCENT")
+        return BatchJob(np.arange(n_users), top, TasteRanking(matrix, similarity_matrix, wanted), percent)
     k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
     return BatchJob(np.arange(n_users), top, ClassicRanking(matrix, similarity_matrix, k))
 
 
 def module_constants() -> dict[str, object]:
     """The settings that are constants of this module, as they are at this moment."""
-    names = ("TOP_N_SIMILAR_USERS", "TOP_N_RECOMMENDATIONS", "RANKING", "INTERACTION_WEIGHTS", "KEEP_VERSIONS")
-    return {name: globals()[name] for name in names}
+    names = ("TOP_N_SIMILAR_USERS", "TOP_N_RECOMMENDATIONS", "RANKING", "INTERACTION_WEIGHTS")
+    return {name: globals()[name] for name in (*names, "NEW_PRODUCT_PERCENT", "KEEP_VERSIONS")}
 
 
 def run(settings: Settings, options: argparse.Namespace) -> None:
@@ -251,9 +254,9 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
     print(f" in {_since(started)} ({matrix.recommendable.sum():,} of the products are in the catalog)")
     top, k = settings.top_n_recommendations, settings.top_n_similar_users
     chosen: dict[str, Any] = {"n_neighbors": k, "n": top, "ranking": settings.ranking}
-    job = batch_job(matrix, similarity_matrix, users, **chosen)
+    job = batch_job(matrix, similarity_matrix, users, new_product_percent=settings.new_product_percent, **chosen)
     version = current_version(engine, job.ranking.fingerprint(), job.settings()) if options.if_stale else None
-    if version is None or (options.force and version.state != PUBLISHED):
+    if version is None or (options.force and was_refused(engine, version)):
         started = time.perf_counter()
         checked, difference = self_check(matrix, similarity_matrix)
         print(f"checked  cosines of {checked} users against scikit-learn: largest difference {difference:.1e}", end="")

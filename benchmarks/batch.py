@@ -76,8 +76,7 @@ def fill(engine: Engine, settings: Settings, shape: Shape, folder: Path) -> None
 def write_rows(file: Path, matrix: RatingMatrix, engine: Engine, job: BatchJob) -> int:
     """The rows of the batch as the client loads them; how many."""
     catalog, rows = read_catalog(engine), 0
-    titles = catalog.titles_of(catalog.places(matrix.product_ids))
-    batches = recommendation_batches(matrix, job, titles=titles, generated_at=WHEN)
+    batches = recommendation_batches(matrix, job, catalog=catalog, ladder=None, version=1, generated_at=WHEN)
     with file.open("wb") as out:
         for batch in batches:
             out.write(as_lines(batch))

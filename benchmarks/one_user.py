@@ -23,6 +23,7 @@ import scipy.sparse as sp
 
 from benchmarks.neighbors import Shape, make_ratings
 from recommender.array_file import open_arrays
+from recommender.cold_start import build_cold_start
 from recommender.model_file import open_model, save_model
 from recommender.popular import rank_popular
 from recommender.product_catalog import ProductCatalog
@@ -109,6 +110,8 @@ def opening(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
         catalog=catalog,
         places=np.arange(n, dtype=np.int32),
         known_users=matrix.user_ids,
+        known_segments=np.full(len(matrix.user_ids), -1, np.int32),
+        ladder=build_cold_start(matrix, similarity.profiles),
         built_at=now,
         n_neighbors=K,
         ranking=CLASSIC,

@@ -1,7 +1,7 @@
 """Compiled loops behind `recommender.cold_start`: lists topped up from two ladders at once, and the place of a new one.
 
 Randomness is a hash, not a generator: splitmix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number
-generators"; constants of Vigna's public-domain version) of who asks for how many products of which version.
+generators"; constants of Vigna's public-domain version) of user and version.
 """
 # Numba infers its own types; the docstrings give shapes and dtypes.
 # mypy: ignore-errors
@@ -48,9 +48,9 @@ def mixed(x):
 
 
 @njit(cache=True, nogil=True)
-def draw_of(user_id, place, version):
-    """A number for this place of this user's list in this version, uint64."""
-    return mixed(mixed(mixed(np.uint64(user_id)) ^ np.uint64(place)) ^ np.uint64(version))
+def draw_of(user_id, version):
+    """A number for this user's list in this version, uint64."""
+    return mixed(mixed(np.uint64(user_id)) ^ np.uint64(version))
 
 
 @njit(cache=True, nogil=True)
@@ -133,7 +133,7 @@ def top_up(
         seen = indices[indptr[rows[i]] : indptr[rows[i] + 1]]
         found = _fill(columns[i], found, segments[i], seen, ladder, stars[i], sources[i])
         last = min(found, n - 1)
-        draw = draw_of(user_ids[i], n, version)
+        draw = draw_of(user_ids[i], version)
         if last < 1 or np.int64(draw >> _11) >= new_below:
             continue
         first = mixed(draw)

@@ -16,18 +16,21 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from recommender.bulk_load import staged
+from recommender.cold_start import SOURCES, ColdStart, FilledLists
 from recommender.database import refuse_foreign_tables
+from recommender.new_products import all_places
 from recommender.popular import rank_popular
-from recommender.product_catalog import read_catalog
+from recommender.product_catalog import ProductCatalog, read_catalog
 from recommender.rankings import Ranking
 from recommender.rating_matrix import RatingMatrix
 from recommender.schema import BATCH_TABLES, recommendations
 from recommender.scoring import RankedProducts
-from recommender.versions import Version, publish_lists
+from recommender.trained_model import read_cold_start
+from recommender.versions import Version, next_number, publish_lists, read_versions
 
 BLOCK_USERS = 4_096
 BLOCK_CELLS = 4_000_000  # ranks of one block: 100 MB
-SOURCES = ("neighbors", "popular")
+POPULAR = SOURCES.index("popular")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +40,12 @@ class BatchJob:
     rows: NDArray[np.int64]
     n: int
     ranking: Ranking
+    new_product_percent: int = 0  # of the lists by taste
 
     def settings(self) -> dict[str, Any]:
         """What the lists depend on besides the data; noted with the version."""
-        return {"users": len(self.rows), "n": self.n} | self.ranking.settings
+        chance = {"new_product_percent": self.new_product_percent} if self.ranking.profiles else {}
+        return {"users": len(self.rows), "n": self.n} | self.ranking.settings | chance
 
 
 def write_batch(
@@ -62,8 +67,9 @@ def write_batch(
     refuse_foreign_tables(engine, BATCH_TABLES)
     made_at = datetime.now(UTC)
     catalog = read_catalog(engine)
-    titles = catalog.titles_of(catalog.places(matrix.product_ids))
-    batches = recommendation_batches(matrix, job, titles=titles, generated_at=made_at)
+    ladder = read_cold_start(engine, matrix, job.ranking.profiles, catalog) if job.ranking.profiles else None
+    number = next_number(read_versions(engine))
+    batches = recommendation_batches(matrix, job, catalog=catalog, ladder=ladder, version=number, generated_at=made_at)
     with staged(engine, BATCH_TABLES) as stage:
         written = stage.load(recommendations, _reporting(batches, progress)).kept
         version = Version(0, made_at, job.ranking.fingerprint(), matrix.n_ratings, job.settings(), written, metrics)
@@ -78,47 +84,79 @@ def _reporting(batches: Iterable[pa.RecordBatch], progress: Callable[[int], obje
 
 
 def recommendation_batches(
-    matrix: RatingMatrix, job: BatchJob, *, titles: pa.StringArray, generated_at: datetime
+    matrix: RatingMatrix,
+    job: BatchJob,
+    *,
+    catalog: ProductCatalog,
+    ladder: ColdStart | None,
+    version: int,
+    generated_at: datetime,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the ranked products of the job's rows, n a user where there are as many, a few thousand users at a time.
 
-    A list that the neighbors leave short is topped up with popular products. ``titles`` (n_products,).
+    A list that the neighbors leave short is topped up from ``ladder``, as ``version``; without one with what is
+    popular.
     """
-    popular = rank_popular(matrix)
+    top_up = _from_ladder(ladder, job, version) if ladder else _from_popular(matrix)
+    products = _Products.of(matrix, catalog)
     n = min(job.n, max(matrix.shape[1], 1))
     users_per_block = max(1, min(BLOCK_USERS, BLOCK_CELLS // n))
-    catalog = pa.array(matrix.product_ids.astype(str), pa.string()), titles
     for start in range(0, len(job.rows), users_per_block):
         block = job.rows[start : start + users_per_block]
         ranked = job.ranking.rank_products(block, n)
-        columns, predicted = popular.top_up(job.ranking.seen, block, ranked.columns, ranked.predicted)
-        lists = ranked._replace(columns=columns, predicted=predicted)
-        yield _as_rows(matrix.user_ids[block], lists, ranked.columns >= 0, catalog, generated_at)
+        yield _as_rows(matrix.user_ids[block], ranked, top_up(block, ranked), products, generated_at)
+
+
+TopUp = Callable[[NDArray[np.int64], RankedProducts], FilledLists]
+
+
+def _from_popular(matrix: RatingMatrix) -> TopUp:
+    popular = rank_popular(matrix)
+
+    def top_up(rows: NDArray[np.int64], ranked: RankedProducts) -> FilledLists:
+        columns, stars = popular.top_up(matrix.half_stars, rows, ranked.columns, ranked.predicted)
+        return FilledLists(columns, stars, np.where(ranked.columns >= 0, 0, POPULAR).astype(np.int8))
+
+    return top_up
+
+
+def _from_ladder(ladder: ColdStart, job: BatchJob, version: int) -> TopUp:
+    share = job.new_product_percent / 100
+    return lambda rows, ranked: ladder.top_up(rows, ranked.columns, ranked.predicted, version=version, new_share=share)
+
+
+@dataclass(frozen=True, eq=False)
+class _Products:
+    """Ids and titles of the matrix's columns, and of the catalog's products that it has no column for, after them."""
+
+    catalog: ProductCatalog
+    places: NDArray[np.int32]  # (n,) in the catalog, -1: not there
+    ids: pa.StringArray  # (n,)
+
+    @classmethod
+    def of(cls, matrix: RatingMatrix, catalog: ProductCatalog) -> _Products:
+        places = all_places(catalog.places(matrix.product_ids), len(catalog))
+        ids = np.concatenate([matrix.product_ids, catalog.product_ids[places[matrix.shape[1] :]]])
+        return cls(catalog, places, pa.array(ids.astype(str), pa.string()))
 
 
 def _as_rows(
-    user_ids: NDArray[np.int64],
-    lists: RankedProducts,
-    from_neighbors: NDArray[np.bool_],
-    catalog: tuple[pa.StringArray, pa.StringArray],
-    generated_at: datetime,
+    user_ids: NDArray[np.int64], ranked: RankedProducts, lists: FilledLists, products: _Products, generated_at: datetime
 ) -> pa.RecordBatch:
-    columns = lists.columns  # (n_users, n)
-    user, place = np.nonzero(columns >= 0)
-    evident = from_neighbors[user, place]
-    product_ids, titles = catalog
-    places = pa.array(columns[user, place])
+    user, place = np.nonzero(lists.columns >= 0)  # of (n_users, n)
+    columns, sources = lists.columns[user, place], lists.sources[user, place]
+    evident = sources == 0
     generated = np.full(len(user), np.datetime64(generated_at.replace(tzinfo=None), "us"))
     return pa.record_batch(
         {
             "user_id": pa.array(user_ids[user]),
             "rank": pa.array(place.astype(np.int32) + 1),
-            "product_id": product_ids.take(places),
-            "product_name": titles.take(places),
-            "predicted_rating": pa.array(lists.predicted[user, place]),
-            "source": pa.array(SOURCES).take(pa.array((~evident).astype(np.int8))),
-            "support": pa.array(lists.support[user, place], mask=~evident),
-            "n_neighbors": pa.array(lists.n_raters[user, place], mask=~evident),
+            "product_id": products.ids.take(pa.array(columns)),
+            "product_name": products.catalog.titles_of(products.places[columns]),
+            "predicted_rating": pa.array(lists.stars[user, place]),
+            "source": pa.array(SOURCES).take(pa.array(sources)),
+            "support": pa.array(ranked.support[user, place], mask=~evident),
+            "n_neighbors": pa.array(ranked.n_raters[user, place], mask=~evident),
             "generated_at": pa.array(generated),
         }
     )

@@ -193,6 +193,7 @@ def save_served_model(
         built_at=version.made_at,
         ranking=settings.ranking,
         version=version.number,
+        new_product_percent=settings.new_product_percent,
     )
     save_model(file, served, version)
     drop_files(file, [version.number for version in read_versions(engine) if version.state != EXPIRED])

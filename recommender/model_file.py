@@ -22,6 +22,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.array_file import open_arrays, save_arrays, to_disk
+from recommender.cold_start import ColdStart
 from recommender.errors import ModelFileError, RecommenderError
 from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts
@@ -43,7 +44,7 @@ _KINDS: dict[str, Any] = {
     "user_ids": np.int64, "product_ids": np.uint8, "recommendable": np.bool_, "known_users": np.int64,
     "popular.columns": np.int32, "popular.predicted": np.float64, "places": np.int32,
     "catalog.product_ids": np.uint8, "catalog.prices": np.float64, "catalog.stars": np.float64,
-    "catalog.category_ids": np.int32, "catalog.titles.length": np.int64,
+    "catalog.category_ids": np.int32, "catalog.titles.length": np.int64, "known_segments": np.int32,
 }  # fmt: skip
 _PROFILE_KINDS: dict[str, Any] = {
     "profiles.confidences": np.float64, "profiles.indices": np.signedinteger, "profiles.indptr": np.signedinteger,
@@ -65,6 +66,7 @@ def save_model(file: Path, model: ServedModel, version: Version) -> None:
         "product_ids": _as_bytes(model.matrix.product_ids),
         "recommendable": model.matrix.recommendable,
         "known_users": model.known_users,
+        "known_segments": model.known_segments,
         "popular.columns": model.popular.columns,
         "popular.predicted": model.popular.predicted,
         **{f"similar.{name}": array for name, array in model.similar_products.arrays().items()},
@@ -76,11 +78,14 @@ def save_model(file: Path, model: ServedModel, version: Version) -> None:
         **_buffers("catalog.titles", catalog.titles),
     }
     facts: dict[str, Any] = {
-        "version": version.to_dict(), "n_neighbors": model.n_neighbors, "ranking": model.ranking, "parameters": None
+        "version": version.to_dict(), "n_neighbors": model.n_neighbors, "ranking": model.ranking, "parameters": None,
+        "new_product_percent": model.new_product_percent,
     }  # fmt: skip
     if isinstance(model.similarity, TasteSimilarity):
         arrays |= _profile_arrays(model.similarity.profiles) | model.similarity.prepared_arrays()
         facts["parameters"] = model.similarity.parameters
+        if model.ladder is not None:
+            arrays |= {f"ladder.{name}": array for name, array in model.ladder.arrays().items()}
     else:
         arrays |= {f"cosine.{name}": array for name, array in model.similarity.arrays().items()}
     kept = kept_file(file, version.number)
@@ -105,12 +110,14 @@ def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Versi
     n_users, n_products = matrix.shape
     cosine = _similarity(matrix, arrays, facts["parameters"])
     popular = PopularProducts(arrays["popular.columns"], arrays["popular.predicted"])
-    fits = places.size == n_products and cosine.shape[0] == n_users and len(popular.columns) == len(popular.predicted)
+    fits = places.size >= n_products and cosine.shape[0] == n_users and len(popular.columns) == len(popular.predicted)
+    ladder = _ladder(matrix, cosine, arrays)
     if not (fits and _within(popular.columns, 0, n_products) and _within(places, -1, len(catalog))):
         raise ValueError("its parts are of different sizes")
     version, n_neighbors = Version.from_dict(facts["version"]), int(facts["n_neighbors"])
-    if n_neighbors < 1:
-        raise ValueError(f"it is for {n_neighbors} neighbors")
+    percent = int(facts["new_product_percent"])
+    if n_neighbors < 1 or not 0 <= percent <= 100:
+        raise ValueError(f"it is for {n_neighbors} neighbors and {percent} % new products")
     model = ServedModel(
         matrix=matrix,
         similarity=cosine,
@@ -119,12 +126,29 @@ def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Versi
         catalog=catalog,
         places=places,
         known_users=arrays["known_users"],
+        known_segments=arrays["known_segments"],
+        ladder=ladder,
         built_at=version.made_at,
         n_neighbors=n_neighbors,
         ranking=checked_choice("RANKING", facts["ranking"]),
         version=version.number,
+        new_product_percent=percent,
     )
     return model, version
+
+
+def _ladder(matrix: RatingMatrix, similarity: CosineIndex, arrays: Arrays) -> ColdStart | None:
+    """What lists by taste are topped up from; ValueError if it does not fit what it belongs to."""
+    held = under("ladder.", arrays)
+    if not held or not isinstance(similarity, TasteSimilarity):
+        return None
+    ladder = ColdStart.from_arrays(held, similarity.profiles.confidences, matrix.user_ids)
+    segments = arrays["known_segments"]
+    if segments.size != arrays["known_users"].size or not _within(segments, -1, ladder.n_segments):
+        raise ValueError("its segments are of other users")
+    if not _within(ladder.new.columns, 0, arrays["places"].size):
+        raise ValueError("its new products are of another catalog")
+    return ladder
 
 
 def _similarity(matrix: RatingMatrix, arrays: Arrays, parameters: Any) -> CosineIndex:

@@ -40,8 +40,8 @@ class Ranking(Protocol):
         """What its lists depend on besides the data, JSON-able."""
 
     @property
-    def seen(self) -> Any:
-        """CSR (n_users, n_products): what it never recommends to whom."""
+    def profiles(self) -> Profiles | None:
+        """What it knows of each user besides the ratings; None: nothing."""
 
     def fingerprint(self) -> str:
         """32 hexadecimal digits that differ when the data do that it ranks by."""
@@ -67,9 +67,7 @@ class ClassicRanking:
     def settings(self) -> dict[str, Any]:
         return {"ranking": CLASSIC, "n_neighbors": self._n_neighbors}
 
-    @property
-    def seen(self) -> Any:
-        return self._matrix.half_stars
+    profiles = None
 
     def fingerprint(self) -> str:
         return self._matrix.fingerprint()
@@ -97,7 +95,7 @@ class TasteRanking:
     """The taste ranking, or auto; ``predicted`` are stars, which the products are not ordered by."""
 
     def __init__(self, matrix: RatingMatrix, similarity: TasteSimilarity, ranking: str = TASTE) -> None:
-        self._matrix, self._profiles = matrix, similarity.profiles
+        self._matrix, self.profiles = matrix, similarity.profiles
         self._ranker = similarity.ranker(ranking)
         chosen = similarity.parameters if ranking == AUTO else None
         self._settings = {"ranking": ranking} | (chosen._asdict() if chosen else {})
@@ -106,12 +104,8 @@ class TasteRanking:
     def settings(self) -> dict[str, Any]:
         return self._settings
 
-    @property
-    def seen(self) -> Any:
-        return self._profiles.confidences
-
     def fingerprint(self) -> str:
-        return fingerprint_of(self._matrix.fingerprint(), *self._profiles.arrays())
+        return fingerprint_of(self._matrix.fingerprint(), *self.profiles.arrays())
 
     def rank_products(self, rows: NDArray[np.int64], n: int) -> RankedProducts:
         ranked = self._ranker.rank_products(rows, n)

@@ -86,7 +86,12 @@ _SOURCE_HEADER = {
     "X-Recommendation-Source": {
         "description": "Where the products come from.",
         "schema": {"type": "string", "enum": ["neighbors", "mixed", "popular"]},
-    }
+    },
+    "X-Recommendation-Sources": {
+        "description": "How many come from neighbors, people of the same country and age group, popular, new.",
+        "schema": {"type": "string"},
+        "example": "neighbors=6, segment=3, new=1",
+    },
 }
 _HEALTH_EXAMPLE = {
     "status": "ok",
@@ -154,7 +159,7 @@ async def recommendations(request: Request) -> Response:
         message = f"is not in this model: make it with RANKING={ranking}"
         raise InvalidParameterError([{"parameter": "ranking", "value": str(ranking), "message": message}])
     answer = model.recommend(user_id, limit, ranking)
-    headers = {"X-Recommendation-Source": answer.source}
+    headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     return Response(orjson.dumps(_body(user_id, answer, model)), 200, headers, "application/json")
 
 
@@ -165,13 +170,12 @@ router.add_route("/recommendations/{user_id}", recommendations, methods=["HEAD"]
 
 def _body(user_id: int, answer: Answer, model: ServedModel) -> dict[str, Any]:
     items = []
-    ids = model.matrix.product_ids
     for rank, item in enumerate(answer.recommendations, start=1):
         product = model.product(item.column)
         items.append(
             {
                 "rank": rank,
-                "product_id": ids[item.column].decode("ascii"),
+                "product_id": model.product_id(item.column),
                 "product_name": product.title,
                 "predicted_rating": round(item.predicted_rating, 3),
                 "price": product.price,

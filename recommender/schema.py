@@ -150,7 +150,7 @@ recommendations = Table(
     Column("product_id", _ascii(ASIN_LENGTH), nullable=False),
     Column("product_name", Text().with_variant(mysql.TEXT(), "mysql", "mariadb")),  # as the catalog had it then
     Column("predicted_rating", Double, nullable=False),
-    Column("source", String(16), nullable=False),  # neighbors or popular
+    Column("source", String(16), nullable=False),  # neighbors, segment, popular or new
     Column("support", Double),  # sum of the cosines of the neighbors who rated it
     Column("n_neighbors", Integer),  # how many they are
     Column("generated_at", _time(), nullable=False),

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from recommender.bulk_read import read_table
+from recommender.cold_start import SOURCES, ColdStart
 from recommender.errors import SettingError, UnknownUserError
 from recommender.neighbors import CosineIndex
+from recommender.new_products import all_places
 from recommender.popular import PopularProducts, rank_popular
 from recommender.product_catalog import Product, ProductCatalog, read_catalog
 from recommender.rankings import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteSimilarity
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 from recommender.schema import users
-from recommender.scoring import RankedProducts, rank_products
+from recommender.scoring import rank_products
 from recommender.similar_products import SimilarProducts
+from recommender.trained_model import read_cold_start
+from recommender.user_segments import read_segments
+
+_NOTHING = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,7 @@ class Recommendation:
     predicted_rating: float
     support: float
     n_neighbors: int
+    source: str  # one of cold_start.SOURCES
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,12 @@ class Answer:
 
     recommendations: list[Recommendation]
     source: str
+
+    @property
+    def sources(self) -> str:
+        """How many products each source gave: "neighbors=8, new=1"."""
+        given = Counter(item.source for item in self.recommendations)
+        return ", ".join(f"{source}={given[source]}" for source in SOURCES if given[source])
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +64,15 @@ class ServedModel:
     similar_products: SimilarProducts  # prepared when first asked for
     popular: PopularProducts
     catalog: ProductCatalog
-    places: NDArray[np.int32]  # (n_products,) of the matrix's columns in the catalog, -1: it has left
-    known_users: NDArray[np.int64]  # ascending: users with a row in users or a rating
+    places: NDArray[np.int32]  # in the catalog: of the matrix's columns, -1: it has left; then of what only it has
+    known_users: NDArray[np.int64]  # (n_known,) ascending: users with a row in users or a rating
+    known_segments: NDArray[np.int32]  # (n_known,) country and age group, -1: not known; (0,) without a ladder
+    ladder: ColdStart | None  # what lists by taste are topped up from; None: there are none
     built_at: datetime
     n_neighbors: int  # of the classic ranking
     ranking: str  # the one that is used unless a request asks for another
     version: int | None  # the one it belongs to, or that was published when it was built; None: there was none
+    new_product_percent: int = 0  # of the lists by taste
 
     @property
     def rankings(self) -> tuple[str, ...]:
@@ -76,11 +94,17 @@ class ServedModel:
         return column if column < len(ids) and ids[column] == product_id.encode() else None
 
     def product(self, column: int) -> Product:
-        """What the catalog says about the product of a column."""
+        """What the catalog says about the product of a column, or of the catalog's own after them."""
         return self.catalog.product(int(self.places[column]))
 
+    def product_id(self, column: int) -> str:
+        """The id of the product of a column, or of the catalog's own after them."""
+        ids = self.matrix.product_ids
+        found: bytes = ids[column] if column < len(ids) else self.catalog.product_ids[self.places[column]]
+        return found.decode("ascii")
+
     def recommend(self, user_id: int, n: int, ranking: str | None = None) -> Answer:
-        """Return n products for a known user: the neighbors' first, then popular ones if those are too few.
+        """Return n products for a known user: the neighbors' first, then others' if those are too few.
 
         Raises UnknownUserError. Shorter than n only if the user has rated nearly everything.
         """
@@ -90,23 +114,16 @@ class ServedModel:
         try:
             row = self.matrix.row_of(user_id)
         except UnknownUserError:
-            return Answer(list(self._popular(np.empty(0, np.int32), n)), "popular")
-        ranked, seen = self._ranked(row, n, ranking or self.ranking)
-        chosen = [Recommendation(*values) for values in zip(*(array.tolist() for array in ranked), strict=True)]
-        if len(chosen) == n:
-            return Answer(chosen, "neighbors")
-        excluded = np.concatenate([ranked.columns, seen])
-        more = list(self._popular(excluded, n - len(chosen)))
-        return Answer(chosen + more, ("mixed" if more else "neighbors") if chosen else "popular")
+            row = None
+        wanted = ranking or self.ranking
+        if wanted in BY_TASTE:
+            return _answer(self._by_taste(user_id, row, place, n, wanted))
+        return _answer(self._classic(row, n))
 
-    def _ranked(self, row: int, n: int, ranking: str) -> tuple[RankedProducts, NDArray[np.int32]]:
-        """The list of the row, and the columns that must not be added to it."""
-        if ranking in BY_TASTE:
-            if not isinstance(self.similarity, TasteSimilarity):
-                raise SettingError(f"the {ranking} ranking is not loaded: start the service with RANKING={ranking}")
-            found = self.similarity.ranker(ranking).rank_products(np.array([row]), n)
-            lists = RankedProducts(found.columns, found.stars, found.support, found.n_raters)
-            return lists.of(0), self.similarity.profiles.columns_of(row)
+    def _classic(self, row: int | None, n: int) -> list[Recommendation]:
+        """Neighbors' products, then the most often rated."""
+        if row is None:
+            return list(self._popular(np.empty(0, np.int32), n))
         neighbors, similarities = self.similarity.neighbors(row, self.n_neighbors)
         ranked = rank_products(
             self.matrix.half_stars,
@@ -117,12 +134,46 @@ class ServedModel:
             recommendable=self.matrix.recommendable,
             scale=STARS_PER_UNIT,
         )
-        return ranked, self.matrix.rated_columns(row)
+        values = zip(*(array.tolist() for array in ranked), strict=True)
+        chosen = [Recommendation(column, stars, support, k, "neighbors") for column, stars, support, k in values]
+        if len(chosen) == n:
+            return chosen
+        excluded = np.concatenate([ranked.columns, self.matrix.rated_columns(row)])
+        return chosen + list(self._popular(excluded, n - len(chosen)))
+
+    def _by_taste(self, user_id: int, row: int | None, place: int, n: int, ranking: str) -> list[Recommendation]:
+        """Neighbors' products by taste, then down the ladder."""
+        if self.ladder is None or not isinstance(self.similarity, TasteSimilarity):
+            raise SettingError(f"the {ranking} ranking is not loaded: start the service with RANKING={ranking}")
+        chance: dict[str, Any] = {"version": self.version or 0, "new_share": self.new_product_percent / 100}
+        if row is None:
+            segment = int(self.known_segments[place])
+            lists = self.ladder.for_segment(segment, _NOTHING, n, user_id=user_id, **chance)
+            support, raters = np.zeros(n), np.zeros(n, np.int32)
+        else:
+            rows = np.array([row])
+            found = self.similarity.ranker(ranking).rank_products(rows, n)
+            lists = self.ladder.top_up(rows, found.columns, found.stars, **chance)
+            evident = lists.sources[0] == 0
+            support, raters = found.support[0] * evident, found.n_raters[0] * evident
+        values = (lists.columns[0], lists.stars[0], support, raters, lists.sources[0])
+        return [
+            Recommendation(column, stars, sum_, k, SOURCES[source])
+            for column, stars, sum_, k, source in zip(*(array.tolist() for array in values), strict=True)
+            if column >= 0
+        ]
 
     def _popular(self, excluded: NDArray[np.integer], n: int) -> Iterator[Recommendation]:
         columns, predicted = self.popular.beyond(excluded, n)
         for column, stars in zip(columns.tolist(), predicted.tolist(), strict=True):
-            yield Recommendation(column, stars, 0.0, 0)
+            yield Recommendation(column, stars, 0.0, 0, "popular")
+
+
+def _answer(chosen: list[Recommendation]) -> Answer:
+    """Mixed if neighbors gave some of the products, and others the rest."""
+    evident = sum(item.source == "neighbors" for item in chosen)
+    source = "popular" if not evident else "neighbors" if evident == len(chosen) else "mixed"
+    return Answer(chosen, source)
 
 
 def build_served_model(
@@ -134,20 +185,26 @@ def build_served_model(
     built_at: datetime,
     ranking: str = CLASSIC,
     version: int | None = None,
+    new_product_percent: int = 0,
 ) -> ServedModel:
-    """Add to the trained model what answers need from the tables: known users, titles, prices."""
+    """Add to the trained model what answers need from the tables: known users, titles, prices, segments."""
     catalog = read_catalog(engine)
     listed = read_table(engine, [users.c.user_id]).column(0).to_numpy()
+    known = np.union1d(matrix.user_ids[np.diff(matrix.half_stars.indptr) > 0], listed)
+    by_taste = similarity if isinstance(similarity, TasteSimilarity) else None
     return ServedModel(
         matrix=matrix,
         similarity=similarity,
         similar_products=SimilarProducts(matrix),
         popular=rank_popular(matrix),
         catalog=catalog,
-        places=catalog.places(matrix.product_ids),
-        known_users=np.union1d(matrix.user_ids[np.diff(matrix.half_stars.indptr) > 0], listed),
+        places=all_places(catalog.places(matrix.product_ids), len(catalog)),
+        known_users=known,
+        known_segments=read_segments(engine, known).codes if by_taste else np.empty(0, np.int32),
+        ladder=read_cold_start(engine, matrix, by_taste.profiles, catalog) if by_taste else None,
         built_at=built_at,
         n_neighbors=n_neighbors,
         ranking=ranking,
         version=version,
+        new_product_percent=new_product_percent,
     )

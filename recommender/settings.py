@@ -60,6 +60,13 @@ SETTINGS = (
         "view=0.2,click=0.5,add_to_cart=1,purchase=2",
         "What an interaction counts in the taste ranking, where a rating counts 1",
     ),
+    Setting(
+        "NEW_PRODUCT_PERCENT",
+        10,
+        "Lists by taste, in a hundred, whose last place goes to a product nobody has rated",
+        lowest=0,
+        highest=100,
+    ),
     Setting("KEEP_VERSIONS", 3, "Versions of the lists that are kept, the published one included", highest=1_000),
     Setting("MODEL_FILE", "", "File with a saved model (--save-model); the API serves from it; empty: no file"),
 )
@@ -87,6 +94,7 @@ class Settings:
     top_n_recommendations: int
     ranking: str
     interaction_weights: str
+    new_product_percent: int
     keep_versions: int
     model_file: Path | None
 

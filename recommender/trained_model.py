@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from recommender.bulk_read import as_fixed_bytes, read_interactions, read_ratings, read_table
+from recommender.cold_start import ColdStart, build_cold_start
 from recommender.database import existing_tables, require_rows
-from recommender.profiles import Interactions, build_profiles, widened
+from recommender.new_products import find_new_products
+from recommender.product_catalog import ProductCatalog
+from recommender.profiles import Interactions, Profiles, build_profiles, widened
 from recommender.rankings import TasteSimilarity
 from recommender.rating_matrix import RatingMatrix, build_rating_matrix
 from recommender.schema import interactions, products, ratings
 from recommender.taste_ranking import TasteParameters
 from recommender.taste_tuning import tune
+from recommender.user_segments import read_segments
 
 
 def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
@@ -65,3 +69,16 @@ def read_taste_model(
     if tuned:
         parameters = tune(matrix, log, counted).parameters
     return matrix, TasteSimilarity.of(matrix, profiles, parameters=parameters)
+
+
+def read_cold_start(engine: Engine, matrix: RatingMatrix, profiles: Profiles, catalog: ProductCatalog) -> ColdStart:
+    """What lists by taste are topped up from: the users' segments, what is popular now, what is new in the catalog."""
+    segments = read_segments(engine, matrix.user_ids)
+    new = find_new_products(
+        profiles.confidences,
+        matrix.recommendable,
+        catalog.places(matrix.product_ids),
+        stars=catalog.stars,
+        category_ids=catalog.category_ids,
+    )
+    return build_cold_start(matrix, profiles, segments=segments.codes, n_segments=len(segments), new=new)

@@ -100,6 +100,12 @@ def current_version(engine: Engine, fingerprint: str, settings: Mapping[str, Any
     return None
 
 
+def was_refused(engine: Engine, version: Version) -> bool:
+    """Whether the version is kept though it is newer than what is published."""
+    published = published_version(read_versions(engine))
+    return version.state == KEPT and (published is None or published.number < version.number)
+
+
 def next_number(versions: Sequence[Version]) -> int:
     """1 for the first, then one more than the newest."""
     return versions[-1].number + 1 if versions else 1

@@ -29,15 +29,18 @@ from sqlalchemy import Engine, insert
 import api
 import recommendation_engine as re
 from recommender.array_file import open_arrays, save_arrays
+from recommender.cold_start import ColdStart, build_cold_start
 from recommender.database import connect, writing
 from recommender.errors import ModelFileError, UnknownUserError
 from recommender.model_file import drop_files, kept_file, open_model, publish_file, save_model
 from recommender.neighbors import CosineIndex
+from recommender.new_products import all_places, find_new_products
 from recommender.popular import rank_popular
 from recommender.precomputed import PrecomputedIndex
 from recommender.product_catalog import ProductCatalog
-from recommender.profiles import build_profiles
+from recommender.profiles import Profiles, build_profiles
 from recommender.rankings import CLASSIC, RANKINGS, TASTE, TasteSimilarity
+from recommender.rating_matrix import RatingMatrix
 from recommender.schema import users
 from recommender.serving import ServedModel, build_served_model
 from recommender.settings import load_settings
@@ -72,6 +75,7 @@ def build(
     rated_at = np.arange(matrix.n_ratings)[::-1].copy()
     profiles = build_profiles(replace(matrix, rated_at=rated_at))
     by_taste = TasteSimilarity.of(matrix, profiles, parameters=parameters)
+    known = np.union1d(matrix.user_ids, np.array(others or [], np.int64))
     products = ProductCatalog(
         product_ids=np.array(ids, "S10"),
         titles=pa.array([catalog[product][0] for product in ids], pa.string()),
@@ -85,13 +89,29 @@ def build(
         similar_products=SimilarProducts(matrix),
         popular=rank_popular(matrix),
         catalog=products,
-        places=products.places(matrix.product_ids),
-        known_users=np.union1d(matrix.user_ids, np.array(others or [], np.int64)),
+        places=all_places(products.places(matrix.product_ids), len(products)),
+        known_users=known,
+        known_segments=(known % 3 - 1).astype(np.int32) if taste else np.empty(0, np.int32),
+        ladder=ladder_of(matrix, profiles, products) if taste else None,
         built_at=MADE_AT,
         n_neighbors=k,
         ranking=TASTE if taste else CLASSIC,
         version=6,
+        new_product_percent=50,
     )
+
+
+def ladder_of(matrix: RatingMatrix, profiles: Profiles, products: ProductCatalog) -> ColdStart:
+    """Two segments, users of every third id in none, and whatever nobody rated as new."""
+    new = find_new_products(
+        profiles.confidences,
+        matrix.recommendable,
+        products.places(matrix.product_ids),
+        stars=products.stars,
+        category_ids=products.category_ids,
+    )
+    segments = (matrix.user_ids % 3 - 1).astype(np.int32)
+    return build_cold_start(matrix, profiles, segments=segments, n_segments=2, new=new)
 
 
 def version_of(model: ServedModel, number: int = 6) -> Version:
@@ -112,6 +132,7 @@ def everything(model: ServedModel, *, lengths: tuple[int, ...] = (1, 10)) -> dic
     columns = range(model.matrix.shape[1])
     said["similar"] = [[a.tolist() for a in model.similar_products.similar(column, 5)] for column in columns]
     said["rankings"] = model.rankings
+    said["ids"] = [model.product_id(column) for column in range(len(model.places))]
     said["columns"] = [model.product(column) for column in columns]
     said["catalog"] = [model.catalog.product(place) for place in range(len(model.catalog))]
     said["default"] = [model.recommend(user, 10) for user in known[:5]]
@@ -132,7 +153,8 @@ def arrays_of(model: ServedModel) -> Arrays:
         "half_stars": csr.data, "indices": csr.indices, "indptr": csr.indptr, "user_ids": model.matrix.user_ids,
         "product_ids": model.matrix.product_ids, "recommendable": model.matrix.recommendable,
         "popular.columns": model.popular.columns, "popular.predicted": model.popular.predicted,
-        "places": model.places, "known_users": model.known_users, "catalog.product_ids": catalog.product_ids,
+        "places": model.places, "known_segments": model.known_segments, "known_users": model.known_users,
+        "catalog.product_ids": catalog.product_ids,
         "prices": catalog.prices, "stars": catalog.stars, "category_ids": catalog.category_ids,
         **profile_arrays(model), **{f"similar.{k}": a for k, a in model.similar_products.arrays().items()},
         **{name: np.frombuffer(buffer, np.uint8) for name, buffer in buffers.items()},
@@ -142,8 +164,10 @@ def arrays_of(model: ServedModel) -> Arrays:
 def profile_arrays(model: ServedModel) -> Arrays:
     if not isinstance(model.similarity, TasteSimilarity):
         return model.similarity.arrays()
+    assert model.ladder is not None
     prepared = model.similarity.prepared_arrays()
-    del prepared["taste.index.shop"]  # two numbers
+    prepared |= {f"ladder.{name}": array for name, array in model.ladder.arrays().items()}
+    del prepared["taste.index.shop"], prepared["ladder.mean"]  # numbers
     return prepared | {f"profiles.{place}": array for place, array in enumerate(model.similarity.profiles.arrays())}
 
 

@@ -90,7 +90,7 @@ def test_classic_is_the_kernel_and_the_scoring_in_blocks_of_any_size(
     assert same(ranking.rank_products(rows, 5), wanted)
     assert ranking.rank_products(rows[:0], 5).columns.shape == (0, 5)
     assert ranking.settings == {"ranking": "classic", "n_neighbors": 20}
-    assert ranking.seen is matrix.half_stars
+    assert ranking.profiles is None
 
 
 def test_more_neighbors_than_users_are_all_users(shop: Planted) -> None:
@@ -111,7 +111,7 @@ def test_taste_is_its_ranker_and_shows_stars(shop: Planted, profiles: Profiles) 
     assert (found.columns >= 0).all()
     assert ((found.predicted >= 0.5) & (found.predicted <= 5.0)).all()
     assert ranking.settings == {"ranking": "taste"}
-    assert ranking.seen is profiles.confidences
+    assert ranking.profiles is profiles
 
 
 @pytest.mark.parametrize("parameters", [TasteParameters(3, 0.9), TasteParameters()], ids=str)
