@@ -8,7 +8,7 @@
 Everybody gets the same training ratings (the newest 20 % of each user's are hidden, random ones where there are no
 times), ranks the whole catalog less what the user has, and is measured by the same lines (`recommender.evaluation`).
 A peer's parameters are those of its grid (`benchmarks.peers`) with the highest nDCG@10 on a validation cut, made the
-same way from the training ratings alone; it is then trained anew on all of them. "taste, tuned" takes its two from
+same way from the training ratings alone; it is then trained anew on all of them. auto takes its two from
 `recommender.taste_tuning`, which hides ratings of the training part likewise; classic and taste are as they come.
 Seconds: to train on chosen parameters and to rank all test users (2 threads); tuning is a column of its own.
 """
@@ -40,7 +40,7 @@ from recommender.taste_tuning import tune as tune_taste
 
 USER_KNN = next(peer for peer in PEERS if peer.name == "user-kNN")
 SHORT_SETS, SHORT_PEERS = ("all_beauty", "filmtrust"), ("TF-IDF", "user-kNN", "RP3beta", "EASE^R")
-RECALL, TUNED = f"recall@{DEPTH}", "taste, tuned"
+RECALL, TUNED = f"recall@{DEPTH}", "auto"
 
 
 class Line(NamedTuple):
