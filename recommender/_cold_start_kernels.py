@@ -54,8 +54,10 @@ def draw_of(user_id, version):
 
 
 @njit(cache=True, nogil=True)
-def _is_taken(column, line, found, seen):
-    """Whether the column is among the first of the line, or in seen (sorted)."""
+def _is_taken(column, line, found, seen, without):
+    """Whether the column is among the first of the line, in seen (sorted), or flagged in without (or (0,))."""
+    if without.size > 0 and without[column]:
+        return True
     at = np.searchsorted(seen, column)
     taken = at < seen.size and seen[at] == column
     for j in range(found):
@@ -93,7 +95,7 @@ def _pick_new(new, seen, first, second):
 
 
 @njit(cache=True, nogil=True)
-def _fill(line, found, segment, seen, ladder, stars, sources):
+def _fill(line, found, segment, seen, without, ladder, stars, sources):
     """Fill the line from its place ``found`` on; where it ends. Of equal scores the segment's product is first.
 
     A product that both ladders hold is met first in the segment's, where its score is no lower, so the other finds it
@@ -109,7 +111,7 @@ def _fill(line, found, segment, seen, ladder, stars, sources):
         else:
             column, source = ladder.popular[place], POPULAR
             place += 1
-        if not _is_taken(column, line, found, seen):
+        if not _is_taken(column, line, found, seen, without):
             line[found], stars[found], sources[found] = column, ladder.stars[column], source
             found += 1
     return found
@@ -117,11 +119,13 @@ def _fill(line, found, segment, seen, ladder, stars, sources):
 
 @njit(cache=True, nogil=True)
 def top_up(
-    rows, segments, user_ids, indptr, indices, ladder, new, new_stars, version, new_below, columns, stars, sources
-):
+    rows, segments, user_ids, indptr, indices, without, ladder, new, new_stars, version, new_below,
+    columns, stars, sources,
+):  # fmt: skip
     """Fill the free places (-1) at the end of each line, then let a new product have the last place of some lines.
 
-    rows (m,) of the CSR indptr, indices: what is never filled in. segments, user_ids (m,). new_below: a list gets a new
+    rows (m,) of the CSR indptr, indices: what is never filled in. without (n_columns,) or (0,):
+    flags of what no line gets. segments, user_ids (m,). new_below: a list gets a new
     product if the upper 53 bits of its draw are below it. columns int32, stars float64, sources int8 (m, n) in and out.
     """
     n = columns.shape[1]
@@ -131,12 +135,12 @@ def top_up(
             found -= 1
         sources[i, :found], sources[i, found:] = NEIGHBORS, -1
         seen = indices[indptr[rows[i]] : indptr[rows[i] + 1]]
-        found = _fill(columns[i], found, segments[i], seen, ladder, stars[i], sources[i])
+        found = _fill(columns[i], found, segments[i], seen, without, ladder, stars[i], sources[i])
         last = min(found, n - 1)
         draw = draw_of(user_ids[i], version)
         if last < 1 or np.int64(draw >> _11) >= new_below:
             continue
         first = mixed(draw)
         column = _pick_new(new, seen, first, mixed(first))
-        if column >= 0 and not _is_taken(column, columns[i], found, seen):
+        if column >= 0 and not _is_taken(column, columns[i], found, seen, without):
             columns[i, last], stars[i, last], sources[i, last] = column, new_stars, NEW

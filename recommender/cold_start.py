@@ -81,15 +81,17 @@ class ColdStart:
         columns: NDArray[np.integer],
         stars: NDArray[np.floating],
         *,
+        without: NDArray[np.integer] | None = None,
         version: int = 0,
         new_share: float = NEW_PRODUCT_SHARE,
     ) -> FilledLists:
         """Copies of ``columns`` and ``stars`` (len(rows), n), best first, filled where they end in -1.
 
         Never with what the row has seen, what its list holds, or what may not be recommended; a list stays short only
-        if nothing is left. ``version``: of the lists, 0 or more; ``new_share``: of the lists that get a new product,
-        which takes the last place, also a neighbors' (0: none). Columns from n_products on are new products that only
-        the catalog knows (`recommender.new_products.all_places`). SettingError for what does not fit.
+        if nothing is left. ``without``: columns that no list may get. ``version``: of the lists, 0 or more;
+        ``new_share``: of the lists that get a new product, which takes the last place, also a neighbors' (0: none).
+        Columns from n_products on are new products that only the catalog knows
+        (`recommender.new_products.all_places`). SettingError for what does not fit.
         """
         wanted = checked_numbers("row", rows, len(self.segment_of_row))
         lists = np.array(columns, np.int32, order="C"), np.array(stars, np.float64, order="C")
@@ -99,7 +101,8 @@ class ColdStart:
                 "pass both as the ranking gave them"
             )
         segments, user_ids = self.segment_of_row[wanted], self.user_ids[wanted]
-        return self._filled(wanted, segments, user_ids, self.seen, *lists, version=version, new_share=new_share)
+        taken = self._flags(without)
+        return self._filled(wanted, segments, user_ids, self.seen, taken, *lists, version=version, new_share=new_share)
 
     def for_segment(
         self,
@@ -108,6 +111,7 @@ class ColdStart:
         n: int,
         *,
         user_id: int,
+        without: NDArray[np.integer] | None = None,
         version: int = 0,
         new_share: float = NEW_PRODUCT_SHARE,
     ) -> FilledLists:
@@ -124,7 +128,7 @@ class ColdStart:
         shape = (1, at_least_one("n", n))
         return self._filled(
             np.zeros(1, np.int64), np.array([segment], np.int32), np.array([user_id], np.int64),
-            sp.csr_array(parts, shape=(1, width)), np.full(shape, -1, np.int32), np.zeros(shape),
+            sp.csr_array(parts, shape=(1, width)), self._flags(without), np.full(shape, -1, np.int32), np.zeros(shape),
             version=version, new_share=new_share,
         )  # fmt: skip
 
@@ -134,6 +138,7 @@ class ColdStart:
         segments: NDArray[np.int32],
         user_ids: NDArray[np.int64],
         seen: Any,
+        without: NDArray[np.bool_],
         columns: NDArray[np.int32],
         stars: NDArray[np.float64],
         *,
@@ -147,10 +152,18 @@ class ColdStart:
         sources = np.empty(columns.shape, np.int8)
         below = np.int64(new_share * 2**53)
         kernels.top_up(
-            rows, segments, user_ids, seen.indptr, seen.indices, self.ladder, self.new, self.mean, np.int64(version),
-            below, columns, stars, sources,
+            rows, segments, user_ids, seen.indptr, seen.indices, without, self.ladder, self.new, self.mean,
+            np.int64(version), below, columns, stars, sources,
         )  # fmt: skip
         return FilledLists(columns, stars, sources)
+
+    def _flags(self, columns: NDArray[np.integer] | None) -> NDArray[np.bool_]:
+        """Whether a column, the catalog's own included, is among these; (0,) if none is."""
+        if columns is None or not len(columns):
+            return np.empty(0, np.bool_)
+        flags = np.zeros(max(self.seen.shape[1] + len(self.new.columns), int(np.max(columns)) + 1), np.bool_)
+        flags[columns] = True
+        return flags
 
     @property
     def n_segments(self) -> int:

@@ -32,6 +32,11 @@ class PopularProducts:
     columns: NDArray[np.int32]
     predicted: NDArray[np.float64]
 
+    def among(self, allowed: NDArray[np.bool_]) -> PopularProducts:
+        """Those whose column is allowed, in their order."""
+        keep = allowed[self.columns]
+        return PopularProducts(self.columns[keep], self.predicted[keep])
+
     def beyond(self, excluded: NDArray[np.integer], n: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """The first n whose column is not in ``excluded``."""
         # among the first n + len(excluded) there are n that are not excluded, or all there are

@@ -13,13 +13,11 @@ from fastapi import APIRouter, Request, Response
 
 from recommender.parameters import (
     LARGEST_LIMIT,
-    LIMIT,
     PRICE_ITEM,
     PRODUCT_ID_ITEM,
     PRODUCT_NAME_ITEM,
     documented_json,
     documented_refusal,
-    limit_of,
     once,
     out_of_range,
     whole_number,
@@ -28,6 +26,8 @@ from recommender.problems import InvalidParameterError, documented_problem
 from recommender.rankings import RANKINGS
 from recommender.serving import Answer, ServedModel
 from recommender.settings import LARGEST_ID
+from recommender.wish_parameters import WISH_PARAMETERS, wish_of
+from recommender.wishes import Wish
 
 router = APIRouter()
 
@@ -139,7 +139,7 @@ async def health(request: Request) -> Response:
 @router.get(
     "/recommendations/{user_id}",
     summary="Products for one user, best first",
-    openapi_extra={"parameters": [_USER_ID, LIMIT, _RANKING]},
+    openapi_extra={"parameters": [_USER_ID, *WISH_PARAMETERS, _RANKING]},
     responses={
         200: documented_json(_RECOMMENDATIONS_SCHEMA, _EXAMPLE, "Ranked products.", headers=_SOURCE_HEADER),
         404: documented_problem("Nobody has heard of this user.", status=404, detail="user 99 is unknown"),
@@ -149,16 +149,16 @@ async def health(request: Request) -> Response:
 async def recommendations(request: Request) -> Response:
     """Products that people with the same taste liked, computed now, for every known user.
 
-    A user without ratings, or one whose neighbors know too few products, gets popular products (see the header
-    `X-Recommendation-Source`).
+    Filters act before the list is cut: N products come back wherever there are N. A user without ratings, or one whose
+    neighbors know too few products, gets others (see the header `X-Recommendation-Source`).
     """
     state = request.app.state
-    user_id, limit, ranking = _parameters(request, state.default_limit)
+    user_id, wish, ranking = _parameters(request, state.default_limit)
     model: ServedModel = state.model
     if ranking not in (None, *model.rankings):
         message = f"is not in this model: make it with RANKING={ranking}"
         raise InvalidParameterError([{"parameter": "ranking", "value": str(ranking), "message": message}])
-    answer = model.recommend(user_id, limit, ranking)
+    answer = model.select(user_id, wish, ranking)
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     return Response(orjson.dumps(_body(user_id, answer, model)), 200, headers, "application/json")
 
@@ -184,17 +184,17 @@ def _body(user_id: int, answer: Answer, model: ServedModel) -> dict[str, Any]:
     return {"user_id": user_id, "recommendations": items}
 
 
-def _parameters(request: Request, default_limit: int) -> tuple[int, int, str | None]:
-    errors = []
+def _parameters(request: Request, default_limit: int) -> tuple[int, Wish, str | None]:
+    errors: list[dict[str, str]] = []
     user_id = whole_number(request.path_params["user_id"], LARGEST_ID)
     if user_id is None:
         errors.append(out_of_range("user_id", request.path_params["user_id"], LARGEST_ID))
-    limit, ranking = default_limit, None
+    wish, ranking = Wish(default_limit), None
     if request.scope["query_string"]:
-        limit = limit_of(request, default_limit, errors)
+        wish = wish_of(request, default_limit, errors)
         if (ranking := once(request, "ranking", errors)) is not None and ranking not in RANKINGS:
             known = " or ".join(RANKINGS)
             errors.append({"parameter": "ranking", "value": ranking[:100], "message": f"must be {known}"})
     if user_id is None or errors:
         raise InvalidParameterError(errors)
-    return user_id, limit, ranking
+    return user_id, wish, ranking

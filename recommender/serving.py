@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from recommender.bulk_read import read_table
-from recommender.cold_start import SOURCES, ColdStart
+from recommender.cold_start import SOURCES, ColdStart, FilledLists
 from recommender.errors import SettingError, UnknownUserError
 from recommender.neighbors import CosineIndex
 from recommender.new_products import all_places
@@ -26,8 +26,7 @@ from recommender.scoring import rank_products
 from recommender.similar_products import SimilarProducts
 from recommender.trained_model import read_cold_start
 from recommender.user_segments import read_segments
-
-_NOTHING = np.empty(0, np.int32)
+from recommender.wishes import ROOM, Wish, allowed_products, capped
 
 
 @dataclass(frozen=True)
@@ -103,10 +102,13 @@ class ServedModel:
         found: bytes = ids[column] if column < len(ids) else self.catalog.product_ids[self.places[column]]
         return found.decode("ascii")
 
-    def recommend(self, user_id: int, n: int, ranking: str | None = None) -> Answer:
+    def recommend(
+        self, user_id: int, n: int, ranking: str | None = None, *, allowed: NDArray[np.bool_] | None = None
+    ) -> Answer:
         """Return n products for a known user: the neighbors' first, then others' if those are too few.
 
-        Raises UnknownUserError. Shorter than n only if the user has rated nearly everything.
+        ``allowed``: a flag for each of ``places``; None: all. Raises UnknownUserError. Shorter than n only if there are
+        no more that the user has not rated.
         """
         place = int(np.searchsorted(self.known_users, user_id))
         if place == len(self.known_users) or self.known_users[place] != user_id:
@@ -117,13 +119,32 @@ class ServedModel:
             row = None
         wanted = ranking or self.ranking
         if wanted in BY_TASTE:
-            return _answer(self._by_taste(user_id, row, place, n, wanted))
-        return _answer(self._classic(row, n))
+            return _answer(self._by_taste(user_id, row, place, n, wanted, allowed))
+        return _answer(self._classic(row, n, allowed))
 
-    def _classic(self, row: int | None, n: int) -> list[Recommendation]:
+    def select(self, user_id: int, wish: Wish, ranking: str | None = None) -> Answer:
+        """The products a request asks for: filters act before the cut, so N come wherever there are N."""
+        allowed = self.allowed(wish)
+        last = wish.offset + wish.limit
+        if wish.diversity is None:
+            found = self.recommend(user_id, last, ranking, allowed=allowed).recommendations
+            return _answer(found[wish.offset :])
+        n = last * ROOM
+        while True:
+            everything = self.recommend(user_id, n, ranking, allowed=allowed).recommendations
+            found = capped(everything, lambda item: self.product(item.column).category_id, wish.diversity)
+            if len(found) >= last or len(everything) < n:
+                return _answer(found[wish.offset : last])
+            n *= ROOM
+
+    def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
+        """A flag for each of ``places``; None if the wish leaves nothing out."""
+        return allowed_products(wish, self.catalog, self.places) if wish.filters else None
+
+    def _classic(self, row: int | None, n: int, allowed: NDArray[np.bool_] | None) -> list[Recommendation]:
         """Neighbors' products, then the most often rated."""
         if row is None:
-            return list(self._popular(np.empty(0, np.int32), n))
+            return list(self._popular(np.empty(0, np.int32), n, allowed))
         neighbors, similarities = self.similarity.neighbors(row, self.n_neighbors)
         ranked = rank_products(
             self.matrix.half_stars,
@@ -131,7 +152,7 @@ class ServedModel:
             neighbors,
             similarities,
             n=n,
-            recommendable=self.matrix.recommendable,
+            recommendable=self._recommendable(allowed),
             scale=STARS_PER_UNIT,
         )
         values = zip(*(array.tolist() for array in ranked), strict=True)
@@ -139,34 +160,48 @@ class ServedModel:
         if len(chosen) == n:
             return chosen
         excluded = np.concatenate([ranked.columns, self.matrix.rated_columns(row)])
-        return chosen + list(self._popular(excluded, n - len(chosen)))
+        return chosen + list(self._popular(excluded, n - len(chosen), allowed))
 
-    def _by_taste(self, user_id: int, row: int | None, place: int, n: int, ranking: str) -> list[Recommendation]:
+    def _recommendable(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        mask = self.matrix.recommendable
+        return mask if allowed is None else mask & allowed[: len(mask)]
+
+    def _by_taste(
+        self, user_id: int, row: int | None, place: int, n: int, ranking: str, allowed: NDArray[np.bool_] | None
+    ) -> list[Recommendation]:
         """Neighbors' products by taste, then down the ladder."""
         if self.ladder is None or not isinstance(self.similarity, TasteSimilarity):
             raise SettingError(f"the {ranking} ranking is not loaded: start the service with RANKING={ranking}")
         chance: dict[str, Any] = {"version": self.version or 0, "new_share": self.new_product_percent / 100}
+        chance["without"] = None if allowed is None else np.flatnonzero(~allowed)
         if row is None:
-            segment = int(self.known_segments[place])
-            lists = self.ladder.for_segment(segment, _NOTHING, n, user_id=user_id, **chance)
-            support, raters = np.zeros(n), np.zeros(n, np.int32)
-        else:
-            rows = np.array([row])
-            found = self.similarity.ranker(ranking).rank_products(rows, n)
-            lists = self.ladder.top_up(rows, found.columns, found.stars, **chance)
-            evident = lists.sources[0] == 0
-            support, raters = found.support[0] * evident, found.n_raters[0] * evident
-        values = (lists.columns[0], lists.stars[0], support, raters, lists.sources[0])
-        return [
-            Recommendation(column, stars, sum_, k, SOURCES[source])
-            for column, stars, sum_, k, source in zip(*(array.tolist() for array in values), strict=True)
-            if column >= 0
-        ]
+            lists = self.ladder.for_segment(int(self.known_segments[place]), [], n, user_id=user_id, **chance)
+            return _as_recommendations(lists, np.zeros(n), np.zeros(n, np.int32))
+        rows, mask = np.array([row]), None if allowed is None else self._recommendable(allowed)
+        found = self.similarity.ranker(ranking).rank_products(rows, n, recommendable=mask)
+        lists = self.ladder.top_up(rows, found.columns, found.stars, **chance)
+        return _as_recommendations(lists, found.support[0], found.n_raters[0])
 
-    def _popular(self, excluded: NDArray[np.integer], n: int) -> Iterator[Recommendation]:
-        columns, predicted = self.popular.beyond(excluded, n)
+    def _popular(
+        self, excluded: NDArray[np.integer], n: int, allowed: NDArray[np.bool_] | None
+    ) -> Iterator[Recommendation]:
+        popular = self.popular if allowed is None else self.popular.among(allowed)
+        columns, predicted = popular.beyond(excluded, n)
         for column, stars in zip(columns.tolist(), predicted.tolist(), strict=True):
             yield Recommendation(column, stars, 0.0, 0, "popular")
+
+
+def _as_recommendations(
+    lists: FilledLists, support: NDArray[np.float64], n_neighbors: NDArray[np.int32]
+) -> list[Recommendation]:
+    """The first of the lists; ``support`` and ``n_neighbors`` are evidence for what neighbors gave."""
+    evident = lists.sources[0] == 0
+    values = lists.columns[0], lists.stars[0], support * evident, n_neighbors * evident, lists.sources[0]
+    return [
+        Recommendation(column, stars, sum_, k, SOURCES[source])
+        for column, stars, sum_, k, source in zip(*(array.tolist() for array in values), strict=True)
+        if column >= 0
+    ]
 
 
 def _answer(chosen: list[Recommendation]) -> Answer:

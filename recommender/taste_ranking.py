@@ -153,15 +153,23 @@ class TasteRanker:
         return self.rank_products(rows, n).columns
 
     def rank_products(
-        self, rows: ArrayLike, n: int, *, progress: Callable[[int], object] | None = None
+        self,
+        rows: ArrayLike,
+        n: int,
+        *,
+        recommendable: NDArray[np.bool_] | None = None,
+        progress: Callable[[int], object] | None = None,
     ) -> RankedByTaste:
-        """`rank_taste_for_rows` on the rows' own neighbors, evidence included. progress: called with the rows done."""
+        """`rank_taste_for_rows` on the rows' own neighbors, evidence included.
+
+        recommendable: as for the ranker, in place of its own mask. progress: called with the number of rows done.
+        """
         wanted, width = self.index.checked_rows(rows), at_least_one("n", n)
-        out = _empty(wanted.size, width)
+        out, bars = _empty(wanted.size, width), self.votes.bars(recommendable)
 
         def block(start: int, stop: int) -> None:
             part = tuple(array[start:stop] for array in out)
-            self.votes.rank(self._neighbors(wanted[start:stop]), self.votes.bars(None), width, part)
+            self.votes.rank(self._neighbors(wanted[start:stop]), bars, width, part)
 
         run_blocks(block, wanted.size, block_rows=BLOCK_ROWS, n_threads=self.n_threads, progress=progress)
         return out

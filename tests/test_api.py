@@ -197,8 +197,9 @@ def test_a_rated_product_that_is_not_in_the_catalog_is_never_answered(
 
 def test_openapi_documents_every_route_with_an_example(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
+    filters = ["limit", "offset", "category_id", "min_price", "max_price", "min_stars", "exclude", "diversity"]
     parameters = {
-        "/recommendations/{user_id}": ["user_id", "limit", "ranking"],
+        "/recommendations/{user_id}": ["user_id", *filters, "ranking"],
         "/products/{product_id}/similar": ["product_id", "limit"],
     }
     assert set(document["paths"]) == {"/health", *parameters}

@@ -1,0 +1,85 @@
+"""What a request asks of a list: how many, from where on, of which categories, prices and stars, how mixed.
+
+Filters act on the products before the list is cut, so N products come back wherever N exist. They do not change who
+the neighbors are or what they say: a filtered list is the whole list less what the filters leave out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.product_catalog import ProductCatalog
+
+Item = TypeVar("Item")
+
+LARGEST_OFFSET = 1_000
+ROOM = 4  # times as many products as are wanted, to begin with, where categories are capped
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A request's filters; everything is optional but ``limit``."""
+
+    limit: int
+    offset: int = 0
+    category_ids: frozenset[int] = frozenset()  # any of these; empty: all
+    min_price: float | None = None
+    max_price: float | None = None
+    min_stars: float | None = None
+    exclude: frozenset[str] = frozenset()  # product ids
+    diversity: int | None = None  # at most so many of a category
+
+    @property
+    def filters(self) -> bool:
+        """Whether any product may be left out for what it is."""
+        return bool(
+            self.category_ids or self.exclude or (self.min_price, self.max_price, self.min_stars) != (None, None, None)
+        )
+
+
+def allowed_products(wish: Wish, catalog: ProductCatalog, places: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which products (n,), at these places of the catalog, the wish leaves in; none that is not in the catalog.
+
+    A price or a number of stars that is not known fails every bound on it.
+    """
+    there = places >= 0
+    at = np.where(there, places, 0)
+    keep = there.copy()
+    if not len(catalog):
+        return keep
+    if wish.category_ids:
+        keep &= np.isin(catalog.category_ids[at], np.array(sorted(wish.category_ids), np.int64))
+    if wish.min_price is not None:
+        keep &= catalog.prices[at] >= wish.min_price
+    if wish.max_price is not None:
+        keep &= catalog.prices[at] <= wish.max_price
+    if wish.min_stars is not None:
+        keep &= catalog.stars[at] >= wish.min_stars
+    if wish.exclude:
+        known = [place for product in sorted(wish.exclude) if (place := catalog.place_of(product)) is not None]
+        keep &= ~np.isin(places, np.array(known, np.int32))
+    return keep
+
+
+def capped(ranked: Iterable[Item], category_of: Callable[[Item], int | None], most: int) -> list[Item]:
+    """The items in their order, less those of a category that has had ``most`` before; unknown ones are never capped.
+
+    >>> capped(["a1", "a2", "b1", "a3"], lambda item: ord(item[0]), 2)
+    ['a1', 'a2', 'b1']
+    """
+    seen: Counter[int] = Counter()
+    kept = []
+    for item in ranked:
+        category = category_of(item)
+        if category is not None:
+            seen[category] += 1
+            if seen[category] > most:
+                continue
+        kept.append(item)
+    return kept
