@@ -11,6 +11,8 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from recommender.cold_start import SOURCES
+from recommender.explanations import explain
 from recommender.parameters import (
     LARGEST_LIMIT,
     PRICE_ITEM,
@@ -46,6 +48,39 @@ _RANKING = {
     "schema": {"type": "string", "enum": list(RANKINGS)},
     "example": "taste",
 }
+_EXPLAIN = {
+    "name": "explain",
+    "in": "query",
+    "description": "Adds to each product why it is there; never who the neighbors are.",
+    "schema": {"type": "string", "enum": ["true", "false"]},
+    "example": "true",
+}
+_EXPLANATION_SCHEMA = {
+    "type": "object",
+    "required": ["source", "sentence", "support", "n_neighbors", "n_asked", "mean_rating", "closest"],
+    "additionalProperties": False,
+    "properties": {
+        "source": {"type": "string", "enum": list(SOURCES)},
+        "sentence": {"type": "string"},
+        "support": {"type": "number", "minimum": 0},
+        "n_neighbors": {"type": "integer", "minimum": 0},
+        "n_asked": {"type": "integer", "minimum": 0},
+        "mean_rating": {"type": ["number", "null"]},
+        "closest": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["similarity", "rating", "shared_products"],
+                "additionalProperties": False,
+                "properties": {
+                    "similarity": {"type": "number", "minimum": 0},
+                    "rating": {"type": ["number", "null"]},
+                    "shared_products": {"type": "array", "items": PRODUCT_ID_ITEM},
+                },
+            },
+        },
+    },
+}
 _EXAMPLE = {
     "user_id": 42,
     "recommendations": [
@@ -77,6 +112,7 @@ _RECOMMENDATIONS_SCHEMA = {
                     "product_name": PRODUCT_NAME_ITEM,
                     "predicted_rating": {"type": "number", "minimum": 0.5, "maximum": 5},
                     "price": PRICE_ITEM,
+                    "explanation": _EXPLANATION_SCHEMA,
                 },
             },
         },
@@ -139,7 +175,7 @@ async def health(request: Request) -> Response:
 @router.get(
     "/recommendations/{user_id}",
     summary="Products for one user, best first",
-    openapi_extra={"parameters": [_USER_ID, *WISH_PARAMETERS, _RANKING]},
+    openapi_extra={"parameters": [_USER_ID, *WISH_PARAMETERS, _RANKING, _EXPLAIN]},
     responses={
         200: documented_json(_RECOMMENDATIONS_SCHEMA, _EXAMPLE, "Ranked products.", headers=_SOURCE_HEADER),
         404: documented_problem("Nobody has heard of this user.", status=404, detail="user 99 is unknown"),
@@ -153,14 +189,19 @@ async def recommendations(request: Request) -> Response:
     neighbors know too few products, gets others (see the header `X-Recommendation-Source`).
     """
     state = request.app.state
-    user_id, wish, ranking = _parameters(request, state.default_limit)
+    user_id, wish, ranking, explained = _parameters(request, state.default_limit)
     model: ServedModel = state.model
     if ranking not in (None, *model.rankings):
         message = f"is not in this model: make it with RANKING={ranking}"
         raise InvalidParameterError([{"parameter": "ranking", "value": str(ranking), "message": message}])
     answer = model.select(user_id, wish, ranking)
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
-    return Response(orjson.dumps(_body(user_id, answer, model)), 200, headers, "application/json")
+    body = _body(user_id, answer, model)
+    if explained:
+        reasons = explain(model, user_id, answer.recommendations, ranking)
+        for item, reason in zip(body["recommendations"], reasons, strict=True):
+            item["explanation"] = reason.to_dict()
+    return Response(orjson.dumps(body), 200, headers, "application/json")
 
 
 # a load balancer may ask with HEAD; the framework's GET routes do not answer it
@@ -184,17 +225,20 @@ def _body(user_id: int, answer: Answer, model: ServedModel) -> dict[str, Any]:
     return {"user_id": user_id, "recommendations": items}
 
 
-def _parameters(request: Request, default_limit: int) -> tuple[int, Wish, str | None]:
+def _parameters(request: Request, default_limit: int) -> tuple[int, Wish, str | None, bool]:
+    """user_id, filters, ranking, and whether to explain; InvalidParameterError with all that cannot be used."""
     errors: list[dict[str, str]] = []
     user_id = whole_number(request.path_params["user_id"], LARGEST_ID)
     if user_id is None:
         errors.append(out_of_range("user_id", request.path_params["user_id"], LARGEST_ID))
-    wish, ranking = Wish(default_limit), None
+    wish, ranking, explained = Wish(default_limit), None, None
     if request.scope["query_string"]:
         wish = wish_of(request, default_limit, errors)
         if (ranking := once(request, "ranking", errors)) is not None and ranking not in RANKINGS:
             known = " or ".join(RANKINGS)
             errors.append({"parameter": "ranking", "value": ranking[:100], "message": f"must be {known}"})
+        if (explained := once(request, "explain", errors)) not in (None, "true", "false"):
+            errors.append({"parameter": "explain", "value": str(explained)[:100], "message": "must be true or false"})
     if user_id is None or errors:
         raise InvalidParameterError(errors)
-    return user_id, wish, ranking
+    return user_id, wish, ranking, explained == "true"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,29 @@ class ServedModel:
         self.similar_products.prepare()
         if isinstance(self.similarity, TasteSimilarity):
             self.similarity.ranker(self.ranking if self.ranking in BY_TASTE else TASTE)
+
+    @cached_property
+    def raters(self) -> NDArray[np.int64]:
+        """How many people rated each product of the matrix, (n_products,); counted when first asked for."""
+        return np.bincount(self.matrix.half_stars.indices, minlength=self.matrix.shape[1])
+
+    @cached_property
+    def _half_stars_given(self) -> NDArray[np.float64]:
+        given = np.zeros(self.matrix.shape[1], np.float64)
+        np.add.at(given, self.matrix.half_stars.indices, self.matrix.half_stars.data)
+        return given
+
+    def raters_of(self, column: int) -> tuple[int, float | None]:
+        """How many people rated the product of a column, and their mean stars; None if nobody did."""
+        count = int(self.raters[column]) if column < len(self.raters) else 0
+        return count, float(self._half_stars_given[column]) * STARS_PER_UNIT / count if count else None
+
+    def neighbors_of(self, row: int, ranking: str) -> tuple[NDArray[np.int32], NDArray[np.float64], Any]:
+        """The neighbors that a ranking asks, nearest first, their similarities, and what each user has (CSR)."""
+        if ranking in BY_TASTE and isinstance(self.similarity, TasteSimilarity):
+            ranker = self.similarity.ranker(ranking)
+            return *ranker.index.neighbors(row, ranker.n_neighbors), self.similarity.profiles.confidences
+        return *self.similarity.neighbors(row, self.n_neighbors), self.matrix.half_stars
 
     def column_of(self, product_id: str) -> int | None:
         """The matrix's column of a product; None if nobody has rated it."""

@@ -199,7 +199,7 @@ def test_openapi_documents_every_route_with_an_example(client: TestClient) -> No
     document = client.get("/openapi.json").json()
     filters = ["limit", "offset", "category_id", "min_price", "max_price", "min_stars", "exclude", "diversity"]
     parameters = {
-        "/recommendations/{user_id}": ["user_id", *filters, "ranking"],
+        "/recommendations/{user_id}": ["user_id", *filters, "ranking", "explain"],
         "/products/{product_id}/similar": ["product_id", "limit"],
     }
     assert set(document["paths"]) == {"/health", *parameters}
