@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 import recommendation_engine
-from recommender import product_routes
+from recommender import catalog_routes, product_routes
 from recommender.database import connect
 from recommender.database_watch import DatabaseWatch
 from recommender.errors import RecommenderError
@@ -125,6 +125,7 @@ def create_app() -> FastAPI:
     add_problem_handlers(app)
     app.include_router(router)
     app.include_router(product_routes.router)
+    app.include_router(catalog_routes.router)
     return app
 
 

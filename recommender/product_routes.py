@@ -87,10 +87,7 @@ _SCHEMA: dict[str, Any] = {
 async def similar(request: Request) -> Response:
     """Other products of the catalog by the cosine of their ratings, with how many users rated both."""
     errors: list[dict[str, str]] = []
-    product_id = request.path_params["product_id"]
-    if not _ASIN.fullmatch(product_id):
-        message = "must be ten characters of 0-9 and A-Z"
-        errors.append({"parameter": "product_id", "value": product_id[:100], "message": message})
+    product_id = product_id_of(request, errors)
     limit = limit_of(request, request.app.state.default_limit, errors)
     if errors:
         raise InvalidParameterError(errors)
@@ -103,6 +100,15 @@ async def similar(request: Request) -> Response:
 
 # a load balancer may ask with HEAD; the framework's GET routes do not answer it
 router.add_route("/products/{product_id}/similar", similar, methods=["HEAD"], include_in_schema=False)
+
+
+def product_id_of(request: Request, errors: list[dict[str, str]]) -> str:
+    """The product_id in the path; what is wrong with it is noted in ``errors``."""
+    product_id: str = request.path_params["product_id"]
+    if not _ASIN.fullmatch(product_id):
+        message = "must be ten characters of 0-9 and A-Z"
+        errors.append({"parameter": "product_id", "value": product_id[:100], "message": message})
+    return product_id
 
 
 def _body(model: ServedModel, product_id: str, column: int | None, limit: int) -> dict[str, Any]:

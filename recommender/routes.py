@@ -196,7 +196,7 @@ async def recommendations(request: Request) -> Response:
         raise InvalidParameterError([{"parameter": "ranking", "value": str(ranking), "message": message}])
     answer = model.select(user_id, wish, ranking)
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
-    body = _body(user_id, answer, model)
+    body = _body(user_id, answer, model, first=wish.offset + 1)
     if explained:
         reasons = explain(model, user_id, answer.recommendations, ranking)
         for item, reason in zip(body["recommendations"], reasons, strict=True):
@@ -209,9 +209,9 @@ router.add_route("/health", health, methods=["HEAD"], include_in_schema=False)
 router.add_route("/recommendations/{user_id}", recommendations, methods=["HEAD"], include_in_schema=False)
 
 
-def _body(user_id: int, answer: Answer, model: ServedModel) -> dict[str, Any]:
+def _body(user_id: int, answer: Answer, model: ServedModel, *, first: int) -> dict[str, Any]:
     items = []
-    for rank, item in enumerate(answer.recommendations, start=1):
+    for rank, item in enumerate(answer.recommendations, start=first):
         product = model.product(item.column)
         items.append(
             {

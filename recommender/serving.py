@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -160,6 +161,14 @@ class ServedModel:
             if len(found) >= last or len(everything) < n:
                 return _answer(found[wish.offset : last])
             n *= ROOM
+
+    def select_popular(self, wish: Wish) -> list[Recommendation]:
+        """The popular products a request asks for."""
+        everything = self._popular(np.empty(0, np.int32), len(self.popular.columns), self.allowed(wish))
+        if wish.diversity is None:
+            return list(islice(everything, wish.offset, wish.offset + wish.limit))
+        found = capped(everything, lambda item: self.product(item.column).category_id, wish.diversity)
+        return found[wish.offset : wish.offset + wish.limit]
 
     def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
         """A flag for each of ``places``; None if the wish leaves nothing out."""

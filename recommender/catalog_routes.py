@@ -1,0 +1,146 @@
+"""The HTTP routes that show the catalog as it stands: one product, and what is popular."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from recommender.errors import UnknownProductError
+from recommender.parameters import PRICE_ITEM, PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, documented_json, documented_refusal
+from recommender.problems import InvalidParameterError, documented_problem
+from recommender.product_routes import PRODUCT_ID, product_id_of
+from recommender.serving import ServedModel
+from recommender.wish_parameters import WISH_PARAMETERS, wish_of
+
+router = APIRouter()
+
+_PRODUCT_EXAMPLE = {
+    "product_id": "B08N5WRWNW",
+    "product_name": "Wireless Keyboard, Quiet Keys",
+    "price": 29.99,
+    "stars": 4.6,
+    "category_id": 104,
+    "in_catalog": True,
+    "ratings": 17,
+    "mean_rating": 4.41,
+}
+_PRODUCT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": list(_PRODUCT_EXAMPLE),
+    "additionalProperties": False,
+    "properties": {
+        "product_id": PRODUCT_ID_ITEM,
+        "product_name": PRODUCT_NAME_ITEM,
+        "price": PRICE_ITEM,
+        "stars": {"type": ["number", "null"], "description": "The catalog's."},
+        "category_id": {"type": ["integer", "null"]},
+        "in_catalog": {"type": "boolean", "description": "false: it has left; people's ratings of it are kept."},
+        "ratings": {"type": "integer", "minimum": 0, "description": "How many people here rated it."},
+        "mean_rating": {"type": ["number", "null"], "description": "Theirs."},
+    },
+}
+_POPULAR_ITEM = {
+    "rank": 1,
+    "product_id": "B08N5WRWNW",
+    "product_name": "Wireless Keyboard, Quiet Keys",
+    "predicted_rating": 4.386,
+    "price": 29.99,
+    "ratings": 17,
+}
+_POPULAR_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["popular"],
+    "additionalProperties": False,
+    "properties": {
+        "popular": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": list(_POPULAR_ITEM),
+                "additionalProperties": False,
+                "properties": {
+                    "rank": {"type": "integer", "minimum": 1},
+                    "product_id": PRODUCT_ID_ITEM,
+                    "product_name": PRODUCT_NAME_ITEM,
+                    "predicted_rating": {"type": "number", "minimum": 0.5, "maximum": 5},
+                    "price": PRICE_ITEM,
+                    "ratings": {"type": "integer", "minimum": 1},
+                },
+            },
+        }
+    },
+}
+
+
+@router.get(
+    "/products/{product_id}",
+    summary="What is known of one product",
+    openapi_extra={"parameters": [PRODUCT_ID]},
+    responses={
+        200: documented_json(_PRODUCT_SCHEMA, _PRODUCT_EXAMPLE, "The catalog's facts, and what people here think."),
+        404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
+        422: documented_refusal("product_id", "x", "must be ten characters of 0-9 and A-Z"),
+    },
+)
+async def product(request: Request) -> Response:
+    """A product of the catalog, or one that has left it and is still rated."""
+    errors: list[dict[str, str]] = []
+    product_id = product_id_of(request, errors)
+    if errors:
+        raise InvalidParameterError(errors)
+    model: ServedModel = request.app.state.model
+    column, place = model.column_of(product_id), model.catalog.place_of(product_id)
+    if column is None and place is None:
+        raise UnknownProductError(product_id)
+    facts = model.catalog.product(-1 if place is None else place)
+    count, mean = (0, None) if column is None else model.raters_of(column)
+    body = {
+        "product_id": product_id,
+        "product_name": facts.title,
+        "price": facts.price,
+        "stars": facts.stars,
+        "category_id": facts.category_id,
+        "in_catalog": place is not None,
+        "ratings": count,
+        "mean_rating": None if mean is None else round(mean, 2),
+    }
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+@router.get(
+    "/popular",
+    summary="What most people rated",
+    openapi_extra={"parameters": WISH_PARAMETERS},
+    responses={
+        200: documented_json(_POPULAR_SCHEMA, {"popular": [_POPULAR_ITEM]}, "Most ratings first."),
+        422: documented_refusal("category_id", "x", "must be a whole number from 1 to 2147483647"),
+    },
+)
+async def popular(request: Request) -> Response:
+    """Products by their number of ratings, then their damped mean; the filters of `/recommendations/{user_id}`."""
+    errors: list[dict[str, str]] = []
+    wish = wish_of(request, request.app.state.default_limit, errors)
+    if errors:
+        raise InvalidParameterError(errors)
+    model: ServedModel = request.app.state.model
+    items = []
+    for rank, item in enumerate(model.select_popular(wish), start=wish.offset + 1):
+        facts = model.product(item.column)
+        items.append(
+            {
+                "rank": rank,
+                "product_id": model.product_id(item.column),
+                "product_name": facts.title,
+                "predicted_rating": round(item.predicted_rating, 3),
+                "price": facts.price,
+                "ratings": int(model.raters[item.column]),
+            }
+        )
+    return Response(orjson.dumps({"popular": items}), media_type="application/json")
+
+
+# a load balancer may ask with HEAD; the framework's GET routes do not answer it
+router.add_route("/products/{product_id}", product, methods=["HEAD"], include_in_schema=False)
+router.add_route("/popular", popular, methods=["HEAD"], include_in_schema=False)
