@@ -198,10 +198,10 @@ def test_a_rated_product_that_is_not_in_the_catalog_is_never_answered(
 def test_openapi_documents_every_route_with_an_example(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     parameters = {
-        "/recommendations/{user_id}": ["user_id", "limit", "ranking"],
-        "/products/{product_id}/similar": ["product_id", "limit"],
+        "/recommendations/{user_id}": ["user_id", "limit", "ranking", "If-None-Match"],
+        "/products/{product_id}/similar": ["product_id", "limit", "If-None-Match"],
     }
-    assert set(document["paths"]) == {"/health", *parameters}
+    assert set(document["paths"]) == {"/health", "/live", "/ready", "/metrics", *parameters}
     for path, names in parameters.items():
         operation = document["paths"][path]["get"]
         assert [parameter["name"] for parameter in operation["parameters"]] == names
