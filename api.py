@@ -16,23 +16,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 import recommendation_engine
-from recommender import catalog_routes, product_routes
+from recommender import catalog_routes, product_routes, service_routes
 from recommender.database import connect
 from recommender.database_watch import DatabaseWatch
 from recommender.errors import RecommenderError
 from recommender.model_file import open_model
+from recommender.observation import Observation
 from recommender.parameters import LARGEST_LIMIT
 from recommender.problems import add_problem_handlers
 from recommender.rankings import AUTO, chosen_parameters
-from recommender.routes import router
+from recommender.routes import recommendations, router
 from recommender.schema import INTERACTION_TYPES
 from recommender.serving import ServedModel, build_served_model
 from recommender.settings import Settings, interaction_weights, load_settings
+from recommender.shortcut import Shortcut
 from recommender.trained_model import read_taste_model
 from recommender.versions import published_version, read_versions
 from recommender.warm_up import warm_up
@@ -41,11 +45,26 @@ WATCH_TIMEOUT = 2  # seconds a question to the database may take
 
 
 class RecommendationApp(FastAPI):
-    """A FastAPI whose failed start is told in one line, not in a stack trace."""
+    """A FastAPI inside of the observation, whose failed start is told in one line, not in a stack trace."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.observation = Observation(super().__call__, self.state)
+        self.observation.shortcut = Shortcut(
+            "/recommendations/{user_id}", recommendations, app=self, framework=super().__call__
+        )
+        self.state.metrics = self.observation.metrics
+
+    def include_router(self, router: APIRouter, **options: Any) -> None:
+        """Add the routes, and tell the observation what they are called."""
+        super().include_router(router, **options)
+        self.observation.templates |= {
+            route.endpoint: route.path for route in router.routes if isinstance(route, Route)
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
-            await super().__call__(scope, receive, send)
+            await self.observation(scope, receive, send)
             return
 
         async def send_plainly(message: Message) -> None:
@@ -57,10 +76,17 @@ class RecommendationApp(FastAPI):
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
     """Read the model before the first request, watch the database until the last."""
     try:
-        await asyncio.to_thread(start, app, load_settings(constants=recommendation_engine.module_constants()))
+        settings = load_settings(constants=recommendation_engine.module_constants())
+        app.observation.answers.capacity = settings.answer_cache_mb * 1_000_000
+        app.observation.log.enabled = settings.request_log == 1
+        # its lines would hold paths and query strings; without a handler uvicorn does not even make them
+        access = logging.getLogger("uvicorn.access")
+        access.handlers.clear()
+        access.propagate = False
+        await asyncio.to_thread(start, app, settings)
     except RecommenderError as error:
         app.state.refused = str(error)
         raise
@@ -70,6 +96,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     with suppress(asyncio.CancelledError):
         await watching
     app.state.watch.close()
+    app.observation.log.flush()
 
 
 def start(app: FastAPI, settings: Settings) -> None:
@@ -114,7 +141,7 @@ def model_from_database(settings: Settings) -> ServedModel:
     return model
 
 
-def create_app() -> FastAPI:
+def create_app() -> RecommendationApp:
     """Build the application; nothing is read before it starts."""
     app = RecommendationApp(
         title="Product recommendations",
@@ -126,6 +153,7 @@ def create_app() -> FastAPI:
     app.include_router(router)
     app.include_router(product_routes.router)
     app.include_router(catalog_routes.router)
+    app.include_router(service_routes.router)
     return app
 
 

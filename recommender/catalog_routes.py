@@ -7,12 +7,15 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from recommender import model_headers
 from recommender.errors import UnknownProductError
 from recommender.parameters import PRICE_ITEM, PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, documented_json, documented_refusal
 from recommender.problems import InvalidParameterError, documented_problem
 from recommender.product_routes import PRODUCT_ID, product_id_of
 from recommender.serving import ServedModel
 from recommender.wish_parameters import WISH_PARAMETERS, wish_of
+
+_HEADERS = model_headers.DOCUMENTED
 
 router = APIRouter()
 
@@ -77,9 +80,12 @@ _POPULAR_SCHEMA: dict[str, Any] = {
 @router.get(
     "/products/{product_id}",
     summary="What is known of one product",
-    openapi_extra={"parameters": [PRODUCT_ID]},
+    openapi_extra={"parameters": [PRODUCT_ID, model_headers.IF_NONE_MATCH]},
     responses={
-        200: documented_json(_PRODUCT_SCHEMA, _PRODUCT_EXAMPLE, "The catalog's facts, and what people here think."),
+        200: documented_json(
+            _PRODUCT_SCHEMA, _PRODUCT_EXAMPLE, "The catalog's facts, and what people here think.", headers=_HEADERS
+        ),
+        304: model_headers.NOT_MODIFIED,
         404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
         422: documented_refusal("product_id", "x", "must be ten characters of 0-9 and A-Z"),
     },
@@ -112,9 +118,10 @@ async def product(request: Request) -> Response:
 @router.get(
     "/popular",
     summary="What most people rated",
-    openapi_extra={"parameters": WISH_PARAMETERS},
+    openapi_extra={"parameters": [*WISH_PARAMETERS, model_headers.IF_NONE_MATCH]},
     responses={
-        200: documented_json(_POPULAR_SCHEMA, {"popular": [_POPULAR_ITEM]}, "Most ratings first."),
+        200: documented_json(_POPULAR_SCHEMA, {"popular": [_POPULAR_ITEM]}, "Most ratings first.", headers=_HEADERS),
+        304: model_headers.NOT_MODIFIED,
         422: documented_refusal("category_id", "x", "must be a whole number from 1 to 2147483647"),
     },
 )

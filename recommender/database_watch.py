@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 from sqlalchemy import Engine, text
 
@@ -28,18 +29,27 @@ class DatabaseWatch:
         self._engine: Engine | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database-watch")
         self._last_answer = time.monotonic() if known_up else float("-inf")
+        self._silent_since = datetime.now(UTC)
+        self.errors = 0  # questions that were not answered
 
     @property
     def is_up(self) -> bool:
         """Has the database answered within the last seconds?"""
         return time.monotonic() - self._last_answer < SILENCE
 
+    @property
+    def degraded_since(self) -> datetime | None:
+        """When the database last answered (UTC), or was first asked if it never did; None while it answers."""
+        return None if self.is_up else self._silent_since
+
     async def run(self) -> None:
         """Ask until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             if await loop.run_in_executor(self._thread, self._ask):
-                self._last_answer = time.monotonic()
+                self._last_answer, self._silent_since = time.monotonic(), datetime.now(UTC)
+            else:
+                self.errors += 1
             await asyncio.sleep(INTERVAL)
 
     def _ask(self) -> bool:

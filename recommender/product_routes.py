@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from recommender import model_headers
 from recommender.errors import UnknownProductError
 from recommender.parameters import (
     LARGEST_LIMIT,
@@ -77,9 +78,15 @@ _SCHEMA: dict[str, Any] = {
 @router.get(
     "/products/{product_id}/similar",
     summary="Products that the same people rated alike",
-    openapi_extra={"parameters": [PRODUCT_ID, LIMIT]},
+    openapi_extra={"parameters": [PRODUCT_ID, LIMIT, model_headers.IF_NONE_MATCH]},
     responses={
-        200: documented_json(_SCHEMA, _EXAMPLE, "Other products by cosine, best first; none is made up."),
+        200: documented_json(
+            _SCHEMA,
+            _EXAMPLE,
+            "Other products by cosine, best first; none is made up.",
+            headers=model_headers.DOCUMENTED,
+        ),
+        304: model_headers.NOT_MODIFIED,
         404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
         422: documented_refusal("product_id", "x", "must be ten characters of 0-9 and A-Z"),
     },

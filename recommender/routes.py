@@ -6,11 +6,13 @@ route), so the OpenAPI document is written out here instead.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from recommender import model_headers
 from recommender.cold_start import SOURCES
 from recommender.explanations import explain
 from recommender.parameters import (
@@ -30,6 +32,8 @@ from recommender.serving import Answer, ServedModel
 from recommender.settings import LARGEST_ID
 from recommender.wish_parameters import WISH_PARAMETERS, wish_of
 from recommender.wishes import Wish
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 router = APIRouter()
 
@@ -118,7 +122,7 @@ _RECOMMENDATIONS_SCHEMA = {
         },
     },
 }
-_SOURCE_HEADER = {
+_HEADERS = {
     "X-Recommendation-Source": {
         "description": "Where the products come from.",
         "schema": {"type": "string", "enum": ["neighbors", "mixed", "popular"]},
@@ -128,6 +132,7 @@ _SOURCE_HEADER = {
         "schema": {"type": "string"},
         "example": "neighbors=6, segment=3, new=1",
     },
+    **model_headers.DOCUMENTED,
 }
 _HEALTH_EXAMPLE = {
     "status": "ok",
@@ -152,32 +157,37 @@ _HEALTH_EXAMPLE = {
                     "products": {"type": "integer"},
                     "ratings": {"type": "integer"},
                     "model_built_at": {"type": "string", "format": "date-time"},
+                    "degraded_since": {"type": "string", "format": "date-time"},
                 },
             },
             _HEALTH_EXAMPLE,
-            "`degraded`: the database does not answer; recommendations go on from memory.",
+            "`degraded`: the database has not answered since `degraded_since`; recommendations go on from memory.",
         )
     },
 )
 async def health(request: Request) -> Response:
     """Answer from memory: status, known users, products in the catalog, ratings, when the model was built (UTC)."""
     model: ServedModel = request.app.state.model
+    since: datetime | None = request.app.state.watch.degraded_since
     body = {
-        "status": "ok" if request.app.state.watch.is_up else "degraded",
+        "status": "degraded" if since else "ok",
         "users": len(model.known_users),
         "products": len(model.catalog),
         "ratings": model.matrix.n_ratings,
-        "model_built_at": model.built_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "model_built_at": model.built_at.strftime(_TIME),
     }
+    if since:
+        body["degraded_since"] = since.strftime(_TIME)
     return Response(orjson.dumps(body), media_type="application/json")
 
 
 @router.get(
     "/recommendations/{user_id}",
     summary="Products for one user, best first",
-    openapi_extra={"parameters": [_USER_ID, *WISH_PARAMETERS, _RANKING, _EXPLAIN]},
+    openapi_extra={"parameters": [_USER_ID, *WISH_PARAMETERS, _RANKING, _EXPLAIN, model_headers.IF_NONE_MATCH]},
     responses={
-        200: documented_json(_RECOMMENDATIONS_SCHEMA, _EXAMPLE, "Ranked products.", headers=_SOURCE_HEADER),
+        200: documented_json(_RECOMMENDATIONS_SCHEMA, _EXAMPLE, "Ranked products.", headers=_HEADERS),
+        304: model_headers.NOT_MODIFIED,
         404: documented_problem("Nobody has heard of this user.", status=404, detail="user 99 is unknown"),
         422: documented_refusal("limit", "0", "must be a whole number from 1 to 100"),
     },

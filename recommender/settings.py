@@ -69,6 +69,10 @@ SETTINGS = (
     ),
     Setting("KEEP_VERSIONS", 3, "Versions of the lists that are kept, the published one included", highest=1_000),
     Setting("MODEL_FILE", "", "File with a saved model (--save-model); the API serves from it; empty: no file"),
+    Setting("REQUEST_LOG", 1, "1: the API logs one line of JSON per request on its standard output; 0: none", 0, 1),
+    Setting(
+        "ANSWER_CACHE_MB", 64, "Memory of one API worker for answers that are ready to be sent; 0: none", 0, 100_000
+    ),
 )
 # a password given as an option would show in the list of processes
 DATABASE_OPTIONS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_SSL_CA", "SQLITE_FILE")
@@ -97,6 +101,8 @@ class Settings:
     new_product_percent: int
     keep_versions: int
     model_file: Path | None
+    request_log: int
+    answer_cache_mb: int
 
     @property
     def database_label(self) -> str:

@@ -199,12 +199,12 @@ def test_openapi_documents_every_route_with_an_example(client: TestClient) -> No
     document = client.get("/openapi.json").json()
     filters = ["limit", "offset", "category_id", "min_price", "max_price", "min_stars", "exclude", "diversity"]
     parameters = {
-        "/recommendations/{user_id}": ["user_id", *filters, "ranking", "explain"],
-        "/products/{product_id}/similar": ["product_id", "limit"],
-        "/products/{product_id}": ["product_id"],
-        "/popular": filters,
+        "/recommendations/{user_id}": ["user_id", *filters, "ranking", "explain", "If-None-Match"],
+        "/products/{product_id}/similar": ["product_id", "limit", "If-None-Match"],
+        "/products/{product_id}": ["product_id", "If-None-Match"],
+        "/popular": [*filters, "If-None-Match"],
     }
-    assert set(document["paths"]) == {"/health", *parameters}
+    assert set(document["paths"]) == {"/health", "/live", "/ready", "/metrics", *parameters}
     for path, names in parameters.items():
         operation = document["paths"][path]["get"]
         assert [parameter["name"] for parameter in operation["parameters"]] == names

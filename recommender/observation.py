@@ -1,0 +1,177 @@
+"""Everything around a route, in one ASGI layer outside of the framework: limits, headers, log, metrics, kept answers.
+
+A request that was answered before by the same model is answered from ``Answers``, ahead of the framework's routing; the
+bytes are those the route gave. All others go through the framework: what comes back is held until its body is there,
+then given a request id, an ``ETag`` and the model's headers, or the headers of an HTML page. Both ways each request is
+counted and logged, by the route's template; what no route answered (404, 405, 413, 414) counts as "other".
+
+Kept answers and the ``Shortcut`` go past the framework's dependencies and inner middleware: what every request must
+pass (a key, say) belongs into ``__call__``, before the answers are looked at.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from recommender.answers import Answer, Answers
+from recommender.model_headers import ModelStamp, etag_of, is_known
+from recommender.request_limits import page_headers, read_chunks, refusal
+from recommender.request_log import RequestLog
+from recommender.service_metrics import ServiceMetrics
+from recommender.serving import ServedModel
+from recommender.shortcut import Shortcut
+
+OTHER = "other"
+MODEL_ROUTES = frozenset(
+    {"/recommendations/{user_id}", "/products/{product_id}/similar", "/products/{product_id}", "/popular"}
+)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_READING = frozenset({"GET", "HEAD"})
+_ABOUT_BODY = frozenset({b"content-type", b"content-length"})
+_NO_ROUTE = frozenset({405, 413, 414})
+
+
+class Observation:
+    """The layer. ``app`` is the framework's, ``state`` its state, where ``model`` is once it is loaded."""
+
+    def __init__(self, app: ASGIApp, state: Any, *, log: RequestLog | None = None) -> None:
+        self._app = app
+        self._state = state
+        self.shortcut: Shortcut | None = None
+        self.templates: dict[object, str] = {}  # of the routes' functions
+        self.answers = Answers()
+        self.log = log or RequestLog()
+        self.metrics = ServiceMetrics(state)
+        self.stamp = ModelStamp()
+
+    @property
+    def model(self) -> ServedModel | None:
+        """The model that is served now."""
+        return getattr(self._state, "model", None)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = headers.get(b"x-request-id")
+        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
+            request_id = self.log.new_id().encode()
+        model, answer = self.model, None
+        if scope["method"] in _READING and b"content-length" not in headers and b"transfer-encoding" not in headers:
+            answer = self.answers.get(model, (scope["path"], scope["query_string"]))
+        if answer is None:
+            await self._ask(scope, receive, send, headers, request_id, started)
+            return
+        assert model is not None  # or nothing would have been found
+        status = await self.reply(scope, send, model, answer, request_id)
+        self.note(scope, answer.route, status, perf_counter() - started, request_id, answer.source)
+
+    async def reply(self, scope: Scope, send: Send, model: ServedModel, answer: Answer, request_id: bytes) -> int:
+        """Send an answer of ``model``, or 304 if the caller has it; return the status."""
+        status, body = 200, answer.body
+        headers = [*answer.headers, *self.stamp.headers(model, time.time()), (b"x-request-id", request_id)]
+        asked = [value for name, value in scope["headers"] if name == b"if-none-match"]
+        if asked and is_known(b",".join(asked), answer.etag):
+            status, body = 304, b""
+        else:
+            headers += answer.about_body
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        return status
+
+    def note(
+        self, scope: Scope, route: str, status: int, seconds: float, request_id: bytes, source: str | None
+    ) -> None:
+        """Count and log one answered request."""
+        self.metrics.count(route, status, seconds, source)
+        self.log.add(request_id.decode(), scope["method"], route, status, seconds)
+
+    def _answering(self, scope: Scope) -> ASGIApp:
+        return self.shortcut if self.shortcut is not None and self.shortcut.takes(scope) else self._app
+
+    async def _ask(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: Mapping[bytes, bytes],
+        request_id: bytes,
+        started: float,
+    ) -> None:
+        """Let the framework answer, unless the request is too large."""
+        exchange = _Exchange(self, scope, send, request_id)
+        try:
+            refused = refusal(scope, headers)
+            if refused is None and b"transfer-encoding" in headers:
+                refused, receive = await read_chunks(receive)
+            answering = refused or self._answering(scope)
+            await answering(scope, receive, exchange.send)
+        finally:
+            self.note(scope, exchange.route, exchange.status, perf_counter() - started, request_id, exchange.source)
+
+
+class _Exchange:
+    """One request's way through the framework; ``status`` stays 500 if nothing is ever answered."""
+
+    __slots__ = ("_held", "_model", "_observation", "_request_id", "_scope", "_send", "source", "status")
+
+    def __init__(self, observation: Observation, scope: Scope, send: Send, request_id: bytes) -> None:
+        self._observation, self._scope, self._send, self._request_id = observation, scope, send, request_id
+        self._model = observation.model
+        self._held: Message | None = None
+        self.status = 500
+        self.source: str | None = None
+
+    @property
+    def route(self) -> str:
+        """The template of the route that answered."""
+        if self.status in _NO_ROUTE:
+            return OTHER
+        template = self._observation.templates.get(self._scope.get("endpoint"))
+        return str(template or getattr(self._scope.get("route"), "path", OTHER))
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on; the start of an answer waits for its body."""
+        if message["type"] == "http.response.start":
+            self.status, self._held = message["status"], message
+            return
+        if (start := self._held) is not None:
+            self._held = None
+            if self.status == 200 and self.route in MODEL_ROUTES and not message.get("more_body"):
+                await self._send_model_answer(start, message.get("body", b""))
+                return
+            headers = list(start.get("headers", ()))
+            if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
+                headers += page_headers(message.get("body", b""))
+            headers.append((b"x-request-id", self._request_id))
+            await self._send({**start, "headers": headers})
+        await self._send(message)
+
+    async def _send_model_answer(self, start: Message, body: bytes) -> None:
+        headers = tuple((bytes(name), bytes(value)) for name, value in start["headers"])
+        own = dict(headers)
+        self.source = own.get(b"x-recommendation-source", b"").decode() or None
+        etag = etag_of(body)
+        answer = Answer(
+            self.route,
+            self.source,
+            etag,
+            body,
+            tuple(header for header in headers if header[0] in _ABOUT_BODY),
+            (*(header for header in headers if header[0] not in _ABOUT_BODY), (b"etag", etag)),
+        )
+        observation, scope = self._observation, self._scope
+        model = observation.model
+        if model is None:
+            raise RuntimeError("an answer of a model without a model")
+        if model is self._model and scope["method"] in _READING and b"no-store" not in own.get(b"cache-control", b""):
+            observation.answers.keep(model, (scope["path"], scope["query_string"]), answer)
+        self.status = await observation.reply(scope, self._send, model, answer, self._request_id)

@@ -1,0 +1,74 @@
+"""What is refused before it is looked at, and what a browser may do with an HTML page.
+
+A target (path and query) over 8 KB is refused with 414, a body over 64 KB with 413: by its ``Content-Length``, or, if
+it comes in chunks, as soon as it has grown too large.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope
+
+from recommender.model_headers import RawHeader
+from recommender.problems import problem
+
+LARGEST_TARGET = 8 * 1024
+LARGEST_BODY = 64 * 1024
+_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+_CDN = "https://cdn.jsdelivr.net"  # the pages under /docs and /redoc load their script and style from there
+
+
+def refusal(scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:
+    """The answer to a request whose target or announced body is too large."""
+    target = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
+    target += scope["query_string"] != b""  # the question mark
+    if target > LARGEST_TARGET:
+        return problem(414, f"the path and query of a request may have {LARGEST_TARGET:,} bytes, not {target:,}")
+    announced = headers.get(b"content-length", b"0")
+    if not announced.isdigit() or len(announced) > 19 or int(announced) > LARGEST_BODY:
+        return _too_large({})
+    return None
+
+
+async def read_chunks(receive: Receive) -> tuple[Response | None, Receive]:
+    """Read a body of unknown length: the refusal if it is too large, and what gives the body again if it is not."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY:
+            return _too_large({"Connection": "close"}), receive  # or the rest could be sent for ever
+        if not message.get("more_body"):
+            break
+    whole = [message if message["type"] == "http.disconnect" else {**message, "body": bytes(body)}]
+
+    async def again() -> Message:
+        return whole.pop() if whole else await receive()
+
+    return None, again
+
+
+def _too_large(headers: dict[str, str]) -> Response:
+    return problem(413, f"the body of a request may have {LARGEST_BODY:,} bytes", headers=headers)
+
+
+def page_headers(page: bytes) -> list[RawHeader]:
+    """Headers for an HTML page: no frame around it, no script but its own and that of /docs."""
+    own = " ".join(f"'sha256-{b64encode(sha256(text).digest()).decode()}'" for text in _INLINE_SCRIPT.findall(page))
+    policy = (
+        f"default-src 'none'; script-src 'self' {_CDN} {own}; worker-src blob:; "
+        f"style-src 'self' 'unsafe-inline' {_CDN} https://fonts.googleapis.com; font-src https://fonts.gstatic.com; "
+        f"img-src 'self' data: https://fastapi.tiangolo.com {_CDN}; connect-src 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    )
+    return [
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"x-frame-options", b"DENY"),
+        (b"content-security-policy", policy.encode()),
+    ]
