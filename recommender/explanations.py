@@ -55,10 +55,13 @@ class _Neighborhood:
     close: NDArray[np.float64]  # (k,)
     owned: Any  # CSR (n_users, n_products): what counts as having a product
     mine: NDArray[np.int32]  # columns of the asking row, ascending
+    theirs: NDArray[np.int32]  # columns of all neighbors, one after the other
+    owners: NDArray[np.int64]  # the place in ``near`` of each
 
     def who_has(self, column: int) -> NDArray[np.int64]:
-        """Places in ``near`` of those who have the column."""
-        return np.flatnonzero([_holds(self.owned, row, column) for row in self.near.tolist()])
+        """Places in ``near`` of those who have the column, ascending."""
+        places: NDArray[np.int64] = self.owners[self.theirs == column]
+        return places
 
 
 def explain(
@@ -76,7 +79,9 @@ def explain(
 def _neighborhood(model: ServedModel, user_id: int, ranking: str) -> _Neighborhood:
     row = model.matrix.row_of(user_id)
     near, close, owned = model.neighbors_of(row, ranking)
-    return _Neighborhood(near, close, owned, owned.indices[owned.indptr[row] : owned.indptr[row + 1]])
+    lists = [_columns(owned, neighbor) for neighbor in near.tolist()]
+    owners = np.repeat(np.arange(len(lists)), [len(one) for one in lists])
+    return _Neighborhood(near, close, owned, _columns(owned, row), np.concatenate(lists), owners)
 
 
 def _from_neighbors(model: ServedModel, hood: _Neighborhood, item: Recommendation, ranking: str) -> Explanation:
@@ -119,29 +124,23 @@ def _from_all(model: ServedModel, item: Recommendation) -> Explanation:
 
 def _shared(model: ServedModel, hood: _Neighborhood, row: int) -> list[str]:
     """What both have, the rarest first: few people having it says more."""
-    theirs = hood.owned.indices[hood.owned.indptr[row] : hood.owned.indptr[row + 1]]
-    both = np.intersect1d(hood.mine, theirs)
+    both = np.intersect1d(hood.mine, _columns(hood.owned, row))
     order = np.lexsort((both, model.raters[both]))
     return [model.product_id(column) for column in both[order][:N_SHARED].tolist()]
 
 
 def _rating(model: ServedModel, row: int, column: int) -> float | None:
-    """The stars the row gave the column."""
+    """The stars the row gave the column; None if it did not rate it."""
     ratings = model.matrix.half_stars
-    at = _place(ratings, row, column)
-    return None if at is None or not ratings.data[at] else float(ratings.data[at]) * STARS_PER_UNIT
+    start, stop = int(ratings.indptr[row]), int(ratings.indptr[row + 1])
+    at = start + int(np.searchsorted(ratings.indices[start:stop], column))  # columns ascend
+    given = at < stop and ratings.indices[at] == column
+    return float(ratings.data[at]) * STARS_PER_UNIT if given else None
 
 
-def _holds(owned: Any, row: int, column: int) -> bool:
-    at = _place(owned, row, column)
-    return at is not None and bool(owned.data[at])
-
-
-def _place(csr: Any, row: int, column: int) -> int | None:
-    """Where the entry is stored, columns ascending; None if there is none."""
-    start, stop = int(csr.indptr[row]), int(csr.indptr[row + 1])
-    at = start + int(np.searchsorted(csr.indices[start:stop], column))
-    return at if at < stop and csr.indices[at] == column else None
+def _columns(csr: Any, row: int) -> NDArray[np.int32]:
+    columns: NDArray[np.int32] = csr.indices[csr.indptr[row] : csr.indptr[row + 1]]
+    return columns
 
 
 def _name(model: ServedModel, product_id: str) -> str:
