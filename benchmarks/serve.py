@@ -11,8 +11,8 @@ random, and reads whole answers. The variants take turns; shown are medians of t
 round. "computed": ``ANSWER_CACHE_MB=0``, so that each answer is made anew; otherwise every user was asked for once
 before the clock ran, as far as 64 MB hold the answers.
 
-Two cores shared with other work, medians of 7 rounds of 2 s: an answer given before 1.70 (classic) and 1.73 (taste) of
-the bare route's 4,033 requests/s; computed 0.48 and 0.39. Where the time goes, in the process without the server, in µs
+Two cores, medians of 7 rounds of 2 s: an answer given before 1.67 (classic) and 1.55 (taste) of the bare route's 6,700
+requests/s; computed 0.32 and 0.24. Where the time goes, in the process without the server, in µs
 per request: an answer given before 11 to 17, of that 2 to 3 for the log, 0.5 for the metrics; a computed one 270 (480
 by the framework's routing), of that 112 for neighbors and scores (taste 152), 39 for titles and prices, 2 for JSON. The
 rest of what a caller waits for is the server's parsing and writing.
