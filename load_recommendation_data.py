@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 from sqlalchemy import Engine
 from tqdm import tqdm
 
-from recommender.bulk_load import Stage, staged
+from recommender.bulk_load import Stage, drop_leftovers, staged
 from recommender.bulk_read import read_table
 from recommender.csv_rows import RejectedRows
 from recommender.database import connect, count_rows, label, require_rows
@@ -247,6 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             changed = generate(engine, settings, seed=_seed(options.seed), replace=options.replace)
         if not changed:
+            drop_leftovers(engine, SHOPPER_TABLES)
             print("nothing to do: the tables hold exactly this already")
         report(engine, time.perf_counter() - started)
     except RecommenderError as error:

@@ -56,7 +56,7 @@ from recommender.self_check import self_check
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
 from recommender.trained_model import read_rating_matrix, read_taste_model
 from recommender.user_lists import as_text
-from recommender.versions import current_version, was_refused
+from recommender.versions import current_version, drop_left_lists, was_refused
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
@@ -280,6 +280,7 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
         print(f" in {_since(started)}: version {version.number}, {version.state}")
     else:
         verdict = None
+        drop_left_lists(engine)
         print(f"batch    unchanged: version {version.number} ({version.state}) holds the lists of these ratings")
     if file is not None:
         commands.save_served_model(file, engine, matrix, similarity_matrix, version, settings=settings)

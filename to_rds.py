@@ -23,7 +23,7 @@ import pyarrow as pa
 from sqlalchemy import Engine, func, select
 from tqdm import tqdm
 
-from recommender.bulk_load import LoadCount, Stage, staged
+from recommender.bulk_load import LoadCount, Stage, drop_leftovers, staged
 from recommender.catalog import category_rows, product_rows
 from recommender.csv_rows import CsvRows, RejectedRows
 from recommender.database import connect, count_rows, database_errors, existing_tables, label, refuse_foreign_tables
@@ -232,6 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
         engine = connect(settings, create=True)
         print(label(engine))
         if options.if_changed and is_loaded(engine, *files):
+            drop_leftovers(engine, CATALOG_TABLES)
             print("nothing to do: these files are loaded already")
             return 0
         started = time.perf_counter()

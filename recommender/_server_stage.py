@@ -13,11 +13,12 @@ from sqlalchemy import Table, exc, func, select
 from sqlalchemy.schema import CreateTable
 
 from recommender._load_data import FORMAT, as_lines, give_up_if_hung_up, send_through_pipe
-from recommender._stage import NEW, OLD, LoadCount, Move, Stage, data_columns, keys_of, python_rows, updatable
+from recommender._stage import LoadCount, Move, Stage, data_columns, keys_of, python_rows, updatable
 from recommender.database import drop_tables, existing_tables, label, writing
 from recommender.errors import DatabaseError
 
 LOCK_WAIT = 30  # seconds; what a killed run left running on the server (an ALTER TABLE, a roll-back) ends in that time
+GONE_WAIT = 2  # seconds until the server has noticed that a killed run is gone
 ROWS_PER_LOAD = 200_000  # rows of one LOAD DATA statement; a killed one is rolled back in a second or two
 ROWS_PER_INSERT, BYTES_PER_INSERT = 1_000, 500_000  # far below any server's max_allowed_packet
 _SESSION = "SET SESSION net_read_timeout = 600, net_write_timeout = 600, lock_wait_timeout = 60"
@@ -29,13 +30,13 @@ class ServerStage(Stage):
     """MySQL and MariaDB."""
 
     def open(self) -> None:
-        self.connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        self.connection.detach()  # its session settings and locks must not go back to the pool
-        self._execute(_SESSION)
+        self._connect()
         for table in self.tables:
-            self._lock(table)
+            if not self._locks(table, LOCK_WAIT):
+                message = "another run is filling it; wait for its end, then run the step again"
+                raise DatabaseError(f"{label(self.engine)}: {table.name}: {message}")
         self._ours = True
-        drop_tables(self.connection, [live.name + end for live in self.tables for end in (NEW, OLD)])
+        drop_tables(self.connection, self.leftovers())
         for filled in self.tables.values():
             self.connection.execute(CreateTable(filled))
         self._loads_files = self._may_load_files()
@@ -44,12 +45,25 @@ class ServerStage(Stage):
         if self._ours:
             drop_tables(self.connection, [filled.name for filled in self.tables.values()])
 
-    def _lock(self, table: Table) -> None:
+    def drop_leftovers(self, also: Sequence[str]) -> None:
+        """Drop what a killed run left, and the tables ``also``; nothing while another run holds the lock."""
+        self._connect()
+        try:
+            if all(self._locks(table, GONE_WAIT) for table in self.tables):
+                drop_tables(self.connection, [*self.leftovers(), *also])
+        finally:
+            self.disconnect()
+
+    def _connect(self) -> None:
+        self.connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self.connection.detach()  # its session settings and locks must not go back to the pool
+        self._execute(_SESSION)
+
+    def _locks(self, table: Table, seconds: int) -> bool:
+        """Is the table's lock ours within so many seconds?"""
         where = f"{self.engine.url.database}.{table.name}"
         name = f"recommender {hashlib.blake2b(where.encode(), digest_size=16).hexdigest()}"  # at most 64 characters
-        if self.connection.execute(select(func.get_lock(name, LOCK_WAIT))).scalar() != 1:
-            message = "another run is filling it; wait for its end, then run the step again"
-            raise DatabaseError(f"{label(self.engine)}: {table.name}: {message}")
+        return bool(self.connection.execute(select(func.get_lock(name, seconds))).scalar() == 1)
 
     def _may_load_files(self) -> bool:
         filled = next(iter(self.tables.values()))

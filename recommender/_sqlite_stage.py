@@ -10,7 +10,6 @@ from sqlalchemy.schema import CreateTable
 
 from recommender._stage import (
     NEW,
-    OLD,
     Key,
     LoadCount,
     Move,
@@ -33,7 +32,7 @@ class SqliteStage(Stage):
         self._ours = True
         # without it a view on a live table forbids to rename: for a moment the view would lead nowhere
         self._execute("PRAGMA legacy_alter_table = ON")
-        drop_tables(self.connection, [live.name + end for live in self.tables for end in (NEW, OLD)])
+        drop_tables(self.connection, self.leftovers())
         for live, filled in self.tables.items():
             # an index's name is unique in the whole file: the new one takes it over, the rollback gives it back
             for key in keys_of(live):

@@ -78,6 +78,10 @@ class Stage:
                 steps, replaced = self._plan(moves, leave)
                 self._swap(steps, [*replaced, *leave, *drop])
 
+    def leftovers(self) -> list[str]:
+        """The names under which a killed run leaves its tables."""
+        return [live.name + end for live in self.tables for end in (NEW, OLD)]
+
     def open(self) -> None:
         """Connect, drop what a killed run left, create the staging tables."""
         raise NotImplementedError

@@ -28,9 +28,9 @@ from sqlalchemy import Engine, Table, exc
 from recommender._server_stage import ServerStage
 from recommender._sqlite_stage import SqliteStage
 from recommender._stage import LoadCount, Move, Stage
-from recommender.database import database_errors, is_mysql
+from recommender.database import database_errors, existing_tables, is_mysql
 
-__all__ = ["LoadCount", "Move", "Stage", "staged"]
+__all__ = ["LoadCount", "Move", "Stage", "drop_leftovers", "staged"]
 
 
 @contextmanager
@@ -55,3 +55,17 @@ def staged(engine: Engine, tables: Sequence[Table], *, append: bool = False) -> 
             raise
         stage.close()
         stage.disconnect()
+
+
+def drop_leftovers(engine: Engine, tables: Sequence[Table], *, also: Sequence[str] = ()) -> None:
+    """Drop what a killed run left beside ``tables``, and the tables ``also``, where a step finds nothing to do.
+
+    A run that is killed after its tables are in place, and before the old ones are dropped, leaves these; run again
+    it has nothing to do. SQLite leaves nothing. While another run fills the tables, nothing is dropped: it will.
+    """
+    with database_errors(engine):
+        if not is_mysql(engine):
+            return
+        stage = ServerStage(engine, tables, append=False)
+        if {*stage.leftovers(), *also} & set(existing_tables(engine)):
+            stage.drop_leftovers(also)

@@ -23,10 +23,10 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Engine, select
 
-from recommender.bulk_load import Move, Stage, staged
+from recommender.bulk_load import Move, Stage, drop_leftovers, staged
 from recommender.database import count_rows, database_errors, existing_tables, label, refuse_foreign_tables
 from recommender.errors import ForeignDataError, UnknownVersionError
-from recommender.schema import model_versions, recommendations
+from recommender.schema import BATCH_TABLES, model_versions, recommendations
 
 PUBLISHED, KEPT, EXPIRED = "published", "kept", "expired"
 
@@ -126,6 +126,12 @@ def publish_lists(stage: Stage, new: Version, *, keep: int, publish: bool = True
         moves = [(stage.tables[recommendations].name, kept_table(new.number))]
     _swap(stage, [*before, new], moves, keep=keep)
     return new
+
+
+def drop_left_lists(engine: Engine) -> None:
+    """Drop what a killed run left: staging tables, and the lists of expired versions."""
+    expired = [kept_table(version.number) for version in read_versions(engine) if version.state == EXPIRED]
+    drop_leftovers(engine, BATCH_TABLES, also=expired)
 
 
 def roll_back(engine: Engine, number: int) -> Version:
