@@ -34,7 +34,8 @@ from recommender.problems import add_problem_handlers
 from recommender.rankings import AUTO, chosen_parameters
 from recommender.routes import recommendations, router
 from recommender.schema import INTERACTION_TYPES
-from recommender.serving import ServedModel, build_served_model
+from recommender.served_data import build_served_model
+from recommender.serving import ServedModel
 from recommender.settings import Settings, interaction_weights, load_settings
 from recommender.shortcut import Shortcut
 from recommender.trained_model import read_taste_model

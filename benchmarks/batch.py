@@ -32,7 +32,7 @@ from sqlalchemy.schema import CreateTable
 import recommendation_engine
 from benchmarks.neighbors import THREADS, Shape, make_ratings
 from recommender._load_data import as_lines
-from recommender.batch import BatchJob, recommendation_batches, write_batch
+from recommender.batch import BatchJob, CataloguedProducts, recommendation_batches, write_batch
 from recommender.bulk_load import staged
 from recommender.database import connect, writing
 from recommender.neighbors import CosineIndex
@@ -76,7 +76,8 @@ def fill(engine: Engine, settings: Settings, shape: Shape, folder: Path) -> None
 def write_rows(file: Path, matrix: RatingMatrix, engine: Engine, job: BatchJob) -> int:
     """The rows of the batch as the client loads them; how many."""
     catalog, rows = read_catalog(engine), 0
-    batches = recommendation_batches(matrix, job, catalog=catalog, ladder=None, version=1, generated_at=WHEN)
+    listed = CataloguedProducts.of(matrix, catalog, catalog.places(matrix.product_ids))
+    batches = recommendation_batches(matrix, job, listed, ladder=None, version=1, generated_at=WHEN)
     with file.open("wb") as out:
         for batch in batches:
             out.write(as_lines(batch))

@@ -33,12 +33,11 @@ from recommender.errors import RecommenderError
 from recommender.evaluation import evaluate
 from recommender.evaluation_result import NDCG, K
 from recommender.ladder_evaluation import ColdStartRanker, evaluate_ladder, strangers
-from recommender.mode_evaluation import hide_newest, limited
 from recommender.new_products import find_new_products
 from recommender.people import segments
 from recommender.profiles import Interactions, Profiles, before_the_cut, build_profiles
 from recommender.rating_matrix import RatingMatrix
-from recommender.split import Split, split_newest
+from recommender.split import Split, hide_newest, limited, split_newest
 from recommender.taste_ranking import TasteRanker
 from tests.test_mode_evaluation import WEIGHTS, default_catalog, default_shoppers
 

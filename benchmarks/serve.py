@@ -35,6 +35,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -163,7 +164,7 @@ async def call(port: int, path: str, users: int, seconds: float) -> dict[str, fl
     shared, done = paths(), [loop.create_future() for _ in range(CONNECTIONS)]
     started = time.perf_counter()
     for future in done:
-        await loop.create_connection(lambda future=future: Caller(shared, times, future), "127.0.0.1", port)  # type: ignore[misc]
+        await loop.create_connection(partial(Caller, shared, times, future), "127.0.0.1", port)
     await asyncio.gather(*done)
     took = time.perf_counter() - started
     return {"rate": len(times) / took, "p99": statistics.quantiles(times, n=100)[98]}

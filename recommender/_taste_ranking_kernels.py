@@ -67,7 +67,7 @@ class Sums(NamedTuple):
     supports: NDArray[np.float64]  # (n_padded + 1,)
     scores: NDArray[np.float64]  # (n_padded + 1,)
     histogram: NDArray[np.int64]  # (N_BUCKETS,) of their scores
-    read: NDArray[np.uint32]  # the neighbors' entries, at most so many as `longest` says
+    read: NDArray[np.uint32]  # (k * longest row,) the neighbors' entries, one after the other
     ends: NDArray[np.int64]  # (k,) of each neighbor's
 
 

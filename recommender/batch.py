@@ -25,7 +25,8 @@ from recommender.rankings import Ranking
 from recommender.rating_matrix import RatingMatrix
 from recommender.schema import BATCH_TABLES, recommendations
 from recommender.scoring import RankedProducts
-from recommender.trained_model import read_cold_start
+from recommender.trained_model import cold_start_of
+from recommender.user_segments import read_segments
 from recommender.versions import Version, next_number, publish_lists, read_versions
 
 BLOCK_USERS = 4_096
@@ -67,9 +68,13 @@ def write_batch(
     refuse_foreign_tables(engine, BATCH_TABLES)
     made_at = datetime.now(UTC)
     catalog = read_catalog(engine)
-    ladder = read_cold_start(engine, matrix, job.ranking.profiles, catalog) if job.ranking.profiles else None
+    places, ladder = catalog.places(matrix.product_ids), None
+    if job.ranking.profiles:
+        segments = read_segments(engine, matrix.user_ids)
+        ladder = cold_start_of(matrix, job.ranking.profiles, catalog, places, segments)
     number = next_number(read_versions(engine))
-    batches = recommendation_batches(matrix, job, catalog=catalog, ladder=ladder, version=number, generated_at=made_at)
+    catalogued = CataloguedProducts.of(matrix, catalog, places)
+    batches = recommendation_batches(matrix, job, catalogued, ladder=ladder, version=number, generated_at=made_at)
     with staged(engine, BATCH_TABLES) as stage:
         written = stage.load(recommendations, _reporting(batches, progress)).kept
         version = Version(0, made_at, job.ranking.fingerprint(), matrix.n_ratings, job.settings(), written, metrics)
@@ -86,8 +91,8 @@ def _reporting(batches: Iterable[pa.RecordBatch], progress: Callable[[int], obje
 def recommendation_batches(
     matrix: RatingMatrix,
     job: BatchJob,
+    products: CataloguedProducts,
     *,
-    catalog: ProductCatalog,
     ladder: ColdStart | None,
     version: int,
     generated_at: datetime,
@@ -98,7 +103,6 @@ def recommendation_batches(
     popular.
     """
     top_up = _from_ladder(ladder, job, version) if ladder else _from_popular(matrix)
-    products = _Products.of(matrix, catalog)
     n = min(job.n, max(matrix.shape[1], 1))
     users_per_block = max(1, min(BLOCK_USERS, BLOCK_CELLS // n))
     for start in range(0, len(job.rows), users_per_block):
@@ -126,7 +130,7 @@ def _from_ladder(ladder: ColdStart, job: BatchJob, version: int) -> TopUp:
 
 
 @dataclass(frozen=True, eq=False)
-class _Products:
+class CataloguedProducts:
     """Ids and titles of the matrix's columns, and of the catalog's products that it has no column for, after them."""
 
     catalog: ProductCatalog
@@ -134,14 +138,19 @@ class _Products:
     ids: pa.StringArray  # (n,)
 
     @classmethod
-    def of(cls, matrix: RatingMatrix, catalog: ProductCatalog) -> _Products:
-        places = all_places(catalog.places(matrix.product_ids), len(catalog))
-        ids = np.concatenate([matrix.product_ids, catalog.product_ids[places[matrix.shape[1] :]]])
-        return cls(catalog, places, pa.array(ids.astype(str), pa.string()))
+    def of(cls, matrix: RatingMatrix, catalog: ProductCatalog, places: NDArray[np.int32]) -> CataloguedProducts:
+        """``places``: of the matrix's products in the catalog."""
+        everywhere = all_places(places, len(catalog))
+        ids = np.concatenate([matrix.product_ids, catalog.product_ids[everywhere[matrix.shape[1] :]]])
+        return cls(catalog, everywhere, pa.array(ids.astype(str), pa.string()))
 
 
 def _as_rows(
-    user_ids: NDArray[np.int64], ranked: RankedProducts, lists: FilledLists, products: _Products, generated_at: datetime
+    user_ids: NDArray[np.int64],
+    ranked: RankedProducts,
+    lists: FilledLists,
+    products: CataloguedProducts,
+    generated_at: datetime,
 ) -> pa.RecordBatch:
     user, place = np.nonzero(lists.columns >= 0)  # of (n_users, n)
     columns, sources = lists.columns[user, place], lists.sources[user, place]

@@ -9,9 +9,17 @@ from fastapi import APIRouter, Request, Response
 
 from recommender import model_headers
 from recommender.errors import UnknownProductError
-from recommender.parameters import PRICE_ITEM, PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, documented_json, documented_refusal
-from recommender.problems import InvalidParameterError, documented_problem
-from recommender.product_routes import PRODUCT_ID, product_id_of
+from recommender.listed_products import (
+    PRICE_ITEM,
+    PRODUCT_ID_ITEM,
+    PRODUCT_NAME_ITEM,
+    STARS_ITEM,
+    listed,
+    listed_schema,
+)
+from recommender.parameters import documented_json, documented_refusal
+from recommender.problems import InvalidParameterError
+from recommender.product_routes import NO_SUCH_PRODUCT, PRODUCT_ID, product_id_of
 from recommender.serving import ServedModel
 from recommender.wish_parameters import WISH_PARAMETERS, wish_of
 
@@ -59,19 +67,9 @@ _POPULAR_SCHEMA: dict[str, Any] = {
     "properties": {
         "popular": {
             "type": "array",
-            "items": {
-                "type": "object",
-                "required": list(_POPULAR_ITEM),
-                "additionalProperties": False,
-                "properties": {
-                    "rank": {"type": "integer", "minimum": 1},
-                    "product_id": PRODUCT_ID_ITEM,
-                    "product_name": PRODUCT_NAME_ITEM,
-                    "predicted_rating": {"type": "number", "minimum": 0.5, "maximum": 5},
-                    "price": PRICE_ITEM,
-                    "ratings": {"type": "integer", "minimum": 1},
-                },
-            },
+            "items": listed_schema(
+                {"predicted_rating": STARS_ITEM}, more={"ratings": {"type": "integer", "minimum": 1}}
+            ),
         }
     },
 }
@@ -85,9 +83,7 @@ _POPULAR_SCHEMA: dict[str, Any] = {
         200: documented_json(
             _PRODUCT_SCHEMA, _PRODUCT_EXAMPLE, "The catalog's facts, and what people here think.", headers=_HEADERS
         ),
-        304: model_headers.NOT_MODIFIED,
-        404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
-        422: documented_refusal("product_id", "x", "must be ten characters of 0-9 and A-Z"),
+        **NO_SUCH_PRODUCT,
     },
 )
 async def product(request: Request) -> Response:
@@ -132,19 +128,11 @@ async def popular(request: Request) -> Response:
     if errors:
         raise InvalidParameterError(errors)
     model: ServedModel = request.app.state.model
-    items = []
-    for rank, item in enumerate(model.select_popular(wish), start=wish.offset + 1):
-        facts = model.product(item.column)
-        items.append(
-            {
-                "rank": rank,
-                "product_id": model.product_id(item.column),
-                "product_name": facts.title,
-                "predicted_rating": round(item.predicted_rating, 3),
-                "price": facts.price,
-                "ratings": int(model.raters[item.column]),
-            }
-        )
+    items = [
+        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
+        | {"ratings": int(model.raters[item.column])}
+        for rank, item in enumerate(model.select_popular(wish), start=wish.offset + 1)
+    ]
     return Response(orjson.dumps({"popular": items}), media_type="application/json")
 
 

@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from recommender import _cold_start_kernels
 from recommender._cold_start_kernels import Ladder, New
 from recommender._row_blocks import at_least_one
+from recommender._saved_cold_start import check_cold_start
 from recommender.decayed_popularity import (
     HALF_LIFE_DAYS,
     SEGMENT_PRIOR,
@@ -49,11 +50,6 @@ NEW_PRODUCT_SHARE = 0.1
 UNKNOWN_SEGMENT = -1
 
 kernels: Any = _cold_start_kernels  # compiled functions have no signature a type checker could use
-_KINDS: dict[str, type] = {
-    "popular": np.int32, "shares": np.float64, "starts": np.int64, "own": np.int32, "scores": np.float64,
-    "stars": np.float64, "new.columns": np.int32, "new.sums": np.int64, "new.starts": np.int64,
-    "new.category_of": np.int32, "segment_of_row": np.int32, "mean": np.float64,
-}  # fmt: skip
 
 
 class FilledLists(NamedTuple):
@@ -179,50 +175,10 @@ class ColdStart:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], seen: Any, user_ids: NDArray[np.int64]) -> ColdStart:
         """What `arrays` gave, beside the same users. SettingError if compiled code would leave the arrays."""
-        for name, kind in _KINDS.items():
-            if name not in arrays:
-                raise SettingError(f"cold start: array {name} is missing: save it again")
-            if arrays[name].dtype != kind or arrays[name].ndim != 1:
-                raise SettingError(f"cold start: {name} is {arrays[name].dtype} of shape {arrays[name].shape}")
-        if faults := [fault for fault, there in _faults(arrays, seen, user_ids).items() if there]:
-            raise SettingError(f"cold start: {faults[0]}: save it again")
+        check_cold_start(arrays, seen, user_ids)
         ladder = Ladder(*(arrays[name] for name in Ladder._fields))
         new = New(*(arrays[f"new.{name}"] for name in New._fields))
         return cls(ladder, new, arrays["segment_of_row"], float(arrays["mean"][0]), seen, user_ids)
-
-
-def _faults(arrays: Mapping[str, NDArray[Any]], seen: Any, user_ids: NDArray[np.int64]) -> dict[str, bool]:
-    """What may be wrong with arrays of the right kinds, and whether it is."""
-    n_users, n_products = seen.shape
-    a = arrays
-    beyond = a["new.columns"][a["new.columns"] >= n_products]  # of the catalog only: numbered without a gap
-    steps = np.diff(a["new.sums"], prepend=0)
-    return {
-        "its parts are of different sizes": len(a["popular"]) != len(a["shares"])
-        or len(a["own"]) != len(a["scores"])
-        or len(a["new.columns"]) != len(a["new.sums"])
-        or len(a["stars"]) != n_products
-        or len(a["new.category_of"]) != n_products
-        or not len(a["segment_of_row"]) == len(user_ids) == n_users
-        or len(a["mean"]) != 1,
-        "its segments do not rise": not _rises(a["starts"], len(a["own"])),
-        "its categories do not rise": not _rises(a["new.starts"], len(a["new.columns"])),
-        "a column is out of range": not _within(a["popular"], 0, n_products)
-        or not _within(a["own"], 0, n_products)
-        or bool((a["new.columns"] < 0).any())
-        or not np.array_equal(np.sort(beyond), n_products + np.arange(len(beyond))),
-        "a segment is out of range": not _within(a["segment_of_row"], -1, len(a["starts"]) - 1),
-        "a category is out of range": not _within(a["new.category_of"], -1, len(a["new.starts"]) - 1),
-        "a chance is not above 0": bool((steps < 1).any()),
-    }
-
-
-def _rises(starts: NDArray[np.int64], end: int) -> bool:
-    return len(starts) > 0 and starts[0] == 0 and starts[-1] == end and bool((starts[1:] >= starts[:-1]).all())
-
-
-def _within(values: NDArray[Any], lowest: int, end: int) -> bool:
-    return len(values) == 0 or bool(values.min() >= lowest and values.max() < end)
 
 
 def build_cold_start(

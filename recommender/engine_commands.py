@@ -21,15 +21,16 @@ from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation_file import read_evaluation_file
 from recommender.evaluation_report import as_table, draw_png, ladder_as_table, write_json
 from recommender.evaluation_result import NDCG, Evaluation
+from recommender.kept_files import drop_files, kept_file, publish_file
 from recommender.ladder_evaluation import evaluate_ladder
 from recommender.mode_evaluation import evaluate_modes, judge, metrics_of
-from recommender.model_file import drop_files, kept_file, publish_file, save_model
+from recommender.model_file import save_model
 from recommender.neighbors import CosineIndex
 from recommender.profiles import Interactions
 from recommender.rankings import CLASSIC, RANKINGS, TASTE
 from recommender.rating_matrix import RatingMatrix
 from recommender.schema import INTERACTION_TYPES, products, users
-from recommender.serving import build_served_model
+from recommender.served_data import build_served_model
 from recommender.settings import Settings, interaction_weights
 from recommender.trained_model import read_rating_matrix, read_taste_data
 from recommender.user_segments import read_segments

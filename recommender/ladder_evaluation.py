@@ -27,11 +27,10 @@ from recommender.cold_start import ColdStart, build_cold_start
 from recommender.errors import SettingError
 from recommender.evaluation import among, evaluate
 from recommender.evaluation_result import Evaluation
-from recommender.mode_evaluation import hide_newest, limited, only
 from recommender.popular import rank_popular
-from recommender.profiles import Interactions, Profiles, before_the_cut, build_profiles
+from recommender.profiles import Interactions, Profiles, build_profiles
 from recommender.rating_matrix import RatingMatrix
-from recommender.split import Split
+from recommender.split import Split, chosen_entries, hide_newest, limited, trainable_log
 from recommender.taste_ranking import TasteRanker
 
 OWN_RATINGS, OWN_INTERACTIONS, SEGMENT = "own ratings", "own interactions", "country and age group"
@@ -138,7 +137,7 @@ def strangers(
     split: Split, log: Interactions | None, weights: NDArray[np.float64] | None
 ) -> tuple[RatingMatrix, Profiles]:
     """The shop without the test users, in a matrix that still has their rows: ratings, and profiles of the others."""
-    cold, others = _without(split.train, split.test_rows), _usable(split, log, weights)
+    cold, others = _without(split.train, split.test_rows), trainable_log(split, log, weights)
     if others is not None:
         others = others.where(~np.isin(others.user_ids, split.train.user_ids[split.test_rows]))
     return cold, build_profiles(cold, others, weights)
@@ -151,7 +150,7 @@ def _rankers(
     segments: NDArray[np.int32] | None,
 ) -> list[Any]:
     """The steps there is something for, in the order of the ladder."""
-    train, seen, known = split.train, split.train.half_stars, _usable(split, log, weights)
+    train, seen, known = split.train, split.train.half_stars, trainable_log(split, log, weights)
     cold, others = strangers(split, log, weights)
     rankers: list[Any] = [_TasteStep(OWN_RATINGS, build_profiles(train, known, weights), train, seen)]
     if known is not None:
@@ -163,17 +162,10 @@ def _rankers(
     return [*rankers, _PlainPopularRanker(cold, seen)]
 
 
-def _usable(split: Split, log: Interactions | None, weights: NDArray[np.float64] | None) -> Interactions | None:
-    """What of the log may be known, None if it counts for nothing."""
-    if log is None or not len(log) or weights is None or not weights.any():
-        return None
-    return before_the_cut(log, split.train, split.hidden, split.cut_times)
-
-
 def _without(matrix: RatingMatrix, rows: Rows) -> RatingMatrix:
     """The matrix without any rating of these rows."""
     csr = matrix.half_stars
     owners = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
     kept = ~np.isin(owners, rows)
     times = None if matrix.rated_at is None else matrix.rated_at[kept]
-    return replace(matrix, half_stars=only(csr, owners, kept), rated_at=times)
+    return replace(matrix, half_stars=chosen_entries(csr, kept), rated_at=times)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation import Ranker, evaluate
 from recommender.evaluation_result import NDCG, Evaluation, Figure
-from recommender.profiles import Interactions, Profiles, before_the_cut, build_profiles
+from recommender.profiles import Interactions, Profiles, build_profiles
 from recommender.rankers import ClassicRanker, PopularRanker
 from recommender.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.rating_matrix import RatingMatrix
-from recommender.split import Split, split_newest
+from recommender.split import Split, hide_newest, limited, trainable_log
 from recommender.taste_ranking import TasteRanker
 from recommender.taste_tuning import tune
 
@@ -53,9 +51,7 @@ def evaluate_modes(
     split = hide_newest(matrix, seed)
     if n_users is not None and len(split.test_rows) > n_users:
         split = limited(split, matrix, np.random.default_rng(seed).choice(split.test_rows, n_users, replace=False))
-    known = None
-    if log is not None and len(log) and weights is not None and weights.any():
-        known = before_the_cut(log, split.train, split.hidden, split.cut_times)
+    known = trainable_log(split, log, weights)
     rankers: list[Ranker] = []
     if CLASSIC in rankings:
         rankers.append(ClassicRanker(split.train, n_neighbors=n_neighbors))
@@ -63,19 +59,6 @@ def evaluate_modes(
         rankers += _by_taste(split, known, weights, by_taste)
     rankers.append(PopularRanker(split.train))
     return evaluate(split, rankers, seed=seed, progress=progress, clock=clock)
-
-
-def hide_newest(matrix: RatingMatrix, seed: int) -> Split:
-    """`split_newest`; NothingToEvaluateError if nothing can be hidden, SettingError for a seed below 0."""
-    if seed < 0:
-        raise SettingError(f"seed={seed} cannot be used: pass a whole number from 0")
-    split = split_newest(matrix, rng=np.random.default_rng(seed))
-    if not split.test_rows.size:
-        raise NothingToEvaluateError(
-            f"nothing to evaluate: of {matrix.shape[0]:,} users none has two ratings or more with a product of the "
-            "catalog among the newest; collect longer histories, or load the catalog that the ratings are of"
-        )
-    return split
 
 
 def _by_taste(
@@ -96,32 +79,6 @@ def _by_taste(
 
 def _taste_ranker(profiles: Profiles, train: RatingMatrix) -> TasteRanker:
     return TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable)
-
-
-def limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Split:
-    """The split with nothing hidden but of these rows."""
-    asked = np.zeros(matrix.shape[0], np.bool_)
-    asked[rows] = True
-    hidden = split.hidden.tocoo()
-    chosen = asked[hidden.coords[0]]
-    secret = hidden.coords[0][chosen].astype(np.int64) * matrix.shape[1] + hidden.coords[1][chosen]
-    csr = matrix.half_stars
-    owners = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
-    kept = ~np.isin(owners * csr.shape[1] + csr.indices, secret)
-    train = replace(
-        matrix,
-        half_stars=only(csr, owners, kept),
-        rated_at=None if matrix.rated_at is None else matrix.rated_at[kept],
-    )
-    cuts = np.where(asked, split.cut_times, np.iinfo(np.int64).max)
-    description = f"{split.description} ({len(rows):,} users drawn at random)"
-    return Split(train, only(csr, owners, ~kept), cuts, description)
-
-
-def only(csr: Any, owners: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Any:
-    """The chosen entries (nnz,) of a CSR array of the same shape; ``owners`` (nnz,): their rows."""
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(owners[chosen], minlength=csr.shape[0]))])
-    return sp.csr_array((csr.data[chosen], csr.indices[chosen], indptr.astype(csr.indptr.dtype)), shape=csr.shape)
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,13 @@
 """The served model as a file: ``--save-model`` writes it, ``MODEL_FILE`` lets the API serve from it.
 
-It holds everything an answer needs (ratings, the prepared cosines, popular products, titles, prices, known users) and
-the record of the version it belongs to. The API opens it in milliseconds, without the database; all workers share one
-copy of it in memory. ``FILE.v6`` beside ``FILE`` is version 6, kept for a roll-back: publishing is one rename.
+It holds everything an answer needs (ratings, what every ranking prepares from them, popular products, titles, prices,
+known users) and the record of the version it belongs to. The API opens it in a fraction of a second, without the
+database; all workers share one copy of it in memory. Versions beside it are kept (`recommender.kept_files`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import glob
-import os
-import re
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +16,17 @@ import pyarrow as pa
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from recommender.array_file import open_arrays, save_arrays, to_disk
+from recommender.array_file import open_arrays, save_arrays
 from recommender.cold_start import ColdStart
 from recommender.errors import ModelFileError, RecommenderError
+from recommender.kept_files import kept_file, publish_file
 from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts
 from recommender.product_catalog import ProductCatalog
 from recommender.profiles import Profiles
 from recommender.rankings import TasteSimilarity, under
 from recommender.rating_matrix import RatingMatrix
+from recommender.saved_arrays import within
 from recommender.serving import ServedModel
 from recommender.settings import checked_choice
 from recommender.similar_products import SimilarProducts
@@ -112,7 +109,7 @@ def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Versi
     popular = PopularProducts(arrays["popular.columns"], arrays["popular.predicted"])
     fits = places.size >= n_products and cosine.shape[0] == n_users and len(popular.columns) == len(popular.predicted)
     ladder = _ladder(matrix, cosine, arrays)
-    if not (fits and _within(popular.columns, 0, n_products) and _within(places, -1, len(catalog))):
+    if not (fits and within(popular.columns, 0, n_products) and within(places, -1, len(catalog))):
         raise ValueError("its parts are of different sizes")
     version, n_neighbors = Version.from_dict(facts["version"]), int(facts["n_neighbors"])
     percent = int(facts["new_product_percent"])
@@ -144,9 +141,9 @@ def _ladder(matrix: RatingMatrix, similarity: CosineIndex, arrays: Arrays) -> Co
         return None
     ladder = ColdStart.from_arrays(held, similarity.profiles.confidences, matrix.user_ids)
     segments = arrays["known_segments"]
-    if segments.size != arrays["known_users"].size or not _within(segments, -1, ladder.n_segments):
+    if segments.size != arrays["known_users"].size or not within(segments, -1, ladder.n_segments):
         raise ValueError("its segments are of other users")
-    if not _within(ladder.new.columns, 0, arrays["places"].size):
+    if not within(ladder.new.columns, 0, arrays["places"].size):
         raise ValueError("its new products are of another catalog")
     return ladder
 
@@ -211,10 +208,6 @@ def _catalog(arrays: Arrays) -> ProductCatalog:
     return catalog
 
 
-def _within(values: NDArray[Any], lowest: int, n: int) -> bool:
-    return values.size == 0 or bool(values.min() >= lowest and values.max() < n)
-
-
 def _as_bytes(ids: NDArray[np.bytes_]) -> NDArray[np.uint8]:
     """Ids (n,) as (n, width) bytes."""
     return ids.view(np.uint8).reshape(len(ids), ids.dtype.itemsize)
@@ -242,41 +235,3 @@ def _texts(name: str, arrays: Arrays) -> pa.StringArray:
     texts = pa.Array.from_buffers(pa.string(), int(arrays[f"{name}.length"][0]), buffers)
     texts.validate(full=True)
     return texts
-
-
-def kept_file(file: Path, number: int) -> Path:
-    """The name under which a version of the model is kept."""
-    return file.with_name(f"{file.name}.v{number}")
-
-
-def publish_file(file: Path, number: int) -> None:
-    """Let ``file`` be the kept version ``number``, in one step; raises ModelFileError if that is not there."""
-    kept, link = kept_file(file, number), file.with_name(f".{file.name}.link")
-    try:
-        link.unlink(missing_ok=True)
-        try:
-            link.hardlink_to(kept)
-        except OSError:  # not every file system knows two names of one file
-            shutil.copy(kept, link)
-            to_disk(link)
-        os.replace(link, file)  # noqa: PTH105
-        to_disk(file.parent)
-    except OSError as error:
-        message = f"{file}: {kept.name} cannot be published ({error.strerror})"
-        raise ModelFileError(f"{message}: see to it, or name another file") from None
-    finally:
-        with contextlib.suppress(OSError):
-            link.unlink(missing_ok=True)  # rename leaves it where both names were the same file already
-
-
-def drop_files(file: Path, keep: Iterable[int]) -> None:
-    """Delete the kept versions of ``file`` that are not among ``keep``. Raises ModelFileError if one cannot be."""
-    wanted = {kept_file(file, number) for number in keep}
-    for path in file.parent.glob(f"{glob.escape(file.name)}.v*"):
-        ours = re.fullmatch(r"\.v[1-9][0-9]*", path.name[len(file.name) :]) and path.is_file()
-        if not ours or path in wanted:
-            continue
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise ModelFileError(f"{path} has expired and cannot be deleted ({error.strerror}): delete it") from None

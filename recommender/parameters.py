@@ -20,11 +20,6 @@ LIMIT = {
     "example": 2,
 }
 
-# of a product in a list, whatever the list
-PRODUCT_ID_ITEM = {"type": "string", "minLength": 10, "maxLength": 10}
-PRODUCT_NAME_ITEM = {"type": ["string", "null"]}
-PRICE_ITEM = {"type": ["number", "null"], "minimum": 0}
-
 
 def documented_json(schema: dict[str, Any], example: Any, description: str, **more: Any) -> dict[str, Any]:
     """A response for the OpenAPI document."""

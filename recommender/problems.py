@@ -29,6 +29,11 @@ def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, 
     return Response(orjson.dumps(body), status, headers, PROBLEM)
 
 
+def unforeseen() -> Response:
+    """The answer to a fault of ours; the server logs the trace, the answer holds none."""
+    return problem(500, "an unforeseen error; it is in the server's log")
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Make every error of ``app`` a problem, those of the framework included; never with a stack trace."""
 
@@ -50,8 +55,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unforeseen(_request: Request, _error: Exception) -> Response:
-        # the server logs the trace; the answer holds none
-        return problem(500, "an unforeseen error; it is in the server's log")
+        return unforeseen()
 
 
 PROBLEM_SCHEMA: dict[str, Any] = {

@@ -10,12 +10,10 @@ from fastapi import APIRouter, Request, Response
 
 from recommender import model_headers
 from recommender.errors import UnknownProductError
+from recommender.listed_products import listed, listed_schema
 from recommender.parameters import (
     LARGEST_LIMIT,
     LIMIT,
-    PRICE_ITEM,
-    PRODUCT_ID_ITEM,
-    PRODUCT_NAME_ITEM,
     documented_json,
     documented_refusal,
     limit_of,
@@ -57,21 +55,19 @@ _SCHEMA: dict[str, Any] = {
         "similar": {
             "type": "array",
             "maxItems": LARGEST_LIMIT,
-            "items": {
-                "type": "object",
-                "required": list(_EXAMPLE["similar"][0]),
-                "additionalProperties": False,
-                "properties": {
-                    "rank": {"type": "integer", "minimum": 1},
-                    "product_id": PRODUCT_ID_ITEM,
-                    "product_name": PRODUCT_NAME_ITEM,
+            "items": listed_schema(
+                {
                     "similarity": {"type": "number", "minimum": 0, "maximum": 1},
                     "users_in_common": {"type": "integer", "minimum": 1},
-                    "price": PRICE_ITEM,
-                },
-            },
+                }
+            ),
         },
     },
+}
+NO_SUCH_PRODUCT: dict[int | str, dict[str, Any]] = {
+    304: model_headers.NOT_MODIFIED,
+    404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
+    422: documented_refusal("product_id", "x", "must be ten characters of 0-9 and A-Z"),
 }
 
 
@@ -86,9 +82,7 @@ _SCHEMA: dict[str, Any] = {
             "Other products by cosine, best first; none is made up.",
             headers=model_headers.DOCUMENTED,
         ),
-        304: model_headers.NOT_MODIFIED,
-        404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
-        422: documented_refusal("product_id", "x", "must be ten characters of 0-9 and A-Z"),
+        **NO_SUCH_PRODUCT,
     },
 )
 async def similar(request: Request) -> Response:
@@ -119,19 +113,11 @@ def product_id_of(request: Request, errors: list[dict[str, str]]) -> str:
 
 
 def _body(model: ServedModel, product_id: str, column: int | None, limit: int) -> dict[str, Any]:
-    items: list[dict[str, Any]] = []
-    if column is not None:  # nobody has rated the others
-        found = model.similar_products.similar(column, limit)
-        for rank, (other, cosine, common) in enumerate(zip(*(a.tolist() for a in found), strict=True), start=1):
-            product = model.product(other)
-            items.append(
-                {
-                    "rank": rank,
-                    "product_id": model.matrix.product_ids[other].decode("ascii"),
-                    "product_name": product.title,
-                    "similarity": round(cosine, 3),
-                    "users_in_common": common,
-                    "price": product.price,
-                }
-            )
+    if column is None:  # nobody has rated it
+        return {"product_id": product_id, "similar": []}
+    found = model.similar_products.similar(column, limit)
+    items = [
+        listed(model, rank, other, similarity=round(cosine, 3), users_in_common=common)
+        for rank, (other, cosine, common) in enumerate(zip(*(a.tolist() for a in found), strict=True), start=1)
+    ]
     return {"product_id": product_id, "similar": items}

@@ -15,11 +15,9 @@ from fastapi import APIRouter, Request, Response
 from recommender import model_headers
 from recommender.cold_start import SOURCES
 from recommender.explanations import explain
+from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed, listed_schema
 from recommender.parameters import (
     LARGEST_LIMIT,
-    PRICE_ITEM,
-    PRODUCT_ID_ITEM,
-    PRODUCT_NAME_ITEM,
     documented_json,
     documented_refusal,
     once,
@@ -106,19 +104,7 @@ _RECOMMENDATIONS_SCHEMA = {
         "recommendations": {
             "type": "array",
             "maxItems": LARGEST_LIMIT,
-            "items": {
-                "type": "object",
-                "required": ["rank", "product_id", "product_name", "predicted_rating", "price"],
-                "additionalProperties": False,
-                "properties": {
-                    "rank": {"type": "integer", "minimum": 1},
-                    "product_id": PRODUCT_ID_ITEM,
-                    "product_name": PRODUCT_NAME_ITEM,
-                    "predicted_rating": {"type": "number", "minimum": 0.5, "maximum": 5},
-                    "price": PRICE_ITEM,
-                    "explanation": _EXPLANATION_SCHEMA,
-                },
-            },
+            "items": listed_schema({"predicted_rating": STARS_ITEM}, optional={"explanation": _EXPLANATION_SCHEMA}),
         },
     },
 }
@@ -220,18 +206,10 @@ router.add_route("/recommendations/{user_id}", recommendations, methods=["HEAD"]
 
 
 def _body(user_id: int, answer: Answer, model: ServedModel, *, first: int) -> dict[str, Any]:
-    items = []
-    for rank, item in enumerate(answer.recommendations, start=first):
-        product = model.product(item.column)
-        items.append(
-            {
-                "rank": rank,
-                "product_id": model.product_id(item.column),
-                "product_name": product.title,
-                "predicted_rating": round(item.predicted_rating, 3),
-                "price": product.price,
-            }
-        )
+    items = [
+        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
+        for rank, item in enumerate(answer.recommendations, start=first)
+    ]
     return {"user_id": user_id, "recommendations": items}
 
 

@@ -81,3 +81,8 @@ def check_finite(p: Any, form: str, *names: str, below: float = np.inf) -> None:
         array = getattr(p, name)
         bounded = array.min(initial=0.0) >= 0.0 and array.max(initial=0.0) < below
         require(bounded, f"{form}.{name}", "finite and 0 or more")
+
+
+def within(values: NDArray[Any], lowest: int, end: int) -> bool:
+    """Whether all numbers are from ``lowest`` up to ``end``, which is not among them."""
+    return values.size == 0 or bool(values.min() >= lowest and values.max() < end)

@@ -12,22 +12,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Engine
 
-from recommender.bulk_read import read_table
 from recommender.cold_start import SOURCES, ColdStart, FilledLists
 from recommender.errors import SettingError, UnknownUserError
 from recommender.neighbors import CosineIndex
-from recommender.new_products import all_places
-from recommender.popular import PopularProducts, rank_popular
-from recommender.product_catalog import Product, ProductCatalog, read_catalog
+from recommender.popular import PopularProducts
+from recommender.product_catalog import Product, ProductCatalog
 from recommender.rankings import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteSimilarity
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
-from recommender.schema import users
 from recommender.scoring import rank_products
 from recommender.similar_products import SimilarProducts
-from recommender.trained_model import read_cold_start
-from recommender.user_segments import read_segments
 from recommender.wishes import ROOM, Wish, allowed_products, capped
 
 
@@ -242,37 +236,3 @@ def _answer(chosen: list[Recommendation]) -> Answer:
     evident = sum(item.source == "neighbors" for item in chosen)
     source = "popular" if not evident else "neighbors" if evident == len(chosen) else "mixed"
     return Answer(chosen, source)
-
-
-def build_served_model(
-    engine: Engine,
-    matrix: RatingMatrix,
-    similarity: CosineIndex,
-    *,
-    n_neighbors: int,
-    built_at: datetime,
-    ranking: str = CLASSIC,
-    version: int | None = None,
-    new_product_percent: int = 0,
-) -> ServedModel:
-    """Add to the trained model what answers need from the tables: known users, titles, prices, segments."""
-    catalog = read_catalog(engine)
-    listed = read_table(engine, [users.c.user_id]).column(0).to_numpy()
-    known = np.union1d(matrix.user_ids[np.diff(matrix.half_stars.indptr) > 0], listed)
-    by_taste = similarity if isinstance(similarity, TasteSimilarity) else None
-    return ServedModel(
-        matrix=matrix,
-        similarity=similarity,
-        similar_products=SimilarProducts(matrix),
-        popular=rank_popular(matrix),
-        catalog=catalog,
-        places=all_places(catalog.places(matrix.product_ids), len(catalog)),
-        known_users=known,
-        known_segments=read_segments(engine, known).codes if by_taste else np.empty(0, np.int32),
-        ladder=read_cold_start(engine, matrix, by_taste.profiles, catalog) if by_taste else None,
-        built_at=built_at,
-        n_neighbors=n_neighbors,
-        ranking=ranking,
-        version=version,
-        new_product_percent=new_product_percent,
-    )

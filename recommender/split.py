@@ -13,7 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from recommender.errors import SettingError
+from recommender.errors import NothingToEvaluateError, SettingError
+from recommender.profiles import Interactions, before_the_cut
 from recommender.rating_matrix import RatingMatrix
 
 SHARE_HIDDEN = 0.2
@@ -36,7 +37,7 @@ class Split:
     @cached_property
     def relevant(self) -> sp.csr_array:
         """The hidden ratings of products that may be recommended, CSR."""
-        return _chosen(self.hidden, self.train.recommendable[self.hidden.indices])
+        return chosen_entries(self.hidden, self.train.recommendable[self.hidden.indices])
 
     @cached_property
     def test_rows(self) -> NDArray[np.int64]:
@@ -83,16 +84,56 @@ def split_newest(
         np.minimum.at(cut_times, user[hidden], at[hidden])
     train = replace(
         matrix,
-        half_stars=_chosen(matrix.half_stars, ~hidden),
+        half_stars=chosen_entries(matrix.half_stars, ~hidden),
         rated_at=None if matrix.rated_at is None else matrix.rated_at[~hidden],
     )
     which = "random" if at is None else "newest"
     description = f"{which} {share:.0%} of each user's ratings hidden" + " (no timestamps)" * (at is None)
-    return Split(train, _chosen(matrix.half_stars, hidden), cut_times, description)
+    return Split(train, chosen_entries(matrix.half_stars, hidden), cut_times, description)
 
 
-def _chosen(ratings: sp.csr_array, which: NDArray[np.bool_]) -> sp.csr_array:
+def chosen_entries(ratings: sp.csr_array, which: NDArray[np.bool_]) -> sp.csr_array:
     """The stored entries where ``which`` (nnz,), same shape."""
     before = np.concatenate([[0], np.cumsum(which)])  # (nnz + 1,) chosen ahead of each entry
     parts = (ratings.data[which], ratings.indices[which], before[ratings.indptr].astype(ratings.indptr.dtype))
     return sp.csr_array(parts, shape=ratings.shape)
+
+
+def hide_newest(matrix: RatingMatrix, seed: int) -> Split:
+    """`split_newest`; NothingToEvaluateError if nothing can be hidden, SettingError for a seed below 0."""
+    if seed < 0:
+        raise SettingError(f"seed={seed} cannot be used: pass a whole number from 0")
+    split = split_newest(matrix, rng=np.random.default_rng(seed))
+    if not split.test_rows.size:
+        raise NothingToEvaluateError(
+            f"nothing to evaluate: of {matrix.shape[0]:,} users none has two ratings or more with a product of the "
+            "catalog among the newest; collect longer histories, or load the catalog that the ratings are of"
+        )
+    return split
+
+
+def limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Split:
+    """The split with nothing hidden but of these rows."""
+    asked = np.zeros(matrix.shape[0], np.bool_)
+    asked[rows] = True
+    hidden = split.hidden.tocoo()
+    chosen = asked[hidden.coords[0]]
+    secret = hidden.coords[0][chosen].astype(np.int64) * matrix.shape[1] + hidden.coords[1][chosen]
+    csr = matrix.half_stars
+    owners = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
+    kept = ~np.isin(owners * csr.shape[1] + csr.indices, secret)
+    train = replace(
+        matrix,
+        half_stars=chosen_entries(csr, kept),
+        rated_at=None if matrix.rated_at is None else matrix.rated_at[kept],
+    )
+    cuts = np.where(asked, split.cut_times, NEVER)
+    description = f"{split.description} ({len(rows):,} users drawn at random)"
+    return Split(train, chosen_entries(csr, ~kept), cuts, description)
+
+
+def trainable_log(split: Split, log: Interactions | None, weights: NDArray[np.float64] | None) -> Interactions | None:
+    """What of the log may be trained on (`before_the_cut`); None if there is none, or it counts for nothing."""
+    if log is None or not len(log) or weights is None or not weights.any():
+        return None
+    return before_the_cut(log, split.train, split.hidden, split.cut_times)

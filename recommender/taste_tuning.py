@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from recommender import metrics
 from recommender._row_blocks import at_least_one
 from recommender.evaluation_result import K
-from recommender.profiles import Interactions, before_the_cut, build_profiles
+from recommender.profiles import Interactions, build_profiles
 from recommender.rating_matrix import RatingMatrix
-from recommender.split import Split, split_newest
+from recommender.split import Split, split_newest, trainable_log
 from recommender.taste_index import TasteIndex
 from recommender.taste_ranking import N_NEIGHBORS, TasteParameters, rank_taste_for_rows
 from recommender.taste_ranking_statistics import taste_statistics
@@ -84,8 +84,7 @@ def _ndcg(
 ) -> NDArray[np.float64]:
     """nDCG@10 of each pair of neighbors and damping for each row, (n_pairs, len(rows))."""
     train = split.train
-    known = None if log is None else before_the_cut(log, train, split.hidden, split.cut_times)
-    profiles = build_profiles(train, known, weights)
+    profiles = build_profiles(train, trainable_log(split, log, weights), weights)
     statistics = taste_statistics(profiles.confidences, train.half_stars)
     index = TasteIndex(profiles.confidences, times=profiles.times, statistics=statistics)
     near, close = index.top_k(max(NEIGHBORS), rows=rows, n_threads=n_threads)  # (len(rows), max(NEIGHBORS))

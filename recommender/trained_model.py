@@ -21,7 +21,7 @@ from recommender.rating_matrix import RatingMatrix, build_rating_matrix
 from recommender.schema import interactions, products, ratings
 from recommender.taste_ranking import TasteParameters
 from recommender.taste_tuning import tune
-from recommender.user_segments import read_segments
+from recommender.user_segments import Segments
 
 
 def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
@@ -71,13 +71,21 @@ def read_taste_model(
     return matrix, TasteSimilarity.of(matrix, profiles, parameters=parameters)
 
 
-def read_cold_start(engine: Engine, matrix: RatingMatrix, profiles: Profiles, catalog: ProductCatalog) -> ColdStart:
-    """What lists by taste are topped up from: the users' segments, what is popular now, what is new in the catalog."""
-    segments = read_segments(engine, matrix.user_ids)
+def cold_start_of(
+    matrix: RatingMatrix,
+    profiles: Profiles,
+    catalog: ProductCatalog,
+    places: NDArray[np.int32],
+    segments: Segments,
+) -> ColdStart:
+    """What lists by taste are topped up from: the users' segments, what is popular now, what is new in the catalog.
+
+    ``places``: of the matrix's products in the catalog; ``segments``: of the matrix's users.
+    """
     new = find_new_products(
         profiles.confidences,
         matrix.recommendable,
-        catalog.places(matrix.product_ids),
+        places,
         stars=catalog.stars,
         category_ids=catalog.category_ids,
     )

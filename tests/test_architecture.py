@@ -14,6 +14,7 @@ PURE = {
     "_cold_start_kernels",
     "_cosine_kernels",
     "_row_blocks",
+    "_saved_cold_start",
     "_saved_cosines",
     "_saved_taste",
     "_scoring_kernels",

@@ -21,6 +21,7 @@ from recommender.profiles import Interactions, before_the_cut, build_profiles, w
 from recommender.rating_matrix import RatingMatrix
 from recommender.split import Split
 from recommender.taste_ranking import TasteRanker
+from tests.captured import compared_by
 from tests.test_mode_evaluation import (
     WEIGHTS,
     Planted,
@@ -122,15 +123,8 @@ def test_a_step_the_shop_has_nothing_for_is_left_out(shop: Planted) -> None:
 
 def compared(*arguments: Any, **options: Any) -> tuple[Split, dict[str, Any]]:
     """The split and the rankers, by name, that are compared."""
-
-    def capture(split: Split, rankers: list[Any], **rest: Any) -> Any:
-        return split, {ranker.name: ranker for ranker in rankers}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ladder_evaluation, "evaluate", capture)
-        found: Any = evaluate_ladder(*arguments, **options)
-    split, rankers = found
-    return split, rankers
+    found: tuple[Split, dict[str, Any]] = compared_by(ladder_evaluation, evaluate_ladder, *arguments, **options)
+    return found
 
 
 def test_a_fifth_of_the_users_is_drawn_by_the_seed_and_told(shop: Planted) -> None:

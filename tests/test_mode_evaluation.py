@@ -31,6 +31,7 @@ from recommender.rating_matrix import RatingMatrix, build_rating_matrix
 from recommender.sample_catalog import write_sample_catalog
 from recommender.split import split_newest
 from recommender.tastes import CatalogFacts, TasteModel, plant_tastes
+from tests.captured import compared_by
 from tests.test_tastes import make_catalog
 
 WEIGHTS = np.array([0.2, 0.5, 1.0, 2.0])  # the defaults, in the order of the kinds
@@ -173,15 +174,8 @@ def test_with_a_log_taste_is_measured_without_it_as_well(shop: Planted) -> None:
 
 def compared(*arguments: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
     """The split and the rankers, by name, that ``evaluate_modes`` compares."""
-
-    def capture(split: Any, rankers: list[Any], **rest: Any) -> Any:
-        return split, {ranker.name: ranker for ranker in rankers}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mode_evaluation, "evaluate", capture)
-        found: Any = evaluate_modes(*arguments, **options)
-    split, rankers = found
-    return split, rankers
+    found: tuple[Any, dict[str, Any]] = compared_by(mode_evaluation, evaluate_modes, *arguments, **options)
+    return found
 
 
 def test_what_is_compared_is_what_people_get(shop: Planted) -> None:

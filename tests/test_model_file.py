@@ -32,7 +32,8 @@ from recommender.array_file import open_arrays, save_arrays
 from recommender.cold_start import ColdStart, build_cold_start
 from recommender.database import connect, writing
 from recommender.errors import ModelFileError, UnknownUserError
-from recommender.model_file import drop_files, kept_file, open_model, publish_file, save_model
+from recommender.kept_files import drop_files, kept_file, publish_file
+from recommender.model_file import open_model, save_model
 from recommender.neighbors import CosineIndex
 from recommender.new_products import all_places, find_new_products
 from recommender.popular import rank_popular
@@ -42,7 +43,8 @@ from recommender.profiles import Profiles, build_profiles
 from recommender.rankings import CLASSIC, RANKINGS, TASTE, TasteSimilarity
 from recommender.rating_matrix import RatingMatrix
 from recommender.schema import users
-from recommender.serving import ServedModel, build_served_model
+from recommender.served_data import build_served_model
+from recommender.serving import ServedModel
 from recommender.settings import load_settings
 from recommender.similar_products import SimilarProducts
 from recommender.taste_ranking import TasteParameters

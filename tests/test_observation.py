@@ -73,7 +73,8 @@ def test_live_and_ready(client: TestClient) -> None:
     assert client.get("/live").json() == {"status": "alive"}
     assert client.get("/ready").json() == {"status": "ready"}
     assert client.head("/ready").status_code == 200
-    del client.app.state.model  # type: ignore[attr-defined]
+    assert isinstance(client.app, api.RecommendationApp)
+    del client.app.state.model
     assert client.get("/live").status_code == 200
     refused = client.get("/ready")
     assert refused.status_code == 503
@@ -152,10 +153,10 @@ def test_the_model_and_the_database_are_measured(client: TestClient) -> None:
 
 
 def test_a_database_that_is_away_is_counted_and_dated() -> None:
-    def refuse() -> None:
+    def refuse() -> Engine:
         raise DatabaseError("away")
 
-    watch = DatabaseWatch(refuse, known_up=False)  # type: ignore[arg-type]
+    watch = DatabaseWatch(refuse, known_up=False)
 
     async def three_questions() -> None:
         asking = asyncio.create_task(watch.run())
@@ -168,7 +169,7 @@ def test_a_database_that_is_away_is_counted_and_dated() -> None:
     asyncio.run(asyncio.wait_for(three_questions(), 20))
     watch.close()
     assert watch.errors == 1
-    assert DatabaseWatch(refuse, known_up=True).degraded_since is None  # type: ignore[arg-type]
+    assert DatabaseWatch(refuse, known_up=True).degraded_since is None
 
 
 def test_health_says_since_when_it_is_degraded(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

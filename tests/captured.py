@@ -1,0 +1,20 @@
+"""What an evaluation would compare, without the time it takes to measure it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+def compared_by(module: ModuleType, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """The split, and the rankers by name, that ``function`` of ``module`` hands to ``evaluate``."""
+
+    def capture(split: Any, rankers: list[Any], **_: Any) -> Any:
+        return split, {ranker.name: ranker for ranker in rankers}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "evaluate", capture)
+        return function(*arguments, **options)
