@@ -21,9 +21,10 @@ from recommender.sample_catalog import main as make_sample
 from recommender.schema import BATCH_TABLES, CATALOG_TABLES, SHOPPER_TABLES
 from recommender.versions import kept_table
 
+FILES = ["--products", "amazon_products.csv", "--categories", "amazon_categories.csv"]
 STEP_2 = ["--num-users", "40", "--num-interactions", "200", "--num-ratings", "120"]
 STEPS: dict[str, tuple[Callable[[list[str]], int], list[str], tuple[Table, ...]]] = {
-    "1": (to_rds.main, ["--if-changed"], CATALOG_TABLES),
+    "1": (to_rds.main, [*FILES, "--if-changed"], CATALOG_TABLES),
     "2": (load_recommendation_data.main, STEP_2, SHOPPER_TABLES),
     "3": (recommendation_engine.main, ["--if-stale", "--keep-versions", "1"], BATCH_TABLES),
 }
@@ -42,7 +43,7 @@ def shop(engine: Engine, env: dict[str, str], tmp_path: Path, monkeypatch: pytes
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     make_sample(["--products", "60", "--out", str(tmp_path)])
-    assert to_rds.main([]) == 0
+    assert to_rds.main(FILES) == 0
     assert load_recommendation_data.main(STEP_2) == 0
     for _ in range(2):
         assert recommendation_engine.main(["--keep-versions", "1", "--force"]) == 0
