@@ -56,7 +56,7 @@ test: $(VENV)/.installed-dev
 	     && { echo "installing mariadb-server and curl for the tests ..."; apt-get update -qq; \
 	          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mariadb-server curl >/dev/null; }; } \
 	|| echo "no mariadbd on PATH: the MariaDB tests are skipped; to run them: apt-get install mariadb-server" >&2
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 $(VENV)/.installed-bench: requirements-bench.txt requirements-dev.txt requirements.txt | $(VENV)/bin/python
 	@echo "installing requirements-bench.txt into $(VENV) ..."

@@ -63,6 +63,16 @@ class Packed(NamedTuple):
     positions: NDArray[np.int32]  # (n_rows,) row -> position
 
 
+class Queries(NamedTuple):
+    """Whose neighbors `top_k_packed` finds: m rows of the ratings, or anybody's."""
+
+    indptr: NDArray[np.int64]  # where the entries of each row begin and end
+    ratings: NDArray[np.uint32]  # column << 4 | rating
+    rows: NDArray[np.int64]  # (m,) into indptr
+    itself: NDArray[np.int32]  # (m,) position of the row that is no neighbor of itself; -1: none
+    norms: NDArray[np.float64]  # (m,) squared
+
+
 # ---- exact order ---------------------------------------------------------------------------------------------
 
 
@@ -271,11 +281,11 @@ def pack_columns(indptr, packed, rows, positions, n_columns, dense_from, dense_s
 
 
 @njit(cache=True, nogil=True)
-def _accumulate_packed(row, p, acc):
-    """acc[position] += dot product; returns the work done and the first position added densely."""
+def _accumulate_packed(asked, p, acc):
+    """acc[position] += dot product with the entries asked; returns the work done, the first position added densely."""
     work, first_dense = 0, acc.size
-    for at in range(p.indptr[row], p.indptr[row + 1]):
-        entry = np.uint64(p.ratings[at])
+    for at in range(asked.size):
+        entry = np.uint64(asked[at])
         weight, column = entry & _VALUE, np.int64(entry >> _SHIFT)
         post, end = np.uint64(p.list_starts[column]), np.uint64(p.list_starts[column + 1])
         work += np.int64(end - post)
@@ -427,10 +437,10 @@ def _make_room(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure):
 
 
 @njit(cache=True, nogil=True)
-def top_k_packed(p, total, rows, slots, k, acc, out_rows, out_similarities):
-    """Neighbors of rows[i] into line slots[i] of the outputs; acc (n_padded,) uint16 or uint32, zero at both ends.
+def top_k_packed(p, total, queries, slots, k, acc, out_rows, out_similarities):
+    """Neighbors of query i into line slots[i] of the outputs; acc (n_padded,) uint16 or uint32, zero at both ends.
 
-    total: the sum of all squared norms, here for the speed only.
+    total: the sum of all squared norms, here for the speed only. A row whose inverse is 0 is never found.
 
     uint16 for rows whose dot products are below 2^15, uint32 below 2^31: the top bit serves the comparison.
     """
@@ -442,11 +452,13 @@ def top_k_packed(p, total, rows, slots, k, acc, out_rows, out_similarities):
     top, keys, tags = np.empty(k, np.uint64), np.empty(k), np.empty(k, np.uint64)
     seen, seen_dots = np.empty(max(4 * k, 512), np.uint32), np.empty(max(4 * k, 512), np.uint32)
     scores = np.empty(seen.size, np.float32)
-    for i in range(rows.size):
-        row = rows[i]
-        work, first_dense = _accumulate_packed(row, p, acc)
-        acc[p.positions[row]] = 0
-        size, low, norm_u = 0, _TINY, p.norms[p.positions[row]]
+    for i in range(queries.rows.size):
+        row, itself, norm_u = queries.rows[i], queries.itself[i], queries.norms[i]
+        asked = queries.ratings[queries.indptr[row] : queries.indptr[row + 1]]
+        work, first_dense = _accumulate_packed(asked, p, acc)
+        if itself >= 0:
+            acc[itself] = 0
+        size, low = 0, _TINY
         top[:] = 0
         # No dot^2 * norm passes |u|^2 * max |v|^4: below 2^52 different ratios are different floats.
         sure = norm_u * p.norms[n_rows - 1] * p.norms[n_rows - 1] < _WHOLE / 2.0
@@ -455,8 +467,8 @@ def top_k_packed(p, total, rows, slots, k, acc, out_rows, out_similarities):
         edge = min(edge if edge < n_rows else acc.size, first_dense)
         edge_block = np.uint64(edge) >> _BLOCK_SHIFT
         edge_position = edge_block << _BLOCK_SHIFT
-        for at in range(p.indptr[row], p.indptr[row + 1] if edge_position > _ZERO else p.indptr[row]):
-            column = np.int64(p.ratings[at] >> _SHIFT)
+        for at in range(asked.size if edge_position > _ZERO else 0):
+            column = np.int64(asked[at] >> _SHIFT)
             post, end = np.uint64(p.list_starts[column]), np.uint64(p.list_starts[column + 1])
             while post < end:
                 v = np.uint64(p.lists[post]) >> _SHIFT
@@ -502,7 +514,7 @@ def top_k_packed(p, total, rows, slots, k, acc, out_rows, out_similarities):
 @njit(cache=True, nogil=True)
 def similarity_row_packed(row, p, acc, out):
     """The whole cosine row into out (n_rows,); acc (n_padded,) uint32, zero before."""
-    _accumulate_packed(row, p, acc)
+    _accumulate_packed(p.ratings[p.indptr[row] : p.indptr[row + 1]], p, acc)
     norm_u = p.norms[p.positions[row]]
     for v in range(p.rows.size):
         if acc[v] != 0:

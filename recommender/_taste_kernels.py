@@ -70,6 +70,17 @@ class Profiles(NamedTuple):
     positions: NDArray[np.int32]  # (n_rows,) row -> position
 
 
+class Queries(NamedTuple):
+    """Who asks: the rows of `Profiles`, or anybody."""
+
+    indptr: NDArray[np.int64]  # (n + 1,)
+    places: NDArray[np.uint32]  # (m,) in the order of the columns
+    weights: NDArray[np.float64]  # (m,) what each adds: d * c * w^2
+    asking: NDArray[np.float64]  # (n,) norm^1.2 of the decayed row
+    ceiling: NDArray[np.float64]  # (n,) the row's scores are not higher
+    itself: NDArray[np.int32]  # (n,) position that is no neighbor; -1: none
+
+
 class Room(NamedTuple):
     """Working memory of one thread; acc, owned and hints are zero between calls."""
 
@@ -205,10 +216,10 @@ def pack_lists(indptr, places, values, rows, part_cuts, cuts, lists, names):
 
 
 @_inner
-def _accumulate(row, part, p, acc):
+def _accumulate(row, part, q, p, acc):
     """acc[position within the part] += dot product, summed in the order of the row's columns."""
-    for at in range(p.indptr[row], p.indptr[row + 1]):
-        weight, place = p.weights[at], np.int64(p.places[at])
+    for at in range(q.indptr[row], q.indptr[row + 1]):
+        weight, place = q.weights[at], np.int64(q.places[at])
         post, end = np.uint64(p.list_cuts[place, part]), np.uint64(p.list_cuts[place, part + 1])
         if p.list_values.size == 0:
             while post < end:  # unsigned all through: numba tests a signed index for wrap-around
@@ -218,7 +229,7 @@ def _accumulate(row, part, p, acc):
             while post < end:
                 acc[np.uint64(p.lists[post])] += weight * p.list_values[post]
                 post += _ONE
-    itself = p.positions[row] - p.part_cuts[part]
+    itself = q.itself[row] - p.part_cuts[part]
     if 0 <= itself < p.part_cuts[part + 1] - p.part_cuts[part]:
         acc[itself] = 0.0
 
@@ -236,7 +247,7 @@ def _edge(first, last, least, block_share):
 
 
 @_inner
-def _collect(row, part, low, work, p, room, size):
+def _collect(row, part, low, work, q, p, room, size):
     """Append the touched positions of one part that reach the bar, and clear acc; returns the new size.
 
     Expected touches per position grow with its norm: below an edge the lists are read again, above it acc is scanned.
@@ -246,8 +257,8 @@ def _collect(row, part, low, work, p, room, size):
     first_block, last_block = p.part_cuts[part] // BLOCK, p.part_cuts[part + 1] // BLOCK
     edge_block = _edge(first_block, last_block, 1.0 / (SCAN_BELOW * max(work, 1)), p.block_share)
     edge = np.uint64((edge_block - first_block) * BLOCK)
-    for at in range(p.indptr[row], p.indptr[row + 1] if edge_block > first_block else p.indptr[row]):
-        place = np.int64(p.places[at])
+    for at in range(q.indptr[row], q.indptr[row + 1] if edge_block > first_block else q.indptr[row]):
+        place = np.int64(q.places[at])
         post, end = np.uint64(p.list_cuts[place, part]), np.uint64(p.list_cuts[place, part + 1])
         while post < end:
             local = np.uint64(p.lists[post])
@@ -358,20 +369,20 @@ def _order(size, own, p, room):
 
 
 @_inner
-def _search(row, k, guided, p, room):
+def _search(row, k, guided, q, p, room):
     """Leave the candidates for the k best of one row, as `_best` does; bucket -1 if the guess was too high."""
     number = np.empty(1)
     bits = number.view(np.int64)
-    number[0] = p.ceiling[row]
+    number[0] = q.ceiling[row]
     base = (bits[0] >> _BUCKET_SHIFT) - (N_BUCKETS - 1)
     work = 0  # entries to read
-    for at in range(p.indptr[row], p.indptr[row + 1]):
-        cuts = p.list_cuts[p.places[at]]
+    for at in range(q.indptr[row], q.indptr[row + 1]):
+        cuts = p.list_cuts[q.places[at]]
         work += np.int64(cuts[p.part_cuts.size - 1]) - np.int64(cuts[0])
     guess, size, low = 0, 0, _TINY
     for part in range(p.part_cuts.size - 1):
-        _accumulate(row, part, p, room.acc)
-        size = _collect(row, part, low, work, p, room, size)
+        _accumulate(row, part, q, p, room.acc)
+        size = _collect(row, part, low, work, q, p, room, size)
         expected = k * p.guesses[part]
         if guided and work >= GUESS_FROM and expected > 0.0:
             bucket, size = _best(size, np.int64(expected + 3.0 * np.sqrt(expected)) + 4, base, p, room)
@@ -384,23 +395,24 @@ def _search(row, k, guided, p, room):
 
 
 @_inner
-def _mark(row, mark, p, room):
-    for at in range(p.indptr[row], p.indptr[row + 1]):
-        room.owned[p.places[at]] = mark
-        room.hints[np.int64(p.places[at]) & _HINT] = mark
+def _mark(row, mark, q, room):
+    for at in range(q.indptr[row], q.indptr[row + 1]):
+        room.owned[q.places[at]] = mark
+        room.hints[np.int64(q.places[at]) & _HINT] = mark
 
 
 @_outer
-def top_k(p, rows, k, room, out_rows, out_similarities):
-    """Neighbors of rows[i] into line i of the outputs."""
+def top_k(p, q, rows, k, room, out_rows, out_similarities):
+    """Neighbors of the queries rows[i] into line i of the outputs; a row whose inverse is 0 and whose norm is infinite
+    is never found."""
     for i in range(rows.size):
         row = np.int64(rows[i])
-        _mark(row, 1, p, room)
-        bucket, size = _search(row, k, True, p, room)
+        _mark(row, 1, q, room)
+        bucket, size = _search(row, k, True, q, p, room)
         if bucket < 0:
-            bucket, size = _search(row, k, False, p, room)
-        _mark(row, 0, p, room)
-        _order(size, p.asking[row], p, room)
+            bucket, size = _search(row, k, False, q, p, room)
+        _mark(row, 0, q, room)
+        _order(size, q.asking[row], p, room)
         kept = min(size, k)
         for j in range(kept):
             out_rows[i, j] = room.rows[room.order[j]]

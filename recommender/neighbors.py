@@ -152,28 +152,38 @@ class CosineIndex:
         k = max(min(k, self.shape[0] - 1), 1)  # more there cannot be: the kernels' lists stay small
         slots = np.arange(rows.size)
         if not self._packed:
-            self._run(np.float64, rows, slots, k, indices, similarities)
+            acc = self._room(np.float64)
+            kernels.top_k_plain(self._arrays, rows, slots, k, self.exact, acc, indices, similarities)
+            self._spare[np.float64].append(acc)
             return
-        short = self._is_short(rows)  # (m,)
-        for kind, chosen in ((np.uint16, slots[short]), (np.uint32, slots[~short])):
-            if chosen.size:
-                self._run(kind, rows[chosen], chosen, k, indices, similarities)
+        arrays = self._arrays
+        itself = arrays.positions[rows]  # (m,)
+        queries = _cosine_kernels.Queries(arrays.indptr, arrays.ratings, rows, itself, arrays.norms[itself])
+        self.search(arrays, queries, k, indices, similarities)
 
-    def _is_short(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Rows (m,) whose dot products all fit the short accumulator: |dot| <= |u| * max |v|."""
-        norms = self._arrays.norms[self._arrays.positions[rows]]
+    def search(self, arrays: Any, queries: _cosine_kernels.Queries, k: int, *out: NDArray[Any]) -> None:
+        """Neighbors of the queries (m,) among ``arrays``: the index's own, or a version of them with rows hidden.
+
+        In the accumulator that holds their products: |dot| <= |u| * max |v|.
+        """
+        short = self._is_short(queries.norms)  # (m,)
+        for kind, chosen in ((np.uint16, np.flatnonzero(short)), (np.uint32, np.flatnonzero(~short))):
+            if chosen.size:
+                acc = self._room(kind)
+                part = queries._replace(
+                    rows=queries.rows[chosen], itself=queries.itself[chosen], norms=queries.norms[chosen]
+                )
+                kernels.top_k_packed(arrays, self._total, part, chosen, k, acc, *out)
+                self._spare[kind].append(acc)  # after an exception it may not be zero, and is dropped
+
+    def _is_short(self, norms: NDArray[np.float64]) -> NDArray[np.bool_]:
         return np.asarray(norms * self._largest < _SHORT_DOT**2)
 
-    def _run(self, kind: type, rows: NDArray[np.int64], slots: NDArray[np.int64], k: int, *out: NDArray[Any]) -> None:
+    def _room(self, kind: type) -> NDArray[Any]:
         try:
-            acc = self._spare[kind].pop()  # list.pop and append are atomic: a pool without a lock
+            return self._spare[kind].pop()  # list.pop and append are atomic: a pool without a lock
         except IndexError:
-            acc = np.zeros(self._arrays.norms.size, kind)
-        if kind is np.float64:
-            kernels.top_k_plain(self._arrays, rows, slots, k, self.exact, acc, *out)
-        else:
-            kernels.top_k_packed(self._arrays, self._total, rows, slots, k, acc, *out)
-        self._spare[kind].append(acc)  # after an exception it may not be zero, and is dropped
+            return np.zeros(self._arrays.norms.size, kind)
 
     def _checked(self, rows: ArrayLike) -> NDArray[np.int64]:
         wanted = np.asarray(rows)
