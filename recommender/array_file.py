@@ -27,7 +27,7 @@ from safetensors.numpy import save_file
 
 from recommender.errors import ModelFileError
 
-FORMAT, FORMAT_VERSION = "product-recommender model", 2
+FORMAT, FORMAT_VERSION = "product-recommender model", 3
 _READERS = 4
 _TYPES = {
     "F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32, "I8": np.int8,

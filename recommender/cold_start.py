@@ -115,16 +115,34 @@ class ColdStart:
 
         Same promises and errors as `top_up`.
         """
+        width = at_least_one("n", n)
+        columns, stars = np.full((1, width), -1, np.int32), np.zeros((1, width))
+        return self.fill(
+            segment, excluded, columns, stars, user_id=user_id, without=without, version=version, new_share=new_share
+        )
+
+    def fill(
+        self,
+        segment: int,
+        seen: ArrayLike,
+        columns: NDArray[np.int32],
+        stars: NDArray[np.float64],
+        *,
+        user_id: int,
+        without: NDArray[np.integer] | None = None,
+        version: int = 0,
+        new_share: float = NEW_PRODUCT_SHARE,
+    ) -> FilledLists:
+        """`top_up` of one list (1, n), in place, for somebody of a segment who has the columns ``seen``."""
         if not -1 <= segment < self.n_segments:
             there = f"pass one from 0 to {self.n_segments - 1}, or -1" if self.n_segments else "there is none; pass -1"
             raise SettingError(f"segment={segment!r} does not exist: {there}")
-        found = np.unique(np.asarray(excluded, self.seen.indices.dtype))  # (k,) ascending
-        width = max(self.seen.shape[1] + len(self.new.columns), 1)
+        found = np.unique(np.asarray(seen, self.seen.indices.dtype))  # (k,) ascending
+        width = max(self.seen.shape[1] + len(self.new.columns), int(found[-1]) + 1 if len(found) else 1)
         parts = np.ones(len(found), np.int8), found, np.array([0, len(found)], self.seen.indptr.dtype)
-        shape = (1, at_least_one("n", n))
         return self._filled(
             np.zeros(1, np.int64), np.array([segment], np.int32), np.array([user_id], np.int64),
-            sp.csr_array(parts, shape=(1, width)), self._flags(without), np.full(shape, -1, np.int32), np.zeros(shape),
+            sp.csr_array(parts, shape=(1, width)), self._flags(without), columns, stars,
             version=version, new_share=new_share,
         )  # fmt: skip
 

@@ -20,19 +20,27 @@ from recommender.errors import DatabaseError, ForeignDataError, RecommenderError
 from recommender.settings import Settings
 
 CONNECT_TIMEOUT = 5  # seconds; as long again for the login
+SQLITE_TIMEOUT = 60  # seconds
 STATEMENT_TIMEOUT = 600  # seconds; a bulk load of some millions of rows is one statement
 _SESSION = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
 
 
-def connect(settings: Settings, *, create: bool = False, statement_timeout: int = STATEMENT_TIMEOUT) -> Engine:
+def connect(
+    settings: Settings,
+    *,
+    create: bool = False,
+    statement_timeout: float = STATEMENT_TIMEOUT,
+    connect_timeout: float = CONNECT_TIMEOUT,
+) -> Engine:
     """Return an engine whose connection was tried once.
 
-    ``create`` makes a missing database (or SQLite file). Raises DatabaseError (wrong password, unknown host, refused
+    ``create`` makes a missing database (or SQLite file). Time-outs in seconds; on SQLite, of waiting for another
+    writer, a minute at most. Raises DatabaseError (wrong password, unknown host, refused
     port, ...), StepOrderError if the database is missing and ``create`` is not set.
     """
     if not settings.db_host:
-        return _connect_sqlite(settings, create)
-    engine = _mysql_engine(settings, settings.db_name, statement_timeout)
+        return _connect_sqlite(settings, create, min(statement_timeout, SQLITE_TIMEOUT))
+    engine = _mysql_engine(settings, settings.db_name, statement_timeout, connect_timeout)
     try:
         _ping(engine)
     except (exc.DBAPIError, UnicodeError) as error:
@@ -47,7 +55,12 @@ def connect(settings: Settings, *, create: bool = False, statement_timeout: int 
     return engine
 
 
-def _mysql_engine(settings: Settings, database: str | None, statement_timeout: int = STATEMENT_TIMEOUT) -> Engine:
+def _mysql_engine(
+    settings: Settings,
+    database: str | None,
+    statement_timeout: float = STATEMENT_TIMEOUT,
+    connect_timeout: float = CONNECT_TIMEOUT,
+) -> Engine:
     url = URL.create(
         "mysql+pymysql",
         username=settings.db_user,
@@ -59,8 +72,8 @@ def _mysql_engine(settings: Settings, database: str | None, statement_timeout: i
     arguments: dict[str, Any] = {
         "password": settings.db_password.encode(),  # as text the driver takes Latin-1 only
         "charset": "utf8mb4",
-        "connect_timeout": CONNECT_TIMEOUT,
-        "read_timeout": CONNECT_TIMEOUT,
+        "connect_timeout": connect_timeout,
+        "read_timeout": connect_timeout,
         "write_timeout": statement_timeout,
         "init_command": _SESSION,
         "local_infile": True,
@@ -91,13 +104,15 @@ def _check_ca(file: str) -> None:
         raise SettingError(f"DB_SSL_CA={file} is not a readable PEM file of certificates: name the CA's file") from None
 
 
-def _connect_sqlite(settings: Settings, create: bool) -> Engine:
+def _connect_sqlite(settings: Settings, create: bool, timeout: float) -> Engine:
     file = settings.sqlite_file
     if not create and not file.is_file():
         raise StepOrderError(f"there is no {settings.database_label}: run python to_rds.py first")
     if not file.parent.is_dir():
         raise SettingError(f"SQLITE_FILE={file}: the folder {file.parent} does not exist; make it or name another")
-    engine = create_engine(URL.create("sqlite", database=str(file)), connect_args={"timeout": 60}, hide_parameters=True)
+    engine = create_engine(
+        URL.create("sqlite", database=str(file)), connect_args={"timeout": timeout}, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:

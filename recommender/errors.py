@@ -10,6 +10,7 @@
     ├── RatingError                  ratings that no cosine can be computed from         (a ValueError)
     ├── UnknownUserError             a user nobody has heard of                          (a LookupError)
     ├── UnknownProductError          a product nobody has heard of                       (a LookupError)
+    ├── UnknownRatingError           a rating that was never given                       (a LookupError)
     ├── UnknownVersionError          a version that was never made, or whose lists are gone (a LookupError)
     ├── NotPublishedError            a version that is worse than the published one is only kept
     ├── NothingToEvaluateError       no user has a rating that could be hidden
@@ -70,6 +71,14 @@ class UnknownProductError(RecommenderError, LookupError):
     def __init__(self, product_id: str) -> None:
         super().__init__(f"product {product_id} is unknown: it is neither in the catalog nor rated")
         self.product_id = product_id
+
+
+class UnknownRatingError(RecommenderError, LookupError):
+    """The user has not rated the product."""
+
+    def __init__(self, user_id: int, product_id: str) -> None:
+        super().__init__(f"user {user_id} has not rated product {product_id}")
+        self.user_id, self.product_id = user_id, product_id
 
 
 class UnknownVersionError(RecommenderError, LookupError):

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.array_file import open_arrays, save_arrays
+from recommender.changes import Cursor
 from recommender.cold_start import ColdStart
 from recommender.errors import ModelFileError, RecommenderError
 from recommender.kept_files import kept_file, publish_file
@@ -76,7 +77,8 @@ def save_model(file: Path, model: ServedModel, version: Version) -> None:
     }
     facts: dict[str, Any] = {
         "version": version.to_dict(), "n_neighbors": model.n_neighbors, "ranking": model.ranking, "parameters": None,
-        "new_product_percent": model.new_product_percent,
+        "new_product_percent": model.new_product_percent, "weights": model.weights,
+        "segment_names": model.segment_names, "cursor": model.cursor,
     }  # fmt: skip
     if isinstance(model.similarity, TasteSimilarity):
         arrays |= _profile_arrays(model.similarity.profiles) | model.similarity.prepared_arrays()
@@ -130,6 +132,9 @@ def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Versi
         ranking=checked_choice("RANKING", facts["ranking"]),
         version=version.number,
         new_product_percent=percent,
+        weights=tuple(float(weight) for weight in facts["weights"]),
+        segment_names=tuple((str(country), str(age)) for country, age in facts["segment_names"]),
+        cursor=Cursor(*(int(number) for number in facts["cursor"])),
     )
     return model, version
 

@@ -83,6 +83,11 @@ class CosineIndex:
         self._largest, self._total = norms.max(initial=0.0), norms.sum()
         self._spare: dict[type, list[NDArray[Any]]] = {np.uint16: [], np.uint32: [], np.float64: []}
 
+    @property
+    def packed(self) -> _cosine_kernels.Packed | None:
+        """The ratings as the kernel has them; None for those that are not small whole numbers."""
+        return self._arrays if self._packed else None
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All there is to the index, by name, not copied and not to be changed: to be saved and given to `from_arrays`.
 

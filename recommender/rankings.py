@@ -24,6 +24,7 @@ from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix, fingerprint_
 from recommender.scoring import RankedProducts, rank_products_for_rows
 from recommender.taste_index import TasteIndex
 from recommender.taste_ranking import TasteParameters, TasteRanker
+from recommender.taste_ranking_statistics import TasteStatistics
 from recommender.taste_votes import TasteVotes
 
 CLASSIC, TASTE, AUTO = "classic", "taste", "auto"
@@ -128,6 +129,7 @@ class TasteSimilarity(CosineIndex):
     matrix: RatingMatrix
     profiles: Profiles
     parameters: TasteParameters | None
+    statistics: TasteStatistics | None
 
     @classmethod
     def of(
@@ -137,8 +139,10 @@ class TasteSimilarity(CosineIndex):
         *,
         parameters: TasteParameters | None = None,
         arrays: Mapping[str, NDArray[Any]] | None = None,
+        statistics: TasteStatistics | None = None,
     ) -> TasteSimilarity:
-        """``arrays``: those of an earlier one on the same matrix and profiles; None to prepare all anew.
+        """``statistics``: of another time than the profiles'; None: of theirs.
+        ``arrays``: those of an earlier one on the same matrix and profiles; None to prepare all anew.
 
         Raises SettingError for arrays that are damaged or belong to others.
         """
@@ -151,6 +155,7 @@ class TasteSimilarity(CosineIndex):
                 raise SettingError(f"arrays for {index.shape} users and products do not belong to {matrix.shape}")
             similarity.taste = TasteRanker.of(TasteVotes.from_arrays(index, under("votes.", arrays)))
         similarity.matrix, similarity.profiles, similarity.parameters = matrix, profiles, parameters
+        similarity.statistics = statistics
         return similarity
 
     def prepared_arrays(self) -> dict[str, NDArray[Any]]:
@@ -169,6 +174,7 @@ class TasteSimilarity(CosineIndex):
             self.profiles.confidences,
             self.matrix.half_stars,
             times=self.profiles.times,
+            statistics=self.statistics,
             recommendable=self.matrix.recommendable,
         )
 

@@ -68,6 +68,11 @@ class RatingMatrix:
         columns: NDArray[np.int32] = self.half_stars.indices[start:stop]
         return columns
 
+    def ratings_of(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+        """Columns, ascending, and half stars of this row."""
+        part = slice(*self.half_stars.indptr[row : row + 2])
+        return self.half_stars.indices[part], self.half_stars.data[part]
+
     def products(self, columns: NDArray[np.integer]) -> list[str]:
         """Product ids of these columns as text."""
         return [product.decode("ascii") for product in self.product_ids[columns].tolist()]

@@ -26,7 +26,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.sql import quoted_name
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import ColumnElement, quoted_name
 
 ASIN_LENGTH = 10
 TITLE_BYTES = 65_535  # MySQL's TEXT
@@ -49,6 +50,22 @@ def _time() -> DateTime:
 def _big_id() -> BigInteger:
     # SQLite numbers rows only in a column declared INTEGER PRIMARY KEY
     return BigInteger().with_variant(Integer(), "sqlite")
+
+
+class _ThisMoment(ColumnElement[Any]):
+    """A default for rows that others insert and change; on SQLite for inserted ones alone. Sessions should be UTC."""
+
+    inherit_cache = True
+
+
+@compiles(_ThisMoment)
+def _on_a_server(_element: _ThisMoment, _compiler: Any, **_options: Any) -> str:
+    return "CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)"
+
+
+@compiles(_ThisMoment, "sqlite")
+def _on_sqlite(_element: _ThisMoment, _compiler: Any, **_options: Any) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 
 
 metadata = MetaData()
@@ -136,7 +153,7 @@ ratings = Table(
     Column("product_id", _ascii(ASIN_LENGTH), primary_key=True),
     Column("rating", Numeric(2, 1, asdecimal=False), nullable=False),
     Column("created_at", _time(), nullable=False),
-    Column("updated_at", _time(), nullable=False),
+    Column("updated_at", _time(), nullable=False, server_default=_ThisMoment()),
     Index("ix_product_ratings_product_id", "product_id"),
     Index("ix_product_ratings_updated_at", "updated_at"),
     **_MYSQL,
@@ -154,6 +171,17 @@ recommendations = Table(
     Column("support", Double),  # sum of the cosines of the neighbors who rated it
     Column("n_neighbors", Integer),  # how many they are
     Column("generated_at", _time(), nullable=False),
+    **_MYSQL,
+)
+
+
+# a line for each time ratings or a person were deleted through the service, so that all its workers notice
+deletions = Table(
+    "live_deletions",
+    metadata,
+    Column("deletion_id", _big_id(), primary_key=True, autoincrement=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("deleted_at", _time(), nullable=False),
     **_MYSQL,
 )
 

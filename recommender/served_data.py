@@ -8,6 +8,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from recommender.bulk_read import read_table
+from recommender.changes import AT_THE_START, Cursor
 from recommender.neighbors import CosineIndex
 from recommender.new_products import all_places
 from recommender.popular import rank_popular
@@ -31,16 +32,23 @@ def build_served_model(
     ranking: str = CLASSIC,
     version: int | None = None,
     new_product_percent: int = 0,
+    weights: tuple[float, ...] = (),
+    cursor: Cursor = AT_THE_START,
 ) -> ServedModel:
-    """Add to the trained model what answers need from the tables: known users, titles, prices, segments."""
+    """Add to the trained model what answers need from the tables: known users, titles, prices, segments.
+
+    ``weights``: what interactions counted in it; ``cursor``: read before anything else was.
+    """
     catalog = read_catalog(engine)
     listed = read_table(engine, [users.c.user_id]).column(0).to_numpy()
     known = np.union1d(matrix.user_ids[np.diff(matrix.half_stars.indptr) > 0], listed)
     places = catalog.places(matrix.product_ids)
     ladder, known_segments = None, np.empty(0, np.int32)
+    segment_names: tuple[tuple[str, str], ...] = ()
     if isinstance(similarity, TasteSimilarity):
         everybody = np.union1d(known, matrix.user_ids)
         segments = read_segments(engine, everybody)
+        segment_names = segments.names
         known_segments = segments.at(np.searchsorted(everybody, known)).codes
         mine = segments.at(np.searchsorted(everybody, matrix.user_ids))
         ladder = cold_start_of(matrix, similarity.profiles, catalog, places, mine)
@@ -59,4 +67,7 @@ def build_served_model(
         ranking=ranking,
         version=version,
         new_product_percent=new_product_percent,
+        weights=weights,
+        segment_names=segment_names,
+        cursor=cursor,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.changes import AT_THE_START, Cursor
 from recommender.cold_start import SOURCES, ColdStart, FilledLists
 from recommender.errors import SettingError, UnknownUserError
 from recommender.neighbors import CosineIndex
@@ -68,6 +69,9 @@ class ServedModel:
     ranking: str  # the one that is used unless a request asks for another
     version: int | None  # the one it belongs to, or that was published when it was built; None: there was none
     new_product_percent: int = 0  # of the lists by taste
+    weights: tuple[float, ...] = ()  # what each kind of interaction counts in the profiles; (): none was read
+    segment_names: tuple[tuple[str, str], ...] = ()  # country and age group of each segment
+    cursor: Cursor = AT_THE_START  # of the tables when they were read
 
     @property
     def rankings(self) -> tuple[str, ...]:
@@ -97,6 +101,11 @@ class ServedModel:
         """How many people rated the product of a column, and their mean stars; None if nobody did."""
         count = int(self.raters[column]) if column < len(self.raters) else 0
         return count, float(self._half_stars_given[column]) * STARS_PER_UNIT / count if count else None
+
+    @property
+    def n_ratings(self) -> int:
+        """How many ratings there are."""
+        return self.matrix.n_ratings
 
     def neighbors_of(self, row: int, ranking: str) -> tuple[NDArray[np.int32], NDArray[np.float64], Any]:
         """The neighbors that a ranking asks, nearest first, their similarities, and what each user has (CSR)."""
@@ -129,31 +138,37 @@ class ServedModel:
         ``allowed``: a flag for each of ``places``; None: all. Raises UnknownUserError. Shorter than n only if there are
         no more that the user has not rated.
         """
+        place, row = self._place_and_row(user_id)
+        wanted = ranking or self.ranking
+        if wanted in BY_TASTE:
+            return answer_of(self._by_taste(user_id, row, place, n, wanted, allowed))
+        return answer_of(self._classic(row, n, allowed))
+
+    def _place_and_row(self, user_id: int) -> tuple[int, int | None]:
+        """Where a known user is among them, and in the matrix, None: nowhere. UnknownUserError."""
         place = int(np.searchsorted(self.known_users, user_id))
         if place == len(self.known_users) or self.known_users[place] != user_id:
             raise UnknownUserError(user_id)
         try:
-            row = self.matrix.row_of(user_id)
+            return place, self.matrix.row_of(user_id)
         except UnknownUserError:
-            row = None
-        wanted = ranking or self.ranking
-        if wanted in BY_TASTE:
-            return _answer(self._by_taste(user_id, row, place, n, wanted, allowed))
-        return _answer(self._classic(row, n, allowed))
+            return place, None
 
     def select(self, user_id: int, wish: Wish, ranking: str | None = None) -> Answer:
         """The products a request asks for: filters act before the cut, so N come wherever there are N."""
+        return self._select(lambda n, allowed: self.recommend(user_id, n, ranking, allowed=allowed), wish)
+
+    def _select(self, recommend: Callable[[int, NDArray[np.bool_] | None], Answer], wish: Wish) -> Answer:
         allowed = self.allowed(wish)
         last = wish.offset + wish.limit
         if wish.diversity is None:
-            found = self.recommend(user_id, last, ranking, allowed=allowed).recommendations
-            return _answer(found[wish.offset :])
+            return answer_of(recommend(last, allowed).recommendations[wish.offset :])
         n = last * ROOM
         while True:
-            everything = self.recommend(user_id, n, ranking, allowed=allowed).recommendations
+            everything = recommend(n, allowed).recommendations
             found = capped(everything, lambda item: self.product(item.column).category_id, wish.diversity)
             if len(found) >= last or len(everything) < n:
-                return _answer(found[wish.offset : last])
+                return answer_of(found[wish.offset : last])
             n *= ROOM
 
     def select_popular(self, wish: Wish) -> list[Recommendation]:
@@ -182,11 +197,21 @@ class ServedModel:
             recommendable=self._recommendable(allowed),
             scale=STARS_PER_UNIT,
         )
+        return self._with_popular(ranked, self.matrix.rated_columns(row), n, allowed)
+
+    def _with_popular(
+        self,
+        ranked: tuple[NDArray[Any], ...],
+        seen: NDArray[np.int32],
+        n: int,
+        allowed: NDArray[np.bool_] | None,
+    ) -> list[Recommendation]:
+        """Neighbors' products, then the most often rated; ``ranked``: columns, stars, support, raters."""
         values = zip(*(array.tolist() for array in ranked), strict=True)
         chosen = [Recommendation(column, stars, support, k, "neighbors") for column, stars, support, k in values]
         if len(chosen) == n:
             return chosen
-        excluded = np.concatenate([ranked.columns, self.matrix.rated_columns(row)])
+        excluded = np.concatenate([ranked[0], seen])
         return chosen + list(self._popular(excluded, n - len(chosen), allowed))
 
     def _recommendable(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
@@ -197,17 +222,25 @@ class ServedModel:
         self, user_id: int, row: int | None, place: int, n: int, ranking: str, allowed: NDArray[np.bool_] | None
     ) -> list[Recommendation]:
         """Neighbors' products by taste, then down the ladder."""
-        if self.ladder is None or not isinstance(self.similarity, TasteSimilarity):
-            raise SettingError(f"the {ranking} ranking is not loaded: start the service with RANKING={ranking}")
-        chance: dict[str, Any] = {"version": self.version or 0, "new_share": self.new_product_percent / 100}
-        chance["without"] = None if allowed is None else np.flatnonzero(~allowed)
+        ladder, chance = self._ladder_for(ranking), self._chance(allowed)
+        assert isinstance(self.similarity, TasteSimilarity)
         if row is None:
-            lists = self.ladder.for_segment(int(self.known_segments[place]), [], n, user_id=user_id, **chance)
-            return _as_recommendations(lists, np.zeros(n), np.zeros(n, np.int32))
+            lists = ladder.for_segment(int(self.known_segments[place]), [], n, user_id=user_id, **chance)
+            return as_recommendations(lists, np.zeros(n), np.zeros(n, np.int32))
         rows, mask = np.array([row]), None if allowed is None else self._recommendable(allowed)
         found = self.similarity.ranker(ranking).rank_products(rows, n, recommendable=mask)
-        lists = self.ladder.top_up(rows, found.columns, found.stars, **chance)
-        return _as_recommendations(lists, found.support[0], found.n_raters[0])
+        lists = ladder.top_up(rows, found.columns, found.stars, **chance)
+        return as_recommendations(lists, found.support[0], found.n_raters[0])
+
+    def _ladder_for(self, ranking: str) -> ColdStart:
+        if self.ladder is None or not isinstance(self.similarity, TasteSimilarity):
+            raise SettingError(f"the {ranking} ranking is not loaded: start the service with RANKING={ranking}")
+        return self.ladder
+
+    def _chance(self, allowed: NDArray[np.bool_] | None) -> dict[str, Any]:
+        """What the ladder must leave out, and its chance for new products."""
+        without = None if allowed is None else np.flatnonzero(~allowed)
+        return {"version": self.version or 0, "new_share": self.new_product_percent / 100, "without": without}
 
     def _popular(
         self, excluded: NDArray[np.integer], n: int, allowed: NDArray[np.bool_] | None
@@ -218,7 +251,7 @@ class ServedModel:
             yield Recommendation(column, stars, 0.0, 0, "popular")
 
 
-def _as_recommendations(
+def as_recommendations(
     lists: FilledLists, support: NDArray[np.float64], n_neighbors: NDArray[np.int32]
 ) -> list[Recommendation]:
     """The first of the lists; ``support`` and ``n_neighbors`` are evidence for what neighbors gave."""
@@ -231,7 +264,7 @@ def _as_recommendations(
     ]
 
 
-def _answer(chosen: list[Recommendation]) -> Answer:
+def answer_of(chosen: list[Recommendation]) -> Answer:
     """Mixed if neighbors gave some of the products, and others the rest."""
     evident = sum(item.source == "neighbors" for item in chosen)
     source = "popular" if not evident else "neighbors" if evident == len(chosen) else "mixed"

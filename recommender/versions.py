@@ -15,6 +15,7 @@ file carries the record of its version in itself (see ``recommender.model_file``
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -56,6 +57,9 @@ class Version:
     def from_dict(cls, values: Mapping[str, Any]) -> Version:
         """What ``to_dict`` gave; KeyError, TypeError or ValueError for anything else."""
         return cls(**(dict(values) | {"made_at": datetime.fromisoformat(values["made_at"])}))
+
+
+KEPT_LISTS = re.compile(rf"{recommendations.name}__v[0-9]+")  # what `kept_table` gives
 
 
 def kept_table(number: int) -> str:

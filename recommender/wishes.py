@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.product_catalog import ProductCatalog
+from recommender.product_catalog import Product, ProductCatalog
 
 Item = TypeVar("Item")
 
@@ -65,6 +65,18 @@ def allowed_products(wish: Wish, catalog: ProductCatalog, places: NDArray[np.int
         known = [place for product in sorted(wish.exclude) if (place := catalog.place_of(product)) is not None]
         keep &= ~np.isin(places, np.array(known, np.int32))
     return keep
+
+
+def fits(wish: Wish, product_id: bytes, facts: Product) -> bool:
+    """Does the wish leave this one product of the catalog in? As `allowed_products`."""
+    bounds = (
+        (wish.min_price, facts.price, 1),
+        (wish.max_price, facts.price, -1),
+        (wish.min_stars, facts.stars or 0.0, 1),
+    )
+    within = all(bound is None or (value is not None and (value - bound) * sign >= 0) for bound, value, sign in bounds)
+    category = not wish.category_ids or facts.category_id in wish.category_ids
+    return within and category and product_id.decode("ascii") not in wish.exclude
 
 
 def capped(ranked: Iterable[Item], category_of: Callable[[Item], int | None], most: int) -> list[Item]:

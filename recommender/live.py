@@ -1,0 +1,254 @@
+"""The model with every rating and interaction that came after it was built: what a model built now would answer.
+
+The arrays of the model stay as they are. Users who have changed are hidden in them and kept beside them as the tables
+have them now; whoever asks is compared with both. As long as neither the user nor a neighbor has changed, the answer is
+computed by compiled code alone, else a part of it in numpy by the same operations in the same order: equal to the last
+digit to an answer of a model that is built anew. What is of the model's own time, not of now: in rankings by taste the
+raters of products, the number of users and the biases, and what lists are filled up from; similar products; people's
+country and age group; the catalog, but for products that somebody has rated or turned to since.
+
+`LiveModel.after` gives the model after a change and shares almost everything with the one before, which must not be
+asked from then on. Changes and questions belong on one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.errors import UnknownProductError, UnknownUserError
+from recommender.live_changes import Changes
+from recommender.live_cosine import Near
+from recommender.live_ranking import RankedNow, rank_now
+from recommender.live_users import Crowd, LiveUser, UserRecord, live_user
+from recommender.popular import PopularProducts
+from recommender.product_catalog import UNKNOWN as NOT_LISTED
+from recommender.product_catalog import Product
+from recommender.rankings import BY_TASTE, CLASSIC, TasteSimilarity
+from recommender.rating_matrix import STARS_PER_UNIT
+from recommender.scoring import rank_products
+from recommender.serving import Answer, ServedModel, answer_of, as_recommendations
+from recommender.taste_ranking import TasteRanker, rank_taste
+from recommender.wishes import Wish, fits
+
+NOBODY = 0  # the user_id of a basket
+
+
+class LiveModel(ServedModel):
+    """A ``ServedModel`` with the changes since it was built."""
+
+    changes: Changes
+
+    def __init__(self, changes: Changes) -> None:
+        fields = {name: value for name, value in vars(changes.model).items() if name != "popular"}
+        own = {"known_users": changes.known_users, "known_segments": changes.known_segments}
+        self.__dict__ |= fields | own | {"changes": changes}  # a frozen dataclass is set up once, and here
+
+    @classmethod
+    def of(cls, model: ServedModel) -> LiveModel:
+        """The model before any change."""
+        return cls(Changes(model))
+
+    def after(self, records: Iterable[UserRecord], facts: Mapping[bytes, Product | None]) -> LiveModel:
+        """The model once each record is what there is of its user; this one must not be asked any more.
+
+        ``facts``: what the catalog says of products that `unknown_products` named, None: nothing.
+        """
+        for record in records:
+            self.changes.take(record, facts)
+        return LiveModel(self.changes)
+
+    def unknown_products(self, records: Iterable[UserRecord]) -> set[bytes]:
+        """Products of the records that neither the model nor its catalog have."""
+        named = {product for record in records for product, *_ in (*record.ratings, *record.events)}
+        return {product for product in named if self.changes.columns.find(product) is None}
+
+    @cached_property
+    def popular(self) -> PopularProducts:
+        """Most popular first, as of now."""
+        return self.changes.popular.products()
+
+    @cached_property
+    def crowd(self) -> Crowd:
+        """The users who have changed."""
+        return Crowd(self.changes.users.values())
+
+    @property
+    def n_ratings(self) -> int:
+        """How many ratings there are now."""
+        return self.changes.tally.n_ratings
+
+    @property
+    def raters(self) -> NDArray[np.int64]:
+        """How many people rated each column."""
+        return self.changes.tally.counts
+
+    def raters_of(self, column: int) -> tuple[int, float | None]:
+        """As of now."""
+        count = int(self.changes.tally.counts[column]) if column < len(self.changes.tally.counts) else 0
+        return count, STARS_PER_UNIT * int(self.changes.tally.totals[column]) / count if count else None
+
+    def column_of(self, product_id: str) -> int | None:
+        """The column of a product, rated or not; None if nobody has heard of it."""
+        return self.changes.columns.find(product_id.encode())
+
+    def product(self, column: int) -> Product:
+        """What the catalog says, also of what came later."""
+        if column < len(self.places):
+            return super().product(column)
+        return self.changes.columns.came_later[column - len(self.places)][1] or NOT_LISTED
+
+    def product_id(self, column: int) -> str:
+        """The id of any column."""
+        if column < len(self.places):
+            return super().product_id(column)
+        return self.changes.columns.came_later[column - len(self.places)][0].decode("ascii")
+
+    def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
+        """A flag for each column; None if the wish leaves nothing out."""
+        known, later = super().allowed(wish), self.changes.columns.came_later
+        if known is None or not later:
+            return known
+        return np.concatenate([known, [facts is not None and fits(wish, name, facts) for name, facts in later]])
+
+    def recommend(
+        self, user_id: int, n: int, ranking: str | None = None, *, allowed: NDArray[np.bool_] | None = None
+    ) -> Answer:
+        """As ``ServedModel.recommend``, with what the user and everybody else have done since."""
+        if not self.changes.users:
+            return super().recommend(user_id, n, ranking, allowed=allowed)
+        user = self.changes.users.get(user_id)
+        if user is None:
+            _, row = self._place_and_row(user_id)
+            if row is None:  # listed, but never rated anything
+                return super().recommend(user_id, n, ranking, allowed=allowed)
+            if (ranking or self.ranking) in BY_TASTE:
+                return self._row_by_taste(row, n, ranking or self.ranking, allowed)
+            return self._row_classic(row, n, allowed)
+        if not user.known:
+            raise UnknownUserError(user_id)
+        return self.recommend_to(user, n, ranking, allowed=allowed)
+
+    def basket(self, ratings: Mapping[str, int]) -> LiveUser:
+        """Somebody without an account who rated these products, in half stars. UnknownProductError."""
+        for product in ratings:
+            if self.changes.columns.find(product.encode()) is None:
+                raise UnknownProductError(product)
+        record = UserRecord(NOBODY, tuple((product.encode(), stars, 0) for product, stars in ratings.items()))
+        user = live_user(record, self.changes.columns, self.weights)
+        self.changes.room.reserve(len(self.changes.columns))
+        return replace(user, times=None)
+
+    def select_for(self, user: LiveUser, wish: Wish, ranking: str | None = None) -> Answer:
+        """`select` for a basket."""
+        return self._select(lambda n, allowed: self.recommend_to(user, n, ranking, allowed=allowed), wish)
+
+    def recommend_to(
+        self, user: LiveUser, n: int, ranking: str | None = None, *, allowed: NDArray[np.bool_] | None = None
+    ) -> Answer:
+        """`recommend` for anybody with this profile."""
+        if (wanted := ranking or self.ranking) in BY_TASTE:
+            return self._by_taste_to(user, n, wanted, allowed)
+        seen, _ = user.rated()
+        near = self.changes.cosine.of_user(user, self.n_neighbors, self.crowd, self.changes.room)
+        return self._classic_now(near, seen, n, allowed)
+
+    def near(self, user_id: int, ranking: str) -> Near:
+        """The neighbors that a ranking asks for a known user, nearest first."""
+        if (user := self.changes.users.get(user_id)) is not None:
+            return self._near_user(user, ranking)
+        row = self._place_and_row(user_id)[1]
+        return Near(np.empty(0, np.int64), np.empty(0)) if row is None else self._near_row(row, ranking)
+
+    def _near_row(self, row: int, ranking: str) -> Near:
+        changes = self.changes
+        if ranking in BY_TASTE and changes.taste is not None:
+            return changes.taste.of_row(row, self._ranker(ranking).n_neighbors, self.crowd, changes.room)
+        columns = self.matrix.rated_columns(row)
+        return changes.cosine.of_row(row, self.n_neighbors, self.crowd, columns, changes.room)
+
+    def _near_user(self, user: LiveUser, ranking: str) -> Near:
+        changes = self.changes
+        if ranking in BY_TASTE and changes.taste is not None:
+            return changes.taste.of_user(user, self._ranker(ranking).n_neighbors, self.crowd, changes.room)
+        return changes.cosine.of_user(user, self.n_neighbors, self.crowd, changes.room)
+
+    def _ranker(self, ranking: str) -> TasteRanker:
+        assert isinstance(self.similarity, TasteSimilarity)
+        return self.similarity.ranker(ranking)
+
+    def _row_classic(self, row: int, n: int, allowed: NDArray[np.bool_] | None) -> Answer:
+        near, seen = self._near_row(row, CLASSIC), self.matrix.rated_columns(row)
+        if not near.unchanged:
+            return self._classic_now(near, seen, n, allowed)
+        ranked = rank_products(
+            self.matrix.half_stars,
+            row,
+            near.numbers,
+            near.similarities,
+            n=n,
+            recommendable=self._recommendable(allowed),
+            scale=STARS_PER_UNIT,
+        )
+        return answer_of(self._with_popular(ranked, seen, n, allowed))
+
+    def _classic_now(self, near: Near, seen: NDArray[np.int32], n: int, allowed: NDArray[np.bool_] | None) -> Answer:
+        """`recommender.scoring.rank_products` with neighbors some of whom have changed."""
+        ranked = rank_now(self.ratings_of_all(near), near.similarities, n, seen, allowed, self.changes.columns)
+        return answer_of(self._with_popular(ranked, seen, n, allowed))
+
+    def ratings_of_all(self, near: Near) -> list[tuple[NDArray[np.int32], NDArray[np.int8]]]:
+        """Columns and half stars of each neighbor."""
+        return [
+            self.matrix.ratings_of(number) if number >= 0 else self.crowd.users[-1 - number].rated()
+            for number in near.numbers.tolist()
+        ]
+
+    def _row_by_taste(self, row: int, n: int, ranking: str, allowed: NDArray[np.bool_] | None) -> Answer:
+        taste, ranker, ladder = self.changes.taste, self._ranker(ranking), self._ladder_for(ranking)
+        near = self._near_row(row, ranking)
+        assert taste is not None
+        if near.unchanged:
+            mask = None if allowed is None else self._recommendable(allowed)
+            found = rank_taste(ranker.votes, row, near.numbers, near.similarities, n=n, recommendable=mask)
+            ranked = RankedNow(found.columns, found.stars, found.support, found.n_raters)
+        else:
+            base, seen = taste.base_of(row, ranker), self._profile_columns(row)
+            ranked = self._taste_now(near, ranker, n, base, seen, allowed)
+        columns, stars = ranked.padded(n)
+        lists = ladder.top_up([row], columns, stars, **self._chance(allowed))
+        return answer_of(as_recommendations(lists, *ranked.evidence(n)))
+
+    def _by_taste_to(self, user: LiveUser, n: int, ranking: str, allowed: NDArray[np.bool_] | None) -> Answer:
+        taste, ladder = self.changes.taste, self._ladder_for(ranking)
+        ranker, near = self._ranker(ranking), self._near_user(user, ranking)
+        assert taste is not None
+        ranked = self._taste_now(near, ranker, n, taste.base_of(user.row, ranker), user.columns, allowed)
+        chance = self._chance(allowed) | ({"new_share": 0.0} if user.user_id == NOBODY else {})
+        columns, stars = ranked.padded(n)
+        lists = ladder.fill(user.segment, user.columns, columns, stars, user_id=user.user_id, **chance)
+        return answer_of(as_recommendations(lists, *ranked.evidence(n)))
+
+    def _taste_now(
+        self,
+        near: Near,
+        ranker: TasteRanker,
+        n: int,
+        base: float,
+        seen: NDArray[np.int32],
+        allowed: NDArray[np.bool_] | None,
+    ) -> RankedNow:
+        taste = self.changes.taste
+        assert taste is not None
+        entries = taste.entries(near, self.crowd, ranker)
+        return taste.rank(
+            entries, near.similarities, ranker, n, base=base, seen=seen, allowed=allowed, columns=self.changes.columns
+        )
+
+    def _profile_columns(self, row: int) -> NDArray[np.int32]:
+        assert isinstance(self.similarity, TasteSimilarity)
+        return self.similarity.profiles.columns_of(row)

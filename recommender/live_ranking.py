@@ -1,0 +1,76 @@
+"""Ranked products of whoever has changed, or has neighbors who have; in numpy, as the compiled code does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.live_users import LiveColumns
+from recommender.rating_matrix import STARS_PER_UNIT
+
+Kind = TypeVar("Kind", bound=np.generic)
+
+
+class RankedNow(NamedTuple):
+    """Ranked products, best first, (m,) each."""
+
+    columns: NDArray[np.int32]
+    predicted: NDArray[np.float64]
+    support: NDArray[np.float64]
+    n_raters: NDArray[np.integer]
+
+    def padded(self, n: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Columns and stars as one list of n, (1, n), filled up with -1 and 0."""
+        return _padded(self.columns, n, -1)[None], _padded(self.predicted, n, 0)[None]
+
+    def evidence(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Support and raters, (n,) each, filled up with 0."""
+        return _padded(self.support, n, 0), _padded(self.n_raters.astype(np.int32), n, 0)
+
+
+def rank_now(
+    ratings: Sequence[tuple[NDArray[np.int32], NDArray[np.int8]]],
+    similarities: NDArray[np.float64],
+    n: int,
+    seen: NDArray[np.int32],
+    allowed: NDArray[np.bool_] | None,
+    columns: LiveColumns,
+) -> RankedNow:
+    """The classic ranking: `recommender.scoring.rank_products` on the neighbors' (columns, half stars)."""
+    rated = np.concatenate([np.empty(0, np.int32), *(one for one, _ in ratings)])  # (m,)
+    stars = np.concatenate([np.empty(0), *(given for _, given in ratings)]) * STARS_PER_UNIT  # (m,)
+    close = np.repeat(similarities, [len(one) for one, _ in ratings])
+    keys, firsts, slot = np.unique(columns.keys(rated), return_index=True, return_inverse=True)
+    support = np.bincount(slot, close, len(keys))
+    predicted = np.rint(np.bincount(slot, close * stars, len(keys)) / np.maximum(support, 5e-324) * 1e9) / 1e9
+    support = np.rint(support * 1e9) / 1e9
+    best = best_of(rated[firsts], keys, predicted, support, n, seen, allowed, columns)
+    raters = np.bincount(slot, minlength=len(keys))
+    return RankedNow(rated[firsts][best], predicted[best], support[best], raters[best])
+
+
+def best_of(
+    found: NDArray[np.int32],
+    keys: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    support: NDArray[np.float64],
+    n: int,
+    seen: NDArray[np.int32],
+    allowed: NDArray[np.bool_] | None,
+    columns: LiveColumns,
+) -> NDArray[np.intp]:
+    """Places of the best n of the columns found (m,): by score, then support, then product id."""
+    keep = columns.recommendable(found) & ~np.isin(found, seen)
+    if allowed is not None:
+        keep &= allowed[found]
+    left = np.flatnonzero(keep)
+    return left[np.lexsort((keys[left], -support[left], -scores[left]))[:n]]
+
+
+def _padded(values: NDArray[Kind], n: int, filler: int) -> NDArray[Kind]:
+    out = np.full(n, filler, values.dtype)
+    out[: len(values)] = values
+    return out

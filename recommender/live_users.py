@@ -1,0 +1,195 @@
+"""Users whose ratings or interactions have changed since the model was built, as the tables have them now.
+
+Products that the model's matrix has no column for are numbered after its own: first those that only the catalog knows,
+as `recommender.new_products.all_places` has it, then those that came after the model was built. Entries are kept in
+the order of product ids, in which the formulas add up and ties are decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.product_catalog import Product, ProductCatalog
+from recommender.profiles import RATED
+
+_KEY_BITS = 20  # products between two of the matrix that can be told apart
+_LAST = (1 << _KEY_BITS) - 1
+
+
+@dataclass(frozen=True)
+class UserRecord:
+    """What the tables hold of one user."""
+
+    user_id: int
+    ratings: tuple[tuple[bytes, int, int], ...] = ()  # product, half stars, microseconds when it was first given
+    events: tuple[tuple[bytes, int, int], ...] = ()  # product, place in schema.INTERACTION_TYPES, microseconds
+    listed: bool = False  # in users
+    country: str | None = None
+    age_group: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LiveUser:
+    """One user's profile now; entries (m,) in the order of product ids."""
+
+    user_id: int
+    columns: NDArray[np.int32]
+    half_stars: NDArray[np.int8]  # 0: turned to without rating
+    confidences: NDArray[np.float64]
+    times: NDArray[np.int64] | None  # of the newest event with each product; None: not known, a basket
+    row: int = -1  # in the matrix, -1: none
+    known: bool = False  # listed in users, or has a rating
+    segment: int = -1
+
+    @cached_property
+    def squared_norm(self) -> int:
+        """Of the ratings, in half stars."""
+        return int((self.half_stars.astype(np.int64) ** 2).sum())
+
+    def rated(self) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+        """Columns and half stars of the products rated."""
+        chosen = self.half_stars > 0
+        return self.columns[chosen], self.half_stars[chosen]
+
+
+class LiveColumns:
+    """Columns of all products there are, also those that came after the model was built; columns are only added."""
+
+    def __init__(
+        self,
+        product_ids: NDArray[np.bytes_],
+        recommendable: NDArray[np.bool_],
+        places: NDArray[np.int32],
+        catalog: ProductCatalog,
+    ) -> None:
+        self._ids, self._recommendable, self._places, self._catalog = product_ids, recommendable, places, catalog
+        self.came_later: list[tuple[bytes, Product | None]] = []  # None: not in the catalog
+        self._later: dict[bytes, int] = {}
+        self._keys: dict[int, int] = {}  # of columns beyond the matrix's
+        self._named: list[tuple[bytes, int]] = []  # ids and columns of those
+
+    def __len__(self) -> int:
+        return len(self._places) + len(self.came_later)
+
+    def find(self, product_id: bytes) -> int | None:
+        """The product's column; None if it has none."""
+        column = int(np.searchsorted(self._ids, product_id))
+        if column < len(self._ids) and self._ids[column] == product_id:
+            return column
+        place = self._catalog.place_of(product_id.decode("ascii"))
+        if place is None:
+            return self._later.get(product_id)
+        only_there = self._places[len(self._ids) :]  # ascending
+        return len(self._ids) + int(np.searchsorted(only_there, place))
+
+    def add(self, product_id: bytes, facts: Product | None) -> None:
+        """Give a product that has none a column; ``facts`` of the catalog, None if it is not in it."""
+        self._later[product_id] = len(self)
+        self.came_later.append((product_id, facts))
+
+    def use(self, product_id: bytes) -> int:
+        """The column of a product that has one, whose order is asked for from now on."""
+        column = self.find(product_id)
+        if column is None:
+            raise LookupError(f"product {product_id!r} has no column")
+        if column >= len(self._ids) and column not in self._keys:
+            self._named = sorted([*self._named, (product_id, column)])
+            gaps = np.searchsorted(self._ids, np.array([name for name, _ in self._named], self._ids.dtype))
+            self._keys = {
+                number: int(gap) << _KEY_BITS | rank
+                for rank, (gap, (_, number)) in enumerate(zip(gaps, self._named, strict=True))
+            }
+        return column
+
+    def keys(self, columns: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Numbers in the order of the columns' product ids (m,)."""
+        keys = columns.astype(np.int64) << _KEY_BITS | _LAST
+        for at in np.flatnonzero(columns >= len(self._ids)).tolist():
+            keys[at] = self._keys[int(columns[at])]
+        return keys
+
+    def recommendable(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which of the columns (m,) the catalog has."""
+        n_products, n_known = len(self._ids), len(self._places)
+        inside = columns < n_products
+        found = np.zeros(len(columns), np.bool_)
+        found[inside] = self._recommendable[columns[inside]]
+        found[~inside & (columns < n_known)] = True
+        for at in np.flatnonzero(columns >= n_known).tolist():
+            found[at] = self.came_later[int(columns[at]) - n_known][1] is not None
+        return found
+
+
+def live_user(
+    record: UserRecord, columns: LiveColumns, weights: Sequence[float], *, row: int = -1, segment: int = -1
+) -> LiveUser:
+    """The profile of a record, as `recommender.profiles.build_profiles` makes it; all its products have columns.
+
+    ``weights``: what each kind of interaction counts, 0: it does not.
+    """
+    profile: dict[bytes, tuple[int, float, int]] = {
+        product: (half_stars, RATED, time) for product, half_stars, time in record.ratings
+    }
+    for product, kind, time in record.events:
+        if kind < len(weights) and weights[kind] > 0:
+            half_stars, confidence, newest = profile.get(product, (0, 0.0, time))
+            profile[product] = half_stars, max(confidence, weights[kind]), max(newest, time)
+    entries = sorted(profile.items())
+    return LiveUser(
+        user_id=record.user_id,
+        columns=np.array([columns.use(product) for product, _ in entries], np.int32),
+        half_stars=np.array([entry[0] for _, entry in entries], np.int8),
+        confidences=np.array([entry[1] for _, entry in entries], np.float64),
+        times=np.array([entry[2] for _, entry in entries], np.int64),
+        row=row,
+        known=record.listed or bool(record.ratings),
+        segment=segment,
+    )
+
+
+class Crowd:
+    """Live users as one: the entries of all, one user after the other."""
+
+    def __init__(self, users: Iterable[LiveUser]) -> None:
+        self.users = [user for user in users if len(user.columns)]
+        self.user_ids = np.array([user.user_id for user in self.users], np.int64)  # (d,)
+        self.sizes = np.array([len(user.columns) for user in self.users], np.int64)  # (d,)
+        self.squared_norms = np.array([user.squared_norm for user in self.users], np.float64)  # (d,)
+        self.owners = np.repeat(np.arange(len(self.users)), self.sizes)  # (m,)
+        self.columns = np.concatenate([np.empty(0, np.int32), *(user.columns for user in self.users)])  # (m,)
+        self.half_stars = np.concatenate([np.empty(0), *(user.half_stars for user in self.users)])  # (m,) float64
+        self.confidences = np.concatenate([np.empty(0), *(user.confidences for user in self.users)])  # (m,)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def sums(
+        self, columns: NDArray[np.int32], ours: NDArray[np.float64], theirs: NDArray[np.float64], room: Room
+    ) -> NDArray[np.float64]:
+        """Of ours * theirs over the columns both have, for each user (d,), added up in the order of product ids."""
+        given = room.given(columns, ours)
+        found = np.bincount(self.owners, given[self.columns] * theirs, len(self.users)).astype(np.float64)
+        given[columns] = 0.0
+        return found
+
+
+class Room:
+    """One number for each column, zero between uses."""
+
+    def __init__(self) -> None:
+        self._numbers = np.zeros(0)
+
+    def reserve(self, n_columns: int) -> None:
+        """Make room for that many columns."""
+        if n_columns > self._numbers.size:
+            self._numbers = np.zeros(n_columns + 1024)
+
+    def given(self, columns: NDArray[np.int32], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The numbers with these values in these columns; whoever asks sets them back to zero."""
+        self._numbers[columns] = values
+        return self._numbers

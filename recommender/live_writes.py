@@ -1,0 +1,93 @@
+"""What the service writes: ratings, interactions, deletions, each in one transaction of the caller's.
+
+Each leaves the users it changed to be read again in the same transaction (`recommender.live_records`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy.dialects import mysql, sqlite
+
+from recommender.database import existing_tables, writing
+from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
+from recommender.schema import deletions, interactions, products, ratings, recommendations, user_id_map, users
+from recommender.versions import KEPT_LISTS
+
+HALF = 0.5
+
+
+def prepare(engine: Engine) -> None:
+    """Make the table that deletions are noted in. DatabaseError."""
+    with writing(engine) as connection:
+        deletions.create(connection, checkfirst=True)
+
+
+def store_rating(connection: Connection, user_id: int, product_id: str, half_stars: int) -> None:
+    """Give or change a rating. UnknownProductError for a product that is neither in the catalog nor rated."""
+    _refuse_unknown_product(connection, product_id)
+    now = _now()
+    values = {
+        "user_id": user_id, "product_id": product_id, "rating": HALF * half_stars, "created_at": now, "updated_at": now,
+    }  # fmt: skip
+    changed = {"rating": values["rating"], "updated_at": now}
+    if connection.dialect.name == "sqlite":
+        keys = [ratings.c.user_id, ratings.c.product_id]
+        connection.execute(
+            sqlite.insert(ratings).values(values).on_conflict_do_update(index_elements=keys, set_=changed)
+        )
+    else:
+        connection.execute(mysql.insert(ratings).values(values).on_duplicate_key_update(changed))
+
+
+def store_interaction(connection: Connection, user_id: int, product_id: str, kind: str) -> None:
+    """Add to the log; somebody who is in no table yet is entered into users. UnknownProductError."""
+    _refuse_unknown_product(connection, product_id)
+    if not any(_has(connection, table.c.user_id, user_id) for table in (users, ratings)):
+        connection.execute(insert(users).values(user_id=user_id, created_at=_now()))
+    connection.execute(
+        insert(interactions).values(user_id=user_id, product_id=product_id, interaction_type=kind, created_at=_now())
+    )
+
+
+def delete_rating(connection: Connection, user_id: int, product_id: str) -> None:
+    """Take a rating back. UnknownRatingError if there is none."""
+    mine = (ratings.c.user_id == user_id) & (ratings.c.product_id == product_id)
+    if connection.execute(delete(ratings).where(mine)).rowcount == 0:
+        raise UnknownRatingError(user_id, product_id)
+    _note(connection, user_id)
+
+
+def erase_user(connection: Connection, engine: Engine, user_id: int) -> None:
+    """Delete all rows about a person, in the lists of all versions too. UnknownUserError if there are none."""
+    there = existing_tables(engine)
+    found = 0
+    for table in (ratings, interactions, users, user_id_map, recommendations):
+        if table.name in there:
+            found += connection.execute(delete(table).where(table.c.user_id == user_id)).rowcount
+    for name in sorted(there):
+        if KEPT_LISTS.fullmatch(name):
+            kept = recommendations.to_metadata(type(recommendations.metadata)(), name=name)
+            found += connection.execute(delete(kept).where(kept.c.user_id == user_id)).rowcount
+    if not found:
+        raise UnknownUserError(user_id)
+    _note(connection, user_id)
+
+
+def _note(connection: Connection, user_id: int) -> None:
+    connection.execute(insert(deletions).values(user_id=user_id, deleted_at=_now()))
+
+
+def _refuse_unknown_product(connection: Connection, product_id: str) -> None:
+    if not any(_has(connection, column, product_id) for column in (products.c.asin, ratings.c.product_id)):
+        raise UnknownProductError(product_id)
+
+
+def _has(connection: Connection, column: Any, value: object) -> bool:
+    return connection.execute(select(column).where(column == value).limit(1)).first() is not None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

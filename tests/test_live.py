@@ -1,0 +1,138 @@
+"""The live model against one that is built anew from the tables after every change: equal to the last digit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from sqlalchemy import Connection, Engine, insert
+
+from recommender.database import writing
+from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
+from recommender.live import LiveModel
+from recommender.live_records import optional_tables, read_facts, read_records
+from recommender.live_writes import delete_rating, erase_user, prepare, store_interaction, store_rating
+from recommender.schema import INTERACTION_TYPES, interactions, metadata, products, ratings, users
+from recommender.serving import ServedModel
+from recommender.wishes import Wish
+from tests.rebuilt import as_told, build
+from tests.shop import WHEN, product_row
+
+N_PRODUCTS = 40
+RANKINGS = ("classic", "taste", "auto")
+FILTERED = Wish(4, offset=1, category_ids=frozenset({1, 2}), max_price=30.0, diversity=2)
+
+
+def asin(number: int) -> str:
+    return f"B{number:09d}"
+
+
+@pytest.fixture
+def shop(engine: Engine) -> Engine:
+    """12 users and their 12 twins, who give half as many stars to the same products, so that ties abound; only
+    products of even numbers are rated and turned to, so that what is rated later falls between and behind them."""
+    draw = np.random.default_rng(5)
+    metadata.create_all(engine)
+    catalog = [
+        product_row(asin(n), category_id=n % 3, price=float(n), stars=float(n % 5)) for n in range(N_PRODUCTS) if n % 7
+    ]
+    pairs = {(int(u), 2 * int(p)) for u, p in zip(draw.integers(1, 13, 80), draw.integers(0, 18, 80), strict=True)}
+    stars = {pair: int(draw.integers(1, 6)) for pair in sorted(pairs)}
+    rated = [
+        {"user_id": user, "product_id": asin(p), "rating": given, "created_at": WHEN, "updated_at": WHEN}
+        for u, p in stars
+        for user, given in ((u, stars[u, p]), (u + 12, stars[u, p] / 2))
+    ]
+    log = [
+        {
+            "user_id": int(u),
+            "product_id": asin(int(p)),
+            "interaction_type": INTERACTION_TYPES[int(k)],
+            "created_at": WHEN,
+        }
+        for u, p, k in zip(draw.integers(20, 30, 30), draw.integers(0, 18, 30), draw.integers(0, 4, 30), strict=True)
+    ]
+    people = [
+        {"user_id": u, "created_at": WHEN, "country": "NL" if u % 2 else "BE", "age_group": "18-24" if u % 3 else "65+"}
+        for u in range(1, 28)
+    ]
+    with writing(engine) as connection:
+        for table, rows in ((products, catalog), (users, people), (ratings, rated), (interactions, log)):
+            connection.execute(insert(table), rows)
+    prepare(engine)
+    return engine
+
+
+class Service:
+    """A live model on a database, changed the way the service does it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.base = engine, build(engine)
+        self.there = optional_tables(engine)
+        self.model = LiveModel.of(self.base)
+        self.n_listed = 0
+
+    def write(self, user_id: int, job: Callable[[Connection], object]) -> None:
+        with writing(self.engine) as connection:
+            job(connection)
+            records = read_records(connection, [user_id], self.there)
+            facts = read_facts(connection, self.model.unknown_products(records))
+        self.model = self.model.after(records, facts)
+
+    def change_at_random(self, draw: np.random.Generator) -> str:
+        user, product = int(draw.integers(1, 34)), asin(int(draw.integers(0, N_PRODUCTS + 6)))
+        kind, stars = INTERACTION_TYPES[int(draw.integers(0, 4))], int(draw.integers(1, 11))
+        what = draw.choice(["rate", "interact", "delete", "erase", "list"], p=[0.55, 0.2, 0.15, 0.05, 0.05])
+        jobs: dict[str, Callable[[Connection], object]] = {
+            "rate": lambda connection: store_rating(connection, user, product, stars),
+            "interact": lambda connection: store_interaction(connection, user, product, kind),
+            "delete": lambda connection: delete_rating(connection, user, product),
+            "erase": lambda connection: erase_user(connection, self.engine, user),
+        }
+        if what == "list":  # a product that the model has never heard of, for somebody to rate
+            self.n_listed += 1
+            row = product_row(
+                asin(N_PRODUCTS + self.n_listed),
+                category_id=self.n_listed % 3,
+                price=5.0 if self.n_listed % 2 else 50.0,
+            )
+            with writing(self.engine) as connection:
+                connection.execute(insert(products).values(row))
+            return "list"
+        try:
+            self.write(user, jobs[str(what)])
+        except (UnknownProductError, UnknownRatingError, UnknownUserError):
+            return "nothing"
+        return f"{what} {user} {product} {stars} {kind}"
+
+
+def same_answers(live: LiveModel, rebuilt: ServedModel, user_id: int) -> None:
+    for ranking in RANKINGS:
+        try:
+            expected = rebuilt.recommend(user_id, 6, ranking)
+        except UnknownUserError:
+            with pytest.raises(UnknownUserError):
+                live.recommend(user_id, 6, ranking)
+            continue
+        found = live.recommend(user_id, 6, ranking)
+        assert as_told(live, found.recommendations) == as_told(rebuilt, expected.recommendations), (user_id, ranking)
+        assert found.source == expected.source
+        chosen, filtered = live.select(user_id, FILTERED, ranking), rebuilt.select(user_id, FILTERED, ranking)
+        assert as_told(live, chosen.recommendations) == as_told(rebuilt, filtered.recommendations), (user_id, ranking)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_after_every_change_each_answer_equals_that_of_a_model_built_anew(shop: Engine, seed: int) -> None:
+    draw, service = np.random.default_rng(seed), Service(shop)
+    for _ in range(60):
+        what = service.change_at_random(draw)
+        rebuilt = build(shop, service.base)
+        assert service.model.n_ratings == rebuilt.n_ratings, what
+        assert service.model.known_users.tolist() == rebuilt.known_users.tolist(), what
+        for user_id in draw.integers(1, 36, 6).tolist():
+            same_answers(service.model, rebuilt, user_id)
+        popular = service.model.select_popular(Wish(40))
+        assert as_told(service.model, popular) == as_told(rebuilt, rebuilt.select_popular(Wish(40))), what
+    for user_id in range(1, 36):
+        same_answers(service.model, rebuilt, user_id)
