@@ -4,8 +4,8 @@
     curl localhost:8000/recommendations/42
 
 The model is read into memory at the start, from the database or from MODEL_FILE, and every answer is computed from
-there; the database is only watched, so that ``GET /health`` can tell when it is away. Settings come from the
-environment or ``.env``.
+there, also while the database is away. What changes in the tables is counted within a second, what is written through
+the service at once. Settings come from the environment or ``.env``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -25,24 +23,18 @@ from starlette.types import Message, Receive, Scope, Send
 import recommendation_engine
 from recommender import catalog_routes, product_routes, service_routes
 from recommender.database import connect
-from recommender.database_watch import DatabaseWatch
 from recommender.errors import RecommenderError
-from recommender.model_file import open_model
+from recommender.live_service import LiveService
+from recommender.model_source import ModelSource, SavedModel, TrainedModel
 from recommender.observation import Observation
 from recommender.parameters import LARGEST_LIMIT
 from recommender.problems import add_problem_handlers
-from recommender.rankings import AUTO, chosen_parameters
 from recommender.routes import recommendations, router
-from recommender.schema import INTERACTION_TYPES
-from recommender.served_data import build_served_model
-from recommender.serving import ServedModel
-from recommender.settings import Settings, interaction_weights, load_settings
+from recommender.settings import Settings, load_settings
 from recommender.shortcut import Shortcut
-from recommender.trained_model import read_taste_model
-from recommender.versions import published_version, read_versions
 from recommender.warm_up import warm_up
 
-WATCH_TIMEOUT = 2  # seconds a question to the database may take
+CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; together what a caller can wait for, see LiveService
 
 
 class RecommendationApp(FastAPI):
@@ -103,43 +95,21 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
 def start(app: FastAPI, settings: Settings) -> None:
     """Load the model, from MODEL_FILE or the database, and put what the routes use into ``app.state``."""
     warm_up(lambda: logging.getLogger("uvicorn.error").info("compiling the engine for this machine, once: about 20 s"))
-    app.state.model = model_from_file(settings.model_file) if settings.model_file else model_from_database(settings)
-    app.state.model.prepare()
+    source: ModelSource
+    if settings.model_file:
+        source = SavedModel(settings.model_file)
+    else:
+        source = TrainedModel(settings, lambda: app.state.watch.published)
+    stamp = source.stamp() if settings.model_file else None
+    model = source.load()
     app.state.default_limit = min(settings.top_n_recommendations, LARGEST_LIMIT)
-    app.state.watch = DatabaseWatch(
-        lambda: connect(settings, statement_timeout=WATCH_TIMEOUT), known_up=settings.model_file is None
+    app.state.watch = LiveService(
+        app.state,
+        lambda: connect(settings, statement_timeout=STATEMENT_TIMEOUT, connect_timeout=CONNECT_TIMEOUT),
+        source,
+        known_up=settings.model_file is None,
     )
-
-
-def model_from_file(file: Path) -> ServedModel:
-    """The saved model; the database may be away."""
-    model, _ = open_model(file)
-    return model
-
-
-def model_from_database(settings: Settings) -> ServedModel:
-    """Train on what is in the tables now, for every ranking: a request may ask for any.
-
-    Auto has the parameters of the published version, or ones chosen now if RANKING=auto and there are none.
-    """
-    engine = connect(settings)
-    published = published_version(read_versions(engine))
-    parameters = chosen_parameters(published.settings) if published else None
-    weights = interaction_weights(settings.interaction_weights, INTERACTION_TYPES)
-    tuned = settings.ranking == AUTO and parameters is None
-    matrix, similarity = read_taste_model(engine, weights, parameters=parameters, tuned=tuned)
-    model = build_served_model(
-        engine,
-        matrix,
-        similarity,
-        n_neighbors=settings.top_n_similar_users,
-        built_at=datetime.now(UTC),
-        ranking=settings.ranking,
-        version=published.number if published else None,
-        new_product_percent=settings.new_product_percent,
-    )
-    engine.dispose()
-    return model
+    app.state.watch.serve(model, stamp if settings.model_file else (model.version,) if model.version else None)
 
 
 def create_app() -> RecommendationApp:

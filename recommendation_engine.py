@@ -46,6 +46,7 @@ from recommender.batch import BatchJob, write_batch
 from recommender.database import connect, label
 from recommender.engine_options import batch_size, parse_arguments, sample_user
 from recommender.errors import NotPublishedError, RecommenderError, SettingError
+from recommender.live_records import read_cursor
 from recommender.neighbors import CosineIndex
 from recommender.precomputed import PrecomputedIndex
 from recommender.rankings import AUTO, BY_TASTE, ClassicRanking, TasteRanking, TasteSimilarity
@@ -247,6 +248,7 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
     engine = connect(settings)
     print(label(engine))
     commands.announce_compiling()
+    cursor = read_cursor(engine)
     started = time.perf_counter()
     matrix, similarity_matrix = load_model(engine, ranking=settings.ranking, weights=settings.interaction_weights)
     n_users, n_products = matrix.shape
@@ -283,7 +285,7 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
         drop_left_lists(engine)
         print(f"batch    unchanged: version {version.number} ({version.state}) holds the lists of these ratings")
     if file is not None:
-        commands.save_served_model(file, engine, matrix, similarity_matrix, version, settings=settings)
+        commands.save_served_model(file, engine, matrix, similarity_matrix, version, settings=settings, cursor=cursor)
     if verdict is not None:
         raise NotPublishedError(version.number, verdict)
 

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender.bulk_read import read_table
+from recommender.changes import Cursor
 from recommender.data_report import describe, forecast
 from recommender.database import connect, count_rows, label
 from recommender.errors import NothingToEvaluateError, SettingError
@@ -183,8 +184,12 @@ def save_served_model(
     version: Version,
     *,
     settings: Settings,
+    cursor: Cursor,
 ) -> None:
-    """Save what the API serves, as ``version``, and delete the files of versions that have expired."""
+    """Save what the API serves, as ``version``, and delete the files of versions that have expired.
+
+    ``cursor``: of the tables, read before them.
+    """
     started = time.perf_counter()
     served = build_served_model(
         engine,
@@ -195,6 +200,8 @@ def save_served_model(
         ranking=settings.ranking,
         version=version.number,
         new_product_percent=settings.new_product_percent,
+        weights=interaction_weights(settings.interaction_weights, INTERACTION_TYPES),
+        cursor=cursor,
     )
     save_model(file, served, version)
     drop_files(file, [version.number for version in read_versions(engine) if version.state != EXPIRED])

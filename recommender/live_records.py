@@ -125,7 +125,7 @@ class ChangeFeed:
 
     def __init__(self, cursor: Cursor, there: frozenset[str]) -> None:
         self._tables = there
-        self._started = cursor.read_at
+        self._first = cursor
         self._newest_rating = cursor.updated_at
         self._seen_ratings: dict[tuple[int, str], int] = {}
         self._interactions = _Ids(cursor.interaction_id)
@@ -146,7 +146,8 @@ class ChangeFeed:
         since = self._newest_rating - OVERLAP * 1_000_000
         c = ratings.c
         statement = select(c.user_id, c.product_id, microseconds(connection.engine, c.updated_at, "at"))
-        rows = connection.execute(statement.where(c.updated_at >= _EPOCH + timedelta(microseconds=since))).all()
+        late = or_(c.updated_at > _moment(self._first.updated_at), c.updated_at >= self._recent())
+        rows = connection.execute(statement.where(c.updated_at >= _moment(since), late)).all()
         seen = {(int(user), str(product)): int(at) for user, product, at in rows}
         changed = {key[0] for key, at in seen.items() if self._seen_ratings.get(key) != at}
         self._seen_ratings = seen
@@ -156,10 +157,13 @@ class ChangeFeed:
     def _by_ids(
         self, connection: Connection, ids: _Ids, number: Any, user: Any, created: ColumnElement[datetime]
     ) -> set[int]:
-        recent = _EPOCH + timedelta(microseconds=self._started - OVERLAP * 1_000_000)
-        late = or_(number > ids.first, created >= recent)
+        late = or_(number > ids.first, created >= self._recent())
         rows = connection.execute(select(number, user).where(number > ids.floor(), late)).all()
         return ids.take({int(at): int(who) for at, who in rows})
+
+    def _recent(self) -> datetime:
+        """What is older had become visible when the model was built."""
+        return _moment(self._first.read_at - OVERLAP * 1_000_000)
 
 
 class _Ids:
@@ -184,6 +188,10 @@ class _Ids:
         if newest > self._history[-1][1]:
             self._history.append((time.monotonic(), newest))
         return changed
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=max(microseconds, 0))
 
 
 def _microseconds(moment: datetime) -> int:

@@ -18,6 +18,7 @@ import api
 from recommender.answers import OVERHEAD, Answer, Answers
 from recommender.model_headers import etag_of, is_known
 from recommender.serving import ServedModel
+from tests.renewed import renewed
 from tests.shop import fill
 
 A, B, C, D, E = (f"B00000000{letter}" for letter in "ABCDE")
@@ -86,7 +87,7 @@ def test_a_kept_answer_is_not_computed_again(client: TestClient, monkeypatch: py
 def test_a_new_model_never_answers_with_what_the_old_one_said(client: TestClient) -> None:
     old = client.get(LIST)
     model = model_of(client)
-    app_of(client).state.model = replace(model, version=7, catalog=_renamed(model))
+    app_of(client).state.model = renewed(model, version=7, catalog=_renamed(model))
     new = client.get(LIST)
     assert "Renamed" in new.text
     assert new.headers["etag"] != old.headers["etag"]
@@ -101,7 +102,7 @@ def test_an_answer_that_a_model_gave_while_another_took_its_place_is_not_kept(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = model_of(client)
-    new, real = replace(old, catalog=_renamed(old)), ServedModel.recommend
+    new, real = renewed(old, catalog=_renamed(old)), ServedModel.recommend
 
     def recommend(*arguments: Any, **options: Any) -> Any:
         app_of(client).state.model = new
@@ -125,7 +126,7 @@ def test_version_and_age_tell_the_model(client: TestClient, path: str) -> None:
     assert answer.headers["x-model-version"] == "none"
     assert 0 <= int(answer.headers["x-model-age"]) <= 60
     built = datetime.now(UTC) - timedelta(hours=2)
-    app_of(client).state.model = replace(model_of(client), version=12, built_at=built)
+    app_of(client).state.model = renewed(model_of(client), version=12, built_at=built)
     for _ in range(2):
         answer = client.get(path)
         assert answer.headers["x-model-version"] == "12"
@@ -199,9 +200,9 @@ def test_the_answers_stay_within_their_bytes_and_the_least_recent_goes_first(cli
     assert [answers.get(model, key) is not None for key in keys] == [True, True, False, True]
     answers.keep(model, ("/large", b""), answer._replace(body=bytes(4 * OVERHEAD)))
     answers.keep(model, ("/long", b"x" * 1_000), answer)
-    answers.keep(replace(model), ("/other-model", b""), answer)
+    answers.keep(renewed(model), ("/other-model", b""), answer)
     assert len(answers) == 3
-    assert answers.get(replace(model), keys[1]) is None
+    assert answers.get(renewed(model), keys[1]) is None
     assert len(answers) == 0
 
 

@@ -1,0 +1,193 @@
+"""Keeps the served model in step with the tables: own writes at once, everybody else's within a second.
+
+One thread talks to the database, one question after the other. What it has read it hands to the event loop in that
+order; there the model is replaced by its successor between two requests. So a write is stored, then counted, then
+acknowledged, and no request ever sees half of a change.
+
+A newer model (another published version, another model file, or so many changes that they slow answers down) is made
+beside the one that is served, given the changes since it was made, and put in its place; one that cannot be loaded is
+named in the log, and the old one goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from recommender.database import database_errors, writing
+from recommender.database_watch import DatabaseWatch
+from recommender.errors import DatabaseError, RecommenderError
+from recommender.live import LiveModel
+from recommender.live_records import ChangeFeed, optional_tables, read_facts, read_records
+from recommender.live_users import UserRecord
+from recommender.live_writes import prepare
+from recommender.model_source import ModelSource, Stamp, published_number
+from recommender.product_catalog import Product
+from recommender.serving import ServedModel
+
+PATIENCE = 1.8  # seconds that a write may take
+MOST_CHANGED, CHANGED_SHARE = 2_000, 50  # users, or one in so many: then the model is made anew
+RETRY = 30.0  # seconds until a model that could not be loaded is tried again
+_log = logging.getLogger("uvicorn.error")
+
+Job = Callable[[Connection], object]
+Facts = dict[bytes, Product | None]
+
+
+class LiveService(DatabaseWatch):
+    """The watch of a service; ``state.model`` is a ``LiveModel`` from `serve` on."""
+
+    def __init__(self, state: Any, connect: Callable[[], Engine], source: ModelSource, *, known_up: bool) -> None:
+        super().__init__(connect, known_up=known_up)
+        self._state, self._source = state, source
+        self._there: frozenset[str] | None = None
+        self._feed: ChangeFeed | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stamp: Stamp = None
+        self._loading: asyncio.Task[None] | None = None
+        self._failed: tuple[Stamp, float] = (None, 0.0)  # what could not be loaded, and until when to leave it
+        self._newest: LiveModel | None = None  # on the database's thread: the one that changes go to
+        self.published: int | None = None
+        self.pulled_at = time.time()  # when the tables were last looked at
+        self.failed_loads = 0
+
+    def serve(self, model: ServedModel, stamp: Stamp) -> None:
+        """Begin with this model, which the source had under that stamp."""
+        self._state.model = self._newest = LiveModel.of(model)
+        self._stamp = stamp
+
+    @property
+    def model(self) -> LiveModel:
+        """The model that is served now."""
+        model: LiveModel = self._state.model
+        return model
+
+    async def run(self) -> None:
+        """Look for changes until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        watching = asyncio.create_task(super().run())
+        try:
+            while True:
+                self._load_if_newer()
+                await asyncio.sleep(0.2)
+        finally:
+            watching.cancel()
+            if self._loading is not None:
+                self._loading.cancel()
+
+    async def write(self, user_id: int, job: Job) -> None:
+        """Run ``job`` in a transaction, then count what is there of the user; returns once both are done.
+
+        Raises DatabaseError if the database is away or slow: then nothing was stored, or, where it went away while it
+        was being told to commit, maybe all. Whatever ``job`` raises.
+        """
+        if not self.is_up:
+            raise DatabaseError("the database is away")
+        deadline = time.monotonic() + PATIENCE
+        future = asyncio.get_running_loop().run_in_executor(self._thread, self._store, user_id, job, deadline)
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # one that nobody waits for
+        try:
+            await asyncio.wait_for(asyncio.shield(future), PATIENCE + 0.1)
+        except TimeoutError:
+            raise DatabaseError("the database does not answer") from None
+
+    # ---- on the thread of the database ---------------------------------------------------------------------------
+
+    def question(self) -> None:
+        """Look for whatever has changed, and count it."""
+        engine, model = self.engine(), self._newest
+        assert model is not None
+        feed = self._feed or ChangeFeed(model.cursor, self._tables())
+        with database_errors(engine), engine.connect() as connection:
+            self.published = published_number(connection)
+            self._apply_soon(*self._changes(connection, feed, model))
+        self._feed, self.pulled_at = feed, time.time()
+
+    def _tables(self) -> frozenset[str]:
+        if self._there is None:
+            try:
+                prepare(self.engine())
+            except DatabaseError as error:
+                _log.warning("nothing can be deleted through this service: %s", error)
+            self._there = optional_tables(self.engine())
+        return self._there
+
+    def _changes(self, connection: Connection, feed: ChangeFeed, model: LiveModel) -> tuple[list[UserRecord], Facts]:
+        changed = feed.changed_users(connection)
+        self.answered()
+        return self._read(connection, changed, model)
+
+    def _read(self, connection: Connection, user_ids: set[int], model: LiveModel) -> tuple[list[UserRecord], Facts]:
+        records = read_records(connection, user_ids, self._tables()) if user_ids else []
+        return records, read_facts(connection, model.unknown_products(records))
+
+    def _store(self, user_id: int, job: Job, deadline: float) -> None:
+        engine, model = self.engine(), self._newest
+        assert model is not None
+        self._tables()
+        with writing(engine) as connection:
+            self._in_time(deadline)
+            job(connection)
+            found = self._read(connection, {user_id}, model)
+            self._in_time(deadline)
+        self.answered()
+        self._apply_soon(*found)
+
+    @staticmethod
+    def _in_time(deadline: float) -> None:
+        """Before the commit: whoever waits has been told by now that nothing was stored."""
+        if time.monotonic() > deadline:
+            raise DatabaseError("the database took too long")
+
+    def _apply_soon(self, records: list[UserRecord], facts: Facts) -> None:
+        if records and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._apply, records, facts)
+
+    def _catch_up(self, base: ServedModel, stamp: Stamp) -> None:
+        """Give a new model the changes since it was made, and serve it."""
+        assert self._loop is not None
+        model, feed = LiveModel.of(base), None
+        try:
+            engine, feed = self.engine(), ChangeFeed(base.cursor, self._tables())
+            with database_errors(engine), engine.connect() as connection:
+                model = model.after(*self._changes(connection, feed, model))
+        except DatabaseError:
+            if self.model.changes.users:  # which would be lost until the database is back
+                raise
+            feed = None
+        self._feed, self._newest = feed, model
+        self._loop.call_soon_threadsafe(self._swap, model, stamp)
+
+    # ---- on the event loop ---------------------------------------------------------------------------------------
+
+    def _apply(self, records: list[UserRecord], facts: Facts) -> None:
+        self._state.model = self.model.after(records, facts)
+
+    def _swap(self, model: LiveModel, stamp: Stamp) -> None:
+        self._state.model, self._stamp = model, stamp
+        _log.info("serving version %s, made %s", model.version, model.built_at.isoformat(timespec="seconds"))
+
+    def _load_if_newer(self) -> None:
+        if self._loading is not None and not self._loading.done():
+            return
+        stamp, changed = self._source.stamp(), len(self.model.changes.users)
+        if stamp == self._failed[0] and time.monotonic() < self._failed[1]:
+            return
+        many = max(MOST_CHANGED, len(self.model.known_users) // CHANGED_SHARE)
+        if (stamp is not None and stamp != self._stamp) or (self._source.absorbs and changed > many):
+            self._loading = asyncio.create_task(self._load(stamp))
+
+    async def _load(self, stamp: Stamp) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            base = await asyncio.to_thread(self._source.load)
+            await loop.run_in_executor(self._thread, self._catch_up, base, stamp)
+        except RecommenderError as error:
+            self.failed_loads += 1
+            self._failed = stamp, time.monotonic() + RETRY
+            _log.error("the newer model is not served, the old one goes on: %s", error)

@@ -1,0 +1,107 @@
+"""Where the service's model comes from: the tables, or a saved file; how to tell that there is a newer one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine, select
+
+from recommender.database import connect
+from recommender.live_records import read_cursor
+from recommender.model_file import open_model
+from recommender.rankings import AUTO, chosen_parameters
+from recommender.schema import INTERACTION_TYPES, model_versions
+from recommender.served_data import build_served_model
+from recommender.serving import ServedModel
+from recommender.settings import Settings, interaction_weights
+from recommender.trained_model import read_taste_model
+from recommender.versions import PUBLISHED, published_version, read_versions
+
+Stamp = tuple[int, ...] | None
+
+
+class ModelSource(Protocol):
+    """A way to a model."""
+
+    absorbs: bool  # does a model loaded again hold what has changed since the last one?
+
+    def load(self) -> ServedModel:
+        """The newest model, prepared. RecommenderError."""
+
+    def stamp(self) -> Stamp:
+        """Differs once there is a newer model; None: cannot be told now."""
+
+
+class SavedModel:
+    """The file that ``--save-model`` writes; the database may be away."""
+
+    absorbs = False
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def load(self) -> ServedModel:
+        model, _ = open_model(self._file)
+        model.prepare()
+        return model
+
+    def stamp(self) -> Stamp:
+        try:
+            found = self._file.stat()
+        except OSError:  # being replaced, or gone: the old one goes on
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+class TrainedModel:
+    """A model of what is in the tables, for every ranking: a request may ask for any.
+
+    Auto has the parameters of the published version, or ones chosen now if RANKING=auto and there are none.
+    """
+
+    absorbs = True
+
+    def __init__(self, settings: Settings, published: Callable[[], int | None]) -> None:
+        self._settings, self._published = settings, published
+
+    def load(self) -> ServedModel:
+        settings, engine = self._settings, connect(self._settings)
+        try:
+            cursor = read_cursor(engine)
+            published = published_version(read_versions(engine))
+            parameters = chosen_parameters(published.settings) if published else None
+            weights = interaction_weights(settings.interaction_weights, INTERACTION_TYPES)
+            tuned = settings.ranking == AUTO and parameters is None
+            matrix, similarity = read_taste_model(engine, weights, parameters=parameters, tuned=tuned)
+            model = build_served_model(
+                engine,
+                matrix,
+                similarity,
+                n_neighbors=settings.top_n_similar_users,
+                built_at=datetime.now(UTC),
+                ranking=settings.ranking,
+                version=published.number if published else None,
+                new_product_percent=settings.new_product_percent,
+                weights=weights,
+                cursor=cursor,
+            )
+        finally:
+            engine.dispose()
+        model.prepare()
+        return model
+
+    def stamp(self) -> Stamp:
+        number = self._published()
+        return None if number is None else (number,)
+
+
+def published_number(connection: Connection) -> int | None:
+    """The number of the published version; None if there is none, or no table of versions."""
+    engine: Engine = connection.engine
+    if not engine.dialect.has_table(connection, model_versions.name):
+        return None
+    found = select(model_versions.c.version).where(model_versions.c.state == PUBLISHED)
+    return connection.execute(found).scalar()
