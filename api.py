@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 import recommendation_engine
 from recommender import catalog_routes, product_routes, service_routes
+from recommender.api_keys import ApiKeys
 from recommender.database import connect
 from recommender.errors import RecommenderError
 from recommender.live_service import LiveService
@@ -74,6 +75,7 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
     try:
         settings = load_settings(constants=recommendation_engine.module_constants())
         app.observation.answers.capacity = settings.answer_cache_mb * 1_000_000
+        app.state.api_keys = ApiKeys(settings.api_key)
         app.observation.log.enabled = settings.request_log == 1
         # its lines would hold paths and query strings; without a handler uvicorn does not even make them
         access = logging.getLogger("uvicorn.access")

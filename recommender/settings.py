@@ -73,6 +73,12 @@ SETTINGS = (
     Setting(
         "ANSWER_CACHE_MB", 64, "Memory of one API worker for answers that are ready to be sent; 0: none", 0, 100_000
     ),
+    Setting(
+        "API_KEY",
+        "",
+        "Keys, by commas, that open what needs one in X-API-Key: of 16 characters or more; empty: none; never printed",
+        secret=True,
+    ),
 )
 # a password given as an option would show in the list of processes
 DATABASE_OPTIONS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_SSL_CA", "SQLITE_FILE")
@@ -103,6 +109,7 @@ class Settings:
     model_file: Path | None
     request_log: int
     answer_cache_mb: int
+    api_key: str = field(repr=False)
 
     @property
     def database_label(self) -> str:

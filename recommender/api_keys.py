@@ -1,0 +1,81 @@
+"""Keys for what not everybody may see or do: ``API_KEY`` names them, a request brings one in ``X-API-Key``.
+
+Without a key configured these routes are closed (403); with one, a request without a right key gets 401. A key is
+compared in the same time whatever it is, and never shown: not in a log, an answer, an error or a ``repr``.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from fastapi import Request, Security
+from fastapi.security import APIKeyHeader
+from starlette.exceptions import HTTPException
+
+from recommender.errors import SettingError
+from recommender.problems import documented_problem
+
+SHORTEST_KEY = 16  # characters
+HEADER = "X-API-Key"
+_RAW_HEADER = HEADER.lower().encode()
+_CHALLENGE = f'ApiKey realm="recommendations", header="{HEADER}"'
+
+_CLOSED = "this needs an API key, and none is configured: set API_KEY in the environment or .env and restart the API"
+_NO_KEY = f"this needs an API key in the header {HEADER}"
+_WRONG_KEY = f"the API key in the header {HEADER} is not right"
+
+# for the OpenAPI document alone: it lets everything pass, the routes themselves call `require_key`
+DOCUMENTED_KEY = Security(APIKeyHeader(name=HEADER, scheme_name="ApiKey", auto_error=False))
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {
+        **documented_problem("No key, or a wrong one.", status=401, detail=_NO_KEY),
+        "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    },
+    403: documented_problem("The service has no key.", status=403, detail=_CLOSED),
+}
+
+
+class ApiKeys:
+    """The keys that open the service; false if there are none."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, setting: str = "") -> None:
+        """Read the value of API_KEY, keys separated by commas. SettingError, without the key, if one is unusable."""
+        keys = [key for part in setting.split(",") if (key := part.strip())]
+        for number, key in enumerate(keys, start=1):
+            if len(key) < SHORTEST_KEY or not key.isprintable():
+                which = f"key {number} of {len(keys)}" if len(keys) > 1 else "the key"
+                fault = f"has {len(key)} characters" if len(key) < SHORTEST_KEY else "holds a control character"
+                remedy = f"use {SHORTEST_KEY} or more, such as those of: openssl rand -hex 24"
+                raise SettingError(f"API_KEY: {which} {fault}: {remedy}")
+        self._keys = tuple(key.encode("utf-8") for key in keys)
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def __repr__(self) -> str:
+        return f"ApiKeys({len(self._keys)})"
+
+    def accept(self, given: bytes) -> bool:
+        """Is it one of the keys? Every one is compared, so that the time tells nothing."""
+        same = [hmac.compare_digest(given, key) for key in self._keys]
+        return True in same
+
+
+def require_key(request: Request) -> None:
+    """Raise the answer to a request that has no right key: 403 if none is configured, else 401."""
+    keys: ApiKeys = request.app.state.api_keys
+    if not keys:
+        raise HTTPException(403, _CLOSED)
+    if not has_key(request):
+        given = any(name == _RAW_HEADER for name, _ in request.scope["headers"])
+        raise HTTPException(401, _WRONG_KEY if given else _NO_KEY, {"WWW-Authenticate": _CHALLENGE})
+
+
+def has_key(request: Request) -> bool:
+    """Does the request bring a right key, once?"""
+    given = [value for name, value in request.scope["headers"] if name == _RAW_HEADER]
+    keys: ApiKeys = request.app.state.api_keys
+    return len(given) == 1 and keys.accept(bytes(given[0]))
