@@ -19,6 +19,7 @@ from recommender.listed_products import (
 )
 from recommender.parameters import documented_json, documented_refusal
 from recommender.problems import InvalidParameterError
+from recommender.product_catalog import UNKNOWN
 from recommender.product_routes import NO_SUCH_PRODUCT, PRODUCT_ID, product_id_of
 from recommender.serving import ServedModel
 from recommender.wish_parameters import WISH_PARAMETERS, wish_of
@@ -93,18 +94,18 @@ async def product(request: Request) -> Response:
     if errors:
         raise InvalidParameterError(errors)
     model: ServedModel = request.app.state.model
-    column, place = model.column_of(product_id), model.catalog.place_of(product_id)
-    if column is None and place is None:
+    column = model.find(product_id)
+    if column is None:
         raise UnknownProductError(product_id)
-    facts = model.catalog.product(-1 if place is None else place)
-    count, mean = (0, None) if column is None else model.raters_of(column)
+    facts = model.product(column)
+    count, mean = model.raters_of(column)
     body = {
         "product_id": product_id,
         "product_name": facts.title,
         "price": facts.price,
         "stars": facts.stars,
         "category_id": facts.category_id,
-        "in_catalog": place is not None,
+        "in_catalog": facts is not UNKNOWN,
         "ratings": count,
         "mean_rating": None if mean is None else round(mean, 2),
     }

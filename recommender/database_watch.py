@@ -30,6 +30,7 @@ class DatabaseWatch:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._last_answer = time.monotonic() if known_up else float("-inf")
         self._silent_since = datetime.now(UTC)
+        self.asked = known_up  # was there a question yet?
         self.errors = 0  # questions that were not answered
 
     @property
@@ -71,8 +72,11 @@ class DatabaseWatch:
             self.question()
         except RecommenderError:
             return False  # shown by is_up, which is what this class is for
-        self.answered()
-        return True
+        else:
+            self.answered()
+            return True
+        finally:
+            self.asked = True
 
     def close(self) -> None:
         """Let the thread end by itself; a question that hangs is bounded by the connection's time-outs."""

@@ -92,6 +92,10 @@ class LiveModel(ServedModel):
         count = int(self.changes.tally.counts[column]) if column < len(self.changes.tally.counts) else 0
         return count, STARS_PER_UNIT * int(self.changes.tally.totals[column]) / count if count else None
 
+    def find(self, product_id: str) -> int | None:
+        """The column of any product; None if nobody has heard of it."""
+        return self.changes.columns.find(product_id.encode())
+
     def product(self, column: int) -> Product:
         """What the catalog says, also of what came later."""
         if column < len(self.places):

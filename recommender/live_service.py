@@ -86,7 +86,7 @@ class LiveService(DatabaseWatch):
         Raises DatabaseError if the database is away or slow: then nothing was stored, or, where it went away while it
         was being told to commit, maybe all. Whatever ``job`` raises.
         """
-        if not self.is_up:
+        if self.asked and not self.is_up:
             raise DatabaseError("the database is away")
         deadline = time.monotonic() + PATIENCE
         future = asyncio.get_running_loop().run_in_executor(self._thread, self._store, user_id, job, deadline)

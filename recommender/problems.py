@@ -10,7 +10,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from recommender.errors import UnknownProductError, UnknownUserError
+from recommender.errors import DatabaseError, UnknownProductError, UnknownRatingError, UnknownUserError
 
 PROBLEM = "application/problem+json"
 
@@ -44,8 +44,13 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(UnknownUserError)
     @app.exception_handler(UnknownProductError)
+    @app.exception_handler(UnknownRatingError)
     async def _unknown(_request: Request, error: Exception) -> Response:
         return problem(404, str(error))
+
+    @app.exception_handler(DatabaseError)
+    async def _away(_request: Request, _error: Exception) -> Response:
+        return problem(503, "the database does not answer; try again", headers={"Retry-After": "1"})
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:

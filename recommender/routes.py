@@ -35,7 +35,7 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 router = APIRouter()
 
-_USER_ID = {
+USER_ID = {
     "name": "user_id",
     "in": "path",
     "required": True,
@@ -43,7 +43,7 @@ _USER_ID = {
     "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID},
     "example": 42,
 }
-_RANKING = {
+RANKING = {
     "name": "ranking",
     "in": "query",
     "description": "How to rank; RANKING if not given.",
@@ -83,7 +83,7 @@ _EXPLANATION_SCHEMA = {
         },
     },
 }
-_EXAMPLE = {
+EXAMPLE: dict[str, Any] = {
     "user_id": 42,
     "recommendations": [
         {
@@ -95,6 +95,7 @@ _EXAMPLE = {
         }
     ],
 }
+LISTED_ITEM = listed_schema({"predicted_rating": STARS_ITEM}, optional={"explanation": _EXPLANATION_SCHEMA})
 _RECOMMENDATIONS_SCHEMA = {
     "type": "object",
     "required": ["user_id", "recommendations"],
@@ -104,11 +105,11 @@ _RECOMMENDATIONS_SCHEMA = {
         "recommendations": {
             "type": "array",
             "maxItems": LARGEST_LIMIT,
-            "items": listed_schema({"predicted_rating": STARS_ITEM}, optional={"explanation": _EXPLANATION_SCHEMA}),
+            "items": LISTED_ITEM,
         },
     },
 }
-_HEADERS = {
+HEADERS = {
     "X-Recommendation-Source": {
         "description": "Where the products come from.",
         "schema": {"type": "string", "enum": ["neighbors", "mixed", "popular"]},
@@ -159,7 +160,7 @@ async def health(request: Request) -> Response:
         "status": "degraded" if since else "ok",
         "users": len(model.known_users),
         "products": len(model.catalog),
-        "ratings": model.matrix.n_ratings,
+        "ratings": model.n_ratings,
         "model_built_at": model.built_at.strftime(_TIME),
     }
     if since:
@@ -170,9 +171,9 @@ async def health(request: Request) -> Response:
 @router.get(
     "/recommendations/{user_id}",
     summary="Products for one user, best first",
-    openapi_extra={"parameters": [_USER_ID, *WISH_PARAMETERS, _RANKING, _EXPLAIN, model_headers.IF_NONE_MATCH]},
+    openapi_extra={"parameters": [USER_ID, *WISH_PARAMETERS, RANKING, _EXPLAIN, model_headers.IF_NONE_MATCH]},
     responses={
-        200: documented_json(_RECOMMENDATIONS_SCHEMA, _EXAMPLE, "Ranked products.", headers=_HEADERS),
+        200: documented_json(_RECOMMENDATIONS_SCHEMA, EXAMPLE, "Ranked products.", headers=HEADERS),
         304: model_headers.NOT_MODIFIED,
         404: documented_problem("Nobody has heard of this user.", status=404, detail="user 99 is unknown"),
         422: documented_refusal("limit", "0", "must be a whole number from 1 to 100"),
@@ -187,9 +188,6 @@ async def recommendations(request: Request) -> Response:
     state = request.app.state
     user_id, wish, ranking, explained = _parameters(request, state.default_limit)
     model: ServedModel = state.model
-    if ranking not in (None, *model.rankings):
-        message = f"is not in this model: make it with RANKING={ranking}"
-        raise InvalidParameterError([{"parameter": "ranking", "value": str(ranking), "message": message}])
     answer = model.select(user_id, wish, ranking)
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     body = _body(user_id, answer, model, first=wish.offset + 1)
@@ -222,11 +220,21 @@ def _parameters(request: Request, default_limit: int) -> tuple[int, Wish, str | 
     wish, ranking, explained = Wish(default_limit), None, None
     if request.scope["query_string"]:
         wish = wish_of(request, default_limit, errors)
-        if (ranking := once(request, "ranking", errors)) is not None and ranking not in RANKINGS:
-            known = " or ".join(RANKINGS)
-            errors.append({"parameter": "ranking", "value": ranking[:100], "message": f"must be {known}"})
+        ranking = ranking_of(request, errors)
         if (explained := once(request, "explain", errors)) not in (None, "true", "false"):
             errors.append({"parameter": "explain", "value": str(explained)[:100], "message": "must be true or false"})
     if user_id is None or errors:
         raise InvalidParameterError(errors)
     return user_id, wish, ranking, explained == "true"
+
+
+def ranking_of(request: Request, errors: list[dict[str, str]]) -> str | None:
+    """The ranking that is asked for; None if it is not given, or cannot be used and is noted in ``errors``."""
+    ranking = once(request, "ranking", errors)
+    model: ServedModel = request.app.state.model
+    if ranking is None or ranking in model.rankings:
+        return ranking
+    known = f"is not in this model: make it with RANKING={ranking}"
+    message = known if ranking in RANKINGS else f"must be {' or '.join(RANKINGS)}"
+    errors.append({"parameter": "ranking", "value": ranking[:100], "message": message})
+    return None

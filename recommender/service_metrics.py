@@ -66,13 +66,24 @@ class ServiceMetrics(Collector):
             yield _gauge("model_age_seconds", "Seconds since the served model was built", age)
             yield _gauge("model_users", "Users that the served model knows", len(model.known_users))
             yield _gauge("model_products", "Products in its catalog", len(model.catalog))
-            yield _gauge("model_ratings", "Ratings it was made from", model.matrix.n_ratings)
+            yield _gauge("model_ratings", "Ratings it counts", model.n_ratings)
         if (watch := getattr(self._state, "watch", None)) is not None:
             yield _gauge("database_up", "1 if the database answers, 0 if not", int(watch.is_up))
             errors = CounterMetricFamily(
                 "recommender_database_errors", "Questions that the database did not answer", value=watch.errors
             )
             yield errors
+            yield from self._of_changes(model, watch)
+
+    @staticmethod
+    def _of_changes(model: Any, watch: Any) -> Iterator[Metric]:
+        if model is None or (pulled := getattr(watch, "pulled_at", None)) is None:
+            return
+        lag = max(0.0, time.time() - pulled)
+        yield _gauge("pull_lag_seconds", "Seconds since the tables were last looked at for changes", lag)
+        yield _gauge("changed_users", "Users who have changed since the model was built", len(model.changes.users))
+        failed = "Newer models that could not be loaded"
+        yield CounterMetricFamily("recommender_failed_loads", failed, value=watch.failed_loads)
 
     def _of_requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(

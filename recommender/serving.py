@@ -120,6 +120,14 @@ class ServedModel:
         column = int(np.searchsorted(ids, product_id.encode()))
         return column if column < len(ids) and ids[column] == product_id.encode() else None
 
+    def find(self, product_id: str) -> int | None:
+        """The column of a product, the catalog's own after the matrix's; None if nobody has heard of it."""
+        column, place = self.column_of(product_id), self.catalog.place_of(product_id)
+        if column is None and place is not None:
+            n_products = self.matrix.shape[1]
+            column = n_products + int(np.searchsorted(self.places[n_products:], place))
+        return column
+
     def product(self, column: int) -> Product:
         """What the catalog says about the product of a column, or of the catalog's own after them."""
         return self.catalog.product(int(self.places[column]))

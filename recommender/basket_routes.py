@@ -1,0 +1,114 @@
+"""``POST /recommendations``: what somebody without an account might like, from the products in a basket."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from recommender import model_headers
+from recommender.json_body import json_object, product_id_in, refused
+from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed
+from recommender.live import LiveModel
+from recommender.parameters import LARGEST_LIMIT, documented_json, documented_refusal
+from recommender.problems import InvalidParameterError, documented_problem
+from recommender.routes import EXAMPLE, HEADERS, LISTED_ITEM, RANKING, ranking_of
+from recommender.wish_parameters import WISH_PARAMETERS, wish_of
+from recommender.write_routes import half_stars_in
+
+MOST_PRODUCTS = 500
+LIKED = 5.0  # stars of a product without a rating
+
+router = APIRouter()
+
+_BASKET = {"ratings": [{"product_id": "B08N5WRWNW", "rating": 5}, {"product_id": "B07PGL2ZSL"}]}
+_BASKET_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["ratings"],
+    "additionalProperties": False,
+    "properties": {
+        "ratings": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MOST_PRODUCTS,
+            "items": {
+                "type": "object",
+                "required": ["product_id"],
+                "additionalProperties": False,
+                "properties": {
+                    "product_id": PRODUCT_ID_ITEM | {"pattern": "^[0-9A-Z]{10}$"},
+                    "rating": STARS_ITEM | {"multipleOf": 0.5, "default": LIKED},
+                },
+            },
+        }
+    },
+}
+_ANSWER_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["recommendations"],
+    "additionalProperties": False,
+    "properties": {"recommendations": {"type": "array", "maxItems": LARGEST_LIMIT, "items": LISTED_ITEM}},
+}
+
+
+@router.post(
+    "/recommendations",
+    summary="Products for a basket",
+    openapi_extra={
+        "parameters": [*WISH_PARAMETERS, RANKING],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _BASKET_SCHEMA, "example": _BASKET}},
+        },
+    },
+    responses={
+        200: documented_json(
+            _ANSWER_SCHEMA, {"recommendations": EXAMPLE["recommendations"]}, "Ranked products.", headers=HEADERS
+        ),
+        404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
+        422: documented_refusal("ratings", "[]", f"must be a list of 1 to {MOST_PRODUCTS} products"),
+    },
+)
+async def basket(request: Request) -> Response:
+    """As if a new user had given these ratings, a moment ago and all at once; nothing is stored.
+
+    A product without a rating counts as 5 stars. Filters as of `/recommendations/{user_id}`.
+    """
+    errors: list[dict[str, str]] = []
+    wish = wish_of(request, request.app.state.default_limit, errors)
+    ranking = ranking_of(request, errors)
+    body = await json_object(request, ("ratings",))
+    ratings = _ratings(body["ratings"], errors)
+    if errors:
+        raise InvalidParameterError(errors)
+    model: LiveModel = request.app.state.model
+    answer = model.select_for(model.basket(ratings), wish, ranking)
+    items = [
+        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
+        for rank, item in enumerate(answer.recommendations, start=wish.offset + 1)
+    ]
+    headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
+    stamp = model_headers.ModelStamp().headers(model, time.time())
+    headers |= {name.decode(): value.decode() for name, value in stamp}
+    return Response(orjson.dumps({"recommendations": items}), 200, headers, "application/json")
+
+
+def _ratings(value: Any, errors: list[dict[str, str]]) -> dict[str, int]:
+    """Half stars by product."""
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_PRODUCTS:
+        errors.append(refused("ratings", value, f"must be a list of 1 to {MOST_PRODUCTS} products"))
+        return {}
+    found: dict[str, int] = {}
+    for item in value:
+        if not isinstance(item, dict) or not {"product_id"} <= item.keys() <= {"product_id", "rating"}:
+            errors.append(refused("ratings", item, "must be objects of product_id and, maybe, rating"))
+            return {}
+        product_id = product_id_in(item, errors)
+        if product_id in found:
+            errors.append(refused("product_id", product_id, "must be given once"))
+        found[product_id] = half_stars_in({"rating": LIKED} | item, errors)
+        if errors:
+            return {}
+    return found

@@ -1,0 +1,309 @@
+"""The service and the tables in step: own writes at once, others' within a second, newer models without a gap."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, insert, select, update
+
+import api
+import recommendation_engine
+from recommender.database import connect, existing_tables, writing
+from recommender.schema import deletions, interactions, products, ratings, recommendations, user_id_map, users
+from recommender.settings import load_settings
+from tests.conftest import require_mariadb
+from tests.mariadb_server import MariaDBServer
+from tests.service import KEY, WITH_KEY, fetch, uvicorn, wait_until
+from tests.shop import WHEN, fill, product_row
+
+A, B, C, D, E, NEW = (f"B00000000{letter}" for letter in "ABCDEN")
+STARS = {1: {A: 5.0}, 2: {A: 5.0, B: 4.0, C: 5.0}, 3: {A: 1.0, B: 5.0}, 4: {D: 3.0}, 9: {E: 4.0}}
+
+
+@pytest.fixture
+def shop(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Engine:
+    fill(engine, STARS, [A, B, C, D, E])
+    for name, value in (env | {"API_KEY": KEY}).items():
+        monkeypatch.setenv(name, value)
+    return engine
+
+
+@pytest.fixture
+def client(shop: Engine) -> Iterator[TestClient]:
+    with TestClient(api.create_app(), headers=WITH_KEY) as client:
+        yield client
+
+
+def listed(client: TestClient, user_id: int) -> list[tuple[str, float]]:
+    answer = client.get(f"/recommendations/{user_id}?ranking=classic")
+    assert answer.status_code == 200, answer.text
+    return [(item["product_id"], item["predicted_rating"]) for item in answer.json()["recommendations"]]
+
+
+def anew(user_id: int) -> list[tuple[str, float]]:
+    """What a service that starts now answers."""
+    with TestClient(api.create_app()) as client:
+        return listed(client, user_id)
+
+
+def is_listed(client: TestClient, wanted: list[tuple[str, float]]) -> bool:
+    return listed(client, 1) == wanted
+
+
+def serves(client: TestClient, version: str) -> bool:
+    return bool(client.get("/recommendations/1").headers["x-model-version"] == version)
+
+
+def rate(client: TestClient, user_id: int, product_id: str, rating: float) -> None:
+    body = {"user_id": user_id, "product_id": product_id, "rating": rating}
+    answer = client.post("/ratings", json=body)
+    assert (answer.status_code, answer.json()) == (201, body), answer.text
+
+
+def test_a_rating_is_stored_and_counts_in_the_next_answer(client: TestClient, shop: Engine) -> None:
+    before = listed(client, 1)
+    rate(client, 1, B, 4.5)
+    with shop.connect() as connection:
+        stored = select(ratings.c.rating, ratings.c.created_at).where(
+            (ratings.c.user_id == 1) & (ratings.c.product_id == B)
+        )
+        assert connection.execute(stored).one().rating == 4.5
+    assert listed(client, 1) == anew(1) != before
+    assert [product for product, _ in before].count(B) == 1
+    assert B not in [product for product, _ in listed(client, 1)]
+    assert client.get("/health").json()["ratings"] == 9
+
+
+def test_a_changed_rating_keeps_when_it_was_given_first(client: TestClient, shop: Engine) -> None:
+    rate(client, 2, A, 1.0)
+    with shop.connect() as connection:
+        row = connection.execute(select(ratings).where((ratings.c.user_id == 2) & (ratings.c.product_id == A))).one()
+    assert (row.rating, row.created_at) == (1.0, WHEN)
+    assert row.updated_at > WHEN
+    assert listed(client, 1) == anew(1)
+
+
+def test_a_new_user_counts_at_once(client: TestClient) -> None:
+    assert client.get("/recommendations/500").status_code == 404
+    rate(client, 500, A, 5.0)
+    assert listed(client, 500) == anew(500)
+    assert listed(client, 1) == anew(1)
+
+
+def test_a_product_that_came_after_the_start_can_be_rated_and_is_recommended(client: TestClient, shop: Engine) -> None:
+    assert client.post("/ratings", json={"user_id": 2, "product_id": NEW, "rating": 5}).status_code == 404
+    with writing(shop) as connection:
+        connection.execute(insert(products).values(product_row(NEW, title="Brand new", price=3.5)))
+    rate(client, 2, NEW, 5.0)
+    assert (NEW, 5.0) in listed(client, 1) == anew(1)
+    assert client.get(f"/products/{NEW}").json()["product_name"] == "Brand new"
+
+
+def test_an_interaction_makes_a_user_known_and_counts_by_taste(client: TestClient, shop: Engine) -> None:
+    body = {"user_id": 600, "product_id": A, "interaction_type": "purchase"}
+    answer = client.post("/interactions", json=body)
+    assert (answer.status_code, answer.json()) == (201, body)
+    found = client.get("/recommendations/600?ranking=taste")
+    assert found.headers["x-recommendation-source"] in ("neighbors", "mixed")
+    assert A not in [item["product_id"] for item in found.json()["recommendations"]]
+    with shop.connect() as connection:
+        assert connection.execute(select(interactions.c.user_id)).scalars().all() == [600]
+
+
+def test_a_rating_is_taken_back(client: TestClient) -> None:
+    assert client.delete(f"/users/2/ratings/{A}").status_code == 204
+    assert listed(client, 1) == anew(1)
+    again = client.delete(f"/users/2/ratings/{A}")
+    assert (again.status_code, again.json()["detail"]) == (404, f"user 2 has not rated product {A}")
+
+
+def test_a_person_is_erased_from_every_table_the_model_and_all_lists(client: TestClient, shop: Engine) -> None:
+    for _ in range(2):
+        assert recommendation_engine.main(["--force"]) == 0
+    client.post("/interactions", json={"user_id": 2, "product_id": D, "interaction_type": "view"})
+    assert client.delete("/users/2").status_code == 204
+    with shop.connect() as connection:
+        for table in (ratings, interactions, users, user_id_map, recommendations):
+            if table.name in existing_tables(shop):
+                assert 2 not in connection.execute(select(table.c.user_id)).scalars().all(), table.name
+        kept = [name for name in existing_tables(shop) if name.startswith("recommendations__v")]
+        assert len(kept) == 1
+        assert connection.exec_driver_sql(f"SELECT COUNT(*) FROM {kept[0]} WHERE user_id = 2").scalar() == 0
+        assert connection.exec_driver_sql(f"SELECT COUNT(*) FROM {kept[0]} WHERE user_id = 1").scalar() != 0
+    assert client.get("/recommendations/2").status_code == 404
+    assert listed(client, 1) == anew(1)
+    assert client.delete("/users/2").status_code == 404
+
+
+def test_what_others_write_into_the_tables_counts_within_a_second(client: TestClient, shop: Engine) -> None:
+    listed(client, 1)
+    for change in (
+        insert(ratings).values(user_id=1, product_id=C, rating=3.0, created_at=WHEN),
+        update(ratings).where(ratings.c.user_id == 3).values(rating=2.0, updated_at=_now()),
+    ):
+        with writing(shop) as connection:
+            connection.execute(change)
+        wanted = anew(1)
+        wait_until(partial(is_listed, client, wanted), 1.0)
+
+
+def _now() -> Any:
+    import datetime as dt
+
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)
+
+
+def test_what_another_worker_deletes_counts_within_a_second(client: TestClient, shop: Engine) -> None:
+    with TestClient(api.create_app(), headers=WITH_KEY) as other:
+        assert (C, 5.0) in listed(client, 1)
+        assert other.delete(f"/users/2/ratings/{C}").status_code == 204
+        wait_until(lambda: listed(client, 1) == listed(other, 1), 1.0)
+        assert other.delete("/users/3").status_code == 204
+        wait_until(lambda: client.get("/recommendations/3").status_code == 404, 1.0)
+    with shop.connect() as connection:
+        assert connection.execute(select(deletions.c.user_id)).scalars().all() == [2, 3]
+
+
+def test_a_newer_version_is_served_as_soon_as_it_is_published(client: TestClient, shop: Engine) -> None:
+    assert client.get("/recommendations/1").headers["x-model-version"] == "none"
+    rate(client, 1, B, 4.5)
+    for version in ("1", "2"):
+        assert recommendation_engine.main(["--force"]) == 0
+        wait_until(partial(serves, client, version))
+        assert listed(client, 1) == anew(1)
+    assert recommendation_engine.main(["--rollback", "1"]) == 0
+    wait_until(lambda: client.get("/recommendations/1").headers["x-model-version"] == "1")
+
+
+def test_a_newer_file_is_served_with_what_came_after_it_and_a_damaged_one_is_not(
+    shop: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model"
+    monkeypatch.setenv("MODEL_FILE", str(file))
+    monkeypatch.setenv("RANKING", "taste")
+    assert recommendation_engine.main(["--save-model", "--force"]) == 0
+    with TestClient(api.create_app(), headers=WITH_KEY) as client:
+        rate(client, 1, B, 4.5)
+        expected = listed(client, 1)
+        assert recommendation_engine.main(["--save-model", "--force"]) == 0
+        wait_until(lambda: client.get("/recommendations/1").headers["x-model-version"] == "2")
+        assert listed(client, 1) == expected
+        (tmp_path / "damaged").write_bytes(file.read_bytes()[:-100])
+        (tmp_path / "damaged").replace(file)
+        wait_until(lambda: "recommender_failed_loads_total 1.0" in client.get("/metrics").text)
+        assert client.get("/recommendations/1").headers["x-model-version"] == "2"
+        assert listed(client, 1) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "wrong"),
+    [
+        ({"user_id": 0, "product_id": A, "rating": 3}, "user_id"),
+        ({"user_id": True, "product_id": A, "rating": 3}, "user_id"),
+        ({"user_id": 1, "product_id": "x", "rating": 3}, "product_id"),
+        ({"user_id": 1, "product_id": A, "rating": 5.5}, "rating"),
+        ({"user_id": 1, "product_id": A, "rating": 4.25}, "rating"),
+        ({"user_id": 1, "product_id": A, "rating": "5"}, "rating"),
+        ({"user_id": 1, "product_id": A}, "rating"),
+        ({"user_id": 1, "product_id": A, "rating": 3, "note": 1}, "note"),
+    ],
+)
+def test_a_rating_that_cannot_be_is_refused_and_not_stored(
+    client: TestClient, shop: Engine, body: Any, wrong: str
+) -> None:
+    answer = client.post("/ratings", json=body)
+    assert answer.status_code == 422
+    assert [error["parameter"] for error in answer.json()["errors"]] == [wrong]
+    with shop.connect() as connection:
+        assert len(connection.execute(select(ratings)).all()) == 8
+
+
+def test_a_basket_is_answered_as_a_user_with_these_ratings_and_leaves_no_trace(
+    client: TestClient, shop: Engine
+) -> None:
+    asked = {"ratings": [{"product_id": A, "rating": 2}, {"product_id": D}]}
+    answer = client.post("/recommendations?ranking=classic&limit=3", json=asked)
+    assert answer.status_code == 200
+    found = [(item["product_id"], item["predicted_rating"]) for item in answer.json()["recommendations"]]
+    with shop.connect() as connection:
+        assert len(connection.execute(select(ratings)).all()) == 8
+    rate(client, 700, A, 2.0)
+    rate(client, 700, D, 5.0)
+    assert found[:2] == listed(client, 700)[:2]  # what neighbors say; the mean of all ratings is another now
+    unknown = client.post("/recommendations", json={"ratings": [{"product_id": "B0000000ZZ"}]})
+    assert (unknown.status_code, "B0000000ZZ" in unknown.json()["detail"]) == (404, True)
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDBServer]:
+    """A MariaDB server of the test's own, with the shop, to be stopped and frozen."""
+    require_mariadb()
+    server = MariaDBServer(tmp_path)
+    server.start()
+    env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_USER": server.user, "DB_NAME": "shop"}
+    for name, value in (env | {"DB_PASSWORD": server.password, "DB_SSL_CA": "", "API_KEY": KEY}).items():
+        monkeypatch.setenv(name, value)
+    fill(connect(load_settings(), create=True), STARS, [A, B, C, D, E])
+    yield server
+    if server.process is not None:
+        server.process.send_signal(signal.SIGCONT)
+    server.stop()
+
+
+def test_a_frozen_database_holds_up_nothing(own_server: MariaDBServer) -> None:
+    assert own_server.process is not None
+    with TestClient(api.create_app(), headers=WITH_KEY) as client:
+        rate(client, 1, B, 4.5)
+        expected = listed(client, 1)
+        own_server.process.send_signal(signal.SIGSTOP)
+        started = time.monotonic()
+        answer = client.post("/ratings", json={"user_id": 1, "product_id": C, "rating": 1})
+        assert time.monotonic() - started < 2.2
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        wait_until(lambda: client.get("/health").json()["status"] == "degraded", 2.0)
+        for _ in range(100):
+            started = time.monotonic()
+            assert listed(client, 1) == expected
+            assert client.post("/ratings", json={"user_id": 1, "product_id": C, "rating": 1}).status_code == 503
+            assert time.monotonic() - started < 0.5
+        own_server.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: client.get("/health").json()["status"] == "ok")
+        rate(client, 1, C, 2.0)
+        assert listed(client, 1) == anew(1)
+
+
+def test_a_database_that_was_killed_and_came_back_is_written_to_again(own_server: MariaDBServer) -> None:
+    with TestClient(api.create_app(), headers=WITH_KEY) as client:
+        expected = listed(client, 1)
+        own_server.stop(signal.SIGKILL)
+        assert client.post("/ratings", json={"user_id": 1, "product_id": C, "rating": 1}).status_code == 503
+        assert listed(client, 1) == expected
+        own_server.start()
+        wait_until(lambda: client.get("/health").json()["status"] == "ok")
+        rate(client, 1, C, 2.0)
+        assert listed(client, 1) == anew(1)
+
+
+def test_four_workers_see_each_others_writes_within_a_second(
+    shop: Engine, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model"
+    monkeypatch.setenv("MODEL_FILE", str(file))
+    assert recommendation_engine.main(["--save-model", "--force"]) == 0
+    monkeypatch.delenv("MODEL_FILE")
+    with uvicorn(env | {"MODEL_FILE": str(file)}, tmp_path / "log", "--workers", "4") as (port, _):
+        for rating in (4.5, 1.0):
+            body = {"user_id": 1, "product_id": B, "rating": rating}
+            assert fetch(port, "/ratings", body)[::2] == (201, body)
+            wanted = anew(3)
+            time.sleep(1.0)
+            for _ in range(40):  # each on a connection of its own, which any worker takes
+                found = fetch(port, "/recommendations/3?ranking=classic")[2]["recommendations"]
+                assert [(item["product_id"], item["predicted_rating"]) for item in found] == wanted
