@@ -70,9 +70,9 @@ def bare() -> FastAPI:
     return app
 
 
-def make_shop(shop: Shop, folder: Path) -> dict[str, str]:
-    """Run steps 1 and 2 on a new SQLite file; return the settings that lead to it."""
-    env = {"DB_HOST": "", "MODEL_FILE": "", "SQLITE_FILE": str(folder / "shop.db")}
+def make_shop(shop: Shop, folder: Path, database: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Run steps 1 and 2 on a database, or on a new SQLite file; return the settings that lead to it."""
+    env = {"DB_HOST": "", "MODEL_FILE": "", "SQLITE_FILE": str(folder / "shop.db")} | dict(database or {})
     sizes = ["--num-users", str(shop.users), "--num-interactions", str(shop.interactions)]
     for command in (
         ["-m", "recommender.sample_catalog", "--products", str(shop.products), "--out", str(folder)],

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from recommender.errors import UnknownProductError, UnknownUserError
 from recommender.live_changes import Changes
 from recommender.live_cosine import Near
-from recommender.live_ranking import RankedNow, rank_now
+from recommender.live_ranking import Gathered, RankedNow, rank_now
 from recommender.live_users import Crowd, LiveUser, UserRecord, live_user
 from recommender.popular import PopularProducts
 from recommender.product_catalog import UNKNOWN as NOT_LISTED
@@ -198,15 +198,24 @@ class LiveModel(ServedModel):
 
     def _classic_now(self, near: Near, seen: NDArray[np.int32], n: int, allowed: NDArray[np.bool_] | None) -> Answer:
         """`recommender.scoring.rank_products` with neighbors some of whom have changed."""
-        ranked = rank_now(self.ratings_of_all(near), near.similarities, n, seen, allowed, self.changes.columns)
+        changes = self.changes
+        entries = self.rated_by(near)
+        ranked = rank_now(entries, near.similarities, n, seen, allowed, changes.columns, changes.room)
         return answer_of(self._with_popular(ranked, seen, n, allowed))
 
-    def ratings_of_all(self, near: Near) -> list[tuple[NDArray[np.int32], NDArray[np.int8]]]:
-        """Columns and half stars of each neighbor."""
-        return [
-            self.matrix.ratings_of(number) if number >= 0 else self.crowd.users[-1 - number].rated()
-            for number in near.numbers.tolist()
+    def rated_by(self, near: Near) -> Gathered:
+        """What each neighbor rated."""
+        csr, crowd = self.matrix.half_stars, self.crowd
+        each = [
+            (csr.indices[csr.indptr[at] : csr.indptr[at + 1]], csr.data[csr.indptr[at] : csr.indptr[at + 1]])
+            if at >= 0
+            else crowd.users[-1 - at].rated()
+            for at in near.numbers.tolist()
         ]
+        owners = np.repeat(np.arange(len(each)), [len(columns) for columns, _ in each])
+        columns = np.concatenate([np.empty(0, np.int32), *(columns for columns, _ in each)])
+        half_stars = np.concatenate([np.empty(0, np.int64), *(stars for _, stars in each)])
+        return Gathered(owners, columns, half_stars)
 
     def _row_by_taste(self, row: int, n: int, ranking: str, allowed: NDArray[np.bool_] | None) -> Answer:
         taste, ranker, ladder = self.changes.taste, self._ranker(ranking), self._ladder_for(ranking)
@@ -246,8 +255,9 @@ class LiveModel(ServedModel):
         assert taste is not None
         entries = taste.entries(near, self.crowd, ranker)
         return taste.rank(
-            entries, near.similarities, ranker, n, base=base, seen=seen, allowed=allowed, columns=self.changes.columns
-        )
+            entries, near.similarities, ranker, n, base=base, seen=seen, allowed=allowed,
+            columns=self.changes.columns, room=self.changes.room,
+        )  # fmt: skip
 
     def _profile_columns(self, row: int) -> NDArray[np.int32]:
         assert isinstance(self.similarity, TasteSimilarity)

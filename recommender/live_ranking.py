@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.live_users import LiveColumns
+from recommender.live_users import LiveColumns, Room
 from recommender.rating_matrix import STARS_PER_UNIT
 
 Kind = TypeVar("Kind", bound=np.generic)
@@ -31,30 +30,37 @@ class RankedNow(NamedTuple):
         return _padded(self.support, n, 0), _padded(self.n_raters.astype(np.int32), n, 0)
 
 
+class Gathered(NamedTuple):
+    """What neighbors have, one neighbor after the other, (m,) each."""
+
+    owners: NDArray[np.int64]  # place among the neighbors
+    columns: NDArray[np.int32]
+    half_stars: NDArray[np.int64]  # 0: not rated
+
+
 def rank_now(
-    ratings: Sequence[tuple[NDArray[np.int32], NDArray[np.int8]]],
+    entries: Gathered,
     similarities: NDArray[np.float64],
     n: int,
     seen: NDArray[np.int32],
     allowed: NDArray[np.bool_] | None,
     columns: LiveColumns,
+    room: Room,
 ) -> RankedNow:
-    """The classic ranking: `recommender.scoring.rank_products` on the neighbors' (columns, half stars)."""
-    rated = np.concatenate([np.empty(0, np.int32), *(one for one, _ in ratings)])  # (m,)
-    stars = np.concatenate([np.empty(0), *(given for _, given in ratings)]) * STARS_PER_UNIT  # (m,)
-    close = np.repeat(similarities, [len(one) for one, _ in ratings])
-    keys, firsts, slot = np.unique(columns.keys(rated), return_index=True, return_inverse=True)
-    support = np.bincount(slot, close, len(keys))
-    predicted = np.rint(np.bincount(slot, close * stars, len(keys)) / np.maximum(support, 5e-324) * 1e9) / 1e9
+    """The classic ranking: `recommender.scoring.rank_products` on the neighbors' ratings."""
+    close = similarities[entries.owners]
+    found, slot = room.distinct(entries.columns)
+    support = np.bincount(slot, close, len(found))
+    weighted = np.bincount(slot, close * (entries.half_stars * STARS_PER_UNIT), len(found))
+    predicted = np.rint(weighted / support * 1e9) / 1e9
     support = np.rint(support * 1e9) / 1e9
-    best = best_of(rated[firsts], keys, predicted, support, n, seen, allowed, columns)
-    raters = np.bincount(slot, minlength=len(keys))
-    return RankedNow(rated[firsts][best], predicted[best], support[best], raters[best])
+    best = best_of(found, predicted, support, n, seen, allowed, columns)
+    raters = np.bincount(slot, minlength=len(found))
+    return RankedNow(found[best], predicted[best], support[best], raters[best])
 
 
 def best_of(
     found: NDArray[np.int32],
-    keys: NDArray[np.int64],
     scores: NDArray[np.float64],
     support: NDArray[np.float64],
     n: int,
@@ -67,7 +73,9 @@ def best_of(
     if allowed is not None:
         keep &= allowed[found]
     left = np.flatnonzero(keep)
-    return left[np.lexsort((keys[left], -support[left], -scores[left]))[:n]]
+    if len(left) > n:
+        left = left[scores[left] >= np.partition(scores[left], len(left) - n)[len(left) - n]]
+    return left[np.lexsort((columns.keys(found[left]), -support[left], -scores[left]))[:n]]
 
 
 def _padded(values: NDArray[Kind], n: int, filler: int) -> NDArray[Kind]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from recommender import _taste_kernels
 from recommender._taste_kernels import Queries
 from recommender.live_cosine import Near
-from recommender.live_ranking import RankedNow, best_of
-from recommender.live_users import Crowd, LiveColumns, LiveUser, Room
+from recommender.live_ranking import Gathered, Kind, RankedNow, best_of
+from recommender.live_users import Crowd, LiveColumns, LiveUser, Room, spans
 from recommender.rating_matrix import STARS_PER_UNIT
 from recommender.taste_index import TasteIndex
 from recommender.taste_ranking import TasteRanker
@@ -43,13 +43,11 @@ class Side(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """The profiles of neighbors, one after the other: (m,) each, and (k,) what is expected of a neighbor."""
+    """The profiles of neighbors: what they have, how surely they like it (m,), and (k,) what is expected of each."""
 
-    owners: NDArray[np.int64]  # place among the neighbors
-    columns: NDArray[np.int32]
-    half_stars: NDArray[np.int64]  # 0: not rated
+    had: Gathered
     confidences: NDArray[np.float64]
-    base: NDArray[np.float64]  # (k,) mu + user bias
+    base: NDArray[np.float64]  # mu + user bias
 
 
 class LiveTaste:
@@ -155,27 +153,22 @@ class LiveTaste:
 
     def entries(self, near: Near, crowd: Crowd, ranker: TasteRanker) -> Entries:
         """The profiles of neighbors."""
-        p, votes, statistics = self.packed, ranker.votes.packed, self._index.statistics
-        columns, stars, sure = [np.empty(0, np.int32)], [np.empty(0, np.int64)], [np.empty(0)]
-        base, sizes = [], []
-        for number in near.numbers.tolist():
-            if number < 0:
-                user = crowd.users[-1 - number]
-                columns.append(user.columns)
-                stars.append(user.half_stars.astype(np.int64))
-                sure.append(user.confidences)
-                base.append(float(votes.base[user.row]) if user.row >= 0 else statistics.mu + 0.0)
-            else:
-                part = slice(int(p.indptr[number]), int(p.indptr[number + 1]))
-                columns.append(votes.columns[p.places[part]])
-                stars.append((votes.entries[part] & np.uint32(15)).astype(np.int64))
-                sure.append(votes.values[part] if votes.values.size else np.ones(len(columns[-1])))
-                base.append(float(votes.base[number]))
-            sizes.append(len(columns[-1]))
+        p, votes = self.packed, ranker.votes.packed
+        changed = near.numbers < 0  # (k,)
+        rows, others = near.numbers[~changed], -1 - near.numbers[changed]
+        base = np.empty(len(changed))
+        base[~changed] = votes.base[rows]
+        base[changed] = [self.base_of(crowd.users[at].row, ranker) for at in others.tolist()]
+        sizes = np.empty(len(changed), np.int64)
+        sizes[~changed], sizes[changed] = p.indptr[rows + 1] - p.indptr[rows], crowd.sizes[others]
         owners = np.repeat(np.arange(len(sizes)), sizes)
-        return Entries(
-            owners, np.concatenate(columns), np.concatenate(stars), np.concatenate(sure), np.array(base, np.float64)
-        )
+        ours, theirs = spans(p.indptr[rows], sizes[~changed]), spans(crowd.starts[others], sizes[changed])
+        of_crowd = changed[owners]  # (m,)
+        packed, values = votes.entries[ours], votes.values
+        sure = values[ours] if values.size else np.ones(len(ours))
+        columns = _mixed(of_crowd, votes.columns[packed >> np.uint32(4)], crowd.columns[theirs])
+        stars = _mixed(of_crowd, (packed & np.uint32(15)).astype(np.int64), crowd.half_stars[theirs].astype(np.int64))
+        return Entries(Gathered(owners, columns, stars), _mixed(of_crowd, sure, crowd.confidences[theirs]), base)
 
     def rank(
         self,
@@ -188,25 +181,26 @@ class LiveTaste:
         seen: NDArray[np.int32],
         allowed: NDArray[np.bool_] | None,
         columns: LiveColumns,
+        room: Room,
     ) -> RankedNow:
         """`recommender.taste_ranking.rank_taste` for anybody; ``base``: mu + the asking user's bias."""
-        keys, firsts, slot = np.unique(columns.keys(entries.columns), return_index=True, return_inverse=True)
-        found, close = entries.columns[firsts], similarities[entries.owners]  # (c,), (m,)
+        had, close = entries.had, similarities[entries.had.owners]
+        found, slot = room.distinct(had.columns)
         count = len(found)
         support = np.bincount(slot, close * entries.confidences, count)
         score = np.rint(support / self._divisors(found, ranker) * 1e9) / 1e9
         support = np.rint(support * 1e9) / 1e9
-        best = best_of(found, keys, score, support, n, seen, allowed, columns)
+        best = best_of(found, score, support, n, seen, allowed, columns)
         bias = self._biases(found)
-        rated = entries.half_stars > 0
-        expected = entries.base[entries.owners[rated]] + bias[slot[rated]]
-        above = close[rated] * (entries.half_stars[rated] * STARS_PER_UNIT - expected)
-        sums = np.bincount(slot[rated], above, count)
-        weight = np.bincount(slot[rated], close[rated], count)
-        stars = base + bias + sums / (weight + STARS_PRIOR)
+        rated = had.half_stars > 0
+        expected = entries.base[had.owners[rated]] + bias[slot[rated]]
+        above = close[rated] * (had.half_stars[rated] * STARS_PER_UNIT - expected)
+        sums = np.bincount(slot[rated], above, count)[best]
+        weight = np.bincount(slot[rated], close[rated], count)[best]
+        stars = base + bias[best] + sums / (weight + STARS_PRIOR)
         stars = np.rint(np.minimum(np.maximum(stars, LOWEST_STARS), HIGHEST_STARS) * 1e9) / 1e9
         raters = np.bincount(slot, minlength=count)
-        return RankedNow(found[best], stars[best], support[best], raters[best])
+        return RankedNow(found[best], stars, support[best], raters[best])
 
     def base_of(self, row: int, ranker: TasteRanker) -> float:
         """mu + the user bias of a row, -1: of somebody the statistics do not know."""
@@ -223,3 +217,10 @@ class LiveTaste:
         biases = np.zeros(len(columns))
         biases[inside] = self._index.statistics.item_bias[columns[inside]]
         return biases
+
+
+def _mixed(second: NDArray[np.bool_], ours: NDArray[Kind], theirs: NDArray[Kind]) -> NDArray[Kind]:
+    """Values of the first array where the flag is off, of the second where it is on, each in its order."""
+    out = np.empty(len(second), ours.dtype)
+    out[~second], out[second] = ours, theirs
+    return out

@@ -1,0 +1,125 @@
+"""What a write costs, and what changes cost those who ask afterwards.
+
+    python -m benchmarks.live              # 200,000 users, 1,200,000 ratings, on SQLite and on a private MariaDB
+    python -m benchmarks.live --short      # 5,000 users, 30,000 ratings, fewer writes
+
+A write is one transaction (the row stored, its user read again, committed) and the model's successor; both as the
+service does them, one after the other, without HTTP. An answer is ten products for a random user, nothing kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Engine
+
+from benchmarks.serve import LARGE, USUAL, Shop, make_shop
+from recommender.database import connect, writing
+from recommender.live import LiveModel
+from recommender.live_records import optional_tables, read_facts, read_records
+from recommender.live_writes import prepare, store_rating
+from recommender.model_source import TrainedModel
+from recommender.settings import Settings, load_settings
+from recommender.warm_up import warm_up
+from tests.mariadb_server import MariaDBServer
+
+CHANGED = (0, 10, 100, 1_000, 2_000)
+
+
+def milliseconds(run: Callable[[int], object], arguments: list[int]) -> tuple[float, float]:
+    """Median and 99th percentile of one call for each of the arguments."""
+    times = []
+    for argument in arguments:
+        started = time.perf_counter()
+        run(argument)
+        times.append(1e3 * (time.perf_counter() - started))
+    return float(np.median(times)), float(np.percentile(times, 99))
+
+
+class Writer:
+    """A live model on a database."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.engine = engine
+        prepare(engine)
+        self.there = optional_tables(engine)
+        self.model = LiveModel.of(TrainedModel(settings, lambda: None).load())
+        self.draw = np.random.default_rng(1)
+
+    def store(self, user_id: int) -> None:
+        """Store a rating of the user and count it."""
+        matrix = self.model.matrix
+        product = matrix.product_ids[self.draw.integers(len(matrix.product_ids))].decode()
+        with writing(self.engine) as connection:
+            store_rating(connection, user_id, product, int(self.draw.integers(1, 11)))
+            records = read_records(connection, [user_id], self.there)
+            facts = read_facts(connection, self.model.unknown_products(records))
+        self.stored_at = time.perf_counter()
+        self.model = self.model.after(records, facts)
+
+
+def measure(name: str, settings: Settings, writes: int) -> None:
+    """Print the tables of one database."""
+    writer = Writer(connect(settings), settings)
+    users = writer.draw.permutation(len(writer.model.matrix.user_ids))
+    ids = writer.model.matrix.user_ids[users].tolist()
+    print(f"\n{name}: {len(ids):,} users, {writer.model.n_ratings:,} ratings\n")
+    print("| users who have changed | classic ms | p99 | taste ms | p99 |\n|---:|---:|---:|---:|---:|")
+    done = 0
+    median = p99 = 0.0
+    for changed in CHANGED:
+        if changed > writes:
+            break
+        if changed > done:
+            median, p99 = milliseconds(writer.store, ids[done:changed])
+            done = changed
+        asked = [int(user) for user in writer.draw.choice(ids, 300)]
+        writer.model.recommend(asked[0], 10, "classic")
+        figures = [
+            milliseconds(partial(lambda ranking, user: writer.model.recommend(user, 10, ranking), ranking), asked)
+            for ranking in ("classic", "taste")
+        ]
+        shown = " | ".join(f"{value:.2f}" for pair in figures for value in pair)
+        print(f"| {changed:,} | {shown} |")
+    print(
+        f"\na write, of the last {done - CHANGED[max(0, CHANGED.index(done) - 1)]:,}: {median:.2f} ms, p99 {p99:.2f} ms"
+    )
+    writer.engine.dispose()
+
+
+def run(shop: Shop, writes: int) -> None:
+    """Measure on SQLite, then on MariaDB."""
+    warm_up(lambda: print("compiling the engine for this machine, once ..."))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for name in ("sqlite", "mariadb", "server"):
+            (folder / name).mkdir()
+        measure("SQLite", load_settings(environ=make_shop(shop, folder / "sqlite")), writes)
+        if not MariaDBServer.available():
+            print("\nno mariadbd on PATH: MariaDB was not measured")
+            return
+        server = MariaDBServer(folder / "server")
+        server.start()
+        stack.callback(server.stop)
+        env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": "shop", "DB_USER": server.user}
+        measure(
+            "MariaDB", load_settings(environ=make_shop(shop, folder, env | {"DB_PASSWORD": server.password})), writes
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--short", action="store_true", help="5,000 users and 100 writes")
+    options = parser.parse_args()
+    run(USUAL if options.short else LARGE, 100 if options.short else CHANGED[-1])
+
+
+if __name__ == "__main__":
+    main()
