@@ -14,7 +14,7 @@ from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed
 from recommender.live import LiveModel
 from recommender.parameters import LARGEST_LIMIT, documented_json, documented_refusal
 from recommender.problems import InvalidParameterError, documented_problem
-from recommender.routes import EXAMPLE, HEADERS, LISTED_ITEM, RANKING, ranking_of
+from recommender.routes import EXAMPLE, HEADERS, LISTED_ITEM, NOT_IN_THIS_MODEL, RANKING, ranking_of
 from recommender.wish_parameters import WISH_PARAMETERS, wish_of
 from recommender.write_routes import half_stars_in
 
@@ -68,6 +68,7 @@ _ANSWER_SCHEMA: dict[str, Any] = {
             _ANSWER_SCHEMA, {"recommendations": EXAMPLE["recommendations"]}, "Ranked products.", headers=HEADERS
         ),
         404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
+        409: NOT_IN_THIS_MODEL,
         422: documented_refusal("ratings", "[]", f"must be a list of 1 to {MOST_PRODUCTS} products"),
     },
 )

@@ -23,6 +23,10 @@ class InvalidParameterError(Exception):
         self.errors = list(errors)
 
 
+class NotInThisModelError(Exception):
+    """A ranking that could be asked for, but that the served model was not made for."""
+
+
 def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
     """Return the answer for an error."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
@@ -41,6 +45,10 @@ def add_problem_handlers(app: FastAPI) -> None:
     async def _invalid(_request: Request, error: InvalidParameterError) -> Response:
         detail = "; ".join(f"{entry['parameter']}: {entry['message']}" for entry in error.errors)
         return problem(422, detail, errors=error.errors)
+
+    @app.exception_handler(NotInThisModelError)
+    async def _not_here(_request: Request, error: NotInThisModelError) -> Response:
+        return problem(409, str(error))
 
     @app.exception_handler(UnknownUserError)
     @app.exception_handler(UnknownProductError)

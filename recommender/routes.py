@@ -24,7 +24,7 @@ from recommender.parameters import (
     out_of_range,
     whole_number,
 )
-from recommender.problems import InvalidParameterError, documented_problem
+from recommender.problems import InvalidParameterError, NotInThisModelError, documented_problem
 from recommender.rankings import RANKINGS
 from recommender.serving import Answer, ServedModel
 from recommender.settings import LARGEST_ID
@@ -121,6 +121,11 @@ HEADERS = {
     },
     **model_headers.DOCUMENTED,
 }
+NOT_IN_THIS_MODEL = documented_problem(
+    "The model was not made for this ranking.",
+    status=409,
+    detail="ranking auto is not in this model: make it with RANKING=auto",
+)
 _HEALTH_EXAMPLE = {
     "status": "ok",
     "users": 5000,
@@ -176,6 +181,7 @@ async def health(request: Request) -> Response:
         200: documented_json(_RECOMMENDATIONS_SCHEMA, EXAMPLE, "Ranked products.", headers=HEADERS),
         304: model_headers.NOT_MODIFIED,
         404: documented_problem("Nobody has heard of this user.", status=404, detail="user 99 is unknown"),
+        409: NOT_IN_THIS_MODEL,
         422: documented_refusal("limit", "0", "must be a whole number from 1 to 100"),
     },
 )
@@ -229,12 +235,12 @@ def _parameters(request: Request, default_limit: int) -> tuple[int, Wish, str | 
 
 
 def ranking_of(request: Request, errors: list[dict[str, str]]) -> str | None:
-    """The ranking that is asked for; None if it is not given, or cannot be used and is noted in ``errors``."""
+    """The ranking that is asked for; None if it is not given, or is noted in ``errors``. NotInThisModelError."""
     ranking = once(request, "ranking", errors)
     model: ServedModel = request.app.state.model
     if ranking is None or ranking in model.rankings:
         return ranking
-    known = f"is not in this model: make it with RANKING={ranking}"
-    message = known if ranking in RANKINGS else f"must be {' or '.join(RANKINGS)}"
-    errors.append({"parameter": "ranking", "value": ranking[:100], "message": message})
+    if ranking in RANKINGS:
+        raise NotInThisModelError(f"ranking {ranking} is not in this model: make it with RANKING={ranking}")
+    errors.append({"parameter": "ranking", "value": ranking[:100], "message": f"must be {' or '.join(RANKINGS)}"})
     return None

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from recommender.errors import UnknownProductError, UnknownUserError
-from recommender.problems import InvalidParameterError, unforeseen
+from recommender.problems import InvalidParameterError, NotInThisModelError, unforeseen
 
 
 class Shortcut:
@@ -40,7 +40,12 @@ class Shortcut:
         own = {"app": self._app, "route": self, "path_params": parameters}
         try:
             response = await self._endpoint(Request({**scope, **own}, receive))
-        except (InvalidParameterError, UnknownUserError, UnknownProductError):  # the framework makes problems of them
+        except (
+            InvalidParameterError,
+            NotInThisModelError,
+            UnknownUserError,
+            UnknownProductError,
+        ):  # the framework makes problems of them
             await self._framework(scope, receive, send)
             return
         except Exception:  # as the framework: an answer without a trace, and the trace in the server's log

@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 MOST_VALUES = 100
 LARGEST_CATEGORY = 2**31 - 1
 _ASIN = re.compile(r"[0-9A-Z]{10}")
-_DECIMAL = re.compile(r"[0-9]{1,7}(\.[0-9]{1,2})?")
+_DECIMAL = re.compile(r"[0-9]{1,7}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 
 
 def _query(name: str, description: str, schema: dict[str, Any], example: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ HIGHEST, LOWEST = 5.0, 0.5  # stars
 
 router = APIRouter(dependencies=[DOCUMENTED_KEY])
 
-_USER_ITEM = {"type": "integer", "minimum": 1, "maximum": LARGEST_ID}
+_USER_ITEM = {"type": "integer", "minimum": 1, "maximum": LARGEST_ID, "format": "int64"}
 _AWAY = {
     **documented_problem("The database is away.", status=503, detail="the database does not answer; try again"),
     "headers": {"Retry-After": {"schema": {"type": "integer"}}},

@@ -474,5 +474,5 @@ def test_auto_records_what_it_chose_is_gated_and_served_as_the_batch_has_it(
     assert run("--users", "5", "--force") == 0
     with TestClient(api.create_app()) as client:  # nothing has chosen for what is published now
         refused = client.get("/recommendations/1?ranking=auto")
-        assert refused.status_code == 422
-        assert refused.json()["errors"][0]["message"] == "is not in this model: make it with RANKING=auto"
+        assert refused.status_code == 409
+        assert refused.json()["detail"] == "ranking auto is not in this model: make it with RANKING=auto"

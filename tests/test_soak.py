@@ -1,0 +1,177 @@
+"""A minute at full load, with writes, a database that is killed and comes back, and a newer version in the middle.
+
+Every answer is looked at. What was acknowledged must be stored, and at the end each answer must be the one that a
+service gives that has just been started on the same tables.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, select
+
+import api
+import recommendation_engine
+from recommender.database import connect
+from recommender.schema import ratings
+from recommender.settings import load_settings
+from tests.conftest import require_mariadb
+from tests.mariadb_server import MariaDBServer
+from tests.service import WITH_KEY, fetch, uvicorn, wait_until
+from tests.shop import fill
+
+SECONDS, KILLED_AT, BACK_AT, VERSION_AT = 60.0, 15.0, 20.0, 35.0
+MARGIN = 4.0  # seconds around the outage in which writes may be refused
+N_USERS, N_PRODUCTS, READERS = 400, 300, 3
+GROWTH = 30e6  # bytes
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDBServer]:
+    require_mariadb()
+    server = MariaDBServer(tmp_path)
+    server.start()
+    env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_USER": server.user, "DB_NAME": "shop"}
+    for name, value in (env | {"DB_PASSWORD": server.password, "DB_SSL_CA": "", "MODEL_FILE": ""}).items():
+        monkeypatch.setenv(name, value)
+    draw = random.Random(3)
+    stars = {
+        user: {asin(product): draw.randint(1, 10) / 2 for product in draw.sample(range(N_PRODUCTS), 8)}
+        for user in range(1, N_USERS + 1)
+    }
+    engine = connect(load_settings(), create=True)
+    fill(engine, stars, [asin(product) for product in range(N_PRODUCTS)])
+    engine.dispose()
+    yield server
+    server.stop()
+
+
+def asin(number: int) -> str:
+    return f"B{number:09d}"
+
+
+class Load:
+    """Threads that ask and write until told to stop; what they saw that should not be."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.started, self.stop = port, time.monotonic(), threading.Event()
+        self.wrong: list[str] = []
+        self.refused: list[float] = []  # when writes were
+        self.acknowledged: dict[tuple[int, str], float] = {}
+        self.unsure: set[tuple[int, str]] = set()  # 503, or no answer: stored or not
+        self.n_answers = 0
+
+    def age(self) -> float:
+        return time.monotonic() - self.started
+
+    def check(self, what: bool, message: str) -> None:
+        if not what:
+            self.wrong.append(f"{self.age():.1f} s: {message}")
+
+    def read(self, seed: int) -> None:
+        draw, line = random.Random(seed), http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        while not self.stop.is_set():
+            user, ranking = draw.randint(1, N_USERS), draw.choice(["classic", "taste"])
+            line.request("GET", f"/recommendations/{user}?ranking={ranking}")
+            answer = line.getresponse()
+            body = json.loads(answer.read())
+            self.check(answer.status == 200, f"{answer.status} for user {user}: {body}")
+            if answer.status == 200:
+                products = [item["product_id"] for item in body["recommendations"]]
+                self.check(len(set(products)) == 10 and body["user_id"] == user, f"user {user} got {products}")
+            self.n_answers += 1
+        line.close()
+
+    def write(self) -> None:
+        draw, line = random.Random(99), http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        headers = WITH_KEY | {"Content-Type": "application/json"}
+        while not self.stop.is_set():
+            user, product, stars = draw.randint(1, N_USERS), asin(draw.randrange(N_PRODUCTS)), draw.randint(1, 10) / 2
+            line.request(
+                "POST", "/ratings", json.dumps({"user_id": user, "product_id": product, "rating": stars}), headers
+            )
+            answer = line.getresponse()
+            text = answer.read().decode()
+            if answer.status == 201:
+                self.acknowledged[user, product] = stars
+                self.unsure.discard((user, product))
+                line.request("GET", f"/recommendations/{user}?limit=100")
+                seen = line.getresponse().read().decode()
+                self.check(f'"{product}"' not in seen, f"user {user} is offered {product}, rated before")
+            else:
+                self.check(answer.status == 503 and answer.headers["Retry-After"] == "1", f"{answer.status}: {text}")
+                self.refused.append(self.age())
+                self.unsure.add((user, product))
+                time.sleep(0.05)
+        line.close()
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * int(status.split("VmRSS:")[1].split()[0])
+
+
+def until(load: Load, age: float) -> None:
+    time.sleep(max(0.0, age - load.age()))
+
+
+def test_a_minute_of_full_load_with_everything_that_can_happen(server: MariaDBServer, tmp_path: Path) -> None:
+    assert recommendation_engine.main(["--force"]) == 0
+    with uvicorn({}, tmp_path / "service.log") as (port, process):
+        load = Load(port)
+        threads = [threading.Thread(target=load.read, args=(seed,)) for seed in range(READERS)]
+        threads.append(threading.Thread(target=load.write))
+        for thread in threads:
+            thread.start()
+        until(load, KILLED_AT - 2.0)
+        early = resident(process.pid)
+        until(load, KILLED_AT)
+        server.stop(signal.SIGKILL)
+        until(load, BACK_AT)
+        server.start()
+        until(load, VERSION_AT)
+        assert recommendation_engine.main(["--force"]) == 0
+        until(load, SECONDS)
+        late = resident(process.pid)
+        load.stop.set()
+        for thread in threads:
+            thread.join(30)
+        assert not load.wrong, load.wrong[:5]
+        assert load.n_answers > 1_000
+        assert fetch(port, "/recommendations/1")[1]["x-model-version"] == "2"
+        outside = [at for at in load.refused if not KILLED_AT <= at <= BACK_AT + MARGIN]
+        assert not outside, f"writes were refused at {outside[:5]}"
+        assert late - early < GROWTH, f"memory grew from {early / 1e6:.0f} to {late / 1e6:.0f} MB"
+        same_as_a_new_service(port, load)
+    assert "Traceback" not in (tmp_path / "service.log").read_text()
+
+
+def same_as_a_new_service(port: int, load: Load) -> None:
+    engine: Engine = connect(load_settings())
+    with engine.connect() as connection:
+        rows = connection.execute(select(ratings.c.user_id, ratings.c.product_id, ratings.c.rating)).all()
+    stored = {(user, product): float(rating) for user, product, rating in rows}
+    engine.dispose()
+    lost = {key for key, stars in load.acknowledged.items() if stored.get(key) != stars and key not in load.unsure}
+    assert not lost, f"acknowledged and lost: {sorted(lost)[:5]}"
+    with TestClient(api.create_app()) as new:
+        for user in range(1, N_USERS + 1, 3):
+            path = f"/recommendations/{user}?ranking=classic"
+            wanted: Any = new.get(path).json()
+            wait_until(partial(answers, port, path, wanted), 2.0)
+
+
+def answers(port: int, path: str, wanted: Any) -> bool:
+    return bool(fetch(port, path)[2] == wanted)
