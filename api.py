@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 import recommendation_engine
-from recommender import catalog_routes, product_routes, service_routes
+from recommender import catalog_routes, product_routes, service_routes, user_routes
 from recommender.api_keys import ApiKeys
 from recommender.database import connect
 from recommender.database_watch import DatabaseWatch
@@ -156,6 +156,7 @@ def create_app() -> RecommendationApp:
     app.include_router(router)
     app.include_router(product_routes.router)
     app.include_router(catalog_routes.router)
+    app.include_router(user_routes.router)
     app.include_router(service_routes.router)
     return app
 

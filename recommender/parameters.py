@@ -8,11 +8,20 @@ from typing import Any
 from fastapi import Request
 
 from recommender.problems import documented_problem
+from recommender.settings import LARGEST_ID
 
 LARGEST_LIMIT = 100
 _POSITIVE = re.compile(r"[1-9][0-9]{0,18}")  # [0-9] and fullmatch: \d would let other scripts' digits in
 
-LIMIT = {
+USER_ID: dict[str, Any] = {
+    "name": "user_id",
+    "in": "path",
+    "required": True,
+    "description": "A user of users or product_ratings: digits without sign or leading zero.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID},
+    "example": 42,
+}
+LIMIT: dict[str, Any] = {
     "name": "limit",
     "in": "query",
     "description": "How many products; TOP_N_RECOMMENDATIONS if not given.",
@@ -64,3 +73,12 @@ def limit_of(request: Request, default: int, errors: list[dict[str, str]]) -> in
     if given is not None and limit is None:
         errors.append(out_of_range("limit", given, LARGEST_LIMIT))
     return default if limit is None else limit
+
+
+def user_id_of(request: Request, errors: list[dict[str, str]]) -> int:
+    """The user_id in the path; 0 if it is none and noted in ``errors``."""
+    text: str = request.path_params["user_id"]
+    user_id = whole_number(text, LARGEST_ID)
+    if user_id is None:
+        errors.append(out_of_range("user_id", text, LARGEST_ID))
+    return user_id or 0

@@ -16,18 +16,10 @@ from recommender import model_headers
 from recommender.cold_start import SOURCES
 from recommender.explanations import explain
 from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed, listed_schema
-from recommender.parameters import (
-    LARGEST_LIMIT,
-    documented_json,
-    documented_refusal,
-    once,
-    out_of_range,
-    whole_number,
-)
+from recommender.parameters import LARGEST_LIMIT, USER_ID, documented_json, documented_refusal, once, user_id_of
 from recommender.problems import InvalidParameterError, documented_problem
-from recommender.rankings import RANKINGS
+from recommender.ranking_parameter import RANKING, check_served, ranking_of
 from recommender.serving import Answer, ServedModel
-from recommender.settings import LARGEST_ID
 from recommender.wish_parameters import WISH_PARAMETERS, wish_of
 from recommender.wishes import Wish
 
@@ -35,21 +27,6 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 router = APIRouter()
 
-_USER_ID = {
-    "name": "user_id",
-    "in": "path",
-    "required": True,
-    "description": "A user of users or product_ratings: digits without sign or leading zero.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID},
-    "example": 42,
-}
-_RANKING = {
-    "name": "ranking",
-    "in": "query",
-    "description": "How to rank; RANKING if not given.",
-    "schema": {"type": "string", "enum": list(RANKINGS)},
-    "example": "taste",
-}
 _EXPLAIN = {
     "name": "explain",
     "in": "query",
@@ -170,7 +147,7 @@ async def health(request: Request) -> Response:
 @router.get(
     "/recommendations/{user_id}",
     summary="Products for one user, best first",
-    openapi_extra={"parameters": [_USER_ID, *WISH_PARAMETERS, _RANKING, _EXPLAIN, model_headers.IF_NONE_MATCH]},
+    openapi_extra={"parameters": [USER_ID, *WISH_PARAMETERS, RANKING, _EXPLAIN, model_headers.IF_NONE_MATCH]},
     responses={
         200: documented_json(_RECOMMENDATIONS_SCHEMA, _EXAMPLE, "Ranked products.", headers=_HEADERS),
         304: model_headers.NOT_MODIFIED,
@@ -187,9 +164,7 @@ async def recommendations(request: Request) -> Response:
     state = request.app.state
     user_id, wish, ranking, explained = _parameters(request, state.default_limit)
     model: ServedModel = state.model
-    if ranking not in (None, *model.rankings):
-        message = f"is not in this model: make it with RANKING={ranking}"
-        raise InvalidParameterError([{"parameter": "ranking", "value": str(ranking), "message": message}])
+    check_served(ranking, model)
     answer = model.select(user_id, wish, ranking)
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     body = _body(user_id, answer, model, first=wish.offset + 1)
@@ -216,17 +191,13 @@ def _body(user_id: int, answer: Answer, model: ServedModel, *, first: int) -> di
 def _parameters(request: Request, default_limit: int) -> tuple[int, Wish, str | None, bool]:
     """user_id, filters, ranking, and whether to explain; InvalidParameterError with all that cannot be used."""
     errors: list[dict[str, str]] = []
-    user_id = whole_number(request.path_params["user_id"], LARGEST_ID)
-    if user_id is None:
-        errors.append(out_of_range("user_id", request.path_params["user_id"], LARGEST_ID))
+    user_id = user_id_of(request, errors)
     wish, ranking, explained = Wish(default_limit), None, None
     if request.scope["query_string"]:
         wish = wish_of(request, default_limit, errors)
-        if (ranking := once(request, "ranking", errors)) is not None and ranking not in RANKINGS:
-            known = " or ".join(RANKINGS)
-            errors.append({"parameter": "ranking", "value": ranking[:100], "message": f"must be {known}"})
+        ranking = ranking_of(request, errors)
         if (explained := once(request, "explain", errors)) not in (None, "true", "false"):
             errors.append({"parameter": "explain", "value": str(explained)[:100], "message": "must be true or false"})
-    if user_id is None or errors:
+    if errors:
         raise InvalidParameterError(errors)
     return user_id, wish, ranking, explained == "true"

@@ -203,6 +203,8 @@ def test_openapi_documents_every_route_with_an_example(client: TestClient) -> No
         "/products/{product_id}/similar": ["product_id", "limit", "If-None-Match"],
         "/products/{product_id}": ["product_id", "If-None-Match"],
         "/popular": [*filters, "If-None-Match"],
+        "/users/{user_id}/neighbors": ["user_id", "limit", "ranking"],
+        "/users/{user_id}/ratings": ["user_id", "limit", "offset"],
     }
     assert set(document["paths"]) == {"/health", "/live", "/ready", "/metrics", *parameters}
     for path, names in parameters.items():

@@ -1,0 +1,36 @@
+"""The parameter ``ranking`` of the HTTP routes, and what the served model says to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+
+from recommender.parameters import once
+from recommender.problems import InvalidParameterError
+from recommender.rankings import RANKINGS
+from recommender.serving import ServedModel
+
+RANKING: dict[str, Any] = {
+    "name": "ranking",
+    "in": "query",
+    "description": "How to rank; RANKING if not given.",
+    "schema": {"type": "string", "enum": list(RANKINGS)},
+    "example": "taste",
+}
+
+
+def ranking_of(request: Request, errors: list[dict[str, str]]) -> str | None:
+    """The ranking that is asked for, None: not given; one nobody knows is noted in ``errors``."""
+    ranking = once(request, "ranking", errors)
+    if ranking is not None and ranking not in RANKINGS:
+        known = " or ".join(RANKINGS)
+        errors.append({"parameter": "ranking", "value": ranking[:100], "message": f"must be {known}"})
+    return ranking
+
+
+def check_served(ranking: str | None, model: ServedModel) -> None:
+    """InvalidParameterError if the model cannot answer by this ranking."""
+    if ranking not in (None, *model.rankings):
+        message = f"is not in this model: make it with RANKING={ranking}"
+        raise InvalidParameterError([{"parameter": "ranking", "value": str(ranking), "message": message}])
