@@ -13,6 +13,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from recommender import model_headers
+from recommender.api_keys import HEADER, has_key
 from recommender.cold_start import SOURCES
 from recommender.explanations import explain
 from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed, listed_schema
@@ -30,7 +31,7 @@ router = APIRouter()
 _EXPLAIN = {
     "name": "explain",
     "in": "query",
-    "description": "Adds to each product why it is there; never who the neighbors are.",
+    "description": f"Adds to each product why it is there; who the neighbors are only with a right {HEADER}.",
     "schema": {"type": "string", "enum": ["true", "false"]},
     "example": "true",
 }
@@ -52,6 +53,7 @@ _EXPLANATION_SCHEMA = {
                 "required": ["similarity", "rating", "shared_products"],
                 "additionalProperties": False,
                 "properties": {
+                    "user_id": {"type": "integer", "minimum": 1, "description": "Only with a right key."},
                     "similarity": {"type": "number", "minimum": 0},
                     "rating": {"type": ["number", "null"]},
                     "shared_products": {"type": "array", "items": PRODUCT_ID_ITEM},
@@ -169,7 +171,9 @@ async def recommendations(request: Request) -> Response:
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     body = _body(user_id, answer, model, first=wish.offset + 1)
     if explained:
-        reasons = explain(model, user_id, answer.recommendations, ranking)
+        if named := has_key(request):
+            headers["Cache-Control"] = "no-store"
+        reasons = explain(model, user_id, answer.recommendations, ranking, named=named)
         for item, reason in zip(body["recommendations"], reasons, strict=True):
             item["explanation"] = reason.to_dict()
     return Response(orjson.dumps(body), 200, headers, "application/json")
