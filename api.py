@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 import recommendation_engine
-from recommender import basket_routes, catalog_routes, product_routes, service_routes, write_routes
+from recommender import basket_routes, catalog_routes, product_routes, service_routes, user_routes, write_routes
 from recommender.api_keys import ApiKeys
 from recommender.database import connect
 from recommender.errors import RecommenderError
@@ -126,8 +126,9 @@ def create_app() -> RecommendationApp:
     app.include_router(router)
     app.include_router(product_routes.router)
     app.include_router(catalog_routes.router)
-    app.include_router(write_routes.router)
     app.include_router(basket_routes.router)
+    app.include_router(user_routes.router)
+    app.include_router(write_routes.router)
     app.include_router(service_routes.router)
     return app
 

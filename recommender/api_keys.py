@@ -18,7 +18,7 @@ from recommender.problems import documented_problem
 
 SHORTEST_KEY = 16  # characters
 HEADER = "X-API-Key"
-_RAW_HEADER = HEADER.lower().encode()
+RAW_HEADER = HEADER.lower().encode()
 _CHALLENGE = f'ApiKey realm="recommendations", header="{HEADER}"'
 
 _CLOSED = "this needs an API key, and none is configured: set API_KEY in the environment or .env and restart the API"
@@ -70,12 +70,12 @@ def require_key(request: Request) -> None:
     if not keys:
         raise HTTPException(403, _CLOSED)
     if not has_key(request):
-        given = any(name == _RAW_HEADER for name, _ in request.scope["headers"])
+        given = any(name == RAW_HEADER for name, _ in request.scope["headers"])
         raise HTTPException(401, _WRONG_KEY if given else _NO_KEY, {"WWW-Authenticate": _CHALLENGE})
 
 
 def has_key(request: Request) -> bool:
     """Does the request bring a right key, once?"""
-    given = [value for name, value in request.scope["headers"] if name == _RAW_HEADER]
+    given = [value for name, value in request.scope["headers"] if name == RAW_HEADER]
     keys: ApiKeys = request.app.state.api_keys
     return len(given) == 1 and keys.accept(bytes(given[0]))

@@ -14,7 +14,8 @@ from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed
 from recommender.live import LiveModel
 from recommender.parameters import LARGEST_LIMIT, documented_json, documented_refusal
 from recommender.problems import InvalidParameterError, documented_problem
-from recommender.routes import EXAMPLE, HEADERS, LISTED_ITEM, NOT_IN_THIS_MODEL, RANKING, ranking_of
+from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served, ranking_of
+from recommender.routes import EXAMPLE, HEADERS, LISTED_ITEM
 from recommender.wish_parameters import WISH_PARAMETERS, wish_of
 from recommender.write_routes import half_stars_in
 
@@ -75,7 +76,8 @@ _ANSWER_SCHEMA: dict[str, Any] = {
 async def basket(request: Request) -> Response:
     """As if a new user had given these ratings, a moment ago and all at once; nothing is stored.
 
-    A product without a rating counts as 5 stars. Filters as of `/recommendations/{user_id}`.
+    A product without a rating counts as 5 stars; of one given twice the last counts. Filters as of
+    `/recommendations/{user_id}`.
     """
     errors: list[dict[str, str]] = []
     wish = wish_of(request, request.app.state.default_limit, errors)
@@ -85,6 +87,7 @@ async def basket(request: Request) -> Response:
     if errors:
         raise InvalidParameterError(errors)
     model: LiveModel = request.app.state.model
+    check_served(ranking, model)
     answer = model.select_for(model.basket(ratings), wish, ranking)
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
@@ -107,8 +110,6 @@ def _ratings(value: Any, errors: list[dict[str, str]]) -> dict[str, int]:
             errors.append(refused("ratings", item, "must be objects of product_id and, maybe, rating"))
             return {}
         product_id = product_id_in(item, errors)
-        if product_id in found:
-            errors.append(refused("product_id", product_id, "must be given once"))
         found[product_id] = half_stars_in({"rating": LIKED} | item, errors)
         if errors:
             return {}

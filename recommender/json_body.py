@@ -77,8 +77,9 @@ def whole_number_in(
 
 
 def is_whole_number(value: Any, lowest: int, highest: int) -> bool:
-    """Is it a JSON number without a fraction in this range? True is an int to Python, and 5.0 is none in JSON."""
-    return type(value) is int and lowest <= value <= highest
+    """Is it a whole number in this range? True is an int to Python; 5.0 is a whole number to JSON Schema."""
+    whole = type(value) is int or (type(value) is float and value.is_integer() and abs(value) < 2**53)
+    return whole and lowest <= value <= highest
 
 
 def number_in(body: Body, name: str, errors: Errors, *, lowest: float, highest: float) -> float:

@@ -25,6 +25,7 @@ from recommender.live_changes import Changes
 from recommender.live_cosine import Near
 from recommender.live_ranking import Gathered, RankedNow, rank_now
 from recommender.live_users import Crowd, LiveUser, UserRecord, live_user
+from recommender.neighborhoods import Neighborhood, Owned
 from recommender.popular import PopularProducts
 from recommender.product_catalog import UNKNOWN as NOT_LISTED
 from recommender.product_catalog import Product
@@ -262,3 +263,38 @@ class LiveModel(ServedModel):
     def _profile_columns(self, row: int) -> NDArray[np.int32]:
         assert isinstance(self.similarity, TasteSimilarity)
         return self.similarity.profiles.columns_of(row)
+
+    def ratings_of(self, user_id: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+        """As of now."""
+        user = self._changed(user_id)
+        return super().ratings_of(user_id) if user is None else user.rated()
+
+    def neighborhood(self, user_id: int, ranking: str) -> Neighborhood:
+        """As of now."""
+        user, near = self._changed(user_id), self.near(user_id, ranking)
+        owned = [
+            self._owned_by(number, ranking) if number >= 0 else _owned_now(self.crowd.users[-1 - number], ranking)
+            for number in near.numbers.tolist()
+        ]
+        ids = [
+            int(self.matrix.user_ids[number]) if number >= 0 else self.crowd.users[-1 - number].user_id
+            for number in near.numbers.tolist()
+        ]
+        if user is None:
+            _, row = self._place_and_row(user_id)
+            own = np.empty(0, np.int32) if row is None else self._owned_by(row, ranking)[0]
+        else:
+            own, _ = _owned_now(user, ranking)
+        return Neighborhood(np.array(ids, np.int64), near.similarities, owned, own)
+
+    def _changed(self, user_id: int) -> LiveUser | None:
+        """The user, who is known, if there was a change. UnknownUserError if there is nothing left of this one."""
+        user = self.changes.users.get(user_id)
+        if user is not None and not user.known:
+            raise UnknownUserError(user_id)
+        return user
+
+
+def _owned_now(user: LiveUser, ranking: str) -> Owned:
+    """What somebody who has changed has, in the eyes of a ranking."""
+    return (user.columns, user.half_stars) if ranking in BY_TASTE else user.rated()

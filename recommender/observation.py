@@ -20,6 +20,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recommender.answers import Answer, Answers
+from recommender.api_keys import RAW_HEADER
 from recommender.model_headers import ModelStamp, etag_of, is_known
 from recommender.request_limits import page_headers, read_chunks, refusal
 from recommender.request_log import RequestLog
@@ -34,6 +35,8 @@ MODEL_ROUTES = frozenset(
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _READING = frozenset({"GET", "HEAD"})
 _ABOUT_BODY = frozenset({b"content-type", b"content-length"})
+# with a body to be read, or a key, which may be answered more
+_ASKS_OTHERWISE = frozenset({b"content-length", b"transfer-encoding", RAW_HEADER})
 _NO_ROUTE = frozenset({405, 413, 414})
 
 
@@ -65,7 +68,7 @@ class Observation:
         if request_id is None or not _REQUEST_ID.fullmatch(request_id):
             request_id = self.log.new_id().encode()
         model, answer = self.model, None
-        if scope["method"] in _READING and b"content-length" not in headers and b"transfer-encoding" not in headers:
+        if scope["method"] in _READING and _ASKS_OTHERWISE.isdisjoint(headers):
             answer = self.answers.get(model, (scope["path"], scope["query_string"]))
         if answer is None:
             await self._ask(scope, receive, send, headers, request_id, started)
@@ -172,6 +175,9 @@ class _Exchange:
         model = observation.model
         if model is None:
             raise RuntimeError("an answer of a model without a model")
-        if model is self._model and scope["method"] in _READING and b"no-store" not in own.get(b"cache-control", b""):
+        private = b"no-store" in own.get(b"cache-control", b"") or any(
+            name == RAW_HEADER for name, _ in scope["headers"]
+        )
+        if model is self._model and scope["method"] in _READING and not private:
             observation.answers.keep(model, (scope["path"], scope["query_string"]), answer)
         self.status = await observation.reply(scope, self._send, model, answer, self._request_id)

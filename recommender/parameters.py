@@ -8,11 +8,35 @@ from typing import Any
 from fastapi import Request
 
 from recommender.problems import documented_problem
+from recommender.settings import LARGEST_ID
 
 LARGEST_LIMIT = 100
 _POSITIVE = re.compile(r"[1-9][0-9]{0,18}")  # [0-9] and fullmatch: \d would let other scripts' digits in
 
-LIMIT = {
+
+def _numerals_up_to(highest: int) -> str:
+    """A regular expression for the whole numbers from 1 on, as digits without a leading zero.
+
+    Of the type integer 42.0 would be one too.
+    """
+    digits = str(highest)
+    ways = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"]
+    for at, digit in enumerate(digits):
+        lowest = 0 if at else 1
+        if int(digit) > lowest:
+            ways.append(f"{digits[:at]}[{lowest}-{int(digit) - 1}][0-9]{{{len(digits) - at - 1}}}")
+    return "|".join([*ways, digits])
+
+
+USER_ID: dict[str, Any] = {
+    "name": "user_id",
+    "in": "path",
+    "required": True,
+    "description": "A user of users or product_ratings: digits without sign or leading zero.",
+    "schema": {"type": "string", "pattern": f"^({_numerals_up_to(LARGEST_ID)})$"},
+    "example": "42",
+}
+LIMIT: dict[str, Any] = {
     "name": "limit",
     "in": "query",
     "description": "How many products; TOP_N_RECOMMENDATIONS if not given.",
@@ -64,3 +88,12 @@ def limit_of(request: Request, default: int, errors: list[dict[str, str]]) -> in
     if given is not None and limit is None:
         errors.append(out_of_range("limit", given, LARGEST_LIMIT))
     return default if limit is None else limit
+
+
+def user_id_of(request: Request, errors: list[dict[str, str]]) -> int:
+    """The user_id in the path; 0 if it is none and noted in ``errors``."""
+    text: str = request.path_params["user_id"]
+    user_id = whole_number(text, LARGEST_ID)
+    if user_id is None:
+        errors.append(out_of_range("user_id", text, LARGEST_ID))
+    return user_id or 0

@@ -13,21 +13,14 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from recommender import model_headers
+from recommender.api_keys import HEADER, has_key
 from recommender.cold_start import SOURCES
 from recommender.explanations import explain
 from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed, listed_schema
-from recommender.parameters import (
-    LARGEST_LIMIT,
-    documented_json,
-    documented_refusal,
-    once,
-    out_of_range,
-    whole_number,
-)
-from recommender.problems import InvalidParameterError, NotInThisModelError, documented_problem
-from recommender.rankings import RANKINGS
+from recommender.parameters import LARGEST_LIMIT, USER_ID, documented_json, documented_refusal, once, user_id_of
+from recommender.problems import InvalidParameterError, documented_problem
+from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served, ranking_of
 from recommender.serving import Answer, ServedModel
-from recommender.settings import LARGEST_ID
 from recommender.wish_parameters import WISH_PARAMETERS, wish_of
 from recommender.wishes import Wish
 
@@ -35,25 +28,10 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 router = APIRouter()
 
-USER_ID = {
-    "name": "user_id",
-    "in": "path",
-    "required": True,
-    "description": "A user of users or product_ratings: digits without sign or leading zero.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID},
-    "example": 42,
-}
-RANKING = {
-    "name": "ranking",
-    "in": "query",
-    "description": "How to rank; RANKING if not given.",
-    "schema": {"type": "string", "enum": list(RANKINGS)},
-    "example": "taste",
-}
 _EXPLAIN = {
     "name": "explain",
     "in": "query",
-    "description": "Adds to each product why it is there; never who the neighbors are.",
+    "description": f"Adds to each product why it is there; who the neighbors are only with a right {HEADER}.",
     "schema": {"type": "string", "enum": ["true", "false"]},
     "example": "true",
 }
@@ -75,6 +53,7 @@ _EXPLANATION_SCHEMA = {
                 "required": ["similarity", "rating", "shared_products"],
                 "additionalProperties": False,
                 "properties": {
+                    "user_id": {"type": "integer", "minimum": 1, "description": "Only with a right key."},
                     "similarity": {"type": "number", "minimum": 0},
                     "rating": {"type": ["number", "null"]},
                     "shared_products": {"type": "array", "items": PRODUCT_ID_ITEM},
@@ -121,11 +100,6 @@ HEADERS = {
     },
     **model_headers.DOCUMENTED,
 }
-NOT_IN_THIS_MODEL = documented_problem(
-    "The model was not made for this ranking.",
-    status=409,
-    detail="ranking auto is not in this model: make it with RANKING=auto",
-)
 _HEALTH_EXAMPLE = {
     "status": "ok",
     "users": 5000,
@@ -194,11 +168,14 @@ async def recommendations(request: Request) -> Response:
     state = request.app.state
     user_id, wish, ranking, explained = _parameters(request, state.default_limit)
     model: ServedModel = state.model
+    check_served(ranking, model)
     answer = model.select(user_id, wish, ranking)
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     body = _body(user_id, answer, model, first=wish.offset + 1)
     if explained:
-        reasons = explain(model, user_id, answer.recommendations, ranking)
+        if named := has_key(request):
+            headers["Cache-Control"] = "no-store"
+        reasons = explain(model, user_id, answer.recommendations, ranking, named=named)
         for item, reason in zip(body["recommendations"], reasons, strict=True):
             item["explanation"] = reason.to_dict()
     return Response(orjson.dumps(body), 200, headers, "application/json")
@@ -220,27 +197,13 @@ def _body(user_id: int, answer: Answer, model: ServedModel, *, first: int) -> di
 def _parameters(request: Request, default_limit: int) -> tuple[int, Wish, str | None, bool]:
     """user_id, filters, ranking, and whether to explain; InvalidParameterError with all that cannot be used."""
     errors: list[dict[str, str]] = []
-    user_id = whole_number(request.path_params["user_id"], LARGEST_ID)
-    if user_id is None:
-        errors.append(out_of_range("user_id", request.path_params["user_id"], LARGEST_ID))
+    user_id = user_id_of(request, errors)
     wish, ranking, explained = Wish(default_limit), None, None
     if request.scope["query_string"]:
         wish = wish_of(request, default_limit, errors)
         ranking = ranking_of(request, errors)
         if (explained := once(request, "explain", errors)) not in (None, "true", "false"):
             errors.append({"parameter": "explain", "value": str(explained)[:100], "message": "must be true or false"})
-    if user_id is None or errors:
+    if errors:
         raise InvalidParameterError(errors)
     return user_id, wish, ranking, explained == "true"
-
-
-def ranking_of(request: Request, errors: list[dict[str, str]]) -> str | None:
-    """The ranking that is asked for; None if it is not given, or is noted in ``errors``. NotInThisModelError."""
-    ranking = once(request, "ranking", errors)
-    model: ServedModel = request.app.state.model
-    if ranking is None or ranking in model.rankings:
-        return ranking
-    if ranking in RANKINGS:
-        raise NotInThisModelError(f"ranking {ranking} is not in this model: make it with RANKING={ranking}")
-    errors.append({"parameter": "ranking", "value": ranking[:100], "message": f"must be {' or '.join(RANKINGS)}"})
-    return None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from recommender.changes import AT_THE_START, Cursor
 from recommender.cold_start import SOURCES, ColdStart, FilledLists
 from recommender.errors import SettingError, UnknownUserError
+from recommender.neighborhoods import Neighborhood, Owned, with_stars
 from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts
 from recommender.product_catalog import Product, ProductCatalog
@@ -257,6 +258,26 @@ class ServedModel:
         columns, predicted = popular.beyond(excluded, n)
         for column, stars in zip(columns.tolist(), predicted.tolist(), strict=True):
             yield Recommendation(column, stars, 0.0, 0, "popular")
+
+    def ratings_of(self, user_id: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+        """Columns and half stars of what a user rated. UnknownUserError."""
+        _, row = self._place_and_row(user_id)
+        return (np.empty(0, np.int32), np.empty(0, np.int8)) if row is None else self.matrix.ratings_of(row)
+
+    def neighborhood(self, user_id: int, ranking: str) -> Neighborhood:
+        """The neighbors that a ranking asks for a user, and what they have. UnknownUserError."""
+        _, row = self._place_and_row(user_id)
+        if row is None:
+            return Neighborhood.empty()
+        near, similarities, _ = self.neighbors_of(row, ranking)
+        owned = [self._owned_by(other, ranking) for other in near.tolist()]
+        return Neighborhood(self.matrix.user_ids[near], similarities, owned, self._owned_by(row, ranking)[0])
+
+    def _owned_by(self, row: int, ranking: str) -> Owned:
+        """What a row has, in the eyes of a ranking."""
+        if ranking in BY_TASTE and isinstance(self.similarity, TasteSimilarity):
+            return with_stars(self.similarity.profiles.columns_of(row), *self.matrix.ratings_of(row))
+        return self.matrix.ratings_of(row)
 
 
 def as_recommendations(

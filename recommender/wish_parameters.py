@@ -28,10 +28,13 @@ def _many(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items, "maxItems": MOST_VALUES}
 
 
+OFFSET: dict[str, Any] = _query(
+    "offset", "Skip so many.", {"type": "integer", "minimum": 0, "maximum": LARGEST_OFFSET, "default": 0}, 10
+)
 _PRICE = {"type": "number", "minimum": 0, "maximum": 9_999_999.99}
 WISH_PARAMETERS = [
     LIMIT,
-    _query("offset", "Skip so many.", {"type": "integer", "minimum": 0, "maximum": LARGEST_OFFSET, "default": 0}, 10),
+    OFFSET,
     _query(
         "category_id",
         "Only of this category; given several times, of any of these.",
@@ -55,7 +58,7 @@ def wish_of(request: Request, default_limit: int, errors: Errors) -> Wish:
     """The wish of a request; what cannot be used is noted in ``errors`` and left out."""
     return Wish(
         limit=limit_of(request, default_limit, errors),
-        offset=_offset(request, errors),
+        offset=offset_of(request, errors),
         category_ids=frozenset(_each(request, "category_id", _category, errors)),
         min_price=_decimal(request, "min_price", 9_999_999.99, errors),
         max_price=_decimal(request, "max_price", 9_999_999.99, errors),
@@ -65,13 +68,14 @@ def wish_of(request: Request, default_limit: int, errors: Errors) -> Wish:
     )
 
 
-def _offset(request: Request, errors: Errors) -> int:
+def offset_of(request: Request, errors: Errors, highest: int = LARGEST_OFFSET) -> int:
+    """The parameter ``offset``; 0 if it is not given, or wrong and noted in ``errors``."""
     given = once(request, "offset", errors)
     if given in (None, "0"):
         return 0
-    offset = whole_number(str(given), LARGEST_OFFSET)
+    offset = whole_number(str(given), highest)
     if offset is None:
-        errors.append(_refused("offset", str(given), f"must be a whole number from 0 to {LARGEST_OFFSET}"))
+        errors.append(_refused("offset", str(given), f"must be a whole number from 0 to {highest}"))
     return offset or 0
 
 

@@ -17,10 +17,9 @@ from recommender.json_body import json_object, number_in, product_id_in, refused
 from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM
 from recommender.live_service import LiveService
 from recommender.live_writes import delete_rating, erase_user, store_interaction, store_rating
-from recommender.parameters import documented_json, documented_refusal, out_of_range, whole_number
+from recommender.parameters import USER_ID, documented_json, documented_refusal, user_id_of
 from recommender.problems import InvalidParameterError, documented_problem
 from recommender.product_routes import PRODUCT_ID, product_id_of
-from recommender.routes import USER_ID
 from recommender.schema import INTERACTION_TYPES
 from recommender.settings import LARGEST_ID
 
@@ -81,7 +80,8 @@ async def rate(request: Request) -> Response:
     if errors:
         raise InvalidParameterError(errors)
     await _service(request).write(user_id, lambda connection: store_rating(connection, user_id, product_id, half_stars))
-    return Response(orjson.dumps(body), 201, media_type="application/json")
+    stored = {"user_id": user_id, "product_id": product_id, "rating": half_stars / 2}
+    return Response(orjson.dumps(stored), 201, media_type="application/json")
 
 
 @router.post(
@@ -105,7 +105,8 @@ async def interact(request: Request) -> Response:
     if errors:
         raise InvalidParameterError(errors)
     await _service(request).write(user_id, lambda connection: store_interaction(connection, user_id, product_id, kind))
-    return Response(orjson.dumps(body), 201, media_type="application/json")
+    stored = {"user_id": user_id, "product_id": product_id, "interaction_type": kind}
+    return Response(orjson.dumps(stored), 201, media_type="application/json")
 
 
 @router.delete(
@@ -153,15 +154,6 @@ def half_stars_in(body: dict[str, Any], errors: list[dict[str, str]], name: str 
         errors.append(refused(name, body.get(name), f"must be {LOWEST} to {HIGHEST} stars in half steps"))
         return 0
     return int(doubled)
-
-
-def user_id_of(request: Request, errors: list[dict[str, str]]) -> int:
-    """The user_id in the path; 0 if it is wrong and noted in ``errors``."""
-    text = request.path_params["user_id"]
-    user_id = whole_number(text, LARGEST_ID)
-    if user_id is None:
-        errors.append(out_of_range("user_id", text, LARGEST_ID))
-    return user_id or 0
 
 
 def _service(request: Request) -> LiveService:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,3 +95,36 @@ def as_told(model: ServedModel, found: list[Recommendation]) -> list[tuple[Any, 
         (model.product_id(r.column), r.predicted_rating, r.support, r.n_neighbors, r.source, *model.product(r.column))
         for r in found
     ]
+
+
+class SeenNear(NamedTuple):
+    """A neighbor, by product id."""
+
+    similarity: float
+    owned: dict[str, int]
+    shared: set[str]
+
+
+class Seen(NamedTuple):
+    """A user's ratings and neighborhood, by product id; neighbors by user id, nearest first."""
+
+    rated: dict[str, int]
+    own: set[str]
+    near: dict[int, SeenNear]
+
+
+def as_seen(model: ServedModel, user_id: int, ranking: str) -> Seen:
+    """What a model says of a user and of those near to it."""
+
+    def named(columns: NDArray[np.int32], half_stars: NDArray[np.int8]) -> dict[str, int]:
+        return {model.product_id(c): s for c, s in zip(columns.tolist(), half_stars.tolist(), strict=True)}
+
+    def ids(columns: NDArray[np.int32]) -> set[str]:
+        return {model.product_id(column) for column in columns.tolist()}
+
+    hood = model.neighborhood(user_id, ranking)
+    near = {
+        user: SeenNear(hood.similarities.tolist()[at], named(*hood.owned[at]), ids(hood.shared(at)))
+        for at, user in enumerate(hood.user_ids.tolist())
+    }
+    return Seen(named(*model.ratings_of(user_id)), ids(hood.own), near)

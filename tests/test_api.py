@@ -203,8 +203,21 @@ def test_openapi_documents_every_route_with_an_example(client: TestClient) -> No
         "/products/{product_id}/similar": ["product_id", "limit", "If-None-Match"],
         "/products/{product_id}": ["product_id", "If-None-Match"],
         "/popular": [*filters, "If-None-Match"],
+        "/users/{user_id}/neighbors": ["user_id", "limit", "ranking"],
+        "/users/{user_id}/ratings": ["user_id", "limit", "offset"],
     }
-    assert set(document["paths"]) == {"/health", "/live", "/ready", "/metrics", *parameters}
+    writes = {"/ratings", "/interactions", "/recommendations"}
+    writes |= {"/users/{user_id}", "/users/{user_id}/ratings/{product_id}"}
+    assert set(document["paths"]) - {"/recommendations/batch"} == {
+        *("/health", "/live", "/ready", "/metrics"),
+        *parameters,
+        *writes,
+    }
+    for path in writes & {"/ratings", "/interactions", "/recommendations"}:
+        operation = document["paths"][path]["post"]
+        for described in (operation["requestBody"], *operation["responses"].values()):
+            (content,) = described["content"].values()
+            assert content["example"]
     for path, names in parameters.items():
         operation = document["paths"][path]["get"]
         assert [parameter["name"] for parameter in operation["parameters"]] == names

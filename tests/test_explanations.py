@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 import api
+from recommender.api_keys import ApiKeys
 from recommender.explanations import N_CLOSEST, N_SHARED, explain
 from recommender.rankings import CLASSIC, TASTE
 from recommender.serving import ServedModel
@@ -135,3 +136,51 @@ def test_the_answer_explains_only_when_asked_and_names_nobody(client: TestClient
     refused = client.get("/recommendations/7000001?explain=yes")
     assert (refused.status_code, refused.json()["errors"][0]["message"]) == (422, "must be true or false")
     assert json.loads(answer.text)["user_id"] == 7_000_001
+
+
+KEY = {"X-API-Key": "a-key-for-the-tests"}
+PATH = "/recommendations/7000001?explain=true&limit=2"
+
+
+@pytest.fixture
+def keyed(client: TestClient) -> Any:
+    client.app.state.api_keys = ApiKeys(KEY["X-API-Key"])  # type: ignore[attr-defined]
+    return client
+
+
+def test_with_a_right_key_alone_the_closest_are_named(keyed: TestClient) -> None:
+    plain = keyed.get(PATH)
+    for key in ("wrong", "", KEY["X-API-Key"] + "x"):
+        wrong = keyed.get(PATH, headers={"X-API-Key": key})
+        assert (wrong.status_code, wrong.content) == (200, plain.content)
+        assert "cache-control" not in wrong.headers
+    named = keyed.get(PATH, headers=KEY)
+    assert named.headers["cache-control"] == "no-store"
+    items = named.json()["recommendations"]
+    (closest,) = items[0]["explanation"]["closest"]
+    assert closest.pop("user_id") == 7_000_002
+    assert items == plain.json()["recommendations"]
+    unexplained = keyed.get("/recommendations/7000001", headers=KEY)
+    assert "cache-control" not in unexplained.headers
+    assert unexplained.content == keyed.get("/recommendations/7000001").content
+
+
+def test_a_named_answer_is_never_given_to_anybody_else(keyed: TestClient) -> None:
+    answers = keyed.app.observation.answers  # type: ignore[attr-defined]
+    for first, second in ((KEY, {}), ({}, KEY), (KEY, {"X-API-Key": "wrong"})):
+        answers.clear()
+        for headers in (first, second, first, second):
+            assert ("7000002" in keyed.get(PATH, headers=headers).text) is (headers == KEY)
+    answers.clear()
+    for headers in (KEY, {"X-API-Key": "wrong"}):
+        for path in (PATH, "/recommendations/7000001", "/popular"):
+            assert keyed.get(path, headers=headers).status_code == 200
+            assert keyed.head(path, headers=headers).status_code == 200
+    assert len(answers) == 0
+    keyed.get(PATH)
+    assert len(answers) == 1
+
+
+def test_without_a_configured_key_nobody_is_named(client: TestClient) -> None:
+    assert "7000002" not in client.get(PATH, headers=KEY).text
+    assert "7000002" not in client.get(PATH, headers={"X-API-Key": ""}).text

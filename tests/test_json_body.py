@@ -71,7 +71,7 @@ def test_unknown_missing_and_repeated_fields_are_refused_by_name() -> None:
 LARGEST = 2**63 - 1
 
 
-NO_IDS: list[Any] = [0, -1, LARGEST + 1, 10**400, True, 1.0, 1.5, float("inf"), "1", None, [], {}, "\ud800"]
+NO_IDS: list[Any] = [0, -1, LARGEST + 1, 10**400, True, 1.5, 1e300, float("inf"), "1", None, [], {}, "\ud800"]
 
 
 @pytest.mark.parametrize(("value", "right"), [(1, True), (LARGEST, True), *((value, False) for value in NO_IDS)])

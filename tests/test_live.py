@@ -10,13 +10,14 @@ from sqlalchemy import Connection, Engine, insert
 
 from recommender.database import writing
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
+from recommender.explanations import explain
 from recommender.live import LiveModel
 from recommender.live_records import optional_tables, read_facts, read_records
 from recommender.live_writes import delete_rating, erase_user, prepare, store_interaction, store_rating
 from recommender.schema import INTERACTION_TYPES, interactions, metadata, products, ratings, users
 from recommender.serving import ServedModel
 from recommender.wishes import Wish
-from tests.rebuilt import as_told, build
+from tests.rebuilt import as_seen, as_told, build
 from tests.shop import WHEN, product_row
 
 N_PRODUCTS = 40
@@ -114,12 +115,18 @@ def same_answers(live: LiveModel, rebuilt: ServedModel, user_id: int) -> None:
         except UnknownUserError:
             with pytest.raises(UnknownUserError):
                 live.recommend(user_id, 6, ranking)
+            with pytest.raises(UnknownUserError):
+                live.neighborhood(user_id, ranking)
             continue
         found = live.recommend(user_id, 6, ranking)
         assert as_told(live, found.recommendations) == as_told(rebuilt, expected.recommendations), (user_id, ranking)
         assert found.source == expected.source
         chosen, filtered = live.select(user_id, FILTERED, ranking), rebuilt.select(user_id, FILTERED, ranking)
         assert as_told(live, chosen.recommendations) == as_told(rebuilt, filtered.recommendations), (user_id, ranking)
+        assert as_seen(live, user_id, ranking) == as_seen(rebuilt, user_id, ranking), (user_id, ranking)
+        items = found.recommendations, expected.recommendations
+        evidence = explain(live, user_id, items[0], ranking, named=True)
+        assert evidence == explain(rebuilt, user_id, items[1], ranking, named=True), (user_id, ranking)
 
 
 @pytest.mark.parametrize("seed", range(4))

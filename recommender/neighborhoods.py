@@ -1,0 +1,62 @@
+"""The neighbors that a ranking asks for one user, nearest first, and what each of them has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.rating_matrix import STARS_PER_UNIT
+
+Owned = tuple[NDArray[np.int32], NDArray[np.int8]]  # columns that somebody has, half stars, 0: not rated
+
+
+@dataclass(frozen=True, eq=False)
+class Neighborhood:
+    """k neighbors; what counts as having a product is the ranking's to say: rated, or by taste also turned to."""
+
+    user_ids: NDArray[np.int64]  # (k,)
+    similarities: NDArray[np.float64]  # (k,)
+    owned: Sequence[Owned]  # (k) of each neighbor
+    own: NDArray[np.int32]  # columns of the user who asks
+
+    @classmethod
+    def empty(cls) -> Neighborhood:
+        """Of somebody who has nothing."""
+        return cls(np.empty(0, np.int64), np.empty(0), [], np.empty(0, np.int32))
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    @cached_property
+    def _entries(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """All columns, one neighbor after the other, and the neighbor's place of each."""
+        columns = np.concatenate([np.empty(0, np.int32), *(columns for columns, _ in self.owned)])
+        return columns, np.repeat(np.arange(len(self.owned)), [len(columns) for columns, _ in self.owned])
+
+    def who_has(self, column: int) -> list[int]:
+        """Places of the neighbors who have the column, nearest first."""
+        columns, places = self._entries
+        found: list[int] = places[columns == column].tolist()
+        return found
+
+    def rating(self, place: int, column: int) -> float | None:
+        """The stars that a neighbor gave to a column; None if it was not rated."""
+        columns, half_stars = self.owned[place]
+        given = int(half_stars[columns == column].sum())
+        return given * STARS_PER_UNIT if given else None
+
+    def shared(self, place: int) -> NDArray[np.int32]:
+        """Columns that a neighbor and the user both have."""
+        columns, _ = self.owned[place]
+        return columns[np.isin(columns, self.own)]
+
+
+def with_stars(columns: NDArray[np.int32], rated: NDArray[np.int32], half_stars: NDArray[np.int8]) -> Owned:
+    """The columns (ascending) of somebody who rated some of them."""
+    given = np.zeros(len(columns), np.int8)
+    given[np.searchsorted(columns, rated)] = half_stars
+    return columns, given
