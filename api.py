@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 import recommendation_engine
-from recommender import catalog_routes, product_routes, service_routes, user_routes
+from recommender import batch_routes, catalog_routes, product_routes, service_routes, user_routes
 from recommender.api_keys import ApiKeys
 from recommender.database import connect
 from recommender.database_watch import DatabaseWatch
@@ -154,6 +154,7 @@ def create_app() -> RecommendationApp:
     )
     add_problem_handlers(app)
     app.include_router(router)
+    app.include_router(batch_routes.router)
     app.include_router(product_routes.router)
     app.include_router(catalog_routes.router)
     app.include_router(user_routes.router)
