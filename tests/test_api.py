@@ -198,6 +198,7 @@ def test_a_rated_product_that_is_not_in_the_catalog_is_never_answered(
 def test_openapi_documents_every_route_with_an_example(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     filters = ["limit", "offset", "category_id", "min_price", "max_price", "min_stars", "exclude", "diversity"]
+    filters.append("in_stock_only")
     parameters = {
         "/recommendations/{user_id}": ["user_id", *filters, "ranking", "explain", "If-None-Match"],
         "/products/{product_id}/similar": ["product_id", "limit", "If-None-Match"],
