@@ -21,7 +21,15 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 import recommendation_engine
-from recommender import basket_routes, catalog_routes, product_routes, service_routes, user_routes, write_routes
+from recommender import (
+    basket_routes,
+    batch_routes,
+    catalog_routes,
+    product_routes,
+    service_routes,
+    user_routes,
+    write_routes,
+)
 from recommender.api_keys import ApiKeys
 from recommender.database import connect
 from recommender.errors import RecommenderError
@@ -124,6 +132,7 @@ def create_app() -> RecommendationApp:
     )
     add_problem_handlers(app)
     app.include_router(router)
+    app.include_router(batch_routes.router)
     app.include_router(product_routes.router)
     app.include_router(catalog_routes.router)
     app.include_router(basket_routes.router)

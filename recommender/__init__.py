@@ -11,12 +11,12 @@ names the tables, ``database`` connects, ``bulk_load`` and ``bulk_read`` move ro
 ``csv_rows``, ``catalog`` and ``ratings_file`` check a CSV row by row, ``origin`` notes beside the tables what they
 were made from and ``shopper_tables`` whose rows they hold, ``trained_model`` and ``user_segments`` read what a
 ranking needs, ``batch`` writes the lists of many users, ``versions`` publishes them, keeps them and rolls back,
-``engine_commands`` is what step 3 can do besides; ``serving`` holds the model for the HTTP ``routes``, ``model_file``
-saves it; ``json_body`` reads what is sent to them, ``api_keys`` tells who may send it; ``neighborhoods`` holds whom a
-ranking asks and what they have; ``live`` is that model with every change since it was built (``live_changes``,
-``live_cosine``, ``live_taste``, ``live_popular``, ``live_ranking``, ``live_users``), which ``live_writes`` stores and
-``live_records`` reads back from the tables, from a ``changes`` cursor on; ``observation`` is the layer around the
-routes:
+``engine_commands`` is what step 3 can do besides; ``serving`` holds the model for the HTTP ``routes`` (beside them
+``user_routes``, ``batch_routes``), ``model_file`` saves it; ``json_body`` reads what is sent to them, ``api_keys``
+tells who may send it, ``demo_key`` makes a key for ``make run``; ``neighborhoods`` holds whom a ranking asks and what
+they have; ``live`` is that model with every change since it was built (``live_changes``, ``live_cosine``,
+``live_taste``, ``live_popular``, ``live_ranking``, ``live_users``), which ``live_writes`` stores and ``live_records``
+reads back from the tables, from a ``changes`` cursor on; ``observation`` is the layer around the routes:
 ``request_limits``, ``request_log``, ``service_metrics``, ``model_headers``, ``answers`` given before, and a
 ``shortcut`` ahead of the framework. ``errors`` holds every exception. Modules that begin with an underscore are the
 inner halves of the module named like them. The scripts import the parts, the parts with I/O import the pure ones,

@@ -22,7 +22,7 @@ from recommender.problems import InvalidParameterError
 from recommender.product_catalog import UNKNOWN
 from recommender.product_routes import NO_SUCH_PRODUCT, PRODUCT_ID, product_id_of
 from recommender.serving import ServedModel
-from recommender.wish_parameters import WISH_PARAMETERS, wish_of
+from recommender.wish_parameters import WISH_PARAMETERS, check_stock, wish_of
 
 _HEADERS = model_headers.DOCUMENTED
 
@@ -129,6 +129,7 @@ async def popular(request: Request) -> Response:
     if errors:
         raise InvalidParameterError(errors)
     model: ServedModel = request.app.state.model
+    check_stock(wish, model.catalog)
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
         | {"ratings": int(model.raters[item.column])}

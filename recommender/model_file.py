@@ -73,6 +73,7 @@ def save_model(file: Path, model: ServedModel, version: Version) -> None:
         "catalog.prices": catalog.prices,
         "catalog.stars": catalog.stars,
         "catalog.category_ids": catalog.category_ids,
+        **({} if catalog.in_stock is None else {"catalog.in_stock": catalog.in_stock}),
         **_buffers("catalog.titles", catalog.titles),
     }
     facts: dict[str, Any] = {
@@ -201,14 +202,20 @@ def _csr(
 
 
 def _catalog(arrays: Arrays) -> ProductCatalog:
+    in_stock = arrays.get("catalog.in_stock")
     catalog = ProductCatalog(
         product_ids=_as_ids(arrays["catalog.product_ids"]),
         titles=_texts("catalog.titles", arrays),
         prices=arrays["catalog.prices"],
         stars=arrays["catalog.stars"],
         category_ids=arrays["catalog.category_ids"],
+        in_stock=in_stock,
     )
-    if {len(part) for part in (catalog.titles, catalog.prices, catalog.stars, catalog.category_ids)} != {len(catalog)}:
+    parts = [catalog.titles, catalog.prices, catalog.stars, catalog.category_ids]
+    if in_stock is not None:
+        _check_kinds(arrays, {"catalog.in_stock": np.bool_})
+        parts.append(in_stock)
+    if {len(part) for part in parts} != {len(catalog)}:
         raise ValueError("the parts of its catalog are of different sizes")
     return catalog
 

@@ -8,10 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Integer, Label, case, column, literal_column, select
 
 from recommender.bulk_read import as_fixed_bytes, read_table
+from recommender.database import database_errors
 from recommender.schema import products
+
+IN_STOCK = "in_stock"  # a column of amazon_products that a shop may add
 
 
 class Product(NamedTuple):
@@ -38,6 +41,7 @@ class ProductCatalog:
     prices: NDArray[np.float64]  # (n,)
     stars: NDArray[np.float64]  # (n,) 0.0: not known
     category_ids: NDArray[np.int32]  # (n,)
+    in_stock: NDArray[np.bool_] | None = None  # (n,) None: the table does not tell
 
     def __len__(self) -> int:
         return len(self.product_ids)
@@ -71,8 +75,8 @@ class ProductCatalog:
 
 def read_catalog(engine: Engine) -> ProductCatalog:
     """Read the whole catalog, in one pass over the table. DatabaseError, RatingError for an id that is no ASIN."""
-    c = products.c
-    table = read_table(engine, [c.asin, c.title, c.price, c.stars, c.category_id])
+    c, stock = products.c, _stock_column(engine)
+    table = read_table(engine, [c.asin, c.title, c.price, c.stars, c.category_id, *stock])
     ids = as_fixed_bytes(_one_chunk(table["asin"]), products)
     order = np.argsort(ids)
     rows = pa.array(order)
@@ -82,7 +86,15 @@ def read_catalog(engine: Engine) -> ProductCatalog:
         table["price"].to_numpy()[order],
         table["stars"].to_numpy()[order],
         table["category_id"].to_numpy()[order].astype(np.int32),
+        table[IN_STOCK].to_numpy()[order] > 0 if stock else None,
     )
+
+
+def _stock_column(engine: Engine) -> list[Label[int]]:
+    """1 or 0 of the column that a shop may have added to the table, unknown being 0; empty if there is none."""
+    with database_errors(engine), engine.connect() as connection:
+        names = connection.execute(select(literal_column("*")).select_from(products).limit(0)).keys()
+    return [case((column(name, Integer) > 0, 1), else_=0).label(IN_STOCK) for name in names if name.lower() == IN_STOCK]
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:

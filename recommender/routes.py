@@ -21,7 +21,7 @@ from recommender.parameters import LARGEST_LIMIT, USER_ID, documented_json, docu
 from recommender.problems import InvalidParameterError, documented_problem
 from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served, ranking_of
 from recommender.serving import Answer, ServedModel
-from recommender.wish_parameters import WISH_PARAMETERS, wish_of
+from recommender.wish_parameters import WISH_PARAMETERS, check_stock, wish_of
 from recommender.wishes import Wish
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -169,6 +169,7 @@ async def recommendations(request: Request) -> Response:
     user_id, wish, ranking, explained = _parameters(request, state.default_limit)
     model: ServedModel = state.model
     check_served(ranking, model)
+    check_stock(wish, model.catalog)
     answer = model.select(user_id, wish, ranking)
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     body = _body(user_id, answer, model, first=wish.offset + 1)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from fastapi import Request
 
 from recommender.parameters import LARGEST_LIMIT, LIMIT, limit_of, once, out_of_range, whole_number
+from recommender.problems import InvalidParameterError
+from recommender.product_catalog import ProductCatalog
 from recommender.wishes import LARGEST_OFFSET, Wish
 
 Errors = list[dict[str, str]]
@@ -51,6 +53,12 @@ WISH_PARAMETERS = [
         ["B08N5WRWNW"],
     ),
     _query("diversity", "At most so many of one category.", {"type": "integer", "minimum": 1, "maximum": 100}, 2),
+    _query(
+        "in_stock_only",
+        "Only what is in stock, where amazon_products has a column in_stock.",
+        {"type": "string", "enum": ["true", "false"]},
+        "true",
+    ),
 ]
 
 
@@ -65,7 +73,22 @@ def wish_of(request: Request, default_limit: int, errors: Errors) -> Wish:
         min_stars=_decimal(request, "min_stars", 5.0, errors),
         exclude=frozenset(_each(request, "exclude", _product_id, errors)),
         diversity=_diversity(request, errors),
+        in_stock_only=_in_stock_only(request, errors),
     )
+
+
+def check_stock(wish: Wish, catalog: ProductCatalog) -> None:
+    """InvalidParameterError if the wish asks for what is in stock and the catalog does not tell."""
+    if wish.in_stock_only and catalog.in_stock is None:
+        message = "amazon_products had no column in_stock when this model was made: add one, and restart the API"
+        raise InvalidParameterError([_refused("in_stock_only", "true", message)])
+
+
+def _in_stock_only(request: Request, errors: Errors) -> bool:
+    given = once(request, "in_stock_only", errors)
+    if given not in (None, "true", "false"):
+        errors.append(_refused("in_stock_only", str(given), "must be true or false"))
+    return given == "true"
 
 
 def offset_of(request: Request, errors: Errors, highest: int = LARGEST_OFFSET) -> int:

@@ -34,19 +34,23 @@ class Wish:
     min_stars: float | None = None
     exclude: frozenset[str] = frozenset()  # product ids
     diversity: int | None = None  # at most so many of a category
+    in_stock_only: bool = False
 
     @property
     def filters(self) -> bool:
         """Whether any product may be left out for what it is."""
         return bool(
-            self.category_ids or self.exclude or (self.min_price, self.max_price, self.min_stars) != (None, None, None)
+            self.category_ids
+            or self.exclude
+            or self.in_stock_only
+            or (self.min_price, self.max_price, self.min_stars) != (None, None, None)
         )
 
 
 def allowed_products(wish: Wish, catalog: ProductCatalog, places: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Which products (n,), at these places of the catalog, the wish leaves in; none that is not in the catalog.
 
-    A price or a number of stars that is not known fails every bound on it.
+    A price or a number of stars that is not known fails every bound on it, and is in stock only what is known to be.
     """
     there = places >= 0
     at = np.where(there, places, 0)
@@ -61,6 +65,8 @@ def allowed_products(wish: Wish, catalog: ProductCatalog, places: NDArray[np.int
         keep &= catalog.prices[at] <= wish.max_price
     if wish.min_stars is not None:
         keep &= catalog.stars[at] >= wish.min_stars
+    if wish.in_stock_only:
+        keep &= catalog.in_stock is not None and catalog.in_stock[at]
     if wish.exclude:
         known = [place for product in sorted(wish.exclude) if (place := catalog.place_of(product)) is not None]
         keep &= ~np.isin(places, np.array(known, np.int32))
@@ -76,7 +82,8 @@ def fits(wish: Wish, product_id: bytes, facts: Product) -> bool:
     )
     within = all(bound is None or (value is not None and (value - bound) * sign >= 0) for bound, value, sign in bounds)
     category = not wish.category_ids or facts.category_id in wish.category_ids
-    return within and category and product_id.decode("ascii") not in wish.exclude
+    stocked = not wish.in_stock_only  # facts of one product do not tell
+    return within and category and stocked and product_id.decode("ascii") not in wish.exclude
 
 
 def capped(ranked: Iterable[Item], category_of: Callable[[Item], int | None], most: int) -> list[Item]:

@@ -35,6 +35,7 @@ class Case(NamedTuple):
 # method and template of each route -> a request to it
 ROUTES: dict[tuple[str, str], Case] = {
     ("GET", "/recommendations/{user_id}"): Case("/recommendations/1?explain=true"),
+    ("POST", "/recommendations/batch"): Case("/recommendations/batch", body={"user_ids": [1]}),
     ("GET", "/products/{product_id}/similar"): Case(f"/products/{A}/similar"),
     ("GET", "/products/{product_id}"): Case(f"/products/{A}"),
     ("GET", "/popular"): Case("/popular"),

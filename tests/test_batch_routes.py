@@ -1,0 +1,155 @@
+"""Many users by one request: the lists of one, unknown ids apart, strict, and others are answered meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+import api
+from recommender import batch_routes
+from recommender.serving import Answer, ServedModel
+from tests.shop import fill, product_row
+
+A, B, C, D = (f"B00000000{letter}" for letter in "ABCD")
+STARS = {1: {A: 5.0}, 2: {A: 5.0, B: 4.0, C: 5.0}, 3: {A: 1.0, B: 5.0}, 2**63 - 1: {D: 4.0}}
+PATH = "/recommendations/batch"
+
+
+@pytest.fixture
+def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    fill(engine, STARS, [product_row(A, title="Ångström 🍵"), product_row(B, title=None), C, D])
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with TestClient(api.create_app(), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("more", [{}, {"limit": 2}, {"ranking": "taste"}, {"limit": 1, "ranking": "classic"}])
+def test_each_list_is_that_of_one(client: TestClient, more: dict[str, Any]) -> None:
+    ids = [3, 2**63 - 1, 4711, 1, 99, 2]
+    answer = client.post(PATH, json={"user_ids": ids, **more})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    query = "&".join(f"{name}={value}" for name, value in more.items())
+    known = [user for user in ids if user in STARS]
+    assert answer.json() == {
+        "results": [client.get(f"/recommendations/{user}?{query}").json() for user in known],
+        "unknown": [4711, 99],
+    }
+
+
+def test_a_thousand_of_the_longest_ids_fit(client: TestClient) -> None:
+    ids = [2**63 - 1 - n for n in range(1_000)]
+    answer = client.post(PATH, json={"user_ids": ids}).json()
+    assert [one["user_id"] for one in answer["results"]] == ids[:1]
+    assert answer["unknown"] == ids[1:]
+
+
+IDS = "must be a list of 1 to 1000 ids"
+ONE = f"must hold whole numbers from 1 to {2**63 - 1}"
+
+
+NO_LISTS: list[tuple[Any, str]] = [
+    ([], "a list of 0"),
+    (list(range(1, 1_002)), "a list of 1001"),
+    (1, "1"),
+    ("12", "12"),
+]
+NO_LISTS += [(None, "null"), ({"1": 1}, "{...}")]
+NO_IDS: list[tuple[Any, str]] = [(0, "0"), (-1, "-1"), (True, "true"), (1.0, "1.0"), ("1", "1"), (None, "null")]
+NO_IDS += [([1], "[...]"), (2**63, str(2**63))]
+
+
+@pytest.mark.parametrize(
+    ("ids", "value", "message"),
+    [
+        *((ids, value, IDS) for ids, value in NO_LISTS),
+        *(([1, wrong], value, ONE) for wrong, value in NO_IDS),
+        ([3, 1, 2, 1], "1", "must hold each id once"),
+    ],
+)
+def test_what_is_no_list_of_ids_is_refused(client: TestClient, ids: Any, value: str, message: str) -> None:
+    answer = client.post(PATH, json={"user_ids": ids})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["errors"] == [{"parameter": "user_ids", "value": value, "message": message}]
+
+
+def test_all_faults_are_told_and_no_more_than_can_be_read(client: TestClient) -> None:
+    answer = client.post(PATH, json={"user_ids": [0] * 1_000, "limit": 101, "ranking": "best"})
+    named = [error["parameter"] for error in answer.json()["errors"]]
+    assert named == ["user_ids"] * 10 + ["limit", "ranking"]
+    assert client.post(PATH, json={"user_ids": [1], "n": 3}).json()["errors"][0]["parameter"] == "n"
+    assert client.post(PATH, json={"limit": 3}).json()["errors"][0]["message"] == "is missing"
+    for body in ("", "x", "[1]", '{"user_ids": [NaN]}', '{"user_ids": [1], "user_ids": [2]}', "[" * 60_000):
+        assert client.post(PATH, content=body).status_code == 422
+    refused = client.post(PATH, json={"user_ids": [1], "ranking": "auto"})
+    assert refused.json()["errors"][0]["message"] == "is not in this model: make it with RANKING=auto"
+    assert client.post(PATH, content=b'{"user_ids": [' + b"1" * 66_000 + b"]}").status_code == 413
+
+
+def test_it_is_a_post_and_no_user_of_that_name(client: TestClient) -> None:
+    assert client.get(PATH).json()["errors"][0]["parameter"] == "user_id"
+    assert client.put(PATH, json={"user_ids": [1]}).status_code == 405
+
+
+def test_others_are_answered_meanwhile_and_a_succeeded_model_is_not_asked_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each list takes 3 ms: 200 of them would keep others waiting for 0.6 s."""
+    app, slow, asked = client.app, 0.003, []
+    assert isinstance(app, api.RecommendationApp)
+    select = ServedModel.select
+
+    def slowly(self: ServedModel, *of: Any) -> Answer:
+        until = perf_counter() + slow
+        while perf_counter() < until:
+            pass
+        assert self is app.state.model, "a model that has been succeeded was asked"
+        asked.append(self)
+        return select(self, *of)
+
+    monkeypatch.setattr(ServedModel, "select", slowly)
+
+    async def both() -> tuple[httpx.Response, list[float]]:
+        waits = []
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://shop") as asking:
+            batch = asyncio.ensure_future(asking.post(PATH, json={"user_ids": list(range(1, 201)), "limit": 1}))
+            await asyncio.sleep(0)
+            while not batch.done():
+                started = perf_counter()
+                assert (await asking.get("/live")).status_code == 200
+                await asyncio.sleep(0)
+                waits.append(perf_counter() - started)
+                app.state.model = replace(app.state.model)
+            return await batch, waits
+
+    answer, waits = asyncio.run(both())
+    assert answer.status_code == 200
+    assert len(answer.json()["results"]) + len(answer.json()["unknown"]) == 200
+    assert len(waits) > 10
+    assert len(set(map(id, asked))) > 10
+    assert max(waits) < 0.3
+
+
+def test_a_slice_is_short() -> None:
+    assert batch_routes.SLICE <= 0.01
+
+
+def test_the_documented_example_is_what_is_answered(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    operation = document["paths"][PATH]["post"]
+    sent = operation["requestBody"]["content"]["application/json"]["example"]
+    shape = operation["responses"]["200"]["content"]["application/json"]["example"]
+    answer = client.post(PATH, content=json.dumps(sent | {"user_ids": [1, 4711]})).json()
+    assert list(answer) == list(shape)
+    assert list(answer["results"][0]["recommendations"][0]) == list(shape["results"][0]["recommendations"][0])

@@ -1,0 +1,51 @@
+"""The key of ``make run``: random, accepted, in no file, and none where one is configured."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from recommender import demo_key
+from recommender.api_keys import ApiKeys
+from tests.conftest import ROOT
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str) -> str:
+    monkeypatch.setenv("API_KEY", key)
+    assert demo_key.main() == 0
+    return capsys.readouterr().out.strip()
+
+
+def test_a_new_key_each_time_where_none_is_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = {printed(monkeypatch, capsys, empty) for empty in ("", " ", ",", "", "")}
+    assert len(keys) == 5
+    assert all(re.fullmatch("[0-9a-f]{48}", key) and ApiKeys(key) for key in keys)
+
+
+def test_none_where_one_is_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(monkeypatch, capsys, "a-key-of-my-own-to-keep") == ""
+
+
+def test_make_run_shows_a_usable_line_and_hands_the_key_to_the_service_alone() -> None:
+    """The recipe of `run` without its first steps, with a service that only tells what it was given."""
+    shown = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    recipe = shown[shown.index("key=$(") :].replace(".venv/bin/python -m recommender.wait_until_ready", "true")
+    recipe = re.sub(r"exec \S+uvicorn .*", 'exec printf "given %s\\n" "$API_KEY"', recipe)
+    recipe = recipe.replace(".venv/bin/python", sys.executable)
+    before = subprocess.run(["git", "status", "--short"], cwd=ROOT, capture_output=True, text=True).stdout
+    told = {}
+    for key in ("", "a-key-of-my-own-to-keep"):
+        env = os.environ | {"API_KEY": key}
+        ran = subprocess.run(["bash", "-c", recipe], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+        told[key] = ran.stdout
+    made = re.search(r"X-API-Key: ([0-9a-f]{48})' http://127.0.0.1:8000/users/42/neighbors", told[""])
+    assert made
+    assert told[""].endswith(f"given {made[1]}\n")
+    assert told["a-key-of-my-own-to-keep"] == "given a-key-of-my-own-to-keep\n"
+    assert subprocess.run(["git", "status", "--short"], cwd=ROOT, capture_output=True, text=True).stdout == before
