@@ -27,12 +27,13 @@ from recommender import catalog_routes, product_routes, service_routes
 from recommender.database import connect
 from recommender.database_watch import DatabaseWatch
 from recommender.errors import RecommenderError
+from recommender.list_answers import answer_list
 from recommender.model_file import open_model
 from recommender.observation import Observation
 from recommender.parameters import LARGEST_LIMIT
 from recommender.problems import add_problem_handlers
 from recommender.rankings import AUTO, chosen_parameters
-from recommender.routes import recommendations, router
+from recommender.routes import router
 from recommender.schema import INTERACTION_TYPES
 from recommender.served_data import build_served_model
 from recommender.serving import ServedModel
@@ -52,7 +53,7 @@ class RecommendationApp(FastAPI):
         super().__init__(**options)
         self.observation = Observation(super().__call__, self.state)
         self.observation.shortcut = Shortcut(
-            "/recommendations/{user_id}", recommendations, app=self, framework=super().__call__
+            "/recommendations/{user_id}", answer_list, default_limit=lambda: self.state.default_limit
         )
         self.state.metrics = self.observation.metrics
 

@@ -7,29 +7,20 @@ route), so the OpenAPI document is written out here instead.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
 from recommender import model_headers
 from recommender.cold_start import SOURCES
-from recommender.explanations import explain
-from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed, listed_schema
-from recommender.parameters import (
-    LARGEST_LIMIT,
-    documented_json,
-    documented_refusal,
-    once,
-    out_of_range,
-    whole_number,
-)
-from recommender.problems import InvalidParameterError, documented_problem
+from recommender.list_answers import answer_list
+from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed_schema
+from recommender.parameters import LARGEST_LIMIT, documented_json, documented_refusal
+from recommender.problems import documented_problem
 from recommender.rankings import RANKINGS
-from recommender.serving import Answer, ServedModel
+from recommender.serving import ServedModel
 from recommender.settings import LARGEST_ID
-from recommender.wish_parameters import WISH_PARAMETERS, wish_of
-from recommender.wishes import Wish
+from recommender.wish_parameters import WISH_PARAMETERS
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -185,48 +176,12 @@ async def recommendations(request: Request) -> Response:
     neighbors know too few products, gets others (see the header `X-Recommendation-Source`).
     """
     state = request.app.state
-    user_id, wish, ranking, explained = _parameters(request, state.default_limit)
-    model: ServedModel = state.model
-    if ranking not in (None, *model.rankings):
-        message = f"is not in this model: make it with RANKING={ranking}"
-        raise InvalidParameterError([{"parameter": "ranking", "value": str(ranking), "message": message}])
-    answer = model.select(user_id, wish, ranking)
-    headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
-    body = _body(user_id, answer, model, first=wish.offset + 1)
-    if explained:
-        reasons = explain(model, user_id, answer.recommendations, ranking)
-        for item, reason in zip(body["recommendations"], reasons, strict=True):
-            item["explanation"] = reason.to_dict()
-    return Response(orjson.dumps(body), 200, headers, "application/json")
+    text, query = request.path_params["user_id"], request.scope["query_string"]
+    body, source, sources = answer_list(text, query, state.model, state.default_limit)
+    headers = {"X-Recommendation-Source": source, "X-Recommendation-Sources": sources}
+    return Response(body, 200, headers, "application/json")
 
 
 # a load balancer may ask with HEAD; the framework's GET routes do not answer it
 router.add_route("/health", health, methods=["HEAD"], include_in_schema=False)
 router.add_route("/recommendations/{user_id}", recommendations, methods=["HEAD"], include_in_schema=False)
-
-
-def _body(user_id: int, answer: Answer, model: ServedModel, *, first: int) -> dict[str, Any]:
-    items = [
-        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
-        for rank, item in enumerate(answer.recommendations, start=first)
-    ]
-    return {"user_id": user_id, "recommendations": items}
-
-
-def _parameters(request: Request, default_limit: int) -> tuple[int, Wish, str | None, bool]:
-    """user_id, filters, ranking, and whether to explain; InvalidParameterError with all that cannot be used."""
-    errors: list[dict[str, str]] = []
-    user_id = whole_number(request.path_params["user_id"], LARGEST_ID)
-    if user_id is None:
-        errors.append(out_of_range("user_id", request.path_params["user_id"], LARGEST_ID))
-    wish, ranking, explained = Wish(default_limit), None, None
-    if request.scope["query_string"]:
-        wish = wish_of(request, default_limit, errors)
-        if (ranking := once(request, "ranking", errors)) is not None and ranking not in RANKINGS:
-            known = " or ".join(RANKINGS)
-            errors.append({"parameter": "ranking", "value": ranking[:100], "message": f"must be {known}"})
-        if (explained := once(request, "explain", errors)) not in (None, "true", "false"):
-            errors.append({"parameter": "explain", "value": str(explained)[:100], "message": "must be true or false"})
-    if user_id is None or errors:
-        raise InvalidParameterError(errors)
-    return user_id, wish, ranking, explained == "true"
