@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,14 @@ class Kept:
 
     def __init__(self, allowed: NDArray[np.bool_], recommendable: NDArray[np.bool_]) -> None:
         self.allowed = allowed
-        self.without = ~allowed
         self.recommendable = recommendable & allowed[: len(recommendable)]
         self._popular: tuple[PopularProducts, PopularProducts] | None = None
         self._bars: dict[str, Any] = {}
+
+    @cached_property
+    def without(self) -> NDArray[np.bool_]:
+        """What is not allowed."""
+        return ~self.allowed
 
     def popular(self, everything: PopularProducts) -> PopularProducts:
         """Those of the popular products that are allowed."""

@@ -108,7 +108,7 @@ class Observation:
         """The answer, kept as long as the model stays; None if the framework shall answer."""
         assert self.shortcut is not None
         answer = self.shortcut.answer(scope, model)
-        if answer is not None and self.model is model:
+        if answer is not None:
             self.answers.keep(model, (scope["path"], scope["query_string"]), answer)
         return answer
 

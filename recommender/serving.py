@@ -216,6 +216,8 @@ class ServedModel:
             recommendable=self._recommendable(allowed),
             scale=STARS_PER_UNIT,
         )
+        if len(ranked.columns) == n:
+            return _from_neighbors(ranked)
         return self._with_popular(ranked, self.matrix.rated_columns(row), n, allowed)
 
     def _with_popular(
@@ -226,8 +228,7 @@ class ServedModel:
         allowed: NDArray[np.bool_] | None,
     ) -> list[Recommendation]:
         """Neighbors' products, then the most often rated; ``ranked``: columns, stars, support, raters."""
-        values = zip(*[array.tolist() for array in ranked], repeat("neighbors"), strict=False)
-        chosen = list(map(Recommendation._make, values))
+        chosen = _from_neighbors(ranked)
         if len(chosen) == n:
             return chosen
         excluded = np.concatenate([ranked[0], seen])
@@ -268,6 +269,11 @@ class ServedModel:
         columns, predicted = popular.beyond(excluded, n)
         for column, stars in zip(columns.tolist(), predicted.tolist(), strict=True):
             yield Recommendation(column, stars, 0.0, 0, "popular")
+
+
+def _from_neighbors(ranked: tuple[NDArray[Any], ...]) -> list[Recommendation]:
+    values = zip(*[array.tolist() for array in ranked], repeat("neighbors"), strict=False)
+    return list(map(Recommendation._make, values))
 
 
 def as_recommendations(
