@@ -1,8 +1,8 @@
 """A list answered ahead of the framework's routing, which would take longer than making it.
 
-Routing, dependencies, inner middleware, and the objects around request and response took some 300 of a request's 480
-µs. They do nothing for a route whose parameters are checked by hand and that is only read. A parameter that cannot be
-used, and a user nobody knows, are left to the framework, which then asks once more and makes a problem of it.
+Routing, dependencies and inner middleware take some 200 µs, the objects around request and response 70 more, a list
+itself less than 150. They do nothing for a route whose parameters are checked by hand and that is only read. What
+cannot be used as a parameter, and a user nobody knows, are left to the framework, which makes a problem of it.
 """
 
 from __future__ import annotations
