@@ -33,12 +33,13 @@ from recommender import (
 from recommender.api_keys import ApiKeys
 from recommender.database import connect
 from recommender.errors import RecommenderError
+from recommender.list_answers import answer_list
 from recommender.live_service import LiveService
 from recommender.model_source import ModelSource, SavedModel, TrainedModel
 from recommender.observation import Observation
 from recommender.parameters import LARGEST_LIMIT
 from recommender.problems import add_problem_handlers
-from recommender.routes import recommendations, router
+from recommender.routes import router
 from recommender.settings import Settings, load_settings
 from recommender.shortcut import Shortcut
 from recommender.warm_up import warm_up
@@ -53,7 +54,7 @@ class RecommendationApp(FastAPI):
         super().__init__(**options)
         self.observation = Observation(super().__call__, self.state)
         self.observation.shortcut = Shortcut(
-            "/recommendations/{user_id}", recommendations, app=self, framework=super().__call__
+            "/recommendations/{user_id}", answer_list, default_limit=lambda: self.state.default_limit
         )
         self.state.metrics = self.observation.metrics
 

@@ -32,7 +32,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -45,7 +45,17 @@ from tests.mariadb_server import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 16
-BARE = "bare route"
+BARE, COMPUTED = "bare route", "classic, computed"
+KEPT_USERS = 10_000  # whose answers 64 MB hold, by two rankings
+LIST = "/recommendations/{user}"
+Figures = dict[str, float]
+Found = dict[str, list[Figures]]
+# what a path may hold, and how it is drawn
+DRAWN: dict[str, Callable[[random.Random, int], str]] = {
+    "{user}": lambda draw, users: str(int(draw.random() * users) + 1),
+    "{category}": lambda draw, _: str(int(draw.random() * 50) + 1),
+    "{price}": lambda draw, _: f"{int(draw.random() * 10_000) / 100:.2f}",
+}
 
 
 @dataclass(frozen=True)
@@ -86,10 +96,11 @@ def make_shop(shop: Shop, folder: Path, database: Mapping[str, str] | None = Non
 
 
 @contextmanager
-def server(application: list[str], env: Mapping[str, str], log: Path) -> Iterator[int]:
-    """Start a worker; gives its port once it answers."""
+def server(application: list[str], env: Mapping[str, str], log: Path, *, workers: int = 1) -> Iterator[int]:
+    """Start a server; gives its port once it answers."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", *application, "--port", str(port), "--no-access-log"]
+    quiet = ["--no-access-log", "--log-level", "warning"]
+    command = [sys.executable, "-m", "uvicorn", *application, "--port", str(port), "--workers", str(workers), *quiet]
     with log.open("w") as output, subprocess.Popen(command, cwd=ROOT, env=os.environ | env, stdout=output) as process:
         try:
             while True:
@@ -150,16 +161,21 @@ class Caller(asyncio.Protocol):
             self._done.set_exception(error or RuntimeError("the server closed the connection"))
 
 
-async def call(port: int, path: str, users: int, seconds: float) -> dict[str, float]:
+async def call(port: int, path: str, users: int, seconds: float) -> Figures:
     """Keep the connections busy; ``seconds`` 0: ask for each user once."""
     loop, times, end = asyncio.get_running_loop(), list[float](), time.perf_counter() + seconds
-    draw = random.Random(1)
+    draw = random.Random()  # others in each round
+
+    used = {name: drawn for name, drawn in DRAWN.items() if name in path}
 
     def paths() -> Iterator[str]:
         if not seconds:
-            yield from (path.replace("{user}", str(user)) for user in range(1, users + 1))
+            yield from (path.replace("{user}", str(user)).replace("{category}", "1") for user in range(1, users + 1))
         while time.perf_counter() < end:
-            yield path.replace("{user}", str(int(draw.random() * users) + 1))
+            asked = path
+            for name, drawn in used.items():
+                asked = asked.replace(name, drawn(draw, users))
+            yield asked
 
     shared, done = paths(), [loop.create_future() for _ in range(CONNECTIONS)]
     started = time.perf_counter()
@@ -170,36 +186,61 @@ async def call(port: int, path: str, users: int, seconds: float) -> dict[str, fl
     return {"rate": len(times) / took, "p99": statistics.quantiles(times, n=100)[98]}
 
 
-def measured(port: int, path: str, users: int, seconds: float) -> dict[str, float]:
+def measured(port: int, path: str, users: int, seconds: float) -> Figures:
     """``call`` in a process of its own."""
     arguments = [str(port), path, str(users), str(seconds)]
     command = [sys.executable, "-m", "benchmarks.serve", "--call", *arguments]
     answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    return cast(dict[str, float], json.loads(answer.stdout))
+    return cast(Figures, json.loads(answer.stdout))
 
 
 def compare(shop: Shop, *, rounds: int, seconds: float) -> None:
-    """Print the table."""
+    """Print both tables."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         env = make_shop(shop, folder)
-        plain = stack.enter_context(server(["benchmarks.serve:bare", "--factory"], {}, folder / "bare.log"))
-        ours = stack.enter_context(server(["api:app"], env, folder / "ours.log"))
-        anew = stack.enter_context(server(["api:app"], env | {"ANSWER_CACHE_MB": "0"}, folder / "anew.log"))
-        list_, taste = "/recommendations/{user}", "/recommendations/{user}?ranking=taste"
+        without = env | {"ANSWER_CACHE_MB": "0"}
+
+        def started(name: str, application: list[str], settings: Mapping[str, str], workers: int = 1) -> int:
+            return stack.enter_context(server(application, settings, folder / f"{name}.log", workers=workers))
+
+        bare_app, our_app = ["benchmarks.serve:bare", "--factory"], ["api:app"]
+        plain, ours, anew = (
+            started("bare", bare_app, {}),
+            started("ours", our_app, env),
+            started("anew", our_app, without),
+        )
         variants = {
             BARE: (plain, "/ok"),
-            "classic": (ours, list_),
-            "classic, computed": (anew, list_),
-            "taste": (ours, taste),
-            "taste, computed": (anew, taste),
+            "classic": (ours, LIST),
+            COMPUTED: (anew, LIST),
+            "classic, computed, of a category": (anew, f"{LIST}?category_id={{category}}"),
+            "classic, computed, from another price on each time": (anew, f"{LIST}?min_price={{price}}"),
+            "taste": (ours, f"{LIST}?ranking=taste"),
+            "taste, computed": (anew, f"{LIST}?ranking=taste"),
+            "taste, computed, of a category": (anew, f"{LIST}?ranking=taste&category_id={{category}}"),
         }
+        kept = min(shop.users, KEPT_USERS)
         for port, path in variants.values():
-            measured(port, path, shop.users if port == ours else 1_000, 0)
-        found: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
+            measured(port, path.replace("{price}", "9.99"), kept if port == ours else 1_000, 0)
+        found: Found = {name: [] for name in variants}
         for _ in range(rounds):
             for name, (port, path) in variants.items():
-                found[name].append(measured(port, path, shop.users, seconds))
+                found[name].append(measured(port, path, kept if port == ours else shop.users, seconds))
+        show(shop, found)
+        show_workers(
+            {
+                BARE: (plain, started("bare2", bare_app, {}, 2), "/ok"),
+                COMPUTED: (anew, started("anew2", our_app, without, 2), LIST),
+            },
+            shop.users,
+            rounds=rounds,
+            seconds=seconds,
+        )
+
+
+def show(shop: Shop, found: Found) -> None:
+    """The table of one worker."""
     print(f"{shop.users:,} users, {shop.ratings:,} ratings, {CONNECTIONS} connections, one worker\n")
     print("| answer | requests/s | ratio | p99 ms | p99 ratio |\n|---|---:|---:|---:|---:|")
     for name, runs in found.items():
@@ -211,9 +252,21 @@ def compare(shop: Shop, *, rounds: int, seconds: float) -> None:
         print(f"| {name} | {rate:,.0f} | {ratios[0]:.2f} | {p99 * 1000:.2f} | {ratios[1]:.2f} |")
 
 
+def show_workers(servers: dict[str, tuple[int, int, str]], users: int, *, rounds: int, seconds: float) -> None:
+    """Requests per second of two workers against one, each in turn; with two cores the caller has half of one."""
+    for _, second, path in servers.values():
+        measured(second, path, 1_000, 0)  # both workers have started once all of these are answered
+    print(f"\n{os.cpu_count()} cores, one of them kept busy by the caller\n")
+    print("| answer | one worker | two workers | ratio |\n|---|---:|---:|---:|")
+    for name, (*ports, path) in servers.items():
+        runs = [[measured(port, path, users, seconds)["rate"] for port in ports] for _ in range(rounds)]
+        one, two = (statistics.median(run[at] for run in runs) for at in (0, 1))
+        print(f"| {name} | {one:,.0f} | {two:,.0f} | {statistics.median(run[1] / run[0] for run in runs):.2f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--short", action="store_true", help="three rounds of one second")
+    parser.add_argument("--short", action="store_true", help="three rounds of half a second")
     parser.add_argument("--large", action="store_true", help="200,000 users")
     parser.add_argument("--call", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -223,7 +276,8 @@ def main() -> None:
         port, path, users, seconds = options.call
         print(json.dumps(uvloop.run(call(int(port), path, int(users), float(seconds)))))
         return
-    compare(LARGE if options.large else USUAL, rounds=3 if options.short else 7, seconds=1 if options.short else 2)
+    rounds = 3 if options.short else 5 if options.large else 7
+    compare(LARGE if options.large else USUAL, rounds=rounds, seconds=0.5 if options.short else 2)
 
 
 if __name__ == "__main__":

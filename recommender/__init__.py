@@ -18,7 +18,8 @@ they have; ``live`` is that model with every change since it was built (``live_c
 ``live_taste``, ``live_popular``, ``live_ranking``, ``live_users``), which ``live_writes`` stores and ``live_records``
 reads back from the tables, from a ``changes`` cursor on; ``observation`` is the layer around the routes:
 ``request_limits``, ``request_log``, ``service_metrics``, ``model_headers``, ``answers`` given before, and a
-``shortcut`` ahead of the framework. ``errors`` holds every exception. Modules that begin with an underscore are the
-inner halves of the module named like them. The scripts import the parts, the parts with I/O import the pure ones,
+``shortcut`` ahead of the framework to ``list_answers``, for which ``kept_masks`` holds what recent filters leave in and
+``list_items`` the JSON of recent products. ``errors`` holds every exception. Modules that begin with an underscore are
+the inner halves of the module named like them. The scripts import the parts, the parts with I/O import the pure ones,
 never the other way round (tests/test_architecture.py holds this).
 """

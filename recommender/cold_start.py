@@ -77,15 +77,16 @@ class ColdStart:
         columns: NDArray[np.integer],
         stars: NDArray[np.floating],
         *,
-        without: NDArray[np.integer] | None = None,
+        without: NDArray[Any] | None = None,
         version: int = 0,
         new_share: float = NEW_PRODUCT_SHARE,
     ) -> FilledLists:
         """Copies of ``columns`` and ``stars`` (len(rows), n), best first, filled where they end in -1.
 
         Never with what the row has seen, what its list holds, or what may not be recommended; a list stays short only
-        if nothing is left. ``without``: columns that no list may get. ``version``: of the lists, 0 or more;
-        ``new_share``: of the lists that get a new product, which takes the last place, also a neighbors' (0: none).
+        if nothing is left. ``without``: columns that no list may get, or a flag for each column. ``version``: of the
+        lists, 0 or more; ``new_share``: of the lists that get a new product, which takes the last place, also a
+        neighbors' (0: none).
         Columns from n_products on are new products that only the catalog knows
         (`recommender.new_products.all_places`). SettingError for what does not fit.
         """
@@ -100,6 +101,23 @@ class ColdStart:
         taken = self._flags(without)
         return self._filled(wanted, segments, user_ids, self.seen, taken, *lists, version=version, new_share=new_share)
 
+    def top_up_row(
+        self,
+        row: int,
+        columns: NDArray[np.int32],
+        stars: NDArray[np.float64],
+        *,
+        without: NDArray[np.bool_] | None,
+        version: int,
+        new_share: float,
+    ) -> FilledLists:
+        """`top_up` of the list (1, n) that a ranking gave for a row, in place; nothing is checked again."""
+        rows = np.array([row], np.int64)
+        return self._filled(
+            rows, self.segment_of_row[rows], self.user_ids[rows], self.seen, self._flags(without), columns, stars,
+            version=version, new_share=new_share,
+        )  # fmt: skip
+
     def for_segment(
         self,
         segment: int,
@@ -107,7 +125,7 @@ class ColdStart:
         n: int,
         *,
         user_id: int,
-        without: NDArray[np.integer] | None = None,
+        without: NDArray[Any] | None = None,
         version: int = 0,
         new_share: float = NEW_PRODUCT_SHARE,
     ) -> FilledLists:
@@ -129,7 +147,7 @@ class ColdStart:
         stars: NDArray[np.float64],
         *,
         user_id: int,
-        without: NDArray[np.integer] | None = None,
+        without: NDArray[Any] | None = None,
         version: int = 0,
         new_share: float = NEW_PRODUCT_SHARE,
     ) -> FilledLists:
@@ -171,11 +189,15 @@ class ColdStart:
         )  # fmt: skip
         return FilledLists(columns, stars, sources)
 
-    def _flags(self, columns: NDArray[np.integer] | None) -> NDArray[np.bool_]:
-        """Whether a column, the catalog's own included, is among these; (0,) if none is."""
+    def _flags(self, columns: NDArray[Any] | None) -> NDArray[np.bool_]:
+        """Whether a column, the catalog's own included, is among these, or flagged in them; (0,) if none is."""
         if columns is None or not len(columns):
             return np.empty(0, np.bool_)
-        flags = np.zeros(max(self.seen.shape[1] + len(self.new.columns), int(np.max(columns)) + 1), np.bool_)
+        size = self.seen.shape[1] + len(self.new.columns)
+        if columns.dtype == np.bool_:
+            missing = size - len(columns)
+            return np.concatenate([columns, np.zeros(missing, np.bool_)]) if missing > 0 else columns
+        flags = np.zeros(max(size, int(np.max(columns)) + 1), np.bool_)
         flags[columns] = True
         return flags
 

@@ -35,6 +35,7 @@ SHORT_RUN_ROWS = 8_192
 # Of the packed form: 4 bits of rating and 28 of row or column in a word, 31 bits of dot product.
 _PACKED_RATING, _PACKED_INDEX, _PACKED_SQUARED_NORM = 15, 2**28, 2.0**31
 _SHORT_DOT = 2.0**15
+_ALONE = np.zeros(1, np.int64)  # the slot of a query that comes alone
 
 kernels: Any = _cosine_kernels  # compiled functions have no signature a type checker could use
 
@@ -136,8 +137,9 @@ class CosineIndex:
         """Neighbors of one row, best first and without padding: int32 and float64, (<= k,)."""
         k = max(min(at_least_one("k", k), self.shape[0] - 1), 1)
         indices, similarities = np.empty((1, k), np.int32), np.empty((1, k), np.float64)
-        self._fill(self._checked([row]), k, indices, similarities)
-        found = int(np.count_nonzero(indices[0] >= 0))
+        known = type(row) is int and 0 <= row < self.shape[0]
+        self._fill(np.array([row], np.int64) if known else self._checked([row]), k, indices, similarities)
+        found = k if indices[0, -1] >= 0 else int(np.count_nonzero(indices[0] >= 0))
         return indices[0, :found], similarities[0, :found]
 
     def similarities(self, row: int) -> NDArray[np.float64]:
@@ -171,18 +173,26 @@ class CosineIndex:
 
         In the accumulator that holds their products: |dot| <= |u| * max |v|.
         """
+        if len(queries.norms) == 1:  # what follows would cost as much as the search
+            self._search(np.uint16 if self._is_short(queries.norms[0]) else np.uint32, arrays, queries, _ALONE, k, out)
+            return
         short = self._is_short(queries.norms)  # (m,)
         for kind, chosen in ((np.uint16, np.flatnonzero(short)), (np.uint32, np.flatnonzero(~short))):
             if chosen.size:
-                acc = self._room(kind)
                 part = queries._replace(
                     rows=queries.rows[chosen], itself=queries.itself[chosen], norms=queries.norms[chosen]
                 )
-                kernels.top_k_packed(arrays, self._total, part, chosen, k, acc, *out)
-                self._spare[kind].append(acc)  # after an exception it may not be zero, and is dropped
+                self._search(kind, arrays, part, chosen, k, out)
 
-    def _is_short(self, norms: NDArray[np.float64]) -> NDArray[np.bool_]:
-        return np.asarray(norms * self._largest < _SHORT_DOT**2)
+    def _search(
+        self, kind: type, arrays: Any, queries: Any, slots: NDArray[np.int64], k: int, out: tuple[NDArray[Any], ...]
+    ) -> None:
+        acc = self._room(kind)
+        kernels.top_k_packed(arrays, self._total, queries, slots, k, acc, *out)
+        self._spare[kind].append(acc)  # after an exception it may not be zero, and is dropped
+
+    def _is_short(self, norms: Any) -> Any:
+        return norms * self._largest < _SHORT_DOT**2
 
     def _room(self, kind: type) -> NDArray[Any]:
         try:

@@ -70,10 +70,17 @@ class Observation:
         model, answer = self.model, None
         if scope["method"] in _READING and _ASKS_OTHERWISE.isdisjoint(headers):
             answer = self.answers.get(model, (scope["path"], scope["query_string"]))
-        if answer is None:
-            await self._ask(scope, receive, send, headers, request_id, started)
+            if answer is None and model is not None and self._may_shorten(scope, headers):
+                try:
+                    answer = self._by_shortcut(scope, model)
+                except Exception as error:
+                    assert self.shortcut is not None
+                    failing = self.shortcut.failing(error)
+                    await self._ask(failing, scope, receive, send, headers, request_id, started)
+                    return
+        if answer is None or model is None:
+            await self._ask(self._app, scope, receive, send, headers, request_id, started)
             return
-        assert model is not None  # or nothing would have been found
         status = await self.reply(scope, send, model, answer, request_id)
         self.note(scope, answer.route, status, perf_counter() - started, request_id, answer.source)
 
@@ -97,11 +104,20 @@ class Observation:
         self.metrics.count(route, status, seconds, source)
         self.log.add(request_id.decode(), scope["method"], route, status, seconds)
 
-    def _answering(self, scope: Scope) -> ASGIApp:
-        return self.shortcut if self.shortcut is not None and self.shortcut.takes(scope) else self._app
+    def _may_shorten(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+        return self.shortcut is not None and self.shortcut.takes(scope) and refusal(scope, headers) is None
+
+    def _by_shortcut(self, scope: Scope, model: ServedModel) -> Answer | None:
+        """The answer, kept as long as the model stays; None if the framework shall answer."""
+        assert self.shortcut is not None
+        answer = self.shortcut.answer(scope, model)
+        if answer is not None:
+            self.answers.keep(model, (scope["path"], scope["query_string"]), answer)
+        return answer
 
     async def _ask(
         self,
+        app: ASGIApp,
         scope: Scope,
         receive: Receive,
         send: Send,
@@ -109,13 +125,13 @@ class Observation:
         request_id: bytes,
         started: float,
     ) -> None:
-        """Let the framework answer, unless the request is too large."""
+        """Let ``app``, mostly the framework, answer, unless the request is too large."""
         exchange = _Exchange(self, scope, send, request_id)
         try:
             refused = refusal(scope, headers)
             if refused is None and b"transfer-encoding" in headers:
                 refused, receive = await read_chunks(receive)
-            answering = refused or self._answering(scope)
+            answering = refused or app
             await answering(scope, receive, exchange.send)
         finally:
             self.note(scope, exchange.route, exchange.status, perf_counter() - started, request_id, exchange.source)

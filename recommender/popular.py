@@ -21,6 +21,7 @@ from recommender import _scoring_kernels
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 
 PRIOR_VOTES = 10
+FEW = 500  # places, up to which a set is faster than `np.isin`, which costs 20 µs to begin with
 
 kernels: Any = _scoring_kernels  # compiled functions have no signature a type checker could use
 
@@ -39,8 +40,14 @@ class PopularProducts:
 
     def beyond(self, excluded: NDArray[np.integer], n: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """The first n whose column is not in ``excluded``."""
+        if not len(excluded):
+            return self.columns[:n], self.predicted[:n]
         # among the first n + len(excluded) there are n that are not excluded, or all there are
         head = slice(0, n + len(excluded))
+        if head.stop <= FEW:
+            out = set(excluded.tolist())
+            places = [place for place, column in enumerate(self.columns[head].tolist()) if column not in out][:n]
+            return self.columns[places], self.predicted[places]
         keep = np.flatnonzero(~np.isin(self.columns[head], excluded))[:n]
         return self.columns[keep], self.predicted[keep]
 

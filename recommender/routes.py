@@ -15,14 +15,13 @@ from fastapi import APIRouter, Request, Response
 from recommender import model_headers
 from recommender.api_keys import HEADER, has_key
 from recommender.cold_start import SOURCES
-from recommender.explanations import explain
-from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed, listed_schema
-from recommender.parameters import LARGEST_LIMIT, USER_ID, documented_json, documented_refusal, once, user_id_of
-from recommender.problems import InvalidParameterError, documented_problem
-from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served, ranking_of
-from recommender.serving import Answer, ServedModel
-from recommender.wish_parameters import WISH_PARAMETERS, check_stock, wish_of
-from recommender.wishes import Wish
+from recommender.list_answers import answer_list
+from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed_schema
+from recommender.parameters import LARGEST_LIMIT, USER_ID, documented_json, documented_refusal
+from recommender.problems import documented_problem
+from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING
+from recommender.serving import ServedModel
+from recommender.wish_parameters import WISH_PARAMETERS
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -166,45 +165,13 @@ async def recommendations(request: Request) -> Response:
     neighbors know too few products, gets others (see the header `X-Recommendation-Source`).
     """
     state = request.app.state
-    user_id, wish, ranking, explained = _parameters(request, state.default_limit)
-    model: ServedModel = state.model
-    check_served(ranking, model)
-    check_stock(wish, model.catalog)
-    answer = model.select(user_id, wish, ranking)
+    text, query = request.path_params["user_id"], request.scope["query_string"]
+    answer = answer_list(text, query, state.model, state.default_limit, named=has_key(request))
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
-    body = _body(user_id, answer, model, first=wish.offset + 1)
-    if explained:
-        if named := has_key(request):
-            headers["Cache-Control"] = "no-store"
-        reasons = explain(model, user_id, answer.recommendations, ranking, named=named)
-        for item, reason in zip(body["recommendations"], reasons, strict=True):
-            item["explanation"] = reason.to_dict()
-    return Response(orjson.dumps(body), 200, headers, "application/json")
+    headers |= {"Cache-Control": "no-store"} if answer.names_people else {}
+    return Response(answer.body, 200, headers, "application/json")
 
 
 # a load balancer may ask with HEAD; the framework's GET routes do not answer it
 router.add_route("/health", health, methods=["HEAD"], include_in_schema=False)
 router.add_route("/recommendations/{user_id}", recommendations, methods=["HEAD"], include_in_schema=False)
-
-
-def _body(user_id: int, answer: Answer, model: ServedModel, *, first: int) -> dict[str, Any]:
-    items = [
-        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
-        for rank, item in enumerate(answer.recommendations, start=first)
-    ]
-    return {"user_id": user_id, "recommendations": items}
-
-
-def _parameters(request: Request, default_limit: int) -> tuple[int, Wish, str | None, bool]:
-    """user_id, filters, ranking, and whether to explain; InvalidParameterError with all that cannot be used."""
-    errors: list[dict[str, str]] = []
-    user_id = user_id_of(request, errors)
-    wish, ranking, explained = Wish(default_limit), None, None
-    if request.scope["query_string"]:
-        wish = wish_of(request, default_limit, errors)
-        ranking = ranking_of(request, errors)
-        if (explained := once(request, "explain", errors)) not in (None, "true", "false"):
-            errors.append({"parameter": "explain", "value": str(explained)[:100], "message": "must be true or false"})
-    if errors:
-        raise InvalidParameterError(errors)
-    return user_id, wish, ranking, explained == "true"

@@ -80,13 +80,38 @@ def rank_products(
     near_similarities = np.atleast_2d(np.ascontiguousarray(similarities, np.float64))  # (1, k)
     mask = _checked(ratings, rows, near, near_similarities, recommendable)
     width = _entries(ratings.indptr, near[0]) if n is None else min(at_least_one("n", n), ratings.shape[1])
-    out = _empty(1, width)
+    return _ranked_row(ratings, rows, near, near_similarities, width, mask, float(scale))
+
+
+def rank_row(
+    ratings: Any,
+    row: int,
+    neighbors: NDArray[np.int32],
+    similarities: NDArray[np.float64],
+    n: int,
+    *,
+    recommendable: NDArray[np.bool_],
+    scale: float,
+) -> RankedProducts:
+    """`rank_products` of what `CosineIndex.neighbors` gave for a row of these ratings: nothing is checked again."""
+    rows = np.array([row], np.int64)
+    return _ranked_row(ratings, rows, neighbors[None], similarities[None], n, recommendable, scale)
+
+
+def _ranked_row(
+    ratings: Any,
+    rows: NDArray[np.int64],
+    near: NDArray[np.int32],
+    near_similarities: NDArray[np.float64],
+    n: int,
+    mask: NDArray[np.bool_],
+    scale: float,
+) -> RankedProducts:
+    columns, predicted, support, n_raters = out = _empty(1, n)
     found = kernels.rank_rows(
-        rows, near, near_similarities, ratings.indptr, ratings.indices, ratings.data, mask, float(scale), width, *out
+        rows, near, near_similarities, ratings.indptr, ratings.indices, ratings.data, mask, scale, n, *out
     )
-    return RankedProducts(
-        out.columns[0, :found], out.predicted[0, :found], out.support[0, :found], out.n_raters[0, :found]
-    )
+    return RankedProducts(columns[0, :found], predicted[0, :found], support[0, :found], n_raters[0, :found])
 
 
 def rank_products_for_rows(

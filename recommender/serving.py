@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from itertools import islice
-from typing import Any
+from itertools import islice, repeat
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +15,20 @@ from numpy.typing import NDArray
 from recommender.changes import AT_THE_START, Cursor
 from recommender.cold_start import SOURCES, ColdStart, FilledLists
 from recommender.errors import SettingError, UnknownUserError
+from recommender.kept_masks import KeptMasks
+from recommender.list_items import ListItems
 from recommender.neighborhoods import Neighborhood, Owned, with_stars
 from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts
 from recommender.product_catalog import Product, ProductCatalog
 from recommender.rankings import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteSimilarity
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
-from recommender.scoring import rank_products
+from recommender.scoring import rank_row
 from recommender.similar_products import SimilarProducts
 from recommender.wishes import ROOM, Wish, allowed_products, capped
 
 
-@dataclass(frozen=True)
-class Recommendation:
+class Recommendation(NamedTuple):
     """One ranked product of an answer."""
 
     column: int
@@ -48,8 +48,8 @@ class Answer:
     @property
     def sources(self) -> str:
         """How many products each source gave: "neighbors=8, new=1"."""
-        given = Counter(item.source for item in self.recommendations)
-        return ", ".join(f"{source}={given[source]}" for source in SOURCES if given[source])
+        given = [item.source for item in self.recommendations]
+        return ", ".join([f"{source}={given.count(source)}" for source in SOURCES if source in given])
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +84,19 @@ class ServedModel:
     def prepare(self) -> None:
         """Do now what the first questions would have to wait for."""
         self.similar_products.prepare()
+        _ = self.masks, self.list_items  # a `LiveModel` shares what is there
         if isinstance(self.similarity, TasteSimilarity):
             self.similarity.ranker(self.ranking if self.ranking in BY_TASTE else TASTE)
+
+    @cached_property
+    def masks(self) -> KeptMasks:
+        """What recent filters leave in."""
+        return KeptMasks(self.matrix.recommendable, len(self.places))
+
+    @cached_property
+    def list_items(self) -> ListItems:
+        """The JSON of recent products."""
+        return ListItems(len(self.places))
 
     @cached_property
     def raters(self) -> NDArray[np.int64]:
@@ -155,13 +166,12 @@ class ServedModel:
 
     def _place_and_row(self, user_id: int) -> tuple[int, int | None]:
         """Where a known user is among them, and in the matrix, None: nowhere. UnknownUserError."""
-        place = int(np.searchsorted(self.known_users, user_id))
-        if place == len(self.known_users) or self.known_users[place] != user_id:
+        known, raters = self.known_users, self.matrix.user_ids
+        place = int(known.searchsorted(user_id))
+        if place == len(known) or known[place] != user_id:
             raise UnknownUserError(user_id)
-        try:
-            return place, self.matrix.row_of(user_id)
-        except UnknownUserError:
-            return place, None
+        row = int(raters.searchsorted(user_id))
+        return place, row if row < len(raters) and raters[row] == user_id else None
 
     def select(self, user_id: int, wish: Wish, ranking: str | None = None) -> Answer:
         """The products a request asks for: filters act before the cut, so N come wherever there are N."""
@@ -171,11 +181,12 @@ class ServedModel:
         allowed = self.allowed(wish)
         last = wish.offset + wish.limit
         if wish.diversity is None:
-            return answer_of(recommend(last, allowed).recommendations[wish.offset :])
+            answer = recommend(last, allowed)
+            return answer_of(answer.recommendations[wish.offset :]) if wish.offset else answer
         n = last * ROOM
         while True:
             everything = recommend(n, allowed).recommendations
-            found = capped(everything, lambda item: self.product(item.column).category_id, wish.diversity)
+            found = capped(everything, self._category_of, wish.diversity)
             if len(found) >= last or len(everything) < n:
                 return answer_of(found[wish.offset : last])
             n *= ROOM
@@ -185,27 +196,37 @@ class ServedModel:
         everything = self._popular(np.empty(0, np.int32), len(self.popular.columns), self.allowed(wish))
         if wish.diversity is None:
             return list(islice(everything, wish.offset, wish.offset + wish.limit))
-        found = capped(everything, lambda item: self.product(item.column).category_id, wish.diversity)
+        found = capped(everything, self._category_of, wish.diversity)
         return found[wish.offset : wish.offset + wish.limit]
 
     def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
         """A flag for each of ``places``; None if the wish leaves nothing out."""
-        return allowed_products(wish, self.catalog, self.places) if wish.filters else None
+        if not wish.filters:
+            return None
+        return self.masks.mask(wish, lambda: allowed_products(wish, self.catalog, self.places))
+
+    def _category_of(self, item: Recommendation) -> int | None:
+        if item.column >= len(self.places):
+            return self.product(item.column).category_id
+        place = int(self.places[item.column])
+        return None if place < 0 else int(self.catalog.category_ids[place])
 
     def _classic(self, row: int | None, n: int, allowed: NDArray[np.bool_] | None) -> list[Recommendation]:
         """Neighbors' products, then the most often rated."""
         if row is None:
             return list(self._popular(np.empty(0, np.int32), n, allowed))
         neighbors, similarities = self.similarity.neighbors(row, self.n_neighbors)
-        ranked = rank_products(
+        ranked = rank_row(
             self.matrix.half_stars,
             row,
             neighbors,
             similarities,
-            n=n,
+            n,
             recommendable=self._recommendable(allowed),
             scale=STARS_PER_UNIT,
         )
+        if len(ranked.columns) == n:
+            return _from_neighbors(ranked)
         return self._with_popular(ranked, self.matrix.rated_columns(row), n, allowed)
 
     def _with_popular(
@@ -216,16 +237,14 @@ class ServedModel:
         allowed: NDArray[np.bool_] | None,
     ) -> list[Recommendation]:
         """Neighbors' products, then the most often rated; ``ranked``: columns, stars, support, raters."""
-        values = zip(*(array.tolist() for array in ranked), strict=True)
-        chosen = [Recommendation(column, stars, support, k, "neighbors") for column, stars, support, k in values]
+        chosen = _from_neighbors(ranked)
         if len(chosen) == n:
             return chosen
         excluded = np.concatenate([ranked[0], seen])
         return chosen + list(self._popular(excluded, n - len(chosen), allowed))
 
     def _recommendable(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-        mask = self.matrix.recommendable
-        return mask if allowed is None else mask & allowed[: len(mask)]
+        return self.matrix.recommendable if allowed is None else self.masks.of(allowed).recommendable
 
     def _by_taste(
         self, user_id: int, row: int | None, place: int, n: int, ranking: str, allowed: NDArray[np.bool_] | None
@@ -236,9 +255,10 @@ class ServedModel:
         if row is None:
             lists = ladder.for_segment(int(self.known_segments[place]), [], n, user_id=user_id, **chance)
             return as_recommendations(lists, np.zeros(n), np.zeros(n, np.int32))
-        rows, mask = np.array([row]), None if allowed is None else self._recommendable(allowed)
-        found = self.similarity.ranker(ranking).rank_products(rows, n, recommendable=mask)
-        lists = ladder.top_up(rows, found.columns, found.stars, **chance)
+        ranker = self.similarity.ranker(ranking)
+        bars = ranker.votes.bars(None) if allowed is None else self.masks.of(allowed).bars(ranking, ranker)
+        found = ranker.rank_row(row, n, bars)
+        lists = ladder.top_up_row(row, found.columns, found.stars, **chance)
         return as_recommendations(lists, found.support[0], found.n_raters[0])
 
     def _ladder_for(self, ranking: str) -> ColdStart:
@@ -248,13 +268,13 @@ class ServedModel:
 
     def _chance(self, allowed: NDArray[np.bool_] | None) -> dict[str, Any]:
         """What the ladder must leave out, and its chance for new products."""
-        without = None if allowed is None else np.flatnonzero(~allowed)
+        without = None if allowed is None else self.masks.of(allowed).without
         return {"version": self.version or 0, "new_share": self.new_product_percent / 100, "without": without}
 
     def _popular(
         self, excluded: NDArray[np.integer], n: int, allowed: NDArray[np.bool_] | None
     ) -> Iterator[Recommendation]:
-        popular = self.popular if allowed is None else self.popular.among(allowed)
+        popular = self.popular if allowed is None else self.masks.of(allowed).popular(self.popular)
         columns, predicted = popular.beyond(excluded, n)
         for column, stars in zip(columns.tolist(), predicted.tolist(), strict=True):
             yield Recommendation(column, stars, 0.0, 0, "popular")
@@ -280,21 +300,25 @@ class ServedModel:
         return self.matrix.ratings_of(row)
 
 
+def _from_neighbors(ranked: tuple[NDArray[Any], ...]) -> list[Recommendation]:
+    values = zip(*[array.tolist() for array in ranked], repeat("neighbors"), strict=False)
+    return list(map(Recommendation._make, values))
+
+
 def as_recommendations(
     lists: FilledLists, support: NDArray[np.float64], n_neighbors: NDArray[np.int32]
 ) -> list[Recommendation]:
     """The first of the lists; ``support`` and ``n_neighbors`` are evidence for what neighbors gave."""
-    evident = lists.sources[0] == 0
-    values = lists.columns[0], lists.stars[0], support * evident, n_neighbors * evident, lists.sources[0]
+    values = lists.columns[0], lists.stars[0], support, n_neighbors, lists.sources[0]
     return [
-        Recommendation(column, stars, sum_, k, SOURCES[source])
-        for column, stars, sum_, k, source in zip(*(array.tolist() for array in values), strict=True)
+        Recommendation(column, stars, 0.0 if source else sum_, 0 if source else k, SOURCES[source])
+        for column, stars, sum_, k, source in zip(*[array.tolist() for array in values], strict=True)
         if column >= 0
     ]
 
 
 def answer_of(chosen: list[Recommendation]) -> Answer:
     """Mixed if neighbors gave some of the products, and others the rest."""
-    evident = sum(item.source == "neighbors" for item in chosen)
+    evident = [item.source for item in chosen].count("neighbors")
     source = "popular" if not evident else "neighbors" if evident == len(chosen) else "mixed"
     return Answer(chosen, source)

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from recommender._row_blocks import at_least_one, run_blocks, thread_count
+from recommender._taste_ranking_kernels import Bars
 from recommender.errors import SettingError
 from recommender.taste_index import BLOCK_ROWS, TasteIndex, checked_numbers
 from recommender.taste_ranking_statistics import TasteStatistics, taste_statistics
@@ -172,6 +173,12 @@ class TasteRanker:
             self.votes.rank(self._neighbors(wanted[start:stop]), bars, width, part)
 
         run_blocks(block, wanted.size, block_rows=BLOCK_ROWS, n_threads=self.n_threads, progress=progress)
+        return out
+
+    def rank_row(self, row: int, n: int, bars: Bars) -> RankedByTaste:
+        """`rank_products` of one row that exists, under these `TasteVotes.bars`: (1, n), padded."""
+        out = _empty(1, n)
+        self.votes.rank(self._neighbors(np.array([row], np.int64)), bars, n, out)
         return out
 
     def predict(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float64]:

@@ -52,25 +52,29 @@ def allowed_products(wish: Wish, catalog: ProductCatalog, places: NDArray[np.int
 
     A price or a number of stars that is not known fails every bound on it, and is in stock only what is known to be.
     """
-    there = places >= 0
-    at = np.where(there, places, 0)
-    keep = there.copy()
-    if not len(catalog):
-        return keep
+    keep = np.ones(len(catalog) + 1, np.bool_)  # by place; the last is what -1 finds
+    keep[-1] = False
+    inside = keep[:-1]
     if wish.category_ids:
-        keep &= np.isin(catalog.category_ids[at], np.array(sorted(wish.category_ids), np.int64))
+        inside &= _any_of(catalog.category_ids, sorted(wish.category_ids))
     if wish.min_price is not None:
-        keep &= catalog.prices[at] >= wish.min_price
+        inside &= catalog.prices >= wish.min_price
     if wish.max_price is not None:
-        keep &= catalog.prices[at] <= wish.max_price
+        inside &= catalog.prices <= wish.max_price
     if wish.min_stars is not None:
-        keep &= catalog.stars[at] >= wish.min_stars
+        inside &= catalog.stars >= wish.min_stars
     if wish.in_stock_only:
-        keep &= catalog.in_stock is not None and catalog.in_stock[at]
-    if wish.exclude:
-        known = [place for product in sorted(wish.exclude) if (place := catalog.place_of(product)) is not None]
-        keep &= ~np.isin(places, np.array(known, np.int32))
-    return keep
+        inside &= catalog.in_stock is not None and catalog.in_stock
+    for product in sorted(wish.exclude):
+        if (place := catalog.place_of(product)) is not None:
+            inside[place] = False
+    return keep.take(places, mode="wrap")  # a third of the time of keep[places]
+
+
+def _any_of(category_ids: NDArray[np.int32], wanted: list[int]) -> NDArray[np.bool_]:
+    if len(wanted) == 1:
+        return np.asarray(category_ids == wanted[0])
+    return np.isin(category_ids, np.array(wanted, np.int64))
 
 
 def fits(wish: Wish, product_id: bytes, facts: Product) -> bool:

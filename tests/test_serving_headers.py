@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +12,7 @@ import pytest
 from fastapi import Response
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
+from starlette.types import Receive, Scope, Send
 
 import api
 from recommender.answers import OVERHEAD, Answer, Answers
@@ -175,14 +175,14 @@ def test_a_path_that_only_looks_like_a_kept_one_is_not_answered_from_it(client: 
 
 def test_an_answer_that_must_not_be_kept_is_not(client: TestClient) -> None:
     app = app_of(client)
-    calls = []
+    calls, lists = [], app.observation.shortcut
 
-    async def secretly(_request: object) -> Response:
+    async def secretly(scope: Scope, receive: Receive, send: Send) -> None:
         calls.append(1)
-        return Response(b"{}", headers={"Cache-Control": "private, no-store"})
+        scope["route"] = lists
+        await Response(b"{}", headers={"Cache-Control": "private, no-store"})(scope, receive, send)
 
-    assert app.observation.shortcut is not None
-    app.observation.shortcut._endpoint = secretly
+    app.observation._app, app.observation.shortcut = secretly, None
     assert [client.get(LIST).content for _ in range(2)] == [b"{}", b"{}"]
     assert len(calls) == 2
 
@@ -247,4 +247,3 @@ def test_the_shortcut_takes_what_the_framework_would_give_the_route(client: Test
         assert shortcut.takes({"method": "GET", "path": path}) is taken
     assert not shortcut.takes({"method": "POST", "path": LIST})
     assert not shortcut.takes({"method": "GET", "path": LIST, "root_path": "/shop"})
-    assert asyncio.iscoroutinefunction(shortcut.__call__)
