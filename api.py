@@ -132,8 +132,8 @@ def create_app() -> RecommendationApp:
         lifespan=lifespan,
     )
     add_problem_handlers(app)
+    app.include_router(batch_routes.router)  # before the route that would take "batch" for a user
     app.include_router(router)
-    app.include_router(batch_routes.router)
     app.include_router(product_routes.router)
     app.include_router(catalog_routes.router)
     app.include_router(basket_routes.router)

@@ -11,11 +11,20 @@ random, and reads whole answers. The variants take turns; shown are medians of t
 round. "computed": ``ANSWER_CACHE_MB=0``, so that each answer is made anew; otherwise every user was asked for once
 before the clock ran, as far as 64 MB hold the answers.
 
-Two cores, medians of 7 rounds of 2 s: an answer given before 1.67 (classic) and 1.55 (taste) of the bare route's 6,700
-requests/s; computed 0.32 and 0.24. Where the time goes, in the process without the server, in µs
-per request: an answer given before 11 to 17, of that 2 to 3 for the log, 0.5 for the metrics; a computed one 270 (480
-by the framework's routing), of that 112 for neighbors and scores (taste 152), 39 for titles and prices, 2 for JSON. The
-rest of what a caller waits for is the server's parsing and writing.
+Categories are drawn from 50, so that their masks are kept; prices are mostly ones that nobody asked for before.
+
+Two cores shared with other work, medians of 7 rounds of 2 s, ratio of requests per second to the bare route's, then of
+p99: given before 1.23 and 0.84 (classic), 1.31 and 0.86 (taste); computed 0.52 and 1.99 (classic), 0.40 and 2.65
+(taste); of a category 0.45 (classic) and 0.27 (taste), from a new price on 0.33. On a quiet machine given before was
+1.67 and 1.55. ``--large``, 5 rounds in 4.5 minutes: computed 0.42 and p99 2.40 (classic), 0.26 and 4.27 (taste); of a
+category 0.19 and from a new price 0.11, before masks were counted by their true size and popular products looked
+through only as far as needed (in process 1,184 -> 385 and 1,532 -> 527 µs). Two workers against one: 1.25 as the bare
+route's 1.24; at 200,000 users 1.02 as its 1.05: the caller and other work had the second core.
+
+In the process without the server, µs per computed list, before and after lists were put together from kept JSON and
+nothing was checked twice: classic 332 and 145, taste 411 and 247, of which compiled code some 30 and 120. Slower than
+what is there: the catalog's columns gathered by place before they are compared (twice one look-up of flags), a mask's
+bytes guessed by the largest that it could have (20 were kept where 50 were asked for).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from recommender.parameters import LARGEST_LIMIT, documented_json, documented_re
 from recommender.problems import InvalidParameterError, documented_problem
 from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served, ranking_of
 from recommender.routes import EXAMPLE, HEADERS, LISTED_ITEM
-from recommender.wish_parameters import WISH_PARAMETERS, wish_of
+from recommender.wish_parameters import WISH_PARAMETERS, check_stock, wish_of
 from recommender.write_routes import half_stars_in
 
 MOST_PRODUCTS = 500
@@ -88,6 +88,7 @@ async def basket(request: Request) -> Response:
         raise InvalidParameterError(errors)
     model: LiveModel = request.app.state.model
     check_served(ranking, model)
+    check_stock(wish, model.catalog)
     answer = model.select_for(model.basket(ratings), wish, ranking)
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))

@@ -11,14 +11,14 @@ from time import perf_counter
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 
 from recommender.errors import UnknownUserError
 from recommender.json_body import Body, Errors, choice_in, is_whole_number, json_object, refused, whole_number_in
-from recommender.listed_products import STARS_ITEM, listed, listed_schema
+from recommender.listed_products import STARS_ITEM, listed_schema
 from recommender.parameters import LARGEST_LIMIT, documented_json, documented_refusal
 from recommender.problems import InvalidParameterError, documented_problem
-from recommender.ranking_parameter import RANKING, check_served
+from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served
 from recommender.rankings import RANKINGS
 from recommender.serving import ServedModel
 from recommender.settings import LARGEST_ID
@@ -40,7 +40,7 @@ _REQUEST_SCHEMA: dict[str, Any] = {
             "minItems": 1,
             "maxItems": MOST_USERS,
             "uniqueItems": True,
-            "items": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID},
+            "items": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID, "format": "int64"},
         },
         "limit": {
             "type": "integer",
@@ -101,6 +101,7 @@ _SCHEMA: dict[str, Any] = {
         413: documented_problem(
             "The body is too large.", status=413, detail="the body of a request may have 65,536 bytes"
         ),
+        409: NOT_IN_THIS_MODEL,
         422: documented_refusal("user_ids", "[]", f"must be a list of 1 to {MOST_USERS} ids"),
     },
 )
@@ -132,7 +133,7 @@ def _user_ids(body: Body, errors: Errors) -> list[int]:
     if not wrong and len(set(ids)) < len(ids):
         twice = next(one for place, one in enumerate(ids) if one in ids[:place])
         errors.append(refused("user_ids", twice, "must hold each id once"))
-    return ids
+    return [] if wrong else [int(one) for one in ids]
 
 
 async def _answer(app: FastAPI, user_ids: list[int], wish: Wish, ranking: str | None) -> tuple[list[bytes], list[int]]:
@@ -156,8 +157,12 @@ async def _answer(app: FastAPI, user_ids: list[int], wish: Wish, ranking: str | 
 
 
 def _list_of(model: ServedModel, user_id: int, wish: Wish, ranking: str | None) -> bytes:
-    items = [
-        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
-        for rank, item in enumerate(model.select(user_id, wish, ranking).recommendations, start=1)
-    ]
-    return orjson.dumps({"user_id": user_id, "recommendations": items})
+    return model.list_items.body(model, user_id, model.select(user_id, wish, ranking).recommendations, first=1)
+
+
+async def not_a_user(_request: Request) -> Response:
+    """405, where the route of one user's list would take "batch" for an id."""
+    raise HTTPException(405, headers={"Allow": "POST"})
+
+
+router.add_route("/recommendations/batch", not_a_user, methods=["GET", "HEAD"], include_in_schema=False)

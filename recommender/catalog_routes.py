@@ -22,7 +22,7 @@ from recommender.problems import InvalidParameterError
 from recommender.product_catalog import UNKNOWN
 from recommender.product_routes import NO_SUCH_PRODUCT, PRODUCT_ID, product_id_of
 from recommender.serving import ServedModel
-from recommender.wish_parameters import WISH_PARAMETERS, check_stock, wish_of
+from recommender.wish_parameters import NO_STOCK, WISH_PARAMETERS, check_stock, wish_of
 
 _HEADERS = model_headers.DOCUMENTED
 
@@ -119,6 +119,7 @@ async def product(request: Request) -> Response:
     responses={
         200: documented_json(_POPULAR_SCHEMA, {"popular": [_POPULAR_ITEM]}, "Most ratings first.", headers=_HEADERS),
         304: model_headers.NOT_MODIFIED,
+        409: NO_STOCK,
         422: documented_refusal("category_id", "x", "must be a whole number from 1 to 2147483647"),
     },
 )

@@ -91,7 +91,7 @@ class ServedModel:
     @cached_property
     def masks(self) -> KeptMasks:
         """What recent filters leave in."""
-        return KeptMasks(self.matrix.recommendable, len(self.places))
+        return KeptMasks(self.matrix.recommendable)
 
     @cached_property
     def list_items(self) -> ListItems:
@@ -274,7 +274,7 @@ class ServedModel:
     def _popular(
         self, excluded: NDArray[np.integer], n: int, allowed: NDArray[np.bool_] | None
     ) -> Iterator[Recommendation]:
-        popular = self.popular if allowed is None else self.masks.of(allowed).popular(self.popular)
+        popular = self.popular if allowed is None else self.masks.of(allowed).popular(self.popular, n + len(excluded))
         columns, predicted = popular.beyond(excluded, n)
         for column, stars in zip(columns.tolist(), predicted.tolist(), strict=True):
             yield Recommendation(column, stars, 0.0, 0, "popular")

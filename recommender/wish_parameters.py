@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 
 from recommender.parameters import LARGEST_LIMIT, LIMIT, limit_of, once, out_of_range, whole_number
-from recommender.problems import InvalidParameterError
+from recommender.problems import NotInThisModelError, documented_problem
 from recommender.product_catalog import ProductCatalog
 from recommender.wishes import LARGEST_OFFSET, Wish
 
@@ -77,11 +77,18 @@ def wish_of(request: Request, default_limit: int, errors: Errors) -> Wish:
     )
 
 
+NO_STOCK = documented_problem(
+    "The catalog does not tell what is in stock.",
+    status=409,
+    detail="in_stock_only: amazon_products had no column in_stock when this model was made: add one, restart the API",
+)
+
+
 def check_stock(wish: Wish, catalog: ProductCatalog) -> None:
-    """InvalidParameterError if the wish asks for what is in stock and the catalog does not tell."""
+    """NotInThisModelError if the wish asks for what is in stock and the catalog does not tell."""
     if wish.in_stock_only and catalog.in_stock is None:
-        message = "amazon_products had no column in_stock when this model was made: add one, and restart the API"
-        raise InvalidParameterError([_refused("in_stock_only", "true", message)])
+        missing = "amazon_products had no column in_stock when this model was made: add one, and restart the API"
+        raise NotInThisModelError(f"in_stock_only: {missing}")
 
 
 def _in_stock_only(request: Request, errors: Errors) -> bool:

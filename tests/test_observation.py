@@ -143,12 +143,15 @@ def test_durations_lie_in_cumulative_buckets() -> None:
 def test_the_model_and_the_database_are_measured(client: TestClient) -> None:
     found = {name: value for (name, labels), value in samples(client).items() if not labels}
     assert 0 <= found.pop("model_age_seconds") < 60
+    assert 0 <= found.pop("pull_lag_seconds") < 5
     assert found == {
         "model_users": 2,
         "model_products": 3,
         "model_ratings": 3,
         "database_up": 1,
         "database_errors_total": 0,
+        "changed_users": 0,
+        "failed_loads_total": 0,
     }
 
 
