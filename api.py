@@ -18,7 +18,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import recommendation_engine
 from recommender import (
@@ -31,6 +31,7 @@ from recommender import (
     write_routes,
 )
 from recommender.api_keys import ApiKeys
+from recommender.cross_origin import for_origins
 from recommender.database import connect
 from recommender.errors import RecommenderError
 from recommender.list_answers import answer_list
@@ -57,6 +58,7 @@ class RecommendationApp(FastAPI):
             "/recommendations/{user_id}", answer_list, default_limit=lambda: self.state.default_limit
         )
         self.state.metrics = self.observation.metrics
+        self.outermost: ASGIApp = self.observation
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
         """Add the routes, and tell the observation what they are called."""
@@ -67,7 +69,7 @@ class RecommendationApp(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
-            await self.observation(scope, receive, send)
+            await self.outermost(scope, receive, send)
             return
 
         async def send_plainly(message: Message) -> None:
@@ -85,6 +87,7 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         settings = load_settings(constants=recommendation_engine.module_constants())
         app.observation.answers.capacity = settings.answer_cache_mb * 1_000_000
         app.state.api_keys = ApiKeys(settings.api_key)
+        app.outermost = for_origins(app.observation, settings.cors_origins)
         app.observation.log.enabled = settings.request_log == 1
         # its lines would hold paths and query strings; without a handler uvicorn does not even make them
         access = logging.getLogger("uvicorn.access")

@@ -31,9 +31,9 @@ from recommender.product_catalog import UNKNOWN as NOT_LISTED
 from recommender.product_catalog import Product
 from recommender.rankings import BY_TASTE, CLASSIC, TasteSimilarity
 from recommender.rating_matrix import STARS_PER_UNIT
-from recommender.scoring import rank_products
+from recommender.scoring import rank_row
 from recommender.serving import Answer, ServedModel, answer_of, as_recommendations
-from recommender.taste_ranking import TasteRanker, rank_taste
+from recommender.taste_ranking import TasteRanker
 from recommender.wishes import Wish, fits
 
 NOBODY = 0  # the user_id of a basket
@@ -186,12 +186,12 @@ class LiveModel(ServedModel):
         near, seen = self._near_row(row, CLASSIC), self.matrix.rated_columns(row)
         if not near.unchanged:
             return self._classic_now(near, seen, n, allowed)
-        ranked = rank_products(
+        ranked = rank_row(
             self.matrix.half_stars,
             row,
-            near.numbers,
+            near.numbers.astype(np.int32),
             near.similarities,
-            n=n,
+            n,
             recommendable=self._recommendable(allowed),
             scale=STARS_PER_UNIT,
         )
@@ -223,14 +223,14 @@ class LiveModel(ServedModel):
         near = self._near_row(row, ranking)
         assert taste is not None
         if near.unchanged:
-            mask = None if allowed is None else self._recommendable(allowed)
-            found = rank_taste(ranker.votes, row, near.numbers, near.similarities, n=n, recommendable=mask)
-            ranked = RankedNow(found.columns, found.stars, found.support, found.n_raters)
-        else:
-            base, seen = taste.base_of(row, ranker), self._profile_columns(row)
-            ranked = self._taste_now(near, ranker, n, base, seen, allowed)
+            bars = ranker.votes.bars(None) if allowed is None else self.masks.of(allowed).bars(ranking, ranker)
+            found = ranker.rank_near(row, near.numbers.astype(np.int32), near.similarities, n, bars)
+            lists = ladder.top_up_row(row, found.columns, found.stars, **self._chance(allowed))
+            return answer_of(as_recommendations(lists, found.support[0], found.n_raters[0]))
+        base, seen = taste.base_of(row, ranker), self._profile_columns(row)
+        ranked = self._taste_now(near, ranker, n, base, seen, allowed)
         columns, stars = ranked.padded(n)
-        lists = ladder.top_up([row], columns, stars, **self._chance(allowed))
+        lists = ladder.top_up_row(row, columns, stars, **self._chance(allowed))
         return answer_of(as_recommendations(lists, *ranked.evidence(n)))
 
     def _by_taste_to(self, user: LiveUser, n: int, ranking: str, allowed: NDArray[np.bool_] | None) -> Answer:

@@ -73,6 +73,7 @@ SETTINGS = (
     Setting(
         "ANSWER_CACHE_MB", 64, "Memory of one API worker for answers that are ready to be sent; 0: none", 0, 100_000
     ),
+    Setting("CORS_ORIGINS", "", "Origins, by commas, whose pages may call the API from a browser; empty: none"),
     Setting(
         "API_KEY",
         "",
@@ -109,6 +110,7 @@ class Settings:
     model_file: Path | None
     request_log: int
     answer_cache_mb: int
+    cors_origins: str
     api_key: str = field(repr=False)
 
     @property

@@ -177,8 +177,17 @@ class TasteRanker:
 
     def rank_row(self, row: int, n: int, bars: Bars) -> RankedByTaste:
         """`rank_products` of one row that exists, under these `TasteVotes.bars`: (1, n), padded."""
+        return self._ranked(self._neighbors(np.array([row], np.int64)), n, bars)
+
+    def rank_near(
+        self, row: int, neighbors: NDArray[np.int32], similarities: NDArray[np.float64], n: int, bars: Bars
+    ) -> RankedByTaste:
+        """The same with these neighbors, (k,) each, which exist."""
+        return self._ranked((np.array([row], np.int64), neighbors[None], similarities[None]), n, bars)
+
+    def _ranked(self, lists: Lists, n: int, bars: Bars) -> RankedByTaste:
         out = _empty(1, n)
-        self.votes.rank(self._neighbors(np.array([row], np.int64)), bars, n, out)
+        self.votes.rank(lists, bars, n, out)
         return out
 
     def predict(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float64]:

@@ -1,0 +1,61 @@
+"""Pages of other origins: none may call unless it is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+import api
+from recommender.errors import SettingError
+from tests.shop import fill
+
+A, SHOP, OTHER = "B00000000A", "https://shop.example.com", "https://evil.example.com"
+Start = Callable[[str], TestClient]
+
+
+@pytest.fixture
+def backend() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def start(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Start:
+    fill(engine, {1: {A: 5.0}}, [A])
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+
+    def client(origins: str) -> TestClient:
+        monkeypatch.setenv("CORS_ORIGINS", origins)
+        return TestClient(api.create_app())
+
+    return client
+
+
+def test_no_origin_may_call_by_default(start: Start) -> None:
+    with start("") as client:
+        answer = client.get("/recommendations/1", headers={"Origin": SHOP})
+        assert answer.status_code == 200
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_a_named_origin_may_call_also_for_a_kept_answer_and_no_other(start: Start) -> None:
+    with start(f"{SHOP}, https://two.example.com") as client:
+        for _ in range(2):
+            answer = client.get("/recommendations/1", headers={"Origin": SHOP})
+            assert answer.headers["access-control-allow-origin"] == SHOP
+            assert "X-Model-Version" in answer.headers["access-control-expose-headers"]
+            assert "access-control-allow-credentials" not in answer.headers
+        other = client.get("/recommendations/1", headers={"Origin": OTHER})
+        assert "access-control-allow-origin" not in other.headers
+        asked = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "X-API-Key"}
+        assert client.options("/users/1", headers={"Origin": SHOP, **asked}).status_code == 200
+        assert client.options("/users/1", headers={"Origin": OTHER, **asked}).status_code == 400
+
+
+@pytest.mark.parametrize("origins", ["shop.example.com", "https://shop.example.com/", "null", "https://a b"])
+def test_what_is_no_origin_is_refused_at_the_start(start: Start, origins: str) -> None:
+    with pytest.raises(SettingError, match="CORS_ORIGINS"), start(origins):
+        pass
