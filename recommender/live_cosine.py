@@ -39,7 +39,7 @@ class LiveCosine:
     def __init__(self, index: CosineIndex, user_ids: NDArray[np.int64]) -> None:
         arrays = index.packed
         if arrays is None:
-            raise SettingError("these ratings are too many, or too large, for live changes: start without API_KEY")
+            raise SettingError("some user has rated more products, or there are more of them, than can be served live")
         self._index, self._user_ids = index, user_ids
         self._inverse = arrays.inverse.copy()
         self._arrays: Packed = arrays._replace(inverse=self._inverse)

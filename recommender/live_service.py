@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ from recommender.serving import ServedModel
 
 PATIENCE = 1.8  # seconds that a write may take
 MOST_CHANGED, CHANGED_SHARE = 2_000, 50  # users, or one in so many: then the model is made anew
+SLICE = 0.005  # seconds of counting before requests have their turn
 RETRY = 30.0  # seconds until a model that could not be loaded is tried again
 _log = logging.getLogger("uvicorn.error")
 
@@ -49,6 +51,7 @@ class LiveService(DatabaseWatch):
         self._feed: ChangeFeed | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stamp: Stamp = None
+        self._waiting: deque[tuple[UserRecord, Facts]] = deque()  # changes to be counted
         self._loading: asyncio.Task[None] | None = None
         self._failed: tuple[Stamp, float] = (None, 0.0)  # what could not be loaded, and until when to leave it
         self._newest: LiveModel | None = None  # on the database's thread: the one that changes go to
@@ -95,6 +98,8 @@ class LiveService(DatabaseWatch):
             await asyncio.wait_for(asyncio.shield(future), PATIENCE + 0.1)
         except TimeoutError:
             raise DatabaseError("the database does not answer") from None
+        while self._waiting:
+            await asyncio.sleep(0)
 
     # ---- on the thread of the database ---------------------------------------------------------------------------
 
@@ -146,7 +151,7 @@ class LiveService(DatabaseWatch):
 
     def _apply_soon(self, records: list[UserRecord], facts: Facts) -> None:
         if records and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._apply, records, facts)
+            self._loop.call_soon_threadsafe(self._enter, records, facts)
 
     def _catch_up(self, base: ServedModel, stamp: Stamp) -> None:
         """Give a new model the changes since it was made, and serve it."""
@@ -165,10 +170,23 @@ class LiveService(DatabaseWatch):
 
     # ---- on the event loop ---------------------------------------------------------------------------------------
 
-    def _apply(self, records: list[UserRecord], facts: Facts) -> None:
-        self._state.model = self.model.after(records, facts)
+    def _enter(self, records: list[UserRecord], facts: Facts) -> None:
+        idle = not self._waiting
+        self._waiting.extend((record, facts) for record in records)
+        if idle:
+            self._apply()
+
+    def _apply(self) -> None:
+        """Count the changes that wait, some milliseconds of them before requests have their turn again."""
+        until = time.perf_counter() + SLICE
+        while self._waiting and time.perf_counter() < until:
+            record, facts = self._waiting.popleft()
+            self._state.model = self.model.after([record], facts)
+        if self._waiting and self._loop is not None:
+            self._loop.call_soon(self._apply)
 
     def _swap(self, model: LiveModel, stamp: Stamp) -> None:
+        self._waiting.clear()  # the new model has been given all that waits, or what came of it since
         self._state.model, self._stamp = model, stamp
         _log.info("serving version %s, made %s", model.version, model.built_at.isoformat(timespec="seconds"))
 

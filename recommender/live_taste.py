@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from recommender import _taste_kernels
 from recommender._taste_kernels import Queries
+from recommender._taste_ranking_kernels import STARS_PRIOR
 from recommender.live_cosine import Near
 from recommender.live_ranking import Gathered, Kind, RankedNow, best_of
 from recommender.live_users import Crowd, LiveColumns, LiveUser, Room, spans
@@ -29,7 +30,6 @@ from recommender.taste_ranking_statistics import (
 )
 
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
-STARS_PRIOR = 3.0
 _ALMOST_ONE = 1.0 + 1e-9
 
 

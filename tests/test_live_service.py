@@ -154,6 +154,22 @@ def test_what_others_write_into_the_tables_counts_within_a_second(client: TestCl
         wait_until(partial(is_listed, client, wanted), 1.0)
 
 
+def test_very_many_changes_by_others_lead_to_a_new_model(
+    client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recommender.live_service.MOST_CHANGED", 40)
+    built = client.get("/health").json()["model_built_at"]
+    time.sleep(1.1)  # times of building are told in whole seconds
+    with writing(shop) as connection:
+        many = [{"user_id": 100 + n, "product_id": A, "rating": 4.0, "created_at": WHEN} for n in range(300)]
+        connection.execute(insert(ratings), many)
+    wait_until(lambda: client.get("/health").json()["ratings"] == 308)
+    wait_until(lambda: client.get("/health").json()["model_built_at"] != built)
+    wait_until(lambda: "recommender_changed_users 0.0" in client.get("/metrics").text)
+    assert listed(client, 1) == anew(1)
+    assert listed(client, 399) == anew(399)
+
+
 def _now() -> Any:
     import datetime as dt
 

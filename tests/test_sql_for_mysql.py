@@ -10,14 +10,19 @@ import re
 
 import pytest
 import sqlglot
+from sqlalchemy import Engine, select
 from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
 import load_recommendation_data
 import recommendation_engine
 from recommender.bulk_read import read_ratings
-from recommender.database import connect
+from recommender.database import connect, writing
+from recommender.live_records import ChangeFeed, optional_tables, read_cursor, read_facts, read_records
+from recommender.live_writes import delete_rating, erase_user, prepare, store_interaction, store_rating
+from recommender.model_source import published_number
 from recommender.sample_catalog import write_sample_catalog
+from recommender.schema import products
 from recommender.settings import load_settings
 from tests import steps
 from tests.mariadb_server import MariaDBServer
@@ -69,6 +74,7 @@ def statements(mariadb: MariaDBServer, tmp_path_factory: pytest.TempPathFactory)
         recommendation_engine.save_recommendations(1, recs, engine)
         recommendation_engine.enrich_with_product_details(recs, engine)
         load_recommendation_data.report(engine, 0.0)
+        write_and_follow(engine)
         engine.dispose()
         cursor.execute("SET GLOBAL general_log = OFF")
         cursor.execute("SET GLOBAL local_infile = ON")
@@ -76,6 +82,26 @@ def statements(mariadb: MariaDBServer, tmp_path_factory: pytest.TempPathFactory)
         found = [str(row[0], "utf-8") if isinstance(row[0], bytes) else str(row[0]) for row in cursor.fetchall()]
         cursor.execute(f"DROP DATABASE {name}")
     return found
+
+
+def write_and_follow(engine: Engine) -> None:
+    """What the service sends while it runs."""
+    cursor = read_cursor(engine)
+    prepare(engine)
+    with engine.connect() as connection:
+        product = connection.execute(select(products.c.asin)).scalars().first()
+        assert product
+    with writing(engine) as connection:
+        store_rating(connection, 1, product, 9)
+        store_interaction(connection, 999, product, "view")
+        read_facts(connection, [product.encode(), b"B000000000"])
+    there = optional_tables(engine)
+    with writing(engine) as connection:
+        published_number(connection)
+        assert ChangeFeed(cursor, there).changed_users(connection) >= {1, 999}
+        assert len(read_records(connection, [1, 999], there)) == 2
+        delete_rating(connection, 1, product)
+        erase_user(connection, engine, 999)
 
 
 def bare_names(statement: str) -> set[str]:
