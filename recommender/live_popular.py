@@ -65,6 +65,7 @@ class PopularOrder:
         damped = (STARS_PER_UNIT * totals + PRIOR_VOTES * self._tally.mean_rating) / (counts + PRIOR_VOTES)
         return PopularProducts(self._order, np.rint(damped * 1e9) / 1e9)
 
-    def _rank(self, column: int) -> tuple[int, int, int]:
+    def _rank(self, column: int) -> tuple[int, ...]:
         counts, totals = self._tally.counts, self._tally.totals
-        return -int(counts[column]), -int(totals[column]), int(self._columns.keys(np.array([column]))[0])
+        between, within = self._columns.keys(np.array([column]))
+        return -int(counts[column]), -int(totals[column]), int(between[0]), int(within[0])

@@ -75,7 +75,8 @@ def best_of(
     left = np.flatnonzero(keep)
     if len(left) > n:
         left = left[scores[left] >= np.partition(scores[left], len(left) - n)[len(left) - n]]
-    return left[np.lexsort((columns.keys(found[left]), -support[left], -scores[left]))[:n]]
+    between, within = columns.keys(found[left])
+    return left[np.lexsort((within, between, -support[left], -scores[left]))[:n]]
 
 
 def _padded(values: NDArray[Kind], n: int, filler: int) -> NDArray[Kind]:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from recommender.product_catalog import Product, ProductCatalog
 from recommender.profiles import RATED
 
-_KEY_BITS = 20  # products between two of the matrix that can be told apart
-_LAST = (1 << _KEY_BITS) - 1
+_LATER_BITS = 20  # of the number of products that came later
+_LAST = (1 << _LATER_BITS) - 1
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,6 @@ class LiveColumns:
         self._ids, self._recommendable, self._places, self._catalog = product_ids, recommendable, places, catalog
         self.came_later: list[tuple[bytes, Product | None]] = []  # None: not in the catalog
         self._later: dict[bytes, int] = {}
-        self._keys: dict[int, int] = {}  # of columns beyond the matrix's
-        self._named: list[tuple[bytes, int]] = []  # ids and columns of those
 
     def __len__(self) -> int:
         return len(self._places) + len(self.came_later)
@@ -87,31 +85,45 @@ class LiveColumns:
         only_there = self._places[len(self._ids) :]  # ascending
         return len(self._ids) + int(np.searchsorted(only_there, place))
 
+    def column_of(self, product_id: bytes) -> int:
+        """The column of a product that has one; LookupError if it has none."""
+        if (column := self.find(product_id)) is None:
+            raise LookupError(f"product {product_id!r} has no column")
+        return column
+
     def add(self, product_id: bytes, facts: Product | None) -> None:
         """Give a product that has none a column; ``facts`` of the catalog, None if it is not in it."""
         self._later[product_id] = len(self)
         self.came_later.append((product_id, facts))
 
-    def use(self, product_id: bytes) -> int:
-        """The column of a product that has one, whose order is asked for from now on."""
-        column = self.find(product_id)
-        if column is None:
-            raise LookupError(f"product {product_id!r} has no column")
-        if column >= len(self._ids) and column not in self._keys:
-            self._named = sorted([*self._named, (product_id, column)])
-            gaps = np.searchsorted(self._ids, np.array([name for name, _ in self._named], self._ids.dtype))
-            self._keys = {
-                number: int(gap) << _KEY_BITS | rank
-                for rank, (gap, (_, number)) in enumerate(zip(gaps, self._named, strict=True))
-            }
-        return column
+    def keys(self, columns: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Two numbers for each of the columns (m,), in the order of whose pairs are their product ids.
 
-    def keys(self, columns: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Numbers in the order of the columns' product ids (m,)."""
-        keys = columns.astype(np.int64) << _KEY_BITS | _LAST
-        for at in np.flatnonzero(columns >= len(self._ids)).tolist():
-            keys[at] = self._keys[int(columns[at])]
-        return keys
+        The first counts the matrix's columns before, twice, the second tells apart what lies between two of these: the
+        catalog's own by their place, what came later by where it would be among them.
+        """
+        n_products = len(self._ids)
+        between, within = columns.astype(np.int64) * 2 + 1, np.zeros(len(columns), np.int64)
+        others = np.flatnonzero(columns >= n_products)
+        if len(others):
+            names = np.array([self._name(int(column)) for column in columns[others]], self._ids.dtype)
+            between[others] = 2 * np.searchsorted(self._ids, names)
+            within[others] = [self._within(int(column)) for column in columns[others]]
+        return between, within
+
+    def _name(self, column: int) -> bytes:
+        if column < len(self._places):
+            return bytes(self._catalog.product_ids[self._places[column]])
+        return self.came_later[column - len(self._places)][0]
+
+    def _within(self, column: int) -> int:
+        n_products = len(self._ids)
+        if column < len(self._places):
+            return (column - n_products) << _LATER_BITS | _LAST
+        name = self.came_later[column - len(self._places)][0]
+        place = np.searchsorted(self._catalog.product_ids, name)
+        before = int(np.searchsorted(self._places[n_products:], place))
+        return before << _LATER_BITS | sorted(self._later).index(name)
 
     def recommendable(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Which of the columns (m,) the catalog has."""
@@ -142,7 +154,7 @@ def live_user(
     entries = sorted(profile.items())
     return LiveUser(
         user_id=record.user_id,
-        columns=np.array([columns.use(product) for product, _ in entries], np.int32),
+        columns=np.array([columns.column_of(product) for product, _ in entries], np.int32),
         half_stars=np.array([entry[0] for _, entry in entries], np.int8),
         confidences=np.array([entry[1] for _, entry in entries], np.float64),
         times=np.array([entry[2] for _, entry in entries], np.int64),
