@@ -5,6 +5,9 @@
 
 A write is one transaction (the row stored, its user read again, committed) and the model's successor; both as the
 service does them, one after the other, without HTTP. An answer is ten products for a random user, nothing kept.
+
+Two cores, 200,000 users: a write 3.1 ms on SQLite and 6.6 on MariaDB; an answer by
+taste 0.22 ms without changes, 0.36 with 100 users changed, 1.4 with 2,000, when the model is made anew.
 """
 
 from __future__ import annotations

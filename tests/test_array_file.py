@@ -277,7 +277,7 @@ def test_what_is_no_model_file_is_refused_for_what_it_is(tmp_path: Path, what: s
 
 
 def test_a_newer_format_is_refused_as_newer_even_if_all_else_is_right(file: Path) -> None:
-    old, new = b'"format_version":"2"', b'"format_version":"3"'
+    old, new = b'"format_version":"3"', b'"format_version":"4"'
     whole = file.read_bytes()
     assert whole.count(old) == 1
     file.write_bytes(whole.replace(old, new))

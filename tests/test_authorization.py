@@ -41,6 +41,7 @@ ROUTES: dict[tuple[str, str], Case] = {
     ("GET", "/popular"): Case("/popular"),
     ("GET", "/users/{user_id}/neighbors"): Case("/users/1/neighbors", needs_key=True),
     ("GET", "/users/{user_id}/ratings"): Case("/users/1/ratings", needs_key=True),
+    ("GET", "/recommendations/batch"): Case("/recommendations/batch", status=405),  # no user of that name
     ("POST", "/recommendations"): Case("/recommendations", body={"ratings": [{"product_id": A}]}),
     ("POST", "/ratings"): Case("/ratings", True, 201, {"user_id": 3, "product_id": A, "rating": 4.5}),
     ("POST", "/interactions"): Case(

@@ -129,10 +129,10 @@ def same_answers(live: LiveModel, rebuilt: ServedModel, user_id: int) -> None:
         assert evidence == explain(rebuilt, user_id, items[1], ranking, named=True), (user_id, ranking)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_after_every_change_each_answer_equals_that_of_a_model_built_anew(shop: Engine, seed: int) -> None:
     draw, service = np.random.default_rng(seed), Service(shop)
-    for _ in range(60):
+    for _ in range(50):
         what = service.change_at_random(draw)
         rebuilt = build(shop, service.base)
         assert service.model.n_ratings == rebuilt.n_ratings, what
