@@ -16,6 +16,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from recommender.errors import UnknownUserError
 from recommender.json_body import Body, Errors, choice_in, is_whole_number, json_object, refused, whole_number_in
 from recommender.listed_products import STARS_ITEM, listed_schema
+from recommender.model_headers import STAMP
 from recommender.parameters import LARGEST_LIMIT, documented_json, documented_refusal
 from recommender.problems import InvalidParameterError, documented_problem
 from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served
@@ -97,7 +98,9 @@ _SCHEMA: dict[str, Any] = {
         }
     },
     responses={
-        200: documented_json(_SCHEMA, _EXAMPLE, "The lists in the order of the ids, and the ids that are unknown."),
+        200: documented_json(
+            _SCHEMA, _EXAMPLE, "The lists in the order of the ids, and the ids that are unknown.", headers=STAMP
+        ),
         413: documented_problem(
             "The body is too large.", status=413, detail="the body of a request may have 65,536 bytes"
         ),

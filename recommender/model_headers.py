@@ -30,6 +30,7 @@ DOCUMENTED: dict[str, Any] = {
         "schema": {"type": "string"},
     },
 }
+STAMP = {name: described for name, described in DOCUMENTED.items() if name != "ETag"}
 IF_NONE_MATCH: dict[str, Any] = {
     "name": "If-None-Match",
     "in": "header",

@@ -30,8 +30,12 @@ from recommender.shortcut import Shortcut
 
 OTHER = "other"
 MODEL_ROUTES = frozenset(
-    {"/recommendations/{user_id}", "/products/{product_id}/similar", "/products/{product_id}", "/popular"}
+    {
+        *("/recommendations/{user_id}", "/products/{product_id}/similar", "/products/{product_id}", "/popular"),
+        *("/users/{user_id}/neighbors", "/users/{user_id}/ratings"),
+    }
 )
+STAMPED_ROUTES = frozenset({"/recommendations", "/recommendations/batch"})  # what is sent has no tag to compare
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _READING = frozenset({"GET", "HEAD"})
 _ABOUT_BODY = frozenset({b"content-type", b"content-length"})
@@ -170,6 +174,8 @@ class _Exchange:
             headers = list(start.get("headers", ()))
             if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
                 headers += page_headers(message.get("body", b""))
+            if self.status == 200 and self.route in STAMPED_ROUTES and self._model is not None:
+                headers += self._observation.stamp.headers(self._model, time.time())
             headers.append((b"x-request-id", self._request_id))
             await self._send({**start, "headers": headers})
         await self._send(message)

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from recommender import api_keys
+from recommender import api_keys, model_headers
 from recommender.api_keys import DOCUMENTED_KEY, require_key
 from recommender.listed_products import PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, STARS_ITEM
 from recommender.parameters import (
@@ -70,6 +70,7 @@ _RATING_SCHEMA = _schema(
 )
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     **api_keys.REFUSALS,
+    304: model_headers.NOT_MODIFIED,
     404: documented_problem("Nobody has heard of this user.", status=404, detail="user 99 is unknown"),
     409: NOT_IN_THIS_MODEL,
     422: documented_refusal("limit", "0", "must be a whole number from 1 to 100"),
@@ -96,6 +97,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
             ),
             _NEIGHBORS_EXAMPLE,
             "The people that the ranking asks, nearest first; empty for a user nobody is near to.",
+            headers=model_headers.DOCUMENTED,
         ),
         **_REFUSALS,
     },
@@ -140,6 +142,7 @@ async def neighbors(request: Request) -> Response:
             ),
             _RATINGS_EXAMPLE,
             "Highest first, equal ones by product_id; empty for a user who rated nothing.",
+            headers=model_headers.DOCUMENTED,
         ),
         **_REFUSALS,
     },

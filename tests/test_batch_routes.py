@@ -39,6 +39,8 @@ def test_each_list_is_that_of_one(client: TestClient, more: dict[str, Any]) -> N
     answer = client.post(PATH, json={"user_ids": ids, **more})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-model-version"] == "none"
+    assert int(answer.headers["x-model-age"]) < 60
     query = "&".join(f"{name}={value}" for name, value in more.items())
     known = [user for user in ids if user in STARS]
     assert answer.json() == {

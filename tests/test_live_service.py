@@ -247,6 +247,7 @@ def test_a_basket_is_answered_as_a_user_with_these_ratings_and_leaves_no_trace(
     asked = {"ratings": [{"product_id": A, "rating": 2}, {"product_id": D}]}
     answer = client.post("/recommendations?ranking=classic&limit=3", json=asked)
     assert answer.status_code == 200
+    assert (answer.headers["x-model-version"], answer.headers["x-recommendation-source"]) == ("none", "mixed")
     found = [(item["product_id"], item["predicted_rating"]) for item in answer.json()["recommendations"]]
     with shop.connect() as connection:
         assert len(connection.execute(select(ratings)).all()) == 8

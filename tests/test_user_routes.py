@@ -108,6 +108,8 @@ def test_what_cannot_be_asked_is_refused(client: TestClient, route: str) -> None
     assert [error["parameter"] for error in wrong.json()["errors"]] == ["user_id", "limit"]
     assert client.get(f"/users/1/{route}?limit=1&limit=2").status_code == 422
     get, head = client.get(f"/users/1/{route}"), client.head(f"/users/1/{route}")
+    assert get.headers["x-model-version"] == "none"
+    assert client.get(f"/users/1/{route}", headers={"If-None-Match": get.headers["etag"]}).status_code == 304
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == get.headers["content-length"]
     assert client.get("/users/1/neighbors?ranking=best").json()["errors"][0]["parameter"] == "ranking"
