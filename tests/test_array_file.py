@@ -277,12 +277,13 @@ def test_what_is_no_model_file_is_refused_for_what_it_is(tmp_path: Path, what: s
 
 
 def test_a_newer_format_is_refused_as_newer_even_if_all_else_is_right(file: Path) -> None:
-    old, new = b'"format_version":"3"', b'"format_version":"4"'
+    known = array_file.FORMAT_VERSION
+    old, new = f'"format_version":"{known}"'.encode(), b'"format_version":"9"'
     whole = file.read_bytes()
     assert whole.count(old) == 1
     file.write_bytes(whole.replace(old, new))
     message = refusal(file)
-    assert "has format version '3', this version of the project reads 2: update the project" in message
+    assert f"has format version '9', this version of the project reads {known}: update the project" in message
 
 
 def test_only_the_checksum_is_left_out_when_asked_to(file: Path) -> None:
