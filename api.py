@@ -133,6 +133,7 @@ def create_app() -> RecommendationApp:
         version="0.1.0",
         description="Exact, explained recommendations from your own ratings.",
         lifespan=lifespan,
+        redirect_slashes=False,  # a path is right, or answered 404 with the reason as everywhere
     )
     add_problem_handlers(app)
     app.include_router(batch_routes.router)  # before the route that would take "batch" for a user
