@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from enum import Enum
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -25,6 +26,7 @@ from recommender import (
     basket_routes,
     batch_routes,
     catalog_routes,
+    documentation_page,
     product_routes,
     service_routes,
     user_routes,
@@ -46,6 +48,16 @@ from recommender.shortcut import Shortcut
 from recommender.warm_up import warm_up
 
 CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; together what a caller can wait for, see LiveService
+
+# under which headings /docs shows them
+ROUTERS: dict[str | Enum, tuple[APIRouter, ...]] = {
+    # batch before the route that would take "batch" for a user
+    "Recommendations": (batch_routes.router, router, basket_routes.router),
+    "Products": (product_routes.router, catalog_routes.router),
+    "People (with a key)": (user_routes.router,),
+    "Writes (with a key)": (write_routes.router,),
+    "Operation": (service_routes.router,),
+}
 
 
 class RecommendationApp(FastAPI):
@@ -133,17 +145,15 @@ def create_app() -> RecommendationApp:
         version="0.1.0",
         description="Exact, explained recommendations from your own ratings.",
         lifespan=lifespan,
+        docs_url=None,  # the framework's own pages load their parts from elsewhere
+        redoc_url=None,
         redirect_slashes=False,  # a path is right, or answered 404 with the reason as everywhere
     )
     add_problem_handlers(app)
-    app.include_router(batch_routes.router)  # before the route that would take "batch" for a user
-    app.include_router(router)
-    app.include_router(product_routes.router)
-    app.include_router(catalog_routes.router)
-    app.include_router(basket_routes.router)
-    app.include_router(user_routes.router)
-    app.include_router(write_routes.router)
-    app.include_router(service_routes.router)
+    for tag, routers in ROUTERS.items():
+        for part in routers:
+            app.include_router(part, tags=[tag])
+    app.include_router(documentation_page.router)
     return app
 
 

@@ -6,10 +6,8 @@ route), so the OpenAPI document is written out here instead.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request, Response
 
 from recommender import model_headers
@@ -20,10 +18,7 @@ from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed_sche
 from recommender.parameters import LARGEST_LIMIT, USER_ID, documented_json, documented_refusal
 from recommender.problems import documented_problem
 from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING
-from recommender.serving import ServedModel
 from recommender.wish_parameters import WISH_PARAMETERS
-
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 router = APIRouter()
 
@@ -99,51 +94,6 @@ HEADERS = {
     },
     **model_headers.DOCUMENTED,
 }
-_HEALTH_EXAMPLE = {
-    "status": "ok",
-    "users": 5000,
-    "products": 20000,
-    "ratings": 30000,
-    "model_built_at": "2026-01-31T12:00:00Z",
-}
-
-
-@router.get(
-    "/health",
-    summary="Is the service well, and what does it serve?",
-    responses={
-        200: documented_json(
-            {
-                "type": "object",
-                "required": list(_HEALTH_EXAMPLE),
-                "properties": {
-                    "status": {"type": "string", "enum": ["ok", "degraded"]},
-                    "users": {"type": "integer"},
-                    "products": {"type": "integer"},
-                    "ratings": {"type": "integer"},
-                    "model_built_at": {"type": "string", "format": "date-time"},
-                    "degraded_since": {"type": "string", "format": "date-time"},
-                },
-            },
-            _HEALTH_EXAMPLE,
-            "`degraded`: the database has not answered since `degraded_since`; recommendations go on from memory.",
-        )
-    },
-)
-async def health(request: Request) -> Response:
-    """Answer from memory: status, known users, products in the catalog, ratings, when the model was built (UTC)."""
-    model: ServedModel = request.app.state.model
-    since: datetime | None = request.app.state.watch.degraded_since
-    body = {
-        "status": "degraded" if since else "ok",
-        "users": len(model.known_users),
-        "products": len(model.catalog),
-        "ratings": model.n_ratings,
-        "model_built_at": model.built_at.strftime(_TIME),
-    }
-    if since:
-        body["degraded_since"] = since.strftime(_TIME)
-    return Response(orjson.dumps(body), media_type="application/json")
 
 
 @router.get(
@@ -172,6 +122,5 @@ async def recommendations(request: Request) -> Response:
     return Response(answer.body, 200, headers, "application/json")
 
 
-# a load balancer may ask with HEAD; the framework's GET routes do not answer it
-router.add_route("/health", health, methods=["HEAD"], include_in_schema=False)
+# the framework's GET routes do not answer HEAD
 router.add_route("/recommendations/{user_id}", recommendations, methods=["HEAD"], include_in_schema=False)

@@ -1,4 +1,4 @@
-"""The HTTP routes for those who run the service: is it alive, is it ready, what has it counted?
+"""The HTTP routes for those who run the service: is it well, alive, ready, and what has it counted?
 
 The model is loaded before the server listens, because a model that cannot be loaded must end the start with one line
 and an exit status, not with a service that answers 503 for ever. While it loads a connection is therefore refused, and
@@ -7,18 +7,72 @@ the first ``/live`` that is answered is already ready; ``/ready`` tells what is 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import orjson
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from recommender.parameters import documented_json
 from recommender.problems import documented_problem, problem
+from recommender.serving import ServedModel
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_HEALTH_EXAMPLE = {
+    "status": "ok",
+    "users": 5000,
+    "products": 20000,
+    "ratings": 30000,
+    "model_built_at": "2026-01-31T12:00:00Z",
+}
+_METRICS_EXAMPLE = """# HELP recommender_requests_total Requests answered, by route and status
+# TYPE recommender_requests_total counter
+recommender_requests_total{route="/recommendations/{user_id}",status="200"} 1042.0
+"""
 
 router = APIRouter()
 
 
 def _status(name: str) -> dict[str, object]:
     return {"type": "object", "required": ["status"], "properties": {"status": {"type": "string", "enum": [name]}}}
+
+
+@router.get(
+    "/health",
+    summary="Is the service well, and what does it serve?",
+    responses={
+        200: documented_json(
+            {
+                "type": "object",
+                "required": list(_HEALTH_EXAMPLE),
+                "properties": {
+                    "status": {"type": "string", "enum": ["ok", "degraded"]},
+                    "users": {"type": "integer"},
+                    "products": {"type": "integer"},
+                    "ratings": {"type": "integer"},
+                    "model_built_at": {"type": "string", "format": "date-time"},
+                    "degraded_since": {"type": "string", "format": "date-time"},
+                },
+            },
+            _HEALTH_EXAMPLE,
+            "`degraded`: the database has not answered since `degraded_since`; recommendations go on from memory.",
+        )
+    },
+)
+async def health(request: Request) -> Response:
+    """Answer from memory: status, known users, products in the catalog, ratings, when the model was built (UTC)."""
+    model: ServedModel = request.app.state.model
+    since: datetime | None = request.app.state.watch.degraded_since
+    body = {
+        "status": "degraded" if since else "ok",
+        "users": len(model.known_users),
+        "products": len(model.catalog),
+        "ratings": model.n_ratings,
+        "model_built_at": model.built_at.strftime(_TIME),
+    }
+    if since:
+        body["degraded_since"] = since.strftime(_TIME)
+    return Response(orjson.dumps(body), media_type="application/json")
 
 
 @router.get(
@@ -49,7 +103,12 @@ async def ready(request: Request) -> Response:
 @router.get(
     "/metrics",
     summary="Counters for Prometheus",
-    responses={200: {"description": "Text exposition.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {
+            "description": "Text exposition.",
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": _METRICS_EXAMPLE}},
+        }
+    },
     response_class=Response,
 )
 async def metrics(request: Request) -> Response:
@@ -58,5 +117,5 @@ async def metrics(request: Request) -> Response:
 
 
 # a load balancer may ask with HEAD; the framework's GET routes do not answer it
-for _path, _route in (("/live", live), ("/ready", ready), ("/metrics", metrics)):
+for _path, _route in (("/health", health), ("/live", live), ("/ready", ready), ("/metrics", metrics)):
     router.add_route(_path, _route, methods=["HEAD"], include_in_schema=False)

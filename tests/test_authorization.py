@@ -55,8 +55,8 @@ ROUTES: dict[tuple[str, str], Case] = {
     ("GET", "/metrics"): Case("/metrics"),
     ("GET", "/openapi.json"): Case("/openapi.json"),
     ("GET", "/docs"): Case("/docs"),
-    ("GET", "/docs/oauth2-redirect"): Case("/docs/oauth2-redirect"),
-    ("GET", "/redoc"): Case("/redoc"),
+    ("GET", "/docs/swagger-ui-bundle.js"): Case("/docs/swagger-ui-bundle.js"),
+    ("GET", "/docs/swagger-ui.css"): Case("/docs/swagger-ui.css"),
 }
 # the framework answers HEAD for its own pages, ours for those that are read
 ROUTES |= {("HEAD", template): case for (method, template), case in ROUTES.items() if method == "GET"}
