@@ -43,10 +43,10 @@ from tqdm import tqdm
 from recommender import dense, user_lists
 from recommender import engine_commands as commands
 from recommender.batch import BatchJob, write_batch
+from recommender.change_feed import read_cursor
 from recommender.database import connect, label
 from recommender.engine_options import batch_size, parse_arguments, sample_user
 from recommender.errors import NotPublishedError, RecommenderError, SettingError
-from recommender.live_records import read_cursor
 from recommender.neighbors import CosineIndex
 from recommender.precomputed import PrecomputedIndex
 from recommender.rankings import AUTO, BY_TASTE, ClassicRanking, TasteRanking, TasteSimilarity

@@ -16,8 +16,9 @@ ranking needs, ``batch`` writes the lists of many users, ``versions`` publishes 
 tells where it comes from; ``json_body`` reads what is sent to them, ``api_keys`` tells who may send it, ``demo_key``
 makes a key for ``make run``; ``neighborhoods`` holds whom a ranking asks and what they have; ``live`` is that model
 with every change since it was built (``live_changes``, ``live_cosine``, ``live_taste``, ``live_popular``,
-``live_ranking``, ``live_users``), which ``live_writes`` stores and ``live_records`` reads back from the tables, from
-a ``changes`` cursor on, as ``live_service`` has it, on the thread of a ``database_watch``; ``observation`` is the
+``live_ranking``, ``live_users``), which ``live_writes`` stores and ``live_records`` reads back from the tables, of
+whom a ``change_feed`` names from a ``changes`` cursor on, as ``live_service`` has it, on the thread of a
+``database_watch``; ``observation`` is the
 layer around the routes: ``request_limits``, ``request_log``, ``service_metrics``, ``model_headers``,
 ``cross_origin``, ``answers`` given before, and a ``shortcut`` ahead of the framework to ``list_answers``, for which
 ``kept_masks`` holds what recent filters leave in and ``list_items`` the JSON of recent products. ``errors`` holds

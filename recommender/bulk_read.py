@@ -28,7 +28,7 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.elements import ColumnElement, Label
 
 from recommender._connectorx import through_connectorx
 from recommender._packed_ratings import packed_ratings, rating_error, refuse_faulty_rating
@@ -57,7 +57,7 @@ class RatingColumns:
     rated_at: NDArray[np.int64] | None = None
 
 
-def microseconds(engine: Engine, column: Column[Any], name: str) -> ColumnElement[int]:
+def microseconds(engine: Engine, column: Column[Any], name: str) -> Label[int]:
     """A time as microseconds since 1970, selected under ``name``; whole numbers travel faster than times."""
     if is_mysql(engine):
         text = f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {column.name})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from recommender.errors import RecommenderError
 
 INTERVAL = 0.4  # seconds between two questions
 SILENCE = 1.8  # seconds without an answer after which the database counts as away
+_log = logging.getLogger("uvicorn.error")
 
 
 class DatabaseWatch:
@@ -30,6 +32,7 @@ class DatabaseWatch:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._last_answer = time.monotonic() if known_up else float("-inf")
         self._silent_since = datetime.now(UTC)
+        self._fault = ""
         self.asked = known_up  # was there a question yet?
         self.errors = 0  # questions that were not answered
 
@@ -72,6 +75,11 @@ class DatabaseWatch:
             self.question()
         except RecommenderError:
             return False  # shown by is_up, which is what this class is for
+        except Exception as error:  # a fault of ours must not end the watch; told once
+            if repr(error) != self._fault:
+                self._fault = repr(error)
+                _log.exception("the tables could not be looked at")
+            return False
         else:
             self.answered()
             return True

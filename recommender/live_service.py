@@ -20,11 +20,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from recommender.change_feed import ChangeFeed, Look
 from recommender.database import database_errors, writing
 from recommender.database_watch import DatabaseWatch
 from recommender.errors import DatabaseError, RecommenderError
 from recommender.live import LiveModel
-from recommender.live_records import ChangeFeed, optional_tables, read_facts, read_records
+from recommender.live_records import optional_tables, read_facts, read_records
 from recommender.live_users import UserRecord
 from recommender.live_writes import prepare
 from recommender.model_source import ModelSource, Stamp, published_number
@@ -54,6 +55,8 @@ class LiveService(DatabaseWatch):
         self._waiting: deque[tuple[UserRecord, Facts]] = deque()  # changes to be counted
         self._loading: asyncio.Task[None] | None = None
         self._failed: tuple[Stamp, float] = (None, 0.0)  # what could not be loaded, and until when to leave it
+        self._handed_over = False  # on the database's thread: changes since the served model was put in place
+        self._spoiled = False  # the served model lacks a change
         self._newest: LiveModel | None = None  # on the database's thread: the one that changes go to
         self.published: int | None = None
         self.pulled_at = time.time()  # when the tables were last looked at
@@ -86,8 +89,8 @@ class LiveService(DatabaseWatch):
     async def write(self, user_id: int, job: Job) -> None:
         """Run ``job`` in a transaction, then count what is there of the user; returns once both are done.
 
-        Raises DatabaseError if the database is away or slow: then nothing was stored, or, where it went away while it
-        was being told to commit, maybe all. Whatever ``job`` raises.
+        Raises DatabaseError if the database is away or slow: then nothing was stored, or, where it went away or was
+        slow while it was being told to commit, maybe all. Whatever ``job`` raises.
         """
         if self.asked and not self.is_up:
             raise DatabaseError("the database is away")
@@ -98,8 +101,6 @@ class LiveService(DatabaseWatch):
             await asyncio.wait_for(asyncio.shield(future), PATIENCE + 0.1)
         except TimeoutError:
             raise DatabaseError("the database does not answer") from None
-        while self._waiting:
-            await asyncio.sleep(0)
 
     # ---- on the thread of the database ---------------------------------------------------------------------------
 
@@ -110,7 +111,9 @@ class LiveService(DatabaseWatch):
         feed = self._feed or ChangeFeed(model.cursor, self._tables())
         with database_errors(engine), engine.connect() as connection:
             self.published = published_number(connection)
-            self._apply_soon(*self._changes(connection, feed, model))
+            look = self._look(connection, feed)
+            self._apply_soon(*self._read(connection, look.users, model))
+        feed.keep(look)
         self._feed, self.pulled_at = feed, time.time()
 
     def _tables(self) -> frozenset[str]:
@@ -122,16 +125,17 @@ class LiveService(DatabaseWatch):
             self._there = optional_tables(self.engine())
         return self._there
 
-    def _changes(self, connection: Connection, feed: ChangeFeed, model: LiveModel) -> tuple[list[UserRecord], Facts]:
-        changed = feed.changed_users(connection)
+    def _look(self, connection: Connection, feed: ChangeFeed) -> Look:
+        look = feed.look(connection)
         self.answered()
-        return self._read(connection, changed, model)
+        return look
 
     def _read(self, connection: Connection, user_ids: set[int], model: LiveModel) -> tuple[list[UserRecord], Facts]:
         records = read_records(connection, user_ids, self._tables()) if user_ids else []
         return records, read_facts(connection, model.unknown_products(records))
 
     def _store(self, user_id: int, job: Job, deadline: float) -> None:
+        self._in_time(deadline)
         engine, model = self.engine(), self._newest
         assert model is not None
         self._tables()
@@ -141,7 +145,7 @@ class LiveService(DatabaseWatch):
             found = self._read(connection, {user_id}, model)
             self._in_time(deadline)
         self.answered()
-        self._apply_soon(*found)
+        self._apply_soon(*found, urgent=True)
 
     @staticmethod
     def _in_time(deadline: float) -> None:
@@ -149,9 +153,10 @@ class LiveService(DatabaseWatch):
         if time.monotonic() > deadline:
             raise DatabaseError("the database took too long")
 
-    def _apply_soon(self, records: list[UserRecord], facts: Facts) -> None:
+    def _apply_soon(self, records: list[UserRecord], facts: Facts, *, urgent: bool = False) -> None:
         if records and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._enter, records, facts)
+            self._handed_over = True
+            self._loop.call_soon_threadsafe(self._enter, records, facts, urgent)
 
     def _catch_up(self, base: ServedModel, stamp: Stamp) -> None:
         """Give a new model the changes since it was made, and serve it."""
@@ -160,17 +165,27 @@ class LiveService(DatabaseWatch):
         try:
             engine, feed = self.engine(), ChangeFeed(base.cursor, self._tables())
             with database_errors(engine), engine.connect() as connection:
-                model = model.after(*self._changes(connection, feed, model))
+                look = self._look(connection, feed)
+                model = model.after(*self._read(connection, look.users, model))
+            feed.keep(look)
         except DatabaseError:
-            if self.model.changes.users:  # which would be lost until the database is back
+            if self._handed_over:  # changes which would be lost until the database is back
                 raise
             feed = None
+        self._handed_over = bool(model.changes.users)
         self._feed, self._newest = feed, model
         self._loop.call_soon_threadsafe(self._swap, model, stamp)
 
     # ---- on the event loop ---------------------------------------------------------------------------------------
 
-    def _enter(self, records: list[UserRecord], facts: Facts) -> None:
+    def _enter(self, records: list[UserRecord], facts: Facts, urgent: bool) -> None:
+        """Have these counted in their turn, or now, because somebody waits for it."""
+        if urgent:  # what was read of these users before is out of date
+            now = {record.user_id for record in records}
+            self._waiting = deque(entry for entry in self._waiting if entry[0].user_id not in now)
+            for record in records:
+                self._count(record, facts)
+            return
         idle = not self._waiting
         self._waiting.extend((record, facts) for record in records)
         if idle:
@@ -180,12 +195,19 @@ class LiveService(DatabaseWatch):
         """Count the changes that wait, some milliseconds of them before requests have their turn again."""
         until = time.perf_counter() + SLICE
         while self._waiting and time.perf_counter() < until:
-            record, facts = self._waiting.popleft()
-            self._state.model = self.model.after([record], facts)
+            self._count(*self._waiting.popleft())
         if self._waiting and self._loop is not None:
             self._loop.call_soon(self._apply)
 
+    def _count(self, record: UserRecord, facts: Facts) -> None:
+        try:
+            self._state.model = self.model.after([record], facts)
+        except Exception:  # a fault of ours: the other changes count all the same, and a model is made that has all
+            self._spoiled = True
+            _log.exception("a change of user %s could not be counted", record.user_id)
+
     def _swap(self, model: LiveModel, stamp: Stamp) -> None:
+        self._spoiled = False
         self._waiting.clear()  # the new model has been given all that waits, or what came of it since
         self._state.model, self._stamp = model, stamp
         _log.info("serving version %s, made %s", model.version, model.built_at.isoformat(timespec="seconds"))
@@ -197,7 +219,8 @@ class LiveService(DatabaseWatch):
         if stamp == self._failed[0] and time.monotonic() < self._failed[1]:
             return
         many = max(MOST_CHANGED, len(self.model.known_users) // CHANGED_SHARE)
-        if (stamp is not None and stamp != self._stamp) or (self._source.absorbs and changed > many):
+        outdated = self._source.absorbs and (changed > many or self._spoiled)
+        if (stamp is not None and stamp != self._stamp) or outdated:
             self._loading = asyncio.create_task(self._load(stamp))
 
     async def _load(self, stamp: Stamp) -> None:
@@ -205,7 +228,8 @@ class LiveService(DatabaseWatch):
         try:
             base = await asyncio.to_thread(self._source.load)
             await loop.run_in_executor(self._thread, self._catch_up, base, stamp)
-        except RecommenderError as error:
+        except Exception as error:
             self.failed_loads += 1
             self._failed = stamp, time.monotonic() + RETRY
-            _log.error("the newer model is not served, the old one goes on: %s", error)
+            known = isinstance(error, RecommenderError)
+            _log.error("the newer model is not served, the old one goes on: %s", error, exc_info=not known)

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from sqlalchemy import Connection, Engine, select
 
+from recommender.change_feed import read_cursor
 from recommender.database import connect
-from recommender.live_records import read_cursor
 from recommender.model_file import open_model
 from recommender.rankings import AUTO, chosen_parameters
 from recommender.schema import INTERACTION_TYPES, model_versions

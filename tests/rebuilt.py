@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from recommender._cold_start_kernels import Ladder, New
+from recommender.change_feed import read_cursor
 from recommender.cold_start import ColdStart
-from recommender.live_records import read_cursor
 from recommender.profiles import build_profiles
 from recommender.rankings import TasteSimilarity
 from recommender.rating_matrix import RatingMatrix

@@ -15,7 +15,12 @@ from sqlalchemy import Engine, insert, select, update
 
 import api
 import recommendation_engine
+from recommender import live_service
 from recommender.database import connect, existing_tables, writing
+from recommender.errors import DatabaseError
+from recommender.live_changes import Changes
+from recommender.live_records import read_records
+from recommender.live_users import UserRecord
 from recommender.schema import deletions, interactions, products, ratings, recommendations, user_id_map, users
 from recommender.settings import load_settings
 from tests.conftest import require_mariadb
@@ -168,6 +173,64 @@ def test_very_many_changes_by_others_lead_to_a_new_model(
     wait_until(lambda: "recommender_changed_users 0.0" in client.get("/metrics").text)
     assert listed(client, 1) == anew(1)
     assert listed(client, 399) == anew(399)
+
+
+def failing_once(error: Exception, function: Any) -> Any:
+    """The function, whose first call raises."""
+    errors = [error]
+
+    def call(*given: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return function(*given)
+
+    return call
+
+
+@pytest.mark.parametrize("error", [DatabaseError("away in the middle"), TypeError("a fault of ours")], ids=repr)
+def test_a_look_at_the_tables_that_fails_midway_loses_nothing(
+    client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(live_service, "read_records", failing_once(error, read_records))
+    with writing(shop) as connection:
+        connection.execute(insert(ratings).values(user_id=1, product_id=C, rating=3.0, created_at=WHEN))
+    wait_until(partial(is_listed, client, anew(1)), 2.0)
+    assert "recommender_database_errors_total 1.0" in client.get("/metrics").text
+    rate(client, 1, D, 2.0)
+    assert listed(client, 1) == anew(1)
+
+
+def test_a_change_that_cannot_be_counted_leads_to_a_model_that_has_it(
+    client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Changes, "take", failing_once(IndexError("a fault of ours"), Changes.take))
+    with writing(shop) as connection:
+        rows = [{"user_id": user, "product_id": C, "rating": 3.0, "created_at": WHEN} for user in (1, 4)]
+        connection.execute(insert(ratings), rows)
+    wait_until(partial(is_listed, client, anew(1)), 5.0)
+    rate(client, 1, D, 2.0)
+    assert listed(client, 1) == anew(1)
+
+
+def test_a_write_is_counted_before_a_long_queue_of_others_changes_and_not_undone_by_it(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = client.app.state.watch  # type: ignore[attr-defined]
+
+    def queue() -> None:  # what was read of them before
+        old = [UserRecord(user, ((C.encode(), 2, 0),), (), False, None, None) for user in (*range(1000, 1300), 1)]
+        monkeypatch.setattr(live_service, "SLICE", 0.0)  # nothing of it is counted before somebody asks
+        watch._enter(old, {}, False)
+
+    watch._loop.call_soon_threadsafe(queue)
+    rate(client, 1, B, 4.5)
+    assert client.get("/recommendations/1299").status_code == 404  # is still in the queue
+    found = {item["product_id"]: item["rating"] for item in client.get("/users/1/ratings").json()["ratings"]}
+    assert found == {A: 5.0, B: 4.5}
+    monkeypatch.setattr(live_service, "SLICE", 0.005)
+    wait_until(lambda: client.get("/recommendations/1299").status_code == 200)
+    found = {item["product_id"]: item["rating"] for item in client.get("/users/1/ratings").json()["ratings"]}
+    assert found == {A: 5.0, B: 4.5}
 
 
 def _now() -> Any:

@@ -17,8 +17,9 @@ from sqlglot.tokenizer_core import TokenType
 import load_recommendation_data
 import recommendation_engine
 from recommender.bulk_read import read_ratings
+from recommender.change_feed import ChangeFeed, read_cursor
 from recommender.database import connect, writing
-from recommender.live_records import ChangeFeed, optional_tables, read_cursor, read_facts, read_records
+from recommender.live_records import optional_tables, read_facts, read_records
 from recommender.live_writes import delete_rating, erase_user, prepare, store_interaction, store_rating
 from recommender.model_source import published_number
 from recommender.sample_catalog import write_sample_catalog
@@ -98,7 +99,7 @@ def write_and_follow(engine: Engine) -> None:
     there = optional_tables(engine)
     with writing(engine) as connection:
         published_number(connection)
-        assert ChangeFeed(cursor, there).changed_users(connection) >= {1, 999}
+        assert ChangeFeed(cursor, there).look(connection).users >= {1, 999}
         assert len(read_records(connection, [1, 999], there)) == 2
         delete_rating(connection, 1, product)
         erase_user(connection, engine, 999)
