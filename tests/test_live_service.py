@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 
 import api
 import recommendation_engine
@@ -187,27 +187,48 @@ def failing_once(error: Exception, function: Any) -> Any:
     return call
 
 
+RATED = [{"user_id": user, "product_id": C, "rating": 3.0, "created_at": WHEN} for user in (1, 4)]
+
+
+@pytest.fixture
+def wanted(shop: Engine) -> list[tuple[str, float]]:
+    """What user 1 is answered once the tables have RATED, which they have not yet; asked before anything is patched."""
+    with writing(shop) as connection:
+        connection.execute(insert(ratings), RATED)
+    found = anew(1)
+    with writing(shop) as connection:
+        connection.execute(delete(ratings).where(ratings.c.product_id == C, ratings.c.user_id.in_([1, 4])))
+    return found
+
+
 @pytest.mark.parametrize("error", [DatabaseError("away in the middle"), TypeError("a fault of ours")], ids=repr)
 def test_a_look_at_the_tables_that_fails_midway_loses_nothing(
-    client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch, error: Exception
+    wanted: list[tuple[str, float]],
+    client: TestClient,
+    shop: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
 ) -> None:
+    assert not is_listed(client, wanted)
     monkeypatch.setattr(live_service, "read_records", failing_once(error, read_records))
     with writing(shop) as connection:
-        connection.execute(insert(ratings).values(user_id=1, product_id=C, rating=3.0, created_at=WHEN))
-    wait_until(partial(is_listed, client, anew(1)), 2.0)
+        connection.execute(insert(ratings), RATED)
+    wait_until(partial(is_listed, client, wanted), 2.0)
     assert "recommender_database_errors_total 1.0" in client.get("/metrics").text
     rate(client, 1, D, 2.0)
     assert listed(client, 1) == anew(1)
 
 
 def test_a_change_that_cannot_be_counted_leads_to_a_model_that_has_it(
-    client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
+    wanted: list[tuple[str, float]], client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    built = client.get("/health").json()["model_built_at"]
+    time.sleep(1.1)  # times of building are told in whole seconds
     monkeypatch.setattr(Changes, "take", failing_once(IndexError("a fault of ours"), Changes.take))
     with writing(shop) as connection:
-        rows = [{"user_id": user, "product_id": C, "rating": 3.0, "created_at": WHEN} for user in (1, 4)]
-        connection.execute(insert(ratings), rows)
-    wait_until(partial(is_listed, client, anew(1)), 5.0)
+        connection.execute(insert(ratings), RATED)
+    wait_until(partial(is_listed, client, wanted), 5.0)
+    assert client.get("/health").json()["model_built_at"] != built
     rate(client, 1, D, 2.0)
     assert listed(client, 1) == anew(1)
 
