@@ -119,7 +119,8 @@ def _connect_sqlite(settings: Settings, create: bool, timeout: float) -> Engine:
         connection.isolation_level = None  # the driver's own BEGIN leaves DDL outside of the transaction
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")  # readers go on while a step writes
-        cursor.execute("PRAGMA synchronous = NORMAL")
+        # NORMAL would leave a commit to the next checkpoint: a power cut then takes back what was acknowledged
+        cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from recommender.bulk_load import staged
 from recommender.database import connect, existing_tables, refuse_foreign_tables, writing
 from recommender.errors import DatabaseError, ForeignDataError
 from recommender.schema import categories, metadata
@@ -58,6 +59,19 @@ def test_a_sqlite_file_of_any_name_is_that_file(tmp_path: Path, name: str) -> No
     engine.dispose()
     assert (tmp_path / name).is_file()
     connect(settings).dispose()
+
+
+def test_a_commit_to_a_sqlite_file_is_on_the_disk_before_anybody_is_told(tmp_path: Path) -> None:
+    settings = load_settings(environ={"SQLITE_FILE": str(tmp_path / "shop.db")}, env_file=tmp_path / "no")
+    engine = connect(settings, create=True)
+    metadata.create_all(engine)
+    with staged(engine, [categories]) as stage:  # its connection goes back to the pool
+        stage.publish()
+    with writing(engine) as connection:
+        full, log = 2, "wal"
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == full
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == log
+    engine.dispose()
 
 
 def test_a_table_with_other_columns_is_refused_and_added_columns_may_stay(engine: Engine) -> None:
