@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.schema import CreateTable
 
 from recommender.database import existing_tables, writing
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
@@ -20,9 +21,11 @@ HALF = 0.5
 
 
 def prepare(engine: Engine) -> None:
-    """Make the table that deletions are noted in. DatabaseError."""
-    with writing(engine) as connection:
-        deletions.create(connection, checkfirst=True)
+    """Make the table that deletions are noted in, if it is not there. DatabaseError."""
+    if deletions.name not in existing_tables(engine):
+        with writing(engine) as connection:
+            # another worker may have made it since
+            connection.execute(CreateTable(deletions, if_not_exists=True))
 
 
 def store_rating(connection: Connection, user_id: int, product_id: str, half_stars: int) -> None:
