@@ -49,7 +49,7 @@ def store_interaction(connection: Connection, user_id: int, product_id: str, kin
     """Add to the log; somebody who is in no table yet is entered into users. UnknownProductError."""
     _refuse_unknown_product(connection, product_id)
     if not any(_has(connection, table.c.user_id, user_id) for table in (users, ratings)):
-        connection.execute(insert(users).values(user_id=user_id, created_at=_now()))
+        _enter(connection, user_id)
     connection.execute(
         insert(interactions).values(user_id=user_id, product_id=product_id, interaction_type=kind, created_at=_now())
     )
@@ -77,6 +77,15 @@ def erase_user(connection: Connection, engine: Engine, user_id: int) -> None:
     if not found:
         raise UnknownUserError(user_id)
     _note(connection, user_id)
+
+
+def _enter(connection: Connection, user_id: int) -> None:
+    """Make the person known; another worker may have done so since it was looked for."""
+    values = {"user_id": user_id, "created_at": _now()}
+    if connection.dialect.name == "sqlite":
+        connection.execute(insert(users).values(values))  # one writer at a time: nobody has
+    else:  # IGNORE would ignore other faults too
+        connection.execute(mysql.insert(users).values(values).on_duplicate_key_update(user_id=users.c.user_id))
 
 
 def _note(connection: Connection, user_id: int) -> None:

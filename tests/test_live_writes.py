@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, event, insert, select
 
 from recommender import live_writes
-from recommender.database import existing_tables, writing
-from recommender.live_writes import prepare
-from recommender.schema import deletions
-from tests.shop import WHEN
+from recommender.database import connect, existing_tables, writing
+from recommender.live_writes import prepare, store_interaction
+from recommender.schema import deletions, interactions, users
+from recommender.settings import Settings
+from tests.shop import WHEN, fill
 
 
 def test_of_two_workers_that_find_no_table_of_deletions_both_start(
@@ -28,3 +31,26 @@ def test_of_two_workers_that_find_no_table_of_deletions_both_start(
     prepare(engine)
     with engine.connect() as connection:
         assert connection.execute(select(deletions.c.user_id)).scalars().all() == [7]
+
+
+@pytest.mark.parametrize("backend", ["mariadb"])  # SQLite lets one in at a time
+def test_of_two_workers_that_hear_of_an_unknown_person_both_store_what_they_heard(
+    engine: Engine, settings: Settings
+) -> None:
+    fill(engine, {1: {"B00000000A": 5.0}}, ["B00000000A"])
+    other, entered = connect(settings), list[int]()
+
+    def enter_before(_connection: Any, _cursor: Any, statement: str, *_rest: object) -> None:
+        if statement.startswith("INSERT INTO users") and not entered:
+            entered.append(500)
+            with writing(other) as connection:
+                store_interaction(connection, 500, "B00000000A", "view")
+
+    event.listen(engine, "before_cursor_execute", enter_before)
+    with writing(engine) as connection:
+        store_interaction(connection, 500, "B00000000A", "click")
+    other.dispose()
+    with engine.connect() as connection:
+        assert connection.execute(select(users.c.user_id)).scalars().all() == [1, 500]
+        told = select(interactions.c.interaction_type).where(interactions.c.user_id == 500)
+        assert sorted(connection.execute(told).scalars()) == ["click", "view"]
