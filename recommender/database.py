@@ -9,19 +9,30 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from pymysql.constants import CR, ER
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, exc, func, inspect, select, text
 
-from recommender.errors import DatabaseError, ForeignDataError, RecommenderError, SettingError, StepOrderError
+from recommender.errors import (
+    DatabaseError,
+    ForeignDataError,
+    RecommenderError,
+    SettingError,
+    StepOrderError,
+    WriteConflictError,
+)
 from recommender.settings import Settings
 
 CONNECT_TIMEOUT = 5  # seconds; as long again for the login
 SQLITE_TIMEOUT = 60  # seconds
 STATEMENT_TIMEOUT = 600  # seconds; a bulk load of some millions of rows is one statement
+# another transaction's doing; 1020: what this one has read is out of date (MariaDB 11.6 and newer ask for it)
+_CONFLICTS = (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.TABLE_DEF_CHANGED)
+_PAUSE = 0.01  # seconds until a transaction is tried again
 _SESSION = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
 
 
@@ -168,6 +179,21 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+_T = TypeVar("_T")
+
+
+def retried(transaction: Callable[[], _T], deadline: float) -> _T:
+    """What ``transaction`` returns; run again while it is undone for another's sake, until ``time.monotonic()`` is at
+    ``deadline``. It must begin and commit by itself, as a block of ``writing`` does. WriteConflictError."""
+    while True:
+        try:
+            return transaction()
+        except WriteConflictError:
+            if time.monotonic() + _PAUSE >= deadline:
+                raise
+        time.sleep(_PAUSE)
+
+
 @contextmanager
 def database_errors(engine: Engine) -> Iterator[None]:
     """Turn a driver's error inside the block into a DatabaseError of one line."""
@@ -203,6 +229,8 @@ def _translated(error: Exception, engine: Engine) -> RecommenderError:
         return DatabaseError(f"{where}: the server's certificate was refused ({reason}); check DB_SSL_CA and DB_HOST")
     if code in (CR.CR_CONN_HOST_ERROR, CR.CR_CONNECTION_ERROR, CR.CR_UNKNOWN_HOST):
         return DatabaseError(f"{where}: no connection ({reason}); check DB_HOST, DB_PORT, and that the server runs")
+    if code in _CONFLICTS:
+        return WriteConflictError(f"{where}: another transaction was in the way ({reason}); run the step again")
     if code in (CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR):
         return DatabaseError(f"{where}: the connection broke off ({reason}); run the step again, it starts clean")
     if re.search(r"file is not a database|malformed", reason):

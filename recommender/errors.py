@@ -5,6 +5,7 @@
     ├── InputFileError               a CSV file that is missing, empty or of another shape
     │   └── TooManyRejectedError     more faulty rows than the limit: probably the wrong file
     ├── DatabaseError                the database refused, broke off or is not reachable
+    │   └── WriteConflictError       it undid a transaction for another's sake: run it again
     ├── StepOrderError               a step was run before the one it builds on
     ├── ForeignDataError             rows that this project did not make would be replaced
     ├── RatingError                  ratings that no cosine can be computed from         (a ValueError)
@@ -43,6 +44,10 @@ class TooManyRejectedError(InputFileError):
 
 class DatabaseError(RecommenderError):
     """The database refused the connection or a statement, or went away."""
+
+
+class WriteConflictError(DatabaseError):
+    """The database undid a transaction because of another one (a deadlock, say); the same again may succeed."""
 
 
 class StepOrderError(RecommenderError):
