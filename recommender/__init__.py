@@ -11,6 +11,7 @@ names the tables, ``database`` connects, ``bulk_load`` and ``bulk_read`` move ro
 ``csv_rows``, ``catalog`` and ``ratings_file`` check a CSV row by row, ``origin`` notes beside the tables what they
 were made from and ``shopper_tables`` whose rows they hold, ``trained_model`` and ``user_segments`` read what a
 ranking needs, ``batch`` writes the lists of many users, ``versions`` publishes them, keeps them and rolls back,
+``erasures`` keeps erased people out of them,
 ``engine_commands`` is what step 3 can do besides; ``serving`` holds the model for the HTTP ``routes`` (beside them
 ``user_routes``, ``batch_routes``, ``basket_routes``, ``write_routes``), ``model_file`` saves it, ``model_source``
 tells where it comes from; ``json_body`` reads what is sent to them, ``api_keys`` tells who may send it, ``demo_key``

@@ -27,10 +27,10 @@ from sqlalchemy import Engine, Table, exc
 
 from recommender._server_stage import ServerStage
 from recommender._sqlite_stage import SqliteStage
-from recommender._stage import LoadCount, Move, Stage
+from recommender._stage import NEW, OLD, LoadCount, Move, Stage
 from recommender.database import database_errors, existing_tables, is_mysql
 
-__all__ = ["LoadCount", "Move", "Stage", "drop_leftovers", "staged"]
+__all__ = ["NEW", "OLD", "LoadCount", "Move", "Stage", "drop_leftovers", "staged"]
 
 
 @contextmanager

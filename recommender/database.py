@@ -56,7 +56,7 @@ def connect(
         _ping(engine)
     except (exc.DBAPIError, UnicodeError) as error:
         engine.dispose()
-        if _code(error) != ER.BAD_DB_ERROR:
+        if error_code(error) != ER.BAD_DB_ERROR:
             raise _translated(error, engine) from None
         if not create:
             raise StepOrderError(f"there is no {settings.database_label}: run python to_rds.py first") from None
@@ -205,13 +205,14 @@ def database_errors(engine: Engine) -> Iterator[None]:
         raise _translated(error, engine) from None
 
 
-def _code(error: BaseException) -> int | None:
+def error_code(error: BaseException) -> int | None:
+    """The server's (or the driver's) number of an error; None if it has none, as on SQLite."""
     arguments = getattr(getattr(error, "orig", error), "args", ())
     return arguments[0] if arguments and isinstance(arguments[0], int) else None
 
 
 def _translated(error: Exception, engine: Engine) -> RecommenderError:
-    where, code = label(engine), _code(error)
+    where, code = label(engine), error_code(error)
     cause = getattr(error, "orig", None) or error
     reason = str(cause.args[-1] if cause.args else cause).split("\n")[0][:300]
     if password := engine.url.password:

@@ -13,9 +13,9 @@ from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.schema import CreateTable
 
 from recommender.database import existing_tables, writing
+from recommender.erasures import erase_from_lists
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
-from recommender.schema import deletions, interactions, products, ratings, recommendations, user_id_map, users
-from recommender.versions import KEPT_LISTS
+from recommender.schema import deletions, interactions, products, ratings, user_id_map, users
 
 HALF = 0.5
 
@@ -64,19 +64,17 @@ def delete_rating(connection: Connection, user_id: int, product_id: str) -> None
 
 
 def erase_user(connection: Connection, engine: Engine, user_id: int) -> None:
-    """Delete all rows about a person, in the lists of all versions too. UnknownUserError if there are none."""
+    """Delete all rows about a person, in the lists of all versions too, and of a batch that runs. UnknownUserError if
+    there are none."""
+    _note(connection, user_id)  # before a look at the lists, see recommender.erasures
     there = existing_tables(engine)
     found = 0
-    for table in (ratings, interactions, users, user_id_map, recommendations):
+    for table in (ratings, interactions, users, user_id_map):
         if table.name in there:
             found += connection.execute(delete(table).where(table.c.user_id == user_id)).rowcount
-    for name in sorted(there):
-        if KEPT_LISTS.fullmatch(name):
-            kept = recommendations.to_metadata(type(recommendations.metadata)(), name=name)
-            found += connection.execute(delete(kept).where(kept.c.user_id == user_id)).rowcount
+    found += erase_from_lists(connection, user_id)
     if not found:
         raise UnknownUserError(user_id)
-    _note(connection, user_id)
 
 
 def _enter(connection: Connection, user_id: int) -> None:

@@ -15,7 +15,6 @@ file carries the record of its version in itself (see ``recommender.model_file``
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from sqlalchemy import Engine, select
 
 from recommender.bulk_load import Move, Stage, drop_leftovers, staged
 from recommender.database import count_rows, database_errors, existing_tables, label, refuse_foreign_tables
+from recommender.erasures import drop_erased
 from recommender.errors import ForeignDataError, UnknownVersionError
 from recommender.schema import BATCH_TABLES, model_versions, recommendations
 
@@ -57,9 +57,6 @@ class Version:
     def from_dict(cls, values: Mapping[str, Any]) -> Version:
         """What ``to_dict`` gave; KeyError, TypeError or ValueError for anything else."""
         return cls(**(dict(values) | {"made_at": datetime.fromisoformat(values["made_at"])}))
-
-
-KEPT_LISTS = re.compile(rf"{recommendations.name}__v[0-9]+")  # what `kept_table` gives
 
 
 def kept_table(number: int) -> str:
@@ -119,8 +116,11 @@ def publish_lists(stage: Stage, new: Version, *, keep: int, publish: bool = True
     """Make the lists loaded into ``stage`` version ``new``: published, or only kept. ``keep`` versions stay in all.
 
     ``stage`` must hold staging tables of ``recommendations`` and ``model_versions``. The number is given here, where
-    no other run can interfere. Returns the version as it was noted.
+    no other run can interfere. Who was erased since the ratings were read is left out. Returns the version as it was
+    noted.
     """
+    dropped = drop_erased(stage.connection, stage.tables[recommendations])
+    new = replace(new, n_rows=new.n_rows - dropped)
     before = read_versions(stage.engine)
     new = replace(new, number=next_number(before), state=PUBLISHED if publish else KEPT)
     if publish:

@@ -19,11 +19,12 @@ import recommendation_engine
 from recommender.bulk_read import read_ratings
 from recommender.change_feed import ChangeFeed, read_cursor
 from recommender.database import connect, writing
+from recommender.erasures import drop_erased
 from recommender.live_records import optional_tables, read_facts, read_records
 from recommender.live_writes import delete_rating, erase_user, prepare, store_interaction, store_rating
 from recommender.model_source import published_number
 from recommender.sample_catalog import write_sample_catalog
-from recommender.schema import products
+from recommender.schema import products, recommendations
 from recommender.settings import load_settings
 from tests import steps
 from tests.mariadb_server import MariaDBServer
@@ -103,6 +104,8 @@ def write_and_follow(engine: Engine) -> None:
         assert len(read_records(connection, [1, 999], there)) == 2
         delete_rating(connection, 1, product)
         erase_user(connection, engine, 999)
+    with writing(engine) as connection:
+        drop_erased(connection, recommendations)
 
 
 def bare_names(statement: str) -> set[str]:
@@ -137,6 +140,7 @@ def faults(statement: str) -> list[str]:
 def test_every_statement_is_one_that_mysql_takes(statements: list[str]) -> None:
     for kind in ("CREATE TABLE", "LOAD DATA", "INSERT", "RENAME TABLE", "SELECT", "DELETE"):
         assert any(kind in statement.upper() for statement in statements), f"no {kind} was seen"
+    assert any("LOCK IN SHARE MODE" in statement for statement in statements)
     assert {statement[:300]: faults(statement) for statement in statements if faults(statement)} == {}
 
 

@@ -1,0 +1,65 @@
+"""Erased people and the lists: of every version, those that a batch is making at this moment included.
+
+A batch reads the ratings long before it publishes, so whoever is erased in between is in what it computes. An erasure
+is noted before it looks which tables of lists there are, and a batch looks at the notes, waiting for those not yet
+committed, when its lists are complete. So either the batch sees the note, or the erasure sees the batch's table,
+whatever its name is by then: tables that were written to keep their names until the commit.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pymysql.constants import ER
+from sqlalchemy import Connection, Table, column, delete, exc, inspect, select, table
+
+from recommender.bulk_load import NEW, OLD
+from recommender.database import error_code
+from recommender.schema import deletions, ratings, recommendations, users
+
+# the published lists, those that `versions.kept_table` names, and those of a batch that runs or was killed
+_LISTS = re.compile(rf"{recommendations.name}(__v[0-9]+|{NEW}|{OLD})?")
+_AT_A_TIME = 400  # SQLite allows 999 parameters in its older versions
+
+
+def erase_from_lists(connection: Connection, user_id: int) -> int:
+    """Delete the rows of a person from all tables of lists; how many they were. Note the deletion before it."""
+    found, done = 0, set[str]()
+    # again, since a batch may have renamed tables before the first of them was held
+    while names := {name for name in inspect(connection).get_table_names() if _LISTS.fullmatch(name)} - done:
+        for name in sorted(names):
+            lists = table(name, column("user_id"))
+            try:
+                found += connection.execute(delete(lists).where(lists.c.user_id == user_id)).rowcount
+            except exc.ProgrammingError as error:
+                if error_code(error) != ER.NO_SUCH_TABLE:  # else it was renamed or dropped meanwhile
+                    raise
+            done.add(name)
+    return found
+
+
+def drop_erased(connection: Connection, lists: Table) -> int:
+    """Delete from ``lists`` whoever was deleted and is in no table any more; how many rows they had.
+
+    ``connection`` must not be in a transaction that has read before, except on SQLite.
+    """
+    there = set(inspect(connection).get_table_names())
+    if deletions.name not in there:
+        return 0
+    # a shared lock waits for the erasures that are being made
+    noted = select(deletions.c.user_id).distinct().with_for_update(read=True)
+    gone = sorted(connection.execute(noted).scalars())
+    dropped = 0
+    for start in range(0, len(gone), _AT_A_TIME):
+        block = set(gone[start : start + _AT_A_TIME])
+        for known in (users, ratings):
+            if known.name in there:
+                block -= _of(connection, known, block)
+        if block:
+            dropped += connection.execute(delete(lists).where(lists.c.user_id.in_(block))).rowcount
+    return dropped
+
+
+def _of(connection: Connection, known: Table, user_ids: set[int]) -> set[int]:
+    user_id = known.c.user_id
+    return set(connection.execute(select(user_id).distinct().where(user_id.in_(user_ids))).scalars())
