@@ -2,13 +2,14 @@
 
 A mask is a pass over the whole catalog, and some of what follows from it is another; the same few filters are asked for
 again and again. A mask is known again by being the same array, so it must not be written to. The most recently used are
-kept, within ``BYTES``, for one model: its catalog and its columns never change.
+kept, within ``BYTES``, for one model: its catalog and its columns never change. For products that came later, which are
+only ever added, a mask is made longer when it is asked for next.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,25 +17,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.popular import PopularProducts
+from recommender.product_catalog import Product
 from recommender.taste_ranking import TasteRanker
-from recommender.wishes import Wish
+from recommender.wishes import Wish, fits
 
 BYTES = 64_000_000
 MOST = 256
 AT_FIRST = 1_000  # popular products that are looked through, four times as many each time they are too few
 
 Filters = tuple[Any, ...]
+Later = Sequence[tuple[bytes, Product | None]]  # None: not in the catalog
 
 
 class Kept:
-    """One mask over all places, and what was made of it."""
+    """One mask over all places, and over the first ``n_later`` of what came later, and what was made of it."""
 
-    def __init__(self, allowed: NDArray[np.bool_], recommendable: NDArray[np.bool_]) -> None:
-        self.allowed = allowed
+    def __init__(
+        self, allowed: NDArray[np.bool_], recommendable: NDArray[np.bool_], later: Later = (), n_later: int = 0
+    ) -> None:
+        self.allowed, self._later, self._n_later = allowed, later, n_later
         self.recommendable = recommendable & allowed[: len(recommendable)]
         self._everything: PopularProducts | None = None
         self._popular, self._read = PopularProducts(np.empty(0, np.int32), np.empty(0)), 0
         self._bars: dict[str, Any] = {}
+
+    def is_for(self, later: Later) -> bool:
+        """Does the mask have a flag for each of these, and for no more?"""
+        return self._n_later == len(later) and (not later or self._later is later)
+
+    def extended(self, wish: Wish, later: Later) -> Kept:
+        """With a flag for each of what came later; ``wish``: whose mask this is."""
+        known = self._n_later if self._later is later else 0
+        places = self.allowed[: len(self.allowed) - self._n_later + known]
+        flags = [facts is not None and fits(wish, name, facts) for name, facts in later[known:]]
+        kept = Kept(np.concatenate([places, np.array(flags, np.bool_)]), self.recommendable, later, len(later))
+        kept._bars = self._bars  # they are of the matrix's columns
+        return kept
 
     @cached_property
     def without(self) -> NDArray[np.bool_]:
@@ -75,19 +93,30 @@ class KeptMasks:
         self._of_filters: OrderedDict[Filters, Kept] = OrderedDict()
         self._of_mask: dict[int, Kept] = {}
 
-    def mask(self, wish: Wish, make: Callable[[], NDArray[np.bool_]]) -> NDArray[np.bool_]:
-        """The mask of a wish; made if it is not here."""
+    def mask(self, wish: Wish, make: Callable[[], NDArray[np.bool_]], later: Later = ()) -> NDArray[np.bool_]:
+        """The mask of a wish; made if it is not here. ``later``: what came later, always the same growing list."""
         self._settle()
         bounds = wish.min_price, wish.max_price, wish.min_stars
         filters = wish.category_ids, *bounds, wish.in_stock_only, wish.exclude
         kept = self._of_filters.get(filters)
         if kept is None:
-            kept = self._of_filters[filters] = Kept(make(), self._recommendable)
-            self._of_mask[id(kept.allowed)] = kept
-        else:
-            self._of_filters.move_to_end(filters)
+            kept = self._keep(filters, Kept(make(), self._recommendable))
+        if not kept.is_for(later):
+            kept = self._keep(filters, kept.extended(wish, later))
+        self._of_filters.move_to_end(filters)
         self._last = id(kept.allowed)
         return kept.allowed
+
+    def _keep(self, filters: Filters, kept: Kept) -> Kept:
+        """Keep this one, in the place of what was there."""
+        if (before := self._of_filters.get(filters)) is not None:
+            self._forget(before)
+        self._of_filters[filters] = self._of_mask[id(kept.allowed)] = kept
+        return kept
+
+    def _forget(self, kept: Kept) -> None:
+        del self._of_mask[id(kept.allowed)]
+        self._bytes -= self._sizes.pop(id(kept.allowed), 0)
 
     def _settle(self) -> None:
         """Count what was made of the mask asked for last, and let the least recent go if there is no room."""
@@ -97,10 +126,9 @@ class KeptMasks:
             self._sizes[self._last] = size
         while len(self._of_filters) > 1 and (self._bytes > BYTES or len(self._of_filters) > MOST):
             _, oldest = self._of_filters.popitem(last=False)
-            del self._of_mask[id(oldest.allowed)]
-            self._bytes -= self._sizes.pop(id(oldest.allowed))
+            self._forget(oldest)
 
     def of(self, allowed: NDArray[np.bool_]) -> Kept:
-        """What was made of a mask; anew for one that is not kept here, such as one with columns that came later."""
+        """What was made of a mask; anew for one that is not kept here."""
         kept = self._of_mask.get(id(allowed))
         return kept if kept is not None and kept.allowed is allowed else Kept(allowed, self._recommendable)

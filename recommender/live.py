@@ -34,7 +34,7 @@ from recommender.rating_matrix import STARS_PER_UNIT
 from recommender.scoring import rank_row
 from recommender.serving import Answer, ServedModel, answer_of, as_recommendations
 from recommender.taste_ranking import TasteRanker
-from recommender.wishes import Wish, fits
+from recommender.wishes import Wish, allowed_products
 
 NOBODY = 0  # the user_id of a basket
 
@@ -111,10 +111,10 @@ class LiveModel(ServedModel):
 
     def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
         """A flag for each column; None if the wish leaves nothing out."""
-        known, later = super().allowed(wish), self.changes.columns.came_later
-        if known is None or not later:
-            return known
-        return np.concatenate([known, [facts is not None and fits(wish, name, facts) for name, facts in later]])
+        if not wish.filters:
+            return None
+        later = self.changes.columns.came_later
+        return self.masks.mask(wish, lambda: allowed_products(wish, self.catalog, self.places), later)
 
     def recommend(
         self, user_id: int, n: int, ranking: str | None = None, *, allowed: NDArray[np.bool_] | None = None

@@ -7,6 +7,7 @@ the order of product ids, in which the formulas add up and ties are decided.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,6 +71,7 @@ class LiveColumns:
         self._ids, self._recommendable, self._places, self._catalog = product_ids, recommendable, places, catalog
         self.came_later: list[tuple[bytes, Product | None]] = []  # None: not in the catalog
         self._later: dict[bytes, int] = {}
+        self._later_names: list[bytes] = []  # ascending
 
     def __len__(self) -> int:
         return len(self._places) + len(self.came_later)
@@ -94,6 +96,7 @@ class LiveColumns:
     def add(self, product_id: bytes, facts: Product | None) -> None:
         """Give a product that has none a column; ``facts`` of the catalog, None if it is not in it."""
         self._later[product_id] = len(self)
+        insort(self._later_names, product_id)
         self.came_later.append((product_id, facts))
 
     def keys(self, columns: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -123,7 +126,7 @@ class LiveColumns:
         name = self.came_later[column - len(self._places)][0]
         place = np.searchsorted(self._catalog.product_ids, name)
         before = int(np.searchsorted(self._places[n_products:], place))
-        return before << _LATER_BITS | sorted(self._later).index(name)
+        return before << _LATER_BITS | bisect_left(self._later_names, name)
 
     def recommendable(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Which of the columns (m,) the catalog has."""

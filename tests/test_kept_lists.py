@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from recommender.kept_masks import KeptMasks
 from recommender.list_answers import answer_list
 from recommender.list_items import ListItems
 from recommender.live import LiveModel
+from recommender.live_users import UserRecord
 from recommender.popular import FEW, PopularProducts
 from recommender.problems import InvalidParameterError
 from recommender.product_catalog import Product
@@ -122,6 +124,62 @@ def test_a_live_model_shares_what_its_base_keeps(model: ServedModel) -> None:
     for user in range(1, 61):
         for ranking in (CLASSIC, TASTE):
             assert live.select(user, wish, ranking) == model.select(user, wish, ranking)
+
+
+def test_a_mask_is_made_longer_once_for_each_product_that_came_later(
+    model: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.prepare()
+    wish, cheap = Wish(8, category_ids=frozenset(range(20)), max_price=7.0), Product("new", 1.0, 4.0, 3)
+    facts = {b"B0LATER%03d" % number: cheap._replace(price=float(number)) for number in range(9)} | {
+        b"B0LATER009": None
+    }
+
+    def rated(live: LiveModel, *later: int) -> LiveModel:
+        return live.after([UserRecord(7, tuple((b"B0LATER%03d" % number, 9, 0) for number in later))], facts)
+
+    base = model.allowed(wish)
+    assert base is not None
+    for module in ("live", "serving"):
+        monkeypatch.setattr(f"recommender.{module}.allowed_products", lambda *_: pytest.fail("a mask was made anew"))
+    lives = [rated(LiveModel.of(model), 6, 8), rated(LiveModel.of(model), 8, 6)]  # each has its own columns
+    for _ in range(2):
+        for live, flags in zip(lives, ([True, False], [False, True]), strict=True):
+            mask = live.allowed(wish)
+            assert mask is not None
+            assert mask.tolist() == [*base.tolist(), *flags]
+            assert live.allowed(wish) is mask
+            assert live.masks.of(mask) is live.masks.of(mask)
+    live = rated(lives[1], 8, 6, 9, 5)
+    for ranking in (CLASSIC, TASTE):
+        for user in range(1, 61):
+            live.select(user, wish, ranking)
+    longer = live.allowed(wish)
+    assert longer is not None
+    assert longer.tolist() == [*base.tolist(), False, True, False, True]
+    kept = live.masks.of(longer)
+    assert kept.without.tolist() == [not flag for flag in longer.tolist()]
+    assert kept.recommendable.tolist() == (base[: model.matrix.shape[1]] & model.matrix.recommendable).tolist()
+    shorter = model.allowed(wish)
+    assert shorter is not None
+    assert shorter.tolist() == base.tolist()
+
+
+def test_masks_that_were_made_longer_take_the_place_of_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    masks, later = KeptMasks(np.ones(1_000, np.bool_)), list[tuple[bytes, Product | None]]()
+    made = []
+
+    def make(price: float) -> Any:
+        made.append(price)
+        return np.ones(1_000, np.bool_)
+
+    monkeypatch.setattr(kept_masks, "BYTES", 5_000)  # of two masks, with what may be recommended
+    for number in range(20):
+        later.append((b"B0LATER%03d" % number, Product(None, 5.0, None, None)))
+        for price in (1.0, 9.0):
+            flags = masks.mask(Wish(1, min_price=price), partial(make, price), later)
+            assert flags[1_000:].tolist() == [price == 1.0] * (number + 1)
+    assert made == [1.0, 9.0]
 
 
 @pytest.mark.parametrize("n_excluded", [0, 3, FEW + 1])
