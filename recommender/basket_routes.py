@@ -87,6 +87,7 @@ async def basket(request: Request) -> Response:
     if errors:
         raise InvalidParameterError(errors)
     model: LiveModel = request.app.state.model
+    request.state.model = model
     check_served(ranking, model)
     check_stock(wish, model.catalog)
     answer = model.select_for(model.basket(ratings), wish, ranking)

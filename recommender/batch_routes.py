@@ -1,7 +1,8 @@
 """The HTTP route that answers for many users at once.
 
-The lists are made in slices of some milliseconds, between which the service answers others; each slice asks the model
-that is served then, since a live model must not be asked once another has taken its place.
+The lists are made in slices of some milliseconds, between which the service answers others. All are of the model that
+was served before the first, also when a newer one is served since; changes that come meanwhile count in the next slice,
+since a live model must not be asked once a change has been made to it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from recommender.errors import UnknownUserError
 from recommender.json_body import Body, Errors, choice_in, is_whole_number, json_object, refused, whole_number_in
 from recommender.listed_products import STARS_ITEM, listed_schema
+from recommender.live import LiveModel
 from recommender.model_headers import STAMP
 from recommender.parameters import LARGEST_LIMIT, documented_json, documented_refusal
 from recommender.problems import InvalidParameterError, documented_problem
@@ -118,7 +120,10 @@ async def batch(request: Request) -> Response:
     ranking = choice_in(body, "ranking", RANKINGS, errors)
     if errors:
         raise InvalidParameterError(errors)
-    results, unknown = await _answer(request.app, user_ids, Wish(limit), ranking)
+    model: LiveModel = request.app.state.model
+    request.state.model = model
+    check_served(ranking, model)
+    results, unknown = await _answer(request.app, model, user_ids, Wish(limit), ranking)
     whole = b'{"results":[%s],"unknown":%s}' % (b",".join(results), orjson.dumps(unknown))
     return Response(whole, media_type="application/json")
 
@@ -139,14 +144,16 @@ def _user_ids(body: Body, errors: Errors) -> list[int]:
     return [] if wrong else [int(one) for one in ids]
 
 
-async def _answer(app: FastAPI, user_ids: list[int], wish: Wish, ranking: str | None) -> tuple[list[bytes], list[int]]:
-    """Each known user's list as JSON, and who is unknown."""
+async def _answer(
+    app: FastAPI, model: LiveModel, user_ids: list[int], wish: Wish, ranking: str | None
+) -> tuple[list[bytes], list[int]]:
+    """Each known user's list as JSON, and who is unknown; of the model, with what changes meanwhile."""
     results: list[bytes] = []
     unknown: list[int] = []
     left = iter(user_ids)
     while len(results) + len(unknown) < len(user_ids):
-        model: ServedModel = app.state.model
-        check_served(ranking, model)
+        served: LiveModel = app.state.model
+        model = served if served.changes is model.changes else model.latest()
         until = perf_counter() + SLICE
         for user_id in left:
             try:

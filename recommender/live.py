@@ -43,11 +43,13 @@ class LiveModel(ServedModel):
     """A ``ServedModel`` with the changes since it was built."""
 
     changes: Changes
+    n_taken: int  # how many changes there were
 
     def __init__(self, changes: Changes) -> None:
         fields = {name: value for name, value in vars(changes.model).items() if name != "popular"}
         own = {"known_users": changes.known_users, "known_segments": changes.known_segments}
-        self.__dict__ |= fields | own | {"changes": changes}  # a frozen dataclass is set up once, and here
+        own |= {"changes": changes, "n_taken": changes.n_taken}
+        self.__dict__ |= fields | own  # a frozen dataclass is set up once, and here
 
     @classmethod
     def of(cls, model: ServedModel) -> LiveModel:
@@ -62,6 +64,10 @@ class LiveModel(ServedModel):
         for record in records:
             self.changes.take(record, facts)
         return LiveModel(self.changes)
+
+    def latest(self) -> LiveModel:
+        """The last of those that `after` gave, from this one on: the one that may be asked."""
+        return self if self.n_taken == self.changes.n_taken else LiveModel(self.changes)
 
     def unknown_products(self, records: Iterable[UserRecord]) -> set[bytes]:
         """Products of the records that neither the model nor its catalog have."""

@@ -23,6 +23,7 @@ class Changes:
         matrix, similarity = model.matrix, model.similarity
         self.model = model
         self.users: dict[int, LiveUser] = {}
+        self.n_taken = 0
         self.columns = LiveColumns(matrix.product_ids, matrix.recommendable, model.places, model.catalog)
         self.tally = Tally(matrix)
         self.popular = PopularOrder(model.popular, self.tally, self.columns)
@@ -36,6 +37,7 @@ class Changes:
 
     def take(self, record: UserRecord, facts: Mapping[bytes, Product | None]) -> None:
         """Let the record be what there is of its user. ``facts``: of products that have no column."""
+        self.n_taken += 1
         for product, *_ in (*record.ratings, *record.events):
             if self.columns.find(product) is None:
                 self.columns.add(product, facts.get(product))

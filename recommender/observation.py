@@ -2,8 +2,10 @@
 
 A request that was answered before by the same model is answered from ``Answers``, ahead of the framework's routing; the
 bytes are those the route gave. All others go through the framework: what comes back is held until its body is there,
-then given a request id, an ``ETag`` and the model's headers, or the headers of an HTML page. Both ways each request is
-counted and logged, by the route's template; what no route answered (404, 405, 413, 414) counts as "other".
+then given a request id, an ``ETag`` and the model's headers, or the headers of an HTML page. A route that answers what
+was posted gets the headers, without an ``ETag``, of the model that it names in ``request.state.model``: another may be
+served since. Both ways each request is counted and logged, by the route's template; what no route answered (404, 405,
+413, 414) counts as "other".
 
 Kept answers and the ``Shortcut`` go past the framework's dependencies and inner middleware: what every request must
 pass (a key, say) belongs into ``__call__``, before the answers are looked at.
@@ -35,7 +37,6 @@ MODEL_ROUTES = frozenset(
         *("/users/{user_id}/neighbors", "/users/{user_id}/ratings"),
     }
 )
-STAMPED_ROUTES = frozenset({"/recommendations", "/recommendations/batch"})  # what is sent has no tag to compare
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _READING = frozenset({"GET", "HEAD"})
 _ABOUT_BODY = frozenset({b"content-type", b"content-length"})
@@ -174,8 +175,8 @@ class _Exchange:
             headers = list(start.get("headers", ()))
             if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
                 headers += page_headers(message.get("body", b""))
-            if self.status == 200 and self.route in STAMPED_ROUTES and self._model is not None:
-                headers += self._observation.stamp.headers(self._model, time.time())
+            if self.status == 200 and (asked := self._scope.get("state", {}).get("model")) is not None:
+                headers += self._observation.stamp.headers(asked, time.time())
             headers.append((b"x-request-id", self._request_id))
             await self._send({**start, "headers": headers})
         await self._send(message)
