@@ -69,9 +69,7 @@ class Observation:
             return
         started = perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        request_id = headers.get(b"x-request-id")
-        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-            request_id = self.log.new_id().encode()
+        request_id = self._id_of(headers)
         model, answer = self.model, None
         if scope["method"] in _READING and _ASKS_OTHERWISE.isdisjoint(headers):
             answer = self.answers.get(model, (scope["path"], scope["query_string"]))
@@ -88,6 +86,11 @@ class Observation:
             return
         status = await self.reply(scope, send, model, answer, request_id)
         self.note(scope, answer.route, status, perf_counter() - started, request_id, answer.source)
+
+    async def observe(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let ``app`` answer in the place of the framework, as one request of all."""
+        started, headers = perf_counter(), dict(scope["headers"])
+        await self._ask(app, scope, receive, send, headers, self._id_of(headers), started)
 
     async def reply(self, scope: Scope, send: Send, model: ServedModel, answer: Answer, request_id: bytes) -> int:
         """Send an answer of ``model``, or 304 if the caller has it; return the status."""
@@ -108,6 +111,11 @@ class Observation:
         """Count and log one answered request."""
         self.metrics.count(route, status, seconds, source)
         self.log.add(request_id.decode(), scope["method"], route, status, seconds)
+
+    def _id_of(self, headers: Mapping[bytes, bytes]) -> bytes:
+        """The caller's own if it is one, else a new one."""
+        given = headers.get(b"x-request-id")
+        return given if given is not None and _REQUEST_ID.fullmatch(given) else self.log.new_id().encode()
 
     def _may_shorten(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
         return self.shortcut is not None and self.shortcut.takes(scope) and refusal(scope, headers) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -53,6 +54,31 @@ def test_a_named_origin_may_call_also_for_a_kept_answer_and_no_other(start: Star
         asked = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "X-API-Key"}
         assert client.options("/users/1", headers={"Origin": SHOP, **asked}).status_code == 200
         assert client.options("/users/1", headers={"Origin": OTHER, **asked}).status_code == 400
+
+
+def test_a_preflight_has_a_request_id_and_is_counted_and_logged_as_any_request(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "X-API-Key"}
+    with start(SHOP) as client:
+        named = client.options("/users/1", headers={"Origin": SHOP, "X-Request-ID": "mine-1", **asked})
+        assert (named.status_code, named.headers["x-request-id"]) == (200, "mine-1")
+        assert named.headers["access-control-allow-origin"] == SHOP
+        refused = client.options("/users/1", headers={"Origin": OTHER, **asked})
+        assert (refused.status_code, len(refused.headers["x-request-id"]) > 16) == (400, True)
+        assert (
+            client.options("/users/1", headers={"Origin": SHOP}).status_code == 405
+        )  # asks for no method: no preflight
+        metrics = client.get("/metrics").text
+    for status in (200, 400, 405):
+        assert f'recommender_requests_total{{route="other",status="{status}"}} 1.0' in metrics
+    logged = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [(line["method"], line["route"], line["status"]) for line in logged[:3]] == [
+        ("OPTIONS", "other", 200),
+        ("OPTIONS", "other", 400),
+        ("OPTIONS", "other", 405),
+    ]
+    assert [line["request_id"] for line in logged[:2]] == ["mine-1", refused.headers["x-request-id"]]
 
 
 @pytest.mark.parametrize("origins", ["shop.example.com", "https://shop.example.com/", "null", "https://a b"])
