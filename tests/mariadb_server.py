@@ -33,6 +33,9 @@ class MariaDBServer:
         self.options = list(options)
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        (folder / "tmp").mkdir(parents=True)
+        # a server that starts clears away temporary tables, also those of another beside it
+        self._env = os.environ | {"TMPDIR": str(folder / "tmp")}
         self._install()
 
     @staticmethod
@@ -49,7 +52,8 @@ class MariaDBServer:
         assert program, "mariadb-install-db is not on PATH: apt-get install mariadb-server"
         command = [program, "--no-defaults", f"--datadir={self.folder / 'data'}", "--skip-test-db"]
         command += ["--auth-root-authentication-method=normal"]
-        subprocess.run(command + self._user(), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(command + self._user(), capture_output=True, text=True, env=self._env, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def _user(self) -> list[str]:
         return ["--user=root"] if os.geteuid() == 0 else []
@@ -63,7 +67,7 @@ class MariaDBServer:
         command += [f"--pid-file={self.folder / 'pid'}", "--innodb-log-file-size=64M", *self._user(), *self.options]
         with (self.folder / "server.log").open("ab") as log:
             log_start = log.tell()
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._env)
         self._wait_until_ready(log_start)
         with self.connect() as connection, connection.cursor() as cursor:
             for host in ("127.0.0.1", "localhost"):
