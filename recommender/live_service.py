@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from recommender.change_feed import ChangeFeed, Look
-from recommender.database import database_errors, writing
+from recommender.database import database_errors, retried, writing
 from recommender.database_watch import DatabaseWatch
 from recommender.errors import DatabaseError, RecommenderError
 from recommender.live import LiveModel
@@ -139,11 +139,16 @@ class LiveService(DatabaseWatch):
         engine, model = self.engine(), self._newest
         assert model is not None
         self._tables()
-        with writing(engine) as connection:
-            self._in_time(deadline)
-            job(connection)
-            found = self._read(connection, {user_id}, model)
-            self._in_time(deadline)
+
+        def transaction() -> tuple[list[UserRecord], Facts]:
+            with writing(engine) as connection:
+                self._in_time(deadline)
+                job(connection)
+                found = self._read(connection, {user_id}, model)
+                self._in_time(deadline)
+            return found
+
+        found = retried(transaction, deadline)
         self.answered()
         self._apply_soon(*found, urgent=True)
 

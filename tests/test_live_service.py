@@ -17,10 +17,11 @@ import api
 import recommendation_engine
 from recommender import live_service
 from recommender.database import connect, existing_tables, writing
-from recommender.errors import DatabaseError
+from recommender.errors import DatabaseError, WriteConflictError
 from recommender.live_changes import Changes
 from recommender.live_records import read_records
 from recommender.live_users import UserRecord
+from recommender.live_writes import store_rating
 from recommender.schema import deletions, interactions, products, ratings, recommendations, user_id_map, users
 from recommender.settings import load_settings
 from tests.conftest import require_mariadb
@@ -230,6 +231,15 @@ def test_a_change_that_cannot_be_counted_leads_to_a_model_that_has_it(
     wait_until(partial(is_listed, client, wanted), 5.0)
     assert client.get("/health").json()["model_built_at"] != built
     rate(client, 1, D, 2.0)
+    assert listed(client, 1) == anew(1)
+
+
+def test_a_write_that_the_database_undid_for_anothers_sake_is_tried_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone = WriteConflictError("deadlock found")
+    monkeypatch.setattr("recommender.write_routes.store_rating", failing_once(undone, store_rating))
+    rate(client, 1, B, 4.5)
     assert listed(client, 1) == anew(1)
 
 
