@@ -1,7 +1,8 @@
-"""What the service writes, where two write at once."""
+"""What the service writes: when two write at once, and by whose clock."""
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ from sqlalchemy import Engine, event, insert, select
 
 from recommender import live_writes
 from recommender.database import connect, existing_tables, writing
-from recommender.live_writes import prepare, store_interaction
-from recommender.schema import deletions, interactions, users
+from recommender.live_writes import delete_rating, prepare, store_interaction, store_rating
+from recommender.schema import deletions, interactions, ratings, users
 from recommender.settings import Settings
 from tests.shop import WHEN, fill
 
@@ -54,3 +55,25 @@ def test_of_two_workers_that_hear_of_an_unknown_person_both_store_what_they_hear
         assert connection.execute(select(users.c.user_id)).scalars().all() == [1, 500]
         told = select(interactions.c.interaction_type).where(interactions.c.user_id == 500)
         assert sorted(connection.execute(told).scalars()) == ["click", "view"]
+
+
+@pytest.mark.parametrize("backend", ["mariadb"])
+def test_every_moment_is_told_by_the_clock_of_the_database(engine: Engine) -> None:
+    fill(engine, {1: {"B00000000A": 5.0}}, ["B00000000A"])
+    prepare(engine)
+    told = dt.datetime(2031, 5, 17, 12, 30, 15, 250_000)  # a clock years ahead of ours, in a zone of its own
+    with writing(engine) as connection:
+        connection.exec_driver_sql("SET time_zone = '-05:00', timestamp = 1936787415.25")
+        delete_rating(connection, 1, "B00000000A")
+        store_rating(connection, 500, "B00000000A", 9)
+        store_interaction(connection, 600, "B00000000A", "click")
+        connection.exec_driver_sql("SET timestamp = 1936787475.25")
+        store_rating(connection, 500, "B00000000A", 2)
+        connection.exec_driver_sql("SET time_zone = DEFAULT, timestamp = DEFAULT")
+    later = told + dt.timedelta(minutes=1)
+    with engine.connect() as connection:
+        rated = connection.execute(select(ratings.c.rating, ratings.c.created_at, ratings.c.updated_at)).one()
+        assert tuple(rated) == (1.0, told, later)
+        assert connection.execute(select(deletions.c.deleted_at)).scalars().all() == [told]
+        assert connection.execute(select(interactions.c.created_at)).scalars().all() == [told]
+        assert connection.execute(select(users.c.created_at).where(users.c.user_id == 600)).scalars().all() == [told]
