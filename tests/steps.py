@@ -1,11 +1,20 @@
-"""Run the scripts as a user does: as processes, from a folder of their own."""
+"""Run the scripts as a user does: as processes, from a folder of their own.
+
+Starting one takes 1 to 3 seconds of imports, so what is not about a process (the data before what is tested, the text
+of a message) calls the script's ``main()`` in this one: ``do`` and ``refuse``.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
 
@@ -26,16 +35,44 @@ def run(env: dict[str, str], folder: Path, script: str, *options: str) -> Proces
     return Process(process.args, process.returncode, out, err)
 
 
+def call(env: dict[str, str], folder: Path, script: str, *options: str) -> Process:
+    """Run a script's ``main()`` in this process; its Python output is kept, what C prints goes to pytest."""
+    main = importlib.import_module(script.removesuffix(".py")).main
+    out, err = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name, value in env.items():
+            patch.setenv(name, value)
+        patch.chdir(folder)
+        status = main(list(options))
+    return Process([script, *options], status, out.getvalue(), err.getvalue())
+
+
 def succeed(env: dict[str, str], folder: Path, script: str, *options: str) -> str:
     """Run a script that must succeed; what it printed."""
-    done = run(env, folder, script, *options)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return _printed(run(env, folder, script, *options))
+
+
+def do(env: dict[str, str], folder: Path, script: str, *options: str) -> str:
+    """``succeed`` in this process."""
+    return _printed(call(env, folder, script, *options))
 
 
 def fail(env: dict[str, str], folder: Path, script: str, *options: str) -> str:
     """Run a script that must fail with exit status 1 and one line; the line."""
-    done = run(env, folder, script, *options)
+    return _one_line(run(env, folder, script, *options), script)
+
+
+def refuse(env: dict[str, str], folder: Path, script: str, *options: str) -> str:
+    """``fail`` in this process."""
+    return _one_line(call(env, folder, script, *options), script)
+
+
+def _printed(done: Process) -> str:
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _one_line(done: Process, script: str) -> str:
     assert done.returncode == 1, (done.stdout, done.stderr)
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
