@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from heapq import nsmallest
 from math import sqrt
 from typing import NamedTuple
 
@@ -34,8 +35,8 @@ class Oracle:
             dot = sum(mine[product] * theirs[product] for product in mine.keys() & theirs.keys())
             if other != user and dot > 0:
                 found.append((Fraction(dot * dot, self.norm[other]), other, dot))
-        found.sort(key=lambda entry: (-entry[0], entry[1]))
-        return [(other, dot / sqrt(self.norm[user] * self.norm[other])) for _, other, dot in found[:k]]
+        nearest = nsmallest(k, found, key=lambda entry: (-entry[0], entry[1]))
+        return [(other, dot / sqrt(self.norm[user] * self.norm[other])) for _, other, dot in nearest]
 
     def recommend(self, user: int, *, k: int, n: int | None, catalog: Iterable[str]) -> list[Expected]:
         """The first n products (None: all) for ``user``."""
