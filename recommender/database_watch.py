@@ -33,6 +33,7 @@ class DatabaseWatch:
         self._last_answer = time.monotonic() if known_up else float("-inf")
         self._silent_since = datetime.now(UTC)
         self._fault = ""
+        self._closed = False
         self.asked = known_up  # was there a question yet?
         self.errors = 0  # questions that were not answered
 
@@ -76,7 +77,7 @@ class DatabaseWatch:
         except RecommenderError:
             return False  # shown by is_up, which is what this class is for
         except Exception as error:  # a fault of ours must not end the watch; told once
-            if repr(error) != self._fault:
+            if repr(error) != self._fault and not self._closed:  # there is nobody left to hand the answer to
                 self._fault = repr(error)
                 _log.exception("the tables could not be looked at")
             return False
@@ -88,4 +89,5 @@ class DatabaseWatch:
 
     def close(self) -> None:
         """Let the thread end by itself; a question that hangs is bounded by the connection's time-outs."""
+        self._closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -232,6 +233,28 @@ def test_a_change_that_cannot_be_counted_leads_to_a_model_that_has_it(
     assert client.get("/health").json()["model_built_at"] != built
     rate(client, 1, D, 2.0)
     assert listed(client, 1) == anew(1)
+
+
+def test_a_service_that_stops_during_a_look_at_the_tables_ends_in_silence(
+    shop: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looking, stopped = threading.Event(), threading.Event()
+
+    def read_slowly(*given: Any) -> list[UserRecord]:
+        looking.set()
+        assert stopped.wait(10)
+        return read_records(*given)
+
+    with TestClient(api.create_app()) as client:
+        monkeypatch.setattr(live_service, "read_records", read_slowly)
+        with writing(shop) as connection:
+            connection.execute(insert(ratings), RATED)
+        assert looking.wait(10)
+        watch = client.app.state.watch  # type: ignore[attr-defined]
+    assert watch._loop.is_closed()
+    stopped.set()
+    watch._thread.shutdown(wait=True)
+    assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
 def test_a_write_that_the_database_undid_for_anothers_sake_is_tried_again(
