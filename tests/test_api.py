@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -281,6 +282,13 @@ def test_a_real_server_answers_a_real_request_and_stops_on_sigterm(shop: Engine,
         assert server.returncode in (0, -signal.SIGTERM)  # uvicorn raises the signal again after its orderly end
         assert "Application shutdown complete." in output
         assert "Traceback" not in output
+
+
+def test_what_was_loaded_is_not_searched_for_garbage_while_it_is_served(client: TestClient) -> None:
+    assert not [entry for entry in gc.get_objects() if entry is client.app]
+    client.__exit__(None, None, None)
+    assert [entry for entry in gc.get_objects() if entry is client.app]
+    client.__enter__()
 
 
 def test_a_server_started_too_early_says_so_in_one_line(engine: Engine, env: dict[str, str]) -> None:
