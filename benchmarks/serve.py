@@ -14,12 +14,12 @@ before the clock ran, as far as 64 MB hold the answers.
 Categories are drawn from 50, so that their masks are kept; prices are mostly ones that nobody asked for before.
 
 Two cores, medians of 7 rounds of 2 s, ratio of requests per second to the bare route's, then of p99: given before
-1.44 and 0.69 (classic), 1.34 and 0.74 (taste); computed 0.57 and 1.59 (classic), 0.45 and 2.01 (taste); of a category
-0.54 (classic) and 0.33 (taste), from a new price on 0.38. ``--large``, 5 rounds in 4.5 minutes: computed 0.42 and p99
-2.40 (classic), 0.26 and 4.27 (taste); of a category 0.19 and from a new price 0.11, before masks were counted by
-their true size and popular products looked through only as far as needed (in process 1,184 -> 385 and 1,532 -> 527
-µs). Two workers against one: 1.25 as the bare route's 1.24; at 200,000 users 1.02 as its 1.05: the caller and other
-work had the second core.
+1.63 and 0.68 (classic), 1.66 and 0.71 (taste); computed 0.49 and 2.08 (classic), 0.38 and 2.94 (taste); of a category
+0.43 (classic) and 0.28 (taste), from a new price on 0.33, at most two of a category 0.38. ``--large``, 5 rounds:
+given before 1.58; computed 0.47 and 2.23 (classic), 0.33 and 3.24 (taste); of a category 0.38 and 0.15, from a new
+price 0.22, at most two of a category 0.34. Two workers against one: 1.53 as the bare route's 1.55, as the caller has
+half of the cores. Of five runs: computed 0.45 to 0.59 (classic), 0.36 to 0.46 (taste), ``--large`` 0.35 to 0.49 and
+0.26 to 0.38. CPU time of the server for a request at 200,000 users: bare 136 µs, computed 325 (classic), 439 (taste).
 
 In the process without the server, µs per computed list, before and after lists were put together from kept JSON and
 nothing was checked twice: classic 332 and 145, taste 411 and 247, of which compiled code some 30 and 120. Slower than
