@@ -72,8 +72,10 @@ def test_real_work_compiles_nothing_after_the_warm_up(engine: Engine, env: dict[
 
 def test_a_long_wait_is_announced_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    warm_up.warm_up(lambda: said.append("loading"))  # by now it is loaded
-    assert said == []
+    warm_up.warm_up(lambda: None)  # loads, which may take long
+    warm_up.warm_up(lambda: said.append("loading"))
+    waiting = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    assert (said, [timer for timer in waiting if not timer.finished.is_set()]) == ([], [])
     announced = threading.Event()
     monkeypatch.setattr(warm_up, "PATIENCE", 0.0)
     monkeypatch.setattr(warm_up, "CosineIndex", lambda ratings: announced.wait(10) and _cosine_index(ratings))
