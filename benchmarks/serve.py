@@ -19,7 +19,7 @@ Two cores, medians of 7 rounds of 2 s, ratio of requests per second to the bare 
 given before 1.58; computed 0.47 and 2.23 (classic), 0.33 and 3.24 (taste); of a category 0.38 and 0.15, from a new
 price 0.22, at most two of a category 0.34. Two workers against one: 1.53 as the bare route's 1.55, as the caller has
 half of the cores. Of five runs: computed 0.45 to 0.59 (classic), 0.36 to 0.46 (taste), ``--large`` 0.35 to 0.49 and
-0.26 to 0.38. CPU time of the server for a request at 200,000 users: bare 136 µs, computed 325 (classic), 439 (taste).
+0.26 to 0.38.
 
 In the process without the server, µs per computed list, before and after lists were put together from kept JSON and
 nothing was checked twice: classic 332 and 145, taste 411 and 247, of which compiled code some 30 and 120. Slower than

@@ -284,11 +284,12 @@ def test_a_real_server_answers_a_real_request_and_stops_on_sigterm(shop: Engine,
         assert "Traceback" not in output
 
 
-def test_what_was_loaded_is_not_searched_for_garbage_while_it_is_served(client: TestClient) -> None:
-    assert not [entry for entry in gc.get_objects() if entry is client.app]
-    client.__exit__(None, None, None)
-    assert [entry for entry in gc.get_objects() if entry is client.app]
-    client.__enter__()
+@pytest.mark.usefixtures("client")
+def test_what_was_loaded_is_not_searched_for_garbage_while_it_is_served() -> None:
+    app = api.create_app()
+    with TestClient(app):
+        assert not any(entry is app for entry in gc.get_objects())
+    assert any(entry is app for entry in gc.get_objects())
 
 
 def test_a_server_started_too_early_says_so_in_one_line(engine: Engine, env: dict[str, str]) -> None:

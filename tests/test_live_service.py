@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, delete, insert, select, update
 
@@ -177,6 +178,14 @@ def test_very_many_changes_by_others_lead_to_a_new_model(
     assert listed(client, 399) == anew(399)
 
 
+def watch_of(client: TestClient) -> live_service.LiveService:
+    """What keeps the service and the tables in step."""
+    assert isinstance(client.app, FastAPI)
+    watch = client.app.state.watch
+    assert isinstance(watch, live_service.LiveService)
+    return watch
+
+
 def failing_once(error: Exception, function: Any) -> Any:
     """The function, whose first call raises."""
     errors = [error]
@@ -250,7 +259,8 @@ def test_a_service_that_stops_during_a_look_at_the_tables_ends_in_silence(
         with writing(shop) as connection:
             connection.execute(insert(ratings), RATED)
         assert looking.wait(10)
-        watch = client.app.state.watch  # type: ignore[attr-defined]
+        watch = watch_of(client)
+    assert watch._loop
     assert watch._loop.is_closed()
     stopped.set()
     watch._thread.shutdown(wait=True)
@@ -269,13 +279,14 @@ def test_a_write_that_the_database_undid_for_anothers_sake_is_tried_again(
 def test_a_write_is_counted_before_a_long_queue_of_others_changes_and_not_undone_by_it(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = client.app.state.watch  # type: ignore[attr-defined]
+    watch = watch_of(client)
 
     def queue() -> None:  # what was read of them before
         old = [UserRecord(user, ((C.encode(), 2, 0),), (), False, None, None) for user in (*range(1000, 1300), 1)]
         monkeypatch.setattr(live_service, "SLICE", 0.0)  # nothing of it is counted before somebody asks
         watch._enter(old, {}, False)
 
+    assert watch._loop
     watch._loop.call_soon_threadsafe(queue)
     rate(client, 1, B, 4.5)
     assert client.get("/recommendations/1299").status_code == 404  # is still in the queue
