@@ -32,7 +32,7 @@ from tqdm import tqdm
 from recommender.bulk_load import Stage, drop_leftovers, staged
 from recommender.bulk_read import read_table
 from recommender.csv_rows import RejectedRows
-from recommender.database import connect, count_rows, label, require_rows
+from recommender.database import connect, label
 from recommender.errors import RecommenderError, SettingError
 from recommender.origin import origin_batch
 from recommender.people import people_blocks, segments
@@ -40,6 +40,7 @@ from recommender.ratings_file import read_ratings_file
 from recommender.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
 from recommender.shopper_tables import is_up_to_date, refuse_foreign_rows, shopper_summary
+from recommender.tables import count_rows, require_rows
 from recommender.tastes import INTERACTION_TYPES, CatalogFacts, TasteBlock, plant_tastes
 
 NUM_USERS = 5_000

@@ -26,11 +26,12 @@ from tqdm import tqdm
 from recommender.bulk_load import LoadCount, Stage, drop_leftovers, staged
 from recommender.catalog import category_rows, product_rows
 from recommender.csv_rows import CsvRows, RejectedRows
-from recommender.database import connect, count_rows, database_errors, existing_tables, label, refuse_foreign_tables
+from recommender.database import connect, database_errors, label
 from recommender.errors import RecommenderError, SettingError
 from recommender.origin import origin_batch, read_origin
 from recommender.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
 from recommender.settings import DATABASE_OPTIONS, PROJECT_ROOT, add_options, load_settings
+from recommender.tables import count_rows, existing_tables, refuse_foreign_tables
 
 READ_CHUNK_SIZE = 50_000
 PRODUCTS_FILE, CATEGORIES_FILE = PROJECT_ROOT / "amazon_products.csv", PROJECT_ROOT / "amazon_categories.csv"

@@ -7,23 +7,21 @@ about products, ``popular`` is the fallback, ``cold_start`` the longer ladder of
 ``decayed_popularity`` and ``new_products``; ``split`` hides ratings, ``metrics``, ``evaluation``, ``mode_evaluation``
 and ``ladder_evaluation`` measure them all against those, ``evaluation_result`` holds what was found, ``taste_tuning``
 chooses by it; ``tastes`` plants synthetic shoppers. Parts with I/O: ``settings`` reads the environment, ``schema``
-names the tables, ``database`` connects, ``bulk_load`` and ``bulk_read`` move rows at the database's own speed,
-``csv_rows``, ``catalog`` and ``ratings_file`` check a CSV row by row, ``origin`` notes beside the tables what they
-were made from and ``shopper_tables`` whose rows they hold, ``trained_model`` and ``user_segments`` read what a
-ranking needs, ``batch`` writes the lists of many users, ``versions`` publishes them, keeps them and rolls back,
-``erasures`` keeps erased people out of them,
-``engine_commands`` is what step 3 can do besides; ``serving`` holds the model for the HTTP ``routes`` (beside them
-``user_routes``, ``batch_routes``, ``basket_routes``, ``write_routes``), ``model_file`` saves it, ``model_source``
-tells where it comes from; ``json_body`` reads what is sent to them, ``api_keys`` tells who may send it, ``demo_key``
-makes a key for ``make run``; ``neighborhoods`` holds whom a ranking asks and what they have; ``live`` is that model
-with every change since it was built (``live_changes``, ``live_cosine``, ``live_taste``, ``live_popular``,
-``live_ranking``, ``live_users``), which ``live_writes`` stores and ``live_records`` reads back from the tables, of
-whom a ``change_feed`` names from a ``changes`` cursor on, as ``live_service`` has it, on the thread of a
-``database_watch``; ``observation`` is the
-layer around the routes: ``request_limits``, ``request_log``, ``service_metrics``, ``model_headers``,
-``cross_origin``, ``answers`` given before, and a ``shortcut`` ahead of the framework to ``list_answers``, for which
-``kept_masks`` holds what recent filters leave in and ``list_items`` the JSON of recent products. ``errors`` holds
-every exception. Modules that begin with an underscore are the inner halves of the module named like them. The scripts
-import the parts, the parts with I/O import the pure ones, never the other way round (tests/test_architecture.py holds
-this).
+names the tables, ``database`` connects, ``tables`` tells which ones are there, ``bulk_load`` and ``bulk_read`` move
+rows at the database's own speed, ``csv_rows``, ``catalog`` and ``ratings_file`` check a CSV row by row, ``origin``
+notes beside the tables what they were made from and ``shopper_tables`` whose rows they hold, ``trained_model`` and
+``user_segments`` read what a ranking needs, ``batch`` writes the lists of many users, ``versions`` publishes them,
+keeps them and rolls back, ``erasures`` keeps erased people out of them, ``engine_commands`` is what step 3 can do
+besides; ``serving`` holds the model for the HTTP ``routes`` (beside them ``user_routes``, ``batch_routes``,
+``basket_routes``, ``write_routes``), ``model_file`` saves it, ``model_source`` tells where it comes from;
+``json_body`` reads what is sent to them, ``api_keys`` tells who may send it, ``demo_key`` makes a key for ``make
+run``; ``neighborhoods`` holds whom a ranking asks and what they have; ``live`` is that model with every change since
+it was built (``live_changes``, ``live_cosine``, ``live_taste``, ``live_popular``, ``live_ranking``, ``live_users``),
+which ``live_writes`` stores and ``live_records`` reads back from the tables, of whom a ``change_feed`` names from a
+``changes`` cursor on, as ``live_service`` has it, on the thread of a ``database_watch``; ``observation`` is the layer
+around the routes: ``request_limits``, ``request_log``, ``service_metrics``, ``model_headers``, ``cross_origin``,
+``answers`` given before, and a ``shortcut`` ahead of the framework to ``list_answers``, for which ``kept_masks``
+holds what recent filters leave in and ``list_items`` the JSON of recent products. ``errors`` holds every exception.
+Modules that begin with an underscore are the inner halves of the module named like them. The scripts import the
+parts, the parts with I/O import the pure ones, never the other way round (tests/test_architecture.py holds this).
 """

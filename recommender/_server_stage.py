@@ -14,8 +14,9 @@ from sqlalchemy.schema import CreateTable
 
 from recommender._load_data import FORMAT, as_lines, give_up_if_hung_up, send_through_pipe
 from recommender._stage import LoadCount, Move, Stage, data_columns, keys_of, python_rows, updatable
-from recommender.database import drop_tables, existing_tables, label, writing
+from recommender.database import label, writing
 from recommender.errors import DatabaseError
+from recommender.tables import drop_tables, existing_tables
 
 LOCK_WAIT = 30  # seconds; what a killed run left running on the server (an ALTER TABLE, a roll-back) ends in that time
 GONE_WAIT = 2  # seconds until the server has noticed that a killed run is gone

@@ -20,7 +20,7 @@ from recommender._stage import (
     python_rows,
     updatable,
 )
-from recommender.database import drop_tables
+from recommender.tables import drop_tables
 
 
 class SqliteStage(Stage):

@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from sqlalchemy import Connection, Engine, MetaData, Table, UniqueConstraint, exc
 
 from recommender._load_data import as_text
-from recommender.database import database_errors, existing_tables
+from recommender.database import database_errors
 from recommender.errors import DatabaseError
+from recommender.tables import existing_tables
 
 NEW, OLD = "__new", "__old"  # ends of names that nobody gives to tables: what bears them is dropped unasked
 

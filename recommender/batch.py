@@ -17,7 +17,6 @@ from sqlalchemy import Engine
 
 from recommender.bulk_load import staged
 from recommender.cold_start import SOURCES, ColdStart, FilledLists
-from recommender.database import refuse_foreign_tables
 from recommender.new_products import all_places
 from recommender.popular import rank_popular
 from recommender.product_catalog import ProductCatalog, read_catalog
@@ -25,6 +24,7 @@ from recommender.rankings import Ranking
 from recommender.rating_matrix import RatingMatrix
 from recommender.schema import BATCH_TABLES, recommendations
 from recommender.scoring import RankedProducts
+from recommender.tables import refuse_foreign_tables
 from recommender.trained_model import cold_start_of
 from recommender.user_segments import read_segments
 from recommender.versions import Version, next_number, publish_lists, read_versions

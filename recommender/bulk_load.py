@@ -28,7 +28,8 @@ from sqlalchemy import Engine, Table, exc
 from recommender._server_stage import ServerStage
 from recommender._sqlite_stage import SqliteStage
 from recommender._stage import NEW, OLD, LoadCount, Move, Stage
-from recommender.database import database_errors, existing_tables, is_mysql
+from recommender.database import database_errors, is_mysql
+from recommender.tables import existing_tables
 
 __all__ = ["NEW", "OLD", "LoadCount", "Move", "Stage", "drop_leftovers", "staged"]
 

@@ -20,8 +20,9 @@ from sqlalchemy import BigInteger, Column, Connection, Engine, and_, func, liter
 
 from recommender.bulk_read import microseconds
 from recommender.changes import Cursor
-from recommender.database import database_errors, existing_tables
+from recommender.database import database_errors
 from recommender.schema import deletions, interactions, ratings
+from recommender.tables import existing_tables
 
 OVERLAP = 10  # seconds
 _SECOND = 1_000_000

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from recommender.bulk_read import read_table
 from recommender.changes import Cursor
 from recommender.data_report import describe, forecast
-from recommender.database import connect, count_rows, label
+from recommender.database import connect, label
 from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation_file import read_evaluation_file
 from recommender.evaluation_report import as_table, draw_png, ladder_as_table, write_json
@@ -33,6 +33,7 @@ from recommender.rating_matrix import RatingMatrix
 from recommender.schema import INTERACTION_TYPES, products, users
 from recommender.served_data import build_served_model
 from recommender.settings import Settings, interaction_weights
+from recommender.tables import count_rows
 from recommender.trained_model import read_rating_matrix, read_taste_data
 from recommender.user_segments import read_segments
 from recommender.versions import EXPIRED, PUBLISHED, Version, published_version, read_versions, roll_back

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, Engine, select
 
 from recommender.bulk_read import microseconds
-from recommender.database import existing_tables
 from recommender.live_users import UserRecord
 from recommender.product_catalog import Product
 from recommender.schema import ASIN_LENGTH, INTERACTION_TYPES, deletions, interactions, products, ratings, users
+from recommender.tables import existing_tables
 
 _AT_A_TIME = 400  # SQLite allows 999 parameters in its older versions
 _log = logging.getLogger("recommender")

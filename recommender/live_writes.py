@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Engine, delete, insert, literal_column, selec
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from recommender.database import existing_tables, writing
+from recommender.database import writing
 from recommender.erasures import erase_from_lists
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
 from recommender.schema import deletions, interactions, products, ratings, user_id_map, users
+from recommender.tables import existing_tables
 
 HALF = 0.5
 

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Engine, Table, select
 
-from recommender.database import database_errors, existing_tables
+from recommender.database import database_errors
+from recommender.tables import existing_tables
 
 
 def read_origin(engine: Engine, table: Table) -> dict[str, Any] | None:

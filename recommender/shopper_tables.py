@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, String, Table, cast, func, literal_column, select
 
-from recommender.database import database_errors, existing_tables, label, refuse_foreign_tables
+from recommender.database import database_errors, label
 from recommender.errors import ForeignDataError
 from recommender.origin import read_origin
 from recommender.schema import SHOPPER_TABLES, data_origin, interactions, ratings, user_id_map, users
+from recommender.tables import existing_tables, refuse_foreign_tables
 
 _WATCHED = (users, user_id_map, interactions, ratings)
 

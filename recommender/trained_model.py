@@ -12,13 +12,13 @@ from sqlalchemy import Engine
 
 from recommender.bulk_read import as_fixed_bytes, read_interactions, read_ratings, read_table
 from recommender.cold_start import ColdStart, build_cold_start
-from recommender.database import existing_tables, require_rows
 from recommender.new_products import find_new_products
 from recommender.product_catalog import ProductCatalog
 from recommender.profiles import Interactions, Profiles, build_profiles, widened
 from recommender.rankings import TasteSimilarity
 from recommender.rating_matrix import RatingMatrix, build_rating_matrix
 from recommender.schema import interactions, products, ratings
+from recommender.tables import existing_tables, require_rows
 from recommender.taste_ranking import TasteParameters
 from recommender.taste_tuning import tune
 from recommender.user_segments import Segments

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine, delete, insert, select
 
-from recommender.database import database_errors, refuse_foreign_tables, writing
+from recommender.database import database_errors, writing
 from recommender.errors import SettingError
 from recommender.rating_matrix import checked_user_id
 from recommender.schema import products, recommendations
+from recommender.tables import refuse_foreign_tables
 
 _IDS_PER_QUERY = 500  # SQLite allows 999 parameters in its older versions
 _OPTIONAL = ("product_name", "support", "n_neighbors")

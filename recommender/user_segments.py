@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from recommender.bulk_read import read_table
-from recommender.database import existing_tables
 from recommender.schema import users
+from recommender.tables import existing_tables
 
 UNKNOWN = -1
 

@@ -24,10 +24,11 @@ import pyarrow as pa
 from sqlalchemy import Engine, select
 
 from recommender.bulk_load import Move, Stage, drop_leftovers, staged
-from recommender.database import count_rows, database_errors, existing_tables, label, refuse_foreign_tables
+from recommender.database import database_errors, label
 from recommender.erasures import drop_erased
 from recommender.errors import ForeignDataError, UnknownVersionError
 from recommender.schema import BATCH_TABLES, model_versions, recommendations
+from recommender.tables import count_rows, existing_tables, refuse_foreign_tables
 
 PUBLISHED, KEPT, EXPIRED = "published", "kept", "expired"
 

@@ -17,10 +17,11 @@ from sqlalchemy import Engine, Table, event, inspect, select, text
 from recommender import _server_stage
 from recommender._stage import NEW, OLD
 from recommender.bulk_load import LoadCount, Stage, staged
-from recommender.database import connect, existing_tables, writing
+from recommender.database import connect, writing
 from recommender.errors import DatabaseError
 from recommender.schema import categories, products, ratings, recommendations
 from recommender.settings import load_settings
+from recommender.tables import existing_tables
 from tests.mariadb_server import MariaDBServer
 
 on_a_server = pytest.mark.parametrize("backend", ["mariadb"], indirect=True)

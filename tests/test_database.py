@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import Engine, text
 
 from recommender.bulk_load import staged
-from recommender.database import connect, existing_tables, refuse_foreign_tables, writing
+from recommender.database import connect, writing
 from recommender.errors import DatabaseError, ForeignDataError
 from recommender.schema import categories, metadata
 from recommender.settings import load_settings
+from recommender.tables import existing_tables, refuse_foreign_tables
 from tests.mariadb_server import MariaDBServer
 
 

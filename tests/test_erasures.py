@@ -13,12 +13,13 @@ from sqlalchemy import Connection, Engine, Table, event, inspect, text
 import recommendation_engine as re
 from recommender import versions
 from recommender.batch import BatchJob, write_batch
-from recommender.database import connect, existing_tables, writing
+from recommender.database import connect, writing
 from recommender.erasures import drop_erased
 from recommender.live_writes import delete_rating, erase_user, prepare
 from recommender.rankings import ClassicRanking
 from recommender.schema import deletions
 from recommender.settings import Settings
+from recommender.tables import existing_tables
 from recommender.versions import Version, roll_back
 from tests.mariadb_server import MariaDBServer
 from tests.service import wait_until

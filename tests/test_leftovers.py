@@ -16,9 +16,10 @@ import recommendation_engine
 import to_rds
 from recommender import _server_stage
 from recommender.bulk_load import staged
-from recommender.database import existing_tables, writing
+from recommender.database import writing
 from recommender.sample_catalog import main as make_sample
 from recommender.schema import BATCH_TABLES, CATALOG_TABLES, SHOPPER_TABLES
+from recommender.tables import existing_tables
 from recommender.versions import kept_table
 
 FILES = ["--products", "amazon_products.csv", "--categories", "amazon_categories.csv"]

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 import api
 import recommendation_engine
 from recommender import live_service
-from recommender.database import connect, existing_tables, writing
+from recommender.database import connect, writing
 from recommender.errors import DatabaseError, WriteConflictError
 from recommender.live_changes import Changes
 from recommender.live_records import read_records
@@ -26,6 +26,7 @@ from recommender.live_users import UserRecord
 from recommender.live_writes import store_rating
 from recommender.schema import deletions, interactions, products, ratings, recommendations, user_id_map, users
 from recommender.settings import load_settings
+from recommender.tables import existing_tables
 from tests.conftest import require_mariadb
 from tests.mariadb_server import MariaDBServer
 from tests.service import KEY, WITH_KEY, fetch, uvicorn, wait_until

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import Engine, event, insert, select
 
 from recommender import live_writes
-from recommender.database import connect, existing_tables, writing
+from recommender.database import connect, writing
 from recommender.live_writes import delete_rating, prepare, store_interaction, store_rating
 from recommender.schema import deletions, interactions, ratings, users
 from recommender.settings import Settings
+from recommender.tables import existing_tables
 from tests.shop import WHEN, fill
 
 

@@ -14,10 +14,11 @@ import pytest
 from sqlalchemy import Engine, Table, delete, insert, select, text, update
 
 import load_recommendation_data as step2
-from recommender.database import existing_tables, writing
+from recommender.database import writing
 from recommender.errors import ForeignDataError, InputFileError, SettingError, StepOrderError
 from recommender.schema import interactions, metadata, products, ratings, user_id_map, users
 from recommender.settings import Settings
+from recommender.tables import existing_tables
 from tests.shop import WHEN, fill, product_row
 
 Make = Callable[..., Settings]

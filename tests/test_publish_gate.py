@@ -15,13 +15,14 @@ from sqlalchemy import Engine, delete, insert, select
 
 import api
 import recommendation_engine as re
-from recommender.database import existing_tables, writing
+from recommender.database import writing
 from recommender.evaluation_file import read_evaluation_file
 from recommender.evaluation_report import read_json
 from recommender.ladder_evaluation import evaluate_ladder
 from recommender.mode_evaluation import evaluate_modes
 from recommender.rankings import TasteSimilarity
 from recommender.schema import interactions, products, ratings, recommendations, users
+from recommender.tables import existing_tables
 from recommender.tastes import INTERACTION_TYPES
 from recommender.versions import kept_table, published_version, read_versions
 from tests.shop import fill, product_row

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from recommender.database import connect, existing_tables
+from recommender.database import connect
 from recommender.sample_catalog import write_sample_catalog
 from recommender.schema import interactions, products, ratings, recommendations, users
 from recommender.settings import load_settings
+from recommender.tables import existing_tables
 from tests import steps
 from tests.conftest import REAL_CATEGORIES, REAL_DATA, REAL_PRODUCTS
 from tests.mariadb_server import MariaDBServer, free_port

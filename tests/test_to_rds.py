@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select, text
 
 import to_rds
-from recommender.database import connect, existing_tables, writing
+from recommender.database import connect, writing
 from recommender.schema import PRODUCT_COLUMNS, categories, metadata, products, ratings
 from recommender.settings import load_settings
+from recommender.tables import existing_tables
 from tests.conftest import REAL_CATEGORIES, REAL_PRODUCTS, needs_real_data
 from tests.mariadb_server import MariaDBServer
 from tests.shop import WHEN

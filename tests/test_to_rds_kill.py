@@ -15,10 +15,11 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 
 from recommender._stage import NEW, OLD
-from recommender.database import connect, existing_tables
+from recommender.database import connect
 from recommender.sample_catalog import write_sample_catalog
 from recommender.schema import categories, products
 from recommender.settings import load_settings
+from recommender.tables import existing_tables
 from tests import steps
 from tests.mariadb_server import MariaDBServer
 

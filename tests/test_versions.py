@@ -15,11 +15,12 @@ from recommender._server_stage import ServerStage
 from recommender._sqlite_stage import SqliteStage
 from recommender._stage import Stage
 from recommender.batch import BatchJob, write_batch
-from recommender.database import existing_tables, writing
+from recommender.database import writing
 from recommender.errors import ForeignDataError, UnknownVersionError
 from recommender.rankings import ClassicRanking
 from recommender.schema import model_versions, recommendations
 from recommender.settings import Settings
+from recommender.tables import existing_tables
 from recommender.versions import (
     Version,
     current_version,
