@@ -32,7 +32,7 @@ from tqdm import tqdm
 from recommender.bulk_load import Stage, drop_leftovers, staged
 from recommender.bulk_read import read_table
 from recommender.csv_rows import RejectedRows
-from recommender.database import connect, label
+from recommender.database import connected, label
 from recommender.errors import RecommenderError, SettingError
 from recommender.origin import origin_batch
 from recommender.people import people_blocks, segments
@@ -240,17 +240,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse_arguments(arguments)
     try:
         settings = load_settings(vars(options), module_constants())
-        engine = connect(settings)
-        print(label(engine))
-        started = time.perf_counter()
-        if options.ratings:
-            changed = import_ratings(engine, options.ratings, replace=options.replace)
-        else:
-            changed = generate(engine, settings, seed=_seed(options.seed), replace=options.replace)
-        if not changed:
-            drop_leftovers(engine, SHOPPER_TABLES)
-            print("nothing to do: the tables hold exactly this already")
-        report(engine, time.perf_counter() - started)
+        with connected(settings) as engine:
+            print(label(engine))
+            started = time.perf_counter()
+            if options.ratings:
+                changed = import_ratings(engine, options.ratings, replace=options.replace)
+            else:
+                changed = generate(engine, settings, seed=_seed(options.seed), replace=options.replace)
+            if not changed:
+                drop_leftovers(engine, SHOPPER_TABLES)
+                print("nothing to do: the tables hold exactly this already")
+            report(engine, time.perf_counter() - started)
     except RecommenderError as error:
         print(f"load_recommendation_data.py: {error}", file=sys.stderr)
         return 1

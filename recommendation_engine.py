@@ -33,6 +33,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ from recommender import dense, user_lists
 from recommender import engine_commands as commands
 from recommender.batch import BatchJob, write_batch
 from recommender.change_feed import read_cursor
-from recommender.database import connect, label
+from recommender.database import connect, connected, label
 from recommender.engine_options import batch_size, parse_arguments, sample_user
 from recommender.errors import NotPublishedError, RecommenderError, SettingError
 from recommender.neighbors import CosineIndex
@@ -242,10 +243,17 @@ def module_constants() -> dict[str, object]:
 
 
 def run(settings: Settings, options: argparse.Namespace) -> None:
-    """Load, train, check, show, evaluate and write; print what was done and how long each part took."""
+    """The bare command, once its options are known to be usable."""
     file = None if options.save_model is None else commands.model_file(options.save_model, settings)
     users = batch_size(options.users)
-    engine = connect(settings)
+    with connected(settings) as engine:
+        run_batch(engine, settings, options, users, file)
+
+
+def run_batch(
+    engine: Engine, settings: Settings, options: argparse.Namespace, users: int | None, file: Path | None
+) -> None:
+    """Load, train, check, show, evaluate and write; print what was done and how long each part took."""
     print(label(engine))
     commands.announce_compiling()
     cursor = read_cursor(engine)

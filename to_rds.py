@@ -26,7 +26,7 @@ from tqdm import tqdm
 from recommender.bulk_load import LoadCount, Stage, drop_leftovers, staged
 from recommender.catalog import category_rows, product_rows
 from recommender.csv_rows import CsvRows, RejectedRows
-from recommender.database import connect, database_errors, label
+from recommender.database import connected, database_errors, label
 from recommender.errors import RecommenderError, SettingError
 from recommender.origin import origin_batch, read_origin
 from recommender.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
@@ -230,18 +230,18 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings(vars(options), {"READ_CHUNK_SIZE": READ_CHUNK_SIZE})
         rejected = RejectedRows(limit=_limit(options.max_rejected))
         check_headers(*files, rejected)
-        engine = connect(settings, create=True)
-        print(label(engine))
-        if options.if_changed and is_loaded(engine, *files):
-            drop_leftovers(engine, CATALOG_TABLES)
-            print("nothing to do: these files are loaded already")
-            return 0
-        started = time.perf_counter()
-        with rejected:
-            report = load_catalog(
-                engine, *files, rejected, rows_per_batch=settings.read_chunk_size, append=options.append
-            )
-        print(describe(report, rejected, time.perf_counter() - started))
+        with connected(settings, create=True) as engine:
+            print(label(engine))
+            if options.if_changed and is_loaded(engine, *files):
+                drop_leftovers(engine, CATALOG_TABLES)
+                print("nothing to do: these files are loaded already")
+                return 0
+            started = time.perf_counter()
+            with rejected:
+                report = load_catalog(
+                    engine, *files, rejected, rows_per_batch=settings.read_chunk_size, append=options.append
+                )
+            print(describe(report, rejected, time.perf_counter() - started))
     except RecommenderError as error:
         print(f"to_rds.py: {error}", file=sys.stderr)
         return 1

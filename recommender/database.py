@@ -65,6 +65,17 @@ def connect(
     return engine
 
 
+@contextmanager
+def connected(settings: Settings, *, create: bool = False) -> Iterator[Engine]:
+    """``connect`` for a block: when it ends, however it ends, every connection is closed as the server wants it (else
+    it counts an aborted client, and a program that goes on keeps the connection for who knows how long)."""
+    engine = connect(settings, create=create)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def _mysql_engine(
     settings: Settings,
     database: str | None,

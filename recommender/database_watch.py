@@ -72,6 +72,8 @@ class DatabaseWatch:
             connection.execute(text("SELECT 1"))
 
     def _ask(self) -> bool:
+        if self._closed:
+            return False
         try:
             self.question()
         except RecommenderError:
@@ -90,4 +92,10 @@ class DatabaseWatch:
     def close(self) -> None:
         """Let the thread end by itself; a question that hangs is bounded by the connection's time-outs."""
         self._closed = True
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.submit(self._leave)
+        self._thread.shutdown(wait=False)
+
+    def _leave(self) -> None:
+        """Close the connections, after whatever still ran on the thread."""
+        if self._engine is not None:
+            self._engine.dispose()

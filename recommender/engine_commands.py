@@ -17,7 +17,7 @@ from tqdm import tqdm
 from recommender.bulk_read import read_table
 from recommender.changes import Cursor
 from recommender.data_report import describe, forecast
-from recommender.database import connect, label
+from recommender.database import connected, label
 from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation_file import read_evaluation_file
 from recommender.evaluation_report import as_table, draw_png, ladder_as_table, write_json
@@ -49,14 +49,14 @@ def announce_compiling() -> None:
 
 def check_data(settings: Settings) -> None:
     """Print counts, a forecast of what a batch for all users takes, and a plain verdict."""
-    engine = connect(settings)
-    announce_compiling()
-    started = time.perf_counter()
-    matrix = read_rating_matrix(engine)
-    index = CosineIndex(matrix.half_stars)
-    loading = time.perf_counter() - started
-    listed = read_table(engine, [users.c.user_id]).column(0).to_numpy()
-    n_users, n_catalog = len(np.union1d(matrix.user_ids, listed)), count_rows(engine, products)
+    with connected(settings) as engine:
+        announce_compiling()
+        started = time.perf_counter()
+        matrix = read_rating_matrix(engine)
+        index = CosineIndex(matrix.half_stars)
+        loading = time.perf_counter() - started
+        listed = read_table(engine, [users.c.user_id]).column(0).to_numpy()
+        n_users, n_catalog = len(np.union1d(matrix.user_ids, listed)), count_rows(engine, products)
     k, n = settings.top_n_similar_users, settings.top_n_recommendations
     ahead = forecast(matrix, index, n_neighbors=k, n=n, rng=np.random.default_rng(0))
     print(label(engine))
@@ -70,10 +70,10 @@ def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
         print(f"ratings of {ratings}")
         matrix = read_evaluation_file(ratings)
     else:
-        engine = connect(settings)
-        print(label(engine))
-        matrix, log = read_taste_data(engine)
-        segments = read_segments(engine, matrix.user_ids).codes
+        with connected(settings) as engine:
+            print(label(engine))
+            matrix, log = read_taste_data(engine)
+            segments = read_segments(engine, matrix.user_ids).codes
     announce_compiling()
     evaluation, ladder = evaluated(settings, matrix, log, seed=seed), None
     print(as_table(evaluation))
@@ -142,7 +142,8 @@ def gate(settings: Settings, engine: Engine, *, force: bool, n_users: int) -> tu
 
 def list_versions(settings: Settings) -> None:
     """Print every version there ever was, the newest first."""
-    versions = read_versions(connect(settings))
+    with connected(settings) as engine:
+        versions = read_versions(engine)
     if not versions:
         print("no version yet: python recommendation_engine.py makes one")
         return
@@ -156,7 +157,8 @@ def list_versions(settings: Settings) -> None:
 
 def publish_again(settings: Settings, number: int) -> None:
     """Roll the lists back, and MODEL_FILE with them if that version of it is kept."""
-    version = roll_back(connect(settings), number)
+    with connected(settings) as engine:
+        version = roll_back(engine, number)
     print(f"version {number} of {version.made_at:%Y-%m-%d %H:%M:%S} UTC is published")
     if (file := settings.model_file) is None:
         return

@@ -78,8 +78,10 @@ def env(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterato
         "DB_PASSWORD": server.password,
         "DB_SSL_CA": "",
     }
+    left = server.connections_left(name)
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
+    assert left == 0, f"{left} connections to {name} were not closed"
 
 
 @pytest.fixture

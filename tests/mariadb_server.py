@@ -96,6 +96,17 @@ class MariaDBServer:
             local_infile=True,
         )
 
+    def connections_left(self, database: str, seconds: float = 10) -> int:
+        """How many connections are still in ``database`` once nobody leaves it any more, or after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        with self.connect() as connection, connection.cursor() as cursor:
+            while True:
+                cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE db = %s", (database,))
+                ((left,),) = cursor.fetchall()
+                if left == 0 or time.monotonic() > deadline:
+                    return int(left)
+                time.sleep(0.02)
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Stop the process (SIGKILL: as a crash would) and wait for its end."""
         if self.process is not None and self.process.poll() is None:

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, delete, insert, update
 
 import api
 import recommendation_engine
-from recommender.database import connect, writing
+from recommender.database import connected, writing
 from recommender.errors import RecommenderError, StepOrderError
 from recommender.schema import metadata, products, users
 from recommender.settings import Settings, load_settings
@@ -310,7 +310,8 @@ def test_reads_go_on_from_memory_while_the_server_is_away(tmp_path: Path, monkey
     for name, value in (env | {"DB_PASSWORD": server.password, "DB_SSL_CA": ""}).items():
         monkeypatch.setenv(name, value)
     settings: Settings = load_settings()
-    fill(connect(settings, create=True), STARS, CATALOG)
+    with connected(settings, create=True) as engine:
+        fill(engine, STARS, CATALOG)
     with TestClient(api.create_app()) as client:
         before = client.get("/recommendations/1").json()
         assert client.get("/health").json()["status"] == "ok"

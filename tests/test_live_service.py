@@ -18,7 +18,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 import api
 import recommendation_engine
 from recommender import live_service
-from recommender.database import connect, writing
+from recommender.database import connected, writing
 from recommender.errors import DatabaseError, WriteConflictError
 from recommender.live_changes import Changes
 from recommender.live_records import read_records
@@ -396,7 +396,8 @@ def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mari
     env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_USER": server.user, "DB_NAME": "shop"}
     for name, value in (env | {"DB_PASSWORD": server.password, "DB_SSL_CA": "", "API_KEY": KEY}).items():
         monkeypatch.setenv(name, value)
-    fill(connect(load_settings(), create=True), STARS, [A, B, C, D, E])
+    with connected(load_settings(), create=True) as engine:
+        fill(engine, STARS, [A, B, C, D, E])
     yield server
     if server.process is not None:
         server.process.send_signal(signal.SIGCONT)

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -58,16 +59,16 @@ def wait_for(seen: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.001)
 
 
-def runs(server: MariaDBServer, statement: str) -> Callable[[], bool]:
+@contextmanager
+def runs(server: MariaDBServer, statement: str) -> Iterator[Callable[[], bool]]:
     """Is a statement that begins so running on the server?"""
-    connection = server.connect()
+    with server.connect() as connection, connection.cursor() as cursor:
 
-    def seen() -> bool:
-        with connection.cursor() as cursor:
+        def seen() -> bool:
             cursor.execute("SELECT info FROM information_schema.processlist WHERE info LIKE %s", (f"{statement}%",))
             return cursor.fetchone() is not None
 
-    return seen
+        yield seen
 
 
 def log_holds(file: Path, size: int) -> Callable[[], bool]:
@@ -100,16 +101,18 @@ def test_killed_and_run_again_it_ends_as_one_clean_run(
     options = [*files[LARGE], *["--append"] * append]
     steps.succeed(env, tmp_path, "to_rds.py", *files[SMALL])
     old = state(engine)
+    moment_seen: AbstractContextManager[Callable[[], bool]]
     if isinstance(moment, int):
-        seen = log_holds(tmp_path / "shop.db", moment)
+        moment_seen = nullcontext(log_holds(tmp_path / "shop.db", moment))
         engine.dispose()  # the last connection to leave empties the log
-        assert not seen()
     else:
-        seen = runs(request.getfixturevalue("mariadb"), moment)
-    with steps.start(env, tmp_path, "to_rds.py", *options) as process:
-        wait_for(seen, process)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        moment_seen = runs(request.getfixturevalue("mariadb"), moment)
+    with moment_seen as seen:
+        assert not seen()
+        with steps.start(env, tmp_path, "to_rds.py", *options) as process:
+            wait_for(seen, process)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
     assert state(engine) == old
     steps.succeed(env, tmp_path, "to_rds.py", *options)
     after = state(engine)
@@ -148,8 +151,8 @@ def test_a_server_that_dies_midway_is_one_line_and_the_next_run_is_clean(
     engine = connect(load_settings(environ=env, env_file=tmp_path / "no.env"))
     old = state(engine)
     for moment, how in (("LOAD DATA", signal.SIGKILL), ("ALTER TABLE", signal.SIGKILL), ("LOAD DATA", signal.SIGTERM)):
-        with steps.start(env, tmp_path, "to_rds.py", *files[LARGE]) as process:
-            wait_for(runs(server, moment), process)
+        with runs(server, moment) as seen, steps.start(env, tmp_path, "to_rds.py", *files[LARGE]) as process:
+            wait_for(seen, process)
             server.stop(how)
             out, err = process.communicate(timeout=60)
         assert process.returncode == 1, (out, err)
