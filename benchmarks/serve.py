@@ -56,6 +56,17 @@ CONNECTIONS = 16
 BARE, COMPUTED = "bare route", "classic, computed"
 KEPT_USERS = 10_000  # whose answers 64 MB hold, by two rankings
 LIST = "/recommendations/{user}"
+# what is asked for, and whether it is computed each time
+ROUTES = {
+    "classic": (False, LIST),
+    COMPUTED: (True, LIST),
+    "classic, computed, of a category": (True, f"{LIST}?category_id={{category}}"),
+    "classic, computed, from another price on each time": (True, f"{LIST}?min_price={{price}}"),
+    "classic, computed, at most two of a category": (True, f"{LIST}?diversity=2"),
+    "taste": (False, f"{LIST}?ranking=taste"),
+    "taste, computed": (True, f"{LIST}?ranking=taste"),
+    "taste, computed, of a category": (True, f"{LIST}?ranking=taste&category_id={{category}}"),
+}
 Figures = dict[str, float]
 Found = dict[str, list[Figures]]
 # what a path may hold, and how it is drawn
@@ -90,8 +101,11 @@ def bare() -> FastAPI:
     return app
 
 
-def make_shop(shop: Shop, folder: Path, database: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Run steps 1 and 2 on a database, or on a new SQLite file; return the settings that lead to it."""
+def make_shop(
+    shop: Shop, folder: Path, database: Mapping[str, str] | None = None, *, root: Path = ROOT
+) -> dict[str, str]:
+    """Run steps 1 and 2 of the checkout ``root`` on a database, or on a new SQLite file; return the settings that lead
+    to it."""
     env = {"DB_HOST": "", "MODEL_FILE": "", "SQLITE_FILE": str(folder / "shop.db")} | dict(database or {})
     sizes = ["--num-users", str(shop.users), "--num-interactions", str(shop.interactions)]
     for command in (
@@ -100,20 +114,22 @@ def make_shop(shop: Shop, folder: Path, database: Mapping[str, str] | None = Non
         ["load_recommendation_data.py", *sizes, "--num-ratings", str(shop.ratings)],
     ):
         subprocess.run(
-            [sys.executable, *command], cwd=ROOT, env=os.environ | env, check=True, stdout=subprocess.DEVNULL
+            [sys.executable, *command], cwd=root, env=os.environ | env, check=True, stdout=subprocess.DEVNULL
         )
     return env
 
 
 @contextmanager
-def server(application: list[str], env: Mapping[str, str], log: Path, *, workers: int = 1) -> Iterator[int]:
-    """Start a server; gives its port once it answers."""
+def server(
+    application: list[str], env: Mapping[str, str], log: Path, *, workers: int = 1, root: Path = ROOT
+) -> Iterator[int]:
+    """Start a server of the checkout ``root``; gives its port once it answers."""
     from tests.mariadb_server import free_port
 
     port = free_port()
     quiet = ["--no-access-log", "--log-level", "warning"]
     command = [sys.executable, "-m", "uvicorn", *application, "--port", str(port), "--workers", str(workers), *quiet]
-    with log.open("w") as output, subprocess.Popen(command, cwd=ROOT, env=os.environ | env, stdout=output) as process:
+    with log.open("w") as output, subprocess.Popen(command, cwd=root, env=os.environ | env, stdout=output) as process:
         try:
             while True:
                 try:
@@ -222,17 +238,8 @@ def compare(shop: Shop, *, rounds: int, seconds: float) -> None:
             started("ours", our_app, env),
             started("anew", our_app, without),
         )
-        variants = {
-            BARE: (plain, "/ok"),
-            "classic": (ours, LIST),
-            COMPUTED: (anew, LIST),
-            "classic, computed, of a category": (anew, f"{LIST}?category_id={{category}}"),
-            "classic, computed, from another price on each time": (anew, f"{LIST}?min_price={{price}}"),
-            "classic, computed, at most two of a category": (anew, f"{LIST}?diversity=2"),
-            "taste": (ours, f"{LIST}?ranking=taste"),
-            "taste, computed": (anew, f"{LIST}?ranking=taste"),
-            "taste, computed, of a category": (anew, f"{LIST}?ranking=taste&category_id={{category}}"),
-        }
+        variants = {BARE: (plain, "/ok")}
+        variants |= {name: (anew if computed else ours, path) for name, (computed, path) in ROUTES.items()}
         kept = min(shop.users, KEPT_USERS)
         for port, path in variants.values():
             measured(port, path.replace("{price}", "9.99"), kept if port == ours else 1_000, 0)
