@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,38 @@ def test_the_self_check_finds_a_wrong_cosine(monkeypatch: pytest.MonkeyPatch) ->
     assert difference < 1e-12
     monkeypatch.setattr(CosineIndex, "similarities", lambda self, row: np.full(4, 0.5))
     with pytest.raises(SelfCheckError, match=r"differ from scikit-learn's by 0\.5"):
+        self_check(matrix, index)
+
+
+def test_the_self_check_takes_memory_in_proportion_to_the_ratings() -> None:
+    n_users, n_products, rng = 20_000, 30_000, np.random.default_rng(0)
+    raters, rated = np.repeat(np.arange(n_users), 3), rng.integers(0, n_products, 3 * n_users)
+    pairs = np.unique(np.stack([raters, rated], axis=1), axis=0)
+    matrix = build_rating_matrix(
+        pairs[:, 0] + 1,
+        np.array([f"{number:010d}" for number in range(n_products)], "S10"),
+        pairs[:, 1],
+        rng.integers(1, 11, len(pairs)).astype(np.int8),
+        in_catalog=np.ones(n_products, np.bool_),
+    )
+    index = CosineIndex(matrix.half_stars)
+    self_check(matrix, index)  # imports and compiled code are there
+    tracemalloc.start()
+    try:
+        checked, _ = self_check(matrix, index)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert checked == 100
+    one_table = 100 * n_users * 8  # the sample's cosines with everybody, dense: 16 MB; the ratings are 0.3 MB
+    assert peak < one_table / 2
+
+
+def test_the_self_check_finds_a_cosine_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = matrix_of(SMALL)
+    index = CosineIndex(matrix.half_stars)
+    monkeypatch.setattr(CosineIndex, "similarities", lambda self, row: np.array([1.0, np.nan, 0.0, 0.0]))
+    with pytest.raises(SelfCheckError, match="differ from scikit-learn's by nan"):
         self_check(matrix, index)
 
 
