@@ -129,7 +129,6 @@ def start(app: FastAPI, settings: Settings) -> None:
         source = SavedModel(settings.model_file)
     else:
         source = TrainedModel(settings, lambda: app.state.watch.published)
-    stamp = source.stamp() if settings.model_file else None
     model = source.load()
     app.state.default_limit = min(settings.top_n_recommendations, LARGEST_LIMIT)
     app.state.watch = LiveService(
@@ -138,7 +137,7 @@ def start(app: FastAPI, settings: Settings) -> None:
         source,
         known_up=settings.model_file is None,
     )
-    app.state.watch.serve(model, stamp if settings.model_file else (model.version,) if model.version else None)
+    app.state.watch.serve(model)
 
 
 def create_app() -> RecommendationApp:

@@ -1,8 +1,9 @@
 """Keeps the served model in step with the tables: own writes at once, everybody else's within a second.
 
-One thread talks to the database, one question after the other. What it has read it hands to the event loop in that
-order; there the model is replaced by its successor between two requests. So a write is stored, then counted, then
-acknowledged, and no request ever sees half of a change.
+One thread reads and writes the tables, one question after the other. What it has read it hands to the event loop in
+that order; there the model is replaced by its successor between two requests. So a write is stored, then counted, then
+acknowledged, and no request ever sees half of a change. The number of the published version is asked for on another
+thread: while versions are being swapped, or while somebody reads the lists for long, that question has to wait.
 
 A newer model (another published version, another model file, or so many changes that they slow answers down) is made
 beside the one that is served, given the changes since it was made, and put in its place; one that cannot be loaded is
@@ -16,13 +17,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
 from recommender.change_feed import ChangeFeed, Look
 from recommender.database import database_errors, retried, writing
-from recommender.database_watch import DatabaseWatch
+from recommender.database_watch import INTERVAL, DatabaseWatch
 from recommender.errors import DatabaseError, RecommenderError
 from recommender.live import LiveModel
 from recommender.live_records import optional_tables, read_facts, read_records
@@ -36,6 +39,8 @@ PATIENCE = 1.8  # seconds that a write may take
 MOST_CHANGED, CHANGED_SHARE = 2_000, 50  # users, or one in so many: then the model is made anew
 SLICE = 0.005  # seconds of counting before requests have their turn
 RETRY = 30.0  # seconds until a model that could not be loaded is tried again
+LATE = 5.0  # seconds without a look at the tables after which the service counts as degraded
+AWAY, NOT_SEEN = "the database does not answer", "the tables cannot be looked at: another session may hold a lock"
 _log = logging.getLogger("uvicorn.error")
 
 Job = Callable[[Connection], object]
@@ -58,14 +63,20 @@ class LiveService(DatabaseWatch):
         self._handed_over = False  # on the database's thread: changes since the served model was put in place
         self._spoiled = False  # the served model lacks a change
         self._newest: LiveModel | None = None  # on the database's thread: the one that changes go to
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="changes")
+        self._asking_version = ThreadPoolExecutor(1, thread_name_prefix="version")
+        self._seen = time.monotonic()
+        self._late = False  # told in the log
         self.published: int | None = None
-        self.pulled_at = time.time()  # when the tables were last looked at
+        self.changes_seen_at = datetime.now(UTC)  # what was in the tables then is counted
         self.failed_loads = 0
 
-    def serve(self, model: ServedModel, stamp: Stamp) -> None:
-        """Begin with this model, which the source had under that stamp."""
+    def serve(self, model: ServedModel) -> None:
+        """Begin with this model, the one that the source has just loaded."""
         self._state.model = self._newest = LiveModel.of(model)
-        self._stamp = stamp
+        self._stamp = self._source.loaded
+        read_at = model.cursor.read_at  # by the database's clock, 0: not known
+        self.changes_seen_at = datetime.fromtimestamp(read_at / 1e6, UTC) if read_at else model.built_at
 
     @property
     def model(self) -> LiveModel:
@@ -73,18 +84,57 @@ class LiveService(DatabaseWatch):
         model: LiveModel = self._state.model
         return model
 
+    @property
+    def lag(self) -> float:
+        """Seconds since the tables were last looked at for changes."""
+        return time.monotonic() - self._seen
+
+    @property
+    def fault(self) -> tuple[str, datetime] | None:
+        """What is not well, in words, and since when (UTC); None: all is."""
+        if (since := self.degraded_since) is not None:
+            return AWAY, since
+        return (NOT_SEEN, self.changes_seen_at) if self.lag > LATE else None
+
     async def run(self) -> None:
         """Look for changes until cancelled."""
         self._loop = asyncio.get_running_loop()
-        watching = asyncio.create_task(super().run())
+        tasks = [asyncio.create_task(work) for work in (super().run(), self._follow(), self._follow_versions())]
         try:
             while True:
                 self._load_if_newer()
                 await asyncio.sleep(0.2)
         finally:
-            watching.cancel()
-            if self._loading is not None:
-                self._loading.cancel()
+            for task in (*tasks, *([self._loading] if self._loading else [])):
+                task.cancel()
+
+    async def _follow(self) -> None:
+        """Look at the tables again and again, while there is a database."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self.is_up or not self.asked:
+                self.errors += not await loop.run_in_executor(self._thread, self.attempt, self._look_for_changes)
+            await asyncio.sleep(INTERVAL)
+
+    async def _follow_versions(self) -> None:
+        """Ask for the published version again and again; the last answer stands until there is another."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self.is_up:
+                await loop.run_in_executor(self._asking_version, self.attempt, self._look_for_version)
+            await asyncio.sleep(INTERVAL)
+
+    def failed(self, error: RecommenderError) -> None:
+        """Tell once why the tables have not been looked at for too long, though the database answers."""
+        if self.is_up and self.lag > LATE and not self._late:
+            self._late = True
+            _log.warning("changes by others are not seen since %s: %s", f"{self.changes_seen_at:%H:%M:%S} UTC", error)
+
+    def _leave(self) -> None:
+        """Close the connections once the other threads have ended."""
+        for thread in (self._thread, self._asking_version):
+            thread.shutdown(wait=True)
+        super()._leave()
 
     async def write(self, user_id: int, job: Job) -> None:
         """Run ``job`` in a transaction, then count what is there of the user; returns once both are done.
@@ -102,19 +152,32 @@ class LiveService(DatabaseWatch):
         except TimeoutError:
             raise DatabaseError("the database does not answer") from None
 
-    # ---- on the thread of the database ---------------------------------------------------------------------------
+    # ---- on a thread of its own ----------------------------------------------------------------------------------
 
-    def question(self) -> None:
+    def _look_for_version(self) -> None:
+        engine = self.engine()
+        with database_errors(engine), engine.connect() as connection:
+            self.published = published_number(connection)
+
+    # ---- on the thread of the tables -----------------------------------------------------------------------------
+
+    def _look_for_changes(self) -> None:
         """Look for whatever has changed, and count it."""
-        engine, model = self.engine(), self._newest
+        engine, model, now = self.engine(), self._newest, datetime.now(UTC)
         assert model is not None
         feed = self._feed or ChangeFeed(model.cursor, self._tables())
         with database_errors(engine), engine.connect() as connection:
-            self.published = published_number(connection)
             look = self._look(connection, feed)
             self._apply_soon(*self._read(connection, look.users, model))
         feed.keep(look)
-        self._feed, self.pulled_at = feed, time.time()
+        self._feed = feed
+        self._have_seen(now)
+
+    def _have_seen(self, now: datetime) -> None:
+        self.changes_seen_at, self._seen = now, time.monotonic()
+        if self._late:
+            self._late = False
+            _log.info("changes by others are seen again")
 
     def _tables(self) -> frozenset[str]:
         if self._there is None:
@@ -215,7 +278,8 @@ class LiveService(DatabaseWatch):
         self._spoiled = False
         self._waiting.clear()  # the new model has been given all that waits, or what came of it since
         self._state.model, self._stamp = model, stamp
-        _log.info("serving version %s, made %s", model.version, model.built_at.isoformat(timespec="seconds"))
+        what = "a model of the tables as they are" if model.version is None else f"version {model.version}"
+        _log.info("serving %s, made %s", what, model.built_at.isoformat(timespec="seconds"))
 
     def _load_if_newer(self) -> None:
         if self._loading is not None and not self._loading.done():
@@ -232,7 +296,7 @@ class LiveService(DatabaseWatch):
         loop = asyncio.get_running_loop()
         try:
             base = await asyncio.to_thread(self._source.load)
-            await loop.run_in_executor(self._thread, self._catch_up, base, stamp)
+            await loop.run_in_executor(self._thread, self._catch_up, base, self._source.loaded)
         except Exception as error:
             self.failed_loads += 1
             self._failed = stamp, time.monotonic() + RETRY

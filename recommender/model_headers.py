@@ -1,6 +1,7 @@
 """The headers that tell which model an answer is from, and whether the caller has it already.
 
-``X-Model-Version`` is the number of the model's version or ``none``, ``X-Model-Age`` the whole seconds since it was
+``X-Model-Version`` is the number of the version whose lists the model continues, or ``none`` (without a model file also
+after a roll-back: the tables hold what led to the versions after it), ``X-Model-Age`` the whole seconds since it was
 built. ``ETag`` is strong and of the body alone: the same body has the same tag, from any process. ``If-None-Match`` is
 compared weakly (RFC 9110, 8.8.3.2 and 13.1.2).
 """
@@ -18,7 +19,7 @@ _TAGS = re.compile(rb'("[\x21\x23-\x7e\x80-\xff]*")')
 
 DOCUMENTED: dict[str, Any] = {
     "X-Model-Version": {
-        "description": "The number of the model's version; `none`: no version was published when it was built.",
+        "description": "The version that the model continues with what has come since; `none`: no published one.",
         "schema": {"type": "string", "pattern": "^([1-9][0-9]*|none)$"},
     },
     "X-Model-Age": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -12,13 +12,13 @@ from sqlalchemy import Connection, Engine, select
 from recommender.change_feed import read_cursor
 from recommender.database import connect
 from recommender.model_file import open_model
-from recommender.rankings import AUTO, chosen_parameters
+from recommender.rankings import AUTO, BY_TASTE, chosen_parameters
 from recommender.schema import INTERACTION_TYPES, model_versions
 from recommender.served_data import build_served_model
 from recommender.serving import ServedModel
 from recommender.settings import Settings, interaction_weights
 from recommender.trained_model import read_taste_model
-from recommender.versions import PUBLISHED, published_version, read_versions
+from recommender.versions import PUBLISHED, Version, published_version, read_versions
 
 Stamp = tuple[int, ...] | None
 
@@ -27,6 +27,7 @@ class ModelSource(Protocol):
     """A way to a model."""
 
     absorbs: bool  # does a model loaded again hold what has changed since the last one?
+    loaded: Stamp  # of the model that ``load`` gave last
 
     def load(self) -> ServedModel:
         """The newest model, prepared. RecommenderError."""
@@ -42,8 +43,10 @@ class SavedModel:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self.loaded: Stamp = None
 
     def load(self) -> ServedModel:
+        self.loaded = self.stamp()  # before: a file that takes its place meanwhile is another one
         model, _ = open_model(self._file)
         model.prepare()
         return model
@@ -59,19 +62,23 @@ class SavedModel:
 class TrainedModel:
     """A model of what is in the tables, for every ranking: a request may ask for any.
 
-    Auto has the parameters of the published version, or ones chosen now if RANKING=auto and there are none.
+    Auto has the parameters of the published version, or ones chosen now if RANKING=auto and there are none. It has the
+    number of that version only if it is what the version's lists are made of, by the same ranking, and what came since:
+    not after a roll-back, since what led to the versions after it is in the tables all the same.
     """
 
     absorbs = True
 
     def __init__(self, settings: Settings, published: Callable[[], int | None]) -> None:
         self._settings, self._published = settings, published
+        self.loaded: Stamp = None
 
     def load(self) -> ServedModel:
         settings, engine = self._settings, connect(self._settings)
         try:
             cursor = read_cursor(engine)
-            published = published_version(read_versions(engine))
+            versions = read_versions(engine)
+            published = published_version(versions)
             parameters = chosen_parameters(published.settings) if published else None
             weights = interaction_weights(settings.interaction_weights, INTERACTION_TYPES)
             tuned = settings.ranking == AUTO and parameters is None
@@ -83,7 +90,7 @@ class TrainedModel:
                 n_neighbors=settings.top_n_similar_users,
                 built_at=datetime.now(UTC),
                 ranking=settings.ranking,
-                version=published.number if published else None,
+                version=published.number if published and self._continues(published, versions) else None,
                 new_product_percent=settings.new_product_percent,
                 weights=weights,
                 cursor=cursor,
@@ -91,7 +98,17 @@ class TrainedModel:
         finally:
             engine.dispose()
         model.prepare()
+        self.loaded = (published.number,) if published else None
         return model
+
+    def _continues(self, published: Version, versions: Sequence[Version]) -> bool:
+        """Are the version's lists what is answered, but for what has come since?"""
+        made_by, settings = published.settings, self._settings
+        ours: dict[str, object] = {"n_neighbors": settings.top_n_similar_users}
+        if settings.ranking in BY_TASTE:
+            ours = {"new_product_percent": settings.new_product_percent}
+        same = all(made_by.get(name) == value for name, value in ({"ranking": settings.ranking} | ours).items())
+        return same and published.number == versions[-1].number
 
     def stamp(self) -> Stamp:
         number = self._published()

@@ -77,9 +77,8 @@ class ServiceMetrics(Collector):
 
     @staticmethod
     def _of_changes(model: Any, watch: Any) -> Iterator[Metric]:
-        if model is None or (pulled := getattr(watch, "pulled_at", None)) is None:
+        if model is None or (lag := getattr(watch, "lag", None)) is None:
             return
-        lag = max(0.0, time.time() - pulled)
         yield _gauge("pull_lag_seconds", "Seconds since the tables were last looked at for changes", lag)
         yield _gauge("changed_users", "Users who have changed since the model was built", len(model.changes.users))
         failed = "Newer models that could not be loaded"

@@ -7,12 +7,11 @@ the first ``/live`` that is answered is already ready; ``/ready`` tells what is 
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import orjson
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from recommender.live_service import LiveService
 from recommender.parameters import documented_json
 from recommender.problems import documented_problem, problem
 from recommender.serving import ServedModel
@@ -24,6 +23,8 @@ _HEALTH_EXAMPLE = {
     "products": 20000,
     "ratings": 30000,
     "model_built_at": "2026-01-31T12:00:00Z",
+    "model_version": 6,
+    "changes_seen_at": "2026-01-31T14:30:00Z",
 }
 _METRICS_EXAMPLE = """# HELP recommender_requests_total Requests answered, by route and status
 # TYPE recommender_requests_total counter
@@ -51,27 +52,36 @@ def _status(name: str) -> dict[str, object]:
                     "products": {"type": "integer"},
                     "ratings": {"type": "integer"},
                     "model_built_at": {"type": "string", "format": "date-time"},
+                    "model_version": {"type": ["integer", "null"]},
+                    "changes_seen_at": {"type": "string", "format": "date-time"},
                     "degraded_since": {"type": "string", "format": "date-time"},
+                    "reason": {"type": "string"},
                 },
             },
             _HEALTH_EXAMPLE,
-            "`degraded`: the database has not answered since `degraded_since`; recommendations go on from memory.",
+            "What was in the tables at `changes_seen_at` is counted. `degraded`: since `degraded_since` the database"
+            " does not answer, or the tables cannot be looked at, as `reason` says; answers go on from memory.",
         )
     },
 )
 async def health(request: Request) -> Response:
-    """Answer from memory: status, known users, products in the catalog, ratings, when the model was built (UTC)."""
+    """Answer from memory: status, known users, products in the catalog, ratings, when the model was built, which
+    version's lists it gives, and up to when changes are counted (UTC)."""
     model: ServedModel = request.app.state.model
-    since: datetime | None = request.app.state.watch.degraded_since
+    watch: LiveService = request.app.state.watch
+    fault = watch.fault
     body = {
-        "status": "degraded" if since else "ok",
+        "status": "degraded" if fault else "ok",
         "users": len(model.known_users),
         "products": len(model.catalog),
         "ratings": model.n_ratings,
         "model_built_at": model.built_at.strftime(_TIME),
+        "model_version": model.version,
+        "changes_seen_at": watch.changes_seen_at.strftime(_TIME),
     }
-    if since:
-        body["degraded_since"] = since.strftime(_TIME)
+    if fault:
+        reason, since = fault
+        body |= {"degraded_since": since.strftime(_TIME), "reason": reason}
     return Response(orjson.dumps(body), media_type="application/json")
 
 

@@ -68,7 +68,7 @@ class ServedModel:
     built_at: datetime
     n_neighbors: int  # of the classic ranking
     ranking: str  # the one that is used unless a request asks for another
-    version: int | None  # the one it belongs to, or that was published when it was built; None: there was none
+    version: int | None  # whose lists it gives, but for what has come since; None: those of none
     new_product_percent: int = 0  # of the lists by taste
     weights: tuple[float, ...] = ()  # what each kind of interaction counts in the profiles; (): none was read
     segment_names: tuple[tuple[str, str], ...] = ()  # country and age group of each segment

@@ -323,8 +323,44 @@ def test_a_newer_version_is_served_as_soon_as_it_is_published(client: TestClient
         assert recommendation_engine.main(["--force"]) == 0
         wait_until(partial(serves, client, version))
         assert listed(client, 1) == anew(1)
+
+
+def test_after_a_roll_back_without_a_file_no_version_is_named_whose_lists_are_not_served(
+    client: TestClient, shop: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert recommendation_engine.main(["--force"]) == 0
+    wait_until(partial(serves, client, "1"))
+    first = listed(client, 1)
+    rate(client, 2, D, 5.0)
+    assert recommendation_engine.main(["--force"]) == 0
+    wait_until(partial(serves, client, "2"))
+    caplog.set_level("INFO")
     assert recommendation_engine.main(["--rollback", "1"]) == 0
-    wait_until(lambda: client.get("/recommendations/1").headers["x-model-version"] == "1")
+    wait_until(partial(serves, client, "none"))
+    assert listed(client, 1) == anew(1) != first  # of the ratings as they are now
+    assert client.get("/health").json()["model_version"] is None
+    assert any("serving a model of the tables as they are" in record.getMessage() for record in caplog.records)
+    loads = [record for record in caplog.records if "serving" in record.getMessage()]
+    time.sleep(0.6)  # it is served once, not again and again
+    assert [record for record in caplog.records if "serving" in record.getMessage()] == loads
+    with TestClient(api.create_app()) as new:
+        assert serves(new, "none")
+    assert recommendation_engine.main(["--force"]) == 0
+    wait_until(partial(serves, client, "3"))
+    assert client.get("/health").json()["model_version"] == 3
+
+
+@pytest.mark.parametrize("constant", [("RANKING", "taste"), ("TOP_N_SIMILAR_USERS", "3")], ids=lambda pair: pair[0])
+def test_a_model_made_by_other_settings_than_the_published_lists_names_no_version(
+    shop: Engine, monkeypatch: pytest.MonkeyPatch, constant: tuple[str, str]
+) -> None:
+    assert recommendation_engine.main(["--force"]) == 0
+    monkeypatch.setenv(*constant)
+    with TestClient(api.create_app()) as client:
+        assert serves(client, "none")
+    assert recommendation_engine.main(["--force"]) == 0
+    with TestClient(api.create_app()) as client:
+        assert serves(client, "2")
 
 
 def test_a_newer_file_is_served_with_what_came_after_it_and_a_damaged_one_is_not(

@@ -811,6 +811,9 @@ def test_the_service_answers_from_the_file_while_the_database_is_down(
             built = {"status": "degraded", "model_built_at": f"{made_at:%Y-%m-%dT%H:%M:%SZ}"}
             status, health = fetch(f"{address}/health")
             assert health.pop("degraded_since")
+            assert health.pop("reason") == "the database does not answer"
+            for counted in (health, healthy):
+                assert counted.pop("changes_seen_at")
             assert (status, health) == (200, healthy | built)
         finally:
             server.terminate()
