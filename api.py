@@ -33,7 +33,7 @@ from recommender import (
     user_routes,
     write_routes,
 )
-from recommender.api_keys import ApiKeys
+from recommender.api_keys import ApiKeys, document_for_all
 from recommender.cross_origin import for_origins
 from recommender.database import connect
 from recommender.errors import RecommenderError
@@ -80,6 +80,15 @@ class RecommendationApp(FastAPI):
             route.endpoint: route.path for route in router.routes if isinstance(route, Route)
         }
 
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            if self.observation.keys is not None:
+                document_for_all(document)
+        assert self.openapi_schema is not None
+        return self.openapi_schema
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await self.outermost(scope, receive, send)
@@ -100,6 +109,8 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         settings = load_settings(constants=recommendation_engine.module_constants())
         app.observation.answers.capacity = settings.answer_cache_mb * 1_000_000
         app.state.api_keys = ApiKeys(settings.api_key)
+        if settings.require_key == "all":
+            app.observation.require(app.state.api_keys)
         app.outermost = for_origins(app.observation, settings.cors_origins)
         app.observation.log.enabled = settings.request_log == 1
         # its lines would hold paths and query strings; without a handler uvicorn does not even make them
@@ -145,7 +156,8 @@ def create_app() -> RecommendationApp:
     app = RecommendationApp(
         title="Product recommendations",
         version="0.1.0",
-        description="Exact, explained recommendations from your own ratings.",
+        description="Exact, explained recommendations from your own ratings. What needs a key is marked; with "
+        "`REQUIRE_KEY=all` that is everything but `/live`, `/ready` and the status in `/health`.",
         lifespan=lifespan,
         docs_url=None,  # the framework's own pages load their parts from elsewhere
         redoc_url=None,

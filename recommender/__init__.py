@@ -15,7 +15,8 @@ keeps them and rolls back, ``erasures`` keeps erased people out of them, ``engin
 besides; ``serving`` holds the model for the HTTP ``routes`` (beside them ``user_routes``, ``batch_routes``,
 ``basket_routes``, ``write_routes``), ``model_file`` saves it, ``model_source`` tells where it comes from;
 ``json_body`` reads what is sent to them, ``api_keys`` tells who may send it, ``demo_key`` makes a key for ``make
-run``; ``neighborhoods`` holds whom a ranking asks and what they have; ``live`` is that model with every change since
+run``, ``coarse_figures`` what those without one may know of few people; ``neighborhoods`` holds whom a ranking asks
+and what they have; ``live`` is that model with every change since
 it was built (``live_changes``, ``live_cosine``, ``live_taste``, ``live_popular``, ``live_ranking``, ``live_users``),
 which ``live_writes`` stores and ``live_records`` reads back from the tables, of whom a ``change_feed`` names from a
 ``changes`` cursor on, as ``live_service`` has it, on the thread of a ``database_watch``; ``observation`` is the layer

@@ -1,7 +1,8 @@
 """Keys for what not everybody may see or do: ``API_KEY`` names them, a request brings one in ``X-API-Key``.
 
-Without a key configured these routes are closed (403); with one, a request without a right key gets 401. A key is
-compared in the same time whatever it is, and never shown: not in a log, an answer, an error or a ``repr``.
+Without a key configured these routes are closed (403); with one, a request without a right key gets 401. With
+``REQUIRE_KEY=all`` everything but `OPEN` needs one, whether there is such a route or not. A key is compared in the same
+time whatever it is, and never shown: not in a log, an answer, an error or a ``repr``.
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ from typing import Any
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Scope
 
 from recommender.errors import SettingError
-from recommender.problems import documented_problem
+from recommender.problems import documented_problem, problem
 
 SHORTEST_KEY = 16  # characters
 HEADER = "X-API-Key"
 RAW_HEADER = HEADER.lower().encode()
-_CHALLENGE = f'ApiKey realm="recommendations", header="{HEADER}"'
+OPEN = frozenset({"/live", "/ready", "/health"})  # whatever needs a key; of /health then the status alone
+_CHALLENGE = {"WWW-Authenticate": f'ApiKey realm="recommendations", header="{HEADER}"'}
 
 _CLOSED = "this needs an API key, and none is configured: set API_KEY in the environment or .env and restart the API"
 _NO_KEY = f"this needs an API key in the header {HEADER}"
 _WRONG_KEY = f"the API key in the header {HEADER} is not right"
 
 # for the OpenAPI document alone: it lets everything pass, the routes themselves call `require_key`
-DOCUMENTED_KEY = Security(APIKeyHeader(name=HEADER, scheme_name="ApiKey", auto_error=False))
+SCHEME = "ApiKey"
+DOCUMENTED_KEY = Security(APIKeyHeader(name=HEADER, scheme_name=SCHEME, auto_error=False))
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {
         **documented_problem("No key, or a wrong one.", status=401, detail=_NO_KEY),
@@ -63,6 +68,11 @@ class ApiKeys:
         same = [hmac.compare_digest(given, key) for key in self._keys]
         return True in same
 
+    def opened_by(self, scope: Scope) -> bool:
+        """Does the request bring a right key, once?"""
+        given = [value for name, value in scope["headers"] if name == RAW_HEADER]
+        return len(given) == 1 and self.accept(bytes(given[0]))
+
 
 def require_key(request: Request) -> None:
     """Raise the answer to a request that has no right key: 403 if none is configured, else 401."""
@@ -70,12 +80,31 @@ def require_key(request: Request) -> None:
     if not keys:
         raise HTTPException(403, _CLOSED)
     if not has_key(request):
-        given = any(name == RAW_HEADER for name, _ in request.scope["headers"])
-        raise HTTPException(401, _WRONG_KEY if given else _NO_KEY, {"WWW-Authenticate": _CHALLENGE})
+        raise HTTPException(401, _missing(request.scope), _CHALLENGE)
 
 
 def has_key(request: Request) -> bool:
     """Does the request bring a right key, once?"""
-    given = [value for name, value in request.scope["headers"] if name == RAW_HEADER]
     keys: ApiKeys = request.app.state.api_keys
-    return len(given) == 1 and keys.accept(bytes(given[0]))
+    return keys.opened_by(request.scope)
+
+
+def closed_to(scope: Scope, keys: ApiKeys) -> Response | None:
+    """The answer to a request without a right key where all but `OPEN` needs one; None: it may pass."""
+    if keys.opened_by(scope) or scope["path"].removeprefix(scope.get("root_path", "")) in OPEN:
+        return None
+    return problem(401, _missing(scope), headers=_CHALLENGE)
+
+
+def document_for_all(document: dict[str, Any]) -> None:
+    """Make an OpenAPI document say that all but `OPEN` needs a key."""
+    refused = REFUSALS[401]
+    for path, operations in document["paths"].items():
+        if path not in OPEN:
+            for operation in operations.values():
+                operation["security"] = [{SCHEME: []}]
+                operation["responses"].setdefault("401", refused)
+
+
+def _missing(scope: Scope) -> str:
+    return _WRONG_KEY if any(name == RAW_HEADER for name, _ in scope["headers"]) else _NO_KEY

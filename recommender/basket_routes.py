@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from recommender.json_body import json_object, product_id_in, refused
 from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed
 from recommender.live import LiveModel
+from recommender.model_headers import PRIVATE
 from recommender.parameters import LARGEST_LIMIT, documented_json, documented_refusal
 from recommender.problems import InvalidParameterError, documented_problem
 from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served, ranking_of
@@ -95,7 +96,7 @@ async def basket(request: Request) -> Response:
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
         for rank, item in enumerate(answer.recommendations, start=wish.offset + 1)
     ]
-    headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
+    headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources} | PRIVATE
     return Response(orjson.dumps({"recommendations": items}), 200, headers, "application/json")
 
 

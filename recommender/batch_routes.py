@@ -18,7 +18,7 @@ from recommender.errors import UnknownUserError
 from recommender.json_body import Body, Errors, choice_in, is_whole_number, json_object, refused, whole_number_in
 from recommender.listed_products import STARS_ITEM, listed_schema
 from recommender.live import LiveModel
-from recommender.model_headers import STAMP
+from recommender.model_headers import PRIVATE, STAMP
 from recommender.parameters import LARGEST_LIMIT, documented_json, documented_refusal
 from recommender.problems import InvalidParameterError, documented_problem
 from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served
@@ -125,7 +125,7 @@ async def batch(request: Request) -> Response:
     check_served(ranking, model)
     results, unknown = await _answer(request.app, model, user_ids, Wish(limit), ranking)
     whole = b'{"results":[%s],"unknown":%s}' % (b",".join(results), orjson.dumps(unknown))
-    return Response(whole, media_type="application/json")
+    return Response(whole, 200, PRIVATE, "application/json")
 
 
 def _user_ids(body: Body, errors: Errors) -> list[int]:

@@ -1,7 +1,8 @@
 """Why a product was recommended: who of the neighbors has it, how near they are, what is shared with them, in words.
 
-Who the neighbors are is told only to those who may know it: else counts, similarities, ratings and products in common,
-no ids of people.
+Who the neighbors are, what they and the user have, and how one of them rated it is told only to those who may know it.
+Everybody else gets counts and coarse similarities (`recommender.coarse_figures`): no id of a person, no product but the
+one that is explained, no rating of one or two people.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from recommender.coarse_figures import coarse, mean_of_many
 from recommender.neighborhoods import Neighborhood
 from recommender.rankings import BY_TASTE
 from recommender.serving import Recommendation, ServedModel
@@ -25,10 +27,17 @@ LONGEST_TITLE = 60
 class Closest:
     """One of the nearest neighbors who have the product; ``rating`` None: they turned to it without rating it."""
 
-    user_id: int | None  # None: not told
+    user_id: int
     similarity: float
     rating: float | None
     shared_products: list[str]  # ids of what this neighbor and the user both have, the rarest first
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """What everybody may know of one of them."""
+
+    similarity: float  # coarse
 
 
 @dataclass(frozen=True)
@@ -37,19 +46,15 @@ class Explanation:
 
     source: str
     sentence: str
-    support: float
+    support: float  # the sum of the similarities of those who have it
     n_neighbors: int  # who have it, of n_asked
     n_asked: int
-    mean_rating: float | None  # of those neighbors, or of everybody where the source is not neighbors
-    closest: list[Closest]
+    mean_rating: float | None  # of those neighbors, or of everybody where the source is not neighbors; None: not told
+    closest: Sequence[Closest | Somebody]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; without ids of people where they are not told."""
-        whole = asdict(self)
-        for entry in whole["closest"]:
-            if entry["user_id"] is None:
-                del entry["user_id"]
-        return whole
+        """For JSON."""
+        return asdict(self)
 
 
 def explain(
@@ -60,13 +65,16 @@ def explain(
     *,
     named: bool = False,
 ) -> list[Explanation]:
-    """One explanation for each product, in their order, as ``ranking`` found them; ``named``: with ids of people."""
+    """One explanation for each product, in their order, as ``ranking`` found them.
+
+    ``named``: with ids of people, what they share, and figures to the last digit.
+    """
     wanted = ranking or model.ranking
     hood = model.neighborhood(user_id, wanted) if any(r.source == "neighbors" for r in recommendations) else None
     return [
         _from_neighbors(model, hood, item, wanted, named)
         if hood and item.source == "neighbors"
-        else _from_all(model, item)
+        else _from_all(model, item, named)
         for item in recommendations
     ]
 
@@ -77,15 +85,6 @@ def _from_neighbors(
     places = hood.who_has(item.column)
     given = [hood.rating(place, item.column) for place in places]
     rated = [rating for rating in given if rating is not None]
-    closest = [
-        Closest(
-            int(hood.user_ids[place]) if named else None,
-            round(float(hood.similarities[place]), 3),
-            rating,
-            _shared(model, hood, place),
-        )
-        for place, rating in zip(places[:N_CLOSEST], given, strict=False)
-    ]
     mean = round(float(np.mean(rated)), 2) if rated else None
     whose = (
         "whose taste is nearest to yours have it"
@@ -93,27 +92,43 @@ def _from_neighbors(
         else "whose ratings are most like yours rated it"
     )
     sentence = f"{len(places)} of the {len(hood)} people {whose}"
-    sentence += f", {mean:.1f} stars on average" if mean is not None else ""
+    near = [float(hood.similarities[place]) for place in places]
+    if not named:
+        steps, mean = [coarse(similarity) for similarity in near], mean_of_many(mean, len(rated))
+        somebody = [Somebody(step) for step in steps[:N_CLOSEST]]
+        support = round(sum(steps), 1)
+        return Explanation(item.source, f"{sentence}{_stars(mean)}.", support, len(places), len(hood), mean, somebody)
+    closest = [
+        Closest(int(hood.user_ids[place]), round(similarity, 3), rating, _shared(model, hood, place))
+        for place, similarity, rating in zip(places[:N_CLOSEST], near, given, strict=False)
+    ]
+    sentence += _stars(mean)
     if closest and closest[0].shared_products:
         names = " and ".join(_name(model, product) for product in closest[0].shared_products[:2])
         sentence += f"; you and the closest of them both have {names}"
     return Explanation(item.source, f"{sentence}.", round(item.support, 3), len(places), len(hood), mean, closest)
 
 
-def _from_all(model: ServedModel, item: Recommendation) -> Explanation:
+def _from_all(model: ServedModel, item: Recommendation, named: bool) -> Explanation:
     """What neighbors had no say in."""
     count, mean = model.raters_of(item.column)
     shown = None if mean is None else round(mean, 2)
+    if not named:
+        shown = mean_of_many(shown, count)
     if item.source == "segment":
         sentence = "People of your country and age group turn to it"
     elif item.source == "new":
         sentence = "It is new: nobody has rated it yet"
     else:
         sentence = "It is popular"
-    if shown is not None:
+    if count:
         people = "person has" if count == 1 else "people have"
-        sentence += f": {count} {people} rated it, {shown:.1f} stars on average"
+        sentence += f": {count} {people} rated it{_stars(shown)}"
     return Explanation(item.source, f"{sentence}.", 0.0, 0, 0, shown, [])
+
+
+def _stars(mean: float | None) -> str:
+    return "" if mean is None else f", {mean:.1f} stars on average"
 
 
 def _shared(model: ServedModel, hood: Neighborhood, place: int) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 from recommender.serving import ServedModel
 
 RawHeader = tuple[bytes, bytes]
+PRIVATE = {"Cache-Control": "private"}  # of a person: for the browser that asked, not for a cache that many share
 _TAGS = re.compile(rb'("[\x21\x23-\x7e\x80-\xff]*")')
 
 DOCUMENTED: dict[str, Any] = {

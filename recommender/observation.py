@@ -8,7 +8,9 @@ served since. Both ways each request is counted and logged, by the route's templ
 413, 414) counts as "other".
 
 Kept answers and the ``Shortcut`` go past the framework's dependencies and inner middleware: what every request must
-pass (a key, say) belongs into ``__call__``, before the answers are looked at.
+pass belongs into ``__call__``, before the answers are looked at. Where every request needs a key (`require`) that is
+so, and what is kept is what those with a key got; else it is what those without one got, and a request with a key,
+which may be answered more, neither reads nor adds to it. So nobody is ever given what was made for others.
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recommender.answers import Answer, Answers
-from recommender.api_keys import RAW_HEADER
-from recommender.model_headers import ModelStamp, etag_of, is_known
+from recommender.api_keys import RAW_HEADER, ApiKeys, closed_to
+from recommender.errors import SettingError
+from recommender.model_headers import ModelStamp, RawHeader, etag_of, is_known
 from recommender.request_limits import page_headers, read_chunks, refusal
 from recommender.request_log import RequestLog
 from recommender.service_metrics import ServiceMetrics
 from recommender.serving import ServedModel
-from recommender.shortcut import Shortcut
+from recommender.shortcut import NOT_KEPT, PRIVATE, Shortcut
 
 OTHER = "other"
 MODEL_ROUTES = frozenset(
@@ -40,8 +43,8 @@ MODEL_ROUTES = frozenset(
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _READING = frozenset({"GET", "HEAD"})
 _ABOUT_BODY = frozenset({b"content-type", b"content-length"})
-# with a body to be read, or a key, which may be answered more
-_ASKS_OTHERWISE = frozenset({b"content-length", b"transfer-encoding", RAW_HEADER})
+_HAS_BODY = frozenset({b"content-length", b"transfer-encoding"})
+_CACHE_CONTROL = b"cache-control"
 _NO_ROUTE = frozenset({405, 413, 414})
 
 
@@ -52,11 +55,23 @@ class Observation:
         self._app = app
         self._state = state
         self.shortcut: Shortcut | None = None
+        self.keys: ApiKeys | None = None  # one of which every request needs; None: only what some routes ask for
+        self._asks_otherwise = _HAS_BODY | {RAW_HEADER}  # than those whose answers are kept
         self.templates: dict[object, str] = {}  # of the routes' functions
         self.answers = Answers()
         self.log = log or RequestLog()
         self.metrics = ServiceMetrics(state)
         self.stamp = ModelStamp()
+
+    def require(self, keys: ApiKeys) -> None:
+        """Answer nobody without one of the keys, but what is `api_keys.OPEN`. SettingError if there is none."""
+        if not keys:
+            raise SettingError(
+                "REQUIRE_KEY=all needs a key: set API_KEY, too, for example to what this prints: openssl rand -hex 24"
+            )
+        self.keys, self._asks_otherwise = keys, _HAS_BODY
+        if self.shortcut is not None:
+            self.shortcut.named = True
 
     @property
     def model(self) -> ServedModel | None:
@@ -70,8 +85,11 @@ class Observation:
         started = perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = self._id_of(headers)
+        if self.keys is not None and (closed := closed_to(scope, self.keys)) is not None:
+            await self._ask(closed, scope, receive, send, headers, request_id, started)
+            return
         model, answer = self.model, None
-        if scope["method"] in _READING and _ASKS_OTHERWISE.isdisjoint(headers):
+        if scope["method"] in _READING and self._asks_otherwise.isdisjoint(headers):
             answer = self.answers.get(model, (scope["path"], scope["query_string"]))
             if answer is None and model is not None and self._may_shorten(scope, headers):
                 try:
@@ -86,6 +104,10 @@ class Observation:
             return
         status = await self.reply(scope, send, model, answer, request_id)
         self.note(scope, answer.route, status, perf_counter() - started, request_id, answer.source)
+
+    def may_keep(self, asked: Mapping[bytes, bytes]) -> bool:
+        """Is the answer to a request with these headers everybody's who comes as far as the kept answers?"""
+        return RAW_HEADER not in asked or self.keys is not None
 
     async def observe(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Let ``app`` answer in the place of the framework, as one request of all."""
@@ -124,7 +146,7 @@ class Observation:
         """The answer, kept as long as the model stays; None if the framework shall answer."""
         assert self.shortcut is not None
         answer = self.shortcut.answer(scope, model)
-        if answer is not None:
+        if answer is not None and NOT_KEPT not in answer.headers:
             self.answers.keep(model, (scope["path"], scope["query_string"]), answer)
         return answer
 
@@ -180,7 +202,7 @@ class _Exchange:
             if self.status == 200 and self.route in MODEL_ROUTES and not message.get("more_body"):
                 await self._send_model_answer(start, message.get("body", b""))
                 return
-            headers = list(start.get("headers", ()))
+            headers = self._private(start)
             if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
                 headers += page_headers(message.get("body", b""))
             if self.status == 200 and (asked := self._scope.get("state", {}).get("model")) is not None:
@@ -189,8 +211,16 @@ class _Exchange:
             await self._send({**start, "headers": headers})
         await self._send(message)
 
+    def _private(self, start: Message) -> list[RawHeader]:
+        """The answer's own headers; what was asked with a key is for nobody else, as no shared cache would guess."""
+        headers = [(bytes(name), bytes(value)) for name, value in start.get("headers", ())]
+        with_key = any(name == RAW_HEADER for name, _ in self._scope["headers"])
+        if with_key and not any(name == _CACHE_CONTROL for name, _ in headers):
+            headers.append(PRIVATE)
+        return headers
+
     async def _send_model_answer(self, start: Message, body: bytes) -> None:
-        headers = tuple((bytes(name), bytes(value)) for name, value in start["headers"])
+        headers = self._private(start)
         own = dict(headers)
         self.source = own.get(b"x-recommendation-source", b"").decode() or None
         etag = etag_of(body)
@@ -206,9 +236,8 @@ class _Exchange:
         model = observation.model
         if model is None:
             raise RuntimeError("an answer of a model without a model")
-        private = b"no-store" in own.get(b"cache-control", b"") or any(
-            name == RAW_HEADER for name, _ in scope["headers"]
-        )
-        if model is self._model and scope["method"] in _READING and not private:
+        asked = dict(scope["headers"])
+        secret = b"no-store" in own.get(_CACHE_CONTROL, b"") or not observation.may_keep(asked)
+        if model is self._model and scope["method"] in _READING and not secret:
             observation.answers.keep(model, (scope["path"], scope["query_string"]), answer)
         self.status = await observation.reply(scope, self._send, model, answer, self._request_id)

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from recommender.errors import DatabaseError, UnknownProductError, UnknownRatingError, UnknownUserError
 
 PROBLEM = "application/problem+json"
+NOT_KEPT = {"Cache-Control": "private, no-store"}
 
 
 class InvalidParameterError(Exception):
@@ -28,9 +29,9 @@ class NotInThisModelError(Exception):
 
 
 def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
-    """Return the answer for an error."""
+    """Return the answer for an error; nobody keeps it: a 404 would hide a person who comes a moment later."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
-    return Response(orjson.dumps(body), status, headers, PROBLEM)
+    return Response(orjson.dumps(body), status, NOT_KEPT | (headers or {}), PROBLEM)
 
 
 def unforeseen() -> Response:

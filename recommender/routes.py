@@ -12,11 +12,13 @@ from fastapi import APIRouter, Request, Response
 
 from recommender import model_headers
 from recommender.api_keys import HEADER, has_key
+from recommender.coarse_figures import STEPS
 from recommender.cold_start import SOURCES
 from recommender.list_answers import answer_list
 from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed_schema
+from recommender.model_headers import PRIVATE
 from recommender.parameters import LARGEST_LIMIT, USER_ID, documented_json, documented_refusal
-from recommender.problems import documented_problem
+from recommender.problems import NOT_KEPT, documented_problem
 from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING
 from recommender.wish_parameters import WISH_PARAMETERS
 
@@ -25,7 +27,8 @@ router = APIRouter()
 _EXPLAIN = {
     "name": "explain",
     "in": "query",
-    "description": f"Adds to each product why it is there; who the neighbors are only with a right {HEADER}.",
+    "description": "Adds to each product why it is there: counts and coarse similarities; with a right "
+    f"{HEADER} who the neighbors are, what they share with the user, and exact figures.",
     "schema": {"type": "string", "enum": ["true", "false"]},
     "example": "true",
 }
@@ -39,16 +42,21 @@ _EXPLANATION_SCHEMA = {
         "support": {"type": "number", "minimum": 0},
         "n_neighbors": {"type": "integer", "minimum": 0},
         "n_asked": {"type": "integer", "minimum": 0},
-        "mean_rating": {"type": ["number", "null"]},
+        "mean_rating": {"type": ["number", "null"], "description": "Of three people or more; of fewer with a key."},
         "closest": {
             "type": "array",
             "items": {
                 "type": "object",
-                "required": ["similarity", "rating", "shared_products"],
+                "required": ["similarity"],
                 "additionalProperties": False,
+                "description": "All but the similarity only with a right key.",
                 "properties": {
-                    "user_id": {"type": "integer", "minimum": 1, "description": "Only with a right key."},
-                    "similarity": {"type": "number", "minimum": 0},
+                    "user_id": {"type": "integer", "minimum": 1},
+                    "similarity": {
+                        "type": "number",
+                        "minimum": 0,
+                        "description": f"Without a key rounded down to one of {', '.join(map(str, STEPS))}.",
+                    },
                     "rating": {"type": ["number", "null"]},
                     "shared_products": {"type": "array", "items": PRODUCT_ID_ITEM},
                 },
@@ -118,7 +126,7 @@ async def recommendations(request: Request) -> Response:
     text, query = request.path_params["user_id"], request.scope["query_string"]
     answer = answer_list(text, query, state.model, state.default_limit, named=has_key(request))
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
-    headers |= {"Cache-Control": "no-store"} if answer.names_people else {}
+    headers |= NOT_KEPT if answer.names_people else PRIVATE
     return Response(answer.body, 200, headers, "application/json")
 
 

@@ -80,6 +80,12 @@ SETTINGS = (
         "Keys, by commas, that open what needs one in X-API-Key: of 16 characters or more; empty: none; never printed",
         secret=True,
     ),
+    Setting(
+        "REQUIRE_KEY",
+        "people",
+        "people: what shows or changes a person's data needs a key; all: lists and everything else, too",
+        choices=("people", "all"),
+    ),
 )
 # a password given as an option would show in the list of processes
 DATABASE_OPTIONS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_SSL_CA", "SQLITE_FILE")
@@ -112,6 +118,7 @@ class Settings:
     answer_cache_mb: int
     cors_origins: str
     api_key: str = field(repr=False)
+    require_key: str
 
     @property
     def database_label(self) -> str:

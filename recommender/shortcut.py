@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from recommender import model_headers, problems
 from recommender.answers import Answer
 from recommender.errors import UnknownUserError
 from recommender.list_answers import ListAnswer
@@ -19,20 +20,27 @@ from recommender.problems import InvalidParameterError, NotInThisModelError, unf
 from recommender.serving import ServedModel
 
 JSON = (b"content-type", b"application/json")
+PRIVATE, NOT_KEPT = (
+    (name.lower().encode(), value.encode())
+    for headers in (model_headers.PRIVATE, problems.NOT_KEPT)
+    for name, value in headers.items()
+)
 
-Make = Callable[[str, bytes, ServedModel, int], ListAnswer]
+Make = Callable[..., ListAnswer]
 
 
 class Shortcut:
     """The GET route ``path``, a template that ends in its only parameter.
 
-    ``make`` gives the answer for the parameter's text, the query, the model and the limit that ``default_limit`` tells.
+    ``make`` gives the answer for the parameter's text, the query, the model and the limit that ``default_limit`` tells;
+    with ``named``, which is true where nobody without a right key comes here, it may tell who people are.
     """
 
     def __init__(self, path: str, make: Make, *, default_limit: Callable[[], int]) -> None:
         self.path = path
         self._prefix = path.partition("{")[0]
         self._make, self._default_limit = make, default_limit
+        self.named = False
 
     def takes(self, scope: Scope) -> bool:
         """Would the framework's routing call this route?"""
@@ -45,12 +53,13 @@ class Shortcut:
         """The answer with the headers of the route's own response; None if the framework shall answer."""
         text: str = scope["path"][len(self._prefix) :]
         try:
-            made = self._make(text, scope["query_string"], model, self._default_limit())
+            made = self._make(text, scope["query_string"], model, self._default_limit(), named=self.named)
         except (InvalidParameterError, NotInThisModelError, UnknownUserError):
             return None
-        body, source, sources, _ = made
+        body, source, sources, names_people = made
         etag = etag_of(body)
-        own = (b"x-recommendation-source", source.encode()), (b"x-recommendation-sources", sources.encode())
+        sourced = (b"x-recommendation-source", source.encode()), (b"x-recommendation-sources", sources.encode())
+        own = *sourced, NOT_KEPT if names_people else PRIVATE
         about_body = (b"content-length", b"%d" % len(body)), JSON
         return Answer(self.path, source, etag, body, about_body, (*own, (b"etag", etag)))
 

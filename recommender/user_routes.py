@@ -23,14 +23,13 @@ from recommender.parameters import (
     limit_of,
     user_id_of,
 )
-from recommender.problems import InvalidParameterError, documented_problem
+from recommender.problems import NOT_KEPT, InvalidParameterError, documented_problem
 from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served, ranking_of
 from recommender.rating_matrix import STARS_PER_UNIT
 from recommender.serving import ServedModel
 from recommender.wish_parameters import OFFSET, offset_of
 
 LARGEST_OFFSET = 10_000_000
-PRIVATE = {"Cache-Control": "no-store"}
 
 router = APIRouter(dependencies=[DOCUMENTED_KEY])
 
@@ -119,7 +118,7 @@ async def neighbors(request: Request) -> Response:
         for place, (other, similarity) in enumerate(zip(hood.user_ids[:limit], hood.similarities[:limit], strict=True))
     ]
     body = {"user_id": user_id, "ranking": ranking or model.ranking, "neighbors": near}
-    return Response(orjson.dumps(body), 200, PRIVATE, "application/json")
+    return Response(orjson.dumps(body), 200, NOT_KEPT, "application/json")
 
 
 @router.get(
@@ -168,7 +167,7 @@ async def ratings(request: Request) -> Response:
         for column, stars in zip(columns[order].tolist(), half_stars[order].tolist(), strict=True)
     ]
     body = {"user_id": user_id, "total": len(columns), "ratings": rated}
-    return Response(orjson.dumps(body), 200, PRIVATE, "application/json")
+    return Response(orjson.dumps(body), 200, NOT_KEPT, "application/json")
 
 
 # the framework's GET routes do not answer HEAD

@@ -26,8 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
         except (urllib.error.URLError, OSError, ValueError):
             time.sleep(POLL)  # not there yet
             continue
-        print(f"\n{health['users']:,} users, {health['products']:,} products, {health['ratings']:,} ratings. Try:")
-        print(f"\n    curl {address}/recommendations/42\n\nCtrl-C stops the service.", flush=True)
+        key = ""
+        if "users" in health:
+            print(f"\n{health['users']:,} users, {health['products']:,} products, {health['ratings']:,} ratings. Try:")
+        else:  # REQUIRE_KEY=all
+            print("\nReady. Every request needs a key. Try:")
+            key = "-H 'X-API-Key: ...' "
+        print(f"\n    curl {key}{address}/recommendations/42\n\nCtrl-C stops the service.", flush=True)
         return 0
     return 1
 

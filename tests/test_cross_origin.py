@@ -81,6 +81,21 @@ def test_a_preflight_has_a_request_id_and_is_counted_and_logged_as_any_request(
     assert [line["request_id"] for line in logged[:2]] == ["mine-1", refused.headers["x-request-id"]]
 
 
+def test_where_all_need_a_key_a_preflight_does_not_and_a_refusal_can_be_read(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUIRE_KEY", "all")
+    monkeypatch.setenv("API_KEY", "a-key-for-the-pages")
+    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "X-API-Key"}
+    with start(SHOP) as client:
+        assert client.options("/recommendations/1", headers={"Origin": SHOP, **asked}).status_code == 200
+        assert client.options("/recommendations/1", headers={"Origin": SHOP}).status_code == 401
+        refused = client.get("/recommendations/1", headers={"Origin": SHOP})
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, SHOP)
+        with_key = client.get("/recommendations/1", headers={"Origin": SHOP, "X-API-Key": "a-key-for-the-pages"})
+        assert (with_key.status_code, with_key.headers["access-control-allow-origin"]) == (200, SHOP)
+
+
 @pytest.mark.parametrize("origins", ["shop.example.com", "https://shop.example.com/", "null", "https://a b"])
 def test_what_is_no_origin_is_refused_at_the_start(start: Start, origins: str) -> None:
     with pytest.raises(SettingError, match="CORS_ORIGINS"), start(origins):

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
-from recommender import demo_key
+from recommender import demo_key, wait_until_ready
 from recommender.api_keys import ApiKeys
 from tests.conftest import ROOT
+from tests.service import KEY, uvicorn
+from tests.shop import fill
+
+
+@pytest.fixture
+def backend() -> str:
+    """Keys have nothing to do with the database."""
+    return "sqlite"
 
 
 def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str) -> str:
@@ -49,3 +61,19 @@ def test_make_run_shows_a_usable_line_and_hands_the_key_to_the_service_alone() -
     assert told[""].endswith(f"given {made[1]}\n")
     assert told["a-key-of-my-own-to-keep"] == "given a-key-of-my-own-to-keep\n"
     assert subprocess.run(["git", "status", "--short"], cwd=ROOT, capture_output=True, text=True).stdout == before
+
+
+@pytest.mark.parametrize("required", ["people", "all"])
+def test_what_make_run_says_to_try_is_answered(
+    required: str, engine: Engine, env: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(engine, {42: {"B00000000A": 5.0}}, ["B00000000A", "B00000000B"])
+    with uvicorn(env | {"REQUIRE_KEY": required, "REQUEST_LOG": "0"}, tmp_path / "log") as (port, _):
+        assert wait_until_ready.main([f"http://127.0.0.1:{port}"]) == 0
+        told = capsys.readouterr().out
+        (line,) = [text.strip() for text in told.splitlines() if "curl" in text]
+        command = shlex.split(line.replace("...", KEY).replace("curl ", "curl -sS ", 1))
+        answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert answer["user_id"] == 42
+    assert ("1 users, 2 products, 1 ratings" in told) is (required == "people")
+    assert ("X-API-Key" in line) is (required == "all")

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 import api
 from recommender.api_keys import ApiKeys
-from recommender.explanations import N_CLOSEST, N_SHARED, explain
+from recommender.explanations import N_CLOSEST, N_SHARED, Closest, explain
 from recommender.rankings import CLASSIC, TASTE
 from recommender.serving import ServedModel
 from tests.shop import fill, product_row
@@ -42,7 +42,7 @@ def test_a_worked_example() -> None:
     model = kitchen()
     answer = model.recommend(1, 3, CLASSIC)
     assert [model.product_id(item.column) for item in answer.recommendations] == [C, D, E]
-    first, second, third = explain(model, 1, answer.recommendations, CLASSIC)
+    first, second, third = explain(model, 1, answer.recommendations, CLASSIC, named=True)
     # cosine(1, 2) = 41 / (sqrt(41) sqrt(66)) = 0.788, cosine(1, 3) = 20 / (sqrt(41) * 5) = 0.625
     assert first.to_dict() == {
         "source": "neighbors",
@@ -54,8 +54,8 @@ def test_a_worked_example() -> None:
         "n_asked": 2,
         "mean_rating": 4.0,
         "closest": [
-            {"similarity": 0.788, "rating": 5.0, "shared_products": [B, A]},  # fewer have B
-            {"similarity": 0.625, "rating": 3.0, "shared_products": [A]},
+            {"user_id": 2, "similarity": 0.788, "rating": 5.0, "shared_products": [B, A]},  # fewer have B
+            {"user_id": 3, "similarity": 0.625, "rating": 3.0, "shared_products": [A]},
         ],
     }
     assert second.sentence == "It is popular: 2 people have rated it, 3.0 stars on average."
@@ -63,12 +63,33 @@ def test_a_worked_example() -> None:
     assert (second.n_neighbors, second.closest, second.mean_rating) == (0, [], 3.0)
 
 
+def test_whoever_asks_gets_counts_and_coarse_similarities() -> None:
+    """The same evidence, without a rating of fewer than three people and without a product of theirs."""
+    model = kitchen()
+    first, second, third = explain(model, 1, model.recommend(1, 3, CLASSIC).recommendations, CLASSIC)
+    assert first.to_dict() == {
+        "source": "neighbors",
+        "sentence": "2 of the 2 people whose ratings are most like yours rated it.",
+        "support": 1.0,  # of 0.788 and 0.625, each at least a half
+        "n_neighbors": 2,
+        "n_asked": 2,
+        "mean_rating": None,
+        "closest": [{"similarity": 0.5}, {"similarity": 0.5}],
+    }
+    assert second.sentence == "It is popular: 2 people have rated it."
+    assert third.sentence == "It is popular: 1 person has rated it."
+    model = build({1: {A: 5.0}, 2: {A: 5.0, C: 5.0}, 3: {A: 4.0, C: 3.0}, 4: {A: 1.0, C: 5.0}}, CATALOG)
+    (only,) = explain(model, 1, model.recommend(1, 1, CLASSIC).recommendations, CLASSIC)
+    assert (only.mean_rating, only.support) == (4.33, 1.1)  # cosines 0.707, 0.8 and 0.196
+    assert only.sentence == "3 of the 3 people whose ratings are most like yours rated it, 4.3 stars on average."
+
+
 def test_each_step_of_the_ladder_has_its_words() -> None:
     model = build({1: {A: 5.0}, 2: {A: 4.0}}, CATALOG, others=[9, 10, 11, 12, 13, 14, 15, 16, 17, 18], taste=True)
     found: dict[str, str] = {}
     for user in model.known_users.tolist():
         items = model.recommend(user, 3, TASTE).recommendations
-        found |= {reason.source: reason.sentence for reason in explain(model, user, items, TASTE)}
+        found |= {reason.source: reason.sentence for reason in explain(model, user, items, TASTE, named=True)}
     assert (
         found["segment"]
         == "People of your country and age group turn to it: 2 people have rated it, 4.5 stars on average."
@@ -93,7 +114,7 @@ def test_the_evidence_is_that_of_the_neighbors(seed: int, ranking: str) -> None:
         row = model.matrix.row_of(user)
         near, close, _ = model.neighbors_of(row, ranking)
         neighbors = [(int(model.matrix.user_ids[v]), s) for v, s in zip(near.tolist(), close.tolist(), strict=True)]
-        for item, reason in zip(items, explain(model, user, items, ranking), strict=True):
+        for item, reason in zip(items, explain(model, user, items, ranking, named=True), strict=True):
             assert reason.source == item.source
             if item.source != "neighbors":
                 continue
@@ -105,6 +126,7 @@ def test_the_evidence_is_that_of_the_neighbors(seed: int, ranking: str) -> None:
             assert reason.mean_rating == round(float(np.mean([stars[v][product] for v, _ in having])), 2)
             assert len(reason.closest) == min(N_CLOSEST, len(having))
             for closest, (v, s) in zip(reason.closest, having, strict=False):
+                assert isinstance(closest, Closest)
                 shared = sorted(set(stars[user]) & set(stars[v]), key=lambda p: (raters[p], p))
                 assert closest.shared_products == shared[:N_SHARED]
                 assert (closest.similarity, closest.rating) == (round(s, 3), stars[v][product])
@@ -128,7 +150,7 @@ def test_the_answer_explains_only_when_asked_and_names_nobody(client: TestClient
         items = answer.json()["recommendations"]
         assert [item["explanation"]["source"] for item in items] == ["neighbors", "popular"]
         assert "7000002" not in answer.text
-        assert items[0]["explanation"]["closest"][0]["shared_products"] == [A, B]
+        assert [sorted(entry) for entry in items[0]["explanation"]["closest"]] == [["similarity"]]
     for item, without in zip(
         items, client.get("/recommendations/7000001?limit=2&ranking=taste").json()["recommendations"], strict=True
     ):
@@ -153,15 +175,15 @@ def test_with_a_right_key_alone_the_closest_are_named(keyed: TestClient) -> None
     for key in ("wrong", "", KEY["X-API-Key"] + "x"):
         wrong = keyed.get(PATH, headers={"X-API-Key": key})
         assert (wrong.status_code, wrong.content) == (200, plain.content)
-        assert "cache-control" not in wrong.headers
+        assert wrong.headers["cache-control"] == "private"
     named = keyed.get(PATH, headers=KEY)
-    assert named.headers["cache-control"] == "no-store"
+    assert named.headers["cache-control"] == "private, no-store"
     items = named.json()["recommendations"]
     (closest,) = items[0]["explanation"]["closest"]
-    assert closest.pop("user_id") == 7_000_002
-    assert items == plain.json()["recommendations"]
+    assert closest == {"user_id": 7_000_002, "similarity": 0.788, "rating": 5.0, "shared_products": [A, B]}
+    assert plain.json()["recommendations"][0]["explanation"]["closest"] == [{"similarity": 0.5}]
     unexplained = keyed.get("/recommendations/7000001", headers=KEY)
-    assert "cache-control" not in unexplained.headers
+    assert unexplained.headers["cache-control"] == "private"
     assert unexplained.content == keyed.get("/recommendations/7000001").content
 
 

@@ -46,7 +46,7 @@ def client(shop: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -
 def test_neighbors_come_nearest_first_with_what_they_share(client: TestClient) -> None:
     answer = client.get("/users/1/neighbors")
     assert answer.status_code == 200
-    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["cache-control"] == "private, no-store"
     assert answer.json() == {
         "user_id": 1,
         "ranking": "classic",
@@ -69,7 +69,7 @@ def test_by_taste_what_somebody_turned_to_counts_as_shared(client: TestClient) -
 
 def test_ratings_come_highest_first_with_those_of_products_that_have_left(client: TestClient) -> None:
     answer = client.get("/users/2/ratings")
-    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["cache-control"] == "private, no-store"
     assert answer.json() == {
         "user_id": 2,
         "total": 3,
