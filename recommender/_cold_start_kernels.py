@@ -1,4 +1,8 @@
-"""Compiled loops behind `recommender.cold_start`: lists topped up from two ladders at once, and the place of a new one.
+"""Compiled loops behind lists that go on after the neighbors' products: one walk that ends with the list.
+
+It goes over what the neighbors gave, then over two ladders at once, and takes what is not taken yet and has room in its
+category, until the list is full. A new product has its place in the whole list, so whoever asks for more of it, or for
+another part, finds the same.
 
 Randomness is a hash, not a generator: splitmix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number
 generators"; constants of Vigna's public-domain version) of user and version.
@@ -26,7 +30,7 @@ class Ladder(NamedTuple):
     starts: NDArray[np.int64]  # (n_segments + 1,) of the segments in the next two
     own: NDArray[np.int32]  # (k,) columns the members have, best first within a segment
     scores: NDArray[np.float64]  # (k,) never below the column's share
-    stars: NDArray[np.float64]  # (n_products,) what is shown
+    stars: NDArray[np.float64]  # (n_products,) what is shown; (0,): the shares are, and there are no segments
 
 
 class New(NamedTuple):
@@ -36,6 +40,33 @@ class New(NamedTuple):
     sums: NDArray[np.int64]  # (k,) running sums of the weights they are drawn with
     starts: NDArray[np.int64]  # (n_categories + 1,) of the categories in both
     category_of: NDArray[np.int32]  # (n_products,) of the matrix's columns; -1: nothing is new in it
+
+
+class Cap(NamedTuple):
+    """At most so many of a category."""
+
+    most: int  # 0: no cap
+    codes: NDArray[np.int32]  # (n,) the category of each column, from 0; -1: not known, never capped
+    later: NDArray[np.int32]  # (k,) of the columns from n on
+    counts: NDArray[np.int64]  # (n_categories,) working memory
+
+
+class Place(NamedTuple):
+    """Where a new product stands in the whole list, and who gets one."""
+
+    at: int  # from 0, never 0; the end of a list that ends before
+    below: int  # a list gets one if the upper 53 bits of its draw are below it
+    version: int
+    stars: float  # shown
+
+
+class Lines(NamedTuple):
+    """Lists, (m, n) each; -1 and 0 where a list is shorter."""
+
+    columns: NDArray[np.int32]
+    stars: NDArray[np.float64]
+    sources: NDArray[np.int8]
+    origins: NDArray[np.int32]  # where among what the neighbors gave; 0 for others
 
 
 @njit(cache=True, nogil=True)
@@ -95,52 +126,98 @@ def _pick_new(new, seen, first, second):
 
 
 @njit(cache=True, nogil=True)
-def _fill(line, found, segment, seen, without, ladder, stars, sources):
-    """Fill the line from its place ``found`` on; where it ends. Of equal scores the segment's product is first.
+def _has_room(column, cap):
+    """Whether the category of the column has had less than the most of it."""
+    if cap.most == 0:
+        return True
+    code = cap.codes[column] if column < cap.codes.size else cap.later[column - cap.codes.size]
+    return code < 0 or cap.counts[code] < cap.most
+
+
+@njit(cache=True, nogil=True)
+def _put(i, found, column, stars, source, origin, cap, lines):
+    """Let the column have the next place of the line; how many it has then."""
+    lines.columns[i, found], lines.stars[i, found] = column, stars
+    lines.sources[i, found], lines.origins[i, found] = source, origin
+    if cap.most > 0:
+        code = cap.codes[column] if column < cap.codes.size else cap.later[column - cap.codes.size]
+        if code >= 0:
+            cap.counts[code] += 1
+    return found + 1
+
+
+@njit(cache=True, nogil=True)
+def _take(i, found, column, stars, source, origin, cap, waiting, place, lines):
+    """The next place of the line for a column that is not taken, if its category has room; before it the new one's.
+
+    waiting: the new product's column, -1 once it has its place or will have none. Returns how many there are and the
+    same again.
+    """
+    if column == waiting:  # somebody has it by now: it stands where they put it
+        waiting = -1
+    if not _has_room(column, cap):
+        return found, waiting
+    if waiting >= 0 and found == place.at:
+        if _has_room(waiting, cap):
+            found = _put(i, found, waiting, place.stars, NEW, 0, cap, lines)
+        waiting = -1
+        if found == lines.columns.shape[1] or not _has_room(column, cap):
+            return found, waiting
+    return _put(i, found, column, stars, source, origin, cap, lines), waiting
+
+
+@njit(cache=True, nogil=True)
+def _walk(i, near, near_stars, whole, segment, seen, without, ladder, cap, waiting, place, lines):
+    """One line: the neighbors' columns, then both ladders, of equal scores the segment's first; how many it has.
 
     A product that both ladders hold is met first in the segment's, where its score is no lower, so the other finds it
-    taken.
+    taken. whole: near is all that the neighbors have; else the line ends where near does.
     """
-    at, end, place = np.int64(0), np.int64(0), 0
+    n, found, new_column, line = lines.columns.shape[1], 0, waiting, lines.columns[i]
+    for j in range(near.size):
+        if near[j] < 0 or found == n:
+            break
+        if near[j] != new_column or waiting >= 0:
+            found, waiting = _take(i, found, near[j], near_stars[j], NEIGHBORS, j, cap, waiting, place, lines)
+    if not whole:
+        return found
+    at, end, step = np.int64(0), np.int64(0), 0
     if segment >= 0:
         at, end = ladder.starts[segment], ladder.starts[segment + 1]
-    while found < line.size and (at < end or place < ladder.popular.size):
-        if at < end and (place == ladder.popular.size or ladder.scores[at] >= ladder.shares[place]):
+    while found < n and (at < end or step < ladder.popular.size):
+        if at < end and (step == ladder.popular.size or ladder.scores[at] >= ladder.shares[step]):
             column, source = ladder.own[at], SEGMENT
             at += 1
         else:
-            column, source = ladder.popular[place], POPULAR
-            place += 1
-        if not _is_taken(column, line, found, seen, without):
-            line[found], stars[found], sources[found] = column, ladder.stars[column], source
-            found += 1
+            column, source = ladder.popular[step], POPULAR
+            step += 1
+        if _has_room(column, cap) and not _is_taken(column, line, found, seen, without):
+            stars = ladder.stars[column] if ladder.stars.size > 0 else ladder.shares[step - 1]
+            found, waiting = _take(i, found, column, stars, source, 0, cap, waiting, place, lines)
+    if waiting >= 0 and 1 <= found < n and _has_room(waiting, cap):
+        found = _put(i, found, waiting, place.stars, NEW, 0, cap, lines)
     return found
 
 
 @njit(cache=True, nogil=True)
-def top_up(
-    rows, segments, user_ids, indptr, indices, without, ladder, new, new_stars, version, new_below,
-    columns, stars, sources,
-):  # fmt: skip
-    """Fill the free places (-1) at the end of each line, then let a new product have the last place of some lines.
+def fill(rows, segments, user_ids, indptr, indices, without, near, near_stars, whole, ladder, new, cap, place, lines):
+    """Each line from what the neighbors gave (m, w), padded with -1, then from the ladder; how many the last has.
 
-    rows (m,) of the CSR indptr, indices: what is never filled in. without (n_columns,) or (0,):
-    flags of what no line gets. segments, user_ids (m,). new_below: a list gets a new
-    product if the upper 53 bits of its draw are below it. columns int32, stars float64, sources int8 (m, n) in and out.
+    rows (m,) of the CSR indptr, indices: what nothing but neighbors may give. without (n_columns,) or (0,): flags of
+    what no line gets. segments, user_ids (m,). lines are written only.
     """
-    n = columns.shape[1]
+    found = 0
     for i in range(rows.size):
-        found = n
-        while found > 0 and columns[i, found - 1] < 0:
-            found -= 1
-        sources[i, :found], sources[i, found:] = NEIGHBORS, -1
-        seen = indices[indptr[rows[i]] : indptr[rows[i] + 1]]
-        found = _fill(columns[i], found, segments[i], seen, without, ladder, stars[i], sources[i])
-        last = min(found, n - 1)
-        draw = draw_of(user_ids[i], version)
-        if last < 1 or np.int64(draw >> _11) >= new_below:
-            continue
-        first = mixed(draw)
-        column = _pick_new(new, seen, first, mixed(first))
-        if column >= 0 and not _is_taken(column, columns[i], found, seen, without):
-            columns[i, last], stars[i, last], sources[i, last] = column, new_stars, NEW
+        cap.counts[:] = 0
+        seen, draw, column = indices[indptr[rows[i]] : indptr[rows[i] + 1]], draw_of(user_ids[i], place.version), -1
+        if np.int64(draw >> _11) < place.below:
+            first = mixed(draw)
+            column = _pick_new(new, seen, first, mixed(first))
+            if column >= 0 and _is_taken(column, near[i], 0, seen, without):
+                column = -1
+        found = _walk(
+            i, near[i], near_stars[i], whole, segments[i], seen, without, ladder, cap, column, place, lines
+        )  # fmt: skip
+        lines.columns[i, found:], lines.stars[i, found:] = -1, 0.0
+        lines.sources[i, found:], lines.origins[i, found:] = -1, 0
+    return found

@@ -123,7 +123,7 @@ async def batch(request: Request) -> Response:
     model: LiveModel = request.app.state.model
     request.state.model = model
     check_served(ranking, model)
-    results, unknown = await _answer(request.app, model, user_ids, Wish(limit), ranking)
+    results, unknown = await _answer(request.app, model, user_ids, Wish(limit, new_rank=default), ranking)
     whole = b'{"results":[%s],"unknown":%s}' % (b",".join(results), orjson.dumps(unknown))
     return Response(whole, 200, PRIVATE, "application/json")
 

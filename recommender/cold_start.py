@@ -8,12 +8,13 @@ known (`recommender.decayed_popularity` has both formulas). Each product says wh
 `recommender.popular` has them; without a rating that is mu.
 
 New products.  Nobody has them, so nothing above finds them (`recommender.new_products`). `NEW_PRODUCT_SHARE` of the
-lists give their last place, and never their only one, to one: of a category of the user's profile, each entry of the
-profile an equal chance, of any category if there is no profile. Who gets one, and which, is a hash of user and version:
-the same on every machine and in lists of any length, another with the next version. That costs at most share / log2(n +
-1) of DCG@n, if the last place were always right: 0.029 at n = 10. Measured (`python -m benchmarks.cold_start`), nDCG@10
-of the taste ranking without and with: 0.2921 and 0.2918 on planted shoppers, 0.1254 and 0.1248 on MovieLens small,
-0.0429 and 0.0426 on All Beauty.
+whole lists hold one: of a category of the user's profile, each entry of the profile an equal chance, of any category if
+there is no profile. Who gets one, and which, is a hash of user and version: the same on every machine, another with the
+next version. Its place is one of the whole list, the last of as many as are shown by default, or the end of a list that
+ends before, and never the first; what would stand there comes after it. So pages of a list are cuts of one list. That
+costs at most share / log2(n + 1) of DCG@n, if the last place were always right: 0.029 at n = 10. Measured (`python -m
+benchmarks.cold_start`), nDCG@10 of the taste ranking without and with: 0.2921 and 0.2918 on planted shoppers, 0.1254
+and 0.1248 on MovieLens small, 0.0429 and 0.0426 on All Beauty.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from recommender import _cold_start_kernels
-from recommender._cold_start_kernels import Ladder, New
+from recommender._cold_start_kernels import Cap, Ladder, New, Place
 from recommender._row_blocks import at_least_one
 from recommender._saved_cold_start import check_cold_start
 from recommender.decayed_popularity import (
@@ -44,6 +44,7 @@ from recommender.popular import damped_means
 from recommender.profiles import Profiles
 from recommender.rating_matrix import RatingMatrix
 from recommender.taste_index import checked_numbers
+from recommender.walked_lists import NO_CAP, NO_FLAGS, Near, OneList, empty_lines
 
 SOURCES = ("neighbors", "segment", "popular", "new")
 NEW_PRODUCT_SHARE = 0.1
@@ -97,26 +98,58 @@ class ColdStart:
                 f"columns {lists[0].shape} and stars {lists[1].shape} must have one line per row ({len(wanted)}): "
                 "pass both as the ranking gave them"
             )
-        segments, user_ids = self.segment_of_row[wanted], self.user_ids[wanted]
-        taken = self._flags(without)
-        return self._filled(wanted, segments, user_ids, self.seen, taken, *lists, version=version, new_share=new_share)
-
-    def top_up_row(
-        self,
-        row: int,
-        columns: NDArray[np.int32],
-        stars: NDArray[np.float64],
-        *,
-        without: NDArray[np.bool_] | None,
-        version: int,
-        new_share: float,
-    ) -> FilledLists:
-        """`top_up` of the list (1, n) that a ranking gave for a row, in place; nothing is checked again."""
-        rows = np.array([row], np.int64)
-        return self._filled(
-            rows, self.segment_of_row[rows], self.user_ids[rows], self.seen, self._flags(without), columns, stars,
-            version=version, new_share=new_share,
+        lines, place = empty_lines(*lists[0].shape), self.place(lists[0].shape[1], version, new_share)
+        kernels.fill(
+            wanted, self.segment_of_row[wanted], self.user_ids[wanted], self.seen.indptr, self.seen.indices,
+            self._flags(without), *lists, True, self.ladder, self.new, NO_CAP, place, lines,
         )  # fmt: skip
+        return FilledLists(lines.columns, lines.stars, lines.sources)
+
+    def place(self, rank: int, version: int, new_share: float) -> Place:
+        """The place of new products, at ``rank`` from 1, in so large a share of the lists of a version. SettingError.
+
+        A list whose only place it would be has none.
+        """
+        if not 0.0 <= new_share <= 1.0:
+            raise SettingError(f"new_share={new_share!r} cannot be used: pass a share from 0 to 1")
+        if version < 0:
+            raise SettingError(f"version={version!r} cannot be used: pass a whole number from 0")
+        return Place(max(rank - 1, 1), int(new_share * 2**53), version, self.mean)
+
+    def list_of_row(
+        self, row: int, near: Near, n: int, *, without: NDArray[np.bool_] | None, cap: Cap, place: Place
+    ) -> OneList:
+        """The first n of the whole list of a row, which has near what a ranking gave; nothing is checked again."""
+        rows, lines = np.array([row], np.int64), empty_lines(1, n)
+        found = kernels.fill(
+            rows, self.segment_of_row[rows], self.user_ids[rows], self.seen.indptr, self.seen.indices,
+            self._flags(without), *near, self.ladder, self.new, cap, place, lines,
+        )  # fmt: skip
+        return OneList.of(lines, found)
+
+    def list_of(
+        self,
+        segment: int,
+        seen: ArrayLike,
+        near: Near,
+        n: int,
+        *,
+        user_id: int,
+        without: NDArray[Any] | None,
+        cap: Cap,
+        place: Place,
+    ) -> OneList:
+        """The same for somebody of a segment, -1 if it is not known, who has the columns ``seen``. SettingError."""
+        if not -1 <= segment < self.n_segments:
+            there = f"pass one from 0 to {self.n_segments - 1}, or -1" if self.n_segments else "there is none; pass -1"
+            raise SettingError(f"segment={segment!r} does not exist: {there}")
+        found, lines = np.unique(np.asarray(seen, self.seen.indices.dtype)), empty_lines(1, n)  # (k,) ascending
+        ends = np.array([0, len(found)], self.seen.indptr.dtype)
+        n_found = kernels.fill(
+            np.zeros(1, np.int64), np.array([segment], np.int32), np.array([user_id], np.int64), ends, found,
+            self._flags(without), *near, self.ladder, self.new, cap, place, lines,
+        )  # fmt: skip
+        return OneList.of(lines, n_found)
 
     def for_segment(
         self,
@@ -134,65 +167,16 @@ class ColdStart:
         Same promises and errors as `top_up`.
         """
         width = at_least_one("n", n)
-        columns, stars = np.full((1, width), -1, np.int32), np.zeros((1, width))
-        return self.fill(
-            segment, excluded, columns, stars, user_id=user_id, without=without, version=version, new_share=new_share
-        )
-
-    def fill(
-        self,
-        segment: int,
-        seen: ArrayLike,
-        columns: NDArray[np.int32],
-        stars: NDArray[np.float64],
-        *,
-        user_id: int,
-        without: NDArray[Any] | None = None,
-        version: int = 0,
-        new_share: float = NEW_PRODUCT_SHARE,
-    ) -> FilledLists:
-        """`top_up` of one list (1, n), in place, for somebody of a segment who has the columns ``seen``."""
-        if not -1 <= segment < self.n_segments:
-            there = f"pass one from 0 to {self.n_segments - 1}, or -1" if self.n_segments else "there is none; pass -1"
-            raise SettingError(f"segment={segment!r} does not exist: {there}")
-        found = np.unique(np.asarray(seen, self.seen.indices.dtype))  # (k,) ascending
-        width = max(self.seen.shape[1] + len(self.new.columns), int(found[-1]) + 1 if len(found) else 1)
-        parts = np.ones(len(found), np.int8), found, np.array([0, len(found)], self.seen.indptr.dtype)
-        return self._filled(
-            np.zeros(1, np.int64), np.array([segment], np.int32), np.array([user_id], np.int64),
-            sp.csr_array(parts, shape=(1, width)), self._flags(without), columns, stars,
-            version=version, new_share=new_share,
+        found = self.list_of(
+            segment, excluded, Near.nothing(), width, user_id=user_id, without=without, cap=NO_CAP,
+            place=self.place(width, version, new_share),
         )  # fmt: skip
-
-    def _filled(
-        self,
-        rows: NDArray[np.int64],
-        segments: NDArray[np.int32],
-        user_ids: NDArray[np.int64],
-        seen: Any,
-        without: NDArray[np.bool_],
-        columns: NDArray[np.int32],
-        stars: NDArray[np.float64],
-        *,
-        version: int,
-        new_share: float,
-    ) -> FilledLists:
-        if not 0.0 <= new_share <= 1.0:
-            raise SettingError(f"new_share={new_share!r} cannot be used: pass a share from 0 to 1")
-        if version < 0:
-            raise SettingError(f"version={version!r} cannot be used: pass a whole number from 0")
-        sources = np.empty(columns.shape, np.int8)
-        below = np.int64(new_share * 2**53)
-        kernels.top_up(
-            rows, segments, user_ids, seen.indptr, seen.indices, without, self.ladder, self.new, self.mean,
-            np.int64(version), below, columns, stars, sources,
-        )  # fmt: skip
-        return FilledLists(columns, stars, sources)
+        return FilledLists(*(array[None] for array in found.padded(width)))
 
     def _flags(self, columns: NDArray[Any] | None) -> NDArray[np.bool_]:
         """Whether a column, the catalog's own included, is among these, or flagged in them; (0,) if none is."""
         if columns is None or not len(columns):
-            return np.empty(0, np.bool_)
+            return NO_FLAGS
         size = self.seen.shape[1] + len(self.new.columns)
         if columns.dtype == np.bool_:
             missing = size - len(columns)

@@ -80,7 +80,7 @@ def _explained(
 
 def _question(query: bytes, default_limit: int) -> _Question:
     if not query:
-        return _Question(Wish(default_limit), None, explained=False, errors=())
+        return _Question(Wish(default_limit, new_rank=default_limit), None, explained=False, errors=())
     request, errors = Request({"type": "http", "query_string": query}), Errors()
     wish = wish_of(request, default_limit, errors)
     ranking = ranking_of(request, errors)

@@ -13,17 +13,18 @@ asked from then on. Changes and questions belong on one thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender._cold_start_kernels import Cap
 from recommender.errors import UnknownProductError, UnknownUserError
 from recommender.live_changes import Changes
 from recommender.live_cosine import Near
-from recommender.live_ranking import Gathered, RankedNow, rank_now
+from recommender.live_ranking import Gathered, rank_now
 from recommender.live_users import Crowd, LiveUser, UserRecord, live_user
 from recommender.neighborhoods import Neighborhood, Owned
 from recommender.popular import PopularProducts
@@ -31,10 +32,11 @@ from recommender.product_catalog import UNKNOWN as NOT_LISTED
 from recommender.product_catalog import Product
 from recommender.rankings import BY_TASTE, CLASSIC, TasteSimilarity
 from recommender.rating_matrix import STARS_PER_UNIT
-from recommender.scoring import rank_row
-from recommender.serving import Answer, ServedModel, answer_of, as_recommendations
+from recommender.serving import Answer, Recommendation, ServedModel, as_recommendations, first_of
 from recommender.taste_ranking import TasteRanker
-from recommender.wishes import Wish, allowed_products
+from recommender.walked_lists import Near as Given
+from recommender.walked_lists import OneList
+from recommender.wishes import Cut, Wish, allowed_products
 
 NOBODY = 0  # the user_id of a basket
 
@@ -122,23 +124,22 @@ class LiveModel(ServedModel):
         later = self.changes.columns.came_later
         return self.masks.mask(wish, lambda: allowed_products(wish, self.catalog, self.places), later)
 
-    def recommend(
-        self, user_id: int, n: int, ranking: str | None = None, *, allowed: NDArray[np.bool_] | None = None
-    ) -> Answer:
-        """As ``ServedModel.recommend``, with what the user and everybody else have done since."""
+    def first(self, user_id: int, cut: Cut, ranking: str) -> list[Recommendation]:
+        """As ``ServedModel.first``, with what the user and everybody else have done since."""
         if not self.changes.users:
-            return super().recommend(user_id, n, ranking, allowed=allowed)
+            return super().first(user_id, cut, ranking)
         user = self.changes.users.get(user_id)
         if user is None:
             _, row = self._place_and_row(user_id)
             if row is None:  # listed, but never rated anything
-                return super().recommend(user_id, n, ranking, allowed=allowed)
-            if (ranking or self.ranking) in BY_TASTE:
-                return self._row_by_taste(row, n, ranking or self.ranking, allowed)
-            return self._row_classic(row, n, allowed)
+                return super().first(user_id, cut, ranking)
+            return self._row_by_taste(row, ranking, cut) if ranking in BY_TASTE else self._row_classic(row, cut)
         if not user.known:
             raise UnknownUserError(user_id)
-        return self.recommend_to(user, n, ranking, allowed=allowed)
+        return self._first_to(user, cut, ranking)
+
+    def _cap(self, most: int) -> Cap:
+        return self.categories.cap(most, [facts for _, facts in self.changes.columns.came_later])
 
     def basket(self, ratings: Mapping[str, int]) -> LiveUser:
         """Somebody without an account who rated these products, in half stars. UnknownProductError."""
@@ -152,17 +153,15 @@ class LiveModel(ServedModel):
 
     def select_for(self, user: LiveUser, wish: Wish, ranking: str | None = None) -> Answer:
         """`select` for a basket."""
-        return self._select(lambda n, allowed: self.recommend_to(user, n, ranking, allowed=allowed), wish)
+        return self._page(self._first_to(user, self.cut(wish), ranking or self.ranking), wish)
 
-    def recommend_to(
-        self, user: LiveUser, n: int, ranking: str | None = None, *, allowed: NDArray[np.bool_] | None = None
-    ) -> Answer:
-        """`recommend` for anybody with this profile."""
-        if (wanted := ranking or self.ranking) in BY_TASTE:
-            return self._by_taste_to(user, n, wanted, allowed)
+    def _first_to(self, user: LiveUser, cut: Cut, ranking: str) -> list[Recommendation]:
+        """`first` for anybody with this profile."""
+        if ranking in BY_TASTE:
+            return self._by_taste_to(user, ranking, cut)
         seen, _ = user.rated()
         near = self.changes.cosine.of_user(user, self.n_neighbors, self.crowd, self.changes.room)
-        return self._classic_now(near, seen, n, allowed)
+        return self._classic_now(near, seen, cut)
 
     def near(self, user_id: int, ranking: str) -> Near:
         """The neighbors that a ranking asks for a known user, nearest first."""
@@ -188,27 +187,23 @@ class LiveModel(ServedModel):
         assert isinstance(self.similarity, TasteSimilarity)
         return self.similarity.ranker(ranking)
 
-    def _row_classic(self, row: int, n: int, allowed: NDArray[np.bool_] | None) -> Answer:
-        near, seen = self._near_row(row, CLASSIC), self.matrix.rated_columns(row)
+    def _row_classic(self, row: int, cut: Cut) -> list[Recommendation]:
+        near = self._near_row(row, CLASSIC)
         if not near.unchanged:
-            return self._classic_now(near, seen, n, allowed)
-        ranked = rank_row(
-            self.matrix.half_stars,
-            row,
-            near.numbers.astype(np.int32),
-            near.similarities,
-            n,
-            recommendable=self._recommendable(allowed),
-            scale=STARS_PER_UNIT,
-        )
-        return answer_of(self._with_popular(ranked, seen, n, allowed))
+            return self._classic_now(near, self.matrix.rated_columns(row), cut)
+        return self._classic_near(row, near.numbers.astype(np.int32), near.similarities, cut)
 
-    def _classic_now(self, near: Near, seen: NDArray[np.int32], n: int, allowed: NDArray[np.bool_] | None) -> Answer:
+    def _classic_now(self, near: Near, seen: NDArray[np.int32], cut: Cut) -> list[Recommendation]:
         """`recommender.scoring.rank_products` with neighbors some of whom have changed."""
-        changes = self.changes
-        entries = self.rated_by(near)
-        ranked = rank_now(entries, near.similarities, n, seen, allowed, changes.columns, changes.room)
-        return answer_of(self._with_popular(ranked, seen, n, allowed))
+        changes, entries = self.changes, self.rated_by(near)
+        in_order = np.sort(seen)
+
+        def ask(n: int) -> tuple[list[Recommendation], bool]:
+            ranked = rank_now(entries, near.similarities, n, seen, cut.allowed, changes.columns, changes.room)
+            whole = len(ranked.columns) < n
+            return self._with_popular(ranked, in_order, cut, whole=whole), whole
+
+        return first_of(ask, cut)
 
     def rated_by(self, near: Near) -> Gathered:
         """What each neighbor rated."""
@@ -224,47 +219,52 @@ class LiveModel(ServedModel):
         half_stars = np.concatenate([np.empty(0, np.int64), *(stars for _, stars in each)])
         return Gathered(owners, columns, half_stars)
 
-    def _row_by_taste(self, row: int, n: int, ranking: str, allowed: NDArray[np.bool_] | None) -> Answer:
+    def _row_by_taste(self, row: int, ranking: str, cut: Cut) -> list[Recommendation]:
         taste, ranker, ladder = self.changes.taste, self._ranker(ranking), self._ladder_for(ranking)
-        near = self._near_row(row, ranking)
+        near, rules = self._near_row(row, ranking), self._rules(cut)
         assert taste is not None
         if near.unchanged:
-            bars = ranker.votes.bars(None) if allowed is None else self.masks.of(allowed).bars(ranking, ranker)
-            found = ranker.rank_near(row, near.numbers.astype(np.int32), near.similarities, n, bars)
-            lists = ladder.top_up_row(row, found.columns, found.stars, **self._chance(allowed))
-            return answer_of(as_recommendations(lists, found.support[0], found.n_raters[0]))
-        base, seen = taste.base_of(row, ranker), self._profile_columns(row)
-        ranked = self._taste_now(near, ranker, n, base, seen, allowed)
-        columns, stars = ranked.padded(n)
-        lists = ladder.top_up_row(row, columns, stars, **self._chance(allowed))
-        return answer_of(as_recommendations(lists, *ranked.evidence(n)))
+            bars, numbers = self._bars(cut.allowed, ranking), near.numbers.astype(np.int32)
 
-    def _by_taste_to(self, user: LiveUser, n: int, ranking: str, allowed: NDArray[np.bool_] | None) -> Answer:
+            def ask(n: int) -> tuple[list[Recommendation], bool]:
+                return self._from_ladder(row, ranker.rank_near(row, numbers, near.similarities, n, bars), cut, rules)
+
+            return first_of(ask, cut)
+        base, seen = taste.base_of(row, ranker), self._profile_columns(row)
+        return self._taste_now(near, ranker, base, seen, cut, partial(ladder.list_of_row, row, **rules))
+
+    def _by_taste_to(self, user: LiveUser, ranking: str, cut: Cut) -> list[Recommendation]:
         taste, ladder = self.changes.taste, self._ladder_for(ranking)
         ranker, near = self._ranker(ranking), self._near_user(user, ranking)
         assert taste is not None
-        ranked = self._taste_now(near, ranker, n, taste.base_of(user.row, ranker), user.columns, allowed)
-        chance = self._chance(allowed) | ({"new_share": 0.0} if user.user_id == NOBODY else {})
-        columns, stars = ranked.padded(n)
-        lists = ladder.fill(user.segment, user.columns, columns, stars, user_id=user.user_id, **chance)
-        return answer_of(as_recommendations(lists, *ranked.evidence(n)))
+        rules = self._rules(cut, 0.0 if user.user_id == NOBODY else None)
+        walk = partial(ladder.list_of, user.segment, user.columns, user_id=user.user_id, **rules)
+        return self._taste_now(near, ranker, taste.base_of(user.row, ranker), user.columns, cut, walk)
 
     def _taste_now(
         self,
         near: Near,
         ranker: TasteRanker,
-        n: int,
         base: float,
         seen: NDArray[np.int32],
-        allowed: NDArray[np.bool_] | None,
-    ) -> RankedNow:
+        cut: Cut,
+        walk: Callable[[Given, int], OneList],
+    ) -> list[Recommendation]:
+        """Neighbors some of whom have changed, then down the ladder; ``walk`` goes on from what they give."""
         taste = self.changes.taste
         assert taste is not None
         entries = taste.entries(near, self.crowd, ranker)
-        return taste.rank(
-            entries, near.similarities, ranker, n, base=base, seen=seen, allowed=allowed,
-            columns=self.changes.columns, room=self.changes.room,
-        )  # fmt: skip
+
+        def ask(n: int) -> tuple[list[Recommendation], bool]:
+            ranked = taste.rank(
+                entries, near.similarities, ranker, n, base=base, seen=seen, allowed=cut.allowed,
+                columns=self.changes.columns, room=self.changes.room,
+            )  # fmt: skip
+            whole = len(ranked.columns) < n
+            given = Given(ranked.columns[None], ranked.predicted[None], whole or not cut.cap.most)
+            return as_recommendations(walk(given, cut.n), ranked.support, ranked.n_raters), whole
+
+        return first_of(ask, cut)
 
     def _profile_columns(self, row: int) -> NDArray[np.int32]:
         assert isinstance(self.similarity, TasteSimilarity)

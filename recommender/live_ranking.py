@@ -21,14 +21,6 @@ class RankedNow(NamedTuple):
     support: NDArray[np.float64]
     n_raters: NDArray[np.integer]
 
-    def padded(self, n: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """Columns and stars as one list of n, (1, n), filled up with -1 and 0."""
-        return _padded(self.columns, n, -1)[None], _padded(self.predicted, n, 0)[None]
-
-    def evidence(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """Support and raters, (n,) each, filled up with 0."""
-        return _padded(self.support, n, 0), _padded(self.n_raters.astype(np.int32), n, 0)
-
 
 class Gathered(NamedTuple):
     """What neighbors have, one neighbor after the other, (m,) each."""
@@ -77,9 +69,3 @@ def best_of(
         left = left[scores[left] >= np.partition(scores[left], len(left) - n)[len(left) - n]]
     between, within = columns.keys(found[left])
     return left[np.lexsort((within, between, -support[left], -scores[left]))[:n]]
-
-
-def _padded(values: NDArray[Kind], n: int, filler: int) -> NDArray[Kind]:
-    out = np.full(n, filler, values.dtype)
-    out[: len(values)] = values
-    return out

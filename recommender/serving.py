@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from itertools import islice, repeat
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender._cold_start_kernels import Cap
 from recommender.changes import AT_THE_START, Cursor
-from recommender.cold_start import SOURCES, ColdStart, FilledLists
+from recommender.cold_start import SOURCES, ColdStart
 from recommender.errors import SettingError, UnknownUserError
 from recommender.kept_masks import KeptMasks
 from recommender.list_items import ListItems
@@ -25,7 +26,13 @@ from recommender.rankings import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteSimila
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 from recommender.scoring import rank_row
 from recommender.similar_products import SimilarProducts
-from recommender.wishes import ROOM, Wish, allowed_products, capped
+from recommender.taste_ranking import RankedByTaste
+from recommender.walked_lists import NO_CAP, Near, OneList, popular_list
+from recommender.wishes import NEW_RANK, Categories, Cut, Wish, allowed_products
+
+ROOM = 4  # times as many of the neighbors' products as are wanted, to begin with, where categories are capped
+NOBODYS = np.empty(0, np.int32)
+NOTHING = NOBODYS, np.empty(0), np.empty(0), NOBODYS  # ranked
 
 
 class Recommendation(NamedTuple):
@@ -84,7 +91,7 @@ class ServedModel:
     def prepare(self) -> None:
         """Do now what the first questions would have to wait for."""
         self.similar_products.prepare()
-        _ = self.masks, self.list_items  # a `LiveModel` shares what is there
+        _ = self.masks, self.list_items, self.categories  # a `LiveModel` shares what is there
         if isinstance(self.similarity, TasteSimilarity):
             self.similarity.ranker(self.ranking if self.ranking in BY_TASTE else TASTE)
 
@@ -92,6 +99,11 @@ class ServedModel:
     def masks(self) -> KeptMasks:
         """What recent filters leave in."""
         return KeptMasks(self.matrix.recommendable)
+
+    @cached_property
+    def categories(self) -> Categories:
+        """The category of each of ``places``."""
+        return Categories.of(self.catalog, self.places)
 
     @cached_property
     def list_items(self) -> ListItems:
@@ -153,16 +165,19 @@ class ServedModel:
     def recommend(
         self, user_id: int, n: int, ranking: str | None = None, *, allowed: NDArray[np.bool_] | None = None
     ) -> Answer:
-        """Return n products for a known user: the neighbors' first, then others' if those are too few.
+        """The first n products of a known user's list: the neighbors' first, then others' if those are too few.
 
         ``allowed``: a flag for each of ``places``; None: all. Raises UnknownUserError. Shorter than n only if there are
-        no more that the user has not rated.
+        no more that somebody has rated and the user has not.
         """
+        return answer_of(self.first(user_id, Cut(n, allowed, NO_CAP, NEW_RANK), ranking or self.ranking))
+
+    def first(self, user_id: int, cut: Cut, ranking: str) -> list[Recommendation]:
+        """The products of a known user's list, as far as they are wanted. UnknownUserError."""
         place, row = self._place_and_row(user_id)
-        wanted = ranking or self.ranking
-        if wanted in BY_TASTE:
-            return answer_of(self._by_taste(user_id, row, place, n, wanted, allowed))
-        return answer_of(self._classic(row, n, allowed))
+        if ranking in BY_TASTE:
+            return self._by_taste(user_id, row, place, ranking, cut)
+        return self._classic(row, cut)
 
     def _place_and_row(self, user_id: int) -> tuple[int, int | None]:
         """Where a known user is among them, and in the matrix, None: nowhere. UnknownUserError."""
@@ -174,30 +189,23 @@ class ServedModel:
         return place, row if row < len(raters) and raters[row] == user_id else None
 
     def select(self, user_id: int, wish: Wish, ranking: str | None = None) -> Answer:
-        """The products a request asks for: filters act before the cut, so N come wherever there are N."""
-        return self._select(lambda n, allowed: self.recommend(user_id, n, ranking, allowed=allowed), wish)
+        """The products a request asks for, a page of the whole list under its filters. UnknownUserError."""
+        return self._page(self.first(user_id, self.cut(wish), ranking or self.ranking), wish)
 
-    def _select(self, recommend: Callable[[int, NDArray[np.bool_] | None], Answer], wish: Wish) -> Answer:
-        allowed = self.allowed(wish)
-        last = wish.offset + wish.limit
-        if wish.diversity is None:
-            answer = recommend(last, allowed)
-            return answer_of(answer.recommendations[wish.offset :]) if wish.offset else answer
-        n = last * ROOM
-        while True:
-            everything = recommend(n, allowed).recommendations
-            found = capped(everything, self._category_of, wish.diversity)
-            if len(found) >= last or len(everything) < n:
-                return answer_of(found[wish.offset : last])
-            n *= ROOM
+    def _page(self, found: list[Recommendation], wish: Wish) -> Answer:
+        return answer_of(found[wish.offset :] if wish.offset else found)
+
+    def cut(self, wish: Wish) -> Cut:
+        """What a wish wants of a list."""
+        cap = NO_CAP if wish.diversity is None else self._cap(wish.diversity)
+        return Cut(wish.offset + wish.limit, self.allowed(wish), cap, wish.new_rank)
+
+    def _cap(self, most: int) -> Cap:
+        return self.categories.cap(most)
 
     def select_popular(self, wish: Wish) -> list[Recommendation]:
         """The popular products a request asks for."""
-        everything = self._popular(np.empty(0, np.int32), len(self.popular.columns), self.allowed(wish))
-        if wish.diversity is None:
-            return list(islice(everything, wish.offset, wish.offset + wish.limit))
-        found = capped(everything, self._category_of, wish.diversity)
-        return found[wish.offset : wish.offset + wish.limit]
+        return self._with_popular(NOTHING, NOBODYS, self.cut(wish), whole=True)[wish.offset :]
 
     def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
         """A flag for each of ``places``; None if the wish leaves nothing out."""
@@ -205,71 +213,97 @@ class ServedModel:
             return None
         return self.masks.mask(wish, lambda: allowed_products(wish, self.catalog, self.places))
 
-    def _category_of(self, item: Recommendation) -> int | None:
-        if item.column >= len(self.places):
-            return self.product(item.column).category_id
-        place = int(self.places[item.column])
-        return None if place < 0 else int(self.catalog.category_ids[place])
-
-    def _classic(self, row: int | None, n: int, allowed: NDArray[np.bool_] | None) -> list[Recommendation]:
+    def _classic(self, row: int | None, cut: Cut) -> list[Recommendation]:
         """Neighbors' products, then the most often rated."""
         if row is None:
-            return list(self._popular(np.empty(0, np.int32), n, allowed))
+            return self._with_popular(NOTHING, NOBODYS, cut, whole=True)
         neighbors, similarities = self.similarity.neighbors(row, self.n_neighbors)
-        ranked = rank_row(
-            self.matrix.half_stars,
-            row,
-            neighbors,
-            similarities,
-            n,
-            recommendable=self._recommendable(allowed),
-            scale=STARS_PER_UNIT,
-        )
-        if len(ranked.columns) == n:
-            return _from_neighbors(ranked)
-        return self._with_popular(ranked, self.matrix.rated_columns(row), n, allowed)
+        return self._classic_near(row, neighbors, similarities, cut)
+
+    def _classic_near(
+        self, row: int, neighbors: NDArray[np.int32], similarities: NDArray[np.float64], cut: Cut
+    ) -> list[Recommendation]:
+        recommendable, seen = self._recommendable(cut.allowed), self.matrix.rated_columns(row)
+
+        def ask(n: int) -> tuple[list[Recommendation], bool]:
+            ranked = rank_row(
+                self.matrix.half_stars,
+                row,
+                neighbors,
+                similarities,
+                n,
+                recommendable=recommendable,
+                scale=STARS_PER_UNIT,
+            )
+            whole = len(ranked.columns) < n
+            return self._with_popular(ranked, seen, cut, whole=whole), whole
+
+        return first_of(ask, cut)
 
     def _with_popular(
-        self,
-        ranked: tuple[NDArray[Any], ...],
-        seen: NDArray[np.int32],
-        n: int,
-        allowed: NDArray[np.bool_] | None,
+        self, ranked: tuple[NDArray[Any], ...], seen: NDArray[np.int32], cut: Cut, *, whole: bool
     ) -> list[Recommendation]:
-        """Neighbors' products, then the most often rated; ``ranked``: columns, stars, support, raters."""
+        """Neighbors' products, then the most often rated; ``ranked``: columns, stars, support, raters.
+
+        ``whole``: is it all that the neighbors have? If not, a list under a cap ends where it does.
+        """
+        if cut.cap.most:
+            near = Near(ranked[0][None], ranked[1][None], whole)
+            without = None if cut.allowed is None else self.masks.of(cut.allowed).without
+            found = popular_list(self.popular, near, cut.n, seen=seen, without=without, cap=cut.cap)
+            return as_recommendations(found, ranked[2], ranked[3])
         chosen = _from_neighbors(ranked)
-        if len(chosen) == n:
+        if len(chosen) == cut.n:
             return chosen
         excluded = np.concatenate([ranked[0], seen])
-        return chosen + list(self._popular(excluded, n - len(chosen), allowed))
+        return chosen + list(self._popular(excluded, cut.n - len(chosen), cut.allowed))
 
     def _recommendable(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         return self.matrix.recommendable if allowed is None else self.masks.of(allowed).recommendable
 
-    def _by_taste(
-        self, user_id: int, row: int | None, place: int, n: int, ranking: str, allowed: NDArray[np.bool_] | None
-    ) -> list[Recommendation]:
+    def _by_taste(self, user_id: int, row: int | None, place: int, ranking: str, cut: Cut) -> list[Recommendation]:
         """Neighbors' products by taste, then down the ladder."""
-        ladder, chance = self._ladder_for(ranking), self._chance(allowed)
+        ladder, rules = self._ladder_for(ranking), self._rules(cut)
         assert isinstance(self.similarity, TasteSimilarity)
         if row is None:
-            lists = ladder.for_segment(int(self.known_segments[place]), [], n, user_id=user_id, **chance)
-            return as_recommendations(lists, np.zeros(n), np.zeros(n, np.int32))
+            segment = int(self.known_segments[place])
+            found = ladder.list_of(segment, NOBODYS, Near.nothing(), cut.n, user_id=user_id, **rules)
+            return as_recommendations(found, NOTHING[2], NOTHING[3])
         ranker = self.similarity.ranker(ranking)
-        bars = ranker.votes.bars(None) if allowed is None else self.masks.of(allowed).bars(ranking, ranker)
-        found = ranker.rank_row(row, n, bars)
-        lists = ladder.top_up_row(row, found.columns, found.stars, **chance)
-        return as_recommendations(lists, found.support[0], found.n_raters[0])
+        bars = self._bars(cut.allowed, ranking)
+
+        def ask(n: int) -> tuple[list[Recommendation], bool]:
+            return self._from_ladder(row, ranker.rank_row(row, n, bars), cut, rules)
+
+        return first_of(ask, cut)
+
+    def _from_ladder(
+        self, row: int, ranked: RankedByTaste, cut: Cut, rules: dict[str, Any]
+    ) -> tuple[list[Recommendation], bool]:
+        """What the neighbors of a row give, (1, n), then down the ladder; and whether it is all that they have."""
+        assert self.ladder is not None
+        whole = bool(ranked.columns[0, -1] < 0)
+        near = Near(ranked.columns, ranked.stars, whole or not cut.cap.most)
+        found = self.ladder.list_of_row(row, near, cut.n, **rules)
+        return as_recommendations(found, ranked.support[0], ranked.n_raters[0]), whole
+
+    def _bars(self, allowed: NDArray[np.bool_] | None, ranking: str) -> Any:
+        """What the ranker's kernel asks of scores under the mask."""
+        assert isinstance(self.similarity, TasteSimilarity)
+        ranker = self.similarity.ranker(ranking)
+        return ranker.votes.bars(None) if allowed is None else self.masks.of(allowed).bars(ranking, ranker)
 
     def _ladder_for(self, ranking: str) -> ColdStart:
         if self.ladder is None or not isinstance(self.similarity, TasteSimilarity):
             raise SettingError(f"the {ranking} ranking is not loaded: start the service with RANKING={ranking}")
         return self.ladder
 
-    def _chance(self, allowed: NDArray[np.bool_] | None) -> dict[str, Any]:
-        """What the ladder must leave out, and its chance for new products."""
-        without = None if allowed is None else self.masks.of(allowed).without
-        return {"version": self.version or 0, "new_share": self.new_product_percent / 100, "without": without}
+    def _rules(self, cut: Cut, share: float | None = None) -> dict[str, Any]:
+        """What the ladder must leave out, its cap, and the place of a new product in so large a share of lists."""
+        assert self.ladder is not None
+        without = None if cut.allowed is None else self.masks.of(cut.allowed).without
+        chance = self.new_product_percent / 100 if share is None else share
+        return {"without": without, "cap": cut.cap, "place": self.ladder.place(cut.new_rank, self.version or 0, chance)}
 
     def _popular(
         self, excluded: NDArray[np.integer], n: int, allowed: NDArray[np.bool_] | None
@@ -306,15 +340,27 @@ def _from_neighbors(ranked: tuple[NDArray[Any], ...]) -> list[Recommendation]:
 
 
 def as_recommendations(
-    lists: FilledLists, support: NDArray[np.float64], n_neighbors: NDArray[np.int32]
+    found: OneList, support: NDArray[np.float64], n_neighbors: NDArray[np.integer]
 ) -> list[Recommendation]:
-    """The first of the lists; ``support`` and ``n_neighbors`` are evidence for what neighbors gave."""
-    values = lists.columns[0], lists.stars[0], support, n_neighbors, lists.sources[0]
+    """The list; ``support`` and ``n_neighbors`` are evidence for each of the products that neighbors gave."""
+    sums, counts = support.tolist(), n_neighbors.tolist()
     return [
-        Recommendation(column, stars, 0.0 if source else sum_, 0 if source else k, SOURCES[source])
-        for column, stars, sum_, k, source in zip(*[array.tolist() for array in values], strict=True)
-        if column >= 0
+        Recommendation(column, stars, 0.0 if source else sums[at], 0 if source else counts[at], SOURCES[source])
+        for column, stars, source, at in zip(*[array.tolist() for array in found], strict=True)
     ]
+
+
+def first_of(ask: Callable[[int], tuple[list[Recommendation], bool]], cut: Cut) -> list[Recommendation]:
+    """As much of a list as is wanted; ``ask`` makes it of so many of the neighbors' products, and tells if it is all.
+
+    Without a cap as many as are wanted are enough.
+    """
+    width = cut.n * ROOM if cut.cap.most else cut.n
+    while True:
+        found, whole = ask(width)
+        if whole or not cut.cap.most or len(found) == cut.n:
+            return found
+        width *= ROOM
 
 
 def answer_of(chosen: list[Recommendation]) -> Answer:

@@ -74,6 +74,7 @@ def wish_of(request: Request, default_limit: int, errors: Errors) -> Wish:
         exclude=frozenset(_each(request, "exclude", _product_id, errors)),
         diversity=_diversity(request, errors),
         in_stock_only=_in_stock_only(request, errors),
+        new_rank=default_limit,
     )
 
 

@@ -1,25 +1,35 @@
 """What a request asks of a list: how many, from where on, of which categories, prices and stars, how mixed.
 
-Filters act on the products before the list is cut, so N products come back wherever N exist. They do not change who
-the neighbors are or what they say: a filtered list is the whole list less what the filters leave out.
+Filters act on the products before the list is cut: N products come back wherever the whole list has so many that fit.
+It holds what somebody has rated or turned to, and one new product at most, not the whole catalog. Filters do not change
+who the neighbors are or what they say: a filtered list is the whole list less what the filters leave out. A page, of
+any limit and offset, is a cut of that list.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender._cold_start_kernels import Cap
 from recommender.product_catalog import Product, ProductCatalog
-
-Item = TypeVar("Item")
+from recommender.walked_lists import NO_CAP
 
 LARGEST_OFFSET = 1_000
-ROOM = 4  # times as many products as are wanted, to begin with, where categories are capped
+NEW_RANK = 10  # TOP_N_RECOMMENDATIONS, unless a shop chose another
+
+
+class Cut(NamedTuple):
+    """How much is wanted of somebody's whole list, and of what it is made."""
+
+    n: int
+    allowed: NDArray[np.bool_] | None  # a flag for each product there is; None: all
+    cap: Cap  # of categories
+    new_rank: int  # of a new product
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,9 @@ class Wish:
     exclude: frozenset[str] = frozenset()  # product ids
     diversity: int | None = None  # at most so many of a category
     in_stock_only: bool = False
+    new_rank: int = (
+        NEW_RANK  # where a new product stands in the whole list, whatever the limit: the default's last place
+    )
 
     @property
     def filters(self) -> bool:
@@ -90,19 +103,47 @@ def fits(wish: Wish, product_id: bytes, facts: Product) -> bool:
     return within and category and stocked and product_id.decode("ascii") not in wish.exclude
 
 
-def capped(ranked: Iterable[Item], category_of: Callable[[Item], int | None], most: int) -> list[Item]:
-    """The items in their order, less those of a category that has had ``most`` before; unknown ones are never capped.
+@dataclass(frozen=True, eq=False)
+class Categories:
+    """The categories of products as codes from 0."""
 
-    >>> capped(["a1", "a2", "b1", "a3"], lambda item: ord(item[0]), 2)
-    ['a1', 'a2', 'b1']
-    """
-    seen: Counter[int] = Counter()
-    kept = []
-    for item in ranked:
-        category = category_of(item)
-        if category is not None:
-            seen[category] += 1
-            if seen[category] > most:
-                continue
-        kept.append(item)
-    return kept
+    codes: NDArray[np.int32]  # (n,) of each column; -1: not known
+    ids: NDArray[np.int32]  # (n_categories,) ascending; of the codes
+
+    @classmethod
+    def of(cls, catalog: ProductCatalog, places: NDArray[np.int32]) -> Categories:
+        """Of the products at these places of the catalog (n,), -1: not there."""
+        ids, codes = _codes(catalog.category_ids)
+        return cls(np.append(codes, np.int32(-1)).take(places, mode="wrap"), ids)
+
+    def cap(self, most: int | None, later: Sequence[Product | None] = ()) -> Cap:
+        """At most so many of a category; ``later``: the facts of columns beyond the codes."""
+        if most is None:
+            return NO_CAP
+        named: dict[int, int] = {}
+        for facts in later:
+            if facts is not None and facts.category_id is not None:
+                named.setdefault(facts.category_id, len(self.ids) + len(named))
+        codes = [
+            -1 if facts is None or facts.category_id is None else self._code(facts.category_id, named)
+            for facts in later
+        ]
+        counts = np.zeros(len(self.ids) + len(named), np.int64)
+        return Cap(most, self.codes, np.array(codes, np.int32), counts)
+
+    def _code(self, category_id: int, named: dict[int, int]) -> int:
+        at = int(np.searchsorted(self.ids, category_id))
+        return at if at < len(self.ids) and self.ids[at] == category_id else named[category_id]
+
+
+def _codes(category_ids: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The distinct ids, ascending, and which of them each is."""
+    if not len(category_ids):
+        return category_ids, category_ids
+    low, high = int(category_ids.min()), int(category_ids.max())
+    if high - low > 4 * len(category_ids):
+        ids, codes = np.unique(category_ids, return_inverse=True)
+        return ids, codes.astype(np.int32)
+    shifted = category_ids - np.int32(low)  # a third of the time of sorting them
+    there = np.bincount(shifted) > 0
+    return np.flatnonzero(there).astype(np.int32) + np.int32(low), (np.cumsum(there) - 1).astype(np.int32)[shifted]

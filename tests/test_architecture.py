@@ -49,6 +49,7 @@ PURE = {
     "taste_tuning",
     "taste_votes",
     "tastes",
+    "walked_lists",
 }
 PURE_MAY_USE = {"numpy", "scipy", "numba", "pandas", "recommender"}
 # the standard library's ways to files, network, clock and global random state

@@ -111,3 +111,29 @@ def test_without_a_chance_for_new_products_nobody_sees_one(shop: Engine) -> None
     assert found
     assert not [row for row in found if row.source == "new" or row.product_id in NEW]
     assert re.main(["--new-product-percent", "101", "--ranking", "taste"]) == 1
+
+
+def test_a_new_product_stands_where_the_default_list_ends_on_whatever_page_that_is(
+    shop: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEW_PRODUCT_PERCENT", "100")
+    monkeypatch.setenv("TOP_N_RECOMMENDATIONS", "3")
+    assert re.main(["--users", "all", "--ranking", "taste", "--new-product-percent", "100"]) == 0
+    with shop.connect() as connection:
+        c = recommendations.c
+        batch = connection.execute(select(c.product_id).where(c.user_id == 6).order_by(c["rank"])).scalars().all()
+    with TestClient(api.create_app()) as client:
+        assert products_of(client, 6) == (batch, "mixed", "neighbors=1, popular=1, new=1")
+        new = batch[2]
+        assert new in NEW
+        whole = [D, E, new, A, B]
+        assert products_of(client, 6, "?limit=10")[0] == whole
+        pages = [products_of(client, 6, f"?limit=2&offset={offset}") for offset in (0, 2, 4, 6)]
+        assert [product for found, _, _ in pages for product in found] == whole
+        assert [sources for _, _, sources in pages] == ["neighbors=1, popular=1", "popular=1, new=1", "popular=1", ""]
+        body = {"user_ids": [6], "limit": 3}
+        listed = client.post("/recommendations/batch", json=body).json()["results"][0]["recommendations"]
+        assert [item["product_id"] for item in listed] == whole[:3]
+        body["limit"] = 2
+        listed = client.post("/recommendations/batch", json=body).json()["results"][0]["recommendations"]
+        assert [item["product_id"] for item in listed] == whole[:2]

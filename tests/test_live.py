@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,3 +144,24 @@ def test_after_every_change_each_answer_equals_that_of_a_model_built_anew(shop: 
         assert as_told(service.model, popular) == as_told(rebuilt, rebuilt.select_popular(Wish(40))), what
     for user_id in range(1, 36):
         same_answers(service.model, rebuilt, user_id)
+
+
+def test_pages_are_cuts_of_one_list_for_everybody_whatever_has_changed(shop: Engine) -> None:
+    draw, service = np.random.default_rng(11), Service(shop)
+    for _ in range(40):
+        service.change_at_random(draw)
+    rebuilt, changed, n_new = build(shop, service.base), set(service.model.changes.users), 0
+    assert len(changed) > 10
+    for user in rebuilt.known_users.tolist():
+        for ranking in RANKINGS:
+            for whole in (Wish(45), Wish(45, diversity=4), replace(FILTERED, limit=45, offset=0)):
+                found = as_told(service.model, service.model.select(user, whole, ranking).recommendations)
+                assert found == as_told(rebuilt, rebuilt.select(user, whole, ranking).recommendations)
+                assert len({product for product, *_ in found}) == len(found)
+                pages = [
+                    service.model.select(user, replace(whole, limit=9, offset=offset), ranking).recommendations
+                    for offset in range(0, 45, 9)
+                ]
+                assert as_told(service.model, [item for page in pages for item in page]) == found, (user, ranking)
+                n_new += user in changed and "new" in {source for _, _, _, _, source, *_ in found}
+    assert n_new > 10

@@ -70,8 +70,12 @@ def build(
     k: int = 20,
     taste: bool = False,
     parameters: TasteParameters | None = None,
+    n_categories: int | None = None,
 ) -> ServedModel:
-    """A model of these ratings, this catalog (id -> title, price), and these users without ratings."""
+    """A model of these ratings, this catalog (id -> title, price), and these users without ratings.
+
+    ``n_categories``: its products are of each in turn; None: each is of its own.
+    """
     ids = sorted(catalog)
     matrix = matrix_of(stars, set(catalog))
     rated_at = np.arange(matrix.n_ratings)[::-1].copy()
@@ -83,7 +87,7 @@ def build(
         titles=pa.array([catalog[product][0] for product in ids], pa.string()),
         prices=np.array([catalog[product][1] for product in ids], np.float64),
         stars=np.arange(len(ids)) / 2,
-        category_ids=np.arange(len(ids), dtype=np.int32),
+        category_ids=np.arange(len(ids), dtype=np.int32) % np.int32(n_categories or len(ids)),
     )
     return ServedModel(
         matrix=matrix,
@@ -122,7 +126,7 @@ def version_of(model: ServedModel, number: int = 6) -> Version:
     return Version(number, MADE_AT, model.matrix.fingerprint(), model.matrix.n_ratings, facts, 17, metrics)
 
 
-def everything(model: ServedModel, *, lengths: tuple[int, ...] = (1, 10)) -> dict[Any, Any]:
+def everything(model: ServedModel, *, lengths: tuple[int, ...] = (1, 10, 14)) -> dict[Any, Any]:
     """All that the service says: every answer at several lengths, and every product in full."""
     known = model.known_users.tolist()
     said: dict[Any, Any] = {

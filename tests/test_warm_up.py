@@ -19,13 +19,20 @@ from tests.shop import fill
 from tests.test_recommendation_engine import A, B, C, D
 
 WORK = """
+import itertools
+from datetime import UTC, datetime
+
 import numpy as np
 import recommendation_engine as re
 from recommender.cold_start import build_cold_start
 from recommender import (
     _cold_start_kernels, _cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels
 )
+from recommender.live import LiveModel
+from recommender.live_users import UserRecord
 from recommender.self_check import self_check
+from recommender.served_data import build_served_model
+from recommender.wishes import Wish
 from recommender.warm_up import warm_up
 
 def compiled():  # how many versions of each function this process has compiled or loaded
@@ -53,6 +60,13 @@ rows = np.arange(matrix.shape[0])
 ranked = similarity.taste.rank_products(rows, 5)
 cold.top_up(rows, ranked.columns, ranked.stars, version=3)
 cold.for_segment(0, np.array([1, 0]), 5, user_id=7)
+served = build_served_model(engine, matrix, similarity, n_neighbors=20, built_at=datetime.now(UTC), ranking="taste")
+wish = Wish(4, 1, max_price=30.0, diversity=1)
+now = LiveModel.of(served).after([UserRecord(4, ((b"B00000000B", 9, 0),))], {})
+for model in (served, now):
+    for user, ranking in itertools.product(model.known_users.tolist(), ("classic", "taste")):
+        model.select(user, wish, ranking)
+    model.select_popular(wish)
 print(sum(before.values()), {name for name, n in compiled().items() if n != before[name]})
 """
 

@@ -1,12 +1,14 @@
-"""Filters of a list: the whole list less what they leave out, N products wherever there are N, by every ranking."""
+"""Filters of a list: the whole list less what they leave out, by every ranking, and pages that are cuts of it."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
@@ -15,9 +17,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 import api
+from recommender.popular import PopularProducts
+from recommender.product_catalog import Product, ProductCatalog
 from recommender.rankings import CLASSIC, TASTE
 from recommender.serving import Answer, ServedModel
-from recommender.wishes import Wish, capped
+from recommender.walked_lists import Near, popular_list
+from recommender.wishes import Categories, Wish
 from tests.shop import fill, product_row
 from tests.test_model_file import build
 
@@ -37,7 +42,7 @@ def model() -> ServedModel:
         product: (f"title {product}", float(place % 10)) for place, product in enumerate(IDS[3:])
     }
     catalog |= {f"B0000NEW{number:02d}": (None, 3.0) for number in range(5)}
-    return build(stars, catalog, others=[99], taste=True)
+    return build(stars, catalog, others=[99], taste=True, n_categories=9)
 
 
 def everything(model: ServedModel, user: int, ranking: str) -> list[Any]:
@@ -67,7 +72,7 @@ WISHES = st.builds(
     Wish,
     limit=st.integers(1, 20),
     offset=st.integers(0, 12),
-    category_ids=st.frozensets(st.integers(0, 44), max_size=30),
+    category_ids=st.frozensets(st.integers(0, 9), max_size=6),
     min_price=st.none() | st.sampled_from([0.0, 2.0, 5.0]),
     max_price=st.none() | st.sampled_from([1.0, 4.0, 8.0]),
     min_stars=st.none() | st.sampled_from([0.0, 2.5, 10.0]),
@@ -84,18 +89,56 @@ def test_a_filtered_list_is_the_whole_list_less_what_the_filters_leave_out(
     assert model.select(user, wish, CLASSIC).recommendations == expected
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
-@given(st.integers(1, 60) | st.just(99), WISHES)
-def test_by_taste_too_but_for_the_place_of_a_new_product(model: ServedModel, user: int, wish: Wish) -> None:
-    whole = [item for item in everything(model, user, TASTE) if item.source != "new"]
-    last = wish.offset + wish.limit
-    answer = model.select(user, wish, TASTE).recommendations
-    found = [item for item in answer if item.source != "new"]
-    assert kept(model, answer, wish) == answer
-    assert found == kept(model, whole, wish)[wish.offset : last][: len(found)]
-    assert len(answer) - len(found) <= 1
-    assert answer[len(found) :] == [item for item in answer if item.source == "new"]  # the last place, if any
-    assert len(answer) >= len(kept(model, whole, wish)[wish.offset : last])
+def by_the_rules(model: ServedModel, user: int, wish: Wish, ranking: str) -> list[Any]:
+    """The whole list as a reader of the rules would make it: filtered, capped, the new product at its place."""
+    plain = kept(model, everything(replace(model, new_product_percent=0), user, ranking), wish)
+    uncapped = model.select(user, replace(wish, diversity=None, offset=0, limit=1_000), ranking).recommendations
+    new = [item for item in uncapped if item.source == "new"]  # who it is, is a matter of the hash
+    out: list[Any] = []
+    had: Counter[int | None] = Counter()
+
+    def take(item: Any) -> None:
+        category = model.product(item.column).category_id
+        if wish.diversity is None or had[category] < wish.diversity:
+            had[category] += 1
+            out.append(item)
+
+    for item in plain:
+        if new and len(out) == wish.new_rank - 1 > 0:
+            take(new.pop())
+        take(item)
+    if new and out:
+        take(new.pop())
+    return out[wish.offset : wish.offset + wish.limit]
+
+
+@hypothesis_settings(max_examples=300, deadline=None)
+@given(st.integers(1, 60) | st.just(99), WISHES, st.none() | st.integers(1, 5), st.integers(2, 12))
+def test_a_new_product_has_one_place_in_the_whole_list_whatever_is_asked_for(
+    model: ServedModel, user: int, wish: Wish, most: int | None, rank: int
+) -> None:
+    asked = replace(wish, diversity=most, new_rank=rank)
+    for ranking in (TASTE, CLASSIC):
+        assert model.select(user, asked, ranking).recommendations == by_the_rules(model, user, asked, ranking)
+
+
+def test_pages_are_cuts_of_one_list_for_everybody(model: ServedModel) -> None:
+    n_new: Counter[int | None] = Counter()
+    for user in [*range(1, 61), 99]:
+        for ranking in (CLASSIC, TASTE):
+            for most in (None, 1, 3):
+                for filters in ({}, {"category_ids": frozenset(range(6)), "max_price": 8.0}):
+                    whole = model.select(user, Wish(60, diversity=most, **filters), ranking).recommendations
+                    columns = [item.column for item in whole]
+                    assert len(set(columns)) == len(columns)
+                    n_new[most] += [item.source for item in whole].count("new")
+                    for limit in (3, 10):
+                        pages = [
+                            model.select(user, Wish(limit, offset, diversity=most, **filters), ranking).recommendations
+                            for offset in range(0, 60, limit)
+                        ]
+                        assert [item for page in pages for item in page] == whole, (user, ranking, most, limit)
+    assert min(n_new[None], n_new[3]) > 20  # a cap leaves out one whose category is full before its place
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
@@ -113,10 +156,35 @@ def test_a_cap_per_category_passes_over_what_is_beyond_it(
             expected.append(item)
     wish = Wish(limit, offset, diversity=most)
     assert model.select(user, wish, CLASSIC).recommendations == expected[offset : offset + limit]
+    popular = [
+        item for item in model.select_popular(Wish(1_000)) if item.column in {known.column for known in expected}
+    ]
+    assert {item.source for item in popular} <= {"popular"}
 
 
-def test_categories_that_are_not_known_are_never_capped() -> None:
-    assert capped([1, 2, 3, 4], lambda item: None if item % 2 else 7, 1) == [1, 2, 3]
+@pytest.mark.parametrize("ids", [[7, 0, 7, 2_000_000_000, 0], [5, 3, 5, 4], [], [0]])
+def test_categories_are_codes_from_0_whatever_their_ids(ids: list[int]) -> None:
+    catalog = ProductCatalog(
+        np.array([b"B%09d" % at for at in range(len(ids))], "S10"),
+        pa.array([None] * len(ids), pa.string()),
+        np.ones(len(ids)),
+        np.ones(len(ids)),
+        np.array(ids, np.int32),
+    )
+    places = np.array([-1, *range(len(ids))], np.int32)
+    categories = Categories.of(catalog, places)
+    assert categories.ids.tolist() == sorted(set(ids))
+    assert categories.codes.tolist() == [-1, *(sorted(set(ids)).index(one) for one in ids)]
+
+
+def test_categories_that_are_not_known_are_never_capped_and_those_that_came_later_are() -> None:
+    categories = Categories(np.array([-1, -1, 0, 0], np.int32), np.array([7], np.int32))
+    later = [Product(None, None, None, 7), None, Product(None, None, None, 9), Product(None, None, None, 9)]
+    cap = categories.cap(1, later)
+    popular = PopularProducts(np.array([5, 0, 7, 2, 4, 1, 6, 3], np.int32), np.arange(8.0))
+    found = popular_list(popular, Near.nothing(), 10, seen=np.empty(0, np.int32), without=None, cap=cap)
+    assert found.columns.tolist() == [5, 0, 7, 2, 1]
+    assert found.stars.tolist() == [0.0, 1.0, 2.0, 3.0, 5.0]
 
 
 def test_nothing_fits_nothing_comes(model: ServedModel) -> None:
