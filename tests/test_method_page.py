@@ -1,0 +1,97 @@
+"""docs/method.md computes a small shop by hand: the program finds every figure that stands there in bold."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from recommender.popular import damped_means
+from recommender.profiles import build_profiles
+from recommender.rankings import TasteSimilarity
+from recommender.rating_matrix import RatingMatrix, build_rating_matrix
+from recommender.scoring import rank_row
+from recommender.similar_products import SimilarProducts
+from tests.conftest import ROOT
+
+PAGE = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+USER, ROW = 1, 0
+
+
+def table() -> list[tuple[int, str, int]]:
+    """The ratings of the page's first table, as user, product, half stars."""
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("|")
+    ]
+    names, found = cells[0][1:], []
+    for user, *stars in cells[2:7]:
+        found += [(int(user), name, int(2 * float(s))) for name, s in zip(names, stars, strict=True) if s]
+    return found
+
+
+@pytest.fixture(scope="module")
+def matrix() -> RatingMatrix:
+    users, names, half_stars = zip(*table(), strict=True)
+    products = np.array(sorted(set(names)), "S10")
+    codes = np.searchsorted(products, np.array(names, "S10")).astype(np.int32)
+    catalog = np.ones(len(products), np.bool_)
+    return build_rating_matrix(
+        np.array(users, np.int64), products, codes, np.array(half_stars, np.int8), in_catalog=catalog
+    )
+
+
+@pytest.fixture(scope="module")
+def similarity(matrix: RatingMatrix) -> TasteSimilarity:
+    return TasteSimilarity.of(matrix, build_profiles(matrix))
+
+
+def stands(value: float) -> bool:
+    return f"**{value:.4f}**" in PAGE
+
+
+def test_the_table_is_the_shop() -> None:
+    assert len(table()) == 12
+    assert table()[0] == (1, "A", 10)
+
+
+def test_the_neighbors_and_predicted_ratings_are_those_of_the_page(
+    matrix: RatingMatrix, similarity: TasteSimilarity
+) -> None:
+    neighbors, cosines = similarity.neighbors(ROW, 20)
+    assert [int(matrix.user_ids[row]) for row in neighbors] == [2, 3, 5]
+    assert all(stands(cosine) for cosine in cosines)
+    ranked = rank_row(matrix.half_stars, ROW, neighbors, cosines, 10, recommendable=matrix.recommendable, scale=0.5)
+    assert matrix.products(ranked.columns) == ["C", "D"]
+    assert stands(ranked.predicted[0])
+    assert stands(ranked.predicted[1])
+    assert all(f"| {support:.4f} |" in PAGE for support in ranked.support)
+
+
+def test_the_fallback_shows_the_stars_of_the_page(matrix: RatingMatrix) -> None:
+    assert stands(damped_means(matrix)[1])
+    assert f"{matrix.mean_rating:.4f}" in PAGE
+
+
+def test_taste_finds_the_similarities_and_scores_of_the_page(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
+    found = similarity.taste.rank_row(ROW, 10, similarity.taste.votes.bars(None))
+    assert matrix.products(found.columns[0][:2]) == ["C", "D"]
+    assert found.columns[0][2] == -1
+    assert stands(found.score[0][0])
+    assert stands(found.score[0][1])
+    neighbors, similarities = similarity.taste.index.neighbors(ROW, 200)
+    assert [int(matrix.user_ids[row]) for row in neighbors] == [2, 3]
+    assert all(stands(value) for value in similarities)
+
+
+def test_similar_products_are_those_of_the_page(matrix: RatingMatrix) -> None:
+    similar = SimilarProducts(matrix).similar(0, 1)
+    assert matrix.products(similar.columns) == ["B"]
+    assert stands(similar.similarities[0])
+    assert f"of {similar.n_common[0]} people" in PAGE
+
+
+def test_every_figure_in_bold_is_one_of_these() -> None:
+    bold = re.findall(r"\*\*([0-9.]+)\*\*", PAGE)
+    taste = ["0.8299", "0.6863", "1.2171", "0.5974"]
+    assert sorted(bold) == sorted(["0.9055", "0.7467", "0", "0.6247", "3.9038", "2.0000", "3.7976", *taste, "0.9698"])
