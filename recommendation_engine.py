@@ -274,7 +274,9 @@ def run_batch(
         user_id = sample_user(options.user, matrix)
         recs = get_recommendations(user_id, matrix, similarity_matrix, **chosen)
         print(as_text(user_id, enrich_with_product_details(recs, engine)))
-        metrics, verdict = commands.gate(settings, engine, force=options.force, n_users=GATE_USERS)
+        metrics, verdict = commands.gate(
+            settings, engine, job.ranking.settings, force=options.force, n_users=GATE_USERS
+        )
         started = time.perf_counter()
         with tqdm(total=len(job.rows) * top, unit=" rows", unit_scale=True, desc="batch", delay=1, leave=False) as bar:
             version = write_batch(

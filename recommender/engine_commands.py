@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,15 @@ from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation_file import read_evaluation_file
 from recommender.evaluation_report import as_table, draw_png, ladder_as_table, write_json
 from recommender.evaluation_result import NDCG, Evaluation
+from recommender.gate import judge, metrics_of
+from recommender.gate_statistics import FORCED, REFUSED, history_of
 from recommender.kept_files import drop_files, kept_file, publish_file
 from recommender.ladder_evaluation import evaluate_ladder
-from recommender.mode_evaluation import evaluate_modes, judge, metrics_of
+from recommender.mode_evaluation import evaluate_modes, stand_in
 from recommender.model_file import save_model
 from recommender.neighbors import CosineIndex
 from recommender.profiles import Interactions
-from recommender.rankings import CLASSIC, RANKINGS, TASTE
+from recommender.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.rating_matrix import RatingMatrix
 from recommender.schema import INTERACTION_TYPES, products, users
 from recommender.served_data import build_served_model
@@ -39,6 +42,7 @@ from recommender.user_segments import read_segments
 from recommender.versions import EXPIRED, PUBLISHED, Version, published_version, read_versions, roll_back
 from recommender.warm_up import warm_up
 
+_RANKED_BY = ("ranking", "n_neighbors", "damping", "interaction_weights")  # of a version's settings
 JSON_FILE, PNG_FILE = "evaluation.json", "evaluation.png"
 
 
@@ -93,8 +97,9 @@ def evaluated(
     rankings: Collection[str] = RANKINGS,
     seed: int = 0,
     n_users: int | None = None,
+    published: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """The evaluation of the rankings, with a progress bar where it takes long."""
+    """The evaluation of the rankings, with a progress bar where it takes long; arguments as `evaluate_modes`."""
     with tqdm(unit=" lists", unit_scale=True, desc="evaluate", delay=2, leave=False) as bar:
         return evaluate_modes(
             matrix,
@@ -104,6 +109,7 @@ def evaluated(
             rankings=rankings,
             seed=seed,
             n_users=n_users,
+            published=published,
             progress=bar.update,
             clock=time.perf_counter,
         )
@@ -113,31 +119,61 @@ def _weights(settings: Settings) -> NDArray[np.float64]:
     return np.array(interaction_weights(settings.interaction_weights, INTERACTION_TYPES), np.float64)
 
 
-def gate(settings: Settings, engine: Engine, *, force: bool, n_users: int) -> tuple[dict[str, Any] | None, str | None]:
+def gate(
+    settings: Settings, engine: Engine, ranked: Mapping[str, Any], *, force: bool, n_users: int
+) -> tuple[dict[str, Any] | None, str | None]:
     """Metrics of the ranking on hidden ratings, and why a version with them must not be published, or None.
 
-    At most ``n_users`` users are tested; ``force`` lets a worse version pass with a warning.
+    ``ranked``: settings of the new version's ranking. At most ``n_users`` users are tested; ``force`` lets a worse
+    version pass with a warning.
     """
     started = time.perf_counter()
+    versions = read_versions(engine)
+    published = published_version(versions)
+    other = _other_settings(published, ranked)
+    compared = {CLASSIC, TASTE, settings.ranking}  # auto takes seconds to tune: only where it is wanted
     try:
-        compared = {CLASSIC, TASTE, settings.ranking}  # auto takes seconds to tune: only where it is wanted
-        evaluation = evaluated(settings, *read_taste_data(engine), rankings=compared, n_users=n_users)
+        data = read_taste_data(engine)
+        evaluation = evaluated(settings, *data, rankings=compared, n_users=n_users, published=other)
     except NothingToEvaluateError as error:
         print(f"gate     {error}")
         return None, None
     metrics = metrics_of(evaluation, settings.ranking)
     shown = ", ".join(f"{mode.name} {mode.figures[NDCG].mean or 0:.4f}" for mode in evaluation.modes)
     print(f"gate     nDCG@10 of {evaluation.n_test_users:,} users: {shown} in {time.perf_counter() - started:.2f} s")
-    published = published_version(read_versions(engine))
-    verdict = judge(evaluation, settings.ranking, published.metrics if published else None)
+    against = None
+    if other is not None:
+        k, weights = settings.top_n_similar_users, _weights(settings)
+        against = stand_in(other, n_neighbors=k, weights=weights, rankings=compared)
+    history = history_of(versions, settings.ranking, datetime.now(UTC))
+    verdict = judge(evaluation, settings.ranking, against=against, history=history)
+    for note in verdict.notes:
+        print(f"gate     {note}")
     for warning in verdict.warnings:
         print(f"warning  {warning}", file=sys.stderr)
     if verdict.publish:
         return metrics, None
     if force:
         print(f"warning  published by --force: {verdict.reason}", file=sys.stderr)
-        return metrics, None
-    return metrics, verdict.reason
+        return metrics | {"verdict": FORCED}, None
+    return metrics | {"verdict": REFUSED}, verdict.reason
+
+
+def _other_settings(published: Version | None, ranked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The published version's settings if it ranked otherwise than ``ranked``; None if not, or if it cannot be told."""
+    if published is None:
+        return None
+    noted = {
+        name: published.settings.get(name) for name in ("ranking", "n_neighbors", "damping", "interaction_weights")
+    }
+    if noted["ranking"] not in RANKINGS or (noted["ranking"] in (CLASSIC, AUTO) and noted["n_neighbors"] is None):
+        print(f"gate     the settings of version {published.number} cannot be ranked by: {json.dumps(noted)}")
+        return None
+    if noted["ranking"] in BY_TASTE and noted["interaction_weights"] is None:
+        print(f"gate     version {published.number} does not say what interactions counted: as they do now, presumably")
+        noted["interaction_weights"] = ranked.get("interaction_weights")
+    wanted = {name: ranked.get(name) for name in noted}
+    return None if noted == wanted else noted
 
 
 def list_versions(settings: Settings) -> None:

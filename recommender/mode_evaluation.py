@@ -1,32 +1,66 @@
-"""All rankings on one shop's hidden ratings, and what that says about publishing a new version of the lists."""
+"""All rankings on one shop's hidden ratings, and the settings of the published version beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.evaluation import Ranker, evaluate
-from recommender.evaluation_result import NDCG, Evaluation, Figure
+from recommender.evaluation_result import Evaluation
 from recommender.profiles import Interactions, Profiles, build_profiles
 from recommender.rankers import ClassicRanker, PopularRanker
-from recommender.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
+from recommender.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE, chosen_parameters
 from recommender.rating_matrix import RatingMatrix
 from recommender.split import Split, hide_newest, limited, trainable_log
-from recommender.taste_ranking import TasteRanker
+from recommender.taste_ranking import TasteParameters, TasteRanker
 from recommender.taste_tuning import tune
 
 POPULAR = "popular"
 RATINGS_ONLY = "taste, ratings only"
+AS_PUBLISHED = "as published"
 
 
-def _named(ranker: TasteRanker, name: str) -> TasteRanker:
+def _named(ranker: Any, name: str) -> Any:
     """The ranker, filed under this name."""
     ranker.name = name
     return ranker
+
+
+def stand_in(
+    published: Mapping[str, Any],
+    *,
+    n_neighbors: int,
+    weights: NDArray[np.float64] | None,
+    rankings: Collection[str] = RANKINGS,
+) -> str:
+    """The mode of `evaluate_modes` with these arguments that ranks by the settings of a published version.
+
+    `AS_PUBLISHED` where none of ``rankings`` does. A version that does not say what interactions counted (those before
+    settings held that) is taken to have counted them as ``weights`` do.
+    """
+    ranking = published.get("ranking")
+    if ranking == CLASSIC:
+        same = published.get("n_neighbors") == n_neighbors
+    else:
+        same = _weights_of(published, weights) is weights and _plain(published)
+    name = CLASSIC if ranking == CLASSIC else TASTE
+    return name if same and name in rankings else AS_PUBLISHED
+
+
+def _plain(published: Mapping[str, Any]) -> bool:
+    """Taste with the parameters that serve all shops."""
+    return chosen_parameters(published) in (None, TasteParameters())
+
+
+def _weights_of(published: Mapping[str, Any], weights: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """What interactions counted in a published version; ``weights`` itself if that is the same, or not known."""
+    noted = published.get("interaction_weights")
+    if noted is None or (weights is not None and list(noted) == weights.tolist()):
+        return weights
+    return np.array(noted, np.float64)
 
 
 def evaluate_modes(
@@ -38,6 +72,7 @@ def evaluate_modes(
     rankings: Collection[str] = RANKINGS,
     seed: int = 0,
     n_users: int | None = None,
+    published: Mapping[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
     clock: Callable[[], float] | None = None,
 ) -> Evaluation:
@@ -45,8 +80,9 @@ def evaluate_modes(
 
     ``log``: interactions, whose users and products ``matrix`` must know; those with hidden products and those at or
     after a user's first hidden rating are not trained on. With it, taste is measured without it as well, so that one
-    sees what it is worth. ``n_users``: test at most so many users, drawn at random. NothingToEvaluateError if nothing
-    can be hidden, SettingError for a seed below 0.
+    sees what it is worth. ``n_users``: test at most so many users, drawn at random. ``published``: settings of a
+    version, which are measured on the same users under the name that `stand_in` gives them. NothingToEvaluateError if
+    nothing can be hidden, SettingError for a seed below 0.
     """
     split = hide_newest(matrix, seed)
     if n_users is not None and len(split.test_rows) > n_users:
@@ -58,6 +94,10 @@ def evaluate_modes(
     if by_taste := [name for name in BY_TASTE if name in rankings]:
         rankers += _by_taste(split, known, weights, by_taste)
     rankers.append(PopularRanker(split.train))
+    if published is not None:
+        name = stand_in(published, n_neighbors=n_neighbors, weights=weights, rankings=rankings)
+        if name == AS_PUBLISHED:
+            rankers.append(_named(_as_published(split, log, weights, published), AS_PUBLISHED))
     return evaluate(split, rankers, seed=seed, progress=progress, clock=clock)
 
 
@@ -77,55 +117,21 @@ def _by_taste(
         yield _named(_taste_ranker(build_profiles(train), train), RATINGS_ONLY)
 
 
+def _as_published(
+    split: Split, log: Interactions | None, weights: NDArray[np.float64] | None, published: Mapping[str, Any]
+) -> Ranker:
+    """The ranking of a version's settings, trained on this split."""
+    if published["ranking"] == CLASSIC:
+        return ClassicRanker(split.train, n_neighbors=int(published["n_neighbors"]))
+    counted = _weights_of(published, weights)
+    known = trainable_log(split, log, counted)
+    taste = _taste_ranker(build_profiles(split.train, known, counted), split.train)
+    parameters = chosen_parameters(published)
+    if parameters is None:
+        return taste
+    votes = taste.votes.damped(parameters.damping, split.train.recommendable)
+    return TasteRanker.of(votes, n_neighbors=parameters.n_neighbors)
+
+
 def _taste_ranker(profiles: Profiles, train: RatingMatrix) -> TasteRanker:
     return TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a version may be published, and what its maker should be told."""
-
-    publish: bool
-    reason: str  # why not; empty if it may
-    warnings: tuple[str, ...]
-
-
-def judge(evaluation: Evaluation, ranking: str, published: Mapping[str, Any] | None) -> Verdict:
-    """Hold a new version, ranked by ``ranking``, against popularity and against the published version's metrics.
-
-    ``published``: what ``metrics_of`` gave for it; None if there is none or it was never evaluated. Refused is what
-    lies below its 95 % interval. The first version always passes.
-    """
-    mine = evaluation.mode(ranking).figures[NDCG]
-    warnings = list(evaluation.notes)
-    popular = evaluation.mode(POPULAR).figures[NDCG]
-    if _mean(popular) > _mean(mine):
-        there = [name for name in RANKINGS if name in {mode.name for mode in evaluation.modes}]
-        better = [name for name in there if _mean(evaluation.mode(name).figures[NDCG]) > _mean(popular)]
-        figures = ", ".join(f"RANKING={name} {_mean(evaluation.mode(name).figures[NDCG]):.4f}" for name in better)
-        advice = f"; better: {figures}" if better else "; no ranking does better on these ratings"
-        warnings.append(
-            f"RANKING={ranking} finds less than plain popularity: nDCG@10 {_mean(mine):.4f} against "
-            f"{_mean(popular):.4f}{advice}"
-        )
-    floor = (published or {}).get(NDCG, {}).get("low")
-    if floor is None or _mean(mine) >= floor:
-        return Verdict(True, "", tuple(warnings))
-    was = published[NDCG] if published else {}
-    reason = (
-        f"nDCG@10 {_mean(mine):.4f} ({ranking}) is below the 95 % interval of the published version "
-        f"({was['low']:.4f} to {was['high']:.4f}, {(published or {})['ranking']})"
-    )
-    return Verdict(False, reason, tuple(warnings))
-
-
-def metrics_of(evaluation: Evaluation, ranking: str) -> dict[str, Any]:
-    """What is recorded with a version: the figures of its ranking, and the nDCG of the others beside it."""
-    mode = evaluation.mode(ranking)
-    figures = {name: figure._asdict() for name, figure in mode.figures.items()}
-    others = {m.name: m.figures[NDCG]._asdict() for m in evaluation.modes if m.name != ranking}
-    return {"ranking": ranking, "n_test_users": evaluation.n_test_users, **figures, "others": others}
-
-
-def _mean(figure: Figure) -> float:
-    return 0.0 if figure.mean is None else figure.mean

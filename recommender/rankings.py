@@ -99,7 +99,8 @@ class TasteRanking:
         self._matrix, self.profiles = matrix, similarity.profiles
         self._ranker = similarity.ranker(ranking)
         chosen = similarity.parameters if ranking == AUTO else None
-        self._settings = {"ranking": ranking} | (chosen._asdict() if chosen else {})
+        weighed = {"interaction_weights": list(similarity.weights)} if similarity.weights else {}
+        self._settings = {"ranking": ranking} | (chosen._asdict() if chosen else {}) | weighed
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -123,13 +124,15 @@ def chosen_parameters(settings: Mapping[str, Any]) -> TasteParameters | None:
 class TasteSimilarity(CosineIndex):
     """What ``load_model`` returns for the rankings by taste: the cosines, and the rankers by taste beside them.
 
-    They are prepared when they are first asked for: 0.8 s at 3.8 million ratings. ``parameters``: those of auto.
+    They are prepared when they are first asked for: 0.8 s at 3.8 million ratings. ``parameters``: those of auto;
+    ``weights``: what each kind of interaction counts in the profiles, if that is known, for the record.
     """
 
     matrix: RatingMatrix
     profiles: Profiles
     parameters: TasteParameters | None
     statistics: TasteStatistics | None
+    weights: tuple[float, ...] = ()
 
     @classmethod
     def of(

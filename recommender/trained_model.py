@@ -68,7 +68,9 @@ def read_taste_model(
     profiles = build_profiles(matrix, log, counted)
     if tuned:
         parameters = tune(matrix, log, counted).parameters
-    return matrix, TasteSimilarity.of(matrix, profiles, parameters=parameters)
+    similarity = TasteSimilarity.of(matrix, profiles, parameters=parameters)
+    similarity.weights = tuple(weights)
+    return matrix, similarity
 
 
 def cold_start_of(

@@ -25,6 +25,8 @@ PURE = {
     "dense",
     "evaluation",
     "evaluation_result",
+    "gate",
+    "gate_statistics",
     "ladder_evaluation",
     "metrics",
     "mode_evaluation",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,9 @@ import load_recommendation_data as step2
 from recommender import mode_evaluation
 from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation import evaluate
-from recommender.evaluation_result import NDCG, Evaluation, Figure, ModeFigures
-from recommender.mode_evaluation import Verdict, evaluate_modes, judge, metrics_of
+from recommender.evaluation_result import NDCG, Evaluation
+from recommender.gate import judge
+from recommender.mode_evaluation import evaluate_modes
 from recommender.neighbors import CosineIndex
 from recommender.people import segments
 from recommender.profiles import Interactions, before_the_cut, build_profiles, widened
@@ -337,117 +336,9 @@ def test_few_test_users_are_told_and_have_intervals_all_the_same() -> None:
         assert high is not None
         assert low <= mean <= high
         assert n == 3
-    assert judge(found, "classic", None).warnings[0] == found.notes[0]
+    assert judge(found, "classic").warnings[0] == found.notes[0]
 
 
 def test_a_seed_that_cannot_be_used_is_an_error_of_ours(shop: Planted) -> None:
     with pytest.raises(SettingError, match="^seed=-1 cannot be used: pass a whole number from 0$"):
         evaluate_modes(shop.matrix, n_neighbors=20, seed=-1)
-
-
-# --- the verdict
-
-
-def evaluation(n_users: int = 500, notes: tuple[str, ...] = (), **means: float) -> Evaluation:
-    """Modes with these nDCG, each interval +- 0.01, and nothing else."""
-    modes = tuple(
-        ModeFigures(name, {NDCG: Figure(mean, mean - 0.01, mean + 0.01, n_users)}, {}) for name, mean in means.items()
-    )
-    return Evaluation(modes, (), "newest", 0, n_users, 100, 2_000, n_users, {}, notes)
-
-
-def test_what_lies_below_the_published_interval_is_refused_and_nothing_else() -> None:
-    published = metrics_of(evaluation(classic=0.1, taste=0.3, popular=0.05), "taste")
-    for mean, passes in ((0.29, True), (0.3, True), (0.5, True), (0.2899, False), (0.0, False)):
-        verdict = judge(evaluation(classic=0.1, taste=mean, popular=0.0), "taste", published)
-        assert verdict.publish == passes, mean
-        assert (verdict.reason == "") == passes
-    refused = judge(evaluation(classic=0.2, taste=0.3, popular=0.0), "classic", published)
-    assert refused == Verdict(
-        False,
-        "nDCG@10 0.2000 (classic) is below the 95 % interval of the published version (0.2900 to 0.3100, taste)",
-        (),
-    )
-
-
-@pytest.mark.parametrize("published", [None, {}, {"ranking": "taste", NDCG: {"mean": None, "low": None, "high": None}}])
-def test_what_has_nothing_to_be_held_against_always_passes(published: dict[str, Any] | None) -> None:
-    verdict = judge(evaluation(classic=0.0, taste=0.3, popular=0.1), "classic", published)
-    assert (verdict.publish, verdict.reason) == (True, "")
-
-
-def test_losing_to_popularity_is_told_with_the_numbers_and_what_does_better() -> None:
-    lost = "finds less than plain popularity: nDCG@10"
-    for means, ranking, warning in (
-        ((0.02, 0.3), "classic", f"RANKING=classic {lost} 0.0200 against 0.0900; better: RANKING=taste 0.3000"),
-        ((0.3, 0.02), "taste", f"RANKING=taste {lost} 0.0200 against 0.0900; better: RANKING=classic 0.3000"),
-        (
-            (0.02, 0.05),
-            "taste",
-            f"RANKING=taste {lost} 0.0500 against 0.0900; no ranking does better on these ratings",
-        ),
-        ((0.1, 0.02), "classic", None),
-        ((0.09, 0.02), "classic", None),
-    ):
-        found = judge(evaluation(classic=means[0], taste=means[1], popular=0.09), ranking, None)
-        assert found == Verdict(True, "", () if warning is None else (warning,))
-
-
-def test_a_version_can_be_refused_and_warned_of_at_once_notes_first() -> None:
-    published = metrics_of(evaluation(classic=0.1, taste=0.3, popular=0.05), "taste")
-    verdict = judge(evaluation(notes=("few",), classic=0.1, taste=0.3, popular=0.2), "classic", published)
-    assert not verdict.publish
-    assert [warning[:15] for warning in verdict.warnings] == ["few", "RANKING=classic"]
-
-
-shares = st.floats(0.0, 1.0, allow_nan=False)
-
-
-@given(shares, shares, shares, st.sampled_from(["classic", "taste"]), st.none() | shares)
-def test_verdicts_follow_the_three_rules(
-    classic: float, taste: float, popular: float, ranking: str, low: float | None
-) -> None:
-    published: Mapping[str, Any] = {"ranking": "taste", NDCG: {"mean": low, "low": low, "high": low}}
-    means = {"classic": classic, "taste": taste}
-    verdict = judge(evaluation(classic=classic, taste=taste, popular=popular), ranking, published)
-    assert verdict.publish == (low is None or means[ranking] >= low)
-    assert bool(verdict.reason) == (not verdict.publish)
-    assert bool(verdict.warnings) == (means[ranking] < popular)
-    if verdict.warnings:
-        named = {name for name in means if f"better: RANKING={name}" in verdict.warnings[0]}
-        assert named == {name for name in means if means[name] > popular}
-
-
-def test_a_run_on_the_same_data_is_never_refused(shop: Planted) -> None:
-    found = evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
-    for ranking in ("classic", "taste"):
-        recorded = json.loads(json.dumps(metrics_of(found, ranking), allow_nan=False))  # as the table keeps it
-        assert judge(found, ranking, recorded).publish
-    assert not judge(found, "classic", metrics_of(found, "taste")).publish
-
-
-def test_shuffled_ratings_are_refused(shop: Planted) -> None:
-    recorded = metrics_of(evaluate_modes(shop.matrix, n_neighbors=20), "taste")
-    csr, rng = shop.matrix.half_stars, np.random.default_rng(0)
-    columns = np.concatenate(  # as many ratings for everybody, of products that say nothing about the user
-        [np.sort(rng.choice(csr.shape[1], n, replace=False)) for n in np.diff(csr.indptr)]
-    ).astype(csr.indices.dtype)
-    noise = replace(shop.matrix, half_stars=sp.csr_array((csr.data, columns, csr.indptr), shape=csr.shape))
-    verdict = judge(evaluate_modes(noise, n_neighbors=20), "taste", recorded)
-    assert not verdict.publish
-
-
-def test_what_is_recorded_is_the_rankings_figures_and_the_others_ndcg(shop: Planted) -> None:
-    found = evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
-    recorded = metrics_of(found, "taste")
-    mine = found.mode("taste").figures
-    others = ["classic", "auto", "taste, ratings only", "popular"]
-    assert recorded == {
-        "ranking": "taste",
-        "n_test_users": 200,
-        "others": {name: found.mode(name).figures[NDCG]._asdict() for name in others},
-        **{name: {"mean": f.mean, "low": f.low, "high": f.high, "n": f.n} for name, f in mine.items()},
-    }
-    assert {"ndcg@10", "coverage@10", "served", "rmse"} <= recorded.keys()
-    with pytest.raises(SettingError, match="mode 'best' was not evaluated: choose one of classic, taste, auto, taste"):
-        metrics_of(found, "best")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, delete, insert, select, update
 
 import api
 import recommendation_engine as re
@@ -21,7 +21,7 @@ from recommender.evaluation_report import read_json
 from recommender.ladder_evaluation import evaluate_ladder
 from recommender.mode_evaluation import evaluate_modes
 from recommender.rankings import TasteSimilarity
-from recommender.schema import interactions, products, ratings, recommendations, users
+from recommender.schema import interactions, model_versions, products, ratings, recommendations, users
 from recommender.tables import existing_tables
 from recommender.tastes import INTERACTION_TYPES
 from recommender.versions import kept_table, published_version, read_versions
@@ -117,6 +117,12 @@ def recorded(engine: Engine, number: int) -> dict[str, Any]:
     return dict(metrics)
 
 
+def gate_tolerance(out: str) -> float:
+    """What the floor leaves to chance, as it is printed."""
+    (line,) = [line for line in out.splitlines() if line.startswith("gate     floor ")]
+    return float(line.split("less ")[1].split(" for chance")[0])
+
+
 # --- the gate
 
 
@@ -129,12 +135,20 @@ def test_a_worse_version_is_kept_with_status_3_and_one_line_and_published_only_b
     assert run("--users", "50") == 3
     out, err = capsys.readouterr()
     was, now = recorded(engine, 1)["ndcg@10"], recorded(engine, 2)["ndcg@10"]
-    assert now["mean"] < was["low"]
-    assert err.splitlines()[-1] == (
-        f"recommendation_engine.py: version 2 is kept, not published: nDCG@10 {now['mean']:.4f} (classic) is below the "
-        f"95 % interval of the published version ({was['low']:.4f} to {was['high']:.4f}, taste); "
-        "--force publishes it all the same"
+    # nothing has changed since: the published settings find on this split what they found then
+    assert recorded(engine, 2)["others"]["taste"] == was
+    tolerance = gate_tolerance(out)
+    line = err.splitlines()[-1]
+    assert line.startswith(
+        f"recommendation_engine.py: version 2 is kept, not published: nDCG@10 {now['mean']:.4f} (classic) is "
+        f"{was['mean'] - now['mean']:.4f} below what the published version's settings find for the same users "
+        f"({was['mean']:.4f}), more than chance explains ("
     )
+    assert line.endswith(
+        f"; nDCG@10 {now['mean']:.4f} (classic) is below the floor {was['mean'] - tolerance:.4f} (median of the "
+        f"published version, {was['mean']:.4f}, less {tolerance:.4f} for chance); --force publishes it all the same"
+    )
+    assert recorded(engine, 2)["verdict"] == "refused"
     assert err.count("version 2") == 1
     assert "version 2, kept" in out
     # nothing that people read has changed, and what was refused is there to be looked at
@@ -159,6 +173,92 @@ def test_a_version_is_held_against_the_one_that_is_published(engine: Engine, run
     states = {number: state for number, state, _ in versions(engine) if state == "published"}
     assert states == {2: "published"}
     assert len(versions(engine)) == 7
+
+
+def test_the_published_settings_are_measured_on_tonights_split_and_what_would_be_noticed_is_told(
+    engine: Engine, run: Run, planted: Planted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("--users", "5", "--ranking", "classic")
+    assert run(*small, "--top-n-similar-users", "40") == 0
+    assert "gate     from the next version on a loss of " in capsys.readouterr().out
+    # fewer ratings tonight: what was measured then is no measure any more
+    rate_again(engine, [row for row in rating_rows(planted) if row["user_id"] % 3])
+    assert run(*small, "--top-n-similar-users", "20") == 0
+    out = capsys.readouterr().out
+    then, now = recorded(engine, 1), recorded(engine, 2)
+    assert then["n_test_users"] > now["n_test_users"]
+    old, new = now["others"]["as published"]["mean"], now["ndcg@10"]["mean"]
+    assert old != then["ndcg@10"]["mean"]
+    assert f"gate     {new - old:+.4f} against the published version's settings ({old:.4f}) on the same users" in out
+    assert "gate     floor 0.0" in out
+    assert (
+        out.count(f" would be noticed with 80% chance at {now['n_test_users']} test users\n")
+        + out.count(f"no loss can be told from chance at {now['n_test_users']} test users\n")
+        == 2
+    )
+    # the same settings again: nothing to be compared but the floor
+    assert run(*small, "--top-n-similar-users", "20") == 0
+    out = capsys.readouterr().out
+    assert "against the published version's settings" not in out
+    assert "gate     floor " in out
+    assert "as published" not in recorded(engine, 3)["others"]
+
+
+def test_many_small_losses_end_at_the_floor(engine: Engine, run: Run, planted: Planted) -> None:
+    """Every night a few users more rate by chance: nothing is refused for one night's loss, the sum of them is."""
+    rows, rng, csr = rating_rows(planted), np.random.default_rng(0), planted.matrix.half_stars
+    cells = list(zip(csr.indptr[:-1], csr.indptr[1:], strict=True))
+    status, means = [], []
+    for night in range(9):
+        for start, stop in cells[night * 22 : night * 22 + 22] if night else []:
+            for row, product in zip(
+                rows[start:stop], rng.choice(planted.product_ids.astype(str), stop - start, replace=False), strict=True
+            ):
+                row["product_id"] = str(product)
+        rate_again(engine, rows)
+        status.append(run("--ranking", "taste", "--users", "5", "--keep-versions", "2"))
+        means.append(recorded(engine, night + 1)["ndcg@10"]["mean"])
+        if status[-1]:
+            break
+    assert status == [0] * (len(status) - 1) + [3]
+    assert len(status) > 2
+    assert means[-1] > 0.3 * means[0]
+
+
+def test_records_of_the_release_before_are_good_enough(
+    engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("--users", "5", "--ranking", "taste")
+    assert run(*small) == 0
+    tolerances = []
+    for number in (1, 2):
+        version = read_versions(engine)[number - 1]
+        settings = {name: value for name, value in version.settings.items() if name != "interaction_weights"}
+        metrics = {name: value for name, value in recorded(engine, number).items() if name != "standard_error"}
+        with writing(engine) as connection:
+            values = {"settings": json.dumps(settings), "metrics": json.dumps(metrics)} if number == 1 else {}
+            if values:
+                connection.execute(update(model_versions).values(values).where(model_versions.c.version == number))
+        capsys.readouterr()
+        assert run(*small) == 0
+        out = capsys.readouterr().out
+        told = "gate     version 1 does not say what interactions counted: as they do now, presumably\n"
+        assert (told in out) == (number == 1)
+        assert "against the published version's settings" not in out
+        tolerances.append(gate_tolerance(out))
+    # from its 95 % interval; then from the error itself, and from two versions
+    assert tolerances[0] == pytest.approx(tolerances[1] * (2 / (1 + np.pi / (2 + np.pi))) ** 0.5, rel=0.1)
+
+
+def test_what_was_forced_is_the_measure_from_then_on(engine: Engine, run: Run) -> None:
+    small = ("--users", "5", "--keep-versions", "2")
+    for _ in range(3):
+        assert run(*small, "--ranking", "taste", "--interaction-weights", "purchase=2") == 0
+    assert run(*small, "--ranking", "classic") == 3
+    assert run(*small, "--ranking", "classic", "--force") == 0
+    assert recorded(engine, 5)["verdict"] == "forced"
+    assert run(*small, "--ranking", "classic") == 0
+    assert run(*small, "--ranking", "taste") == 0
 
 
 def test_ratings_that_say_nothing_any_more_do_not_replace_good_lists(
@@ -437,6 +537,7 @@ def test_auto_records_what_it_chose_is_gated_and_served_as_the_batch_has_it(
     assert read_versions(engine)[0].settings == {
         **chosen._asdict(),
         "ranking": "auto",
+        "interaction_weights": [0.2, 0.5, 1.0, 2.0],
         "users": 40,
         "n": 10,
         "new_product_percent": 10,
