@@ -42,6 +42,7 @@ from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_s
 from recommender.shopper_tables import is_up_to_date, refuse_foreign_rows, shopper_summary
 from recommender.tables import count_rows, require_rows
 from recommender.tastes import INTERACTION_TYPES, CatalogFacts, TasteBlock, plant_tastes
+from recommender.usable_rows import usable
 
 NUM_USERS = 5_000
 NUM_INTERACTIONS = 100_000
@@ -58,12 +59,13 @@ def read_catalog(engine: Engine) -> tuple[pa.Array, CatalogFacts, str]:
     """Return the product ids in ascending order, what the taste model reads of each, and a fingerprint of both."""
     require_rows(engine, products, "run python to_rds.py first")
     names = ("asin", "title", "category_id", "stars", "reviews", "boughtInLastMonth")
-    table = read_table(engine, [products.c[name] for name in names]).sort_by("asin")
+    columns = [products.c[name] for name in names]
+    table = read_table(engine, columns, where=usable(engine, products)).sort_by("asin")
     facts = CatalogFacts(
-        category_ids=table["category_id"].to_numpy(),
-        stars=table["stars"].to_numpy(),
-        reviews=table["reviews"].to_numpy(),
-        bought_in_last_month=table["boughtInLastMonth"].to_numpy(),
+        category_ids=table["category_id"].fill_null(0).to_numpy(),
+        stars=table["stars"].fill_null(0.0).to_numpy(),
+        reviews=table["reviews"].fill_null(0).to_numpy(),
+        bought_in_last_month=table["boughtInLastMonth"].fill_null(0).to_numpy(),
         brand_ids=brand_ids(table["title"]),
     )
     product_ids = table["asin"].combine_chunks()

@@ -93,7 +93,7 @@ def load_model(
     ``ranking`` (default: RANKING) "taste" also reads the times and the interactions, for the taste ranking, and "auto"
     also chooses its parameters on these ratings; ``weights`` (default: INTERACTION_WEIGHTS) is what an interaction
     counts.
-    Raises StepOrderError if there are no ratings, RatingError for one that is not 0.5..5.0 in half steps.
+    Raises StepOrderError if there are no ratings, RatingError if too many are not usable.
     """
     if (wanted := _ranking(ranking)) in BY_TASTE:
         given = INTERACTION_WEIGHTS if weights is None else weights

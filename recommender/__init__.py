@@ -8,7 +8,8 @@ about products, ``popular`` is the fallback, ``cold_start`` the longer ladder of
 and ``ladder_evaluation`` measure them all against those, ``evaluation_result`` holds what was found, ``taste_tuning``
 chooses by it; ``tastes`` plants synthetic shoppers. Parts with I/O: ``settings`` reads the environment, ``schema``
 names the tables, ``database`` connects, ``tables`` tells which ones are there, ``bulk_load`` and ``bulk_read`` move
-rows at the database's own speed, ``csv_rows``, ``catalog`` and ``ratings_file`` check a CSV row by row, ``origin``
+rows at the database's own speed, ``usable_rows`` says which of them a model is made from, ``csv_rows``, ``catalog``
+and ``ratings_file`` check a CSV row by row, ``origin``
 notes beside the tables what they were made from and ``shopper_tables`` whose rows they hold, ``trained_model`` and
 ``user_segments`` read what a ranking needs, ``batch`` writes the lists of many users, ``versions`` publishes them,
 keeps them and rolls back, ``erasures`` keeps erased people out of them, ``engine_commands`` is what step 3 can do

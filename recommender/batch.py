@@ -27,7 +27,7 @@ from recommender.scoring import RankedProducts
 from recommender.tables import refuse_foreign_tables
 from recommender.trained_model import cold_start_of
 from recommender.user_segments import read_segments
-from recommender.versions import Version, next_number, publish_lists, read_versions
+from recommender.versions import LEFT_OUT, Version, next_number, publish_lists, read_versions
 
 BLOCK_USERS = 4_096
 BLOCK_CELLS = 4_000_000  # ranks of one block: 100 MB
@@ -77,6 +77,9 @@ def write_batch(
     batches = recommendation_batches(matrix, job, catalogued, ladder=ladder, version=number, generated_at=made_at)
     with staged(engine, BATCH_TABLES) as stage:
         written = stage.load(recommendations, _reporting(batches, progress)).kept
+        left_out = {**matrix.left_out, **catalog.left_out}
+        if left_out:  # noted beside the metrics: a column of its own would make the tables of older releases foreign
+            metrics = {**(metrics or {}), LEFT_OUT: left_out}
         version = Version(0, made_at, job.ranking.fingerprint(), matrix.n_ratings, job.settings(), written, metrics)
         return publish_lists(stage, version, keep=keep_versions, publish=publish)
 

@@ -9,7 +9,7 @@ ratings see ``python -m benchmarks.read``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,21 +21,24 @@ from sqlalchemy import (
     Column,
     Double,
     Engine,
+    Integer,
     Numeric,
     Select,
     String,
-    Table,
+    case,
+    func,
     literal_column,
     select,
 )
 from sqlalchemy.sql.elements import ColumnElement, Label
 
 from recommender._connectorx import through_connectorx
-from recommender._packed_ratings import packed_ratings, rating_error, refuse_faulty_rating
+from recommender._packed_ratings import packed_ratings
 from recommender.database import database_errors, is_mysql, label
-from recommender.errors import DatabaseError, RatingError
+from recommender.errors import DatabaseError
 from recommender.profiles import Interactions
 from recommender.schema import ASIN_LENGTH, INTERACTION_TYPES, interactions, ratings
+from recommender.usable_rows import LeftOut, count_left_out, refuse_faulty_table, usable
 
 Way = Literal["connectorx", "packed", "streamed"]
 FETCH_ROWS = 50_000  # rows of a streamed result held as Python objects at a time
@@ -43,11 +46,11 @@ FETCH_ROWS = 50_000  # rows of a streamed result held as Python objects at a tim
 
 @dataclass(frozen=True, eq=False)
 class RatingColumns:
-    """All n ratings, rows in no particular order.
+    """All n usable ratings (see `recommender.usable_rows`), rows in no particular order.
 
     ``user_ids`` (n,) int64; ``product_codes`` (n,) int32 into ``products``, an Arrow string array of the distinct
     product ids in no particular order; ``half_stars`` (n,) int8, the rating doubled: 1..10; ``rated_at`` (n,) int64,
-    microseconds since 1970, if asked for.
+    microseconds since 1970, if asked for, 0 where the time cannot be read. ``left_out``: the rows that are not here.
     """
 
     user_ids: NDArray[np.int64]
@@ -55,6 +58,7 @@ class RatingColumns:
     products: pa.StringArray
     half_stars: NDArray[np.int8]
     rated_at: NDArray[np.int64] | None = None
+    left_out: LeftOut = field(default_factory=dict)
 
 
 def microseconds(engine: Engine, column: Column[Any], name: str) -> Label[int]:
@@ -68,26 +72,42 @@ def microseconds(engine: Engine, column: Column[Any], name: str) -> Label[int]:
 
 
 def read_ratings(engine: Engine, *, times: bool = False, way: Way | None = None) -> RatingColumns:
-    """Return all ratings, as they were at one moment; with ``times``, when each was first given.
+    """Return all usable ratings, as they were at one moment; with ``times``, when each was first given.
 
-    Raises RatingError naming user, product and value of a rating that is not 0.5 to 5.0 in half steps (others may
-    write into the table too, and SQLite does not enforce DECIMAL), DatabaseError. ``way`` is for tests and benchmarks.
+    All rows are read as they are and looked through afterwards, which costs next to nothing; only if one of them is
+    not usable, the database counts those and leaves them out. Raises RatingError if they are too many, DatabaseError.
+    ``way`` is for tests and benchmarks.
     """
     columns: list[Any] = [ratings.c.user_id, ratings.c.product_id, ratings.c.rating]
     extra = [microseconds(engine, ratings.c.created_at, "rated_at")] if times else []
-    columns += extra
+    found = _quickly(engine, columns, extra, way, None)
+    if found is not None:
+        return found
+    left_out, condition = count_left_out(engine, ratings), usable(engine, ratings)
+    if left_out:
+        found = _quickly(engine, columns, extra, way, condition)
+    if found is None and way in ("packed", "connectorx"):
+        raise DatabaseError(f"{label(engine)}: the ratings cannot be read {way}; leave the choice of the way open")
+    if found is None:
+        statement = select(*columns, *extra).where(condition)
+        found = _rating_columns(_streamed(engine, statement, _schema([*columns, *extra])))
+    if found is None:
+        raise DatabaseError(f"{label(engine)}: the rows of {ratings.name} changed while they were read; run it again")
+    refuse_faulty_table(engine, ratings, left_out, len(found.user_ids))
+    return replace(found, left_out=left_out)
+
+
+def _quickly(
+    engine: Engine, columns: list[Any], extra: list[Any], way: Way | None, condition: ColumnElement[bool] | None
+) -> RatingColumns | None:
+    """The ratings, by one of the two fast ways; None if neither serves, or if one of the rows is not usable."""
     table = None
     if way in (None, "connectorx"):
-        table = through_connectorx(engine, select(*columns), _schema(columns), required=way is not None)
+        statement = select(*columns, *extra) if condition is None else select(*columns, *extra).where(condition)
+        table = through_connectorx(engine, statement, _schema([*columns, *extra]), required=way is not None)
     if table is None and way in (None, "packed"):
-        table = packed_ratings(engine, extra)
-        if table is None:
-            refuse_faulty_rating(engine)
-            if way == "packed":
-                raise DatabaseError(f"{label(engine)}: the ratings cannot be packed; read them streamed")
-    if table is None:
-        table = _streamed(engine, select(*columns), _schema(columns))
-    return _rating_columns(table)
+        table = packed_ratings(engine, extra, condition)
+    return None if table is None else _rating_columns(table)
 
 
 def read_table(
@@ -95,13 +115,17 @@ def read_table(
     columns: Sequence[ColumnElement[Any]],
     *,
     order_by: Column[Any] | None = None,
+    where: ColumnElement[bool] | None = None,
     way: Way | None = None,
 ) -> pa.Table:
     """Return these columns of one table: whole numbers int64, DOUBLE and DECIMAL float64, text string.
 
-    NULL stays NULL. Raises DatabaseError. ``way`` (connectorx or streamed) is for tests and benchmarks.
+    NULL stays NULL, and what is of another kind than its column (SQLite lets it in) is NULL, too. Raises DatabaseError.
+    ``way`` (connectorx or streamed) is for tests and benchmarks.
     """
-    statement = select(*columns) if order_by is None else select(*columns).order_by(order_by)
+    typed = columns if is_mysql(engine) else [_whole(column) for column in columns]
+    statement = select(*typed) if order_by is None else select(*typed).order_by(order_by)
+    statement = statement if where is None else statement.where(where)
     table = None
     if way in (None, "connectorx"):
         table = through_connectorx(engine, statement, _schema(columns), required=way is not None)
@@ -109,44 +133,55 @@ def read_table(
 
 
 def read_interactions(engine: Engine) -> Interactions:
-    """Return the whole log of interactions. Raises DatabaseError, RatingError for a product id that is no ASIN."""
+    """Return all usable interactions. Raises DatabaseError, RatingError if too many of them are not usable."""
     c = interactions.c
     # a number for each type, from 0: texts would take five times as long
     whens = " ".join(f"WHEN '{name}' THEN {kind}" for kind, name in enumerate(INTERACTION_TYPES))
     kind = literal_column(f"CASE interaction_type {whens} END", BigInteger).label("kind")
-    table = read_table(engine, [c.user_id, c.product_id, kind, microseconds(engine, c.created_at, "time")])
-    if unknown := table["kind"].null_count:
-        raise RatingError(
-            f"table {interactions.name}: interaction_type of {unknown:,} rows is none of "
-            f"{', '.join(INTERACTION_TYPES)}; correct or delete them"
-        )
+    columns = [c.user_id, c.product_id, kind, microseconds(engine, c.created_at, "time")]
+    found = _interactions(read_table(engine, columns))
+    if found is not None:
+        return found
+    left_out = count_left_out(engine, interactions)
+    found = _interactions(read_table(engine, columns, where=usable(engine, interactions)))
+    if found is None:
+        reason = f"the rows of {interactions.name} changed while they were read; run it again"
+        raise DatabaseError(f"{label(engine)}: {reason}")
+    refuse_faulty_table(engine, interactions, left_out, len(found))
+    return replace(found, left_out=left_out)
+
+
+def _interactions(table: pa.Table) -> Interactions | None:
+    """The log; None if one of the rows is not usable."""
+    if any(column.null_count for column in table.columns):
+        return None
+    user_ids = table["user_id"].to_numpy()
     codes, names = _codes(table["product_id"])
-    return Interactions(
-        table["user_id"].to_numpy(),
-        codes,
-        as_fixed_bytes(names, interactions),
-        table["kind"].to_numpy().astype(np.int8),
-        table["time"].to_numpy(),
-    )
+    product_ids = fixed_bytes(names)
+    if product_ids is None or (len(user_ids) and user_ids.min() < 1):
+        return None
+    kinds = table["kind"].to_numpy().astype(np.int8)
+    return Interactions(user_ids, codes, product_ids, kinds, table["time"].to_numpy())
 
 
-def as_fixed_bytes(product_ids: pa.StringArray, table: Table = ratings) -> NDArray[np.bytes_]:
-    """Product ids of ``table`` as ten bytes each (n,); RatingError for one that does not fit (SQLite lets them in)."""
+def fixed_bytes(product_ids: pa.StringArray) -> NDArray[np.bytes_] | None:
+    """Product ids as ten bytes each (n,); None if one of them is not usable."""
     whole = pa.concat_arrays([product_ids, pa.array([], pa.string())])  # without an offset into shared buffers
+    if whole.null_count:
+        return None
     _, offsets, characters = whole.buffers()
     starts = np.frombuffer(offsets or b"", np.int32)[: len(whole) + 1]
-    if len(whole) and not whole.null_count and (np.diff(starts) == ASIN_LENGTH).all():
-        ids = np.frombuffer(characters, f"S{ASIN_LENGTH}", len(whole), int(starts[0]))
-        if (ids.view(np.uint8) < 128).all():
-            return ids
-    texts = whole.to_pylist()
-    for text in texts:
-        if not text or not text.isascii() or len(text) > ASIN_LENGTH:
-            raise RatingError(
-                f"table {table.name}: product_id {str(text)[:40]!r} is not {ASIN_LENGTH} characters of ASCII; "
-                "correct or delete its rows"
-            )
-    return np.array(texts, dtype=f"S{ASIN_LENGTH}")
+    lengths = np.diff(starts)
+    if not len(whole):
+        return np.empty(0, f"S{ASIN_LENGTH}")
+    held = (
+        np.frombuffer(characters, np.uint8, int(starts[-1] - starts[0]), int(starts[0])) if characters else starts[:0]
+    )
+    if not ((lengths > 0) & (lengths <= ASIN_LENGTH)).all() or ((held == 0) | (held > 127)).any():
+        return None
+    if (lengths == ASIN_LENGTH).all():
+        return held.view(f"S{ASIN_LENGTH}")
+    return np.array(whole.to_pylist(), dtype=f"S{ASIN_LENGTH}")
 
 
 def _schema(columns: Sequence[Any]) -> pa.Schema:
@@ -161,27 +196,57 @@ def _arrow_type(column: Any) -> pa.DataType:
     return pa.bool_() if isinstance(column.type, Boolean) else pa.int64()
 
 
+def _whole(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The column as SQLite should give it: NULL for what is no whole number where there should be one."""
+    if not isinstance(column, Column) or not isinstance(column.type, Integer):
+        return column
+    return case((func.typeof(column) == "integer", column)).label(column.name)
+
+
 def _streamed(engine: Engine, statement: Select[Any], schema: pa.Schema) -> pa.Table:
     batches = []
     with database_errors(engine), engine.connect().execution_options(stream_results=True) as connection:
         for rows in connection.execute(statement).partitions(FETCH_ROWS):
             columns = zip(zip(*rows, strict=True), schema, strict=True)
-            batches.append(pa.record_batch([pa.array(values, field.type) for values, field in columns], schema))
+            batches.append(pa.record_batch([_array(values, kind.type) for values, kind in columns], schema))
     return pa.Table.from_batches(batches, schema)
 
 
-def _rating_columns(table: pa.Table) -> RatingColumns:
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """The values as Arrow has them; null for those of another kind."""
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowException, UnicodeError, OverflowError):
+        return pa.array([fitting(value, kind) for value in values], kind)
+
+
+def fitting(value: Any, kind: pa.DataType) -> Any:
+    """The value, or None if it is of another kind than its column."""
+    if pa.types.is_integer(kind) and not isinstance(value, int):
+        return None  # 3.5 would become 3
+    try:
+        return pa.scalar(value, kind).as_py()
+    except (pa.ArrowException, UnicodeError, OverflowError):
+        return None
+
+
+def _rating_columns(table: pa.Table) -> RatingColumns | None:
+    """The ratings as they are used; None if one of the rows is not usable."""
+    if table["user_id"].null_count or table["product_id"].null_count:
+        return None
     user_ids = table["user_id"].to_numpy()
     if "half_stars" in table.column_names:
         half_stars = table["half_stars"].to_numpy()
     else:
         doubled = table["rating"].to_numpy() * 2  # (n,) float64, NULL is NaN
-        allowed = (doubled >= 1) & (doubled <= 10) & (doubled == np.floor(doubled))
-        if not allowed.all():
-            raise rating_error(table.slice(int(np.argmin(allowed)), 1).to_pylist()[0])
+        if not ((doubled >= 1) & (doubled <= 10) & (doubled == np.floor(doubled))).all():
+            return None
         half_stars = doubled.astype(np.int8)
-    rated_at = table["rated_at"].to_numpy() if "rated_at" in table.column_names else None
-    return RatingColumns(user_ids, *_codes(table["product_id"]), half_stars, rated_at)
+    codes, products = _codes(table["product_id"])
+    if (len(user_ids) and user_ids.min() < 1) or fixed_bytes(products) is None:
+        return None
+    rated_at = table["rated_at"].fill_null(0).to_numpy() if "rated_at" in table.column_names else None
+    return RatingColumns(user_ids, codes, products, half_stars, rated_at)
 
 
 def _codes(product_ids: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.StringArray]:

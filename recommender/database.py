@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from pymysql.constants import CR, ER
@@ -32,6 +33,8 @@ STATEMENT_TIMEOUT = 600  # seconds; a bulk load of some millions of rows is one 
 # another transaction's doing; 1020: what this one has read is out of date (MariaDB 11.6 and newer ask for it)
 _CONFLICTS = (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.TABLE_DEF_CHANGED)
 _PAUSE = 0.01  # seconds until a transaction is tried again
+# SQLite keeps texts that are not UTF-8: one of them must not end the reading of a table
+_TEXT = partial(str, encoding="utf-8", errors="replace")
 _SESSION = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
 
 
@@ -137,6 +140,7 @@ def _connect_sqlite(settings: Settings, create: bool, timeout: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
+        connection.text_factory = _TEXT
         connection.isolation_level = None  # the driver's own BEGIN leaves DDL outside of the transaction
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")  # readers go on while a step writes

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 from tqdm import tqdm
 
-from recommender.bulk_read import read_table
+from recommender.bulk_read import read_interactions
 from recommender.changes import Cursor
 from recommender.data_report import describe, forecast
 from recommender.database import connected, label
@@ -30,14 +30,16 @@ from recommender.ladder_evaluation import evaluate_ladder
 from recommender.mode_evaluation import evaluate_modes, stand_in
 from recommender.model_file import save_model
 from recommender.neighbors import CosineIndex
+from recommender.product_catalog import read_catalog
 from recommender.profiles import Interactions
 from recommender.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.rating_matrix import RatingMatrix
-from recommender.schema import INTERACTION_TYPES, products, users
-from recommender.served_data import build_served_model
+from recommender.schema import INTERACTION_TYPES, interactions
+from recommender.served_data import build_served_model, read_listed_users
 from recommender.settings import Settings, interaction_weights
-from recommender.tables import count_rows
+from recommender.tables import existing_tables
 from recommender.trained_model import read_rating_matrix, read_taste_data
+from recommender.usable_rows import as_words
 from recommender.user_segments import read_segments
 from recommender.versions import EXPIRED, PUBLISHED, Version, published_version, read_versions, roll_back
 from recommender.warm_up import warm_up
@@ -59,12 +61,16 @@ def check_data(settings: Settings) -> None:
         matrix = read_rating_matrix(engine)
         index = CosineIndex(matrix.half_stars)
         loading = time.perf_counter() - started
-        listed = read_table(engine, [users.c.user_id]).column(0).to_numpy()
-        n_users, n_catalog = len(np.union1d(matrix.user_ids, listed)), count_rows(engine, products)
+        log = read_interactions(engine).left_out if interactions.name in existing_tables(engine) else {}
+        listed, unlisted = read_listed_users(engine)
+        catalog = read_catalog(engine)
+        n_users, n_catalog = len(np.union1d(matrix.user_ids, listed)), len(catalog)
     k, n = settings.top_n_similar_users, settings.top_n_recommendations
     ahead = forecast(matrix, index, n_neighbors=k, n=n, rng=np.random.default_rng(0))
     print(label(engine))
     print(describe(matrix, n_users=n_users, n_catalog=n_catalog).as_text(loading, ahead))
+    if left_out := as_words({**matrix.left_out, **log, **catalog.left_out, **unlisted}):
+        print(f"left out, not usable: {left_out}")
 
 
 def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:

@@ -1,20 +1,24 @@
 """What the tables hold of some users, or of some products, now.
 
-Rows that no model can be built from are left out with a line in the log.
+Rows that no model is built from (`recommender.usable_rows`) are left out with a line in the log.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+import pyarrow as pa
+from sqlalchemy import Connection, Engine, Table, literal_column, select
 
-from recommender.bulk_read import microseconds
+from recommender.bulk_read import fitting, microseconds
 from recommender.live_users import UserRecord
-from recommender.product_catalog import Product
-from recommender.schema import ASIN_LENGTH, INTERACTION_TYPES, deletions, interactions, products, ratings, users
+from recommender.product_catalog import Product, as_product
+from recommender.schema import INTERACTION_TYPES, deletions, interactions, products, ratings, users
+from recommender.settings import LARGEST_ID
 from recommender.tables import existing_tables
+from recommender.usable_rows import fault_of
 
 _AT_A_TIME = 400  # SQLite allows 999 parameters in its older versions
 _log = logging.getLogger("recommender")
@@ -29,7 +33,7 @@ def optional_tables(engine: Engine) -> frozenset[str]:
 
 def read_records(connection: Connection, user_ids: Iterable[int], there: frozenset[str]) -> list[UserRecord]:
     """Everything that the model takes from the tables about these users; ``there``: `optional_tables`."""
-    wanted = sorted(set(user_ids))
+    wanted = sorted({user_id for user_id in user_ids if 1 <= user_id <= LARGEST_ID})
     records = []
     for start in range(0, len(wanted), _AT_A_TIME):
         block = wanted[start : start + _AT_A_TIME]
@@ -44,50 +48,42 @@ def read_records(connection: Connection, user_ids: Iterable[int], there: frozens
 
 
 def _ratings(connection: Connection, user_ids: list[int]) -> dict[int, list[Entry]]:
-    c, found = ratings.c, dict[int, list[Entry]]()
-    when = microseconds(connection.engine, c.created_at, "at")
-    statement = select(c.user_id, c.product_id, c.rating, when).where(c.user_id.in_(user_ids))
-    for user, product, stars, at in connection.execute(statement):
-        doubled = _doubled(stars)
-        if doubled and _is_product(product) and at is not None:
-            found.setdefault(user, []).append((product.encode(), doubled, int(at)))
-        else:
-            _log.warning(
-                "left out: user %s rated product %.20r with %.20r: not 0.5 to 5.0 in halves, or at no time",
-                *(user, product, stars),
-            )
+    found = dict[int, list[Entry]]()
+    for user, product, stars, at in _usable(connection, ratings, "rating", user_ids):
+        found.setdefault(user, []).append((product.encode(), int(2 * stars), int(at or 0)))
     return found
 
 
 def _events(connection: Connection, user_ids: list[int]) -> dict[int, list[Entry]]:
-    c, found = interactions.c, dict[int, list[Entry]]()
-    when = microseconds(connection.engine, c.created_at, "at")
-    statement = select(c.user_id, c.product_id, c.interaction_type, when).where(c.user_id.in_(user_ids))
-    for user, product, kind, at in connection.execute(statement):
-        if kind in _KINDS and _is_product(product) and at is not None:
-            found.setdefault(user, []).append((product.encode(), _KINDS[kind], int(at)))
-        else:
-            _log.warning("left out: user %s, product %.20r, interaction_type %.20r, or at no time", user, product, kind)
+    found = dict[int, list[Entry]]()
+    for user, product, kind, at in _usable(connection, interactions, "interaction_type", user_ids):
+        found.setdefault(user, []).append((product.encode(), _KINDS[kind], int(at)))
     return found
 
 
+def _usable(connection: Connection, table: Table, name: str, user_ids: list[int]) -> Iterator[tuple[Any, ...]]:
+    """User, product, the value of that name and the microsecond of the users' usable rows."""
+    engine, c = connection.engine, table.c
+    # as they are: a text where a number should be must reach the verdict
+    values: list[Any] = [literal_column(column) for column in ("user_id", "product_id", name)]
+    statement = select(*values, microseconds(engine, c.created_at, "at"), fault_of(engine, table))
+    for *row, fault in connection.execute(statement.select_from(table).where(c.user_id.in_(user_ids))):
+        if fault is None:
+            yield tuple(row)
+        else:
+            user, product, value, _ = row
+            _log.warning(
+                "left out: user %.40r, product %.40r, %s %.40r: the %s is not usable", user, product, name, value, fault
+            )
+
+
 def _people(connection: Connection, user_ids: list[int]) -> dict[int, tuple[str | None, str | None]]:
-    c = users.c
+    c, text = users.c, pa.string()
     statement = select(c.user_id, c.country, c.age_group).where(c.user_id.in_(user_ids))
-    return {user: (country, age_group) for user, country, age_group in connection.execute(statement)}
-
-
-def _doubled(stars: object) -> int:
-    """Half stars; 0 for what is no rating, which SQLite lets in."""
-    try:
-        doubled = 2 * float(stars)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return 0
-    return int(doubled) if 1 <= doubled <= 10 and doubled == int(doubled) else 0
-
-
-def _is_product(product_id: object) -> bool:
-    return isinstance(product_id, str) and 0 < len(product_id) <= ASIN_LENGTH and product_id.isascii()
+    return {
+        user: (fitting(country, text), fitting(age_group, text))
+        for user, country, age_group in connection.execute(statement)
+    }
 
 
 def read_facts(connection: Connection, product_ids: Iterable[bytes]) -> dict[bytes, Product | None]:
@@ -97,8 +93,7 @@ def read_facts(connection: Connection, product_ids: Iterable[bytes]) -> dict[byt
     c = products.c
     for start in range(0, len(wanted), _AT_A_TIME):
         names = [name.decode("ascii") for name in wanted[start : start + _AT_A_TIME]]
-        for asin, title, price, stars, category in connection.execute(
-            select(c.asin, c.title, c.price, c.stars, c.category_id).where(c.asin.in_(names))
-        ):
-            facts[asin.encode()] = Product(title, price, stars or None, category)
+        told: list[Any] = [literal_column(name) for name in ("asin", "title", "price", "stars", "category_id")]
+        for asin, *values in connection.execute(select(*told).select_from(products).where(c.asin.in_(names))):
+            facts[asin.encode()] = as_product(*values)
     return facts

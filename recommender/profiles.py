@@ -7,7 +7,8 @@ more. An interaction is a view, a click, an add_to_cart or a purchase. The time 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ class Interactions:
     product_ids: NDArray[np.bytes_]  # distinct, in no particular order
     kinds: NDArray[np.int8]  # (n,) into schema.INTERACTION_TYPES
     times: NDArray[np.int64]  # (n,) microseconds since 1970
+    left_out: Mapping[str, int] = field(default_factory=dict)  # rows that are not here, by what is wrong with them
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -81,7 +83,8 @@ def widened(matrix: RatingMatrix, interactions: Interactions, in_catalog: NDArra
     # both ascend, so columns stay in order within each row
     parts = csr.data, columns[csr.indices].astype(csr.indices.dtype), indptr
     half_stars = sp.csr_array(parts, shape=(len(user_ids), len(product_ids)))
-    return RatingMatrix(half_stars, user_ids, product_ids, recommendable, matrix.rated_at)
+    left_out = {**matrix.left_out, **interactions.left_out}
+    return RatingMatrix(half_stars, user_ids, product_ids, recommendable, matrix.rated_at, left_out)
 
 
 def build_profiles(

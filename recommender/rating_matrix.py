@@ -8,7 +8,8 @@ is the smaller id, which is how ties are decided everywhere.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +30,7 @@ class RatingMatrix:
     ``user_ids`` (n_users,) int64 and ``product_ids`` (n_products,) bytes ascend. ``recommendable`` (n_products,)
     bool: the product is in the catalog; norms and cosines use all ratings, candidates only recommendable products.
     ``rated_at`` (n_ratings,) int64, microseconds since 1970, aligned with ``half_stars.data``; None if not asked for.
+    ``left_out``: how many rows of the tables are not in it, by what is wrong with them.
     """
 
     half_stars: sp.csr_array
@@ -36,6 +38,7 @@ class RatingMatrix:
     product_ids: NDArray[np.bytes_]
     recommendable: NDArray[np.bool_]
     rated_at: NDArray[np.int64] | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -116,11 +119,13 @@ def build_rating_matrix(
     *,
     in_catalog: NDArray[np.bool_],
     rated_at: NDArray[np.int64] | None = None,
+    left_out: Mapping[str, int] | None = None,
 ) -> RatingMatrix:
     """Return the matrix of n ratings, given in any order, one per user and product.
 
     ``user_ids`` (n,), ``product_codes`` (n,) into ``products`` (distinct, any order), ``half_stars`` (n,) in 1..10,
-    ``in_catalog`` (n_products,) which of ``products`` may be recommended, ``rated_at`` (n,) microseconds since 1970.
+    ``in_catalog`` (n_products,) which of ``products`` may be recommended, ``rated_at`` (n,) microseconds since 1970,
+    ``left_out``: rows that are not among them.
     """
     distinct_users, rows = _ranks(user_ids)
     order = np.argsort(products)  # (n_products,)
@@ -130,12 +135,13 @@ def build_rating_matrix(
     if rated_at is None:
         matrix = sp.coo_array((half_stars, (rows, column_of[product_codes])), shape=shape).tocsr()
         matrix.sort_indices()
-        return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order])
+        return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], None, left_out or {})
     # sort the places of the ratings, then fetch stars and times by them
     places = sp.coo_array((np.arange(1, len(rows) + 1), (rows, column_of[product_codes])), shape=shape).tocsr()
     places.sort_indices()
     matrix = sp.csr_array((half_stars[places.data - 1], places.indices, places.indptr), shape=shape)
-    return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], rated_at[places.data - 1])
+    times = rated_at[places.data - 1]
+    return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], times, left_out or {})
 
 
 def _ranks(user_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.integer]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from recommender.bulk_read import read_table
@@ -19,6 +20,7 @@ from recommender.schema import users
 from recommender.serving import ServedModel
 from recommender.similar_products import SimilarProducts
 from recommender.trained_model import cold_start_of
+from recommender.usable_rows import LeftOut
 from recommender.user_segments import read_segments
 
 
@@ -40,7 +42,7 @@ def build_served_model(
     ``weights``: what interactions counted in it; ``cursor``: read before anything else was.
     """
     catalog = read_catalog(engine)
-    listed = read_table(engine, [users.c.user_id]).column(0).to_numpy()
+    listed, unlisted = read_listed_users(engine)
     known = np.union1d(matrix.user_ids[np.diff(matrix.half_stars.indptr) > 0], listed)
     places = catalog.places(matrix.product_ids)
     ladder, known_segments = None, np.empty(0, np.int32)
@@ -70,4 +72,13 @@ def build_served_model(
         weights=weights,
         segment_names=segment_names,
         cursor=cursor,
+        left_out={**matrix.left_out, **catalog.left_out, **unlisted},
     )
+
+
+def read_listed_users(engine: Engine) -> tuple[NDArray[np.int64], LeftOut]:
+    """The ids in ``users`` that are usable, in no particular order, and how many are not. DatabaseError."""
+    column = read_table(engine, [users.c.user_id]).column(0)
+    listed: NDArray[np.int64] = column.drop_null().to_numpy()
+    good = listed[listed >= 1]
+    return good, {f"{users.name}.user_id": len(column) - len(good)} if len(good) < len(column) else {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -67,6 +67,7 @@ class ServiceMetrics(Collector):
             yield _gauge("model_users", "Users that the served model knows", len(model.known_users))
             yield _gauge("model_products", "Products in its catalog", len(model.catalog))
             yield _gauge("model_ratings", "Ratings it counts", model.n_ratings)
+            yield _left_out(model.left_out)
         if (watch := getattr(self._state, "watch", None)) is not None:
             yield _gauge("database_up", "1 if the database answers, 0 if not", int(watch.is_up))
             errors = CounterMetricFamily(
@@ -104,6 +105,14 @@ class ServiceMetrics(Collector):
         for source, n in self.sources.items():
             answers.add_metric([source], n)
         yield answers
+
+
+def _left_out(rows: Mapping[str, int]) -> Metric:
+    meaning = "Rows of the tables that the model was not made from, by the column at fault"
+    gauge = GaugeMetricFamily("recommender_rows_left_out", meaning, labels=["table", "column"])
+    for where, count in rows.items():
+        gauge.add_metric(where.split(".", 1), count)
+    return gauge
 
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:

@@ -26,6 +26,7 @@ _HEALTH_EXAMPLE = {
     "model_built_at": "2026-01-31T12:00:00Z",
     "model_version": 6,
     "changes_seen_at": "2026-01-31T14:30:00Z",
+    "rows_left_out": {"product_ratings.rating": 1},
 }
 _METRICS_EXAMPLE = """# HELP recommender_requests_total Requests answered, by route and status
 # TYPE recommender_requests_total counter
@@ -56,6 +57,7 @@ def _status(name: str) -> dict[str, object]:
                     "model_built_at": {"type": "string", "format": "date-time"},
                     "model_version": {"type": ["integer", "null"]},
                     "changes_seen_at": {"type": "string", "format": "date-time"},
+                    "rows_left_out": {"type": "object", "additionalProperties": {"type": "integer"}},
                     "degraded_since": {"type": "string", "format": "date-time"},
                     "reason": {"type": "string"},
                 },
@@ -82,6 +84,7 @@ async def health(request: Request) -> Response:
         "model_built_at": model.built_at.strftime(_TIME),
         "model_version": model.version,
         "changes_seen_at": watch.changes_seen_at.strftime(_TIME),
+        "rows_left_out": dict(model.left_out),
     }
     if fault:
         reason, since = fault

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from itertools import repeat
@@ -80,6 +80,7 @@ class ServedModel:
     weights: tuple[float, ...] = ()  # what each kind of interaction counts in the profiles; (): none was read
     segment_names: tuple[tuple[str, str], ...] = ()  # country and age group of each segment
     cursor: Cursor = AT_THE_START  # of the tables when they were read
+    left_out: Mapping[str, int] = field(default_factory=dict)  # rows that it was not made from, by what is wrong
 
     @property
     def rankings(self) -> tuple[str, ...]:

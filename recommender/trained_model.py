@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
-from recommender.bulk_read import as_fixed_bytes, read_interactions, read_ratings, read_table
+from recommender.bulk_read import fixed_bytes, read_interactions, read_ratings, read_table
 from recommender.cold_start import ColdStart, build_cold_start
 from recommender.new_products import find_new_products
 from recommender.product_catalog import ProductCatalog
@@ -25,17 +25,20 @@ from recommender.user_segments import Segments
 
 
 def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
-    """All ratings as users x products. StepOrderError if there are none, RatingError for one that cannot be."""
+    """All usable ratings as users x products. StepOrderError if there are none, RatingError if too many are not."""
     require_rows(engine, products, "run python to_rds.py first")
     require_rows(engine, ratings, "run python load_recommendation_data.py first")
     columns = read_ratings(engine, times=times)
+    product_ids = fixed_bytes(columns.products)
+    assert product_ids is not None  # usable
     return build_rating_matrix(
         columns.user_ids,
-        as_fixed_bytes(columns.products),
+        product_ids,
         columns.product_codes,
         columns.half_stars,
         in_catalog=in_catalog(engine, columns.products),
         rated_at=columns.rated_at,
+        left_out=columns.left_out,
     )
 
 
@@ -51,7 +54,7 @@ def read_taste_data(engine: Engine) -> tuple[RatingMatrix, Interactions | None]:
     matrix = read_rating_matrix(engine, times=True)
     log = read_interactions(engine) if interactions.name in existing_tables(engine) else None
     if log is None or not len(log):
-        return matrix, None
+        return matrix, None  # a log without a usable row was refused
     names = pa.array(log.product_ids.astype(str), pa.string())
     return widened(matrix, log, in_catalog(engine, names)), log
 

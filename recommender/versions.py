@@ -31,6 +31,7 @@ from recommender.schema import BATCH_TABLES, model_versions, recommendations
 from recommender.tables import count_rows, existing_tables, refuse_foreign_tables
 
 PUBLISHED, KEPT, EXPIRED = "published", "kept", "expired"
+LEFT_OUT = "rows_left_out"  # among a version's metrics: those of the tables that it was not made from
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import re
 import socket
 import sys
 import threading
@@ -23,7 +22,7 @@ from sqlalchemy import Engine, insert, text
 from recommender import _connectorx, _packed_ratings, bulk_read
 from recommender.bulk_read import RatingColumns, Way, read_ratings, read_table
 from recommender.database import connect
-from recommender.errors import DatabaseError, RatingError
+from recommender.errors import DatabaseError
 from recommender.product_catalog import Product, read_catalog
 from recommender.schema import metadata, products, ratings
 from recommender.settings import Settings, load_settings
@@ -139,11 +138,11 @@ def test_many_users_with_many_ratings_arrive_whole_by_every_way(
 ) -> None:
     monkeypatch.setattr(_packed_ratings, "PACKED_ROWS", 1000)  # 12,000 ratings: many texts, the last one not full
     monkeypatch.setattr(bulk_read, "FETCH_ROWS", 700)
-    rows = [(user, f"B{product:09d}", 0.5 + (user * product % 10) / 2) for user in range(3) for product in range(4001)]
+    rows = [(user, f"B{product:09d}", 0.5 + (user * product % 10) / 2) for user in (1, 2, 3) for product in range(4001)]
     _insert_ratings(tables, rows)
     with tables.begin() as connection:  # a gap in SQLite's row numbers
-        connection.execute(ratings.delete().where(ratings.c.user_id == 1, ratings.c.product_id < "B000002000"))
-    expected = [row for row in rows if row[0] != 1 or row[1] >= "B000002000"]
+        connection.execute(ratings.delete().where(ratings.c.user_id == 2, ratings.c.product_id < "B000002000"))
+    expected = [row for row in rows if row[0] != 2 or row[1] >= "B000002000"]
     assert _triples(read_ratings(tables, way=way)) == sorted(expected)
 
 
@@ -169,42 +168,6 @@ def test_product_ids_that_are_no_asins_arrive_too(tables: Engine, way: Way | Non
     rows = [(1, odd.rstrip(), 4.0), (1, "B000000001", 5.0)]
     _insert_ratings(tables, rows)
     assert _triples(read_ratings(tables, way=way)) == sorted(rows)
-
-
-@pytest.mark.parametrize("way", RATING_WAYS)
-@pytest.mark.parametrize("value", [0.0, 0.4, 4.7, 5.5, 9.9, -4.5])
-def test_a_rating_outside_the_half_steps_is_named(tables: Engine, way: Way | None, value: float) -> None:
-    _insert_ratings(tables, [*RATED, (5, "B0BADBADBA", value)])
-    with pytest.raises(RatingError) as error:
-        read_ratings(tables, way=way)
-    message = str(error.value)
-    assert "\n" not in message
-    named = re.search(r"user_id 5, product_id B0BADBADBA: rating (\S+) is not", message)
-    assert named, message
-    assert float(named[1]) == value
-
-
-@pytest.mark.parametrize("way", [None, "connectorx", "streamed"])
-def test_a_null_rating_in_a_loosened_table_is_named(tables: Engine, way: Way | None) -> None:
-    with tables.begin() as connection:
-        connection.execute(text("DROP TABLE product_ratings"))
-        key = "user_id BIGINT NOT NULL, product_id CHAR(10) NOT NULL"
-        connection.execute(text(f"CREATE TABLE product_ratings ({key}, rating DECIMAL(2, 1))"))
-        connection.execute(text("INSERT INTO product_ratings VALUES (1, 'B000000001', 4.5), (3, 'B000000002', NULL)"))
-    with pytest.raises(RatingError, match="user_id 3, product_id B000000002: rating None"):
-        read_ratings(tables, way=way)
-
-
-def test_a_text_rating_that_sqlite_let_in_is_an_error_of_one_line(tmp_path: Path) -> None:
-    engine = connect(load_settings(environ={"SQLITE_FILE": str(tmp_path / "shop.db")}), create=True)
-    metadata.create_all(engine)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("INSERT INTO product_ratings VALUES (9, 'B000000009', 'good', '2024', '2024')")
-    with pytest.raises(RatingError) as error:
-        read_ratings(engine)
-    assert "\n" not in str(error.value)
-    assert all(part in str(error.value) for part in ("user_id 9", "B000000009", "good"))
-    engine.dispose()
 
 
 @pytest.mark.parametrize("way", TABLE_WAYS)

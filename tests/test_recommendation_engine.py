@@ -17,7 +17,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sqlalchemy import Engine, delete, select, text
 
 import recommendation_engine as re
-from recommender.database import connect, writing
+from recommender.database import writing
 from recommender.errors import (
     DatabaseError,
     ForeignDataError,
@@ -32,7 +32,6 @@ from recommender.precomputed import PrecomputedIndex
 from recommender.rating_matrix import RatingMatrix, build_rating_matrix
 from recommender.schema import metadata, products, ratings, recommendations
 from recommender.self_check import self_check
-from recommender.settings import load_settings
 from tests.brute_force import Oracle
 from tests.conftest import REAL_DATA, needs_real_data
 from tests.shop import fill, product_row, read_all_beauty, read_filmtrust
@@ -393,15 +392,6 @@ def test_a_labeled_similarity_is_aligned_on_both_sides_or_refused() -> None:
         re.get_recommendations(1, frame[::-1], CosineIndex(matrix.half_stars))
     with pytest.raises(SettingError, match="must be users x users"):
         re.get_recommendations(1, frame[:2], CosineIndex(matrix.half_stars))
-
-
-@pytest.mark.parametrize("product", ["caféxxxxxx", "LONGPRODUCTID"])
-def test_a_product_id_that_sqlite_let_in_is_refused_by_name(tmp_path: Path, product: str) -> None:
-    engine = connect(load_settings(environ={"SQLITE_FILE": str(tmp_path / "shop.db")}), create=True)
-    fill(engine, SMALL | {9: {product: 4.0}}, [A, B, C, D])
-    with pytest.raises(RatingError, match=f"product_id '{product}' is not 10 characters of ASCII"):
-        re.load_model(engine)
-    engine.dispose()
 
 
 def alike(mine: Neighbors, theirs: Neighbors) -> bool:

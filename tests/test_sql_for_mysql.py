@@ -16,16 +16,19 @@ from sqlglot.tokenizer_core import TokenType
 
 import load_recommendation_data
 import recommendation_engine
-from recommender.bulk_read import read_ratings
+from recommender.bulk_read import read_interactions, read_ratings
 from recommender.change_feed import ChangeFeed, read_cursor
 from recommender.database import connect, writing
 from recommender.erasures import drop_erased
+from recommender.errors import RatingError
 from recommender.live_records import optional_tables, read_facts, read_records
 from recommender.live_writes import delete_rating, erase_user, prepare, store_interaction, store_rating
 from recommender.model_source import published_number
+from recommender.product_catalog import read_catalog
 from recommender.sample_catalog import write_sample_catalog
-from recommender.schema import products, recommendations
+from recommender.schema import products, ratings, recommendations
 from recommender.settings import load_settings
+from recommender.usable_rows import refuse_faulty_table
 from tests import steps
 from tests.mariadb_server import MariaDBServer
 
@@ -73,6 +76,22 @@ def statements(mariadb: MariaDBServer, tmp_path_factory: pytest.TempPathFactory)
         recs = recommendation_engine.get_recommendations(1, *recommendation_engine.load_model(engine))
         read_ratings(engine, way="packed")
         read_ratings(engine, way="streamed")
+        with writing(engine) as connection:  # rows that are counted, shown and left out
+            connection.exec_driver_sql("UPDATE product_ratings SET rating = 4.3 WHERE user_id = 2")
+            connection.exec_driver_sql("UPDATE user_interactions SET user_id = -1 WHERE user_id = 2")
+            connection.exec_driver_sql(
+                "INSERT INTO amazon_products SELECT 0, '', title, imgUrl, productURL, stars, "
+                "reviews, price, listPrice, category_id, isBestSeller, boughtInLastMonth "
+                "FROM amazon_products LIMIT 1"
+            )
+        assert read_ratings(engine).left_out.keys() == {"product_ratings.rating"}
+        assert read_ratings(engine, way="packed").left_out.keys() == {"product_ratings.rating"}
+        assert read_interactions(engine).left_out.keys() == {"user_interactions.user_id"}
+        assert read_catalog(engine).left_out == {"amazon_products.asin": 1}
+        with pytest.raises(RatingError, match="user_id 2"):
+            refuse_faulty_table(engine, ratings, {"product_ratings.rating": 200}, 1)
+        with writing(engine) as connection:
+            connection.exec_driver_sql("DELETE FROM amazon_products WHERE asin = ''")
         recommendation_engine.save_recommendations(1, recs, engine)
         recommendation_engine.enrich_with_product_details(recs, engine)
         load_recommendation_data.report(engine, 0.0)
