@@ -116,6 +116,33 @@ def _best(n, size, columns, predicted, support, raters, order):
 
 
 @njit(cache=True, nogil=True)
+def candidates(row, neighbors, similarities, indptr, indices, data, recommendable, scale):
+    """All products that the neighbors (k,) of a row give, in no order: columns, predicted, support, raters."""
+    most = max(indptr[row + 1] - indptr[row], 1)
+    for v in neighbors:
+        if v < 0:
+            break
+        most += indptr[v + 1] - indptr[v]
+    bits = 4
+    while (1 << bits) < 2 * most:
+        bits += 1
+    columns, raters = np.empty(most, np.int32), np.empty(most, np.int32)
+    predicted, support = np.empty(most, np.float64), np.empty(most, np.float64)
+    size = _collect(
+        row, neighbors, similarities, indptr, indices, data, recommendable, scale, np.zeros(1 << bits, np.int32),
+        np.uint64(64 - bits), columns, predicted, support, raters,
+    )  # fmt: skip
+    found = 0
+    for slot in range(size):
+        if raters[slot] != _EXCLUDED:
+            columns[found], raters[found] = columns[slot], raters[slot]
+            predicted[found] = np.rint(predicted[slot] / support[slot] * 1e9) / 1e9
+            support[found] = np.rint(support[slot] * 1e9) / 1e9
+            found += 1
+    return columns[:found], predicted[:found], support[:found], raters[:found]
+
+
+@njit(cache=True, nogil=True)
 def rank_rows(
     rows, neighbors, similarities, indptr, indices, data, recommendable, scale, n,
     out_columns, out_predicted, out_support, out_raters,

@@ -36,6 +36,7 @@ _BLOCK_SHIFT = np.uint64(6)
 _SLACK = 1e-9  # scores are rounded to 9 decimals
 _MARGIN = 1.0 - 2.0**-48  # and found here by a product where the formula divides
 _TINY = 5e-324
+_ALL = 1 << 62  # more than there are
 
 
 class Votes(NamedTuple):
@@ -334,6 +335,32 @@ def rank_rows(
         out_scores[i, found:], out_supports[i, found:], out_stars[i, found:] = 0.0, 0.0, 0.0
         out_raters[i, found:] = 0
     return found
+
+
+@_outer
+def candidates(rows, neighbors, similarities, votes, sums, bars):
+    """All products that the neighbors of the only row give, in no order: places, columns, scores, supports."""
+    row = np.int64(rows[0])
+    work = _add_votes(neighbors[0], similarities[0], votes, sums)
+    size, _ = _candidates(row, neighbors[0], similarities[0], work, _ALL, votes, bars, sums)
+    places, columns = np.empty(size, np.int64), np.empty(size, np.int32)
+    scores, supports = np.empty(size), np.empty(size)
+    for j in range(size):
+        place = sums.places[j]
+        places[j], columns[j] = place, votes.columns[place]
+        scores[j] = np.rint(sums.supports[j] / votes.divisor[place] * 1e9) / 1e9
+        supports[j] = np.rint(sums.supports[j] * 1e9) / 1e9
+    return places, columns, scores, supports
+
+
+@_outer
+def stars_of(rows, neighbors, similarities, votes, sums, unit, lowest, highest, places, out_stars, out_raters):
+    """Predicted stars of the distinct places (m,) for the only row, and how many of its neighbors have each."""
+    _read(neighbors[0], votes, sums)
+    _stars(
+        np.int64(rows[0]), neighbors[0], similarities[0], votes, unit, lowest, highest, places, sums, out_stars,
+        out_raters, np.empty(places.size),
+    )  # fmt: skip
 
 
 @_outer

@@ -30,6 +30,7 @@ from recommender import _cold_start_kernels
 from recommender._cold_start_kernels import Cap, Ladder, New, Place
 from recommender._row_blocks import at_least_one
 from recommender._saved_cold_start import check_cold_start
+from recommender.caps import NO_CAP
 from recommender.decayed_popularity import (
     HALF_LIFE_DAYS,
     SEGMENT_PRIOR,
@@ -44,7 +45,7 @@ from recommender.popular import damped_means
 from recommender.profiles import Profiles
 from recommender.rating_matrix import RatingMatrix
 from recommender.taste_index import checked_numbers
-from recommender.walked_lists import NO_CAP, NO_FLAGS, Near, OneList, empty_lines
+from recommender.walked_lists import NO_FLAGS, Near, OneList, empty_lines
 
 SOURCES = ("neighbors", "segment", "popular", "new")
 NEW_PRODUCT_SHARE = 0.1
@@ -101,7 +102,7 @@ class ColdStart:
         lines, place = empty_lines(*lists[0].shape), self.place(lists[0].shape[1], version, new_share)
         kernels.fill(
             wanted, self.segment_of_row[wanted], self.user_ids[wanted], self.seen.indptr, self.seen.indices,
-            self._flags(without), *lists, True, self.ladder, self.new, NO_CAP, place, lines,
+            self._flags(without), *lists, self.ladder, self.new, NO_CAP, place, lines,
         )  # fmt: skip
         return FilledLists(lines.columns, lines.stars, lines.sources)
 

@@ -32,7 +32,7 @@ from recommender.product_catalog import UNKNOWN as NOT_LISTED
 from recommender.product_catalog import Product
 from recommender.rankings import BY_TASTE, CLASSIC, TasteSimilarity
 from recommender.rating_matrix import STARS_PER_UNIT
-from recommender.serving import Answer, Recommendation, ServedModel, as_recommendations, first_of
+from recommender.serving import Answer, Recommendation, ServedModel, as_recommendations
 from recommender.taste_ranking import TasteRanker
 from recommender.walked_lists import Near as Given
 from recommender.walked_lists import OneList
@@ -122,7 +122,7 @@ class LiveModel(ServedModel):
         if not wish.filters:
             return None
         later = self.changes.columns.came_later
-        return self.masks.mask(wish, lambda: allowed_products(wish, self.catalog, self.places), later)
+        return self.masks.mask(wish, lambda: allowed_products(wish, self.catalog, self.places, self.categories), later)
 
     def first(self, user_id: int, cut: Cut, ranking: str) -> list[Recommendation]:
         """As ``ServedModel.first``, with what the user and everybody else have done since."""
@@ -196,14 +196,8 @@ class LiveModel(ServedModel):
     def _classic_now(self, near: Near, seen: NDArray[np.int32], cut: Cut) -> list[Recommendation]:
         """`recommender.scoring.rank_products` with neighbors some of whom have changed."""
         changes, entries = self.changes, self.rated_by(near)
-        in_order = np.sort(seen)
-
-        def ask(n: int) -> tuple[list[Recommendation], bool]:
-            ranked = rank_now(entries, near.similarities, n, seen, cut.allowed, changes.columns, changes.room)
-            whole = len(ranked.columns) < n
-            return self._with_popular(ranked, in_order, cut, whole=whole), whole
-
-        return first_of(ask, cut)
+        ranked = rank_now(entries, near.similarities, seen, cut, changes.columns, changes.room)
+        return self._with_popular(ranked, np.sort(seen), cut)
 
     def rated_by(self, near: Near) -> Gathered:
         """What each neighbor rated."""
@@ -224,12 +218,8 @@ class LiveModel(ServedModel):
         near, rules = self._near_row(row, ranking), self._rules(cut)
         assert taste is not None
         if near.unchanged:
-            bars, numbers = self._bars(cut.allowed, ranking), near.numbers.astype(np.int32)
-
-            def ask(n: int) -> tuple[list[Recommendation], bool]:
-                return self._from_ladder(row, ranker.rank_near(row, numbers, near.similarities, n, bars), cut, rules)
-
-            return first_of(ask, cut)
+            lists = np.array([row], np.int64), near.numbers.astype(np.int32)[None], near.similarities[None]
+            return self._taste_near(row, ranker, lists, cut, rules, self._bars(cut.allowed, ranking))
         base, seen = taste.base_of(row, ranker), self._profile_columns(row)
         return self._taste_now(near, ranker, base, seen, cut, partial(ladder.list_of_row, row, **rules))
 
@@ -253,18 +243,12 @@ class LiveModel(ServedModel):
         """Neighbors some of whom have changed, then down the ladder; ``walk`` goes on from what they give."""
         taste = self.changes.taste
         assert taste is not None
-        entries = taste.entries(near, self.crowd, ranker)
-
-        def ask(n: int) -> tuple[list[Recommendation], bool]:
-            ranked = taste.rank(
-                entries, near.similarities, ranker, n, base=base, seen=seen, allowed=cut.allowed,
-                columns=self.changes.columns, room=self.changes.room,
-            )  # fmt: skip
-            whole = len(ranked.columns) < n
-            given = Given(ranked.columns[None], ranked.predicted[None], whole or not cut.cap.most)
-            return as_recommendations(walk(given, cut.n), ranked.support, ranked.n_raters), whole
-
-        return first_of(ask, cut)
+        ranked = taste.rank(
+            taste.entries(near, self.crowd, ranker), near.similarities, ranker, base=base, seen=seen, cut=cut,
+            columns=self.changes.columns, room=self.changes.room,
+        )  # fmt: skip
+        found = walk(Given(ranked.columns[None], ranked.predicted[None]), cut.n)
+        return as_recommendations(found, ranked.support, ranked.n_raters)
 
     def _profile_columns(self, row: int) -> NDArray[np.int32]:
         assert isinstance(self.similarity, TasteSimilarity)

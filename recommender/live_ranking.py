@@ -7,8 +7,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.caps import first_under_cap
 from recommender.live_users import LiveColumns, Room
 from recommender.rating_matrix import STARS_PER_UNIT
+from recommender.wishes import Cut
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -33,9 +35,8 @@ class Gathered(NamedTuple):
 def rank_now(
     entries: Gathered,
     similarities: NDArray[np.float64],
-    n: int,
     seen: NDArray[np.int32],
-    allowed: NDArray[np.bool_] | None,
+    cut: Cut,
     columns: LiveColumns,
     room: Room,
 ) -> RankedNow:
@@ -46,7 +47,7 @@ def rank_now(
     weighted = np.bincount(slot, close * (entries.half_stars * STARS_PER_UNIT), len(found))
     predicted = np.rint(weighted / support * 1e9) / 1e9
     support = np.rint(support * 1e9) / 1e9
-    best = best_of(found, predicted, support, n, seen, allowed, columns)
+    best = best_of(found, predicted, support, seen, cut, columns)
     raters = np.bincount(slot, minlength=len(found))
     return RankedNow(found[best], predicted[best], support[best], raters[best])
 
@@ -55,16 +56,18 @@ def best_of(
     found: NDArray[np.int32],
     scores: NDArray[np.float64],
     support: NDArray[np.float64],
-    n: int,
     seen: NDArray[np.int32],
-    allowed: NDArray[np.bool_] | None,
+    cut: Cut,
     columns: LiveColumns,
 ) -> NDArray[np.intp]:
-    """Places of the best n of the columns found (m,): by score, then support, then product id."""
-    keep = columns.recommendable(found) & ~np.isin(found, seen)
-    if allowed is not None:
-        keep &= allowed[found]
+    """Places of the best of the columns found (m,) that are wanted: by score, then support, then product id."""
+    n, keep = cut.n, columns.recommendable(found) & ~np.isin(found, seen)
+    if cut.allowed is not None:
+        keep &= cut.allowed[found]
     left = np.flatnonzero(keep)
+    if cut.cap.most:
+        keys = columns.keys(found[left])
+        return left[first_under_cap(found[left], scores[left], support[left], cut.cap, n, keys=keys)]
     if len(left) > n:
         left = left[scores[left] >= np.partition(scores[left], len(left) - n)[len(left) - n]]
     between, within = columns.keys(found[left])

@@ -28,6 +28,7 @@ from recommender.taste_ranking_statistics import (
     fifth_root,
     item_weights,
 )
+from recommender.wishes import Cut
 
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
 _ALMOST_ONE = 1.0 + 1e-9
@@ -175,11 +176,10 @@ class LiveTaste:
         entries: Entries,
         similarities: NDArray[np.float64],
         ranker: TasteRanker,
-        n: int,
         *,
         base: float,
         seen: NDArray[np.int32],
-        allowed: NDArray[np.bool_] | None,
+        cut: Cut,
         columns: LiveColumns,
         room: Room,
     ) -> RankedNow:
@@ -190,7 +190,7 @@ class LiveTaste:
         support = np.bincount(slot, close * entries.confidences, count)
         score = np.rint(support / self._divisors(found, ranker) * 1e9) / 1e9
         support = np.rint(support * 1e9) / 1e9
-        best = best_of(found, score, support, n, seen, allowed, columns)
+        best = best_of(found, score, support, seen, cut, columns)
         bias = self._biases(found)
         rated = had.half_stars > 0
         expected = entries.base[had.owners[rated]] + bias[slot[rated]]

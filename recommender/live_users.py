@@ -85,7 +85,7 @@ class LiveColumns:
         if place is None:
             return self._later.get(product_id)
         only_there = self._places[len(self._ids) :]  # ascending
-        return len(self._ids) + int(np.searchsorted(only_there, place))
+        return len(self._ids) + int(only_there.searchsorted(np.int32(place)))  # of another type, all would be copied
 
     def column_of(self, product_id: bytes) -> int:
         """The column of a product that has one; LookupError if it has none."""
@@ -125,7 +125,7 @@ class LiveColumns:
             return (column - n_products) << _LATER_BITS | _LAST
         name = self.came_later[column - len(self._places)][0]
         place = np.searchsorted(self._catalog.product_ids, name)
-        before = int(np.searchsorted(self._places[n_products:], place))
+        before = int(self._places[n_products:].searchsorted(np.int32(place)))
         return before << _LATER_BITS | bisect_left(self._later_names, name)
 
     def recommendable(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -32,21 +32,33 @@ class Neighborhood:
         return len(self.user_ids)
 
     @cached_property
-    def _entries(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """All columns, one neighbor after the other, and the neighbor's place of each."""
+    def _entries(self) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+        """All columns, one neighbor after the other, with the neighbor's place and the half stars of each."""
         columns = np.concatenate([np.empty(0, np.int32), *(columns for columns, _ in self.owned)])
-        return columns, np.repeat(np.arange(len(self.owned)), [len(columns) for columns, _ in self.owned])
+        half_stars = np.concatenate([np.empty(0, np.int64), *(half_stars for _, half_stars in self.owned)])
+        return columns, np.repeat(np.arange(len(self.owned)), [len(columns) for columns, _ in self.owned]), half_stars
+
+    @cached_property
+    def _looked_up(self) -> dict[int, dict[int, int]]:
+        """By column, the half stars of each neighbor's place who has it."""
+        return {}
+
+    def _half_stars(self, column: int) -> dict[int, int]:
+        """One look through everything they have for a product, however many of them have it."""
+        if (known := self._looked_up.get(column)) is None:
+            columns, places, half_stars = self._entries
+            at = np.flatnonzero(columns == column)
+            known = dict(zip(places[at].tolist(), half_stars[at].tolist(), strict=True))
+            self._looked_up[column] = known
+        return known
 
     def who_has(self, column: int) -> list[int]:
         """Places of the neighbors who have the column, nearest first."""
-        columns, places = self._entries
-        found: list[int] = places[columns == column].tolist()
-        return found
+        return list(self._half_stars(column))
 
     def rating(self, place: int, column: int) -> float | None:
         """The stars that a neighbor gave to a column; None if it was not rated."""
-        columns, half_stars = self.owned[place]
-        given = int(half_stars[columns == column].sum())
+        given = self._half_stars(column).get(place, 0)
         return given * STARS_PER_UNIT if given else None
 
     def shared(self, place: int) -> NDArray[np.int32]:

@@ -98,6 +98,22 @@ def rank_row(
     return _ranked_row(ratings, rows, neighbors[None], similarities[None], n, recommendable, scale)
 
 
+def candidates_of_row(
+    ratings: Any,
+    row: int,
+    neighbors: NDArray[np.int32],
+    similarities: NDArray[np.float64],
+    *,
+    recommendable: NDArray[np.bool_],
+    scale: float,
+) -> RankedProducts:
+    """All that `rank_row` would rank, in no order."""
+    found = kernels.candidates(
+        row, neighbors, similarities, ratings.indptr, ratings.indices, ratings.data, recommendable, scale
+    )
+    return RankedProducts(*found)
+
+
 def _ranked_row(
     ratings: Any,
     rows: NDArray[np.int64],

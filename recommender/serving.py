@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender._cold_start_kernels import Cap
+from recommender.caps import NO_CAP, first_under_cap
 from recommender.changes import AT_THE_START, Cursor
 from recommender.cold_start import SOURCES, ColdStart
 from recommender.errors import SettingError, UnknownUserError
@@ -24,13 +25,12 @@ from recommender.popular import PopularProducts
 from recommender.product_catalog import Product, ProductCatalog
 from recommender.rankings import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteSimilarity
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
-from recommender.scoring import rank_row
+from recommender.scoring import candidates_of_row, rank_row
 from recommender.similar_products import SimilarProducts
-from recommender.taste_ranking import RankedByTaste
-from recommender.walked_lists import NO_CAP, Near, OneList, popular_list
+from recommender.taste_ranking import TasteRanker
+from recommender.walked_lists import Near, OneList, popular_list
 from recommender.wishes import NEW_RANK, Categories, Cut, Wish, allowed_products
 
-ROOM = 4  # times as many of the neighbors' products as are wanted, to begin with, where categories are capped
 NOBODYS = np.empty(0, np.int32)
 NOTHING = NOBODYS, np.empty(0), np.empty(0), NOBODYS  # ranked
 
@@ -150,7 +150,8 @@ class ServedModel:
         column, place = self.column_of(product_id), self.catalog.place_of(product_id)
         if column is None and place is not None:
             n_products = self.matrix.shape[1]
-            column = n_products + int(np.searchsorted(self.places[n_products:], place))
+            # a number of another type would have all of them copied
+            column = n_products + int(self.places[n_products:].searchsorted(np.int32(place)))
         return column
 
     def product(self, column: int) -> Product:
@@ -206,18 +207,18 @@ class ServedModel:
 
     def select_popular(self, wish: Wish) -> list[Recommendation]:
         """The popular products a request asks for."""
-        return self._with_popular(NOTHING, NOBODYS, self.cut(wish), whole=True)[wish.offset :]
+        return self._with_popular(NOTHING, NOBODYS, self.cut(wish))[wish.offset :]
 
     def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
         """A flag for each of ``places``; None if the wish leaves nothing out."""
         if not wish.filters:
             return None
-        return self.masks.mask(wish, lambda: allowed_products(wish, self.catalog, self.places))
+        return self.masks.mask(wish, lambda: allowed_products(wish, self.catalog, self.places, self.categories))
 
     def _classic(self, row: int | None, cut: Cut) -> list[Recommendation]:
         """Neighbors' products, then the most often rated."""
         if row is None:
-            return self._with_popular(NOTHING, NOBODYS, cut, whole=True)
+            return self._with_popular(NOTHING, NOBODYS, cut)
         neighbors, similarities = self.similarity.neighbors(row, self.n_neighbors)
         return self._classic_near(row, neighbors, similarities, cut)
 
@@ -225,32 +226,21 @@ class ServedModel:
         self, row: int, neighbors: NDArray[np.int32], similarities: NDArray[np.float64], cut: Cut
     ) -> list[Recommendation]:
         recommendable, seen = self._recommendable(cut.allowed), self.matrix.rated_columns(row)
-
-        def ask(n: int) -> tuple[list[Recommendation], bool]:
-            ranked = rank_row(
-                self.matrix.half_stars,
-                row,
-                neighbors,
-                similarities,
-                n,
-                recommendable=recommendable,
-                scale=STARS_PER_UNIT,
-            )
-            whole = len(ranked.columns) < n
-            return self._with_popular(ranked, seen, cut, whole=whole), whole
-
-        return first_of(ask, cut)
+        given = self.matrix.half_stars, row, neighbors, similarities
+        if cut.cap.most:
+            all_of_them = candidates_of_row(*given, recommendable=recommendable, scale=STARS_PER_UNIT)
+            best = first_under_cap(*all_of_them[:3], cut.cap, cut.n)
+            return self._with_popular(tuple(array[best] for array in all_of_them), seen, cut)
+        ranked = rank_row(*given, cut.n, recommendable=recommendable, scale=STARS_PER_UNIT)
+        return self._with_popular(ranked, seen, cut)
 
     def _with_popular(
-        self, ranked: tuple[NDArray[Any], ...], seen: NDArray[np.int32], cut: Cut, *, whole: bool
+        self, ranked: tuple[NDArray[Any], ...], seen: NDArray[np.int32], cut: Cut
     ) -> list[Recommendation]:
-        """Neighbors' products, then the most often rated; ``ranked``: columns, stars, support, raters.
-
-        ``whole``: is it all that the neighbors have? If not, a list under a cap ends where it does.
-        """
+        """Neighbors' products, then the most often rated; ``ranked``: columns, stars, support, raters."""
         if cut.cap.most:
-            near = Near(ranked[0][None], ranked[1][None], whole)
             without = None if cut.allowed is None else self.masks.of(cut.allowed).without
+            near = Near(ranked[0][None], ranked[1][None])
             found = popular_list(self.popular, near, cut.n, seen=seen, without=without, cap=cut.cap)
             return as_recommendations(found, ranked[2], ranked[3])
         chosen = _from_neighbors(ranked)
@@ -271,22 +261,16 @@ class ServedModel:
             found = ladder.list_of(segment, NOBODYS, Near.nothing(), cut.n, user_id=user_id, **rules)
             return as_recommendations(found, NOTHING[2], NOTHING[3])
         ranker = self.similarity.ranker(ranking)
-        bars = self._bars(cut.allowed, ranking)
+        return self._taste_near(row, ranker, ranker.near(row), cut, rules, self._bars(cut.allowed, ranking))
 
-        def ask(n: int) -> tuple[list[Recommendation], bool]:
-            return self._from_ladder(row, ranker.rank_row(row, n, bars), cut, rules)
-
-        return first_of(ask, cut)
-
-    def _from_ladder(
-        self, row: int, ranked: RankedByTaste, cut: Cut, rules: dict[str, Any]
-    ) -> tuple[list[Recommendation], bool]:
-        """What the neighbors of a row give, (1, n), then down the ladder; and whether it is all that they have."""
+    def _taste_near(
+        self, row: int, ranker: TasteRanker, near: Any, cut: Cut, rules: dict[str, Any], bars: Any
+    ) -> list[Recommendation]:
+        """What these neighbors of a row give, then down the ladder."""
         assert self.ladder is not None
-        whole = bool(ranked.columns[0, -1] < 0)
-        near = Near(ranked.columns, ranked.stars, whole or not cut.cap.most)
-        found = self.ladder.list_of_row(row, near, cut.n, **rules)
-        return as_recommendations(found, ranked.support[0], ranked.n_raters[0]), whole
+        ranked = ranker.rank_near(near, cut.n, bars, cut.cap)
+        found = self.ladder.list_of_row(row, Near(ranked.columns, ranked.stars), cut.n, **rules)
+        return as_recommendations(found, ranked.support[0], ranked.n_raters[0])
 
     def _bars(self, allowed: NDArray[np.bool_] | None, ranking: str) -> Any:
         """What the ranker's kernel asks of scores under the mask."""
@@ -349,19 +333,6 @@ def as_recommendations(
         Recommendation(column, stars, 0.0 if source else sums[at], 0 if source else counts[at], SOURCES[source])
         for column, stars, source, at in zip(*[array.tolist() for array in found], strict=True)
     ]
-
-
-def first_of(ask: Callable[[int], tuple[list[Recommendation], bool]], cut: Cut) -> list[Recommendation]:
-    """As much of a list as is wanted; ``ask`` makes it of so many of the neighbors' products, and tells if it is all.
-
-    Without a cap as many as are wanted are enough.
-    """
-    width = cut.n * ROOM if cut.cap.most else cut.n
-    while True:
-        found, whole = ask(width)
-        if whole or not cut.cap.most or len(found) == cut.n:
-            return found
-        width *= ROOM
 
 
 def answer_of(chosen: list[Recommendation]) -> Answer:

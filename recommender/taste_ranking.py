@@ -25,8 +25,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recommender._cold_start_kernels import Cap
 from recommender._row_blocks import at_least_one, run_blocks, thread_count
 from recommender._taste_ranking_kernels import Bars
+from recommender.caps import NO_CAP, first_under_cap
 from recommender.errors import SettingError
 from recommender.taste_index import BLOCK_ROWS, TasteIndex, checked_numbers
 from recommender.taste_ranking_statistics import TasteStatistics, taste_statistics
@@ -175,17 +177,22 @@ class TasteRanker:
         run_blocks(block, wanted.size, block_rows=BLOCK_ROWS, n_threads=self.n_threads, progress=progress)
         return out
 
-    def rank_row(self, row: int, n: int, bars: Bars) -> RankedByTaste:
-        """`rank_products` of one row that exists, under these `TasteVotes.bars`: (1, n), padded."""
-        return self._ranked(self._neighbors(np.array([row], np.int64)), n, bars)
+    def near(self, row: int) -> Lists:
+        """A row that exists, and its neighbors, (1, k) each."""
+        return self._neighbors(np.array([row], np.int64))
 
-    def rank_near(
-        self, row: int, neighbors: NDArray[np.int32], similarities: NDArray[np.float64], n: int, bars: Bars
-    ) -> RankedByTaste:
-        """The same with these neighbors, (k,) each, which exist."""
-        return self._ranked((np.array([row], np.int64), neighbors[None], similarities[None]), n, bars)
+    def rank_near(self, lists: Lists, n: int, bars: Bars, cap: Cap = NO_CAP) -> RankedByTaste:
+        """`rank_products` of one row with these neighbors, (1, k) each, under these `TasteVotes.bars`: (1, n), padded.
 
-    def _ranked(self, lists: Lists, n: int, bars: Bars) -> RankedByTaste:
+        Under a cap no padding: (1, m), of no category more than it lets in.
+        """
+        if cap.most:
+            places, columns, scores, supports = self.votes.candidates(lists, bars)
+            best = first_under_cap(columns, scores, supports, cap, n)
+            stars, raters = self.votes.stars_of(lists, places[best])
+            return RankedByTaste(
+                columns[None, best], scores[None, best], supports[None, best], stars[None], raters[None]
+            )
         out = _empty(1, n)
         self.votes.rank(lists, bars, n, out)
         return out

@@ -16,6 +16,7 @@ from recommender.taste_index import TasteIndex
 from recommender.taste_ranking_statistics import HIGHEST_STARS, LOWEST_STARS, checked_csr, damping_divisors
 
 DAMPING = 0.2
+_SCALE = STARS_PER_UNIT, LOWEST_STARS, HIGHEST_STARS
 
 kernels: Any = _taste_ranking_kernels  # compiled functions have no signature a type checker could use
 Lists = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
@@ -79,14 +80,25 @@ class TasteVotes:
 
     def rank(self, lists: Lists, bars: _taste_ranking_kernels.Bars, n: int, out: tuple[NDArray[Any], ...]) -> int:
         """The best n products of checked rows (m,) with neighbors and similarities (m, k), into out (m, n)."""
-        found: int = self._run(kernels.rank_rows, lists, bars, n, *out)
+        found: int = self._run(kernels.rank_rows, lists, *_SCALE, bars, n, *out)
         return found
+
+    def candidates(self, lists: Lists, bars: _taste_ranking_kernels.Bars) -> tuple[NDArray[Any], ...]:
+        """All that `rank` would rank of the only row, in no order: places, columns, scores, supports."""
+        found: tuple[NDArray[Any], ...] = self._run(kernels.candidates, lists, bars)
+        return found
+
+    def stars_of(self, lists: Lists, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Stars of the distinct places (m,) for the only row, and how many of its neighbors have each."""
+        out = np.empty(len(places), np.float64), np.empty(len(places), np.int32)
+        self._run(kernels.stars_of, lists, *_SCALE, places, *out)
+        return out
 
     def predict(
         self, lists: Lists, starts: NDArray[np.int64], places: NDArray[np.int64], out: NDArray[np.float64]
     ) -> None:
         """Stars of the distinct places[starts[i]:starts[i + 1]] of the i-th row, into out (len(places),)."""
-        self._run(kernels.predict_rows, lists, starts, places, out)
+        self._run(kernels.predict_rows, lists, *_SCALE, starts, places, out)
 
     def _masked(self, recommendable: NDArray[np.bool_] | None) -> _taste_ranking_kernels.Bars:
         n_columns = self.index.shape[1]
@@ -105,7 +117,7 @@ class TasteVotes:
             sums = self._new_sums(k)
         if sums.ends.size < k:
             sums = self._new_sums(k)
-        result = kernel(*lists, self.packed, sums, STARS_PER_UNIT, LOWEST_STARS, HIGHEST_STARS, *rest)
+        result = kernel(*lists, self.packed, sums, *rest)
         self._spare.append(sums)  # after an exception they may not be zero, and are dropped
         return result
 

@@ -18,22 +18,20 @@ kernels: Any = _cold_start_kernels  # compiled functions have no signature a typ
 
 _NONE, _NO_ROWS = np.empty(0, np.int32), np.zeros(1, np.int64)
 NO_FLAGS = np.empty(0, np.bool_)
-NO_CAP = Cap(0, _NONE, _NONE, np.empty(0, np.int64))
 _NOTHING_NEW, _NEVER = New(_NONE, np.empty(0, np.int64), np.zeros(1, np.int64), _NONE), Place(1, 0, 0, 0.0)
 _UNKNOWN, _NOBODY = np.full(1, -1, np.int32), np.zeros(1, np.int64)
 
 
 class Near(NamedTuple):
-    """What the neighbors give, best first: (1, w) each, padded with -1 and 0."""
+    """What the neighbors give, as many as are wanted or all there are, best first: (1, w), padded with -1 and 0."""
 
     columns: NDArray[np.int32]
     stars: NDArray[np.float64]
-    whole: bool  # is it all that they give? Else a list ends where this does
 
     @classmethod
     def nothing(cls) -> Self:
         """Nobody is near."""
-        return cls(np.empty((1, 0), np.int32), np.empty((1, 0)), True)
+        return cls(np.empty((1, 0), np.int32), np.empty((1, 0)))
 
 
 class OneList(NamedTuple):

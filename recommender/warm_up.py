@@ -11,15 +11,20 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
+from recommender.caps import first_under_cap
 from recommender.cold_start import build_cold_start
 from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts
+from recommender.product_catalog import ProductCatalog
 from recommender.profiles import build_profiles
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
-from recommender.scoring import rank_products, rank_products_for_rows
+from recommender.scoring import candidates_of_row, rank_products, rank_products_for_rows
 from recommender.taste_ranking import TasteRanker
+from recommender.wishes import Categories, Wish, allowed_products
 
 PATIENCE = 2.0  # seconds until it is worth a message
 
@@ -57,5 +62,21 @@ def warm_up(notify: Callable[[], object]) -> None:
         cold = build_cold_start(matrix, build_profiles(matrix))
         cold.top_up(rows, lists.columns, lists.predicted)
         cold.for_segment(-1, [], 2, user_id=1)
+        _under_caps(matrix, neighbors, similarities, taste)
     finally:
         timer.cancel()
+
+
+def _under_caps(
+    matrix: RatingMatrix, neighbors: NDArray[np.int32], similarities: NDArray[np.float64], taste: TasteRanker
+) -> None:
+    """What caps and filters of lists need."""
+    n, places = matrix.shape[1], np.arange(matrix.shape[1], dtype=np.int32)
+    categories = Categories(places, places)
+    cap = categories.cap(1)
+    given = matrix.half_stars, 1, neighbors[1], similarities[1]
+    candidates = candidates_of_row(*given, recommendable=matrix.recommendable, scale=STARS_PER_UNIT)
+    first_under_cap(*candidates[:3], cap, 2)
+    taste.rank_near(taste.near(1), 2, taste.votes.bars(None), cap)
+    catalog = ProductCatalog(matrix.product_ids, pa.nulls(n, pa.string()), np.ones(n), np.ones(n), places)
+    allowed_products(Wish(1, min_price=1.0), catalog, places, categories)

@@ -156,7 +156,7 @@ def test_errors_of_the_framework_are_problems_too(client: TestClient, method: st
 
 
 def test_an_unforeseen_error_shows_no_trace(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recommender.serving.ServedModel.recommend", lambda *_: 1 / 0)
+    monkeypatch.setattr("recommender.serving.ServedModel.select", lambda *_: 1 / 0)
     response = client.get("/recommendations/1")
     assert response.status_code == 500
     assert response.headers["content-type"] == "application/problem+json"

@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 
 SCRIPTS = {"to_rds", "load_recommendation_data", "recommendation_engine", "api"}
 PURE = {
+    "_cap_kernels",
     "_cold_start_kernels",
     "_cosine_kernels",
     "_row_blocks",
@@ -20,6 +21,7 @@ PURE = {
     "_scoring_kernels",
     "_taste_kernels",
     "_taste_ranking_kernels",
+    "caps",
     "cold_start",
     "decayed_popularity",
     "dense",

@@ -74,7 +74,8 @@ def test_the_fallback_shows_the_stars_of_the_page(matrix: RatingMatrix) -> None:
 
 
 def test_taste_finds_the_similarities_and_scores_of_the_page(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
-    found = similarity.taste.rank_row(ROW, 10, similarity.taste.votes.bars(None))
+    taste = similarity.taste
+    found = taste.rank_near(taste.near(ROW), 10, taste.votes.bars(None))
     assert matrix.products(found.columns[0][:2]) == ["C", "D"]
     assert found.columns[0][2] == -1
     assert stands(found.score[0][0])

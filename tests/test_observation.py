@@ -108,7 +108,7 @@ def test_requests_are_counted_by_template_and_status_never_by_path(client: TestC
 def test_an_unforeseen_error_is_counted_under_its_route(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("recommender.serving.ServedModel.recommend", lambda *_: 1 / 0)
+    monkeypatch.setattr("recommender.serving.ServedModel.select", lambda *_: 1 / 0)
     answer = client.get("/recommendations/1")
     assert answer.status_code == 500
     assert re.fullmatch(ID, answer.headers["x-request-id"])

@@ -78,7 +78,7 @@ def test_a_kept_answer_has_the_bytes_and_headers_of_a_computed_one(client: TestC
 
 def test_a_kept_answer_is_not_computed_again(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     before = client.get(LIST)
-    monkeypatch.setattr("recommender.serving.ServedModel.recommend", lambda *_: 1 / 0)
+    monkeypatch.setattr("recommender.serving.ServedModel.select", lambda *_: 1 / 0)
     assert client.get(LIST).content == before.content
     assert client.head(LIST).headers["content-length"] == str(len(before.content))
     assert client.get("/recommendations/2").status_code == 500
@@ -102,14 +102,14 @@ def test_an_answer_that_a_model_gave_while_another_took_its_place_is_not_kept(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = model_of(client)
-    new, real = renewed(old, catalog=_renamed(old)), ServedModel.recommend
+    new, real = renewed(old, catalog=_renamed(old)), ServedModel.select
 
-    def recommend(*arguments: Any, **options: Any) -> Any:
+    def select(*arguments: Any, **options: Any) -> Any:
         app_of(client).state.model = new
         app_of(client).observation.answers.get(new, ("/recommendations/2", b""))  # as another request does meanwhile
         return real(*arguments, **options)
 
-    monkeypatch.setattr("recommender.serving.ServedModel.recommend", recommend)
+    monkeypatch.setattr("recommender.serving.ServedModel.select", select)
     assert "Renamed" not in client.get(LIST).text
     assert "Renamed" in client.get(LIST).text
 

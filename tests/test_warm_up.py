@@ -26,7 +26,7 @@ import numpy as np
 import recommendation_engine as re
 from recommender.cold_start import build_cold_start
 from recommender import (
-    _cold_start_kernels, _cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels
+    _cap_kernels, _cold_start_kernels, _cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels
 )
 from recommender.live import LiveModel
 from recommender.live_users import UserRecord
@@ -39,7 +39,7 @@ def compiled():  # how many versions of each function this process has compiled 
     return {
         f"{module.__name__}.{name}": len(function.signatures)
         for module in (
-            _cold_start_kernels, _cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels
+            _cap_kernels, _cold_start_kernels, _cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels
         )
         for name, function in vars(module).items()
         if hasattr(function, "signatures")

@@ -127,14 +127,17 @@ def test_pages_are_cuts_of_one_list_for_everybody(model: ServedModel) -> None:
     for user in [*range(1, 61), 99]:
         for ranking in (CLASSIC, TASTE):
             for most in (None, 1, 3):
-                for filters in ({}, {"category_ids": frozenset(range(6)), "max_price": 8.0}):
-                    whole = model.select(user, Wish(60, diversity=most, **filters), ranking).recommendations
+                for asked in (
+                    Wish(60, diversity=most),
+                    Wish(60, 0, frozenset(range(6)), max_price=8.0, diversity=most),
+                ):
+                    whole = model.select(user, asked, ranking).recommendations
                     columns = [item.column for item in whole]
                     assert len(set(columns)) == len(columns)
                     n_new[most] += [item.source for item in whole].count("new")
                     for limit in (3, 10):
                         pages = [
-                            model.select(user, Wish(limit, offset, diversity=most, **filters), ranking).recommendations
+                            model.select(user, replace(asked, limit=limit, offset=offset), ranking).recommendations
                             for offset in range(0, 60, limit)
                         ]
                         assert [item for page in pages for item in page] == whole, (user, ranking, most, limit)

@@ -1,0 +1,105 @@
+"""Compiled loops behind caps per category, and behind masks: one pass each, in memory that the answer bounds."""
+# Numba infers its own types; the docstrings give shapes and dtypes.
+# mypy: ignore-errors
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def _ahead(a, b, scores, supports, between, within):
+    if scores[a] != scores[b]:
+        return scores[a] > scores[b]
+    if supports[a] != supports[b]:
+        return supports[a] > supports[b]
+    if between[a] != between[b]:
+        return between[a] < between[b]
+    return within[a] < within[b]
+
+
+@njit(cache=True, nogil=True)
+def _sift_down(at, start, size, heap, scores, supports, between, within):
+    """Restore the heap heap[start:start + size] whose root is the last in order."""
+    moving = heap[start + at]
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and _ahead(heap[start + child], heap[start + child + 1], scores, supports, between, within):
+            child += 1
+        if not _ahead(moving, heap[start + child], scores, supports, between, within):
+            break
+        heap[start + at] = heap[start + child]
+        at = child
+    heap[start + at] = moving
+
+
+@njit(cache=True, nogil=True)
+def _offer(item, start, kept, most, heap, scores, supports, between, within):
+    """Keep the item among the best so many of heap[start:]; how many are kept."""
+    if kept < most:
+        heap[start + kept] = item
+        kept += 1
+        if kept == most:
+            for at in range(most // 2 - 1, -1, -1):
+                _sift_down(at, start, most, heap, scores, supports, between, within)
+    elif _ahead(item, heap[start], scores, supports, between, within):
+        heap[start] = item
+        _sift_down(0, start, kept, heap, scores, supports, between, within)
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def first_under_cap(columns, scores, supports, between, within, most, codes, later, n_codes, n):
+    """The best n of the candidates (m,) of whom no category has more than ``most``: their places, best first.
+
+    Order: scores descending, then supports descending, then between and within ascending. codes: of the columns, later:
+    of those beyond; -1: not known, never capped. A heap for each category, then one for the whole list.
+    """
+    m = columns.size
+    of = np.empty(m, np.int64)
+    sizes = np.zeros(n_codes + 1, np.int64)  # the last: of what is not known
+    for item in range(m):
+        column = columns[item]
+        code = codes[column] if column < codes.size else later[column - codes.size]
+        of[item] = code if code >= 0 else n_codes
+        sizes[of[item]] += 1
+    starts = np.zeros(n_codes + 2, np.int64)
+    for code in range(n_codes + 1):
+        room = min(sizes[code], most if code < n_codes else n)
+        starts[code + 1] = starts[code] + room
+    kept, heap = np.zeros(n_codes + 1, np.int64), np.empty(starts[n_codes + 1], np.int64)
+    for item in range(m):
+        code = of[item]
+        room = starts[code + 1] - starts[code]
+        kept[code] = _offer(item, starts[code], kept[code], room, heap, scores, supports, between, within)
+    best, found = np.empty(min(n, heap.size), np.int64), 0
+    for at in range(heap.size):
+        found = _offer(heap[at], 0, found, best.size, best, scores, supports, between, within)
+    for end in range(found - 1, 0, -1):
+        best[0], best[end] = best[end], best[0]
+        _sift_down(0, 0, end, best, scores, supports, between, within)
+    return best
+
+
+@njit(cache=True, nogil=True)
+def allowed(places, codes, wanted, prices, stars, listed, lowest_price, highest_price, lowest_stars, keep):
+    """keep[i]: is the product at places[i] of the catalog, -1: not there, within all bounds? A bound of nan is none.
+
+    codes (n,), wanted (n_codes,) flags or (0,): every category. listed (n_catalog,) flags or (0,): all.
+    """
+    for i in range(places.size):
+        place = places[i]
+        fits = place >= 0
+        if fits:
+            if wanted.size > 0:
+                fits &= wanted[codes[i]]
+            if listed.size > 0:
+                fits &= listed[place]
+            if not np.isnan(lowest_price):
+                fits &= prices[place] >= lowest_price
+            if not np.isnan(highest_price):
+                fits &= prices[place] <= highest_price
+            if not np.isnan(lowest_stars):
+                fits &= stars[place] >= lowest_stars
+        keep[i] = fits
