@@ -48,6 +48,7 @@ from recommender.change_feed import read_cursor
 from recommender.database import connect, connected, label
 from recommender.engine_options import batch_size, parse_arguments, sample_user
 from recommender.errors import NotPublishedError, RecommenderError, SettingError
+from recommender.list_sources import read_list_sources
 from recommender.neighbors import CosineIndex
 from recommender.precomputed import PrecomputedIndex
 from recommender.rankings import AUTO, BY_TASTE, ClassicRanking, TasteRanking, TasteSimilarity
@@ -265,7 +266,8 @@ def run_batch(
     top, k = settings.top_n_recommendations, settings.top_n_similar_users
     chosen: dict[str, Any] = {"n_neighbors": k, "n": top, "ranking": settings.ranking}
     job = batch_job(matrix, similarity_matrix, users, new_product_percent=settings.new_product_percent, **chosen)
-    version = current_version(engine, job.ranking.fingerprint(), job.settings()) if options.if_stale else None
+    sources = read_list_sources(engine) if options.if_stale else None
+    version = current_version(engine, sources.fingerprint(job.ranking), job.settings()) if sources else None
     if version is None or (options.force and was_refused(engine, version)):
         started = time.perf_counter()
         checked, difference = self_check(matrix, similarity_matrix)
@@ -284,6 +286,7 @@ def run_batch(
                 matrix,
                 job,
                 keep_versions=settings.keep_versions,
+                sources=sources,
                 publish=verdict is None,
                 metrics=metrics,
                 progress=bar.update,
@@ -293,7 +296,7 @@ def run_batch(
     else:
         verdict = None
         drop_left_lists(engine)
-        print(f"batch    unchanged: version {version.number} ({version.state}) holds the lists of these ratings")
+        print(f"batch    unchanged: version {version.number} ({version.state}) holds the lists of this data")
     if file is not None:
         commands.save_served_model(file, engine, matrix, similarity_matrix, version, settings=settings, cursor=cursor)
     if verdict is not None:

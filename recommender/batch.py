@@ -17,16 +17,16 @@ from sqlalchemy import Engine
 
 from recommender.bulk_load import staged
 from recommender.cold_start import SOURCES, ColdStart, FilledLists
+from recommender.list_sources import ListSources, read_list_sources
 from recommender.new_products import all_places
 from recommender.popular import rank_popular
-from recommender.product_catalog import ProductCatalog, read_catalog
+from recommender.product_catalog import ProductCatalog
 from recommender.rankings import Ranking
 from recommender.rating_matrix import RatingMatrix
 from recommender.schema import BATCH_TABLES, recommendations
 from recommender.scoring import RankedProducts
 from recommender.tables import refuse_foreign_tables
 from recommender.trained_model import cold_start_of
-from recommender.user_segments import read_segments
 from recommender.versions import LEFT_OUT, Version, next_number, publish_lists, read_versions
 
 BLOCK_USERS = 4_096
@@ -55,22 +55,24 @@ def write_batch(
     job: BatchJob,
     *,
     keep_versions: int,
+    sources: ListSources | None = None,
     publish: bool = True,
     metrics: Mapping[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Version:
     """Compute the lists of ``job`` and publish them as a new version; readers see all old lists or all new ones.
 
-    ``publish`` False: the version is only kept, for a roll-back to it. ``progress`` is called with the number of rows
-    of each block, ``metrics`` are noted with the version. Raises ForeignDataError if a table is not ours,
-    DatabaseError.
+    ``sources``: catalog and people, None to read them now. ``publish`` False: the version is only kept, for a roll-back
+    to it. ``progress`` is called with the number of rows of each block, ``metrics`` are noted with the version. Raises
+    ForeignDataError if a table is not ours, DatabaseError.
     """
     refuse_foreign_tables(engine, BATCH_TABLES)
     made_at = datetime.now(UTC)
-    catalog = read_catalog(engine)
+    shop = read_list_sources(engine) if sources is None else sources
+    catalog = shop.catalog
     places, ladder = catalog.places(matrix.product_ids), None
     if job.ranking.profiles:
-        segments = read_segments(engine, matrix.user_ids)
+        segments = shop.people.segments(matrix.user_ids)
         ladder = cold_start_of(matrix, job.ranking.profiles, catalog, places, segments)
     number = next_number(read_versions(engine))
     catalogued = CataloguedProducts.of(matrix, catalog, places)
@@ -80,7 +82,8 @@ def write_batch(
         left_out = {**matrix.left_out, **catalog.left_out}
         if left_out:  # noted beside the metrics: a column of its own would make the tables of older releases foreign
             metrics = {**(metrics or {}), LEFT_OUT: left_out}
-        version = Version(0, made_at, job.ranking.fingerprint(), matrix.n_ratings, job.settings(), written, metrics)
+        made_of = shop.fingerprint(job.ranking)
+        version = Version(0, made_at, made_of, matrix.n_ratings, job.settings(), written, metrics)
         return publish_lists(stage, version, keep=keep_versions, publish=publish)
 
 

@@ -51,6 +51,16 @@ class ProductCatalog:
     def __len__(self) -> int:
         return len(self.product_ids)
 
+    def arrays(self) -> list[NDArray[Any]]:
+        """All there is to it; of the titles their bytes (UTF-8), where each begins, and which there are."""
+        titles = pa.concat_arrays([self.titles, pa.array([], pa.string())])  # without an offset into shared buffers
+        _, offsets, characters = titles.buffers()
+        starts = np.frombuffer(offsets or b"", np.int32)[: len(titles) + 1]
+        text = np.frombuffer(characters or b"", np.uint8)[: starts[-1] if len(titles) else 0]
+        stock = [] if self.in_stock is None else [self.in_stock]
+        given = titles.is_valid().to_numpy(zero_copy_only=False)
+        return [self.product_ids, self.prices, self.stars, self.category_ids, *stock, starts, given, text]
+
     def place_of(self, product_id: str) -> int | None:
         """Where the product is; None if the catalog has none of that id."""
         place = int(np.searchsorted(self.product_ids, product_id.encode()))

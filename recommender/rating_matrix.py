@@ -100,7 +100,7 @@ def fingerprint_of(text: str, *arrays: NDArray[Any]) -> str:
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     for array in arrays:
         digest.update(f"{array.dtype.kind}{len(array)};".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).view(np.uint8))  # type: ignore[arg-type]  # not copied
     return digest.hexdigest()
 
 

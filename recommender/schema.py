@@ -205,7 +205,7 @@ model_versions = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("state", String(16), nullable=False),  # published, kept or expired
     Column("made_at", _time(), nullable=False),
-    Column("fingerprint", String(64), nullable=False),  # of the ratings
+    Column("fingerprint", String(64), nullable=False),  # of what its lists are made of
     Column("n_ratings", BigInteger, nullable=False),
     Column("n_rows", BigInteger, nullable=False),  # of its lists
     Column("settings", Text, nullable=False),  # JSON

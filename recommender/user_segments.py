@@ -39,27 +39,45 @@ class Segments:
         return self.names.index(wanted) if wanted in self.names else UNKNOWN
 
 
-def read_segments(engine: Engine, user_ids: NDArray[np.int64]) -> Segments:
-    """The segments of all people in ``users``, and which these users (n,), in any order, are in. DatabaseError.
+@dataclass(frozen=True, eq=False)
+class People:
+    """Who is in ``users``: ids (n,) ascending, and country and age group of each, null where not known."""
 
-    Numbered in the order of the names, whoever is asked for: the same people give the same numbers in any database.
-    """
-    nobody = Segments((), np.full(len(user_ids), UNKNOWN, np.int32))
+    user_ids: NDArray[np.int64]
+    countries: pa.ChunkedArray
+    age_groups: pa.ChunkedArray
+
+    def segments(self, user_ids: NDArray[np.int64]) -> Segments:
+        """The segments of all people, and which these users (n,), in any order, are in.
+
+        Numbered in the order of the names, whoever is asked for: the same people give the same numbers in any database.
+        """
+        countries, country = _ranks(self.countries)
+        ages, age = _ranks(self.age_groups)
+        known = (country >= 0) & (age >= 0)
+        if not known.any():
+            return Segments((), np.full(len(user_ids), UNKNOWN, np.int32))
+        pairs, codes = np.unique(country[known] * len(ages) + age[known], return_inverse=True)
+        listed = self.user_ids[known]
+        at = np.minimum(np.searchsorted(listed, user_ids), len(listed) - 1)
+        found = np.where(listed[at] == user_ids, codes[at], UNKNOWN)
+        names = tuple((countries[pair // len(ages)], ages[pair % len(ages)]) for pair in pairs.tolist())
+        return Segments(names, found.astype(np.int32))
+
+
+def read_people(engine: Engine) -> People:
+    """Everybody in ``users``; nobody if there is no such table. DatabaseError."""
     if users.name not in existing_tables(engine):
-        return nobody
+        nothing = pa.chunked_array([], pa.string())
+        return People(np.empty(0, np.int64), nothing, nothing)
     columns = [users.c.user_id, users.c.country, users.c.age_group]
     table = read_table(engine, columns, order_by=users.c.user_id)
-    countries, country = _ranks(table["country"])
-    ages, age = _ranks(table["age_group"])
-    known = (country >= 0) & (age >= 0)
-    if not known.any():
-        return nobody
-    pairs, codes = np.unique(country[known] * len(ages) + age[known], return_inverse=True)
-    listed = table["user_id"].to_numpy()[known]
-    at = np.minimum(np.searchsorted(listed, user_ids), len(listed) - 1)
-    found = np.where(listed[at] == user_ids, codes[at], UNKNOWN)
-    names = tuple((countries[pair // len(ages)], ages[pair % len(ages)]) for pair in pairs.tolist())
-    return Segments(names, found.astype(np.int32))
+    return People(table["user_id"].to_numpy(), table["country"], table["age_group"])
+
+
+def read_segments(engine: Engine, user_ids: NDArray[np.int64]) -> Segments:
+    """`People.segments` of everybody in ``users``. DatabaseError."""
+    return read_people(engine).segments(user_ids)
 
 
 def _ranks(texts: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:

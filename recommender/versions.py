@@ -1,6 +1,6 @@
 """One mechanism for versions: what a training run made, from what, and which one people are served.
 
-A version is the outcome of one run: number, time, fingerprint of the ratings, settings, and, if it was evaluated, its
+A version is the outcome of one run: number, time, fingerprint of the data, settings, and, if it was evaluated, its
 metrics. Its lists are a table of their own, and the published version's bears the plain name:
 
     recommendations            the lists of the published version
@@ -40,7 +40,7 @@ class Version:
 
     number: int
     made_at: datetime
-    fingerprint: str  # of the ratings, see RatingMatrix.fingerprint
+    fingerprint: str  # of what its lists are made of, see ListSources.fingerprint
     n_ratings: int
     settings: Mapping[str, Any]
     n_rows: int = 0  # of the lists
@@ -48,7 +48,7 @@ class Version:
     state: str = PUBLISHED
 
     def is_made_from(self, fingerprint: str, settings: Mapping[str, Any]) -> bool:
-        """Same ratings, same settings: same lists."""
+        """Same data, same settings: same lists."""
         return self.fingerprint == fingerprint and dict(self.settings) == dict(settings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def published_version(versions: Iterable[Version]) -> Version | None:
 
 
 def current_version(engine: Engine, fingerprint: str, settings: Mapping[str, Any]) -> Version | None:
-    """The newest version made from these ratings and settings whose lists are there, all of them; None without one.
+    """The newest version made from this data and these settings whose lists are there, all of them; None without one.
 
     It need not be the published one: after a roll-back the newer version is only kept.
     """

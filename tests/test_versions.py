@@ -17,6 +17,7 @@ from recommender._stage import Stage
 from recommender.batch import BatchJob, write_batch
 from recommender.database import writing
 from recommender.errors import ForeignDataError, UnknownVersionError
+from recommender.list_sources import read_list_sources
 from recommender.rankings import ClassicRanking
 from recommender.schema import model_versions, recommendations
 from recommender.settings import Settings
@@ -75,10 +76,11 @@ def test_a_batch_is_published_and_the_one_before_it_kept_as_it_was(
 
 def test_a_version_says_what_it_was_made_from(engine: Engine, batch: Callable[..., Version]) -> None:
     made = batch(2)
-    matrix, _ = re.load_model(engine)
+    matrix, similarity = re.load_model(engine)
     noted = read_versions(engine)[0]
     assert noted == made == Version.from_dict(made.to_dict())
-    assert (noted.n_ratings, noted.fingerprint) == (7, matrix.fingerprint())
+    ranking = ClassicRanking(matrix, similarity, 20)
+    assert (noted.n_ratings, noted.fingerprint) == (7, read_list_sources(engine).fingerprint(ranking))
     assert noted.settings == {"users": 2, "n": 10, "ranking": "classic", "n_neighbors": 20}
     with engine.connect() as connection:
         assert noted.n_rows == len(connection.execute(select(recommendations)).all())
