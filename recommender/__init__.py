@@ -20,10 +20,12 @@ run``, ``coarse_figures`` what those without one may know of few people; ``neigh
 and what they have; ``live`` is that model with every change since
 it was built (``live_changes``, ``live_cosine``, ``live_taste``, ``live_popular``, ``live_ranking``, ``live_users``),
 which ``live_writes`` stores and ``live_records`` reads back from the tables, of whom a ``change_feed`` names from a
-``changes`` cursor on, as ``live_service`` has it, on the thread of a ``database_watch``; ``observation`` is the layer
-around the routes: ``request_limits``, ``request_log``, ``service_metrics``, ``model_headers``, ``cross_origin``,
-``answers`` given before, and a ``shortcut`` ahead of the framework to ``list_answers``, for which ``kept_masks``
-holds what recent filters leave in and ``list_items`` the JSON of recent products. ``errors`` holds every exception.
+``changes`` cursor on (``followed_ratings`` by time, ``followed_ids`` by number) and a ``reconciliation`` whatever such
+looks cannot see, in the pieces of a ``following``, as ``live_service`` has it, beside the ``database_watch``;
+``observation`` is the layer around the routes: ``request_limits``, ``request_log``, ``service_metrics``,
+``model_headers``, ``cross_origin``, ``answers`` given before, and a ``shortcut`` ahead of the framework to
+``list_answers``, for which ``kept_masks`` holds what recent filters leave in and ``list_items`` the JSON of recent
+products. ``errors`` holds every exception.
 Modules that begin with an underscore are the inner halves of the module named like them. The scripts import the
 parts, the parts with I/O import the pure ones, never the other way round (tests/test_architecture.py holds this).
 """

@@ -23,10 +23,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from recommender.change_feed import ChangeFeed, Look
 from recommender.database import database_errors, retried, writing
 from recommender.database_watch import INTERVAL, DatabaseWatch
 from recommender.errors import DatabaseError, RecommenderError
+from recommender.following import Following
 from recommender.live import LiveModel
 from recommender.live_records import optional_tables, read_facts, read_records
 from recommender.live_users import UserRecord
@@ -37,10 +37,13 @@ from recommender.serving import ServedModel
 
 PATIENCE = 1.8  # seconds that a write may take
 MOST_CHANGED, CHANGED_SHARE = 2_000, 50  # users, or one in so many: then the model is made anew
-SLICE = 0.005  # seconds of counting before requests have their turn
+PAUSE = 10.0  # seconds at least, after a model was put in place, until one is made for the sake of changes alone
+SLICE = 0.002  # seconds of counting before requests have their turn
 RETRY = 30.0  # seconds until a model that could not be loaded is tried again
 LATE = 5.0  # seconds without a look at the tables after which the service counts as degraded
-AWAY, NOT_SEEN = "the database does not answer", "the tables cannot be looked at: another session may hold a lock"
+AWAY = "the database does not answer"
+NOT_SEEN = "the tables cannot be looked at: another session may hold a lock"
+NOT_COUNTED = "changes have yet to be counted: a newer model is being made"
 _log = logging.getLogger("uvicorn.error")
 
 Job = Callable[[Connection], object]
@@ -54,7 +57,7 @@ class LiveService(DatabaseWatch):
         super().__init__(connect, known_up=known_up)
         self._state, self._source = state, source
         self._there: frozenset[str] | None = None
-        self._feed: ChangeFeed | None = None
+        self._following: Following | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stamp: Stamp = None
         self._waiting: deque[tuple[UserRecord, Facts]] = deque()  # changes to be counted
@@ -62,6 +65,7 @@ class LiveService(DatabaseWatch):
         self._failed: tuple[Stamp, float] = (None, 0.0)  # what could not be loaded, and until when to leave it
         self._handed_over = False  # on the database's thread: changes since the served model was put in place
         self._spoiled = False  # the served model lacks a change
+        self._rested_at = 0.0  # until then no model is made for the sake of changes alone
         self._newest: LiveModel | None = None  # on the database's thread: the one that changes go to
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="changes")
         self._asking_version = ThreadPoolExecutor(1, thread_name_prefix="version")
@@ -94,7 +98,7 @@ class LiveService(DatabaseWatch):
         """What is not well, in words, and since when (UTC); None: all is."""
         if (since := self.degraded_since) is not None:
             return AWAY, since
-        return (NOT_SEEN, self.changes_seen_at) if self.lag > LATE else None
+        return (NOT_COUNTED if self._spoiled else NOT_SEEN, self.changes_seen_at) if self.lag > LATE else None
 
     async def run(self) -> None:
         """Look for changes until cancelled."""
@@ -113,7 +117,10 @@ class LiveService(DatabaseWatch):
         loop = asyncio.get_running_loop()
         while True:
             if self.is_up or not self.asked:
-                self.errors += not await loop.run_in_executor(self._thread, self.attempt, self._look_for_changes)
+                answered = await loop.run_in_executor(self._thread, self.attempt, self._look_for_changes)
+                self.errors += not answered
+                if answered and self._following is not None and self._following.busy:
+                    continue  # with the next piece; writes have had their turn between
             await asyncio.sleep(INTERVAL)
 
     async def _follow_versions(self) -> None:
@@ -162,16 +169,32 @@ class LiveService(DatabaseWatch):
     # ---- on the thread of the tables -----------------------------------------------------------------------------
 
     def _look_for_changes(self) -> None:
-        """Look for whatever has changed, and count it."""
-        engine, model, now = self.engine(), self._newest, datetime.now(UTC)
+        """Count the next piece of what has changed."""
+        engine, model = self.engine(), self._newest
         assert model is not None
-        feed = self._feed or ChangeFeed(model.cursor, self._tables())
+        if (following := self._following) is None:
+            following = self._following = Following(model, self._tables(), absorbs=self._source.absorbs)
         with database_errors(engine), engine.connect() as connection:
-            look = self._look(connection, feed)
-            self._apply_soon(*self._read(connection, look.users, model))
-        feed.keep(look)
-        self._feed = feed
-        self._have_seen(now)
+            self._apply_soon(*self._piece(connection, following, model))
+        following.counted()
+        self._pass_over(following)
+        if not (following.busy or self._spoiled):
+            self._have_seen(following.looked_at)
+
+    def _pass_over(self, following: Following) -> None:
+        if following.overflow:
+            following.overflow, self._handed_over = False, True
+            self._soon(self._spoil)
+
+    def _piece(self, connection: Connection, following: Following, model: LiveModel) -> tuple[list[UserRecord], Facts]:
+        users = following.piece(connection, model, self._most(model))
+        self.answered()
+        return self._read(connection, set(users), model)
+
+    @staticmethod
+    def _most(model: LiveModel) -> int:
+        """How many people may have changed until a model is made anew."""
+        return max(MOST_CHANGED, len(model.known_users) // CHANGED_SHARE)
 
     def _have_seen(self, now: datetime) -> None:
         self.changes_seen_at, self._seen = now, time.monotonic()
@@ -187,11 +210,6 @@ class LiveService(DatabaseWatch):
                 _log.warning("nothing can be deleted through this service: %s", error)
             self._there = optional_tables(self.engine())
         return self._there
-
-    def _look(self, connection: Connection, feed: ChangeFeed) -> Look:
-        look = feed.look(connection)
-        self.answered()
-        return look
 
     def _read(self, connection: Connection, user_ids: set[int], model: LiveModel) -> tuple[list[UserRecord], Facts]:
         records = read_records(connection, user_ids, self._tables()) if user_ids else []
@@ -222,27 +240,37 @@ class LiveService(DatabaseWatch):
             raise DatabaseError("the database took too long")
 
     def _apply_soon(self, records: list[UserRecord], facts: Facts, *, urgent: bool = False) -> None:
-        if records and self._loop is not None:
+        if records:
             self._handed_over = True
-            self._loop.call_soon_threadsafe(self._enter, records, facts, urgent)
+            self._soon(self._enter, records, facts, urgent)
+
+    def _soon(self, call: Callable[..., object], *given: object) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(call, *given)
 
     def _catch_up(self, base: ServedModel, stamp: Stamp) -> None:
         """Give a new model the changes since it was made, and serve it."""
         assert self._loop is not None
-        model, feed = LiveModel.of(base), None
+        model, following = LiveModel.of(base), None
         try:
-            engine, feed = self.engine(), ChangeFeed(base.cursor, self._tables())
-            with database_errors(engine), engine.connect() as connection:
-                look = self._look(connection, feed)
-                model = model.after(*self._read(connection, look.users, model))
-            feed.keep(look)
+            engine = self.engine()
+            following = Following(model, self._tables(), absorbs=self._source.absorbs)
+            while True:
+                with database_errors(engine), engine.connect() as connection:
+                    model = model.after(*self._piece(connection, following, model))
+                following.counted()
+                if not following.busy:
+                    break
         except DatabaseError:
             if self._handed_over:  # changes which would be lost until the database is back
                 raise
-            feed = None
+            following = None
         self._handed_over = bool(model.changes.users)
-        self._feed, self._newest = feed, model
-        self._loop.call_soon_threadsafe(self._swap, model, stamp)
+        self._following, self._newest = following, model
+        self._soon(self._swap, model, stamp)
+        if following is not None:
+            self._have_seen(following.looked_at)
+            self._pass_over(following)
 
     # ---- on the event loop ---------------------------------------------------------------------------------------
 
@@ -274,6 +302,10 @@ class LiveService(DatabaseWatch):
             self._spoiled = True
             _log.exception("a change of user %s could not be counted", record.user_id)
 
+    def _spoil(self) -> None:
+        """The served model lacks changes that only one made anew will have."""
+        self._spoiled = True
+
     def _swap(self, model: LiveModel, stamp: Stamp) -> None:
         self._spoiled = False
         self._waiting.clear()  # the new model has been given all that waits, or what came of it since
@@ -287,16 +319,17 @@ class LiveService(DatabaseWatch):
         stamp, changed = self._source.stamp(), len(self.model.changes.users)
         if stamp == self._failed[0] and time.monotonic() < self._failed[1]:
             return
-        many = max(MOST_CHANGED, len(self.model.known_users) // CHANGED_SHARE)
-        outdated = self._source.absorbs and (changed > many or self._spoiled)
+        outdated = self._source.absorbs and (changed > self._most(self.model) or self._spoiled)
+        outdated = outdated and time.monotonic() > self._rested_at
         if (stamp is not None and stamp != self._stamp) or outdated:
             self._loading = asyncio.create_task(self._load(stamp))
 
     async def _load(self, stamp: Stamp) -> None:
-        loop = asyncio.get_running_loop()
+        loop, started = asyncio.get_running_loop(), time.monotonic()
         try:
             base = await asyncio.to_thread(self._source.load)
             await loop.run_in_executor(self._thread, self._catch_up, base, self._source.loaded)
+            self._rested_at = time.monotonic() + max(PAUSE, 3 * (time.monotonic() - started))
         except Exception as error:
             self.failed_loads += 1
             self._failed = stamp, time.monotonic() + RETRY

@@ -135,8 +135,8 @@ def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Versi
         new_product_percent=percent,
         weights=tuple(float(weight) for weight in facts["weights"]),
         segment_names=tuple((str(country), str(age)) for country, age in facts["segment_names"]),
-        cursor=Cursor(*(int(number) for number in facts["cursor"])),
         left_out={str(where): int(count) for where, count in facts.get("left_out", {}).items()},
+        cursor=Cursor.from_json(facts["cursor"]),
     )
     return model, version
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, delete, insert, text, update
 
-from recommender import change_feed
-from recommender.change_feed import OVERLAP, ChangeFeed, read_clocks, read_cursor
+from recommender import change_feed, followed_ids, followed_ratings
+from recommender.change_feed import ChangeFeed, read_clocks, read_cursor
 from recommender.changes import Cursor
 from recommender.database import connect, writing
+from recommender.followed_ratings import OVERLAP
 from recommender.live_records import optional_tables
 from recommender.live_writes import prepare
 from recommender.schema import deletions, interactions, ratings
@@ -200,3 +204,143 @@ def test_the_servers_time_zone_hides_nobody(zone: str, shop: Engine, settings: S
 
 def test_a_model_that_never_saw_the_tables_is_given_everybody(shop: Engine) -> None:
     assert look(ChangeFeed(Cursor(), optional_tables(shop)), shop) == {1, 2}
+
+
+def test_an_interaction_that_becomes_visible_late_is_found_in_the_gap_it_left(shop: Engine) -> None:
+    note(shop, 1, 5)
+    note(shop, 1, 9)
+    changes = feed(shop)  # 1 to 4 and 6 to 8 are missing, as far as the model knows
+    assert look(changes, shop) == set()
+    note(shop, 2, 7)
+    assert look(changes, shop) == {2}
+    note(shop, 3, 20)
+    assert look(changes, shop) == {3}
+    for user, number in ((4, 15), (5, 8), (6, 6)):  # of long ago by their times
+        note(shop, user, number)
+        assert look(changes, shop) == {user}
+    assert look(changes, shop) == set()
+
+
+def test_gaps_are_asked_for_in_turn_and_not_for_ever(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followed_ids, "YOUNG", 0.0)
+    monkeypatch.setattr(followed_ids, "GAPS_AT_A_TIME", 2)
+    for number in range(2, 22, 2):
+        note(shop, 1, number)
+    changes = feed(shop)
+    for user, number in ((3, 3), (4, 19), (5, 11)):
+        note(shop, user, number)
+    found = set[int]()
+    for _ in range(6):  # ten gaps, two at a time
+        found |= look(changes, shop)
+    assert found == {3, 4, 5}
+    monkeypatch.setattr(followed_ids, "LIFE", 0.0)
+    look(changes, shop)
+    note(shop, 6, 5)
+    assert look(changes, shop) == set()
+
+
+@pytest.mark.parametrize("backend", ["mariadb"])
+def test_a_transaction_that_began_before_the_model_was_made_is_found(
+    shop: Engine, settings: Settings, backend: str
+) -> None:
+    others = connect(settings)
+    with others.connect() as connection, connection.begin() as transaction:
+        event = {"user_id": 40, "product_id": A, "interaction_type": "view", "created_at": WHEN}
+        connection.execute(insert(interactions).values(event))
+        with writing(shop) as beside:
+            beside.execute(insert(interactions).values(event | {"user_id": 41}))
+        changes = feed(shop)
+        assert look(changes, shop) == set()
+        transaction.commit()
+    assert look(changes, shop) == {40}
+    others.dispose()
+
+
+def crowd(engine: Engine, n_users: int, updated_at: dt.datetime | None = None) -> None:
+    """Many ratings, all of one moment, or of moments a second apart."""
+    rows = [
+        {"user_id": 100 + user, "product_id": A, "rating": 3.0, "created_at": WHEN}
+        | ({"updated_at": updated_at + dt.timedelta(seconds=user)} if updated_at else {})
+        for user in range(n_users)
+    ]
+    with writing(engine) as connection:
+        connection.execute(insert(ratings), rows)
+
+
+def test_the_rows_of_a_bulk_change_are_read_once_whatever_comes_after(
+    shop: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def counting(*given: Any) -> Any:
+        found = real(*given)
+        read.append(sum(len(rows) for rows in found.values()))
+        return found
+
+    real = followed_ratings._read_rows
+    monkeypatch.setattr(followed_ratings, "_read_rows", counting)
+    changes = feed(shop)
+    crowd(shop, 200)
+    time.sleep(0.11)  # what comes next is of another tenth of a second
+    assert look(changes, shop) == set(range(100, 300))
+    for user in range(10, 15):
+        rate(shop, user)
+        assert look(changes, shop) == {user}
+    assert sum(read) < 2 * 205  # 5 more, and what those of the same tenth of a second share
+    assert look(feed(shop), shop) == set()  # a cursor that was read just after it knows of it
+
+
+def test_a_crowd_is_told_and_passed_over_or_named_as_one(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followed_ratings, "MOST_ROWS", 50)
+    start = read_cursor(shop)
+    with shop.connect() as connection:
+        now = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=read_clocks(connection)[0])
+    moment = now - dt.timedelta(seconds=1)
+    with writing(shop) as connection:
+        rows = [
+            {"user_id": 100 + user, "product_id": A, "rating": 3.0, "created_at": WHEN, "updated_at": moment}
+            for user in range(200)
+        ]
+        connection.execute(insert(ratings), rows)
+    there = optional_tables(shop)
+    passing, naming = ChangeFeed(start, there, name_crowds=False), ChangeFeed(start, there)
+    with shop.connect() as connection:
+        found = passing.look(connection)
+        assert (found.ratings.crowd, found.rest, found.users) == (True, True, set())
+    passing.keep(found)
+    assert look(naming, shop) == set(range(100, 300))
+    for changes in (passing, naming, feed(shop)):
+        assert look(changes, shop) == set()
+    rate(shop, 7, B)
+    for changes in (passing, naming):
+        assert look(changes, shop) == {7}
+        assert look(changes, shop) == set()
+
+
+def test_what_is_too_much_for_one_look_is_named_by_several(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followed_ratings, "MOST_ROWS", 50)
+    start = read_cursor(shop)
+    day = 24 * 3_600_000_000
+    changes = ChangeFeed(start._replace(read_at=start.read_at - day), optional_tables(shop))
+    crowd(shop, 200, dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=start.read_at - day))
+    found: list[int] = []
+    for _ in range(5):
+        named = look(changes, shop)
+        assert len(named) <= 50
+        found += named
+    assert sorted(found) == list(range(100, 300))
+    assert look(changes, shop) == set()
+    rate(shop, 7, B)
+    assert look(changes, shop) == {7}
+
+
+def test_a_cursor_is_the_same_after_it_was_written_and_read(shop: Engine) -> None:
+    note(shop, 1, 5)
+    rate(shop, 3)
+    cursor = read_cursor(shop)
+    assert cursor.interaction_gaps == ((1, 4),)
+    assert Cursor.from_json(json.loads(json.dumps(cursor))) == cursor
+    assert Cursor.from_json(json.loads(json.dumps(cursor))[:4]) == Cursor(*cursor[:4])  # of a release before
+    for wrong in ([1, 2, 3], [1, 2, 3, "x"], [*cursor[:4], [[1]], [], [], []], [*cursor[:4], [], [], [[1, 2]], []]):
+        with pytest.raises((TypeError, ValueError, LookupError)):
+            Cursor.from_json(wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import signal
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 import api
 import recommendation_engine
@@ -25,6 +26,7 @@ from recommender.live_records import read_records
 from recommender.live_users import UserRecord
 from recommender.live_writes import store_rating
 from recommender.schema import deletions, interactions, products, ratings, recommendations, user_id_map, users
+from recommender.serving import ServedModel
 from recommender.settings import load_settings
 from recommender.tables import existing_tables
 from tests.conftest import require_mariadb
@@ -179,6 +181,104 @@ def test_very_many_changes_by_others_lead_to_a_new_model(
     assert listed(client, 399) == anew(399)
 
 
+def counted_loads(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the service began to make a model anew, from now on."""
+    source, started = watch_of(client)._source, list[float]()
+    load = source.load
+
+    def counting() -> ServedModel:
+        started.append(time.monotonic())
+        return load()
+
+    monkeypatch.setattr(source, "load", counting)
+    return started
+
+
+def read_pieces(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
+    """Whose rows the service reads, from now on."""
+    pieces: list[set[int]] = []
+
+    def reading(connection: Connection, user_ids: set[int], there: frozenset[str]) -> list[UserRecord]:
+        pieces.append(set(user_ids))
+        return read_records(connection, user_ids, there)
+
+    monkeypatch.setattr(live_service, "read_records", reading)
+    return pieces
+
+
+def test_one_change_of_very_many_rows_makes_one_new_model_and_reads_nobody(
+    client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recommender.live_service.MOST_CHANGED", 40)
+    pieces = read_pieces(monkeypatch)
+    loads = counted_loads(client, monkeypatch)
+    with writing(shop) as connection:
+        many = [{"user_id": 100 + n, "product_id": A, "rating": 4.0, "created_at": WHEN} for n in range(300)]
+        connection.execute(insert(ratings), many)
+    wait_until(lambda: client.get("/health").json()["ratings"] == 308)
+    rate(client, 1, D, 2.0)
+    with writing(shop) as connection:
+        connection.execute(insert(ratings).values(user_id=4, product_id=A, rating=4.0, created_at=WHEN))
+    wait_until(lambda: any(4 in piece for piece in pieces))
+    time.sleep(1.0)  # looks at what was changed again
+    assert len(loads) == 1
+    assert set().union(*pieces) <= {1, 4}
+    assert client.get("/health").json()["status"] == "ok"
+    for user in (1, 4, 399):
+        assert listed(client, user) == anew(user)
+
+
+def test_with_a_model_file_very_many_changes_are_counted_in_pieces(
+    shop: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recommender.live_service.MOST_CHANGED", 40)
+    monkeypatch.setattr("recommender.following.PEOPLE", 50)
+    file = tmp_path / "model"
+    monkeypatch.setenv("MODEL_FILE", str(file))
+    assert recommendation_engine.main(["--save-model", "--force"]) == 0
+    pieces = read_pieces(monkeypatch)
+    with TestClient(api.create_app(), headers=WITH_KEY) as client:
+        with writing(shop) as connection:
+            many = [{"user_id": 100 + n, "product_id": A, "rating": 4.0, "created_at": WHEN} for n in range(300)]
+            connection.execute(insert(ratings), many)
+        wait_until(lambda: client.get("/health").json()["ratings"] == 308)
+        rate(client, 1, B, 4.5)
+        assert max(map(len, pieces)) <= 50
+        wanted = listed(client, 1)
+    monkeypatch.delenv("MODEL_FILE")
+    assert wanted == anew(1)
+
+
+@pytest.mark.parametrize("backend", ["mariadb"])
+def test_a_transaction_of_others_that_lasts_longer_than_looks_go_back_is_seen(
+    client: TestClient, shop: Engine, backend: str
+) -> None:
+    long_ago = _now() - dt.timedelta(seconds=60)  # as much as if it had lasted a minute
+    with connected(load_settings()) as others, others.connect() as connection, connection.begin():
+        row = {"user_id": 1, "product_id": C, "rating": 3.0, "created_at": WHEN, "updated_at": long_ago}
+        connection.execute(insert(ratings).values(row))
+        event = {"user_id": 4, "product_id": A, "interaction_type": "purchase", "created_at": long_ago}
+        connection.execute(insert(interactions).values(event))
+        for user in (2, 3):
+            rate(client, user, D, 2.0)
+            client.post("/interactions", json={"user_id": user, "product_id": E, "interaction_type": "view"})
+        with writing(shop) as beside:
+            beside.execute(insert(interactions).values(event | {"user_id": 9}))
+        wait_until(lambda: 9 in watch_of(client).model.changes.users)
+        connection.commit()
+    wanted = anew(1)
+    wait_until(partial(is_listed, client, wanted), 5.0)
+    wait_until(lambda: 4 in watch_of(client).model.changes.users, 5.0)
+
+
+def test_what_others_delete_is_counted(client: TestClient, shop: Engine) -> None:
+    with writing(shop) as connection:
+        connection.execute(delete(ratings).where(ratings.c.user_id == 2, ratings.c.product_id == C))
+    wanted = anew(1)
+    wait_until(partial(is_listed, client, wanted), 5.0)
+    assert client.get("/health").json()["ratings"] == 7
+
+
 def watch_of(client: TestClient) -> live_service.LiveService:
     """What keeps the service and the tables in step."""
     assert isinstance(client.app, FastAPI)
@@ -300,8 +400,6 @@ def test_a_write_is_counted_before_a_long_queue_of_others_changes_and_not_undone
 
 
 def _now() -> Any:
-    import datetime as dt
-
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)
 
 

@@ -21,10 +21,12 @@ from recommender.change_feed import ChangeFeed, read_cursor
 from recommender.database import connect, writing
 from recommender.erasures import drop_erased
 from recommender.errors import RatingError
+from recommender.live import LiveModel
 from recommender.live_records import optional_tables, read_facts, read_records
 from recommender.live_writes import delete_rating, erase_user, prepare, store_interaction, store_rating
-from recommender.model_source import published_number
+from recommender.model_source import TrainedModel, published_number
 from recommender.product_catalog import read_catalog
+from recommender.reconciliation import Reconciliation
 from recommender.sample_catalog import write_sample_catalog
 from recommender.schema import products, ratings, recommendations
 from recommender.settings import load_settings
@@ -96,6 +98,12 @@ def statements(mariadb: MariaDBServer, tmp_path_factory: pytest.TempPathFactory)
         recommendation_engine.enrich_with_product_details(recs, engine)
         load_recommendation_data.report(engine, 0.0)
         write_and_follow(engine)
+        model = LiveModel.of(
+            TrainedModel(load_settings(environ=env, env_file=tmp_path / "no.env"), lambda: None).load()
+        )
+        with writing(engine) as connection:
+            store_rating(connection, 2, model.product_id(0), 1)
+            assert 2 in Reconciliation(model.matrix).look(connection, model).users
         engine.dispose()
         cursor.execute("SET GLOBAL general_log = OFF")
         cursor.execute("SET GLOBAL local_infile = ON")
