@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 from pymysql.constants import ER
@@ -15,8 +15,9 @@ from sqlalchemy.schema import CreateTable
 from recommender._load_data import FORMAT, as_lines, give_up_if_hung_up, send_through_pipe
 from recommender._stage import LoadCount, Move, Stage, data_columns, keys_of, python_rows, updatable
 from recommender.database import label, writing
-from recommender.errors import DatabaseError
-from recommender.tables import drop_tables, existing_tables
+from recommender.errors import DatabaseError, ForeignDataError
+from recommender.own_tables import OLD, STAGING, OwnTable, drop_own, forget, leftovers, note, prepare_notes
+from recommender.tables import existing_tables
 
 LOCK_WAIT = 30  # seconds; what a killed run left running on the server (an ALTER TABLE, a roll-back) ends in that time
 GONE_WAIT = 2  # seconds until the server has noticed that a killed run is gone
@@ -36,24 +37,29 @@ class ServerStage(Stage):
             if not self._locks(table, LOCK_WAIT):
                 message = "another run is filling it; wait for its end, then run the step again"
                 raise DatabaseError(f"{label(self.engine)}: {table.name}: {message}")
+        prepare_notes(self.connection)
+        drop_own(self.connection, leftovers(self.connection, self._names()))
         self._ours = True
-        drop_tables(self.connection, self.leftovers())
+        note(self.connection, *(OwnTable(filled.name, STAGING, live.name) for live, filled in self.tables.items()))
         for filled in self.tables.values():
             self.connection.execute(CreateTable(filled))
         self._loads_files = self._may_load_files()
 
     def close(self) -> None:
         if self._ours:
-            drop_tables(self.connection, [filled.name for filled in self.tables.values()])
+            drop_own(self.connection, [filled.name for filled in self.tables.values()])
 
     def drop_leftovers(self, also: Sequence[str]) -> None:
         """Drop what a killed run left, and the tables ``also``; nothing while another run holds the lock."""
         self._connect()
         try:
             if all(self._locks(table, GONE_WAIT) for table in self.tables):
-                drop_tables(self.connection, [*self.leftovers(), *also])
+                drop_own(self.connection, [*leftovers(self.connection, self._names()), *also])
         finally:
             self.disconnect()
+
+    def _names(self) -> list[str]:
+        return [live.name for live in self.tables]
 
     def _connect(self) -> None:
         self.connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -156,7 +162,22 @@ class ServerStage(Stage):
     def _swap(self, moves: Sequence[Move], replaced: Sequence[str]) -> None:
         renames = (f"{self._quote(source)} TO {self._quote(target)}" for source, target in moves)
         self._execute(f"RENAME TABLE {', '.join(renames)}")
-        drop_tables(self.connection, replaced)
+        self._check_replaced(dict(moves))
+        drop_own(self.connection, replaced)
+        forget(self.connection, {source for source, _ in moves} - {target for _, target in moves})
+
+    def _check_replaced(self, moved: Mapping[str, str]) -> None:
+        if self._check is None:
+            return
+        aside = {live: moved[live.name] for live in self.tables if live.name in moved}
+        try:
+            self._check(self.connection, aside)
+        except ForeignDataError:  # who wrote to them finds them under these names
+            forget(self.connection, aside.values())
+            raise
+
+    def _note_replaced(self, names: Mapping[str, str]) -> None:
+        note(self.connection, *(OwnTable(name, OLD, live) for name, live in names.items()))
 
     def _merge(self) -> None:
         there = existing_tables(self.engine)

@@ -1,15 +1,21 @@
-"""Staging tables of SQLite, all in one transaction; one half of ``bulk_load``."""
+"""Staging tables of SQLite; one half of ``bulk_load``.
+
+`SqliteStage` does everything in one transaction: others cannot write until it ends. `SqliteStageInTurns` commits every
+few thousand rows, so that others write in between, and has a short last transaction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 
 import pyarrow as pa
-from sqlalchemy import Table, exc
+from sqlalchemy import Engine, Table, exc, text
 from sqlalchemy.schema import CreateTable
 
+from recommender._sqlite_lock import StepLock
 from recommender._stage import (
-    NEW,
     Key,
     LoadCount,
     Move,
@@ -20,7 +26,15 @@ from recommender._stage import (
     python_rows,
     updatable,
 )
-from recommender.tables import drop_tables
+from recommender.database import label
+from recommender.errors import DatabaseError
+from recommender.own_tables import OLD, STAGING, OwnTable, drop_own, forget, leftovers, note, prepare_notes
+from recommender.schema import own_tables
+from recommender.tables import drop_tables, table_is_there
+
+ROWS_IN_TURN = 10_000  # some 50 ms of the write lock
+PAUSE = 0.01  # seconds without the lock before it is taken again: whoever waits asks every few ms
+LOCK_WAIT = 30  # seconds for another run's end
 
 
 class SqliteStage(Stage):
@@ -28,20 +42,20 @@ class SqliteStage(Stage):
 
     def open(self) -> None:
         self.connection = self.engine.connect().execution_options(writes=True)
-        self._transaction = self.connection.begin()
+        self._begin()
         self._ours = True
-        # without it a view on a live table forbids to rename: for a moment the view would lead nowhere
-        self._execute("PRAGMA legacy_alter_table = ON")
-        drop_tables(self.connection, self.leftovers())
         for live, filled in self.tables.items():
-            # an index's name is unique in the whole file: the new one takes it over, the rollback gives it back
-            for key in keys_of(live):
-                self._execute(f"DROP INDEX IF EXISTS {self._quote(self._key_name(key))}")
+            self._give_up_names(live)
             self.connection.execute(CreateTable(filled))
 
     def close(self) -> None:
         if self._ours and self._transaction.is_active:
             self._transaction.rollback()
+
+    def _begin(self) -> None:
+        self._transaction = self.connection.begin()
+        # without it a view on a live table forbids to rename: for a moment the view would lead nowhere
+        self._execute("PRAGMA legacy_alter_table = ON")
 
     def _append(self, table: Table, batches: Iterable[pa.RecordBatch], *, skip: bool) -> LoadCount:
         total = LoadCount(0, 0)
@@ -58,7 +72,7 @@ class SqliteStage(Stage):
         filled, dropped = self._quote(self.tables[table].name), 0
         for key in keys_of(table):
             columns = self._columns(table, key.columns)
-            name = self._quote(self._key_name(key))
+            name = self._quote(self._key_name(table, key))
             statement = f"CREATE {'UNIQUE ' * key.unique}INDEX {name} ON {filled} ({columns})"
             try:
                 self._execute(statement)
@@ -75,7 +89,14 @@ class SqliteStage(Stage):
     def _swap(self, moves: Sequence[Move], replaced: Sequence[str]) -> None:
         for source, target in moves:
             self._execute(f"ALTER TABLE {self._quote(source)} RENAME TO {self._quote(target)}")
+        gone = {source for source, _ in moves} - {target for _, target in moves}
+        self._finish(gone, replaced)
+
+    def _finish(self, gone: Iterable[str], replaced: Sequence[str]) -> None:
+        """Drop what was replaced, take back the notes of names that are ``gone``, commit."""
         drop_tables(self.connection, replaced)
+        if table_is_there(self.connection, own_tables.name):
+            forget(self.connection, [*gone, *replaced])
         self._transaction.commit()
 
     def _merge(self) -> None:
@@ -90,5 +111,108 @@ class SqliteStage(Stage):
             self._execute(f"DROP TABLE {self._quote(filled.name)}")
         self._transaction.commit()
 
-    def _key_name(self, key: Key) -> str:
-        return key.name + NEW if self.append else key.name
+    def _give_up_names(self, live: Table) -> None:
+        """An index's name is unique in the whole file: the new table takes over those of the one it replaces."""
+        if not self.append:
+            for key in keys_of(live):
+                if self._table_of_index(name := self._key_name(live, key)) == live.name:
+                    self._execute(f"DROP INDEX {self._quote(name)}")
+
+    def _key_name(self, table: Table, key: Key) -> str:
+        """The key's name, or one with a number after it if somebody else's index bears that."""
+        if self.append:
+            return key.name + self.new_end
+        name, count = key.name, 1
+        while self._table_of_index(name) not in (None, table.name):
+            count += 1
+            name = f"{key.name}_{count}"
+        return name
+
+    def _table_of_index(self, name: str) -> str | None:
+        found = text("SELECT tbl_name FROM sqlite_master WHERE type = 'index' AND lower(name) = lower(:name)")
+        return self.connection.execute(found, {"name": name}).scalar()
+
+
+class SqliteStageInTurns(SqliteStage):
+    """Short transactions, between which others write; the last one, from ``hold`` on, sees and swaps everything.
+
+    For tables without keys of their own names: those of the live tables are taken until the swap.
+    """
+
+    def __init__(self, engine: Engine, tables: Sequence[Table], *, append: bool) -> None:
+        super().__init__(engine, tables, append=append)
+        self._lock, self._left_at = StepLock(str(engine.url.database)), 0.0
+
+    def open(self) -> None:
+        assert not any(keys_of(table) for table in self.tables)
+        if not self._lock.taken(LOCK_WAIT):
+            raise DatabaseError(f"{label(self.engine)}: another run is filling {self._names()[0]}; wait for its end")
+        self.connection = self.engine.connect().execution_options(writes=True)
+        self.connection.detach()  # its way to commit must not go back to the pool
+        # what a power cut takes of the rows is made anew; `hold` asks for what must stay
+        self._set("synchronous = NORMAL")
+        with self._turn():
+            prepare_notes(self.connection)
+            drop_own(self.connection, leftovers(self.connection, self._names()))
+            note(self.connection, *(OwnTable(filled.name, STAGING, live.name) for live, filled in self.tables.items()))
+            for filled in self.tables.values():
+                self.connection.execute(CreateTable(filled))
+        self._ours = True
+
+    def close(self) -> None:
+        if not self._ours:
+            return
+        if self.connection.in_transaction():
+            self._transaction.rollback()
+        with self._turn():
+            drop_own(self.connection, [filled.name for filled in self.tables.values()])
+
+    def disconnect(self) -> None:
+        super().disconnect()
+        self._lock.release()
+
+    def hold(self) -> None:
+        self._set("synchronous = FULL")
+        self._begin()
+
+    def _note_replaced(self, names: Mapping[str, str]) -> None:
+        note(self.connection, *(OwnTable(name, OLD, live) for name, live in names.items()))
+
+    def _finish(self, gone: Iterable[str], replaced: Sequence[str]) -> None:
+        forget(self.connection, gone)
+        self._transaction.commit()
+        for name in replaced:
+            with self._turn():
+                drop_own(self.connection, [name])
+
+    def drop_leftovers(self, also: Sequence[str]) -> None:
+        """Drop what a killed run left, and the tables ``also``; nothing while another run is at work."""
+        try:
+            if self._lock.taken(0):
+                with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+                    drop_own(connection, [*leftovers(connection, self._names()), *also])
+        finally:
+            self.disconnect()
+
+    def _append(self, table: Table, batches: Iterable[pa.RecordBatch], *, skip: bool) -> LoadCount:
+        total = LoadCount(0, 0)
+        for batch in batches:
+            for start in range(0, batch.num_rows, ROWS_IN_TURN):
+                with nullcontext() if self.connection.in_transaction() else self._turn():
+                    total += super()._append(table, [batch.slice(start, ROWS_IN_TURN)], skip=skip)
+        return total
+
+    def _set(self, pragma: str) -> None:
+        raw = self.connection.connection.dbapi_connection  # the engine's way would begin a transaction
+        assert raw is not None
+        raw.execute(f"PRAGMA {pragma}").close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        time.sleep(max(0.0, self._left_at + PAUSE - time.monotonic()))
+        with self.connection.begin():
+            yield
+        self._left_at = time.monotonic()
+
+    def _names(self) -> list[str]:
+        return [live.name for live in self.tables]

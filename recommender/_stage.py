@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +14,11 @@ from sqlalchemy import Connection, Engine, MetaData, Table, UniqueConstraint, ex
 from recommender._load_data import as_text
 from recommender.database import database_errors
 from recommender.errors import DatabaseError
+from recommender.own_tables import ends_of_a_run
 from recommender.tables import existing_tables
 
-NEW, OLD = "__new", "__old"  # ends of names that nobody gives to tables: what bears them is dropped unasked
-
 Move = tuple[str, str]  # a table's name, and the name it gets
+Check = Callable[[Connection, Mapping[Table, str]], None]  # of tables under the names they have now; it raises
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,12 @@ class Stage:
     def __init__(self, engine: Engine, tables: Sequence[Table], *, append: bool) -> None:
         self.engine = engine
         self.append = append
-        self.tables = {live: _without_keys(live) for live in tables}
+        self.new_end, self.old_end = ends_of_a_run()
+        self.tables = {live: _without_keys(live, self.new_end) for live in tables}
         self.connection: Connection
         self._keys_missing = set(tables)
         self._ours = False  # are the staging tables this run's, to be dropped by it?
+        self._check: Check | None = None
         self._quote = engine.dialect.identifier_preparer.quote
 
     def load(self, table: Table, batches: Iterable[pa.RecordBatch], *, skip_duplicates: bool = False) -> LoadCount:
@@ -64,12 +66,22 @@ class Stage:
                 return LoadCount(count.sent, count.kept - self._make_keys(table, drop_repeats=defer))
             return count
 
-    def publish(self, moves: Sequence[Move] = (), *, leave: Sequence[str] = (), drop: Sequence[str] = ()) -> None:
+    def publish(
+        self,
+        moves: Sequence[Move] = (),
+        *,
+        leave: Sequence[str] = (),
+        drop: Sequence[str] = (),
+        check: Check | None = None,
+    ) -> None:
         """Put the staging tables in the place of the live ones, all in one step (see ``staged`` for ``append``).
 
         ``moves``: renames (from, to) done before that in the same step. A live table moved away is kept, a staging
-        table moved away, or among ``leave``, is not put in place. ``drop``: tables dropped after it, if they exist.
+        table moved away, or among ``leave``, is not put in place. ``drop``: tables of ours dropped after it.
+        ``check`` is called with the replaced tables once nobody writes to them under their names any more; if it
+        raises ForeignDataError they are left to whoever wrote to them. (On SQLite nobody does, from ``staged`` on.)
         """
+        self._check = check
         with database_errors(self.engine):
             for table in list(self._keys_missing):
                 self._make_keys(table, drop_repeats=False)
@@ -77,11 +89,11 @@ class Stage:
                 self._merge()
             else:
                 steps, replaced = self._plan(moves, leave)
+                self._note_replaced(replaced)
                 self._swap(steps, [*replaced, *leave, *drop])
 
-    def leftovers(self) -> list[str]:
-        """The names under which a killed run leaves its tables."""
-        return [live.name + end for live in self.tables for end in (NEW, OLD)]
+    def hold(self) -> None:
+        """Let nobody else write from here to ``publish``, where that is how the database swaps (SQLite)."""
 
     def open(self) -> None:
         """Connect, drop what a killed run left, create the staging tables."""
@@ -109,9 +121,12 @@ class Stage:
     def _merge(self) -> None:
         raise NotImplementedError
 
-    def _plan(self, first: Sequence[Move], leave: Sequence[str]) -> tuple[list[Move], list[str]]:
-        """All renames of a swap, ``first`` first, and the names under which the replaced tables end."""
-        moves, replaced = list(first), []
+    def _note_replaced(self, names: Mapping[str, str]) -> None:
+        """Note what the replaced tables will be called, where a killed run would leave them."""
+
+    def _plan(self, first: Sequence[Move], leave: Sequence[str]) -> tuple[list[Move], dict[str, str]]:
+        """All renames of a swap, ``first`` first, and the names under which the replaced tables end: their old ones."""
+        moves, replaced = list(first), dict[str, str]()
         there, away = existing_tables(self.engine), set(leave)
         for source, target in first:
             there = there - {source} | {target}
@@ -120,8 +135,8 @@ class Stage:
             if filled.name in away:
                 continue
             if live.name in there:
-                moves.append((live.name, live.name + OLD))
-                replaced.append(live.name + OLD)
+                replaced[live.name + self.old_end] = live.name
+                moves.append((live.name, live.name + self.old_end))
             moves.append((filled.name, live.name))
         return moves, replaced
 
@@ -181,8 +196,8 @@ def updatable(table: Table) -> list[str]:
     return [name for name in data_columns(table) if name not in identity_of(table)]
 
 
-def _without_keys(table: Table) -> Table:
-    copy = table.to_metadata(MetaData(), name=table.name + NEW)
+def _without_keys(table: Table, end: str) -> Table:
+    copy = table.to_metadata(MetaData(), name=table.name + end)
     copy.indexes.clear()
     for constraint in [c for c in copy.constraints if isinstance(c, UniqueConstraint)]:
         copy.constraints.discard(constraint)

@@ -25,9 +25,15 @@ from recommender.rankings import Ranking
 from recommender.rating_matrix import RatingMatrix
 from recommender.schema import BATCH_TABLES, recommendations
 from recommender.scoring import RankedProducts
-from recommender.tables import refuse_foreign_tables
 from recommender.trained_model import cold_start_of
-from recommender.versions import LEFT_OUT, Version, next_number, publish_lists, read_versions
+from recommender.versions import (
+    LEFT_OUT,
+    Version,
+    next_number,
+    publish_lists,
+    read_versions,
+    refuse_foreign_lists,
+)
 
 BLOCK_USERS = 4_096
 BLOCK_CELLS = 4_000_000  # ranks of one block: 100 MB
@@ -66,7 +72,7 @@ def write_batch(
     to it. ``progress`` is called with the number of rows of each block, ``metrics`` are noted with the version. Raises
     ForeignDataError if a table is not ours, DatabaseError.
     """
-    refuse_foreign_tables(engine, BATCH_TABLES)
+    refuse_foreign_lists(engine)
     made_at = datetime.now(UTC)
     shop = read_list_sources(engine) if sources is None else sources
     catalog = shop.catalog
@@ -77,7 +83,7 @@ def write_batch(
     number = next_number(read_versions(engine))
     catalogued = CataloguedProducts.of(matrix, catalog, places)
     batches = recommendation_batches(matrix, job, catalogued, ladder=ladder, version=number, generated_at=made_at)
-    with staged(engine, BATCH_TABLES) as stage:
+    with staged(engine, BATCH_TABLES, in_turns=False) as stage:
         written = stage.load(recommendations, _reporting(batches, progress)).kept
         left_out = {**matrix.left_out, **catalog.left_out}
         if left_out:  # noted beside the metrics: a column of its own would make the tables of older releases foreign

@@ -6,7 +6,8 @@
 
 Rows go into staging tables beside the live ones. Leaving without ``publish`` drops them; the live tables stay as they
 were. MySQL and MariaDB: ``LOAD DATA LOCAL`` through a pipe (multi-row INSERT where the server refuses it), one RENAME
-TABLE at the end, and a named lock, so that two runs do not fill the same staging tables. SQLite: one transaction.
+TABLE at the end, and a named lock, so that one run at a time replaces the same tables. SQLite: one transaction, or
+``in_turns``. Which tables are ours to be dropped is noted (`recommender.own_tables`).
 
 Keys other than the primary one are made after the rows: they are built by sorting, whatever the memory the server
 has for pages. Duplicates are found by those keys, in the database, so memory does not grow with the rows.
@@ -26,23 +27,24 @@ from contextlib import contextmanager, suppress
 from sqlalchemy import Engine, Table, exc
 
 from recommender._server_stage import ServerStage
-from recommender._sqlite_stage import SqliteStage
-from recommender._stage import NEW, OLD, LoadCount, Move, Stage
+from recommender._sqlite_stage import SqliteStage, SqliteStageInTurns
+from recommender._stage import Check, LoadCount, Move, Stage
 from recommender.database import database_errors, is_mysql
-from recommender.tables import existing_tables
+from recommender.own_tables import leftovers
 
-__all__ = ["NEW", "OLD", "LoadCount", "Move", "Stage", "drop_leftovers", "staged"]
+__all__ = ["Check", "LoadCount", "Move", "Stage", "drop_leftovers", "staged"]
 
 
 @contextmanager
-def staged(engine: Engine, tables: Sequence[Table], *, append: bool = False) -> Iterator[Stage]:
+def staged(engine: Engine, tables: Sequence[Table], *, append: bool = False, in_turns: bool = False) -> Iterator[Stage]:
     """Empty staging tables for ``tables``, dropped at the end unless published.
 
     ``append``: ``publish`` adds their rows to the live tables instead of replacing them; where a row with the same
-    key is there, its other columns are updated. One transaction for all the tables.
+    key is there, its other columns are updated. One transaction for all the tables. ``in_turns``: on SQLite, too,
+    others can write until ``Stage.hold``; for tables without a key beside the primary one.
     Raises DatabaseError: the server broke off, refused, or another run is filling the same tables.
     """
-    stage_class: type[Stage] = ServerStage if is_mysql(engine) else SqliteStage
+    stage_class: type[Stage] = ServerStage if is_mysql(engine) else SqliteStageInTurns if in_turns else SqliteStage
     with database_errors(engine):
         stage = stage_class(engine, tables, append=append)
         try:
@@ -59,14 +61,14 @@ def staged(engine: Engine, tables: Sequence[Table], *, append: bool = False) -> 
 
 
 def drop_leftovers(engine: Engine, tables: Sequence[Table], *, also: Sequence[str] = ()) -> None:
-    """Drop what a killed run left beside ``tables``, and the tables ``also``, where a step finds nothing to do.
+    """Drop what a killed run left beside ``tables``, and ``also``, where a step finds nothing to do; all noted as ours.
 
     A run that is killed after its tables are in place, and before the old ones are dropped, leaves these; run again
-    it has nothing to do. SQLite leaves nothing. While another run fills the tables, nothing is dropped: it will.
+    it has nothing to do. While another run fills the tables, nothing is dropped: it will.
     """
     with database_errors(engine):
-        if not is_mysql(engine):
-            return
-        stage = ServerStage(engine, tables, append=False)
-        if {*stage.leftovers(), *also} & set(existing_tables(engine)):
-            stage.drop_leftovers(also)
+        with engine.connect() as connection:
+            if not also and not leftovers(connection, [table.name for table in tables]):
+                return
+        stage_class = ServerStage if is_mysql(engine) else SqliteStageInTurns
+        stage_class(engine, tables, append=False).drop_leftovers(also)

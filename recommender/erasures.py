@@ -3,39 +3,53 @@
 A batch reads the ratings long before it publishes, so whoever is erased in between is in what it computes. An erasure
 is noted before it looks which tables of lists there are, and a batch looks at the notes, waiting for those not yet
 committed, when its lists are complete. So either the batch sees the note, or the erasure sees the batch's table,
-whatever its name is by then: tables that were written to keep their names until the commit.
+whatever its name is by then: every name that a table of lists bears is noted before (`recommender.own_tables`), and
+tables that were written to keep their names until the commit.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pymysql.constants import ER
 from sqlalchemy import Connection, Table, column, delete, exc, inspect, select, table
 
-from recommender.bulk_load import NEW, OLD
 from recommender.database import error_code
+from recommender.own_tables import has_our_columns, list_tables, noted_lists
 from recommender.schema import deletions, ratings, recommendations, users
 
-# the published lists, those that `versions.kept_table` names, and those of a batch that runs or was killed
-_LISTS = re.compile(rf"{recommendations.name}(__v[0-9]+|{NEW}|{OLD})?")
 _AT_A_TIME = 400  # SQLite allows 999 parameters in its older versions
 
 
 def erase_from_lists(connection: Connection, user_id: int) -> int:
     """Delete the rows of a person from all tables of lists; how many they were. Note the deletion before it."""
     found, done = 0, set[str]()
-    # again, since a batch may have renamed tables before the first of them was held
-    while names := {name for name in inspect(connection).get_table_names() if _LISTS.fullmatch(name)} - done:
-        for name in sorted(names):
-            lists = table(name, column("user_id"))
-            try:
-                found += connection.execute(delete(lists).where(lists.c.user_id == user_id)).rowcount
-            except exc.ProgrammingError as error:
-                if error_code(error) != ER.NO_SUCH_TABLE:  # else it was renamed or dropped meanwhile
-                    raise
-            done.add(name)
+    with _as_it_is_now(connection) as now:
+        names = list_tables(now)
+        while names:
+            for name in sorted(names):
+                lists = table(name, column("user_id"))
+                try:
+                    found += connection.execute(delete(lists).where(lists.c.user_id == user_id)).rowcount
+                    done.add(name)  # and held: its name stays
+                except exc.ProgrammingError as error:
+                    if error_code(error) != ER.NO_SUCH_TABLE:  # else it was renamed or dropped meanwhile
+                        raise
+            # again, since a batch may have renamed tables before the first of them was held; asked of the notes alone:
+            # a renaming that waits for this transaction may have the table of versions already
+            names = {name for name in noted_lists(now) - done if has_our_columns(connection, name, recommendations)}
     return found
+
+
+@contextmanager
+def _as_it_is_now(connection: Connection) -> Iterator[Connection]:
+    """A connection that sees what is committed now; a server's transaction sees what was when it first read."""
+    if connection.dialect.name == "sqlite":  # whose one writer this is
+        yield connection
+        return
+    with connection.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as now:
+        yield now
 
 
 def drop_erased(connection: Connection, lists: Table) -> int:

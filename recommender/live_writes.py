@@ -5,14 +5,13 @@ Each leaves the users it changed to be read again in the same transaction (`reco
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, literal_column, select
+from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from recommender.database import writing
+from recommender.database import utc_now, writing
 from recommender.erasures import erase_from_lists
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
 from recommender.schema import deletions, interactions, products, ratings, user_id_map, users
@@ -32,7 +31,7 @@ def prepare(engine: Engine) -> None:
 def store_rating(connection: Connection, user_id: int, product_id: str, half_stars: int) -> None:
     """Give or change a rating. UnknownProductError for a product that is neither in the catalog nor rated."""
     _refuse_unknown_product(connection, product_id)
-    now = _now(connection)
+    now = utc_now(connection)
     values = {
         "user_id": user_id, "product_id": product_id, "rating": HALF * half_stars, "created_at": now, "updated_at": now,
     }  # fmt: skip
@@ -53,7 +52,7 @@ def store_interaction(connection: Connection, user_id: int, product_id: str, kin
         _enter(connection, user_id)
     connection.execute(
         insert(interactions).values(
-            user_id=user_id, product_id=product_id, interaction_type=kind, created_at=_now(connection)
+            user_id=user_id, product_id=product_id, interaction_type=kind, created_at=utc_now(connection)
         )
     )
 
@@ -82,7 +81,7 @@ def erase_user(connection: Connection, engine: Engine, user_id: int) -> None:
 
 def _enter(connection: Connection, user_id: int) -> None:
     """Make the person known; another worker may have done so since it was looked for."""
-    values = {"user_id": user_id, "created_at": _now(connection)}
+    values = {"user_id": user_id, "created_at": utc_now(connection)}
     if connection.dialect.name == "sqlite":
         connection.execute(insert(users).values(values))  # one writer at a time: nobody has
     else:  # IGNORE would ignore other faults too
@@ -90,7 +89,7 @@ def _enter(connection: Connection, user_id: int) -> None:
 
 
 def _note(connection: Connection, user_id: int) -> None:
-    connection.execute(insert(deletions).values(user_id=user_id, deleted_at=_now(connection)))
+    connection.execute(insert(deletions).values(user_id=user_id, deleted_at=utc_now(connection)))
 
 
 def _refuse_unknown_product(connection: Connection, product_id: str) -> None:
@@ -100,10 +99,3 @@ def _refuse_unknown_product(connection: Connection, product_id: str) -> None:
 
 def _has(connection: Connection, column: Any, value: object) -> bool:
     return connection.execute(select(column).where(column == value).limit(1)).first() is not None
-
-
-def _now(connection: Connection) -> Any:
-    """The moment of a write (UTC) by the database's clock, which the change feeds of all workers go by."""
-    if connection.dialect.name == "sqlite":
-        return datetime.now(UTC).replace(tzinfo=None)
-    return literal_column("UTC_TIMESTAMP(6)")

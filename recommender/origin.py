@@ -14,14 +14,14 @@ import pyarrow as pa
 from sqlalchemy import Engine, Table, select
 
 from recommender.database import database_errors
-from recommender.tables import existing_tables
+from recommender.tables import table_is_there
 
 
 def read_origin(engine: Engine, table: Table) -> dict[str, Any] | None:
     """The values noted in the origin ``table``; None if there is no such table or nothing in it."""
-    if table.name not in existing_tables(engine):
-        return None
     with database_errors(engine), engine.connect() as connection:
+        if not table_is_there(connection, table.name):
+            return None
         rows = connection.execute(select(table.c.name, table.c.value)).all()
     try:
         return {name: json.loads(value) for name, value in rows} or None

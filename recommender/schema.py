@@ -213,6 +213,22 @@ model_versions = Table(
     **_MYSQL,
 )
 
+# which tables beside these are ours (see recommender.own_tables); never told by a name alone
+own_tables = Table(
+    "recommender_tables",
+    metadata,
+    Column(
+        "table_name",
+        String(64).with_variant(mysql.VARCHAR(64, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"),
+        primary_key=True,
+    ),
+    Column("purpose", String(16), nullable=False),  # live, staging, old or kept
+    Column("made_for", String(64), nullable=False),  # the table in whose place it was, is or will be
+    Column("version", Integer),  # whose lists it keeps; NULL: it is not kept
+    Column("made_at", _time(), nullable=False),
+    **_MYSQL,
+)
+
 CATALOG_TABLES = (categories, products, catalog_origin)
 SHOPPER_TABLES = (users, user_id_map, interactions, ratings, data_origin)
 BATCH_TABLES = (recommendations, model_versions)

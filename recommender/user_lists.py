@@ -7,12 +7,14 @@ from typing import Any
 
 import pandas as pd
 from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy.schema import CreateTable
 
 from recommender.database import database_errors, writing
 from recommender.errors import SettingError
+from recommender.own_tables import note_published_lists, prepare_notes
 from recommender.rating_matrix import checked_user_id
 from recommender.schema import products, recommendations
-from recommender.tables import refuse_foreign_tables
+from recommender.versions import refuse_foreign_lists
 
 _IDS_PER_QUERY = 500  # SQLite allows 999 parameters in its older versions
 _OPTIONAL = ("product_name", "support", "n_neighbors")
@@ -38,9 +40,11 @@ def replace_list(user_id: int, recs: pd.DataFrame, engine: Engine) -> None:
     """Replace the rows of ``user_id`` in ``recommendations``, in one transaction. SettingError, ForeignDataError."""
     user = checked_user_id(user_id)
     _check(recs)
-    refuse_foreign_tables(engine, [recommendations])
-    with database_errors(engine):
-        recommendations.create(engine, checkfirst=True)
+    refuse_foreign_lists(engine)
+    with database_errors(engine), writing(engine) as connection:
+        prepare_notes(connection)
+        note_published_lists(connection)
+        connection.execute(CreateTable(recommendations, if_not_exists=True))
     generated_at = datetime.now(UTC).replace(tzinfo=None)
     wanted = recs[["product_id", "predicted_rating", *(name for name in _OPTIONAL if name in recs.columns)]]
     rows: list[dict[str, Any]] = [

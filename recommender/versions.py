@@ -27,6 +27,14 @@ from recommender.bulk_load import Move, Stage, drop_leftovers, staged
 from recommender.database import database_errors, label
 from recommender.erasures import drop_erased
 from recommender.errors import ForeignDataError, UnknownVersionError
+from recommender.own_tables import (
+    drop_own,
+    keep_lists,
+    kept_lists,
+    lists_are_ours,
+    note_published_lists,
+    prepare_notes,
+)
 from recommender.schema import BATCH_TABLES, model_versions, recommendations
 from recommender.tables import count_rows, existing_tables, refuse_foreign_tables
 
@@ -61,11 +69,6 @@ class Version:
         return cls(**(dict(values) | {"made_at": datetime.fromisoformat(values["made_at"])}))
 
 
-def kept_table(number: int) -> str:
-    """The table that holds the lists of a version that is not published."""
-    return f"{recommendations.name}__v{number}"
-
-
 def read_versions(engine: Engine) -> list[Version]:
     """All versions there ever were, oldest first. ForeignDataError if somebody else wrote into the table."""
     if model_versions.name not in existing_tables(engine):
@@ -90,12 +93,13 @@ def current_version(engine: Engine, fingerprint: str, settings: Mapping[str, Any
 
     It need not be the published one: after a roll-back the newer version is only kept.
     """
-    there = existing_tables(engine)
+    with database_errors(engine), engine.connect() as connection:
+        there, kept = existing_tables(connection), kept_lists(connection)
     for version in reversed(read_versions(engine)):
         if version.state == EXPIRED or not version.is_made_from(fingerprint, settings):
             continue
         if version.state == KEPT:
-            whole = kept_table(version.number) in there
+            whole = version.number in kept
         else:
             whole = recommendations.name in there and count_rows(engine, recommendations) == version.n_rows
         if whole:
@@ -121,23 +125,54 @@ def publish_lists(stage: Stage, new: Version, *, keep: int, publish: bool = True
     no other run can interfere. Who was erased since the ratings were read is left out. Returns the version as it was
     noted.
     """
+    stage.hold()
     dropped = drop_erased(stage.connection, stage.tables[recommendations])
     new = replace(new, n_rows=new.n_rows - dropped)
-    before = read_versions(stage.engine)
+    refuse_foreign_lists(stage.engine)
+    before = _prepared(stage)
     new = replace(new, number=next_number(before), state=PUBLISHED if publish else KEPT)
     if publish:
-        moves = _move_aside(stage.engine, before)
+        aside = _aside(stage, before)
+        moves = [(recommendations.name, name) for name in aside.values()]
         before = [replace(version, state=KEPT) if version.state == PUBLISHED else version for version in before]
+        note_published_lists(stage.connection)
     else:
-        moves = [(stage.tables[recommendations].name, kept_table(new.number))]
-    _swap(stage, [*before, new], moves, keep=keep)
+        aside = {new.number: keep_lists(stage.connection, new.number)}
+        moves = [(stage.tables[recommendations].name, name) for name in aside.values()]
+    _swap(stage, [*before, new], moves, aside, keep=keep)
     return new
 
 
+def refuse_foreign_lists(engine: Engine) -> None:
+    """Raise ForeignDataError if the tables of lists and versions are there and this project did not fill them."""
+    refuse_foreign_tables(engine, BATCH_TABLES)
+    with database_errors(engine), engine.connect() as connection:
+        if not lists_are_ours(connection):
+            raise ForeignDataError(
+                f"{label(engine)}: {recommendations.name} holds rows that no batch of this project wrote: rename the "
+                "table, or give another DB_NAME or SQLITE_FILE"
+            )
+
+
 def drop_left_lists(engine: Engine) -> None:
-    """Drop what a killed run left: staging tables, and the lists of expired versions."""
-    expired = [kept_table(version.number) for version in read_versions(engine) if version.state == EXPIRED]
-    drop_leftovers(engine, BATCH_TABLES, also=expired)
+    """Drop what a killed run left: staging tables, and the lists of versions that are not kept."""
+    with database_errors(engine), engine.connect() as connection:
+        left = _not_kept(read_versions(engine), kept_lists(connection))
+    drop_leftovers(engine, BATCH_TABLES, also=left)
+
+
+def _not_kept(versions: Iterable[Version], tables: Mapping[int, str]) -> list[str]:
+    """Those of the ``tables`` of kept lists whose version is not kept."""
+    kept = {version.number for version in versions if version.state == KEPT}
+    return [name for number, name in tables.items() if number not in kept]
+
+
+def _prepared(stage: Stage) -> list[Version]:
+    """The versions there are, once the notes are there and what a killed run left is gone."""
+    prepare_notes(stage.connection)
+    versions = read_versions(stage.engine)
+    drop_own(stage.connection, _not_kept(versions, kept_lists(stage.connection)))
+    return versions
 
 
 def roll_back(engine: Engine, number: int) -> Version:
@@ -145,40 +180,51 @@ def roll_back(engine: Engine, number: int) -> Version:
 
     Raises UnknownVersionError, naming the versions there are, if ``number`` is none of them or its lists are gone.
     """
-    refuse_foreign_tables(engine, [recommendations, model_versions])
-    with staged(engine, [recommendations, model_versions]) as stage:
-        before = read_versions(engine)
+    refuse_foreign_lists(engine)
+    with staged(engine, BATCH_TABLES) as stage:
+        refuse_foreign_lists(engine)
+        before = _prepared(stage)
+        lists = kept_lists(stage.connection).get(number)
         target = next((version for version in before if version.number == number), None)
         if target is not None and target.state == PUBLISHED:
             return target
-        if target is None or target.state == EXPIRED or kept_table(number) not in existing_tables(engine):
+        if target is None or target.state == EXPIRED or lists is None:
             raise UnknownVersionError(number, [version.number for version in before if version.state == KEPT])
-        aside = [replace(version, state=KEPT) if version.state == PUBLISHED else version for version in before]
-        after = [replace(version, state=PUBLISHED) if version.number == number else version for version in aside]
-        unused = stage.tables[recommendations].name
-        moves = [*_move_aside(engine, before), (kept_table(number), recommendations.name)]
-        _swap(stage, after, moves, keep=len(after), leave=[unused])
+        after = [replace(version, state=KEPT) if version.state == PUBLISHED else version for version in before]
+        after = [replace(version, state=PUBLISHED) if version.number == number else version for version in after]
+        aside = _aside(stage, before)
+        moves = [*((recommendations.name, name) for name in aside.values()), (lists, recommendations.name)]
+        note_published_lists(stage.connection)
+        _swap(stage, after, moves, aside, keep=len(after), leave=[stage.tables[recommendations].name])
     return replace(target, state=PUBLISHED)
 
 
-def _move_aside(engine: Engine, before: Sequence[Version]) -> list[Move]:
-    """The renaming that keeps the published lists under their version's number."""
+def _aside(stage: Stage, before: Sequence[Version]) -> dict[int, str]:
+    """Under which name the published lists are kept, by the number of their version."""
     published = published_version(before)
-    if published is None or recommendations.name not in existing_tables(engine):
-        return []
-    return [(recommendations.name, kept_table(published.number))]
+    if published is None or recommendations.name not in existing_tables(stage.engine):
+        return {}
+    return {published.number: keep_lists(stage.connection, published.number)}
 
 
 def _swap(
-    stage: Stage, versions: Sequence[Version], moves: Sequence[Move], *, keep: int, leave: Sequence[str] = ()
+    stage: Stage,
+    versions: Sequence[Version],
+    moves: Sequence[Move],
+    aside: Mapping[int, str],
+    *,
+    keep: int,
+    leave: Sequence[str] = (),
 ) -> None:
-    """Note the versions, all but the newest ``keep`` as expired, rename, and drop the lists that have expired."""
+    """Note the versions, all but the newest ``keep`` as expired, rename, and drop the lists that have expired.
+
+    ``aside``: the tables of kept lists that the renaming makes, by the numbers of their versions.
+    """
     spare = [version.number for version in versions if version.state == KEPT]
     expired = set(spare[: max(0, len(spare) - (keep - 1))])
     versions = [replace(version, state=EXPIRED) if version.number in expired else version for version in versions]
     stage.load(model_versions, [_as_rows(versions)])
-    # of every expired version: what a killed run left is dropped by the next
-    gone = [kept_table(version.number) for version in versions if version.state == EXPIRED]
+    gone = _not_kept(versions, {**kept_lists(stage.connection), **aside})
     stage.publish(moves, leave=leave, drop=gone)
 
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, Table, event, inspect, select, text
 
 from recommender import _server_stage
-from recommender._stage import NEW, OLD
 from recommender.bulk_load import LoadCount, Stage, staged
 from recommender.database import connect, writing
 from recommender.errors import DatabaseError
-from recommender.schema import categories, products, ratings, recommendations
+from recommender.own_tables import OLD, STAGING, OwnTable, note, prepare_notes
+from recommender.schema import categories, own_tables, products, ratings, recommendations
 from recommender.settings import load_settings
 from recommender.tables import existing_tables
 from tests.mariadb_server import MariaDBServer
@@ -71,6 +71,11 @@ def rows_of(engine: Engine, table: Table = categories) -> list[tuple[Any, ...]]:
 def titles(engine: Engine) -> list[tuple[Any, ...]]:
     """(asin, title) of the products in the order they were loaded."""
     return [row[:2] for row in rows_of(engine, products)]
+
+
+def tables_of(engine: Engine) -> set[str]:
+    """All tables but the notes on which ones are ours."""
+    return existing_tables(engine) - {own_tables.name}
 
 
 def fill(engine: Engine, *rows: tuple[int, str]) -> None:
@@ -201,7 +206,7 @@ def test_a_repeat_that_is_not_expected_is_an_error_and_nothing_changes(
         load()
     assert "\n" not in str(error.value)
     assert rows_of(engine) == [(7, "stays")]
-    assert existing_tables(engine) == {"amazon_categories"}
+    assert tables_of(engine) == {"amazon_categories"}
 
 
 @pytest.mark.parametrize(
@@ -217,7 +222,7 @@ def test_what_does_not_fit_is_an_error_and_is_not_cut_short(
     batch = batch.append_column(column, pa.array([value, value]))
     with pytest.raises(DatabaseError, match=column), staged(engine, [products]) as stage:
         stage.load(products, [batch], skip_duplicates=skip)
-    assert existing_tables(engine) == set()
+    assert tables_of(engine) == set()
 
 
 def test_null_where_none_may_be_and_numbers_that_are_none_are_errors(engine: Engine) -> None:
@@ -227,7 +232,7 @@ def test_null_where_none_may_be_and_numbers_that_are_none_are_errors(engine: Eng
             stage.load(products, [batch])
     with pytest.raises(DatabaseError, match="price"), staged(engine, [products]) as stage:
         stage.load(products, [catalog(["A"], price=[None])])
-    assert existing_tables(engine) == {"amazon_categories"}
+    assert tables_of(engine) == {"amazon_categories"}
 
 
 def failing_batches() -> Iterator[pa.RecordBatch]:
@@ -243,7 +248,7 @@ def test_an_error_of_the_caller_comes_through_and_nothing_changes(engine: Engine
     with staged(engine, [categories]) as stage:
         stage.load(categories, [named((1, "never published"))])
     assert rows_of(engine) == [(7, "stays")]
-    assert existing_tables(engine) == {"amazon_categories"}
+    assert tables_of(engine) == {"amazon_categories"}
 
 
 def test_readers_see_the_old_tables_until_all_are_published(engine: Engine) -> None:
@@ -281,27 +286,42 @@ def test_append_adds_and_updates_in_one_step(engine: Engine) -> None:
             stage.publish()
         assert titles(engine) == expected
         assert rows_of(engine) == [(1, title)]
-        assert existing_tables(engine) == {"amazon_categories", "amazon_products"}
+        assert tables_of(engine) == {"amazon_categories", "amazon_products"}
     with pytest.raises(ZeroDivisionError), staged(engine, [categories], append=True) as stage:
         stage.load(categories, failing_batches())
     assert rows_of(engine) == [(1, "two ")]
 
 
 def test_tables_of_others_with_names_like_ours_are_left_alone(engine: Engine) -> None:
+    others = {
+        f"amazon_categories{end}" for end in ("_old", "_new", "__old", "__new", "__old_0a1b2c3d", "__new_0a1b2c3d")
+    }
     with writing(engine) as connection:
-        for name in ("amazon_categories_old", "amazon_categories_new"):
+        for name in others:
             connection.execute(text(f"CREATE TABLE {name} (a INTEGER)"))
     fill(engine, (1, "a"))
     fill(engine, (1, "a"))
-    assert existing_tables(engine) == {"amazon_categories", "amazon_categories_old", "amazon_categories_new"}
+    with staged(engine, [categories]) as stage:
+        stage.load(categories, [named((1, "never published"))])
+    assert tables_of(engine) == {"amazon_categories"} | others
 
 
+@on_a_server  # SQLite leaves none
 def test_leftovers_of_a_killed_run_are_dropped(engine: Engine) -> None:
+    ours = [
+        OwnTable("amazon_categories__new_0a1b2c3d", STAGING, categories.name),
+        OwnTable("amazon_categories__old_0a1b2c3d", OLD, categories.name),
+        OwnTable("users__new_0a1b2c3d", STAGING, "users"),  # another step's, which may be at work
+    ]
     with writing(engine) as connection:
-        for end in (NEW, OLD):
-            connection.execute(text(f"CREATE TABLE amazon_categories{end} (a INTEGER)"))
+        prepare_notes(connection)
+        note(connection, *ours)
+        for table in ours[1:]:  # the first run was killed between the note and the table
+            connection.execute(text(f"CREATE TABLE {table.name} (a INTEGER)"))
     fill(engine, (1, "a"))
-    assert not {name for name in existing_tables(engine) if name.endswith(NEW)}
+    assert tables_of(engine) == {"amazon_categories", "users__new_0a1b2c3d"}
+    with engine.connect() as connection:
+        assert connection.execute(select(own_tables.c.table_name)).scalars().all() == ["users__new_0a1b2c3d"]
     assert rows_of(engine) == [(1, "a")]
 
 
@@ -347,4 +367,4 @@ def test_a_connection_that_breaks_off_midway_is_one_line_and_the_next_run_is_cle
     assert rows_of(engine) == [(7, "stays")]
     fill(engine, (8, "again"))
     assert rows_of(engine) == [(8, "again")]
-    assert existing_tables(engine) == {"amazon_categories"}
+    assert tables_of(engine) == {"amazon_categories"}

@@ -17,10 +17,10 @@ import to_rds
 from recommender import _server_stage
 from recommender.bulk_load import staged
 from recommender.database import writing
+from recommender.own_tables import KEPT, NEW_END, OLD, OLD_END, STAGING, OwnTable, kept_table, note
 from recommender.sample_catalog import main as make_sample
-from recommender.schema import BATCH_TABLES, CATALOG_TABLES, SHOPPER_TABLES
+from recommender.schema import BATCH_TABLES, CATALOG_TABLES, SHOPPER_TABLES, recommendations
 from recommender.tables import existing_tables
-from recommender.versions import kept_table
 
 FILES = ["--products", "amazon_products.csv", "--categories", "amazon_categories.csv"]
 STEP_2 = ["--num-users", "40", "--num-interactions", "200", "--num-ratings", "120"]
@@ -51,10 +51,13 @@ def shop(engine: Engine, env: dict[str, str], tmp_path: Path, monkeypatch: pytes
     return engine
 
 
-def leave(engine: Engine, names: list[str]) -> None:
+def leave(engine: Engine, tables: list[OwnTable]) -> None:
     with writing(engine) as connection:
-        for name in names:
-            connection.execute(text(f"CREATE TABLE `{name}` (a INTEGER)"))
+        note(connection, *tables)
+        for table in tables:
+            lists = table.made_for == recommendations.name
+            columns = f"LIKE {recommendations.name}" if lists else "(a INTEGER)"
+            connection.execute(text(f"CREATE TABLE `{table.name}` {columns}"))
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -63,8 +66,9 @@ def test_a_step_that_finds_nothing_to_do_drops_what_a_killed_run_left(
 ) -> None:
     main, options, tables = STEPS[step]
     clean = existing_tables(shop)
-    left = [table.name + end for table in tables for end in ("__old", "__new")]
-    leave(shop, [*left, *([kept_table(1)] if step == "3" else [])])
+    ends = {OLD: OLD_END, STAGING: NEW_END}
+    left = [OwnTable(f"{t.name}{end}_0a1b2c3d", purpose, t.name) for t in tables for purpose, end in ends.items()]
+    leave(shop, [*left, *([OwnTable(kept_table(1), KEPT, recommendations.name, 1)] if step == "3" else [])])
     capsys.readouterr()
     assert main(options) == 0
     out = capsys.readouterr().out
@@ -76,8 +80,8 @@ def test_a_step_that_finds_nothing_to_do_drops_what_a_killed_run_left(
 def test_what_another_run_is_filling_is_left_to_it(shop: Engine, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_server_stage, "GONE_WAIT", 0)
     main, options, tables = STEPS[step]
-    with staged(shop, tables):
+    with staged(shop, tables) as stage:
         during = existing_tables(shop)
-        assert {table.name + "__new" for table in tables} <= set(during)
+        assert {filled.name for filled in stage.tables.values()} <= during
         assert main(options) == 0
         assert existing_tables(shop) == during

@@ -20,11 +20,12 @@ from recommender.evaluation_file import read_evaluation_file
 from recommender.evaluation_report import read_json
 from recommender.ladder_evaluation import evaluate_ladder
 from recommender.mode_evaluation import evaluate_modes
+from recommender.own_tables import kept_table
 from recommender.rankings import TasteSimilarity
 from recommender.schema import interactions, model_versions, products, ratings, recommendations, users
 from recommender.tables import existing_tables
 from recommender.tastes import INTERACTION_TYPES
-from recommender.versions import kept_table, published_version, read_versions
+from recommender.versions import published_version, read_versions
 from tests.shop import fill, product_row
 from tests.test_mode_evaluation import WEIGHTS, Planted, ndcg, small_shop
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, func, select, text
 
-from recommender._stage import NEW, OLD
 from recommender.database import connect
+from recommender.own_tables import NEW_END, OLD_END
 from recommender.sample_catalog import write_sample_catalog
 from recommender.schema import categories, products
 from recommender.settings import load_settings
@@ -117,7 +117,7 @@ def test_killed_and_run_again_it_ends_as_one_clean_run(
     steps.succeed(env, tmp_path, "to_rds.py", *options)
     after = state(engine)
     assert after[1] == (LARGE if not append else LARGE + SMALL - shared(files))
-    assert not [name for name in existing_tables(engine) if name.endswith((NEW, OLD))]
+    assert not [name for name in existing_tables(engine) if NEW_END in name or OLD_END in name]
     steps.succeed(env, tmp_path, "to_rds.py", *options)
     assert state(engine) == after
 
@@ -163,7 +163,7 @@ def test_a_server_that_dies_midway_is_one_line_and_the_next_run_is_clean(
         assert state(engine) == old
     steps.succeed(env, tmp_path, "to_rds.py", *files[LARGE])
     assert state(engine)[1] == LARGE
-    assert existing_tables(engine) == {"amazon_categories", "amazon_products", "catalog_origin"}
+    assert existing_tables(engine) == {"amazon_categories", "amazon_products", "catalog_origin", "recommender_tables"}
     engine.dispose()
 
 

@@ -18,6 +18,7 @@ from recommender.batch import BatchJob, write_batch
 from recommender.database import writing
 from recommender.errors import ForeignDataError, UnknownVersionError
 from recommender.list_sources import read_list_sources
+from recommender.own_tables import kept_table
 from recommender.rankings import ClassicRanking
 from recommender.schema import model_versions, recommendations
 from recommender.settings import Settings
@@ -25,7 +26,6 @@ from recommender.tables import existing_tables
 from recommender.versions import (
     Version,
     current_version,
-    kept_table,
     published_version,
     read_versions,
     roll_back,
