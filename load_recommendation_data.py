@@ -116,7 +116,7 @@ def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) ->
             stage.load(ratings, [ratings_batch(block, product_ids)])
             stage.load(interactions, [interactions_batch(block, product_ids)])
             bar.update(block.n_users)
-        publish_with_origin(stage, made_from)
+        publish_with_origin(stage, made_from, replace=replace)
     return True
 
 
@@ -136,7 +136,7 @@ def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
         stage.load(users, raters(shop.ratings).to_batches())
         stage.load(user_id_map, shop.user_ids.to_batches())
         stage.load(ratings, shop.ratings.to_batches(ROWS_PER_BATCH))
-        publish_with_origin(stage, made_from)
+        publish_with_origin(stage, made_from, replace=replace)
     print(f"{file.name}: {shop.rows:,} rows = {shop.ratings.num_rows:,} loaded", end="")
     print(f" + {shop.repeated:,} replaced by a later row + {shop.rejected:,} rejected", end="")
     print(f" (see {rejected.path})" if shop.rejected else "")
@@ -157,11 +157,15 @@ def _fingerprint(file: Path) -> str:
         return "unreadable"  # equals no file's; why it is, is told when its rows are read
 
 
-def publish_with_origin(stage: Stage, made_from: dict[str, Any]) -> None:
-    """Note what was made and a summary of the rows, then swap the tables in."""
+def publish_with_origin(stage: Stage, made_from: dict[str, Any], *, replace: bool) -> None:
+    """Note what was made and a summary of the rows, then swap the tables in.
+
+    Whose rows are there is asked once more: another run may have ended since, or somebody may have written to them.
+    """
     summary = shopper_summary(stage.connection, stage.tables)
     stage.load(data_origin, [origin_batch({"origin": made_from, "summary": summary})])
-    stage.publish()
+    generating = made_from["made_from"] == "seed"
+    stage.publish(check=None if replace else refuse_foreign_rows(stage.engine, generating=generating))
 
 
 def users_batch(block: TasteBlock, people: pd.DataFrame) -> pa.RecordBatch:

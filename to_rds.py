@@ -25,13 +25,14 @@ from tqdm import tqdm
 
 from recommender.bulk_load import LoadCount, Stage, drop_leftovers, staged
 from recommender.catalog import category_rows, product_rows
+from recommender.catalog_tables import refuse_foreign_catalog, unchanged_catalog
 from recommender.csv_rows import CsvRows, RejectedRows
 from recommender.database import connected, database_errors, label
 from recommender.errors import RecommenderError, SettingError
 from recommender.origin import origin_batch, read_origin
 from recommender.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
 from recommender.settings import DATABASE_OPTIONS, PROJECT_ROOT, add_options, load_settings
-from recommender.tables import count_rows, existing_tables, refuse_foreign_tables
+from recommender.tables import count_rows, existing_tables
 
 READ_CHUNK_SIZE = 50_000
 PRODUCTS_FILE, CATEGORIES_FILE = PROJECT_ROOT / "amazon_products.csv", PROJECT_ROOT / "amazon_categories.csv"
@@ -77,7 +78,7 @@ def load_catalog(
 
     Raises InputFileError, TooManyRejectedError, ForeignDataError, DatabaseError; the tables are then as they were.
     """
-    refuse_foreign_tables(engine, CATALOG_TABLES, kept=append)
+    refuse_foreign_catalog(engine, kept=append)
     made_from = made_of(products_file, categories_file, append=append)
     category_file = category_rows(categories_file, rejected)
     known = known_categories(engine) if append else set()
@@ -88,8 +89,10 @@ def load_catalog(
         vanished_count, vanished = (0, ()) if append else vanished_products(engine, stage)
         rejected.flush()
         counts = {"categories": category_count.kept, "products": product_count.kept}
-        stage.load(catalog_origin, [origin_batch({"made_from": made_from} | counts)])
-        stage.publish()
+        # asked again: another run may have ended, or somebody may have made tables, since
+        others = refuse_foreign_catalog(engine, kept=append)
+        stage.load(catalog_origin, [origin_batch({"made_from": made_from} | counts | others)])
+        stage.publish(check=None if append else unchanged_catalog(engine))
     reports = file_report(category_file, category_count), file_report(product_file, product_count)
     return CatalogReport(*reports, vanished_count, vanished)
 

@@ -8,10 +8,12 @@ step 2's to replace.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Engine, String, Table, cast, func, literal_column, select
+from sqlalchemy import Connection, Engine, MetaData, String, Table, cast, func, literal_column, select
 
+from recommender.bulk_load import Check
 from recommender.database import database_errors, label
 from recommender.errors import ForeignDataError
 from recommender.origin import read_origin
@@ -32,7 +34,7 @@ def shopper_summary(connection: Connection, tables: dict[Table, Table] | None = 
         assert raw is not None
         raw.create_function("row_checksum", -1, _row_checksum, deterministic=True)
     summary = {}
-    for live in _WATCHED:
+    for live in _WATCHED if tables is None else [live for live in _WATCHED if live in tables]:
         table = live if tables is None else tables[live]
         if connection.dialect.name == "sqlite":
             checksum = func.row_checksum(*table.columns)
@@ -63,20 +65,21 @@ def is_up_to_date(engine: Engine, made_from: dict[str, Any], *, replace: bool) -
     return found == noted["summary"] or not (replace or emptied)
 
 
-def refuse_foreign_rows(engine: Engine, *, generating: bool) -> None:
+def refuse_foreign_rows(engine: Engine, *, generating: bool) -> Check:
     """Raise ForeignDataError if users, interactions or ratings are there that step 2 did not make.
 
-    ``generating``: rows imported from a shop's own file are not the generator's to replace either.
+    ``generating``: rows imported from a shop's own file are not the generator's to replace either. Returns the check
+    that what is replaced is still what was looked at: somebody else may write to it until then.
     """
     there = existing_tables(engine)
     noted = _noted(engine)
     remedy = "keep them and use another DB_NAME or SQLITE_FILE, or give --replace to delete them"
-    for table in _WATCHED:
+    for table in (*_WATCHED, data_origin):
         if table.name in there and noted is None and not _is_empty(engine, table):
             raise ForeignDataError(f"{label(engine)}: {table.name} holds rows that this script did not make: {remedy}")
     refuse_foreign_tables(engine, SHOPPER_TABLES)
     if noted is None:
-        return
+        return _unchanged({table.name: [0, 0] for table in _WATCHED})
     if generating and noted["origin"]["made_from"] != "seed":
         raise ForeignDataError(f"{label(engine)}: the ratings were imported from {noted['origin']['file']}: {remedy}")
     with database_errors(engine), engine.connect() as connection:
@@ -87,6 +90,23 @@ def refuse_foreign_rows(engine: Engine, *, generating: bool) -> None:
         raise ForeignDataError(
             f"{label(engine)}: {changed[0]} was changed since this script filled it ({rows}): {remedy}"
         )
+    return _unchanged(found)
+
+
+def _unchanged(found: dict[str, list[int]]) -> Check:
+    """The check that tables that were replaced hold what was ``found`` in them."""
+
+    def check(connection: Connection, aside: Mapping[Table, str]) -> None:
+        tables = {live: live.to_metadata(MetaData(), name=name) for live, name in aside.items() if live in _WATCHED}
+        after = shopper_summary(connection, tables)
+        if changed := [live for live in tables if after[live.name] != found[live.name]]:
+            names = ", ".join(aside[live] for live in tables)
+            raise ForeignDataError(
+                f"{label(connection.engine)}: somebody wrote to {changed[0].name} at the moment it was replaced: the "
+                f"tables as they were are kept as {names}; rename them back, or drop them"
+            )
+
+    return check
 
 
 def _noted(engine: Engine) -> dict[str, Any] | None:
