@@ -35,12 +35,12 @@ from recommender.profiles import Interactions
 from recommender.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.rating_matrix import RatingMatrix
 from recommender.schema import INTERACTION_TYPES, interactions
-from recommender.served_data import build_served_model, read_listed_users
+from recommender.served_data import build_served_model
 from recommender.settings import Settings, interaction_weights
 from recommender.tables import existing_tables
 from recommender.trained_model import read_rating_matrix, read_taste_data
 from recommender.usable_rows import as_words
-from recommender.user_segments import read_segments
+from recommender.user_segments import read_people
 from recommender.versions import EXPIRED, PUBLISHED, Version, published_version, read_versions, roll_back
 from recommender.warm_up import warm_up
 
@@ -62,14 +62,14 @@ def check_data(settings: Settings) -> None:
         index = CosineIndex(matrix.half_stars)
         loading = time.perf_counter() - started
         log = read_interactions(engine).left_out if interactions.name in existing_tables(engine) else {}
-        listed, unlisted = read_listed_users(engine)
+        people = read_people(engine)
         catalog = read_catalog(engine)
-        n_users, n_catalog = len(np.union1d(matrix.user_ids, listed)), len(catalog)
+        n_users, n_catalog = len(np.union1d(matrix.user_ids, people.user_ids)), len(catalog)
     k, n = settings.top_n_similar_users, settings.top_n_recommendations
     ahead = forecast(matrix, index, n_neighbors=k, n=n, rng=np.random.default_rng(0))
     print(label(engine))
     print(describe(matrix, n_users=n_users, n_catalog=n_catalog).as_text(loading, ahead))
-    if left_out := as_words({**matrix.left_out, **log, **catalog.left_out, **unlisted}):
+    if left_out := as_words({**matrix.left_out, **log, **catalog.left_out, **people.left_out}):
         print(f"left out, not usable: {left_out}")
 
 
@@ -83,7 +83,7 @@ def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
         with connected(settings) as engine:
             print(label(engine))
             matrix, log = read_taste_data(engine)
-            segments = read_segments(engine, matrix.user_ids).codes
+            segments = read_people(engine).segments(matrix.user_ids).codes
     announce_compiling()
     evaluation, ladder = evaluated(settings, matrix, log, seed=seed), None
     print(as_table(evaluation))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from recommender.bulk_read import read_table
 from recommender.schema import users
 from recommender.tables import existing_tables
+from recommender.usable_rows import LeftOut
 
 UNKNOWN = -1
 
@@ -41,11 +43,15 @@ class Segments:
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """Who is in ``users``: ids (n,) ascending, and country and age group of each, null where not known."""
+    """Who is in ``users``: ids (n,) ascending, and country and age group of each, null where not known.
+
+    ``left_out``: rows of the table that are not here, since their id is none.
+    """
 
     user_ids: NDArray[np.int64]
     countries: pa.ChunkedArray
     age_groups: pa.ChunkedArray
+    left_out: LeftOut = field(default_factory=dict)
 
     def segments(self, user_ids: NDArray[np.int64]) -> Segments:
         """The segments of all people, and which these users (n,), in any order, are in.
@@ -66,18 +72,16 @@ class People:
 
 
 def read_people(engine: Engine) -> People:
-    """Everybody in ``users``; nobody if there is no such table. DatabaseError."""
+    """Everybody in ``users`` with an id from 1; nobody if there is no such table. DatabaseError."""
     if users.name not in existing_tables(engine):
         nothing = pa.chunked_array([], pa.string())
         return People(np.empty(0, np.int64), nothing, nothing)
     columns = [users.c.user_id, users.c.country, users.c.age_group]
-    table = read_table(engine, columns, order_by=users.c.user_id)
-    return People(table["user_id"].to_numpy(), table["country"], table["age_group"])
-
-
-def read_segments(engine: Engine, user_ids: NDArray[np.int64]) -> Segments:
-    """`People.segments` of everybody in ``users``. DatabaseError."""
-    return read_people(engine).segments(user_ids)
+    everybody = read_table(engine, columns, order_by=users.c.user_id)
+    table = everybody.filter(pc.greater_equal(everybody["user_id"], 1))  # and not NULL
+    n_left_out = len(everybody) - len(table)
+    left_out = {f"{users.name}.{users.c.user_id.name}": n_left_out} if n_left_out else {}
+    return People(table["user_id"].to_numpy(), table["country"], table["age_group"], left_out)
 
 
 def _ranks(texts: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:

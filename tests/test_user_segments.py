@@ -10,7 +10,7 @@ from sqlalchemy import Engine, insert
 
 from recommender.database import writing
 from recommender.schema import metadata, users
-from recommender.user_segments import Segments, read_segments
+from recommender.user_segments import Segments, read_people
 from tests.shop import WHEN
 
 PEOPLE: dict[int, tuple[str | None, str | None]] = {
@@ -42,14 +42,14 @@ def insert_people(engine: Engine, people: dict[int, tuple[str | None, str | None
 def test_segments_are_numbered_by_name_and_found_for_whoever_is_asked_for(engine: Engine) -> None:
     insert_people(engine, PEOPLE)
     asked = np.array([9, 7, 2**62, 8, 50, 15, 10, 11, 12, 13, 14, 1, 2**63 - 1, 7])
-    found = read_segments(engine, asked)
+    found = read_people(engine).segments(asked)
     assert found.names == NAMES
     assert len(found) == 5
     assert found.codes.dtype == np.int32
     assert found.codes.tolist() == [2, 1, 4, 0, 2, 3, -1, -1, -1, -1, -1, -1, -1, 1]
     # the numbers do not depend on who is asked for
-    assert read_segments(engine, np.array([50])).codes.tolist() == [2]
-    assert read_segments(engine, np.empty(0, np.int64)).codes.tolist() == []
+    assert read_people(engine).segments(np.array([50])).codes.tolist() == [2]
+    assert read_people(engine).segments(np.empty(0, np.int64)).codes.tolist() == []
 
 
 def test_a_name_leads_to_its_segment() -> None:
@@ -65,6 +65,6 @@ def test_where_nothing_is_known_nobody_is_in_a_segment(
 ) -> None:
     if people:
         insert_people(engine, people)  # else there is not even a table
-    found = read_segments(engine, np.array([7, 8]))
+    found = read_people(engine).segments(np.array([7, 8]))
     assert (found.names, found.codes.tolist()) == ((), [-1, -1])
     assert found.codes.dtype == np.int32
