@@ -127,7 +127,7 @@ async def product(request: Request) -> Response:
         200: documented_json(_POPULAR_SCHEMA, {"popular": [_POPULAR_ITEM]}, "Most ratings first.", headers=_HEADERS),
         304: model_headers.NOT_MODIFIED,
         409: NO_STOCK,
-        422: documented_refusal("category_id", "x", "must be a whole number from 1 to 2147483647"),
+        422: documented_refusal("category_id", "x", "must be a whole number from 0 to 2147483647"),
     },
 )
 async def popular(request: Request) -> Response:

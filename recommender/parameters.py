@@ -69,8 +69,10 @@ def once(request: Request, name: str, errors: list[dict[str, str]]) -> str | Non
     return values[0] if values else None
 
 
-def whole_number(text: str, highest: int) -> int | None:
-    """The plain positive whole number that ``text`` is, up to ``highest``; None if it is none."""
+def whole_number(text: str, highest: int, *, lowest: int = 1) -> int | None:
+    """The plain whole number that ``text`` is, from ``lowest``, 1 or 0, up to ``highest``; None if it is none."""
+    if text == "0" and lowest == 0:
+        return 0
     if _POSITIVE.fullmatch(text) and int(text) <= highest:
         return int(text)
     return None

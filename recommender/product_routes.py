@@ -79,7 +79,8 @@ NO_SUCH_PRODUCT: dict[int | str, dict[str, Any]] = {
         200: documented_json(
             _SCHEMA,
             _EXAMPLE,
-            "Other products by cosine, best first; none is made up.",
+            "Other products by cosine, best first; none is made up: of what nobody had rated when the model was made "
+            "there are none.",
             headers=model_headers.DOCUMENTED,
         ),
         **NO_SUCH_PRODUCT,
@@ -93,9 +94,9 @@ async def similar(request: Request) -> Response:
     if errors:
         raise InvalidParameterError(errors)
     model: ServedModel = request.app.state.model
-    column = model.column_of(product_id)
-    if column is None and model.catalog.place_of(product_id) is None:
+    if model.find(product_id) is None:  # as `/products/{product_id}` finds it, what came later too
         raise UnknownProductError(product_id)
+    column = model.column_of(product_id)
     return Response(orjson.dumps(_body(model, product_id, column, limit)), media_type="application/json")
 
 
@@ -113,7 +114,7 @@ def product_id_of(request: Request, errors: list[dict[str, str]]) -> str:
 
 
 def _body(model: ServedModel, product_id: str, column: int | None, limit: int) -> dict[str, Any]:
-    if column is None:  # nobody has rated it
+    if column is None:  # nobody had rated it
         return {"product_id": product_id, "similar": []}
     found = model.similar_products.similar(column, limit)
     items = [

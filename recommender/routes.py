@@ -119,7 +119,8 @@ HEADERS = {
 async def recommendations(request: Request) -> Response:
     """Products that people with the same taste liked, computed now, for every known user.
 
-    Filters act before the list is cut: N products come back wherever there are N. A user without ratings, or one whose
+    A list holds products that somebody has rated or turned to, and one new one at most. Filters act before it is cut:
+    N products come back wherever so many of these fit. Pages are cuts of one list. A user without ratings, or one whose
     neighbors know too few products, gets others (see the header `X-Recommendation-Source`).
     """
     state = request.app.state

@@ -40,7 +40,7 @@ WISH_PARAMETERS = [
     _query(
         "category_id",
         "Only of this category; given several times, of any of these.",
-        _many({"type": "integer", "minimum": 1, "maximum": LARGEST_CATEGORY}),
+        _many({"type": "integer", "minimum": 0, "maximum": LARGEST_CATEGORY}),
         [104],
     ),
     _query("min_price", "Only from this price on.", _PRICE, 5),
@@ -102,9 +102,7 @@ def _in_stock_only(request: Request, errors: Errors) -> bool:
 def offset_of(request: Request, errors: Errors, highest: int = LARGEST_OFFSET) -> int:
     """The parameter ``offset``; 0 if it is not given, or wrong and noted in ``errors``."""
     given = once(request, "offset", errors)
-    if given in (None, "0"):
-        return 0
-    offset = whole_number(str(given), highest)
+    offset = 0 if given is None else whole_number(given, highest, lowest=0)
     if offset is None:
         errors.append(_refused("offset", str(given), f"must be a whole number from 0 to {highest}"))
     return offset or 0
@@ -145,7 +143,7 @@ def _each(
 
 
 def _category(text: str) -> tuple[int | None, str]:
-    return whole_number(text, LARGEST_CATEGORY), f"must be a whole number from 1 to {LARGEST_CATEGORY}"
+    return whole_number(text, LARGEST_CATEGORY, lowest=0), f"must be a whole number from 0 to {LARGEST_CATEGORY}"
 
 
 def _product_id(text: str) -> tuple[str | None, str]:

@@ -115,6 +115,10 @@ def test_a_product_that_came_after_the_start_can_be_rated_and_is_recommended(cli
     rate(client, 2, NEW, 5.0)
     assert (NEW, 5.0) in listed(client, 1) == anew(1)
     assert client.get(f"/products/{NEW}").json()["product_name"] == "Brand new"
+    similar = client.get(f"/products/{NEW}/similar")  # they are of the model's own time
+    assert (similar.status_code, similar.json()) == (200, {"product_id": NEW, "similar": []})
+    for path in ("", "/similar"):
+        assert client.get(f"/products/B0000NOONE{path}").status_code == 404
 
 
 def test_an_interaction_makes_a_user_known_and_counts_by_taste(client: TestClient, shop: Engine) -> None:

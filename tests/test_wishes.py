@@ -202,7 +202,7 @@ def test_nothing_fits_nothing_comes(model: ServedModel) -> None:
 @pytest.fixture
 def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     catalog = [
-        product_row(product, category_id=1 + place % 3, price=float(place), stars=(place % 5) + 0.5)
+        product_row(product, category_id=place % 3, price=float(place), stars=(place % 5) + 0.5)
         for place, product in enumerate(IDS[:12])
     ]
     fill(engine, {user: {IDS[user % 12]: 4.0, IDS[(user * 5) % 12]: 3.5} for user in range(1, 30)}, catalog)
@@ -228,15 +228,31 @@ def test_each_parameter_is_read_and_acts(client: TestClient) -> None:
     place = {product: number for number, product in enumerate(IDS[:12])}
     assert len(whole) == 11  # of twelve, one is rated by user 3
     assert ids(client, "limit=4&offset=3") == whole[3:7]
-    assert ids(client, "limit=100&category_id=2") == [product for product in whole if place[product] % 3 == 1]
-    either = [product for product in whole if place[product] % 3 != 0]
-    assert ids(client, "limit=100&category_id=2&category_id=3") == either
+    for category in range(3):  # 0 is one like the others
+        mine = [product for product in whole if place[product] % 3 == category]
+        assert ids(client, f"limit=100&category_id={category}") == mine
+    either = [product for product in whole if place[product] % 3 != 1]
+    assert ids(client, "limit=100&category_id=0&category_id=2") == either
     assert ids(client, "limit=100&min_price=4&max_price=9.5") == [p for p in whole if 4 <= place[p] <= 9]
     assert ids(client, "limit=100&min_stars=3.5") == [p for p in whole if place[p] % 5 >= 3]
     assert ids(client, f"limit=100&exclude={whole[0]}&exclude={whole[2]}") == [whole[1], *whole[3:]]
     firsts = [next(p for p in whole if place[p] % 3 == category) for category in range(3)]
     assert ids(client, "limit=100&diversity=1") == sorted(firsts, key=whole.index)
-    assert ids(client, "limit=2&category_id=2") == [p for p in whole if place[p] % 3 == 1][:2]  # before the cut
+    assert ids(client, "limit=2&category_id=1") == [p for p in whole if place[p] % 3 == 1][:2]  # before the cut
+
+
+@pytest.mark.parametrize(
+    "bound", ["min_price=0", "min_stars=0", "offset=0", "min_price=0&min_stars=0.0", "max_price=11"]
+)
+def test_the_smallest_and_the_largest_values_leave_nothing_out(client: TestClient, bound: str) -> None:
+    assert ids(client, f"limit=100&{bound}") == ids(client, "limit=100")
+
+
+def test_bounds_that_meet_leave_in_what_is_on_them(client: TestClient) -> None:
+    place = {product: number for number, product in enumerate(IDS[:12])}
+    found = [ids(client, f"limit=100&min_price={price}&max_price={price}") for price in range(12)]
+    assert sorted(place[product] for products in found for product in products) == [p for p in range(12) if p != 3]
+    assert [len(products) for products in found] == [0 if price == 3 else 1 for price in range(12)]
 
 
 @pytest.mark.parametrize(
@@ -245,8 +261,9 @@ def test_each_parameter_is_read_and_acts(client: TestClient) -> None:
         ("offset=-1", "offset", "must be a whole number from 0 to 1000"),
         ("offset=1001", "offset", "must be a whole number from 0 to 1000"),
         ("offset=1&offset=2", "offset", "must be given once"),
-        ("category_id=0", "category_id", "must be a whole number from 1 to 2147483647"),
-        ("category_id=1&category_id=x", "category_id", "must be a whole number from 1 to 2147483647"),
+        ("category_id=00", "category_id", "must be a whole number from 0 to 2147483647"),
+        ("offset=00", "offset", "must be a whole number from 0 to 1000"),
+        ("category_id=1&category_id=x", "category_id", "must be a whole number from 0 to 2147483647"),
         ("min_price=-1", "min_price", "must be a number from 0 to 9999999.99, such as 4.5"),
         ("max_price=1x3", "max_price", "must be a number from 0 to 9999999.99, such as 4.5"),
         ("max_price=", "max_price", "must be a number from 0 to 9999999.99, such as 4.5"),
