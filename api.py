@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
@@ -49,6 +50,10 @@ from recommender.shortcut import Shortcut
 from recommender.warm_up import warm_up
 
 CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; together what a caller can wait for, see LiveService
+
+# seconds after which a thread that computes must let the event loop go on, which waits for it after every pause of its
+# own: while a model is made, or very many rows are read, beside it
+SWITCH_INTERVAL = 0.001
 
 # under which headings /docs shows them
 ROUTERS: dict[str | Enum, tuple[APIRouter, ...]] = {
@@ -121,6 +126,7 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
     except RecommenderError as error:
         app.state.refused = str(error)
         raise
+    sys.setswitchinterval(SWITCH_INTERVAL)
     gc.freeze()  # all of this stays: looking for garbage in it stopped every request for 0.1 s now and then
     watching = asyncio.create_task(app.state.watch.run())
     yield

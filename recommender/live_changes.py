@@ -38,9 +38,11 @@ class Changes:
     def take(self, record: UserRecord, facts: Mapping[bytes, Product | None]) -> None:
         """Let the record be what there is of its user. ``facts``: of products that have no column."""
         self.n_taken += 1
-        for product, *_ in (*record.ratings, *record.events):
-            if self.columns.find(product) is None:
-                self.columns.add(product, facts.get(product))
+        profile = record.profile(self.model.weights)
+        missing = profile.names[self.columns.columns_of(profile.names) < 0].tolist()
+        missing += [product for product in profile.others if self.columns.find(product) is None]
+        for product in missing:
+            self.columns.add(product, facts.get(product))
         self.room.reserve(len(self.columns))
         self.tally.reserve(len(self.columns))
         before = self.users.get(record.user_id) or self._as_built(record.user_id)
@@ -71,10 +73,8 @@ class Changes:
         was, now = before.rated(), after.rated()
         self.tally.add(*was, -1)
         self.tally.add(*now, 1)
-        ours = dict(zip(was[0].tolist(), was[1].tolist(), strict=True))
-        theirs = dict(zip(now[0].tolist(), now[1].tolist(), strict=True))
-        changed = sorted(column for column in ours.keys() | theirs.keys() if ours.get(column) != theirs.get(column))
-        self.popular.move(np.array(changed, np.int32))
+        ours, theirs = (columns.astype(np.int64) << 4 | half_stars for columns, half_stars in (was, now))
+        self.popular.move(np.unique(np.setxor1d(ours, theirs) >> 4).astype(np.int32))
 
     def _segment(self, record: UserRecord) -> int:
         names, pair = self.model.segment_names, (record.country or "", record.age_group or "")

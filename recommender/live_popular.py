@@ -13,7 +13,7 @@ from recommender.live_users import LiveColumns
 from recommender.popular import PRIOR_VOTES, PopularProducts
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 
-FAN = 16
+FANS = (16, 100), (8, 1_000), (2, 1 << 62)  # compared with in one round, of up to so many columns that are searched for
 
 
 class Tally:
@@ -71,12 +71,14 @@ class PopularOrder:
     def _places(self, order: NDArray[np.int32], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many of the ordered columns come before each of the ranks (4, m): all are searched for at once.
 
-        Each round compares with ``FAN`` columns, since a round costs more than a few comparisons.
+        Each round compares each with several columns, the more the fewer are searched for, since then a round costs
+        more than its comparisons.
         """
+        fan = next(fan for fan, most in FANS if ranks.shape[1] <= most)
         low, high = np.zeros(ranks.shape[1], np.int64), np.full(ranks.shape[1], len(order))
         while (low < high).any():
-            step = -(-(high - low) // FAN)
-            tried = low[:, None] + step[:, None] * np.arange(FAN)  # (m, FAN), ascending
+            step = -(-(high - low) // fan)
+            tried = low[:, None] + step[:, None] * np.arange(fan)  # (m, fan), ascending
             theirs = self._ranks(order[np.minimum(tried, len(order) - 1)].ravel()).reshape(len(ranks), *tried.shape)
             n_before = ((tried < high[:, None]) & _less(theirs, ranks[:, :, None])).sum(axis=1)
             high = np.minimum(high, low + n_before * step)

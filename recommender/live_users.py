@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,16 @@ from recommender.profiles import RATED
 
 _LATER_BITS = 20  # of the number of products that came later
 _LAST = (1 << _LATER_BITS) - 1
+
+
+class Profile(NamedTuple):
+    """A record as `recommender.profiles.build_profiles` makes it, (m,) each, in the order of product ids."""
+
+    names: NDArray[np.bytes_]
+    half_stars: NDArray[np.int8]
+    confidences: NDArray[np.float64]
+    times: NDArray[np.int64]
+    others: tuple[bytes, ...]  # products whose interactions do not count
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,35 @@ class UserRecord:
     listed: bool = False  # in users
     country: str | None = None
     age_group: str | None = None
+    _profiles: dict[tuple[float, ...], Profile] = field(default_factory=dict, repr=False, compare=False)
+
+    def profile(self, weights: Sequence[float]) -> Profile:
+        """The profile; kept, so that it can be made beside the event loop: a long history takes 10 ms and more.
+
+        ``weights``: what each kind of interaction counts, 0: it does not.
+        """
+        key = tuple(weights)
+        if key not in self._profiles:
+            self._profiles[key] = _profile(self, key)
+        return self._profiles[key]
+
+
+def _profile(record: UserRecord, weights: tuple[float, ...]) -> Profile:
+    known: dict[bytes, tuple[int, float, int]] = {
+        product: (half_stars, RATED, time) for product, half_stars, time in record.ratings
+    }
+    for product, kind, time in record.events:
+        if kind < len(weights) and weights[kind] > 0:
+            half_stars, confidence, newest = known.get(product, (0, 0.0, time))
+            known[product] = half_stars, max(confidence, weights[kind]), max(newest, time)
+    entries = sorted(known.items())
+    return Profile(
+        np.array([product for product, _ in entries], np.bytes_),
+        np.array([entry[0] for _, entry in entries], np.int8),
+        np.array([entry[1] for _, entry in entries], np.float64),
+        np.array([entry[2] for _, entry in entries], np.int64),
+        tuple({product for product, *_ in record.events if product not in known}),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +127,19 @@ class LiveColumns:
         only_there = self._places[len(self._ids) :]  # ascending
         return len(self._ids) + int(only_there.searchsorted(np.int32(place)))  # of another type, all would be copied
 
-    def column_of(self, product_id: bytes) -> int:
-        """The column of a product that has one; LookupError if it has none."""
-        if (column := self.find(product_id)) is None:
-            raise LookupError(f"product {product_id!r} has no column")
-        return column
+    def columns_of(self, product_ids: NDArray[np.bytes_]) -> NDArray[np.int32]:
+        """Their columns (m,), -1 for those that have none."""
+        if not len(self._ids):
+            places = np.zeros(len(product_ids), np.int64)
+            there = np.zeros(len(product_ids), np.bool_)
+        else:
+            places = np.minimum(np.searchsorted(self._ids, product_ids), len(self._ids) - 1)
+            there = self._ids[places] == product_ids
+        columns = np.where(there, places, -1).astype(np.int32)
+        for at in np.flatnonzero(~there).tolist():
+            column = self.find(bytes(product_ids[at]))
+            columns[at] = -1 if column is None else column
+        return columns
 
     def add(self, product_id: bytes, facts: Product | None) -> None:
         """Give a product that has none a column; ``facts`` of the catalog, None if it is not in it."""
@@ -143,24 +191,14 @@ class LiveColumns:
 def live_user(
     record: UserRecord, columns: LiveColumns, weights: Sequence[float], *, row: int = -1, segment: int = -1
 ) -> LiveUser:
-    """The profile of a record, as `recommender.profiles.build_profiles` makes it; all its products have columns.
-
-    ``weights``: what each kind of interaction counts, 0: it does not.
-    """
-    profile: dict[bytes, tuple[int, float, int]] = {
-        product: (half_stars, RATED, time) for product, half_stars, time in record.ratings
-    }
-    for product, kind, time in record.events:
-        if kind < len(weights) and weights[kind] > 0:
-            half_stars, confidence, newest = profile.get(product, (0, 0.0, time))
-            profile[product] = half_stars, max(confidence, weights[kind]), max(newest, time)
-    entries = sorted(profile.items())
+    """The user of a record, all of whose products have columns. ``weights``: see `UserRecord.profile`."""
+    profile = record.profile(weights)
     return LiveUser(
         user_id=record.user_id,
-        columns=np.array([columns.column_of(product) for product, _ in entries], np.int32),
-        half_stars=np.array([entry[0] for _, entry in entries], np.int8),
-        confidences=np.array([entry[1] for _, entry in entries], np.float64),
-        times=np.array([entry[2] for _, entry in entries], np.int64),
+        columns=columns.columns_of(profile.names),
+        half_stars=profile.half_stars,
+        confidences=profile.confidences,
+        times=profile.times,
         row=row,
         known=record.listed or bool(record.ratings),
         segment=segment,

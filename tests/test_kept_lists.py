@@ -142,7 +142,8 @@ def test_a_mask_is_made_longer_once_for_each_product_that_came_later(
     assert base is not None
     for module in ("live", "serving"):
         monkeypatch.setattr(f"recommender.{module}.allowed_products", lambda *_: pytest.fail("a mask was made anew"))
-    lives = [rated(LiveModel.of(model), 6, 8), rated(LiveModel.of(model), 8, 6)]  # each has its own columns
+    # each has its own columns: what came later stands behind what came before
+    lives = [rated(LiveModel.of(model), 6, 8), rated(rated(LiveModel.of(model), 8), 6, 8)]
     for _ in range(2):
         for live, flags in zip(lives, ([True, False], [False, True]), strict=True):
             mask = live.allowed(wish)
@@ -156,7 +157,7 @@ def test_a_mask_is_made_longer_once_for_each_product_that_came_later(
             live.select(user, wish, ranking)
     longer = live.allowed(wish)
     assert longer is not None
-    assert longer.tolist() == [*base.tolist(), False, True, False, True]
+    assert longer.tolist() == [*base.tolist(), False, True, True, False]
     kept = live.masks.of(longer)
     assert kept.without.tolist() == [not flag for flag in longer.tolist()]
     assert kept.recommendable.tolist() == (base[: model.matrix.shape[1]] & model.matrix.recommendable).tolist()

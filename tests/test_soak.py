@@ -1,11 +1,13 @@
 """A minute at full load, with writes, a database that is killed and comes back, and a newer version in the middle.
 
-Every answer is looked at. What was acknowledged must be stored, and at the end each answer must be the one that a
-service gives that has just been started on the same tables.
+Beside it, by the hands of others: a bulk change, a transaction of 15 s with a rating and an interaction, and a reader
+who holds `recommendations` while a version is published. Every answer is looked at. What was acknowledged must be
+stored, and at the end each answer must be the one that a service gives that has just been started on the same tables.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import http.client
 import json
 import random
@@ -19,12 +21,12 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, case, func, insert, select, update
 
 import api
 import recommendation_engine
-from recommender.database import connect
-from recommender.schema import ratings
+from recommender.database import connect, connected
+from recommender.schema import interactions, ratings, recommendations
 from recommender.settings import load_settings
 from tests.conftest import require_mariadb
 from tests.mariadb_server import MariaDBServer
@@ -32,7 +34,10 @@ from tests.service import WITH_KEY, fetch, uvicorn, wait_until
 from tests.shop import fill
 
 SECONDS, KILLED_AT, BACK_AT, VERSION_AT = 60.0, 15.0, 20.0, 35.0
-MARGIN = 4.0  # seconds around the outage in which writes may be refused
+BULK_AT, LONG_AT, LONG, READER = 25.0, 26.0, 15.0, 4.0  # the reader begins just before the version
+MARGIN = 4.0  # seconds around the outage, and after the bulk change, in which writes may be refused
+LATE_USER, LATE_PRODUCT = 10_000, 0  # of the long transaction
+BULK_FROM = 200  # users from here on are rated anew by the bulk change; the load writes those below
 N_USERS, N_PRODUCTS, READERS = 400, 300, 3
 GROWTH = 30e6  # bytes
 
@@ -71,6 +76,7 @@ class Load:
         self.acknowledged: dict[tuple[int, str], float] = {}
         self.unsure: set[tuple[int, str]] = set()  # 503, or no answer: stored or not
         self.n_answers = 0
+        self.others = 0  # how much of what others do has been done
 
     def age(self) -> float:
         return time.monotonic() - self.started
@@ -97,7 +103,11 @@ class Load:
         draw, line = random.Random(99), http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         headers = WITH_KEY | {"Content-Type": "application/json"}
         while not self.stop.is_set():
-            user, product, stars = draw.randint(1, N_USERS), asin(draw.randrange(N_PRODUCTS)), draw.randint(1, 10) / 2
+            user, product, stars = (
+                draw.randint(1, BULK_FROM - 1),
+                asin(draw.randrange(N_PRODUCTS)),
+                draw.randint(1, 10) / 2,
+            )
             line.request(
                 "POST", "/ratings", json.dumps({"user_id": user, "product_id": product, "rating": stars}), headers
             )
@@ -141,21 +151,63 @@ def test_a_minute_of_full_load_with_everything_that_can_happen(server: MariaDBSe
         server.stop(signal.SIGKILL)
         until(load, BACK_AT)
         server.start()
+        until(load, BULK_AT)
+        others = [threading.Thread(target=run, args=(load,)) for run in (change_in_bulk, transact_for_long)]
+        for thread in others:
+            thread.start()
         until(load, VERSION_AT)
+        others.append(threading.Thread(target=read_for_long, args=(load,)))
+        others[-1].start()
+        time.sleep(0.5)
         assert recommendation_engine.main(["--force"]) == 0
+        for thread in others:
+            thread.join(30)
         until(load, SECONDS)
+        health = fetch(port, "/health")[2]
+        load.check(health["status"] == "ok", f"{health}")
         late = resident(process.pid)
         load.stop.set()
         for thread in threads:
             thread.join(30)
         assert not load.wrong, load.wrong[:5]
         assert load.n_answers > 1_000
+        assert load.others == 3, "what others do did not go through"
         assert fetch(port, "/recommendations/1")[1]["x-model-version"] == "2"
-        outside = [at for at in load.refused if not KILLED_AT <= at <= BACK_AT + MARGIN]
+        spans = [(KILLED_AT, BACK_AT + MARGIN), (BULK_AT, BULK_AT + MARGIN)]
+        outside = [at for at in load.refused if not any(start <= at <= end for start, end in spans)]
         assert not outside, f"writes were refused at {outside[:5]}"
         assert late - early < GROWTH, f"memory grew from {early / 1e6:.0f} to {late / 1e6:.0f} MB"
         same_as_a_new_service(port, load)
     assert "Traceback" not in (tmp_path / "service.log").read_text()
+
+
+def change_in_bulk(load: Load) -> None:
+    """Somebody rates anew for half of the people, in one statement."""
+    with connected(load_settings()) as engine, engine.begin() as connection:
+        stars = case((ratings.c.rating > 2.5, ratings.c.rating - 1), else_=ratings.c.rating + 1)
+        connection.execute(update(ratings).where(ratings.c.user_id >= BULK_FROM).values(rating=stars))
+    load.others += 1
+
+
+def transact_for_long(load: Load) -> None:
+    """Somebody's rating and interaction become visible 15 s after they were written."""
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    mine = {"user_id": LATE_USER, "product_id": asin(LATE_PRODUCT)}
+    until(load, LONG_AT)
+    with connected(load_settings()) as engine, engine.begin() as connection:
+        connection.execute(insert(ratings).values(mine | {"rating": 5.0, "created_at": now}))
+        event = {"interaction_type": "purchase", "created_at": now}
+        connection.execute(insert(interactions).values(mine | {"product_id": asin(LATE_PRODUCT + 1)} | event))
+        until(load, LONG_AT + LONG)
+    load.others += 1
+
+
+def read_for_long(load: Load) -> None:
+    """Somebody reads the lists and does not end the transaction for a while, as a report does."""
+    with connected(load_settings()) as engine, engine.connect() as connection, connection.begin():
+        connection.execute(select(func.count()).select_from(recommendations))
+        until(load, VERSION_AT + READER)
+    load.others += 1
 
 
 def same_as_a_new_service(port: int, load: Load) -> None:
@@ -167,7 +219,7 @@ def same_as_a_new_service(port: int, load: Load) -> None:
     lost = {key for key, stars in load.acknowledged.items() if stored.get(key) != stars and key not in load.unsure}
     assert not lost, f"acknowledged and lost: {sorted(lost)[:5]}"
     with TestClient(api.create_app()) as new:
-        for user in range(1, N_USERS + 1, 3):
+        for user in (*range(1, N_USERS + 1, 3), LATE_USER):
             path = f"/recommendations/{user}?ranking=classic"
             wanted: Any = new.get(path).json()
             wait_until(partial(answers, port, path, wanted), 2.0)
