@@ -4,18 +4,20 @@ An answer is kept under the decoded path and the raw query it was given for. Tha
 nothing but these and the model: a model that takes another's place starts with none; whatever else changes what is
 answered must call ``clear``; an answer that must not be kept says so with ``Cache-Control: no-store``.
 
-Least recently used ones go first when the bytes are used up.
+Least recently used ones go first when the bytes are used up. Those of a model that is not served any more are let go a
+few at a time: 64 MB of them at once stopped every request for 30 ms and more.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import NamedTuple
 
 from recommender.model_headers import RawHeader
 from recommender.serving import ServedModel
 
 OVERHEAD = 1_000  # bytes that an answer takes besides its body: headers, keys, the dictionary's entry
+LET_GO = 16  # of a model before, by each question
 LONGEST_QUERY = 200  # bytes; nobody asks the same long question twice
 
 Target = tuple[str, bytes]  # path and query
@@ -39,6 +41,7 @@ class Answers:
         self.capacity = capacity  # bytes
         self._model: ServedModel | None = None
         self._kept: OrderedDict[Target, Answer] = OrderedDict()
+        self._before: deque[OrderedDict[Target, Answer]] = deque()  # never asked again
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -46,6 +49,8 @@ class Answers:
 
     def get(self, model: ServedModel | None, target: Target) -> Answer | None:
         """The answer that this very model gave, None if it is not here."""
+        if self._before:
+            self._let_go()
         if model is not self._model:
             self.clear()
             self._model = model
@@ -70,5 +75,13 @@ class Answers:
 
     def clear(self) -> None:
         """Forget all of them."""
-        self._kept.clear()
-        self._bytes = 0
+        if self._kept:
+            self._before.append(self._kept)
+        self._kept, self._bytes = OrderedDict(), 0
+
+    def _let_go(self) -> None:
+        oldest = self._before[0]
+        for _ in range(min(LET_GO, len(oldest))):
+            oldest.popitem()
+        if not oldest:
+            self._before.popleft()

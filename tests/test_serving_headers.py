@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from starlette.types import Receive, Scope, Send
 
 import api
-from recommender.answers import OVERHEAD, Answer, Answers
+from recommender.answers import LET_GO, OVERHEAD, Answer, Answers
 from recommender.model_headers import etag_of, is_known
 from recommender.serving import ServedModel
 from tests.renewed import renewed
@@ -213,6 +213,24 @@ def test_many_users_never_take_more_than_the_setting_allows(client: TestClient) 
         assert client.get(f"{LIST}?limit={limit}").status_code == 200
         assert answers._bytes <= answers.capacity
     assert len(answers) >= 1
+
+
+def test_the_answers_of_a_model_before_are_let_go_a_few_at_a_time(client: TestClient) -> None:
+    answers = Answers(10_000_000)
+    old = model_of(client)
+    new = renewed(old)
+    answer = Answer("route", None, b"tag", b"body", (), ())
+    answers.get(old, ("/", b""))
+    for n in range(100):
+        answers.keep(old, (f"/{n}", b""), answer)
+    assert answers.get(new, ("/5", b"")) is None
+    assert (len(answers), sum(map(len, answers._before))) == (0, 100)
+    asked = 0
+    while answers._before:
+        assert answers.get(new, ("/5", b"")) is None
+        asked += 1
+        assert sum(map(len, answers._before)) == max(100 - LET_GO * asked, 0)
+    assert asked == -(-100 // LET_GO)
 
 
 def test_the_setting_turns_the_kept_answers_off(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
