@@ -18,12 +18,12 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 import api
 import recommendation_engine
-from recommender import live_service
+from recommender import live_service, live_users
 from recommender.database import connected, writing
 from recommender.errors import DatabaseError, WriteConflictError
 from recommender.live_changes import Changes
 from recommender.live_records import read_records
-from recommender.live_users import UserRecord
+from recommender.live_users import Profile, UserRecord
 from recommender.live_writes import store_rating
 from recommender.schema import deletions, interactions, products, ratings, recommendations, user_id_map, users
 from recommender.serving import ServedModel
@@ -281,6 +281,25 @@ def test_what_others_delete_is_counted(client: TestClient, shop: Engine) -> None
     wanted = anew(1)
     wait_until(partial(is_listed, client, wanted), 5.0)
     assert client.get("/health").json()["ratings"] == 7
+
+
+def test_a_profile_is_put_together_beside_the_event_loop(
+    client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def noted(record: UserRecord, weights: tuple[float, ...]) -> Profile:
+        threads.append(threading.current_thread().name)
+        return make(record, weights)
+
+    make = live_users._profile
+    monkeypatch.setattr(live_users, "_profile", noted)
+    rate(client, 1, B, 4.5)
+    with writing(shop) as connection:
+        connection.execute(insert(ratings), RATED)
+    wait_until(lambda: 4 in watch_of(client).model.changes.users)
+    assert len(threads) >= 2
+    assert all(name.startswith("changes") for name in threads), threads
 
 
 def watch_of(client: TestClient) -> live_service.LiveService:
