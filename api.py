@@ -49,6 +49,7 @@ from recommender.settings import Settings, load_settings
 from recommender.shortcut import Shortcut
 from recommender.warm_up import warm_up
 
+FIRST_LOOK = 2.0  # seconds that a start waits for a database that hangs, where a model file does without
 CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; together what a caller can wait for, see LiveService
 
 # seconds after which a thread that computes must let the event loop go on, which waits for it after every pause of its
@@ -129,6 +130,7 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.freeze()  # all of this stays: looking for garbage in it stopped every request for 0.1 s now and then
     watching = asyncio.create_task(app.state.watch.run())
+    await app.state.watch.first_look(FIRST_LOOK)  # is the model file of the people in the database?
     yield
     gc.unfreeze()
     watching.cancel()

@@ -19,6 +19,7 @@ import hashlib
 import sys
 import time
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,15 @@ from recommender.bulk_load import Stage, drop_leftovers, staged
 from recommender.bulk_read import read_table
 from recommender.csv_rows import RejectedRows
 from recommender.database import connected, label
-from recommender.errors import RecommenderError, SettingError
+from recommender.errors import RecommenderError, SettingError, WriteConflictError
+from recommender.identities import MADE_UP, NUMBERS, TEXT, newest_deletion, read_identities
 from recommender.origin import origin_batch
 from recommender.people import people_blocks, segments
 from recommender.ratings_file import read_ratings_file
 from recommender.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
 from recommender.shopper_tables import is_up_to_date, refuse_foreign_rows, shopper_summary
-from recommender.tables import count_rows, require_rows
+from recommender.tables import count_rows, existing_tables, require_rows
 from recommender.tastes import INTERACTION_TYPES, CatalogFacts, TasteBlock, plant_tastes
 from recommender.usable_rows import usable
 
@@ -116,7 +118,8 @@ def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) ->
             stage.load(ratings, [ratings_batch(block, product_ids)])
             stage.load(interactions, [interactions_batch(block, product_ids)])
             bar.update(block.n_users)
-        publish_with_origin(stage, made_from, replace=replace)
+        before = read_identities(stage.connection, existing_tables(engine))
+        publish_with_origin(stage, made_from, before.after(MADE_UP, made_from, {}), replace=replace)
     return True
 
 
@@ -130,17 +133,30 @@ def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
         return False
     if not replace:
         refuse_foreign_rows(engine, generating=False)
-    with RejectedRows() as rejected:
-        shop = read_ratings_file(file, rejected, without_timestamp=NO_TIMESTAMP)
     with staged(engine, SHOPPER_TABLES) as stage:
+        there = existing_tables(engine)
+        # before the file is read: nobody else can give numbers now
+        erased, people = newest_deletion(stage.connection, there), read_identities(stage.connection, there)
+        with RejectedRows() as rejected:
+            shop = read_ratings_file(file, rejected, without_timestamp=NO_TIMESTAMP, known=people)
         stage.load(users, raters(shop.ratings).to_batches())
-        stage.load(user_id_map, shop.user_ids.to_batches())
+        stage.load(user_id_map, numbers_table(shop.user_ids).to_batches())
         stage.load(ratings, shop.ratings.to_batches(ROWS_PER_BATCH))
-        publish_with_origin(stage, made_from, replace=replace)
+        if newest_deletion(stage.connection, there) != erased:
+            raise WriteConflictError(f"{label(engine)}: somebody was erased while {file.name} was read; run it again")
+        noted = people.after(TEXT if shop.user_ids else NUMBERS, made_from, shop.user_ids)
+        publish_with_origin(stage, made_from, noted, replace=replace)
     print(f"{file.name}: {shop.rows:,} rows = {shop.ratings.num_rows:,} loaded", end="")
     print(f" + {shop.repeated:,} replaced by a later row + {shop.rejected:,} rejected", end="")
     print(f" (see {rejected.path})" if shop.rejected else "")
     return True
+
+
+def numbers_table(numbers: Mapping[str, int]) -> pa.Table:
+    """The rows of ``user_id_map``, in the order of the numbers."""
+    pairs = sorted((number, name) for name, number in numbers.items())
+    columns = {"user_id": [number for number, _ in pairs], "external_id": [name for _, name in pairs]}
+    return pa.table(columns, schema=pa.schema([("user_id", pa.int64()), ("external_id", pa.string())]))
 
 
 def raters(imported: pa.Table) -> pa.Table:
@@ -157,13 +173,13 @@ def _fingerprint(file: Path) -> str:
         return "unreadable"  # equals no file's; why it is, is told when its rows are read
 
 
-def publish_with_origin(stage: Stage, made_from: dict[str, Any], *, replace: bool) -> None:
-    """Note what was made and a summary of the rows, then swap the tables in.
+def publish_with_origin(stage: Stage, made_from: dict[str, Any], people: dict[str, Any], *, replace: bool) -> None:
+    """Note what was made, whom the numbers mean and a summary of the rows, then swap the tables in.
 
     Whose rows are there is asked once more: another run may have ended since, or somebody may have written to them.
     """
     summary = shopper_summary(stage.connection, stage.tables)
-    stage.load(data_origin, [origin_batch({"origin": made_from, "summary": summary})])
+    stage.load(data_origin, [origin_batch({"origin": made_from, "summary": summary} | people)])
     generating = made_from["made_from"] == "seed"
     stage.publish(check=None if replace else refuse_foreign_rows(stage.engine, generating=generating))
 

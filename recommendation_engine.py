@@ -232,9 +232,11 @@ def batch_job(
         if not isinstance(similarity_matrix, TasteSimilarity):
             raise SettingError(f'the {wanted} ranking needs what load_model(engine, ranking="{wanted}") returned')
         percent = _or_constant(new_product_percent, "NEW_PRODUCT_PERCENT")
-        return BatchJob(np.arange(n_users), top, TasteRanking(matrix, similarity_matrix, wanted), percent)
+        return BatchJob(
+            np.arange(n_users), top, TasteRanking(matrix, similarity_matrix, wanted), percent, matrix.people
+        )
     k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
-    return BatchJob(np.arange(n_users), top, ClassicRanking(matrix, similarity_matrix, k))
+    return BatchJob(np.arange(n_users), top, ClassicRanking(matrix, similarity_matrix, k), people=matrix.people)
 
 
 def module_constants() -> dict[str, object]:

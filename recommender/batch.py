@@ -28,6 +28,7 @@ from recommender.scoring import RankedProducts
 from recommender.trained_model import cold_start_of
 from recommender.versions import (
     LEFT_OUT,
+    PEOPLE,
     Version,
     next_number,
     publish_lists,
@@ -48,11 +49,13 @@ class BatchJob:
     n: int
     ranking: Ranking
     new_product_percent: int = 0  # of the lists by taste
+    people: str | None = None  # RatingMatrix.people
 
     def settings(self) -> dict[str, Any]:
         """What the lists depend on besides the data; noted with the version."""
         chance = {"new_product_percent": self.new_product_percent} if self.ranking.profiles else {}
-        return {"users": len(self.rows), "n": self.n} | self.ranking.settings | chance
+        people = {PEOPLE: self.people} if self.people else {}  # versions of older releases have none
+        return {"users": len(self.rows), "n": self.n} | self.ranking.settings | chance | people
 
 
 def write_batch(

@@ -13,6 +13,7 @@
     ├── UnknownProductError          a product nobody has heard of                       (a LookupError)
     ├── UnknownRatingError           a rating that was never given                       (a LookupError)
     ├── UnknownVersionError          a version that was never made, or whose lists are gone (a LookupError)
+    ├── OtherPeopleError         lists or a model of others than the user_ids in the tables mean now
     ├── NotPublishedError            a version that is worse than the published one is only kept
     ├── NothingToEvaluateError       no user has a rating that could be hidden
     ├── ModelFileError               a model file that is truncated, foreign or of another format
@@ -95,6 +96,10 @@ class UnknownVersionError(RecommenderError, LookupError):
         )
         super().__init__(f"version {number} cannot be published: {there}")
         self.number = number
+
+
+class OtherPeopleError(RecommenderError):
+    """Lists or a model are of other people than those whom the user_ids in the tables mean now."""
 
 
 class NotPublishedError(RecommenderError):

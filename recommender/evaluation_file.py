@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from recommender.csv_columns import CsvColumn, required_text_column
 from recommender.csv_rows import CsvRows, RejectedRows
 from recommender.errors import InputFileError
+from recommender.identities import Identities
 from recommender.rating_matrix import RatingMatrix, build_rating_matrix
 from recommender.ratings_file import last_of_each, numbered, rating_column, timestamp_column
 
@@ -56,7 +57,7 @@ def read_evaluation_file(path: Path) -> RatingMatrix:
     rows = CsvRows(path, ids, _FirstFault(), optional=[rating_column(), _time_column()], hint=HINT)
     batches = list(rows.batches())
     read = pa.Table.from_batches(batches, batches[0].schema)
-    users, _ = numbered(read["user_id"].combine_chunks())
+    users, _ = numbered(read["user_id"].combine_chunks(), Identities())
     kept = last_of_each(users, read["product_id"])
     products, codes = _products(read["product_id"].take(kept))
     return build_rating_matrix(

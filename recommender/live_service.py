@@ -18,15 +18,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from recommender.asked_people import means_others
 from recommender.database import database_errors, retried, writing
 from recommender.database_watch import INTERVAL, DatabaseWatch
-from recommender.errors import DatabaseError, RecommenderError
+from recommender.errors import DatabaseError, OtherPeopleError, RecommenderError
 from recommender.following import Following
+from recommender.identities import read_token
 from recommender.live import LiveModel
 from recommender.live_records import optional_tables, read_facts, read_records
 from recommender.live_users import UserRecord
@@ -43,6 +46,7 @@ RETRY = 30.0  # seconds until a model that could not be loaded is tried again
 LATE = 5.0  # seconds without a look at the tables after which the service counts as degraded
 AWAY = "the database does not answer"
 NOT_SEEN = "the tables cannot be looked at: another session may hold a lock"
+OTHER_PEOPLE = "step 2 replaced the people: the user_ids mean others than those of the served model"
 NOT_COUNTED = "changes have yet to be counted: a newer model is being made"
 _log = logging.getLogger("uvicorn.error")
 
@@ -70,6 +74,7 @@ class LiveService(DatabaseWatch):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="changes")
         self._asking_version = ThreadPoolExecutor(1, thread_name_prefix="version")
         self._seen = time.monotonic()
+        self._looked = asyncio.Event()
         self._late = False  # told in the log
         self.published: int | None = None
         self.changes_seen_at = datetime.now(UTC)  # what was in the tables then is counted
@@ -89,6 +94,11 @@ class LiveService(DatabaseWatch):
         return model
 
     @property
+    def other_people(self) -> bool:
+        """Do the user_ids of the tables mean others than the people of the served model?"""
+        return means_others(self._state, self.model)
+
+    @property
     def lag(self) -> float:
         """Seconds since the tables were last looked at for changes."""
         return time.monotonic() - self._seen
@@ -98,6 +108,8 @@ class LiveService(DatabaseWatch):
         """What is not well, in words, and since when (UTC); None: all is."""
         if (since := self.degraded_since) is not None:
             return AWAY, since
+        if self.other_people:
+            return OTHER_PEOPLE, self.changes_seen_at
         return (NOT_COUNTED if self._spoiled else NOT_SEEN, self.changes_seen_at) if self.lag > LATE else None
 
     async def run(self) -> None:
@@ -112,6 +124,11 @@ class LiveService(DatabaseWatch):
             for task in (*tasks, *([self._loading] if self._loading else [])):
                 task.cancel()
 
+    async def first_look(self, seconds: float) -> None:
+        """Return once the tables were looked at or could not be, at the latest after so many seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), seconds)
+
     async def _follow(self) -> None:
         """Look at the tables again and again, while there is a database."""
         loop = asyncio.get_running_loop()
@@ -119,6 +136,7 @@ class LiveService(DatabaseWatch):
             if self.is_up or not self.asked:
                 answered = await loop.run_in_executor(self._thread, self.attempt, self._look_for_changes)
                 self.errors += not answered
+                self._looked.set()
                 if answered and self._following is not None and self._following.busy:
                     continue  # with the next piece; writes have had their turn between
             await asyncio.sleep(INTERVAL)
@@ -175,6 +193,8 @@ class LiveService(DatabaseWatch):
         if (following := self._following) is None:
             following = self._following = Following(model, self._tables(), absorbs=self._source.absorbs)
         with database_errors(engine), engine.connect() as connection:
+            if self._are_others(connection, model):
+                return  # what is in the tables is not about the people of this model
             self._apply_soon(*self._piece(connection, following, model))
         following.counted()
         self._pass_over(following)
@@ -202,6 +222,11 @@ class LiveService(DatabaseWatch):
             self._late = False
             _log.info("changes by others are seen again")
 
+    def _are_others(self, connection: Connection, model: ServedModel) -> bool:
+        """Do the tables' user_ids mean other people than the model's? Then nobody is answered in their name."""
+        self._state.people = token = read_token(connection)
+        return token != model.people
+
     def _tables(self) -> frozenset[str]:
         if self._there is None:
             try:
@@ -226,6 +251,8 @@ class LiveService(DatabaseWatch):
         def transaction() -> tuple[list[UserRecord], Facts]:
             with writing(engine) as connection:
                 self._in_time(deadline)
+                if model.people is not None and read_token(connection, noted=True) != model.people:
+                    raise OtherPeopleError("the user_ids have come to mean other people")
                 job(connection)
                 found = self._read(connection, {user_id}, model)
                 self._in_time(deadline)
@@ -259,6 +286,8 @@ class LiveService(DatabaseWatch):
             following = Following(model, self._tables(), absorbs=self._source.absorbs)
             while True:
                 with database_errors(engine), engine.connect() as connection:
+                    if self._are_others(connection, model):
+                        raise OtherPeopleError("the model is of other people than the user_ids mean now")
                     model = model.after(*self._piece(connection, following, model))
                 following.counted()
                 if not following.busy:
@@ -321,7 +350,7 @@ class LiveService(DatabaseWatch):
         stamp, changed = self._source.stamp(), len(self.model.changes.users)
         if stamp == self._failed[0] and time.monotonic() < self._failed[1]:
             return
-        outdated = self._source.absorbs and (changed > self._most(self.model) or self._spoiled)
+        outdated = self._source.absorbs and (changed > self._most(self.model) or self._spoiled or self.other_people)
         outdated = outdated and time.monotonic() > self._rested_at
         if (stamp is not None and stamp != self._stamp) or outdated:
             self._loading = asyncio.create_task(self._load(stamp))

@@ -80,6 +80,7 @@ def save_model(file: Path, model: ServedModel, version: Version) -> None:
         "version": version.to_dict(), "n_neighbors": model.n_neighbors, "ranking": model.ranking, "parameters": None,
         "new_product_percent": model.new_product_percent, "weights": model.weights,
         "segment_names": model.segment_names, "cursor": model.cursor, "left_out": dict(model.left_out),
+        "people": model.people,
     }  # fmt: skip
     if isinstance(model.similarity, TasteSimilarity):
         arrays |= _profile_arrays(model.similarity.profiles) | model.similarity.prepared_arrays()
@@ -135,6 +136,7 @@ def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Versi
         new_product_percent=percent,
         weights=tuple(float(weight) for weight in facts["weights"]),
         segment_names=tuple((str(country), str(age)) for country, age in facts["segment_names"]),
+        people=None if facts.get("people") is None else str(facts["people"]),
         left_out={str(where): int(count) for where, count in facts.get("left_out", {}).items()},
         cursor=Cursor.from_json(facts["cursor"]),
     )

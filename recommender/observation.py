@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recommender.answers import Answer, Answers
 from recommender.api_keys import RAW_HEADER, ApiKeys, closed_to
+from recommender.asked_people import about_people, means_others, refuse_other_people
 from recommender.errors import SettingError
 from recommender.model_headers import ModelStamp, RawHeader, etag_of, is_known
 from recommender.request_limits import page_headers, read_chunks, refusal
@@ -89,6 +90,9 @@ class Observation:
             await self._ask(closed, scope, receive, send, headers, request_id, started)
             return
         model, answer = self.model, None
+        if means_others(self._state, model) and about_people(scope["method"], scope["path"]):
+            await self._ask(refuse_other_people(), scope, receive, send, headers, request_id, started)
+            return
         if scope["method"] in _READING and self._asks_otherwise.isdisjoint(headers):
             answer = self.answers.get(model, (scope["path"], scope["query_string"]))
             if answer is None and model is not None and self._may_shorten(scope, headers):

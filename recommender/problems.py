@@ -10,7 +10,13 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from recommender.errors import DatabaseError, UnknownProductError, UnknownRatingError, UnknownUserError
+from recommender.errors import (
+    DatabaseError,
+    OtherPeopleError,
+    UnknownProductError,
+    UnknownRatingError,
+    UnknownUserError,
+)
 
 PROBLEM = "application/problem+json"
 NOT_KEPT = {"Cache-Control": "private, no-store"}
@@ -56,6 +62,10 @@ def add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(UnknownRatingError)
     async def _unknown(_request: Request, error: Exception) -> Response:
         return problem(404, str(error))
+
+    @app.exception_handler(OtherPeopleError)
+    async def _others(_request: Request, error: Exception) -> Response:
+        return problem(503, str(error), headers={"Retry-After": "5"})
 
     @app.exception_handler(DatabaseError)
     async def _away(_request: Request, _error: Exception) -> Response:

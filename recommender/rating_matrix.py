@@ -30,7 +30,8 @@ class RatingMatrix:
     ``user_ids`` (n_users,) int64 and ``product_ids`` (n_products,) bytes ascend. ``recommendable`` (n_products,)
     bool: the product is in the catalog; norms and cosines use all ratings, candidates only recommendable products.
     ``rated_at`` (n_ratings,) int64, microseconds since 1970, aligned with ``half_stars.data``; None if not asked for.
-    ``left_out``: how many rows of the tables are not in it, by what is wrong with them.
+    ``left_out``: how many rows of the tables are not in it, by what is wrong with them;
+    ``people``: the token of whom the user_ids mean (`recommender.identities`).
     """
 
     half_stars: sp.csr_array
@@ -39,6 +40,7 @@ class RatingMatrix:
     recommendable: NDArray[np.bool_]
     rated_at: NDArray[np.int64] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    people: str | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 Columns are found by name, in any order; faulty rows go to ``rejected_rows.csv`` as in ``csv_rows``.
 
 - user_id: if all of them are whole numbers from 1 (``42``, not ``042``), they stay as they are. Otherwise all are text:
-  they are numbered from 1 in the order of their code points, and the numbers are kept in user_id_map.
+  a known one keeps its number, new ones are numbered in the order of their code points (see `recommender.identities`),
+  and the numbers are kept in user_id_map.
 - product_id: 10 characters A-Z 0-9; it need not be in the catalog (only products of the catalog are recommended).
 - rating: 0.5 to 5 in half steps.
 - timestamp: seconds or milliseconds since 1970, or ISO 8601; without a zone it is UTC. Empty or absent: a time that the
@@ -25,6 +26,7 @@ import pyarrow.compute as pc
 
 from recommender.csv_columns import CsvColumn, code_column, number_column, required_text_column
 from recommender.csv_rows import CsvRows, RejectedRows
+from recommender.identities import TEXT, Identities
 from recommender.schema import ASIN_LENGTH
 from recommender.settings import LARGEST_ID
 
@@ -37,18 +39,20 @@ _TIME = pa.timestamp("us")
 @dataclass(frozen=True)
 class ShopRatings:
     """``ratings``: columns of product_ratings, one row for a user and product, in the order of the two.
-    ``user_ids``: columns of user_id_map, empty where the ids are numbers. ``rows`` = len(ratings) + ``repeated`` +
-    ``rejected``."""
+    ``user_ids``: the numbers of all text ids that are known now, empty where the ids are numbers. ``rows`` =
+    len(ratings) + ``repeated`` + ``rejected``."""
 
     ratings: pa.Table
-    user_ids: pa.Table
+    user_ids: dict[str, int]
     rows: int
     repeated: int
     rejected: int
 
 
-def read_ratings_file(path: Path, rejected: RejectedRows, *, without_timestamp: dt.datetime) -> ShopRatings:
-    """Read the whole file into memory.
+def read_ratings_file(
+    path: Path, rejected: RejectedRows, *, without_timestamp: dt.datetime, known: Identities | None = None
+) -> ShopRatings:
+    """Read the whole file into memory; ``known``: who has a number already.
 
     InputFileError: missing, unreadable, empty, a column missing, no good row; TooManyRejectedError.
     """
@@ -56,7 +60,7 @@ def read_ratings_file(path: Path, rejected: RejectedRows, *, without_timestamp: 
     rows = CsvRows(path, _columns(), rejected, optional=[timestamp_column()], hint=hint)
     batches = list(rows.batches())
     read = pa.Table.from_batches(batches, batches[0].schema)
-    users, user_ids = numbered(read["user_id"].combine_chunks())
+    users, user_ids = numbered(read["user_id"].combine_chunks(), known or Identities())
     kept = last_of_each(users, read["product_id"])
     times = _times(read, without_timestamp).take(kept)
     ratings = pa.table(
@@ -134,18 +138,17 @@ def _microseconds(text: str) -> int:
     return since // dt.timedelta(microseconds=1)
 
 
-def numbered(ids: pa.StringArray) -> tuple[npt.NDArray[np.int64], pa.Table]:
-    """The user id of each row as a number, and the table of the numbers given to text ids."""
+def numbered(ids: pa.StringArray, known: Identities) -> tuple[npt.NDArray[np.int64], dict[str, int]]:
+    """The user id of each row as a number, and the numbers of text ids, of those ``known`` before, too."""
     encoded = ids.dictionary_encode()
     names = encoded.dictionary
     if pc.all(pc.match_substring_regex(names, r"^[1-9][0-9]{0,18}\z")).as_py() and _fit(names):
         numbers = pc.cast(names, pa.int64()).to_numpy()
-        user_ids = pa.table({"user_id": pa.array([], pa.int64()), "external_id": pa.array([], pa.string())})
+        user_ids = {}
     else:
-        order = pc.sort_indices(names).to_numpy()  # by the bytes of UTF-8, which is the order of the code points
-        numbers = np.empty(len(names), np.int64)
-        numbers[order] = np.arange(1, len(names) + 1)
-        user_ids = pa.table({"user_id": np.arange(1, len(names) + 1), "external_id": names.take(pa.array(order))})
+        texts = names.to_pylist()
+        user_ids = (known if known.kind == TEXT else Identities(highest=known.highest)).numbers_for(sorted(texts))
+        numbers = np.array([user_ids[text] for text in texts], np.int64)
     return numbers[encoded.indices.to_numpy()], user_ids
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from recommender.changes import AT_THE_START, Cursor
+from recommender.identities import require_people
 from recommender.neighbors import CosineIndex
 from recommender.new_products import all_places
 from recommender.popular import rank_popular
@@ -68,5 +69,6 @@ def build_served_model(
         weights=weights,
         segment_names=segment_names,
         cursor=cursor,
+        people=require_people(engine, matrix.people),
         left_out={**matrix.left_out, **catalog.left_out, **people.left_out},
     )

@@ -69,6 +69,8 @@ class ServiceMetrics(Collector):
             yield _gauge("model_ratings", "Ratings it counts", model.n_ratings)
             yield _left_out(model.left_out)
         if (watch := getattr(self._state, "watch", None)) is not None:
+            others = int(getattr(watch, "other_people", False))
+            yield _gauge("other_people", "1 while user_ids mean others than the model's, and get no answer", others)
             yield _gauge("database_up", "1 if the database answers, 0 if not", int(watch.is_up))
             errors = CounterMetricFamily(
                 "recommender_database_errors", "Questions that the database did not answer", value=watch.errors

@@ -57,6 +57,7 @@ def _status(name: str) -> dict[str, object]:
                     "model_built_at": {"type": "string", "format": "date-time"},
                     "model_version": {"type": ["integer", "null"]},
                     "changes_seen_at": {"type": "string", "format": "date-time"},
+                    "other_people": {"type": "boolean"},
                     "rows_left_out": {"type": "object", "additionalProperties": {"type": "integer"}},
                     "degraded_since": {"type": "string", "format": "date-time"},
                     "reason": {"type": "string"},
@@ -64,7 +65,8 @@ def _status(name: str) -> dict[str, object]:
             },
             _HEALTH_EXAMPLE,
             "What was in the tables at `changes_seen_at` is counted. `degraded`: since `degraded_since` the database"
-            " does not answer, or the tables cannot be looked at, as `reason` says; answers go on from memory.",
+            " does not answer, or the tables cannot be looked at, as `reason` says; answers go on from memory."
+            " With `other_people` the user_ids mean others than the model's, and nobody is answered by user_id.",
         )
     },
 )
@@ -89,6 +91,8 @@ async def health(request: Request) -> Response:
     if fault:
         reason, since = fault
         body |= {"degraded_since": since.strftime(_TIME), "reason": reason}
+    if watch.other_people:
+        body["other_people"] = True
     return Response(orjson.dumps(body), media_type="application/json")
 
 

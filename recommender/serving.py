@@ -80,6 +80,7 @@ class ServedModel:
     weights: tuple[float, ...] = ()  # what each kind of interaction counts in the profiles; (): none was read
     segment_names: tuple[tuple[str, str], ...] = ()  # country and age group of each segment
     cursor: Cursor = AT_THE_START  # of the tables when they were read
+    people: str | None = None  # token of whom the user_ids mean, see recommender.identities
     left_out: Mapping[str, int] = field(default_factory=dict)  # rows that it was not made from, by what is wrong
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from sqlalchemy import Engine
 
 from recommender.bulk_read import fixed_bytes, read_interactions, read_ratings, read_table
 from recommender.cold_start import ColdStart, build_cold_start
+from recommender.identities import require_people, token_of
 from recommender.new_products import find_new_products
 from recommender.product_catalog import ProductCatalog
 from recommender.profiles import Interactions, Profiles, build_profiles, widened
@@ -28,10 +30,11 @@ def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
     """All usable ratings as users x products. StepOrderError if there are none, RatingError if too many are not."""
     require_rows(engine, products, "run python to_rds.py first")
     require_rows(engine, ratings, "run python load_recommendation_data.py first")
+    people = token_of(engine)
     columns = read_ratings(engine, times=times)
     product_ids = fixed_bytes(columns.products)
     assert product_ids is not None  # usable
-    return build_rating_matrix(
+    matrix = build_rating_matrix(
         columns.user_ids,
         product_ids,
         columns.product_codes,
@@ -40,6 +43,7 @@ def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
         rated_at=columns.rated_at,
         left_out=columns.left_out,
     )
+    return replace(matrix, people=require_people(engine, people))
 
 
 def in_catalog(engine: Engine, product_ids: pa.StringArray) -> NDArray[np.bool_]:
@@ -55,6 +59,7 @@ def read_taste_data(engine: Engine) -> tuple[RatingMatrix, Interactions | None]:
     log = read_interactions(engine) if interactions.name in existing_tables(engine) else None
     if log is None or not len(log):
         return matrix, None  # a log without a usable row was refused
+    require_people(engine, matrix.people)
     names = pa.array(log.product_ids.astype(str), pa.string())
     return widened(matrix, log, in_catalog(engine, names)), log
 

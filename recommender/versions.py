@@ -26,7 +26,8 @@ from sqlalchemy import Engine, select
 from recommender.bulk_load import Move, Stage, drop_leftovers, staged
 from recommender.database import database_errors, label
 from recommender.erasures import drop_erased
-from recommender.errors import ForeignDataError, UnknownVersionError
+from recommender.errors import ForeignDataError, OtherPeopleError, UnknownVersionError
+from recommender.identities import require_people, token_of
 from recommender.own_tables import (
     drop_own,
     keep_lists,
@@ -39,6 +40,7 @@ from recommender.schema import BATCH_TABLES, model_versions, recommendations
 from recommender.tables import count_rows, existing_tables, refuse_foreign_tables
 
 PUBLISHED, KEPT, EXPIRED = "published", "kept", "expired"
+PEOPLE = "people"  # among a version's settings: the token of whom its user_ids mean (recommender.identities)
 LEFT_OUT = "rows_left_out"  # among a version's metrics: those of the tables that it was not made from
 
 
@@ -126,6 +128,7 @@ def publish_lists(stage: Stage, new: Version, *, keep: int, publish: bool = True
     noted.
     """
     stage.hold()
+    require_people(stage.engine, new.settings.get(PEOPLE))
     dropped = drop_erased(stage.connection, stage.tables[recommendations])
     new = replace(new, n_rows=new.n_rows - dropped)
     refuse_foreign_lists(stage.engine)
@@ -178,7 +181,8 @@ def _prepared(stage: Stage) -> list[Version]:
 def roll_back(engine: Engine, number: int) -> Version:
     """Publish the lists of a kept version again, and keep those of the published one.
 
-    Raises UnknownVersionError, naming the versions there are, if ``number`` is none of them or its lists are gone.
+    Raises UnknownVersionError, naming the versions there are, if ``number`` is none of them or its lists are gone;
+    OtherPeopleError if its user_ids do not mean the people in the tables.
     """
     refuse_foreign_lists(engine)
     with staged(engine, BATCH_TABLES) as stage:
@@ -190,6 +194,11 @@ def roll_back(engine: Engine, number: int) -> Version:
             return target
         if target is None or target.state == EXPIRED or lists is None:
             raise UnknownVersionError(number, [version.number for version in before if version.state == KEPT])
+        if target.settings.get(PEOPLE) != token_of(engine):
+            reason = f"version {number} is of other people than the user_ids mean now, and is not published again"
+            raise OtherPeopleError(
+                f"{label(engine)}: {reason}: python recommendation_engine.py makes a version of these"
+            )
         after = [replace(version, state=KEPT) if version.state == PUBLISHED else version for version in before]
         after = [replace(version, state=PUBLISHED) if version.number == number else version for version in after]
         aside = _aside(stage, before)

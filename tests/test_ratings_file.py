@@ -41,7 +41,7 @@ def pairs(shop: ShopRatings) -> list[tuple[int, str, float]]:
 def test_whole_numbers_stay_as_they_are(read: Read) -> None:
     shop = read(f"user_id,product_id,rating\n9223372036854775807,{A},5\n10,{B},0.5\n 2 ,{A},4.0\n")
     assert pairs(shop) == [(2, A, 4.0), (10, B, 0.5), (2**63 - 1, A, 5.0)]
-    assert shop.user_ids.num_rows == 0
+    assert len(shop.user_ids) == 0
     assert set(shop.ratings["created_at"].to_pylist()) == {NOON}
 
 
@@ -49,7 +49,7 @@ def test_whole_numbers_stay_as_they_are(read: Read) -> None:
 def test_one_id_that_is_no_number_makes_all_of_them_text_in_sorted_order(read: Read, odd: str) -> None:
     shop = read(f"user_id,product_id,rating\n10,{A},1\n{odd},{A},2\n9,{A},3\n")
     names = sorted(["10", odd, "9"])
-    assert shop.user_ids.to_pylist() == [{"user_id": n, "external_id": name} for n, name in enumerate(names, start=1)]
+    assert shop.user_ids == {name: n for n, name in enumerate(names, start=1)}
     rating = {"10": 1.0, odd: 2.0, "9": 3.0}
     assert pairs(shop) == [(n, A, rating[name]) for n, name in enumerate(names, start=1)]
 
@@ -123,4 +123,4 @@ def test_real_ratings(tmp_path: Path) -> None:
     names = dict(enumerate(sorted({row["user_id"] for row in rows}), start=1))
     expected = {(row["user_id"], row["product_id"]): float(row["rating"]) for row in rows}
     assert {(names[user], product): rating for user, product, rating in pairs(shop)} == expected
-    assert (shop.rows, shop.user_ids.num_rows) == (2_535, 253)
+    assert (shop.rows, len(shop.user_ids)) == (2_535, 253)
