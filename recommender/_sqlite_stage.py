@@ -146,7 +146,9 @@ class SqliteStageInTurns(SqliteStage):
     def open(self) -> None:
         assert not any(keys_of(table) for table in self.tables)
         if not self._lock.taken(LOCK_WAIT):
-            raise DatabaseError(f"{label(self.engine)}: another run is filling {self._names()[0]}; wait for its end")
+            raise DatabaseError(
+                f"{label(self.engine)}: {self._names()[0]}: another run is filling it; wait for its end"
+            )
         self.connection = self.engine.connect().execution_options(writes=True)
         self.connection.detach()  # its way to commit must not go back to the pool
         # what a power cut takes of the rows is made anew; `hold` asks for what must stay

@@ -86,13 +86,13 @@ def write_batch(
     number = next_number(read_versions(engine))
     catalogued = CataloguedProducts.of(matrix, catalog, places)
     batches = recommendation_batches(matrix, job, catalogued, ladder=ladder, version=number, generated_at=made_at)
-    with staged(engine, BATCH_TABLES, in_turns=False) as stage:
-        written = stage.load(recommendations, _reporting(batches, progress)).kept
+    with staged(engine, BATCH_TABLES, in_turns=True) as stage:
+        stage.load(recommendations, _reporting(batches, progress))
         left_out = {**matrix.left_out, **catalog.left_out}
         if left_out:  # noted beside the metrics: a column of its own would make the tables of older releases foreign
             metrics = {**(metrics or {}), LEFT_OUT: left_out}
         made_of = shop.fingerprint(job.ranking)
-        version = Version(0, made_at, made_of, matrix.n_ratings, job.settings(), written, metrics)
+        version = Version(0, made_at, made_of, matrix.n_ratings, job.settings(), metrics=metrics)
         return publish_lists(stage, version, keep=keep_versions, publish=publish)
 
 

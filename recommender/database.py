@@ -8,10 +8,11 @@ password.
 from __future__ import annotations
 
 import re
+import sqlite3
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -33,6 +34,7 @@ SQLITE_TIMEOUT = 60  # seconds
 STATEMENT_TIMEOUT = 600  # seconds; a bulk load of some millions of rows is one statement
 # another transaction's doing; 1020: what this one has read is out of date (MariaDB 11.6 and newer ask for it)
 _CONFLICTS = (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.TABLE_DEF_CHANGED)
+_ASK_AGAIN = 0.003  # seconds; a batch leaves SQLite's write lock for 0.01 between its transactions
 _PAUSE = 0.01  # seconds until a transaction is tried again
 # SQLite keeps texts that are not UTF-8: one of them must not end the reading of a table
 _TEXT = partial(str, encoding="utf-8", errors="replace")
@@ -151,12 +153,34 @@ def _connect_sqlite(settings: Settings, create: bool, timeout: float) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get("writes", False):
+            _begin_writing(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     with database_errors(engine):
         _ping(engine)
     return engine
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Take the write lock of a SQLite file, within the time-out of the connection.
+
+    SQLite's own waiting asks ten times a second, and misses the moments between the short transactions of a batch.
+    """
+    raw: Any = connection.connection.dbapi_connection
+    patience = raw.execute("PRAGMA busy_timeout").fetchone()[0]
+    deadline = time.monotonic() + patience / 1000
+    raw.execute("PRAGMA busy_timeout = 0").close()
+    try:
+        while time.monotonic() < deadline:
+            with suppress(sqlite3.OperationalError):  # locked, or something that is told below
+                raw.execute("BEGIN IMMEDIATE").close()
+                return
+            time.sleep(_ASK_AGAIN)
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {patience}").close()
 
 
 def _ping(engine: Engine) -> None:

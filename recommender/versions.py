@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 
 from recommender.bulk_load import Move, Stage, drop_leftovers, staged
 from recommender.database import database_errors, label
@@ -129,8 +129,11 @@ def publish_lists(stage: Stage, new: Version, *, keep: int, publish: bool = True
     """
     stage.hold()
     require_people(stage.engine, new.settings.get(PEOPLE))
-    dropped = drop_erased(stage.connection, stage.tables[recommendations])
-    new = replace(new, n_rows=new.n_rows - dropped)
+    lists = stage.tables[recommendations]
+    drop_erased(stage.connection, lists)
+    # counted, since whoever was erased while they were loaded is gone from them already
+    n_rows = int(stage.connection.execute(select(func.count()).select_from(lists)).scalar_one())
+    new = replace(new, n_rows=n_rows)
     refuse_foreign_lists(stage.engine)
     before = _prepared(stage)
     new = replace(new, number=next_number(before), state=PUBLISHED if publish else KEPT)
