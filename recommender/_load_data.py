@@ -1,7 +1,8 @@
-"""Rows as text, and a pipe that takes them into ``LOAD DATA LOCAL INFILE``: the fast way into MySQL and MariaDB.
+"""Rows as text, handed to ``LOAD DATA LOCAL INFILE`` while they are made: the fast way into MySQL and MariaDB.
 
 The text is made a column at a time by pyarrow, which leaves the interpreter free, while a thread sends the previous
-rows and the server works on its own core. The driver opens the pipe by its name in /dev/fd; no file is written.
+rows and the server works on its own core. There is no file: the driver sends what it is handed (see
+``server_connection``).
 ``LOAD DATA LOCAL`` turns every error in the data into a warning (the server cannot stop the sender), so whoever calls
 must look at the warnings: nothing may be cut short in silence.
 https://dev.mysql.com/doc/refman/8.4/en/load-data.html, https://dev.mysql.com/doc/refman/8.4/en/load-data-local-security.html
@@ -9,15 +10,14 @@ https://dev.mysql.com/doc/refman/8.4/en/load-data.html, https://dev.mysql.com/do
 
 from __future__ import annotations
 
-import os
 import queue
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 FORMAT = r"FIELDS TERMINATED BY '\t' ENCLOSED BY '' ESCAPED BY '\\' LINES TERMINATED BY '\n' STARTING BY ''"
 PIECES_AHEAD = 2
 STUCK_SECONDS = 1.0
+T = TypeVar("T")
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\0", "\\0"))
 
 
@@ -81,60 +82,56 @@ def give_up_if_hung_up(connection: Any) -> None:
     if connected is None or not hung_up:
         return
     poll = select.poll()
-    poll.register(connected, hung_up)
-    if poll.poll(0):
-        with suppress(OSError):
+    # the other thread may close the socket at any moment, which is then no number of a file any more
+    with suppress(OSError, ValueError):
+        poll.register(connected, hung_up)
+        if poll.poll(0):
             connected.shutdown(socket.SHUT_RDWR)
 
 
-def send_through_pipe(
-    pieces: Iterable[bytes | memoryview], run: Callable[[str], Any], when_stuck: Callable[[], None]
-) -> Any:
-    """Call ``run(path)`` in a thread, with a path from which it can read ``pieces`` one after the other; its result.
+def send_while_made(
+    pieces: Iterable[bytes | memoryview],
+    run: Callable[[Iterator[bytes | memoryview]], T],
+    when_stuck: Callable[[], None],
+) -> T:
+    """Call ``run(taken)`` in a thread, ``taken`` giving ``pieces`` one after the other; its result.
 
-    While it reads, the next pieces are made. What ``run`` raises is raised here, whatever it had read by then; so is
-    what making the pieces raises, after ``run`` has come to its end (it sees the end of the file). ``when_stuck`` is
+    While it sends one, the next pieces are made. What ``run`` raises is raised here, whatever it had taken by then; so
+    is what making the pieces raises, after ``run`` has come to its end (it sees no more pieces). ``when_stuck`` is
     called after every second without progress.
     """
-    read_end, write_end = os.pipe()
     made: queue.Queue[bytes | memoryview | None] = queue.Queue(PIECES_AHEAD)
-    broken = threading.Event()
+    ended = threading.Event()
 
-    def write() -> None:
-        with suppress(BrokenPipeError), os.fdopen(write_end, "wb", buffering=0) as pipe:
-            while (piece := made.get()) is not None:
-                view = memoryview(piece)
-                while view:
-                    view = view[pipe.write(view) :]
-            return
-        broken.set()
-        while made.get() is not None:  # so that nobody waits for room in the queue
-            pass
+    def taken() -> Iterator[bytes | memoryview]:
+        while (piece := made.get()) is not None:
+            yield piece
 
-    def read() -> Any:
+    def work() -> T:
         try:
-            return run(f"/dev/fd/{read_end}")
+            return run(taken())
         finally:
-            os.close(read_end)  # whoever still writes gets BrokenPipeError instead of waiting forever
+            ended.set()  # nobody takes pieces any more
 
     def put(piece: bytes | memoryview | None) -> None:
-        while True:
+        while not ended.is_set():
             try:
-                return made.put(piece, timeout=STUCK_SECONDS)
+                made.put(piece, timeout=STUCK_SECONDS)
             except queue.Full:
                 when_stuck()
+            else:
+                return
 
-    with ThreadPoolExecutor(2, thread_name_prefix="load-data") as threads:
-        writer, reader = threads.submit(write), threads.submit(read)
+    with ThreadPoolExecutor(1, thread_name_prefix="load-data") as thread:
+        running = thread.submit(work)
         try:
             for piece in pieces:
-                if broken.is_set():
+                if ended.is_set():
                     break
                 put(piece)
         finally:
             put(None)
-        while not (writer.done() and reader.done()):
-            wait([writer, reader], timeout=STUCK_SECONDS)
-            when_stuck()
-        writer.result()
-        return reader.result()
+            while not running.done():
+                wait([running], timeout=STUCK_SECONDS)
+                when_stuck()
+        return running.result()

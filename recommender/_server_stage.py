@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
@@ -12,17 +11,19 @@ from pymysql.constants import ER
 from sqlalchemy import Table, exc, func, select
 from sqlalchemy.schema import CreateTable
 
-from recommender._load_data import FORMAT, as_lines, give_up_if_hung_up, send_through_pipe
+from recommender._load_data import FORMAT, as_lines, give_up_if_hung_up, send_while_made
 from recommender._stage import LoadCount, Move, Stage, data_columns, keys_of, python_rows, updatable
-from recommender.database import label, writing
+from recommender.database import label, loading_engine, writing
 from recommender.errors import DatabaseError, ForeignDataError
 from recommender.own_tables import OLD, STAGING, OwnTable, drop_own, forget, leftovers, note, prepare_notes
+from recommender.server_connection import ServerConnection
 from recommender.tables import existing_tables
 
 LOCK_WAIT = 30  # seconds; what a killed run left running on the server (an ALTER TABLE, a roll-back) ends in that time
 GONE_WAIT = 2  # seconds until the server has noticed that a killed run is gone
 ROWS_PER_LOAD = 200_000  # rows of one LOAD DATA statement; a killed one is rolled back in a second or two
 ROWS_PER_INSERT, BYTES_PER_INSERT = 1_000, 500_000  # far below any server's max_allowed_packet
+ROWS_NAME = "recommender rows"  # what LOAD DATA asks for; no file has to have that name, and none is opened
 _SESSION = "SET SESSION net_read_timeout = 600, net_write_timeout = 600, lock_wait_timeout = 60"
 
 _logger = logging.getLogger(__name__)
@@ -62,8 +63,11 @@ class ServerStage(Stage):
         return [live.name for live in self.tables]
 
     def _connect(self) -> None:
-        self.connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        self.connection.detach()  # its session settings and locks must not go back to the pool
+        # a connection of its own: no other takes part in LOAD DATA LOCAL, has these settings and these locks
+        loading = loading_engine(self.engine)
+        self.connection = loading.connect().execution_options(isolation_level="AUTOCOMMIT")
+        if loading is self.engine:
+            self.connection.detach()
         self._execute(_SESSION)
 
     def _locks(self, table: Table, seconds: int) -> bool:
@@ -74,15 +78,24 @@ class ServerStage(Stage):
 
     def _may_load_files(self) -> bool:
         filled = next(iter(self.tables.values()))
+        driver = self._driver()
+        if driver is None:
+            return False
         try:
             # nothing is in it, but whatever refuses (server, proxy, driver) refuses now, before rows are on their way
-            self._execute(f"LOAD DATA LOCAL INFILE '{os.devnull}' INTO TABLE {self._quote(filled.name)}")
+            with driver.offering(ROWS_NAME, ()):
+                self._execute(f"LOAD DATA LOCAL INFILE '{ROWS_NAME}' INTO TABLE {self._quote(filled.name)}")
         except exc.SQLAlchemyError as error:
             if getattr(error, "connection_invalidated", False):
                 raise
             _logger.warning("the server refuses LOAD DATA LOCAL (local_infile): rows go in by INSERT, more slowly")
             return False
-        return os.path.isdir("/dev/fd")  # noqa: PTH112  # a pipe has a name only where this folder is
+        return True
+
+    def _driver(self) -> ServerConnection | None:
+        """The driver's connection; None if it is not one that rows can be handed to."""
+        driver = self.connection.connection.dbapi_connection
+        return driver if isinstance(driver, ServerConnection) else None
 
     def _append(self, table: Table, batches: Iterable[pa.RecordBatch], *, skip: bool) -> LoadCount:
         if not self._loads_files:
@@ -97,6 +110,8 @@ class ServerStage(Stage):
         """Load ``first`` and as many of the following ``rows`` as fit into one statement."""
         target = f"{self._quote(self.tables[table].name)} CHARACTER SET utf8mb4 {FORMAT}"
         columns = self._columns(table, first.schema.names)
+        driver = self._driver()
+        assert driver is not None
         sent = 0
 
         def lines() -> Iterator[bytes | memoryview]:
@@ -107,15 +122,12 @@ class ServerStage(Stage):
                 yield as_lines(batch.select(first.schema.names))
                 batch = next(rows, None) if sent < ROWS_PER_LOAD else None
 
-        def run(path: str) -> int:
-            try:
-                return int(self._execute(f"LOAD DATA LOCAL INFILE '{path}' INTO TABLE {target} ({columns})").rowcount)
-            except AttributeError:  # the driver has dropped its socket, and writes to it once more
-                message = "the connection broke off; run the step again, it starts clean"
-                raise DatabaseError(f"{label(self.engine)}: {message}") from None
+        def run(made: Iterator[bytes | memoryview]) -> int:
+            with driver.offering(ROWS_NAME, made):
+                statement = f"LOAD DATA LOCAL INFILE '{ROWS_NAME}' INTO TABLE {target} ({columns})"
+                return int(self._execute(statement).rowcount)
 
-        driver = self.connection.connection.dbapi_connection
-        kept = send_through_pipe(lines(), run, lambda: give_up_if_hung_up(driver))
+        kept = send_while_made(lines(), run, lambda: give_up_if_hung_up(driver))
         self._check_warnings(table, sent - kept, skip)
         return LoadCount(sent, kept)
 

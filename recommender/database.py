@@ -1,8 +1,8 @@
 """Connections to MySQL, MariaDB, Amazon RDS or SQLite, and the few statements on which they differ.
 
 A server's session is put into strict mode and UTC, so that nothing is truncated or shifted in silence. Every
-connection has time-outs. Driver errors become one-line ``DatabaseError``s that name host, port and user, never the
-password.
+connection has time-outs. No connection hands over a file of this machine (see ``server_connection``). Driver errors
+become one-line ``DatabaseError``s that name host, port and user, never the password.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from pymysql.constants import CR, ER
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, literal_column, text
+from pymysql.constants import CLIENT, CR, ER
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc, literal_column, text
 
 from recommender.errors import (
     DatabaseError,
@@ -27,6 +27,7 @@ from recommender.errors import (
     StepOrderError,
     WriteConflictError,
 )
+from recommender.server_connection import UNTRUSTED, Server
 from recommender.settings import Settings
 
 CONNECT_TIMEOUT = 5  # seconds; as long again for the login
@@ -97,31 +98,50 @@ def _mysql_engine(
         database=database,
     )
     arguments: dict[str, Any] = {
+        "host": settings.db_host,
+        "port": settings.db_port,
+        "user": settings.db_user,
         "password": settings.db_password.encode(),  # as text the driver takes Latin-1 only
+        "database": database,
         "charset": "utf8mb4",
+        "client_flag": CLIENT.FOUND_ROWS,  # a row that is set to what it was counts as found, which SQLAlchemy goes by
         "connect_timeout": connect_timeout,
         "read_timeout": connect_timeout,
         "write_timeout": statement_timeout,
         "init_command": _SESSION,
-        "local_infile": True,
         # without a CA the driver's newer versions would encrypt where they can, and trust anybody's certificate
         "ssl_disabled": not settings.db_ssl_ca,
     }
     if settings.db_ssl_ca:
         _check_ca(settings.db_ssl_ca)
         arguments["ssl"] = {"ca": settings.db_ssl_ca, "check_hostname": True, "verify_mode": True}
+    options = {
+        "server": Server(arguments, statement_timeout),
+        "ssl_ca": settings.db_ssl_ca,  # bulk_read's own connection has to ask for the same TLS
+    }
+    return _server_engine(url, options)
+
+
+def _server_engine(url: URL, options: dict[str, Any], *, offers_rows: bool = False) -> Engine:
+    server = options["server"]
     # pool_pre_ping: a server that was restarted meanwhile costs a reconnect, not an error
-    options = {"ssl_ca": settings.db_ssl_ca}  # bulk_read's own connection has to ask for the same TLS
-    engine = create_engine(
-        url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True, execution_options=options
+    pool: dict[str, Any] = {"poolclass": NullPool} if offers_rows else {"pool_pre_ping": True}
+    return create_engine(
+        url,
+        creator=lambda: server.connect(offers_rows=offers_rows),
+        hide_parameters=True,
+        execution_options=options,
+        **pool,
     )
 
-    @event.listens_for(engine, "connect")
-    def _logged_in(connection: Any, _record: object) -> None:
-        # the driver has one time-out for both: a server that accepts and never greets would hold a login for minutes
-        connection._read_timeout = statement_timeout
 
-    return engine
+def loading_engine(engine: Engine) -> Engine:
+    """``engine``, but for connections that take part in LOAD DATA LOCAL and are closed when they are given back.
+
+    An engine that ``connect`` did not make is returned as it is.
+    """
+    options = engine.get_execution_options()
+    return _server_engine(engine.url, dict(options), offers_rows=True) if "server" in options else engine
 
 
 def _check_ca(file: str) -> None:
@@ -146,6 +166,9 @@ def _connect_sqlite(settings: Settings, create: bool, timeout: float) -> Engine:
         connection.text_factory = _TEXT
         connection.isolation_level = None  # the driver's own BEGIN leaves DDL outside of the transaction
         cursor = connection.cursor()
+        # a file may come from elsewhere: what its views and triggers call is limited to what can do no harm
+        cursor.execute("PRAGMA trusted_schema = OFF")
+        cursor.execute("PRAGMA cell_size_check = ON")
         cursor.execute("PRAGMA journal_mode = WAL")  # readers go on while a step writes
         # NORMAL would leave a commit to the next checkpoint: a power cut then takes back what was acknowledged
         cursor.execute("PRAGMA synchronous = FULL")
@@ -261,8 +284,11 @@ def _translated(error: Exception, engine: Engine) -> RecommenderError:
     where, code = label(engine), error_code(error)
     cause = getattr(error, "orig", None) or error
     reason = str(cause.args[-1] if cause.args else cause).split("\n")[0][:300]
+    reason = "".join(letter if letter.isprintable() else "?" for letter in reason)  # whoever sent it: no terminal codes
     if password := engine.url.password:
         reason = reason.replace(str(password), "***")
+    if UNTRUSTED in reason:
+        return DatabaseError(f"{where}: {reason}")
     if "insecure transport" in reason:
         return DatabaseError(f"{where}: the server takes TLS connections only; set DB_SSL_CA to the file of its CA")
     if isinstance(error, UnicodeError):  # the name does not even reach the resolver

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, exc, text
 
 from recommender.bulk_load import staged
 from recommender.database import connect, writing
@@ -89,3 +89,16 @@ def test_a_table_with_other_columns_is_refused_and_added_columns_may_stay(engine
     for kept in (False, True):
         with pytest.raises(ForeignDataError, match="amazon_categories has no column category_name"):
             refuse_foreign_tables(engine, [categories], kept=kept)
+
+
+def test_a_sqlite_file_from_elsewhere_calls_nothing_by_its_views(tmp_path: Path) -> None:
+    settings = load_settings(environ={"SQLITE_FILE": str(tmp_path / "shop.db")}, env_file=tmp_path / "no")
+    engine = connect(settings, create=True)
+    with engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        raw.create_function("harm", 0, lambda: "done")
+        connection.execute(text("CREATE VIEW trap AS SELECT harm() AS x"))
+        with pytest.raises(exc.OperationalError, match="unsafe use of harm"):
+            connection.execute(text("SELECT x FROM trap"))
+    engine.dispose()
