@@ -16,6 +16,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,9 +81,11 @@ def load_catalog(
     """
     refuse_foreign_catalog(engine, kept=append)
     made_from = made_of(products_file, categories_file, append=append)
-    category_file = category_rows(categories_file, rejected)
     known = known_categories(engine) if append else set()
-    with staged(engine, CATALOG_TABLES, append=append) as stage:
+    with (
+        closing(category_rows(categories_file, rejected)) as category_file,
+        staged(engine, CATALOG_TABLES, append=append) as stage,
+    ):
         category_count = stage.load(categories, noting_ids(category_file, known), skip_duplicates=True)
         product_file = product_rows(products_file, rejected, known, rows_per_batch=rows_per_batch)
         product_count = stage.load(products, with_progress(product_file), skip_duplicates=True)

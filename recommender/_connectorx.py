@@ -3,7 +3,8 @@
 It connects by itself, so it gets the engine's address, and verified TLS (``ssl-mode=verify_identity``) where the engine
 has a CA. It waits 30 seconds for a login that is refused and has no time-out for an answer, hence a short trial per
 engine, and a deadline kept from outside. Its messages may show the address, which holds the password: they are never
-passed on.
+passed on. Its sessions wait for locks as long as the server likes, hence a look beforehand whether the table is locked,
+through a session that does not.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import pyarrow as pa
 from sqlalchemy import Engine, Select, text
 from sqlalchemy.dialects import mysql
 
-from recommender.database import CONNECT_TIMEOUT, STATEMENT_TIMEOUT, database_errors, is_mysql, label
+from recommender.database import CONNECT_TIMEOUT, STATEMENT_TIMEOUT, database_errors, is_mysql, label, lock_watch
 from recommender.errors import DatabaseError
+from recommender.lock_wait import LockWatch, given_up
 
 _log = logging.getLogger(__name__)
 _serves: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
@@ -33,15 +35,24 @@ def through_connectorx(engine: Engine, statement: Select[Any], schema: pa.Schema
     if engine not in _serves:
         _serves[engine] = _can_log_in(engine)
     if _serves[engine]:
+        with database_errors(engine), engine.connect() as connection:
+            connection.execute(statement.limit(0))
         sql = str(statement.compile(dialect=mysql.dialect(paramstyle="named")))
+        watch = lock_watch(engine)
+        assert isinstance(watch, LockWatch)
+        watch.asking(sql)
         try:
             return _within(STATEMENT_TIMEOUT, lambda: _ask_connectorx(engine, sql)).cast(schema)
         except TimeoutError:
+            if watch.noted:
+                raise given_up(label(engine), watch.noted, STATEMENT_TIMEOUT) from None
             reason = f"no answer within {STATEMENT_TIMEOUT} seconds; see whether the server is alive, run again"
             raise DatabaseError(f"{label(engine)}: {reason}") from None
         except (RuntimeError, pa.ArrowInvalid) as error:
             # the other ways repeat the statement, and give the database's own reason if it is to blame
             _log.warning("%s: connectorx gave up (%s), reading with PyMySQL", label(engine), type(error).__name__)
+        finally:
+            watch.answered(sql)
     if required:
         raise DatabaseError(f"{label(engine)}: connectorx cannot read here; leave the choice of the way open")
     return None

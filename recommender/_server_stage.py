@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 from pymysql.constants import ER
@@ -13,18 +14,22 @@ from sqlalchemy.schema import CreateTable
 
 from recommender._load_data import FORMAT, as_lines, give_up_if_hung_up, send_while_made
 from recommender._stage import LoadCount, Move, Stage, data_columns, keys_of, python_rows, updatable
-from recommender.database import label, loading_engine, writing
-from recommender.errors import DatabaseError, ForeignDataError
+from recommender.database import label, loading_engine, waiting_for_locks, writing
+from recommender.errors import DatabaseError, ForeignDataError, WriteConflictError
 from recommender.own_tables import OLD, STAGING, OwnTable, drop_own, forget, leftovers, note, prepare_notes
 from recommender.server_connection import ServerConnection
 from recommender.tables import existing_tables
 
-LOCK_WAIT = 30  # seconds; what a killed run left running on the server (an ALTER TABLE, a roll-back) ends in that time
+# what a killed run left running on the server (an ALTER TABLE, a roll-back) holds its locks for some seconds more
 GONE_WAIT = 2  # seconds until the server has noticed that a killed run is gone
 ROWS_PER_LOAD = 200_000  # rows of one LOAD DATA statement; a killed one is rolled back in a second or two
 ROWS_PER_INSERT, BYTES_PER_INSERT = 1_000, 500_000  # far below any server's max_allowed_packet
 ROWS_NAME = "recommender rows"  # what LOAD DATA asks for; no file has to have that name, and none is opened
-_SESSION = "SET SESSION net_read_timeout = 600, net_write_timeout = 600, lock_wait_timeout = 60"
+_SESSION = "SET SESSION net_read_timeout = 600, net_write_timeout = 600"
+# seconds; whoever wants to read the table queues behind a rename that waits for a reader
+_RENAME_WAIT = 1
+DROP_WAIT = 10  # seconds in which what was replaced is dropped, or left to the next run
+NAMED_LOCK_WAIT = 2  # seconds of one attempt
 
 _logger = logging.getLogger(__name__)
 
@@ -35,11 +40,9 @@ class ServerStage(Stage):
     def open(self) -> None:
         self._connect()
         for table in self.tables:
-            if not self._locks(table, LOCK_WAIT):
-                message = "another run is filling it; wait for its end, then run the step again"
-                raise DatabaseError(f"{label(self.engine)}: {table.name}: {message}")
+            self._wait_for(table)
         prepare_notes(self.connection)
-        drop_own(self.connection, leftovers(self.connection, self._names()))
+        self._drop_unread(leftovers(self.connection, self._names()))
         self._ours = True
         note(self.connection, *(OwnTable(filled.name, STAGING, live.name) for live, filled in self.tables.items()))
         for filled in self.tables.values():
@@ -55,7 +58,7 @@ class ServerStage(Stage):
         self._connect()
         try:
             if all(self._locks(table, GONE_WAIT) for table in self.tables):
-                drop_own(self.connection, [*leftovers(self.connection, self._names()), *also])
+                self._drop_unread([*leftovers(self.connection, self._names()), *also])
         finally:
             self.disconnect()
 
@@ -70,11 +73,47 @@ class ServerStage(Stage):
             self.connection.detach()
         self._execute(_SESSION)
 
+    def _drop_unread(self, names: Sequence[str]) -> None:
+        """Drop tables of ours that nobody needs any more; one that another session still reads is left to the next
+        run, which is no reason to fail."""
+        try:
+            self._without_queue(names, lambda: drop_own(self.connection, names), DROP_WAIT)
+        except WriteConflictError:
+            _logger.warning("another session reads %s: the next run drops what is left", " or ".join(names))
+
+    def _without_queue(
+        self, tables: Sequence[str], statements: Callable[[], None], seconds: float | None = None
+    ) -> None:
+        """Run ``statements`` that change or drop tables which others read; while these hold them, try again and again,
+        each time so shortly that nobody notices who wants to read."""
+        restored = self._execute("SELECT @@SESSION.lock_wait_timeout").scalar()
+        self._execute(f"SET SESSION lock_wait_timeout = {_RENAME_WAIT}")
+        try:
+            waiting_for_locks(self.engine, tables, statements, seconds=seconds)
+        finally:
+            with suppress(exc.SQLAlchemyError):  # a connection that broke has nothing to restore
+                self._execute(f"SET SESSION lock_wait_timeout = {restored}")
+
+    def _wait_for(self, table: Table) -> None:
+        """Get the table's lock, which another run holds as long as it fills it."""
+
+        def attempt() -> None:
+            if not self._locks(table, NAMED_LOCK_WAIT):
+                raise WriteConflictError(f"{label(self.engine)}: {table.name}: another run is filling it")
+
+        def holder() -> int | None:
+            number: int | None = self.connection.execute(select(func.is_used_lock(self._lock_of(table)))).scalar()
+            return number
+
+        waiting_for_locks(self.engine, [table.name], attempt, why="another run is filling it", holder=holder)
+
     def _locks(self, table: Table, seconds: int) -> bool:
         """Is the table's lock ours within so many seconds?"""
+        return bool(self.connection.execute(select(func.get_lock(self._lock_of(table), seconds))).scalar() == 1)
+
+    def _lock_of(self, table: Table) -> str:
         where = f"{self.engine.url.database}.{table.name}"
-        name = f"recommender {hashlib.blake2b(where.encode(), digest_size=16).hexdigest()}"  # at most 64 characters
-        return bool(self.connection.execute(select(func.get_lock(name, seconds))).scalar() == 1)
+        return f"recommender {hashlib.blake2b(where.encode(), digest_size=16).hexdigest()}"  # at most 64 characters
 
     def _may_load_files(self) -> bool:
         filled = next(iter(self.tables.values()))
@@ -173,9 +212,10 @@ class ServerStage(Stage):
 
     def _swap(self, moves: Sequence[Move], replaced: Sequence[str]) -> None:
         renames = (f"{self._quote(source)} TO {self._quote(target)}" for source, target in moves)
-        self._execute(f"RENAME TABLE {', '.join(renames)}")
+        statement = f"RENAME TABLE {', '.join(renames)}"
+        self._without_queue([source for source, _ in moves], lambda: self._execute(statement))
         self._check_replaced(dict(moves))
-        drop_own(self.connection, replaced)
+        self._drop_unread(replaced)
         forget(self.connection, {source for source, _ in moves} - {target for _, target in moves})
 
     def _check_replaced(self, moved: Mapping[str, str]) -> None:
@@ -196,6 +236,9 @@ class ServerStage(Stage):
         for live in self.tables:
             if live.name not in there:
                 self.connection.execute(CreateTable(live))
+        waiting_for_locks(self.engine, [live.name for live in self.tables], self._merge_once)
+
+    def _merge_once(self) -> None:
         with writing(self.engine) as connection:
             for live, filled in self.tables.items():
                 columns = self._columns(live, data_columns(live))

@@ -1,8 +1,9 @@
 """Connections to MySQL, MariaDB, Amazon RDS or SQLite, and the few statements on which they differ.
 
 A server's session is put into strict mode and UTC, so that nothing is truncated or shifted in silence. Every
-connection has time-outs. No connection hands over a file of this machine (see ``server_connection``). Driver errors
-become one-line ``DatabaseError``s that name host, port and user, never the password.
+connection has time-outs, and a limit for waiting for locks of others. No connection hands over a file of this machine
+(see ``server_connection``). Driver errors become one-line ``DatabaseError``s that name host, port and user, never the
+password.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import re
 import sqlite3
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from pymysql import err
 from pymysql.constants import CLIENT, CR, ER
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc, literal_column, text
 
@@ -27,11 +29,12 @@ from recommender.errors import (
     StepOrderError,
     WriteConflictError,
 )
+from recommender.lock_wait import NOTICE, FileWatch, LockWatch, given_up, is_lock_error, patiently
+from recommender.schema import metadata
 from recommender.server_connection import UNTRUSTED, Server
 from recommender.settings import Settings
 
 CONNECT_TIMEOUT = 5  # seconds; as long again for the login
-SQLITE_TIMEOUT = 60  # seconds
 STATEMENT_TIMEOUT = 600  # seconds; a bulk load of some millions of rows is one statement
 # another transaction's doing; 1020: what this one has read is out of date (MariaDB 11.6 and newer ask for it)
 _CONFLICTS = (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.TABLE_DEF_CHANGED)
@@ -40,23 +43,27 @@ _PAUSE = 0.01  # seconds until a transaction is tried again
 # SQLite keeps texts that are not UTF-8: one of them must not end the reading of a table
 _TEXT = partial(str, encoding="utf-8", errors="replace")
 _SESSION = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
+_ROW_LOCK_WAIT = 2  # seconds; a statement that meets a locked row is undone then, and tried again by who sent it
+_T = TypeVar("_T")
+DRIVER_ERRORS = (exc.SQLAlchemyError, err.MySQLError, sqlite3.Error)
 
 
 def connect(
     settings: Settings,
     *,
     create: bool = False,
-    statement_timeout: float = STATEMENT_TIMEOUT,
+    statement_timeout: float | None = None,
     connect_timeout: float = CONNECT_TIMEOUT,
 ) -> Engine:
     """Return an engine whose connection was tried once.
 
-    ``create`` makes a missing database (or SQLite file). Time-outs in seconds; on SQLite, of waiting for another
-    writer, a minute at most. Raises DatabaseError (wrong password, unknown host, refused
-    port, ...), StepOrderError if the database is missing and ``create`` is not set.
+    ``create`` makes a missing database (or SQLite file). Time-outs in seconds. A statement waits for a lock of others
+    for LOCK_WAIT_SECONDS, and ``statement_timeout`` is STATEMENT_TIMEOUT after that; one that is given holds for both.
+    Raises DatabaseError (wrong password, unknown host, refused port, ...), StepOrderError if the database is missing
+    and ``create`` is not set.
     """
     if not settings.db_host:
-        return _connect_sqlite(settings, create, min(statement_timeout, SQLITE_TIMEOUT))
+        return _connect_sqlite(settings, create, statement_timeout)
     engine = _mysql_engine(settings, settings.db_name, statement_timeout, connect_timeout)
     try:
         _ping(engine)
@@ -86,7 +93,7 @@ def connected(settings: Settings, *, create: bool = False) -> Iterator[Engine]:
 def _mysql_engine(
     settings: Settings,
     database: str | None,
-    statement_timeout: float = STATEMENT_TIMEOUT,
+    statement_timeout: float | None = None,
     connect_timeout: float = CONNECT_TIMEOUT,
 ) -> Engine:
     url = URL.create(
@@ -97,6 +104,12 @@ def _mysql_engine(
         port=settings.db_port,
         database=database,
     )
+    lock_wait = settings.lock_wait_seconds
+    if statement_timeout is None:
+        statement_timeout = STATEMENT_TIMEOUT + lock_wait
+    else:  # the server must give up before the driver does, or the connection is lost
+        lock_wait = max(1, min(lock_wait, int(statement_timeout * 2 / 3)))
+    waits = f"lock_wait_timeout = {lock_wait}, innodb_lock_wait_timeout = {min(lock_wait, _ROW_LOCK_WAIT)}"
     arguments: dict[str, Any] = {
         "host": settings.db_host,
         "port": settings.db_port,
@@ -108,31 +121,45 @@ def _mysql_engine(
         "connect_timeout": connect_timeout,
         "read_timeout": connect_timeout,
         "write_timeout": statement_timeout,
-        "init_command": _SESSION,
+        "init_command": f"{_SESSION}, {waits}",
         # without a CA the driver's newer versions would encrypt where they can, and trust anybody's certificate
         "ssl_disabled": not settings.db_ssl_ca,
     }
     if settings.db_ssl_ca:
         _check_ca(settings.db_ssl_ca)
         arguments["ssl"] = {"ca": settings.db_ssl_ca, "check_hostname": True, "verify_mode": True}
+    server = Server(arguments, statement_timeout)
     options = {
-        "server": Server(arguments, statement_timeout),
+        "server": server,
+        "watch": LockWatch(server.connect, metadata.tables, lock_wait),
         "ssl_ca": settings.db_ssl_ca,  # bulk_read's own connection has to ask for the same TLS
     }
     return _server_engine(url, options)
 
 
 def _server_engine(url: URL, options: dict[str, Any], *, offers_rows: bool = False) -> Engine:
-    server = options["server"]
+    server, watch = options["server"], options["watch"]
     # pool_pre_ping: a server that was restarted meanwhile costs a reconnect, not an error
     pool: dict[str, Any] = {"poolclass": NullPool} if offers_rows else {"pool_pre_ping": True}
-    return create_engine(
+    engine = create_engine(
         url,
         creator=lambda: server.connect(offers_rows=offers_rows),
         hide_parameters=True,
         execution_options=options,
+        pool_reset_on_return=None,
         **pool,
     )
+    event.listen(engine, "reset", _roll_back)
+    if watch.seconds > NOTICE:
+        event.listen(engine, "connect", lambda connection, _record: watch.follow(connection))
+    return engine
+
+
+def _roll_back(connection: Any, _record: object, state: Any) -> None:
+    """Undo what a connection left undone when it goes back to the pool; of one that is lost, the server does it."""
+    if not state.transaction_was_reset:
+        with suppress(err.MySQLError):  # the pool itself would write a stack trace
+            connection.rollback()
 
 
 def loading_engine(engine: Engine) -> Engine:
@@ -144,6 +171,12 @@ def loading_engine(engine: Engine) -> Engine:
     return _server_engine(engine.url, dict(options), offers_rows=True) if "server" in options else engine
 
 
+def lock_watch(engine: Engine) -> LockWatch | FileWatch | None:
+    """Who tells what a statement of ``engine`` waits for; None for an engine that ``connect`` did not make."""
+    watch: LockWatch | FileWatch | None = engine.get_execution_options().get("watch")
+    return watch
+
+
 def _check_ca(file: str) -> None:
     try:
         ssl.create_default_context(cafile=file)
@@ -151,14 +184,18 @@ def _check_ca(file: str) -> None:
         raise SettingError(f"DB_SSL_CA={file} is not a readable PEM file of certificates: name the CA's file") from None
 
 
-def _connect_sqlite(settings: Settings, create: bool, timeout: float) -> Engine:
+def _connect_sqlite(settings: Settings, create: bool, timeout: float | None) -> Engine:
     file = settings.sqlite_file
     if not create and not file.is_file():
         raise StepOrderError(f"there is no {settings.database_label}: run python to_rds.py first")
     if not file.parent.is_dir():
         raise SettingError(f"SQLITE_FILE={file}: the folder {file.parent} does not exist; make it or name another")
+    watch = FileWatch(file, settings.lock_wait_seconds if timeout is None else timeout)
     engine = create_engine(
-        URL.create("sqlite", database=str(file)), connect_args={"timeout": timeout}, hide_parameters=True
+        URL.create("sqlite", database=str(file)),
+        connect_args={"timeout": min(watch.seconds, NOTICE)},
+        hide_parameters=True,
+        execution_options={"watch": watch},
     )
 
     @event.listens_for(engine, "connect")
@@ -169,7 +206,8 @@ def _connect_sqlite(settings: Settings, create: bool, timeout: float) -> Engine:
         # a file may come from elsewhere: what its views and triggers call is limited to what can do no harm
         cursor.execute("PRAGMA trusted_schema = OFF")
         cursor.execute("PRAGMA cell_size_check = ON")
-        cursor.execute("PRAGMA journal_mode = WAL")  # readers go on while a step writes
+        # readers go on while a step writes
+        watch.patiently(lambda: cursor.execute("PRAGMA journal_mode = WAL"))
         # NORMAL would leave a commit to the next checkpoint: a power cut then takes back what was acknowledged
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
@@ -177,7 +215,7 @@ def _connect_sqlite(settings: Settings, create: bool, timeout: float) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         if connection.get_execution_options().get("writes", False):
-            _begin_writing(connection)
+            watch.patiently(lambda: _begin_writing(connection))
         else:
             connection.exec_driver_sql("BEGIN")
 
@@ -248,9 +286,6 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-_T = TypeVar("_T")
-
-
 def retried(transaction: Callable[[], _T], deadline: float) -> _T:
     """What ``transaction`` returns; run again while it is undone for another's sake, until ``time.monotonic()`` is at
     ``deadline``. It must begin and commit by itself, as a block of ``writing`` does. WriteConflictError."""
@@ -270,8 +305,42 @@ def database_errors(engine: Engine) -> Iterator[None]:
         yield
     except RecommenderError:
         raise
-    except (exc.SQLAlchemyError, UnicodeError) as error:
+    except (*DRIVER_ERRORS, UnicodeError) as error:
         raise _translated(error, engine) from None
+
+
+def waiting_for_locks(
+    engine: Engine,
+    tables: Sequence[str],
+    attempt: Callable[[], _T],
+    *,
+    why: str = "it was refused, and is tried again",
+    holder: Callable[[], int | None] = lambda: None,
+    seconds: float | None = None,
+) -> _T:
+    """What ``attempt`` returns; tried again while a lock of others on one of ``tables`` stops it, which is told.
+
+    ``why`` goes with it, and the session ``holder()``, if it is known. WriteConflictError after LOCK_WAIT_SECONDS, or
+    ``seconds``. On SQLite, whose writers wait before they begin, it is tried once.
+    """
+    watch = lock_watch(engine)
+    if not isinstance(watch, LockWatch):
+        return attempt()
+
+    limit = watch.seconds if seconds is None else seconds
+
+    def refused(error: Exception) -> bool:
+        # by writing() it was translated already
+        return isinstance(error, WriteConflictError) or (is_lock_error(error_code(error)))
+
+    try:
+        value = patiently(attempt, refused, lambda: watch.refused(tables, why, holder()), limit)
+    except (exc.DBAPIError, WriteConflictError) as error:
+        if not refused(error):
+            raise
+        raise given_up(label(engine), watch.noted or f"on {' and '.join(tables)} ({why})", limit) from None
+    watch.forget()
+    return value
 
 
 def error_code(error: BaseException) -> int | None:
@@ -302,12 +371,17 @@ def _translated(error: Exception, engine: Engine) -> RecommenderError:
         return DatabaseError(f"{where}: the server's certificate was refused ({reason}); check DB_SSL_CA and DB_HOST")
     if code in (CR.CR_CONN_HOST_ERROR, CR.CR_CONNECTION_ERROR, CR.CR_UNKNOWN_HOST):
         return DatabaseError(f"{where}: no connection ({reason}); check DB_HOST, DB_PORT, and that the server runs")
+    watch = lock_watch(engine)
+    if watch and watch.noted and code == ER.LOCK_WAIT_TIMEOUT:
+        return given_up(where, watch.noted, watch.seconds)
     if code in _CONFLICTS:
         return WriteConflictError(f"{where}: another transaction was in the way ({reason}); run the step again")
-    if code in (CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR):
+    if code in (CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR, 0):  # 0: it was lost before
         return DatabaseError(f"{where}: the connection broke off ({reason}); run the step again, it starts clean")
     if re.search(r"file is not a database|malformed", reason):
         return DatabaseError(f"{where}: {reason}; move the file away and run python to_rds.py")
+    if watch and watch.noted and "database is locked" in reason:
+        return given_up(where, watch.noted, watch.seconds)
     if re.search(r"disk is full|database is locked|readonly|unable to open", reason):
         return DatabaseError(f"{where}: {reason}; free the disk, end the other writer or mend the rights, run again")
     return DatabaseError(f"{where}: {reason}")

@@ -46,6 +46,7 @@ SETTINGS = (
     Setting("DB_PASSWORD", "", "Password of that user; never printed", secret=True),
     Setting("DB_SSL_CA", "", "File with the CA certificate; turns on TLS with a verified certificate and host name"),
     Setting("SQLITE_FILE", "recommender.db", "SQLite file used without DB_HOST; a relative path starts at the scripts"),
+    Setting("LOCK_WAIT_SECONDS", 600, "How long a step waits for a lock of another session", highest=604_800),
     Setting("READ_CHUNK_SIZE", 50_000, "Rows of the products CSV handled at a time", highest=10_000_000),
     Setting("NUM_USERS", 5_000, "Synthetic users to make", highest=100_000_000),
     Setting("NUM_INTERACTIONS", 100_000, "Synthetic interactions to make", lowest=0, highest=2_000_000_000),
@@ -88,7 +89,7 @@ SETTINGS = (
     ),
 )
 # a password given as an option would show in the list of processes
-DATABASE_OPTIONS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_SSL_CA", "SQLITE_FILE")
+DATABASE_OPTIONS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_SSL_CA", "SQLITE_FILE", "LOCK_WAIT_SECONDS")
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
@@ -103,6 +104,7 @@ class Settings:
     db_password: str = field(repr=False)
     db_ssl_ca: str
     sqlite_file: Path
+    lock_wait_seconds: int
     read_chunk_size: int
     num_users: int
     num_interactions: int

@@ -9,7 +9,7 @@ import pandas as pd
 from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.schema import CreateTable
 
-from recommender.database import database_errors, writing
+from recommender.database import database_errors, waiting_for_locks, writing
 from recommender.errors import SettingError
 from recommender.own_tables import note_published_lists, prepare_notes
 from recommender.rating_matrix import checked_user_id
@@ -52,10 +52,14 @@ def replace_list(user_id: int, recs: pd.DataFrame, engine: Engine) -> None:
         | {str(name): value for name, value in row.items()}
         for rank, row in enumerate(wanted.to_dict("records"), start=1)
     ]
-    with writing(engine) as connection:
-        connection.execute(delete(recommendations).where(recommendations.c.user_id == user))
-        if rows:
-            connection.execute(insert(recommendations), rows)
+
+    def replace() -> None:
+        with writing(engine) as connection:
+            connection.execute(delete(recommendations).where(recommendations.c.user_id == user))
+            if rows:
+                connection.execute(insert(recommendations), rows)
+
+    waiting_for_locks(engine, [recommendations.name], replace)
 
 
 def _check(recs: pd.DataFrame) -> None:

@@ -24,7 +24,7 @@ import pyarrow as pa
 from sqlalchemy import Engine, func, select
 
 from recommender.bulk_load import Move, Stage, drop_leftovers, staged
-from recommender.database import database_errors, label
+from recommender.database import database_errors, label, waiting_for_locks
 from recommender.erasures import drop_erased
 from recommender.errors import ForeignDataError, OtherPeopleError, UnknownVersionError
 from recommender.identities import require_people, token_of
@@ -36,7 +36,7 @@ from recommender.own_tables import (
     note_published_lists,
     prepare_notes,
 )
-from recommender.schema import BATCH_TABLES, model_versions, recommendations
+from recommender.schema import BATCH_TABLES, deletions, model_versions, recommendations
 from recommender.tables import count_rows, existing_tables, refuse_foreign_tables
 
 PUBLISHED, KEPT, EXPIRED = "published", "kept", "expired"
@@ -130,7 +130,7 @@ def publish_lists(stage: Stage, new: Version, *, keep: int, publish: bool = True
     stage.hold()
     require_people(stage.engine, new.settings.get(PEOPLE))
     lists = stage.tables[recommendations]
-    drop_erased(stage.connection, lists)
+    waiting_for_locks(stage.engine, [deletions.name], lambda: drop_erased(stage.connection, lists))
     # counted, since whoever was erased while they were loaded is gone from them already
     n_rows = int(stage.connection.execute(select(func.count()).select_from(lists)).scalar_one())
     new = replace(new, n_rows=n_rows)

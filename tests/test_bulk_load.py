@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, Table, event, inspect, select, text
+from sqlalchemy import Engine, Table, inspect, select, text
 
 from recommender import _server_stage
 from recommender.bulk_load import LoadCount, Stage, staged
@@ -328,11 +328,8 @@ def test_leftovers_of_a_killed_run_are_dropped(engine: Engine) -> None:
 def test_two_runs_at_once_do_not_mix(
     engine: Engine, backend: str, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_server_stage, "LOCK_WAIT", 0)
-    other = connect(load_settings(environ=env, env_file=tmp_path / "no.env"))
-    if backend == "sqlite":
-        other.dispose()
-        event.listen(other, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 0").close())
+    monkeypatch.setattr(_server_stage, "NAMED_LOCK_WAIT", 0)
+    other = connect(load_settings({"LOCK_WAIT_SECONDS": 1}, environ=env, env_file=tmp_path / "no.env"))
     with staged(engine, [categories]) as stage:
         stage.load(categories, [named((1, "first"))])
         message = "another run is filling it|database is locked"
