@@ -37,7 +37,7 @@ from recommender import (
 from recommender.api_keys import ApiKeys, document_for_all
 from recommender.cross_origin import for_origins
 from recommender.database import connect
-from recommender.errors import RecommenderError
+from recommender.exit_status import FORESEEN, one_line
 from recommender.list_answers import answer_list
 from recommender.live_service import LiveService
 from recommender.model_source import ModelSource, SavedModel, TrainedModel
@@ -124,8 +124,8 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         access.handlers.clear()
         access.propagate = False
         await asyncio.to_thread(start, app, settings)
-    except RecommenderError as error:
-        app.state.refused = str(error)
+    except FORESEEN as error:
+        app.state.refused = one_line(error)
         raise
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.freeze()  # all of this stays: looking for garbage in it stopped every request for 0.1 s now and then

@@ -34,7 +34,8 @@ from recommender.bulk_load import Stage, drop_leftovers, staged
 from recommender.bulk_read import read_table
 from recommender.csv_rows import RejectedRows
 from recommender.database import connected, label
-from recommender.errors import RecommenderError, SettingError, WriteConflictError
+from recommender.errors import SettingError, WriteConflictError
+from recommender.exit_status import FORESEEN, exit_status
 from recommender.identities import MADE_UP, NUMBERS, TEXT, newest_deletion, read_identities
 from recommender.origin import origin_batch
 from recommender.people import people_blocks, segments
@@ -273,9 +274,8 @@ def main(arguments: list[str] | None = None) -> int:
                 drop_leftovers(engine, SHOPPER_TABLES)
                 print("nothing to do: the tables hold exactly this already")
             report(engine, time.perf_counter() - started)
-    except RecommenderError as error:
-        print(f"load_recommendation_data.py: {error}", file=sys.stderr)
-        return 1
+    except FORESEEN as error:
+        return exit_status("load_recommendation_data.py", error)
     return 0
 
 

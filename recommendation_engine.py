@@ -47,7 +47,8 @@ from recommender.batch import BatchJob, write_batch
 from recommender.change_feed import read_cursor
 from recommender.database import connect, connected, label
 from recommender.engine_options import batch_size, parse_arguments, sample_user
-from recommender.errors import NotPublishedError, RecommenderError, SettingError
+from recommender.errors import NotPublishedError, SettingError
+from recommender.exit_status import FORESEEN, exit_status
 from recommender.list_sources import read_list_sources
 from recommender.neighbors import CosineIndex
 from recommender.precomputed import PrecomputedIndex
@@ -327,12 +328,8 @@ def main(arguments: list[str] | None = None) -> int:
             commands.publish_again(settings, options.rollback)
         else:
             run(settings, options)
-    except NotPublishedError as error:
-        print(f"recommendation_engine.py: {error}", file=sys.stderr)
-        return 3
-    except RecommenderError as error:
-        print(f"recommendation_engine.py: {error}", file=sys.stderr)
-        return 1
+    except FORESEEN as error:
+        return exit_status("recommendation_engine.py", error)
     return 0
 
 

@@ -29,7 +29,8 @@ from recommender.catalog import category_rows, product_rows
 from recommender.catalog_tables import refuse_foreign_catalog, unchanged_catalog
 from recommender.csv_rows import CsvRows, RejectedRows
 from recommender.database import connected, database_errors, label
-from recommender.errors import RecommenderError, SettingError
+from recommender.errors import SettingError
+from recommender.exit_status import FORESEEN, exit_status
 from recommender.origin import origin_batch, read_origin
 from recommender.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
 from recommender.settings import DATABASE_OPTIONS, PROJECT_ROOT, add_options, load_settings
@@ -248,9 +249,8 @@ def main(arguments: list[str] | None = None) -> int:
                     engine, *files, rejected, rows_per_batch=settings.read_chunk_size, append=options.append
                 )
             print(describe(report, rejected, time.perf_counter() - started))
-    except RecommenderError as error:
-        print(f"to_rds.py: {error}", file=sys.stderr)
-        return 1
+    except FORESEEN as error:
+        return exit_status("to_rds.py", error)
     return 0
 
 

@@ -19,7 +19,8 @@
     ├── ModelFileError               a model file that is truncated, foreign or of another format
     └── SelfCheckError               the trained model disagrees with the reference
 
-A script's ``main()`` catches ``RecommenderError`` and nothing else: the message goes to stderr, the exit status is 1.
+A script's ``main()`` catches these, a database driver's own and Ctrl-C, and nothing else (``exit_status``): the message
+goes to stderr, the exit status is 1. Any other error is a fault of the project's own and shows its stack trace.
 """
 
 from __future__ import annotations
