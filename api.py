@@ -35,6 +35,7 @@ from recommender import (
     write_routes,
 )
 from recommender.api_keys import ApiKeys, document_for_all
+from recommender.connection_limits import ConnectionLimits
 from recommender.cross_origin import for_origins
 from recommender.database import connect
 from recommender.exit_status import FORESEEN, one_line
@@ -118,6 +119,10 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         if settings.require_key == "all":
             app.observation.require(app.state.api_keys)
         app.outermost = for_origins(app.observation, settings.cors_origins)
+        app.state.batches = asyncio.Semaphore(batch_routes.AT_A_TIME)
+        app.observation.request_timeout = settings.request_timeout
+        limits = ConnectionLimits(settings.connection_limit, settings.request_timeout)
+        limits.apply(app)
         app.observation.log.enabled = settings.request_log == 1
         # its lines would hold paths and query strings; without a handler uvicorn does not even make them
         access = logging.getLogger("uvicorn.access")
@@ -130,12 +135,14 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.freeze()  # all of this stays: looking for garbage in it stopped every request for 0.1 s now and then
     watching = asyncio.create_task(app.state.watch.run())
+    limiting = asyncio.create_task(limits.run())
     await app.state.watch.first_look(FIRST_LOOK)  # is the model file of the people in the database?
     yield
     gc.unfreeze()
-    watching.cancel()
-    with suppress(asyncio.CancelledError):
-        await watching
+    for task in (limiting, watching):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
     app.state.watch.close()
     app.observation.log.flush()
 

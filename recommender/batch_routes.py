@@ -2,7 +2,8 @@
 
 The lists are made in slices of some milliseconds, between which the service answers others. All are of the model that
 was served before the first, also when a newer one is served since; changes that come meanwhile count in the next slice,
-since a live model must not be asked once a change has been made to it.
+since a live model must not be asked once a change has been made to it. Two requests at a time are answered, the others
+wait: each would get its slice before anybody else got an answer, and hold its lists until all are made.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from recommender.listed_products import STARS_ITEM, listed_schema
 from recommender.live import LiveModel
 from recommender.model_headers import PRIVATE, STAMP
 from recommender.parameters import LARGEST_LIMIT, documented_json, documented_refusal
-from recommender.problems import InvalidParameterError, documented_problem
+from recommender.problems import InvalidParameterError, documented_problem, problem
 from recommender.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served
 from recommender.rankings import RANKINGS
 from recommender.serving import ServedModel
@@ -29,6 +30,7 @@ from recommender.wishes import Wish
 
 MOST_USERS = 1_000
 SLICE = 0.004  # seconds of computing before others are let in
+AT_A_TIME = 2  # requests
 _MOST_ERRORS = 10
 
 router = APIRouter()
@@ -120,11 +122,16 @@ async def batch(request: Request) -> Response:
     ranking = choice_in(body, "ranking", RANKINGS, errors)
     if errors:
         raise InvalidParameterError(errors)
-    model: LiveModel = request.app.state.model
-    request.state.model = model
-    check_served(ranking, model)
-    results, unknown = await _answer(request.app, model, user_ids, Wish(limit, new_rank=default), ranking)
-    whole = b'{"results":[%s],"unknown":%s}' % (b",".join(results), orjson.dumps(unknown))
+    turns: asyncio.Semaphore = request.app.state.batches
+    waited = turns.locked()
+    async with turns:
+        if waited and await request.is_disconnected():
+            return problem(400, "the caller has gone")
+        model: LiveModel = request.app.state.model
+        request.state.model = model
+        check_served(ranking, model)
+        results, unknown = await _answer(request.app, model, user_ids, Wish(limit, new_rank=default), ranking)
+        whole = b'{"results":[%s],"unknown":%s}' % (b",".join(results), orjson.dumps(unknown))
     return Response(whole, 200, PRIVATE, "application/json")
 
 

@@ -28,7 +28,7 @@ from recommender.api_keys import RAW_HEADER, ApiKeys, closed_to
 from recommender.asked_people import about_people, means_others, refuse_other_people
 from recommender.errors import SettingError
 from recommender.model_headers import ModelStamp, RawHeader, etag_of, is_known
-from recommender.request_limits import page_headers, read_chunks, refusal
+from recommender.request_limits import page_headers, read_body, refusal
 from recommender.request_log import RequestLog
 from recommender.service_metrics import ServiceMetrics
 from recommender.serving import ServedModel
@@ -57,6 +57,7 @@ class Observation:
         self._state = state
         self.shortcut: Shortcut | None = None
         self.keys: ApiKeys | None = None  # one of which every request needs; None: only what some routes ask for
+        self.request_timeout = 10.0  # seconds for a body to come
         self._asks_otherwise = _HAS_BODY | {RAW_HEADER}  # than those whose answers are kept
         self.templates: dict[object, str] = {}  # of the routes' functions
         self.answers = Answers()
@@ -87,7 +88,8 @@ class Observation:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = self._id_of(headers)
         if self.keys is not None and (closed := closed_to(scope, self.keys)) is not None:
-            await self._ask(closed, scope, receive, send, headers, request_id, started)
+            # what else it would send is not waited for
+            await self._ask(closed, scope, receive, send, {}, request_id, started)
             return
         model, answer = self.model, None
         if means_others(self._state, model) and about_people(scope["method"], scope["path"]):
@@ -108,10 +110,6 @@ class Observation:
             return
         status = await self.reply(scope, send, model, answer, request_id)
         self.note(scope, answer.route, status, perf_counter() - started, request_id, answer.source)
-
-    def may_keep(self, asked: Mapping[bytes, bytes]) -> bool:
-        """Is the answer to a request with these headers everybody's who comes as far as the kept answers?"""
-        return RAW_HEADER not in asked or self.keys is not None
 
     async def observe(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Let ``app`` answer in the place of the framework, as one request of all."""
@@ -164,12 +162,12 @@ class Observation:
         request_id: bytes,
         started: float,
     ) -> None:
-        """Let ``app``, mostly the framework, answer, unless the request is too large."""
-        exchange = _Exchange(self, scope, send, request_id)
+        """Let ``app``, mostly the framework, answer, unless the request is too large or its body too slow."""
+        exchange = _Exchange(self, scope, send, request_id, with_key=RAW_HEADER in headers)
         try:
             refused = refusal(scope, headers)
-            if refused is None and b"transfer-encoding" in headers:
-                refused, receive = await read_chunks(receive)
+            if refused is None and not _HAS_BODY.isdisjoint(headers):
+                refused, receive = await read_body(receive, self.request_timeout)
             answering = refused or app
             await answering(scope, receive, exchange.send)
         finally:
@@ -179,11 +177,13 @@ class Observation:
 class _Exchange:
     """One request's way through the framework; ``status`` stays 500 if nothing is ever answered."""
 
-    __slots__ = ("_held", "_model", "_observation", "_request_id", "_scope", "_send", "source", "status")
+    __slots__ = ("_held", "_model", "_observation", "_request_id", "_scope", "_send", "_with_key", "source", "status")
 
-    def __init__(self, observation: Observation, scope: Scope, send: Send, request_id: bytes) -> None:
+    def __init__(
+        self, observation: Observation, scope: Scope, send: Send, request_id: bytes, *, with_key: bool
+    ) -> None:
         self._observation, self._scope, self._send, self._request_id = observation, scope, send, request_id
-        self._model = observation.model
+        self._model, self._with_key = observation.model, with_key
         self._held: Message | None = None
         self.status = 500
         self.source: str | None = None
@@ -218,8 +218,7 @@ class _Exchange:
     def _private(self, start: Message) -> list[RawHeader]:
         """The answer's own headers; what was asked with a key is for nobody else, as no shared cache would guess."""
         headers = [(bytes(name), bytes(value)) for name, value in start.get("headers", ())]
-        with_key = any(name == RAW_HEADER for name, _ in self._scope["headers"])
-        if with_key and not any(name == _CACHE_CONTROL for name, _ in headers):
+        if self._with_key and not any(name == _CACHE_CONTROL for name, _ in headers):
             headers.append(PRIVATE)
         return headers
 
@@ -240,8 +239,8 @@ class _Exchange:
         model = observation.model
         if model is None:
             raise RuntimeError("an answer of a model without a model")
-        asked = dict(scope["headers"])
-        secret = b"no-store" in own.get(_CACHE_CONTROL, b"") or not observation.may_keep(asked)
-        if model is self._model and scope["method"] in _READING and not secret:
+        mine = self._with_key and observation.keys is None  # where all have a key, all may be given it
+        mine = mine or b"no-store" in own.get(_CACHE_CONTROL, b"")
+        if model is self._model and scope["method"] in _READING and not mine:
             observation.answers.keep(model, (scope["path"], scope["query_string"]), answer)
         self.status = await observation.reply(scope, self._send, model, answer, self._request_id)

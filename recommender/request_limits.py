@@ -1,11 +1,13 @@
 """What is refused before it is looked at, and what a browser may do with an HTML page.
 
 A target (path and query) over 8 KB is refused with 414, a body over 64 KB with 413: by its ``Content-Length``, or, if
-it comes in chunks, as soon as it has grown too large.
+it comes in chunks, as soon as it has grown too large. A body that is not there in time is refused with 408. What comes
+before an application is asked at all is bounded by `recommender.connection_limits`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from base64 import b64encode
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from recommender.problems import problem
 
 LARGEST_TARGET = 8 * 1024
 LARGEST_BODY = 64 * 1024
+_CLOSE = {"Connection": "close"}
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -34,16 +37,20 @@ def refusal(scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:
     return None
 
 
-async def read_chunks(receive: Receive) -> tuple[Response | None, Receive]:
-    """Read a body of unknown length: the refusal if it is too large, and what gives the body again if it is not."""
+async def read_body(receive: Receive, seconds: float) -> tuple[Response | None, Receive]:
+    """Read a body: the refusal if it is too large or too slow, and what gives the body again if it is not."""
     body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
-            return _too_large({"Connection": "close"}), receive  # or the rest could be sent for ever
-        if not message.get("more_body"):
-            break
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await receive()
+                body += message.get("body", b"")
+                if len(body) > LARGEST_BODY:
+                    return _too_large(_CLOSE), receive  # or the rest could be sent for ever
+                if not message.get("more_body"):
+                    break
+    except TimeoutError:
+        return problem(408, f"the body of a request has to come within {seconds:g} s", headers=_CLOSE), receive
     whole = [message if message["type"] == "http.disconnect" else {**message, "body": bytes(body)}]
 
     async def again() -> Message:

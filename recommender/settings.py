@@ -87,6 +87,16 @@ SETTINGS = (
         "people: what shows or changes a person's data needs a key; all: lists and everything else, too",
         choices=("people", "all"),
     ),
+    Setting(
+        "REQUEST_TIMEOUT",
+        10,
+        "Seconds in which a request has to come; its answer is waited for 3 times as long",
+        1,
+        3600,
+    ),
+    Setting(
+        "CONNECTION_LIMIT", 1_000, "Connections that one API worker holds; the longest idle make room", highest=100_000
+    ),
 )
 # a password given as an option would show in the list of processes
 DATABASE_OPTIONS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_SSL_CA", "SQLITE_FILE", "LOCK_WAIT_SECONDS")
@@ -121,6 +131,8 @@ class Settings:
     cors_origins: str
     api_key: str = field(repr=False)
     require_key: str
+    request_timeout: int
+    connection_limit: int
 
     @property
     def database_label(self) -> str:

@@ -180,6 +180,31 @@ def test_an_answer_names_the_model_that_was_asked_not_the_one_that_was_served_wh
     assert "etag" not in answer.headers
 
 
+def test_two_at_a_time_are_computed_whoever_asks(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 50 would get its slice before anybody else got an answer, and all would hold their lists till the end."""
+    app, computing, most = client.app, 0, 0
+    answered = batch_routes._answer
+
+    async def watched(*of: Any) -> Any:
+        nonlocal computing, most
+        computing += 1
+        most = max(most, computing)
+        await asyncio.sleep(0)
+        try:
+            return await answered(*of)
+        finally:
+            computing -= 1
+
+    monkeypatch.setattr(batch_routes, "_answer", watched)
+
+    async def all_at_once() -> list[httpx2.Response]:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://shop") as asking:
+            return await asyncio.gather(*[asking.post(PATH, json={"user_ids": [1, 2, 3]}) for _ in range(50)])
+
+    assert {answer.status_code for answer in asyncio.run(all_at_once())} == {200}
+    assert most == batch_routes.AT_A_TIME == 2
+
+
 def test_a_slice_is_short() -> None:
     assert batch_routes.SLICE <= 0.01
 

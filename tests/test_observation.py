@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 import api
 from recommender.database_watch import DatabaseWatch
 from recommender.errors import DatabaseError
-from recommender.request_limits import LARGEST_BODY, LARGEST_TARGET, page_headers, read_chunks
+from recommender.request_limits import LARGEST_BODY, LARGEST_TARGET, page_headers, read_body
 from recommender.request_log import WHOLE, RequestLog
 from recommender.service_metrics import BUCKETS, ServiceMetrics
 from tests.mariadb_server import free_port
@@ -288,7 +288,7 @@ def test_a_body_in_chunks_is_handed_on_whole() -> None:
         async def receive() -> dict[str, object]:
             return messages.pop(0)
 
-        refused, again = await read_chunks(receive)
+        refused, again = await read_body(receive, 60)
         return None if refused else bytes((await again())["body"])
 
     assert asyncio.run(read([b"ab", b"", b"c"])) == b"abc"
