@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from recommender.rating_matrix import RatingMatrix
+from recommender.rating_matrix import RatingMatrix, distinct
 
 RATED = 1.0  # confidence of a rated product
 
@@ -69,9 +69,9 @@ def widened(matrix: RatingMatrix, interactions: Interactions, in_catalog: NDArra
 
     ``in_catalog``: for each of ``interactions.product_ids``.
     """
-    used = np.unique(interactions.product_codes)
-    user_ids = np.union1d(matrix.user_ids, interactions.user_ids)
-    product_ids = np.union1d(matrix.product_ids, interactions.product_ids[used])
+    used = distinct(interactions.product_codes)
+    user_ids = distinct(matrix.user_ids, interactions.user_ids)
+    product_ids = distinct(matrix.product_ids, interactions.product_ids[used])
     recommendable = np.zeros(len(product_ids), np.bool_)
     recommendable[np.searchsorted(product_ids, interactions.product_ids[used])] = in_catalog[used]
     columns = np.searchsorted(product_ids, matrix.product_ids)

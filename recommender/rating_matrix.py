@@ -146,6 +146,17 @@ def build_rating_matrix(
     return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], times, left_out or {})
 
 
+def distinct(*arrays: NDArray[Any]) -> NDArray[Any]:
+    """The distinct values of all arrays, ascending, as ``np.unique`` gives them; other threads go on meanwhile, which
+    they do not while numpy hashes whole numbers (100 ms for some 100,000).
+
+    >>> distinct(np.array([3, 1]), np.array([1, 2])).tolist()
+    [1, 2, 3]
+    """
+    ordered = np.sort(np.concatenate(arrays))
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+
+
 def _ranks(user_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
     """Distinct ids ascending, and each id's place among them; no sort where the database already returned them so."""
     steps = np.diff(user_ids)

@@ -14,7 +14,7 @@ from recommender.new_products import all_places
 from recommender.popular import rank_popular
 from recommender.product_catalog import read_catalog
 from recommender.rankings import CLASSIC, TasteSimilarity
-from recommender.rating_matrix import RatingMatrix
+from recommender.rating_matrix import RatingMatrix, distinct
 from recommender.serving import ServedModel
 from recommender.similar_products import SimilarProducts
 from recommender.trained_model import cold_start_of
@@ -40,12 +40,12 @@ def build_served_model(
     """
     catalog = read_catalog(engine)
     people = read_people(engine)
-    known = np.union1d(matrix.user_ids[np.diff(matrix.half_stars.indptr) > 0], people.user_ids)
+    known = distinct(matrix.user_ids[np.diff(matrix.half_stars.indptr) > 0], people.user_ids)
     places = catalog.places(matrix.product_ids)
     ladder, known_segments = None, np.empty(0, np.int32)
     segment_names: tuple[tuple[str, str], ...] = ()
     if isinstance(similarity, TasteSimilarity):
-        everybody = np.union1d(known, matrix.user_ids)
+        everybody = distinct(known, matrix.user_ids)
         segments = people.segments(everybody)
         segment_names = segments.names
         known_segments = segments.at(np.searchsorted(everybody, known)).codes

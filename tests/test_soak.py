@@ -34,7 +34,7 @@ from tests.service import WITH_KEY, fetch, uvicorn, wait_until
 from tests.shop import fill
 
 SECONDS, KILLED_AT, BACK_AT, VERSION_AT = 60.0, 15.0, 20.0, 35.0
-BULK_AT, LONG_AT, LONG, READER = 25.0, 26.0, 15.0, 4.0  # the reader begins just before the version
+BULK_AT, LONG_AT, LONG, READER = 25.0, 34.5, 15.0, 4.0  # reader and transaction begin just before the version
 MARGIN = 4.0  # seconds around the outage, and after the bulk change, in which writes may be refused
 LATE_USER, LATE_PRODUCT = 10_000, 0  # of the long transaction
 BULK_FROM = 200  # users from here on are rated anew by the bulk change; the load writes those below
