@@ -32,8 +32,9 @@ from tqdm import tqdm
 
 from recommender.bulk_load import Stage, drop_leftovers, staged
 from recommender.bulk_read import read_table
+from recommender.change_feed import read_clocks
 from recommender.csv_rows import RejectedRows
-from recommender.database import connected, label
+from recommender.database import connected, database_errors, label
 from recommender.errors import SettingError, WriteConflictError
 from recommender.exit_status import FORESEEN, exit_status
 from recommender.identities import MADE_UP, NUMBERS, TEXT, newest_deletion, read_identities
@@ -55,7 +56,6 @@ MODEL = 2  # counts up when the same seed makes other rows than before
 
 USERS_PER_BLOCK = 50_000  # bounds the memory
 ROWS_PER_BATCH = 50_000
-NO_TIMESTAMP = dt.datetime(1970, 1, 1)  # of imported ratings without one: all equally old
 
 
 def read_catalog(engine: Engine) -> tuple[pa.Array, CatalogFacts, str]:
@@ -139,7 +139,7 @@ def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
         # before the file is read: nobody else can give numbers now
         erased, people = newest_deletion(stage.connection, there), read_identities(stage.connection, there)
         with RejectedRows() as rejected:
-            shop = read_ratings_file(file, rejected, without_timestamp=NO_TIMESTAMP, known=people)
+            shop = read_ratings_file(file, rejected, loaded_at=database_time(engine), known=people)
         stage.load(users, raters(shop.ratings).to_batches())
         stage.load(user_id_map, numbers_table(shop.user_ids).to_batches())
         stage.load(ratings, shop.ratings.to_batches(ROWS_PER_BATCH))
@@ -150,7 +150,16 @@ def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
     print(f"{file.name}: {shop.rows:,} rows = {shop.ratings.num_rows:,} loaded", end="")
     print(f" + {shop.repeated:,} replaced by a later row + {shop.rejected:,} rejected", end="")
     print(f" (see {rejected.path})" if shop.rejected else "")
+    if untimed := shop.ratings["created_at"].null_count:
+        print(f"{file.name}: {untimed:,} ratings have no time (created_at is NULL): what is hidden of them to", end="")
+        print(" evaluate a ranking is drawn by chance")
     return True
+
+
+def database_time(engine: Engine) -> dt.datetime:
+    """Now by the database's clock, which a running service goes by; UTC without a zone."""
+    with database_errors(engine), engine.connect() as connection:
+        return dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=read_clocks(connection)[0])
 
 
 def numbers_table(numbers: Mapping[str, int]) -> pa.Table:
@@ -161,7 +170,7 @@ def numbers_table(numbers: Mapping[str, int]) -> pa.Table:
 
 
 def raters(imported: pa.Table) -> pa.Table:
-    """The rows of ``users`` for imported ratings: nothing is known but the id and the time of the first rating."""
+    """The rows of ``users`` for imported ratings: nothing is known but the id and, perhaps, the first rating's time."""
     firsts = imported.group_by("user_id").aggregate([("created_at", "min")]).sort_by("user_id")
     return firsts.select(["user_id", "created_at_min"]).rename_columns(["user_id", "created_at"])
 

@@ -24,6 +24,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from recommender.rating_matrix import NO_TIME
+
 # Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
 _inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
@@ -151,7 +153,8 @@ def sort_descending(size, keys, rows, order, spare):
 def weigh(indptr, places, values, times, squared):
     """What each entry adds for the asking row (nnz,), and the squared norms (n_rows,) of the asking and answering rows.
 
-    values or times may be empty: confidence 1, no decay. squared (n_places,): w^2. Sums in stored order.
+    values or times may be empty: confidence 1, no decay; nor is there for an entry of `NO_TIME`. squared (n_places,):
+    w^2. Sums in stored order.
     """
     n_rows, longest = indptr.size - 1, np.int64(1)
     for row in range(n_rows):
@@ -169,7 +172,7 @@ def weigh(indptr, places, values, times, squared):
             for j in range(end - start):
                 if times[start + order[j]] != times[start + order[newer]]:
                     newer = j
-                ages[order[j]] = newer
+                ages[order[j]] = newer if times[start + order[j]] != NO_TIME else 0
         for at in range(start, end):
             value = values[at] if values.size > 0 else 1.0
             newer = ages[at - start]

@@ -37,6 +37,7 @@ from recommender._packed_ratings import packed_ratings
 from recommender.database import database_errors, is_mysql, label
 from recommender.errors import DatabaseError
 from recommender.profiles import Interactions
+from recommender.rating_matrix import NO_TIME
 from recommender.schema import ASIN_LENGTH, INTERACTION_TYPES, interactions, ratings
 from recommender.usable_rows import LeftOut, count_left_out, refuse_faulty_table, usable
 
@@ -52,7 +53,7 @@ class RatingColumns:
 
     ``user_ids`` (n,) int64; ``product_codes`` (n,) int32 into ``products``, an Arrow string array of the distinct
     product ids in no particular order; ``half_stars`` (n,) int8, the rating doubled: 1..10; ``rated_at`` (n,) int64,
-    microseconds since 1970, if asked for, 0 where the time cannot be read. ``left_out``: the rows that are not here.
+    microseconds since 1970, or `NO_TIME`, if asked for. ``left_out``: the rows that are not here.
     """
 
     user_ids: NDArray[np.int64]
@@ -65,12 +66,21 @@ class RatingColumns:
 
 def microseconds(engine: Engine, column: Column[Any], name: str) -> Label[int]:
     """A time as microseconds since 1970, selected under ``name``; whole numbers travel faster than times."""
-    if is_mysql(engine):
-        text = f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {column.name})"
-    else:  # a text, with six digits after the second or fewer; strftime would round to milliseconds, and up
-        text = f"CAST(strftime('%s', substr({column.name}, 1, 19)) AS INTEGER) * 1000000 + "
-        text += f"CAST(substr(substr({column.name}, 21) || '000000', 1, 6) AS INTEGER)"
+    return literal_column(_microseconds(engine, column), BigInteger).label(name)
+
+
+def event_time(engine: Engine, column: Column[Any], name: str) -> Label[int]:
+    """The same of a rating or an interaction; `NO_TIME` for NULL, and for the 1970-01-01 of former imports."""
+    text = f"COALESCE(NULLIF({_microseconds(engine, column)}, 0), {NO_TIME})"
     return literal_column(text, BigInteger).label(name)
+
+
+def _microseconds(engine: Engine, column: Column[Any]) -> str:
+    if is_mysql(engine):
+        return f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {column.name})"
+    # a text, with six digits after the second or fewer; strftime would round to milliseconds, and up
+    text = f"CAST(strftime('%s', substr({column.name}, 1, 19)) AS INTEGER) * 1000000 + "
+    return text + f"CAST(substr(substr({column.name}, 21) || '000000', 1, 6) AS INTEGER)"
 
 
 def read_ratings(engine: Engine, *, times: bool = False, way: Way | None = None) -> RatingColumns:
@@ -81,7 +91,7 @@ def read_ratings(engine: Engine, *, times: bool = False, way: Way | None = None)
     ``way`` is for tests and benchmarks.
     """
     columns: list[Any] = [ratings.c.user_id, ratings.c.product_id, ratings.c.rating]
-    extra = [microseconds(engine, ratings.c.created_at, "rated_at")] if times else []
+    extra = [event_time(engine, ratings.c.created_at, "rated_at")] if times else []
     found = _quickly(engine, columns, extra, way, None)
     if found is not None:
         return found
@@ -140,7 +150,7 @@ def read_interactions(engine: Engine) -> Interactions:
     # a number for each type, from 0: texts would take five times as long
     whens = " ".join(f"WHEN '{name}' THEN {kind}" for kind, name in enumerate(INTERACTION_TYPES))
     kind = literal_column(f"CASE interaction_type {whens} END", BigInteger).label("kind")
-    columns = [c.user_id, c.product_id, kind, microseconds(engine, c.created_at, "time")]
+    columns = [c.user_id, c.product_id, kind, event_time(engine, c.created_at, "time")]
     found = _interactions(read_table(engine, columns))
     if found is not None:
         return found

@@ -1,7 +1,8 @@
 """What a shop turns to now, and what the people of one country and age group turn to, from profiles and their times.
 
 With c_vi the confidence that user v likes product i (`recommender.profiles`) and age_vi the whole days from the last
-event of v with i to the newest event of all (0 where times are not known):
+event of v with i to the newest event of all (where that event has no time, to the oldest that has one; 0 without
+times):
 
     pop(i)     = sum over the users v who have i of c_vi * 2^(-age_vi / half_life)
     score_s(i) = sum over those of segment s of the same + m * pop(i) / sum of pop
@@ -54,6 +55,7 @@ from numpy.typing import NDArray
 
 from recommender.errors import SettingError
 from recommender.profiles import Profiles
+from recommender.rating_matrix import NO_TIME
 
 HALF_LIFE_DAYS = 365
 SEGMENT_PRIOR = 100.0  # m, in confidences of today
@@ -91,7 +93,11 @@ def decayed(profiles: Profiles, half_life: int | None) -> NDArray[np.float64]:
         raise SettingError(
             f"half_life={half_life!r} cannot be used: pass whole days from 1 to {LONGEST_HALF_LIFE}, or None"
         )
-    days = (profiles.times.max() - profiles.times) // MICROSECONDS_PER_DAY
+    known = profiles.times != NO_TIME
+    if not known.any():
+        return confidences
+    at = np.where(known, profiles.times, profiles.times[known].min())
+    days = (at.max() - at) // MICROSECONDS_PER_DAY
     halvings, rest = np.divmod(days, half_life)
     powers: NDArray[np.float64] = np.ldexp(_powers(half_life)[rest], -np.minimum(halvings, _MOST_HALVINGS))
     return confidences * powers

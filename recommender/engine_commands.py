@@ -144,6 +144,7 @@ def gate(
     except NothingToEvaluateError as error:
         print(f"gate     {error}")
         return None, None
+    print(f"gate     {evaluation.split}")
     metrics = metrics_of(evaluation, settings.ranking)
     shown = ", ".join(f"{mode.name} {mode.figures[NDCG].mean or 0:.4f}" for mode in evaluation.modes)
     print(f"gate     nDCG@10 of {evaluation.n_test_users:,} users: {shown} in {time.perf_counter() - started:.2f} s")

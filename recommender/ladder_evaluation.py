@@ -157,7 +157,7 @@ def _rankers(
         rankers.append(_TasteStep(OWN_INTERACTIONS, build_profiles(cold, known, weights), cold, seen))
     if segments is not None and (segments[split.test_rows] >= 0).any():
         rankers.append(ColdStartRanker(SEGMENT, build_cold_start(cold, others, segments=segments, seen=seen)))
-    if train.rated_at is not None:
+    if train.n_timed:
         rankers.append(ColdStartRanker(DECAYED, build_cold_start(cold, others, seen=seen)))
     return [*rankers, _PlainPopularRanker(cold, seen)]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Connection, Engine, Table, literal_column, select
 
-from recommender.bulk_read import fitting, microseconds
+from recommender.bulk_read import event_time, fitting
 from recommender.live_users import UserRecord
 from recommender.product_catalog import Product, as_product
 from recommender.schema import INTERACTION_TYPES, deletions, interactions, products, ratings, users
@@ -50,7 +50,7 @@ def read_records(connection: Connection, user_ids: Iterable[int], there: frozens
 def _ratings(connection: Connection, user_ids: list[int]) -> dict[int, list[Entry]]:
     found = dict[int, list[Entry]]()
     for user, product, stars, at in _usable(connection, ratings, "rating", user_ids):
-        found.setdefault(user, []).append((product.encode(), int(2 * stars), int(at or 0)))
+        found.setdefault(user, []).append((product.encode(), int(2 * stars), int(at)))
     return found
 
 
@@ -66,7 +66,7 @@ def _usable(connection: Connection, table: Table, name: str, user_ids: list[int]
     engine, c = connection.engine, table.c
     # as they are: a text where a number should be must reach the verdict
     values: list[Any] = [literal_column(column) for column in ("user_id", "product_id", name)]
-    statement = select(*values, microseconds(engine, c.created_at, "at"), fault_of(engine, table))
+    statement = select(*values, event_time(engine, c.created_at, "at"), fault_of(engine, table))
     for *row, fault in connection.execute(statement.select_from(table).where(c.user_id.in_(user_ids))):
         if fault is None:
             yield tuple(row)

@@ -28,7 +28,7 @@ class Interactions:
     product_codes: NDArray[np.int32]  # (n,) into product_ids
     product_ids: NDArray[np.bytes_]  # distinct, in no particular order
     kinds: NDArray[np.int8]  # (n,) into schema.INTERACTION_TYPES
-    times: NDArray[np.int64]  # (n,) microseconds since 1970
+    times: NDArray[np.int64]  # (n,) microseconds since 1970, or NO_TIME
     left_out: Mapping[str, int] = field(default_factory=dict)  # rows that are not here, by what is wrong with them
 
     def __len__(self) -> int:
@@ -122,7 +122,8 @@ def before_the_cut(
 ) -> Interactions:
     """What an evaluation may train on: no interaction with a product hidden from its user, none at or after the cut.
 
-    ``cuts`` (n_users,) microseconds, of the rows of ``train``; users who are not in it are left as they are.
+    ``cuts`` (n_users,) microseconds, of the rows of ``train``; users who are not in it are left as they are. Where no
+    cut is known, only the hidden products tell what may not be known.
     """
     rows = np.minimum(np.searchsorted(train.user_ids, interactions.user_ids), len(train.user_ids) - 1)
     known = train.user_ids[rows] == interactions.user_ids

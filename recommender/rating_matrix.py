@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from recommender.errors import SettingError, UnknownUserError
 
 STARS_PER_UNIT = 0.5  # a stored 9 is 4.5 stars
+NO_TIME = -(10**18)  # of a rating or interaction whose time is not known; below every time that is
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,8 @@ class RatingMatrix:
 
     ``user_ids`` (n_users,) int64 and ``product_ids`` (n_products,) bytes ascend. ``recommendable`` (n_products,)
     bool: the product is in the catalog; norms and cosines use all ratings, candidates only recommendable products.
-    ``rated_at`` (n_ratings,) int64, microseconds since 1970, aligned with ``half_stars.data``; None if not asked for.
-    ``left_out``: how many rows of the tables are not in it, by what is wrong with them;
+    ``rated_at`` (n_ratings,) int64, microseconds since 1970 or `NO_TIME`, aligned with ``half_stars.data``; None if not
+    asked for. ``left_out``: how many rows of the tables are not in it, by what is wrong with them;
     ``people``: the token of whom the user_ids mean (`recommender.identities`).
     """
 
@@ -52,6 +53,11 @@ class RatingMatrix:
     def n_ratings(self) -> int:
         """How many ratings there are."""
         return int(self.half_stars.nnz)
+
+    @property
+    def n_timed(self) -> int:
+        """How many ratings have a time."""
+        return 0 if self.rated_at is None else int(np.count_nonzero(self.rated_at != NO_TIME))
 
     @cached_property
     def mean_rating(self) -> float:

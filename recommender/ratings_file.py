@@ -7,8 +7,8 @@ Columns are found by name, in any order; faulty rows go to ``rejected_rows.csv``
   and the numbers are kept in user_id_map.
 - product_id: 10 characters A-Z 0-9; it need not be in the catalog (only products of the catalog are recommended).
 - rating: 0.5 to 5 in half steps.
-- timestamp: seconds or milliseconds since 1970, or ISO 8601; without a zone it is UTC. Empty or absent: a time that the
-  caller gives, so that the same file makes the same rows on any day.
+- timestamp: seconds or milliseconds since 1970, or ISO 8601; without a zone it is UTC. Empty or absent: the rating has
+  no time (created_at is NULL), and updated_at is that of the load, so that a running service notices the row.
 
 Of a user and product that come twice, the last row of the file wins.
 """
@@ -50,9 +50,10 @@ class ShopRatings:
 
 
 def read_ratings_file(
-    path: Path, rejected: RejectedRows, *, without_timestamp: dt.datetime, known: Identities | None = None
+    path: Path, rejected: RejectedRows, *, loaded_at: dt.datetime, known: Identities | None = None
 ) -> ShopRatings:
-    """Read the whole file into memory; ``known``: who has a number already.
+    """Read the whole file into memory; ``known``: who has a number already; ``loaded_at``: ``updated_at`` of ratings
+    without a time, UTC without a zone.
 
     InputFileError: missing, unreadable, empty, a column missing, no good row; TooManyRejectedError.
     """
@@ -62,14 +63,14 @@ def read_ratings_file(
     read = pa.Table.from_batches(batches, batches[0].schema)
     users, user_ids = numbered(read["user_id"].combine_chunks(), known or Identities())
     kept = last_of_each(users, read["product_id"])
-    times = _times(read, without_timestamp).take(kept)
+    times = _times(read).take(kept)
     ratings = pa.table(
         {
             "user_id": pa.array(users[kept.to_numpy()]),
             "product_id": read["product_id"].take(kept),
             "rating": read["rating"].take(kept),
             "created_at": times,
-            "updated_at": times,
+            "updated_at": pc.fill_null(times, pa.scalar(loaded_at, _TIME)),
         }
     )
     repeated = read.num_rows - ratings.num_rows
@@ -169,8 +170,7 @@ def last_of_each(users: npt.NDArray[np.int64], products: pa.ChunkedArray) -> pa.
     return pa.array(order[last])
 
 
-def _times(read: pa.Table, without: dt.datetime) -> pa.ChunkedArray:
-    given = pa.scalar(without, _TIME)
+def _times(read: pa.Table) -> pa.ChunkedArray:
     if "timestamp" in read.column_names:
-        return pc.fill_null(read["timestamp"], given)
-    return pa.chunked_array([pa.repeat(given, read.num_rows)])
+        return read["timestamp"]
+    return pa.chunked_array([pa.nulls(read.num_rows, _TIME)])

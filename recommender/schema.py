@@ -110,7 +110,7 @@ users = Table(
     Column("age_group", String(16)),
     Column("gender", String(16)),
     Column("country", String(64)),
-    Column("created_at", _time(), nullable=False),
+    Column("created_at", _time()),  # NULL: not known
     UniqueConstraint("email", name="uq_users_email"),
     **_MYSQL,
 )
@@ -154,7 +154,7 @@ ratings = Table(
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
     Column("product_id", _ascii(ASIN_LENGTH), primary_key=True),
     Column("rating", Numeric(2, 1, asdecimal=False), nullable=False),
-    Column("created_at", _time(), nullable=False),
+    Column("created_at", _time()),  # NULL: not known; the release before wrote 1970-01-01
     Column("updated_at", _time(), nullable=False, server_default=_ThisMoment()),
     Index("ix_product_ratings_product_id", "product_id"),
     Index("ix_product_ratings_updated_at", "updated_at"),

@@ -1,5 +1,7 @@
 """Which ratings to train on and which to hide: the newest of each user, so that the past has to foretell the rest.
 
+Where ratings have no times, chance decides.
+
 The split is in time per user, not in time for all: the ratings of others may be younger than the hidden ones (Meng et
 al. 2020), which flatters all modes alike.
 """
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.profiles import Interactions, before_the_cut
-from recommender.rating_matrix import RatingMatrix
+from recommender.rating_matrix import NO_TIME, RatingMatrix
 
 SHARE_HIDDEN = 0.2
 NEVER = np.iinfo(np.int64).max
@@ -25,8 +27,8 @@ NEVER = np.iinfo(np.int64).max
 class Split:
     """``train`` has the rows and columns of the matrix that was split; ``hidden`` CSR of the same shape, half stars.
 
-    ``cut_times`` (n_users,) int64: when the first hidden rating was made; the largest int64 where none is hidden or
-    the time is not known. What happened at that time or later must not be trained on.
+    ``cut_times`` (n_users,) int64: when the first hidden rating whose time is known was made; the largest int64 where
+    there is none. What happened at that time or later must not be trained on.
     """
 
     train: RatingMatrix
@@ -55,7 +57,8 @@ def split_newest(
     """Hide the newest ``share`` of each user's ratings: of n, max(1, floor(share * n)), and none if n is 1.
 
     ``times`` (n_ratings,) aligned with ``half_stars.data``, default ``matrix.rated_at``; equal times in an order drawn
-    from ``rng``, and without times all of them. SettingError for a share outside of 0..1 or times that do not fit.
+    from ``rng``, without times all of them. A rating without a time (`NO_TIME`) counts as older than those with one.
+    SettingError for a share outside of 0..1 or times that do not fit.
 
     >>> ratings = sp.csr_array(np.array([[2, 4, 6, 8, 10], [0, 0, 0, 9, 0]], np.int8))
     >>> ids = np.array([b"A", b"B", b"C", b"D", b"E"])
@@ -80,16 +83,25 @@ def split_newest(
     hidden = np.zeros(len(user), np.bool_)
     hidden[order] = np.arange(len(user)) - indptr[user] >= kept[user]  # place among the user's, oldest first
     cut_times = np.full(len(counts), NEVER)
+    known = np.zeros(len(user), np.bool_) if at is None else at != NO_TIME
     if at is not None:
-        np.minimum.at(cut_times, user[hidden], at[hidden])
+        np.minimum.at(cut_times, user[hidden & known], at[hidden & known])
     train = replace(
         matrix,
         half_stars=chosen_entries(matrix.half_stars, ~hidden),
         rated_at=None if matrix.rated_at is None else matrix.rated_at[~hidden],
     )
-    which = "random" if at is None else "newest"
-    description = f"{which} {share:.0%} of each user's ratings hidden" + " (no timestamps)" * (at is None)
+    description = _described(share, int(known.sum()), len(known))
     return Split(train, chosen_entries(matrix.half_stars, hidden), cut_times, description)
+
+
+def _described(share: float, n_timed: int, n_ratings: int) -> str:
+    """The split in words: by time or, where nothing else is known, by chance."""
+    if n_ratings and not n_timed:
+        return f"split by chance: the ratings have no times; {share:.0%} of each user's hidden"
+    untimed = n_ratings - n_timed
+    note = f" ({untimed:,} of {n_ratings:,} have no time and count as the oldest, in an order by chance)"
+    return f"newest {share:.0%} of each user's ratings hidden" + note * (untimed > 0)
 
 
 def chosen_entries(ratings: sp.csr_array, which: NDArray[np.bool_]) -> sp.csr_array:

@@ -4,7 +4,7 @@
 
     c_uj  the profile's value: how sure it is that u likes j, 1 for a rated product
     w_j   ln(1 + n_users / raters_j): what few own says more
-    d_uj  0.5^(number of u's strictly newer products / 3), on the asking user's side only; 1 without times
+    d_uj  0.5^(number of u's strictly newer products / 3), on the asking user's side only; 1 without a time
     |u|   root of the sum over u's columns of (d c w)^2;  |v| of (c w)^2
 
 The neighbors of u are the k others of highest sim > 0 that own a column u does not.
@@ -52,7 +52,7 @@ class TasteIndex:
     """Profiles prepared once for many neighbor queries; may be shared between threads.
 
     profiles: scipy CSR array (n_users, n_products) of confidences > 0 with ascending columns; never changed.
-    times: (nnz,) int64 seconds, aligned with profiles.data; None for no decay.
+    times: (nnz,) int64 seconds or `NO_TIME`, aligned with profiles.data; None for no decay.
     statistics: `TasteStatistics`, maybe older than the profiles; None to take them from the profiles.
     Raises SettingError for profiles that are not CSR, columns that do not ascend, times or statistics that do not
     fit; RatingError naming row and column of a value that is not from 1e-9 to 1e9.

@@ -7,8 +7,8 @@ something is wrong with the whole of it.
 
 The rule is written once, in SQL, so that a whole table (`recommender.bulk_read`) and the rows of one person
 (`recommender.live_records`) are judged by the same words. Usable is: a user_id from 1 to 2^63 - 1; a product_id of 1 to
-10 characters of ASCII without NUL; a rating of 0.5 to 5.0 in half steps; an interaction_type of the four there are, at
-a time that can be read. A rating whose time cannot be read counts, as one without a time.
+10 characters of ASCII without NUL; a rating of 0.5 to 5.0 in half steps; an interaction_type of the four there are. A row
+whose time cannot be read counts, as one without a time.
 """
 
 from __future__ import annotations
@@ -83,12 +83,6 @@ _FAULTS: dict[Table, tuple[_Fault, ...]] = {
             f"one of {', '.join(INTERACTION_TYPES)}",
             f"typeof(interaction_type) <> 'text' OR interaction_type NOT IN ({_KINDS})",
             f"interaction_type IS NULL OR interaction_type NOT IN ({_KINDS})",
-        ),
-        _Fault(
-            "created_at",
-            "a time",
-            "strftime('%s', substr(created_at, 1, 19)) IS NULL",
-            "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created_at) IS NULL",
         ),
     ),
 }

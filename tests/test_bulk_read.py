@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, Integer, insert, literal_column, text
 
 from recommender import _connectorx, _packed_ratings, bulk_read
-from recommender.bulk_read import RatingColumns, Way, read_ratings, read_table
+from recommender.bulk_read import RatingColumns, Way, read_interactions, read_ratings, read_table
 from recommender.database import connect
 from recommender.errors import DatabaseError
 from recommender.product_catalog import Product, read_catalog
+from recommender.rating_matrix import NO_TIME
 from recommender.schema import metadata, products, ratings
 from recommender.settings import Settings, load_settings
 from tests.mariadb_server import MariaDBServer
@@ -100,7 +101,7 @@ def test_every_way_returns_the_ratings_unchanged(tables: Engine, way: Way | None
 @pytest.mark.parametrize("way", RATING_WAYS)
 def test_every_way_returns_the_microsecond_of_each_rating(tables: Engine, way: Way | None) -> None:
     epoch = datetime.datetime(1970, 1, 1)
-    moments = [0, 1, 999_999, 1_000_000, 1_704_110_400_123_456, 4_102_444_799_999_999, 1_704_110_400_000_000]
+    moments = [2, 1, 999_999, 1_000_000, 1_704_110_400_123_456, 4_102_444_799_999_999, 1_704_110_400_000_000]
     rows = [
         _rated(user, "B000000001", 4.5) | {"created_at": epoch + datetime.timedelta(microseconds=moment)}
         for user, moment in enumerate(moments, start=1)
@@ -112,6 +113,34 @@ def test_every_way_returns_the_microsecond_of_each_rating(tables: Engine, way: W
     assert dict(zip(columns.user_ids.tolist(), columns.rated_at.tolist(), strict=True)) == dict(enumerate(moments, 1))
     assert columns.half_stars.tolist() == [9] * 7
     assert read_ratings(tables, way=way).rated_at is None
+
+
+@pytest.mark.parametrize("way", RATING_WAYS)
+def test_every_way_returns_that_a_rating_has_no_time(tables: Engine, way: Way | None) -> None:
+    """NULL, and the first moment of 1970, which imports of the release before wrote for it."""
+    times = {1: NOON, 2: None, 3: datetime.datetime(1970, 1, 1), 4: datetime.datetime(1970, 1, 1, 0, 0, 1)}
+    with tables.begin() as connection:
+        connection.execute(
+            insert(ratings), [_rated(user, "B000000001", 4.5) | {"created_at": time} for user, time in times.items()]
+        )
+    columns = read_ratings(tables, times=True, way=way)
+    assert columns.rated_at is not None
+    found = dict(zip(columns.user_ids.tolist(), columns.rated_at.tolist(), strict=True))
+    noon = (NOON - datetime.datetime(1970, 1, 1)) // datetime.timedelta(microseconds=1)
+    assert found == {1: noon, 2: NO_TIME, 3: NO_TIME, 4: 1_000_000}
+    assert columns.half_stars.tolist() == [9] * 4
+
+
+def test_a_time_that_is_no_time_on_sqlite_is_none(tmp_path: Path) -> None:
+    engine = connect(load_settings(environ={"SQLITE_FILE": str(tmp_path / "shop.db")}), create=True)
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO product_ratings VALUES (1, 'B000000001', 4.5, 'soon', '2024-01-01')"))
+        connection.execute(text("INSERT INTO user_interactions VALUES (1, 1, 'B000000001', 'view', 'soon')"))
+    columns = read_ratings(engine, times=True)
+    assert columns.rated_at is not None
+    assert (columns.rated_at.tolist(), read_interactions(engine).times.tolist()) == ([NO_TIME], [NO_TIME])
+    engine.dispose()
 
 
 def test_a_time_that_sqlite_holds_without_a_fraction_is_a_whole_second(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from recommender.decayed_popularity import (
 from recommender.errors import SettingError
 from recommender.popular import damped_means, rank_popular
 from recommender.profiles import Profiles
-from recommender.rating_matrix import RatingMatrix
+from recommender.rating_matrix import NO_TIME, RatingMatrix
 
 N_PRODUCTS = 7
 Cells = dict[tuple[int, int], tuple[float, int]]  # (row, column) -> confidence, day
@@ -113,6 +113,17 @@ def test_what_is_forgotten_is_still_there() -> None:
     assert (weights > 0.0).all()
     popular = popularity(profiles, weights, np.ones(N_PRODUCTS, np.bool_), np.full(N_PRODUCTS, 3.0))
     assert popular.columns.tolist() == [0, 1, 2]  # 1 is had by two, though both are as good as forgotten
+
+
+def test_what_has_no_time_is_as_old_as_the_oldest_that_has_one() -> None:
+    year, one = 365 * MICROSECONDS_PER_DAY, np.ones((1, 4))
+    for times, weights in (
+        ([NO_TIME] * 4, [1.0] * 4),
+        ([NO_TIME, NO_TIME, NO_TIME, 5 * year], [1.0] * 4),  # the first rating with a time takes nothing from the rest
+        ([NO_TIME, 3 * year, 4 * year, 5 * year], [0.25, 0.25, 0.5, 1.0]),
+    ):
+        profiles = Profiles(sp.csr_array(one), np.array(times))
+        assert decayed(profiles, 365).tolist() == weights
 
 
 def test_without_times_or_half_life_nothing_is_forgotten() -> None:

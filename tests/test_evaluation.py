@@ -26,7 +26,7 @@ from recommender.evaluation_report import as_table, draw_png, read_json, write_j
 from recommender.evaluation_result import DEPTH, FIGURES, PER_USER, Evaluation, Figure
 from recommender.popular import rank_popular
 from recommender.rankers import ClassicRanker, PopularRanker
-from recommender.rating_matrix import RatingMatrix
+from recommender.rating_matrix import NO_TIME, RatingMatrix
 from recommender.split import NEVER, Split, split_newest
 from tests.brute_force import Oracle
 from tests.conftest import REAL_DATA, needs_real_data
@@ -131,7 +131,33 @@ def test_without_times_every_rating_has_the_same_chance() -> None:
     chosen = split.hidden.toarray().sum(axis=0)  # one of five each: 800 +- 4 * sqrt(4000 * 0.2 * 0.8) = 101
     assert (abs(chosen - 800) < 101).all()
     assert (split.cut_times == NEVER).all()
-    assert split.description == "random 20% of each user's ratings hidden (no timestamps)"
+    told = "split by chance: the ratings have no times; 20% of each user's hidden"
+    assert split.description == told
+    unknown = replace(matrix, rated_at=np.full(matrix.n_ratings, NO_TIME))
+    other = split_newest(unknown, rng=np.random.default_rng(0))
+    assert (other.hidden != split.hidden).nnz == 0
+    assert (other.cut_times == NEVER).all()
+    assert other.description == told
+
+
+def test_ratings_without_a_time_count_as_the_oldest_and_say_nothing_of_the_cut() -> None:
+    """Of five ratings two are hidden: those with a time first, then by chance."""
+    times = [[7, NO_TIME, NO_TIME, 9, 5], [NO_TIME, NO_TIME, 3, NO_TIME, NO_TIME], [NO_TIME] * 5]
+    matrix = matrix_of(np.ones((3, 5)), times=np.ravel(times))
+    untimed = set()
+    for seed in range(20):
+        split = split_newest(matrix, share=0.4, rng=np.random.default_rng(seed))
+        hidden = split.hidden.toarray()
+        assert hidden[0].tolist() == [1, 0, 0, 1, 0]
+        assert hidden[1, 2] == 1
+        assert hidden.sum(axis=1).tolist() == [2, 2, 2]
+        assert split.cut_times.tolist() == [7, 3, NEVER]
+        untimed.add(tuple(hidden[1]))
+    assert len(untimed) == 4
+    assert split.description == (
+        "newest 40% of each user's ratings hidden (11 of 15 have no time and count as the oldest, in an order by "
+        "chance)"
+    )
 
 
 def test_times_given_go_before_those_of_the_matrix() -> None:

@@ -134,7 +134,7 @@ def test_a_number_that_came_through_the_api_is_nobody_elses(shop: Engine) -> Non
     load(shop, PEOPLE)
     with writing(shop) as connection:
         row = {"user_id": 40, "product_id": ASINS[0], "rating": 5}
-        connection.execute(ratings.insert(), [row | {"created_at": step2.NO_TIMESTAMP}])
+        connection.execute(ratings.insert(), [row | {"created_at": None}])
     load(shop, PEOPLE | BEA, replace=True)
     assert numbers(shop)["bea"] == 41
 

@@ -43,8 +43,9 @@ def shop(engine: Engine) -> Engine:
     pairs = {(int(u), 2 * int(p)) for u, p in zip(draw.integers(1, 13, 80), draw.integers(0, 18, 80), strict=True)}
     stars = {pair: int(draw.integers(1, 6)) for pair in sorted(pairs)}
     rated = [
-        {"user_id": user, "product_id": asin(p), "rating": given, "created_at": WHEN, "updated_at": WHEN}
+        {"user_id": user, "product_id": asin(p), "rating": given, "created_at": when, "updated_at": WHEN}
         for u, p in stars
+        for when in [None if p % 3 == 0 or u % 4 == 0 else WHEN]  # some have no time, some users none at all
         for user, given in ((u, stars[u, p]), (u + 12, stars[u, p] / 2))
     ]
     log = [

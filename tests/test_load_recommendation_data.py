@@ -236,6 +236,42 @@ def test_the_same_file_again_does_nothing_and_a_newer_one_replaces_it(
     assert [row[:2] for row in contents(catalog, ratings)[0]] == [(5, "B000000001"), (6, "B000000001")]
 
 
+def test_a_file_without_times_leaves_them_unknown_and_is_noticed_as_of_the_load(
+    catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = step2.database_time(catalog)
+    header = "user_id,product_id,rating,timestamp"
+    rows = ("5,B000000001,4.5,", "5,B000000002,4,2024-01-01", "6,B000000001,4,")
+    assert step2.import_ratings(catalog, write_ratings(tmp_path / "mine.csv", *rows, header=header), replace=False)
+    after, given = step2.database_time(catalog), dt.datetime(2024, 1, 1)
+    with catalog.connect() as connection:
+        c = ratings.c
+        rated = connection.execute(select(c.created_at, c.updated_at).order_by(c.user_id, c.product_id)).all()
+        assert connection.execute(select(users.c.created_at).order_by(users.c.user_id)).scalars().all() == [given, None]
+    assert [row.created_at for row in rated] == [None, given, None]
+    assert before <= rated[0].updated_at == rated[2].updated_at <= after
+    assert rated[1].updated_at == given
+    assert "mine.csv: 2 ratings have no time (created_at is NULL): what is hidden of them to" in capsys.readouterr().out
+    assert not step2.import_ratings(catalog, tmp_path / "mine.csv", replace=False)  # on any day: nothing to do
+
+
+def test_a_table_of_the_release_before_takes_a_file_without_times(
+    catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There a rating had to have a time: the import replaces the table."""
+    monkeypatch.chdir(tmp_path)
+    columns = "user_id BIGINT NOT NULL, product_id CHAR(10) NOT NULL, rating DECIMAL(2,1) NOT NULL"
+    times = "created_at DATETIME(6) NOT NULL, updated_at DATETIME(6) NOT NULL, PRIMARY KEY (user_id, product_id)"
+    with writing(catalog) as connection:
+        connection.execute(text("DROP TABLE IF EXISTS product_ratings"))
+        connection.execute(text(f"CREATE TABLE product_ratings ({columns}, {times})"))
+    file = write_ratings(tmp_path / "mine.csv", "5,B000000001,4.5", header="user_id,product_id,rating")
+    assert step2.import_ratings(catalog, file, replace=False)
+    with catalog.connect() as connection:
+        assert connection.execute(select(ratings.c.created_at)).scalars().all() == [None]
+
+
 def test_made_up_shoppers_give_way_to_real_ratings_but_not_the_other_way_round(
     catalog: Engine, small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,9 +26,9 @@ from recommender.neighbors import CosineIndex
 from recommender.people import segments
 from recommender.profiles import Interactions, before_the_cut, build_profiles, widened
 from recommender.rankings import ClassicRanking, Ranking, TasteRanking, TasteSimilarity
-from recommender.rating_matrix import RatingMatrix, build_rating_matrix
+from recommender.rating_matrix import NO_TIME, RatingMatrix, build_rating_matrix
 from recommender.sample_catalog import write_sample_catalog
-from recommender.split import split_newest
+from recommender.split import hide_newest, split_newest, trainable_log
 from recommender.tastes import CatalogFacts, TasteModel, plant_tastes
 from tests.captured import compared_by
 from tests.test_tastes import make_catalog
@@ -235,6 +235,19 @@ def test_what_the_future_holds_is_not_trained_on(shop: Planted) -> None:
     assert leaky == plain
     assert fair.mode("taste") != plain.mode("taste")  # so the figures do hear of what may be known
     assert fair.mode("taste, ratings only") == plain.mode("taste, ratings only")
+
+
+def test_without_times_the_tested_keep_their_interactions_but_those_with_what_is_hidden(shop: Planted) -> None:
+    unknown = replace(shop.matrix, rated_at=np.full(shop.matrix.n_ratings, NO_TIME))
+    split = hide_newest(unknown, 0)
+    kept = trainable_log(split, shop.log, WEIGHTS)
+    assert kept is not None
+    rows, columns = split.hidden.tocoo().coords
+    secret = set(zip(shop.matrix.user_ids[rows].tolist(), shop.matrix.product_ids[columns].tolist(), strict=True))
+    events = list(zip(shop.log.user_ids.tolist(), shop.log.product_ids[shop.log.product_codes].tolist(), strict=True))
+    assert 0 < sum(event in secret for event in events) < len(events) / 2
+    left = list(zip(kept.user_ids.tolist(), kept.product_ids[kept.product_codes].tolist(), strict=True))
+    assert left == [event for event in events if event not in secret]
 
 
 @st.composite

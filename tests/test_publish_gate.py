@@ -262,6 +262,23 @@ def test_what_was_forced_is_the_measure_from_then_on(engine: Engine, run: Run) -
     assert run(*small, "--ranking", "taste") == 0
 
 
+def test_ratings_without_times_are_split_by_chance_and_that_is_told(
+    engine: Engine, run: Run, planted: Planted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: dict[str, dict[str, Any]] = {}
+    for name, time in (("unknown", None), ("as the release before wrote it", as_time(0))):
+        rate_again(engine, [row | {"created_at": time} for row in rating_rows(planted)])
+        capsys.readouterr()
+        assert run("--evaluate") == 0
+        told = "split by chance: the ratings have no times; 20% of each user's hidden"
+        assert f"{told}; 200 of 200 users tested" in capsys.readouterr().out
+        assert run("--ranking", "taste", "--users", "5", "--force") == 0
+        assert f"gate     {told}\n" in capsys.readouterr().out
+        found[name] = recorded(engine, len(found) + 1)
+    (one, other) = found.values()
+    assert one["ndcg@10"] == other["ndcg@10"] != one["others"]["taste, ratings only"]
+
+
 def test_ratings_that_say_nothing_any_more_do_not_replace_good_lists(
     engine: Engine, run: Run, planted: Planted, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,7 +28,7 @@ def read(tmp_path: Path) -> Read:
         path = tmp_path / "ratings.csv"
         path.write_text(text, encoding="utf-8")
         with RejectedRows(tmp_path / "rejected_rows.csv") as rejected:
-            return read_ratings_file(path, rejected, without_timestamp=NOON)
+            return read_ratings_file(path, rejected, loaded_at=NOON)
 
     return reader
 
@@ -42,7 +42,9 @@ def test_whole_numbers_stay_as_they_are(read: Read) -> None:
     shop = read(f"user_id,product_id,rating\n9223372036854775807,{A},5\n10,{B},0.5\n 2 ,{A},4.0\n")
     assert pairs(shop) == [(2, A, 4.0), (10, B, 0.5), (2**63 - 1, A, 5.0)]
     assert len(shop.user_ids) == 0
-    assert set(shop.ratings["created_at"].to_pylist()) == {NOON}
+    # no times: unknown, and noticed as of the load
+    assert set(shop.ratings["created_at"].to_pylist()) == {None}
+    assert set(shop.ratings["updated_at"].to_pylist()) == {NOON}
 
 
 @pytest.mark.parametrize("odd", ["anna", "042", "0", "-1", "9223372036854775808", "1.0", "٤٢"])
@@ -71,15 +73,16 @@ def test_the_last_of_a_repeated_pair_wins_and_the_counts_add_up(read: Read) -> N
         ("2024-06-01T14:00:00+02:00", NOON),
         ("2024-06-01T12:00:00Z", NOON),
         ("2024-06-01", NOON.replace(hour=0)),
-        ("", NOON),
+        ("", None),
     ],
 )
-def test_times_are_seconds_milliseconds_or_iso_in_utc(read: Read, text: str, time: dt.datetime) -> None:
+def test_times_are_seconds_milliseconds_or_iso_in_utc(read: Read, text: str, time: dt.datetime | None) -> None:
     lines = f"1,{A},1,{text}\n2,{A},1,1717243200\n"
     alone, among = read(f"user_id,product_id,rating,timestamp\n1,{A},1,{text}\n"), None
     among = read(f"user_id,product_id,rating,timestamp\n{lines}")
     assert alone.ratings["created_at"].to_pylist() == [time]
     assert among.ratings["created_at"].to_pylist() == [time, NOON]
+    assert alone.ratings["updated_at"].to_pylist() == [time or NOON]
 
 
 def test_each_faulty_row_is_named(read: Read, tmp_path: Path) -> None:
@@ -110,7 +113,7 @@ def test_a_file_without_a_good_row_is_an_error(read: Read, tmp_path: Path) -> No
     with pytest.raises(InputFileError, match="no column product_id, rating among user_id, item"):
         read("user_id,item\n1,2\n")
     with pytest.raises(InputFileError, match="does not exist"), RejectedRows(tmp_path / "r.csv") as rejected:
-        read_ratings_file(tmp_path / "none.csv", rejected, without_timestamp=NOON)
+        read_ratings_file(tmp_path / "none.csv", rejected, loaded_at=NOON)
 
 
 @needs_real_data
@@ -118,7 +121,7 @@ def test_real_ratings(tmp_path: Path) -> None:
     text = (REAL_DATA / "all_beauty" / "ratings.csv").read_text().replace("parent_asin", "product_id", 1)
     (tmp_path / "r.csv").write_text(text)
     with RejectedRows(tmp_path / "rejected.csv") as rejected:
-        shop = read_ratings_file(tmp_path / "r.csv", rejected, without_timestamp=NOON)
+        shop = read_ratings_file(tmp_path / "r.csv", rejected, loaded_at=NOON)
     rows = list(csv.DictReader(text.splitlines()))
     names = dict(enumerate(sorted({row["user_id"] for row in rows}), start=1))
     expected = {(row["user_id"], row["product_id"]): float(row["rating"]) for row in rows}

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from recommender.errors import RatingError, SettingError
+from recommender.rating_matrix import NO_TIME
 from recommender.taste_index import TasteIndex
 from recommender.taste_ranking import RankedByTaste, TasteRanker, rank_taste, rank_taste_for_rows
 from recommender.taste_ranking_statistics import (
@@ -30,7 +31,7 @@ from recommender.taste_votes import TasteVotes
 
 OWNED = st.sampled_from([0.0, 0.0, 0.0, 1.0, 1.0])
 CONFIDENCES = st.sampled_from([0.0, 0.0, 0.0, 0.2, 0.5, 1.0, 1.0, 2.0, 3.7])
-TIMES = st.integers(-2, 4)
+TIMES = st.integers(-2, 4) | st.just(NO_TIME)
 
 
 class Shop(NamedTuple):
@@ -78,7 +79,7 @@ def shops(draw: st.DrawFn) -> Shop:
 
 
 def decay(times: np.ndarray | None, row: int, column: int, owned: np.ndarray) -> float:
-    if times is None:
+    if times is None or times[row, column] == NO_TIME:
         return 1.0
     newer = sum(bool(times[row, j] > times[row, column]) for j in np.flatnonzero(owned[row]))
     return float([1.0, 2 ** (-1 / 3), 2 ** (-2 / 3)][newer % 3]) * 2.0 ** -(newer // 3)
@@ -214,6 +215,22 @@ def test_two_users_by_hand() -> None:
     assert shop.taste_index().neighbors(1, 5)[1].tolist() == pytest.approx([shared**2 / answering**2], rel=1e-14)
 
 
+def test_what_has_no_time_is_not_decayed_and_decays_nothing() -> None:
+    dense = np.array([[1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 1.0]])
+    for times, decays in (
+        ([NO_TIME, NO_TIME, NO_TIME, 0], (1.0, 1.0, 1.0)),
+        ([NO_TIME, 5, NO_TIME, 0], (1.0, 1.0, 1.0)),
+        ([5, NO_TIME, 9, 0], (0.5 ** (1 / 3), 1.0, 1.0)),
+    ):
+        shop = Shop(dense, np.array([times, [0, 0, 0, 0]]), np.zeros((2, 4)), None)
+        shared, alone = math.log(1 + 2 / 2), math.log(1 + 2 / 1)
+        parts = [(d * w) ** 2 for d, w in zip(decays, (shared, shared, alone), strict=True)]
+        answering = math.sqrt(2 * shared**2 + alone**2)
+        dot = (decays[0] + decays[1]) * shared**2
+        (similarity,) = shop.taste_index().neighbors(0, 5)[1].tolist()
+        assert similarity == pytest.approx(dot / (math.sqrt(sum(parts)) ** 1.2 * answering**0.8), rel=1e-14)
+
+
 def test_who_owns_nothing_new_is_no_neighbor() -> None:
     owned = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1]], np.float64)
     index = TasteIndex(sp.csr_array(owned))
@@ -249,7 +266,7 @@ def test_similarities_are_the_formula_in_60_digits(shop: Shop, row: int) -> None
             dot = asking = answering = Decimal(0)
             for j in range(len(w)):
                 newer = 0
-                if shop.times is not None:
+                if shop.times is not None and shop.times[row, j] != NO_TIME:
                     newer = int((shop.times[row][owned[row]] > shop.times[row, j]).sum())
                 u_weight = Decimal("0.5") ** (Decimal(newer) / 3) * Decimal(shop.dense[row, j]) * w[j]
                 v_weight = Decimal(shop.dense[v, j]) * w[j]

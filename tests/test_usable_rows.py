@@ -20,6 +20,7 @@ from recommender.errors import RatingError
 from recommender.live import LiveModel
 from recommender.live_records import optional_tables, read_facts, read_records
 from recommender.product_catalog import Product, read_catalog
+from recommender.rating_matrix import NO_TIME
 from recommender.schema import interactions, products, ratings, users
 from recommender.settings import Settings
 from recommender.usable_rows import as_words
@@ -78,7 +79,6 @@ def spoil_log(engine: Engine) -> dict[str, int]:
     if not is_mysql(engine):
         rows += [("interaction_type", "3", "'B000000001'", "'wished'", "'2024-01-01'")]
         rows += [("interaction_type", "3", "'B000000001'", "7", "'2024-01-01'")]
-        rows += [("created_at", "3", "'B000000001'", "'view'", "'yesterday'")]
         rows += [("user_id", "3.5", "'B000000001'", "'view'", "'2024-01-01'")]
     counts: dict[str, int] = {}
     with writing(engine) as connection:
@@ -136,7 +136,7 @@ def test_a_rating_whose_time_cannot_be_read_counts(shop: Engine, way: Way | None
     columns = read_ratings(shop, times=True, way=way)
     assert (len(columns.user_ids), columns.left_out) == (N_GOOD, {})
     assert columns.rated_at is not None
-    assert set(columns.rated_at[columns.user_ids == 3].tolist()) == {0}
+    assert set(columns.rated_at[columns.user_ids == 3].tolist()) == {NO_TIME}
 
 
 def test_a_null_in_a_loosened_table_is_left_out(shop: Engine) -> None:
@@ -258,7 +258,7 @@ def test_the_whole_line_works_with_faulty_rows_and_tells_how_many(
 def order(name: str) -> tuple[int, int]:
     """The place of a fault in reports: by table, then as the rule names its columns."""
     table, column = name.split(".")
-    columns = ["user_id", "product_id", "rating", "interaction_type", "created_at"]
+    columns = ["user_id", "product_id", "rating", "interaction_type"]
     return ["product_ratings", "user_interactions"].index(table), columns.index(column)
 
 
