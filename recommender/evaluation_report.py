@@ -39,7 +39,7 @@ def as_table(evaluation: Evaluation) -> str:
     head = [
         f"{evaluation.split}; {evaluation.n_test_users:,} of {evaluation.n_users:,} users tested, "
         f"{evaluation.n_products:,} products ranked, {evaluation.n_ratings:,} ratings, seed {evaluation.seed}",
-        "in brackets: 95 % bootstrap interval over users",
+        "in brackets: 95 % bootstrap interval over users; coverage has none, it is of all lists together",
         "",
     ]
     rows = [("", *(mode.name for mode in modes))]

@@ -16,7 +16,8 @@ DEPTH = 20  # places of a list that are looked at: recall is measured at both
 GROUPS = {"cold": (1, 4), "light": (5, 19), "heavy": (20, None)}  # training ratings of a user, both ends included
 FORMAT = 1
 
-# Averages over users, sum of values / sum of weights; coverage is the one figure that belongs to no user.
+# Averages over users, sum of values / sum of weights. Coverage is the one figure that belongs to no user, and so has no
+# interval: users drawn with replacement are fewer distinct ones, whose lists always cover less.
 NDCG, COVERAGE = f"ndcg@{K}", f"coverage@{K}"
 PER_USER = (
     NDCG, f"recall@{K}", f"recall@{DEPTH}", f"map@{K}", f"hit_rate@{K}", f"novelty@{K}", "served", "rmse", "mae",

@@ -486,6 +486,12 @@ def test_the_table_shows_modes_side_by_side_with_their_intervals() -> None:
         "newest 20% of each user's ratings hidden; 150 of 150 users tested, 40 products ranked, "
         f"{found.n_ratings:,} ratings, seed 0"
     )
+    assert lines[1] == (
+        "in brackets: 95 % bootstrap interval over users; coverage has none, it is of all lists together"
+    )
+    (covered,) = [line for line in lines if line.startswith("coverage@10")]
+    assert "[" not in covered
+    assert sum("[" in line for line in lines[2:]) >= 9  # the others have
     classic, popular = (found.mode(name).figures["ndcg@10"] for name in ("classic", "popular"))
     shown = [f"{f.mean:.4f} [{f.low:.4f}, {f.high:.4f}]" for f in (classic, popular)]
     row = next(line for line in lines if line.startswith("nDCG@10 "))
