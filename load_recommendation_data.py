@@ -35,11 +35,13 @@ from recommender.bulk_read import read_table
 from recommender.change_feed import read_clocks
 from recommender.csv_rows import RejectedRows
 from recommender.database import connected, database_errors, label
-from recommender.errors import SettingError, WriteConflictError
+from recommender.errors import InputFileError, SettingError, WriteConflictError
 from recommender.exit_status import FORESEEN, exit_status
+from recommender.files import open_input
 from recommender.identities import MADE_UP, NUMBERS, TEXT, newest_deletion, read_identities
 from recommender.origin import origin_batch
 from recommender.people import people_blocks, segments
+from recommender.ratings_file import HINT as RATINGS_HINT
 from recommender.ratings_file import read_ratings_file
 from recommender.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
@@ -176,11 +178,11 @@ def raters(imported: pa.Table) -> pa.Table:
 
 
 def _fingerprint(file: Path) -> str:
-    try:
-        with file.open("rb") as content:
+    with open_input(file, RATINGS_HINT) as content:
+        try:
             return hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError:
-        return "unreadable"  # equals no file's; why it is, is told when its rows are read
+        except OSError as error:
+            raise InputFileError(f"{file} cannot be read ({error.strerror}): is it the right file?") from None
 
 
 def publish_with_origin(stage: Stage, made_from: dict[str, Any], people: dict[str, Any], *, replace: bool) -> None:

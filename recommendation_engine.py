@@ -248,7 +248,10 @@ def module_constants() -> dict[str, object]:
 
 def run(settings: Settings, options: argparse.Namespace) -> None:
     """The bare command, once its options are known to be usable."""
-    file = None if options.save_model is None else commands.model_file(options.save_model, settings)
+    overwrite = options.overwrite
+    file = (
+        None if options.save_model is None else commands.model_file(options.save_model, settings, overwrite=overwrite)
+    )
     users = batch_size(options.users)
     with connected(settings) as engine:
         run_batch(engine, settings, options, users, file)
@@ -301,7 +304,10 @@ def run_batch(
         drop_left_lists(engine)
         print(f"batch    unchanged: version {version.number} ({version.state}) holds the lists of this data")
     if file is not None:
-        commands.save_served_model(file, engine, matrix, similarity_matrix, version, settings=settings, cursor=cursor)
+        model = matrix, similarity_matrix
+        commands.save_served_model(
+            file, engine, *model, version, settings=settings, cursor=cursor, overwrite=options.overwrite
+        )
     if verdict is not None:
         raise NotPublishedError(version.number, verdict)
 

@@ -46,6 +46,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from recommender.files import replace_file
 from recommender.neighbors import CosineIndex, top_k_cosine
 
 K = 20
@@ -246,7 +247,7 @@ def plot(path: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(loc="upper left", fontsize=8)
     figure.suptitle(f"The {K} nearest of every user, exact: time, and additions (Σ over products of raters squared)")
-    figure.savefig(path, dpi=110)
+    replace_file(path, lambda beside: figure.savefig(beside, format="png", dpi=110))
 
 
 def growth_panel(axis: Any, label: str, shapes: list[Shape]) -> None:

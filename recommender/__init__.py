@@ -8,12 +8,12 @@ about products, ``popular`` is the fallback, ``cold_start`` the longer ladder of
 and ``ladder_evaluation`` measure them all against those, ``evaluation_result`` holds what was found, ``taste_tuning``
 chooses by it; ``tastes`` plants synthetic shoppers. Parts with I/O: ``settings`` reads the environment, ``schema``
 names the tables, ``database`` connects, ``tables`` tells which ones are there, ``bulk_load`` and ``bulk_read`` move
-rows at the database's own speed, ``usable_rows`` says which of them a model is made from, ``csv_rows``, ``catalog``
-and ``ratings_file`` check a CSV row by row, ``origin`` notes beside the tables what they were made from and
-``shopper_tables`` whose rows they hold, ``identities`` whom a user_id means (``asked_people``: and whether anybody may
-be answered by it), ``trained_model`` and ``user_segments`` read what a ranking needs, ``batch`` writes the lists of
-many users, ``versions`` publishes them, keeps them and rolls back, ``erasures`` keeps erased people out of them,
-``engine_commands`` is what step 3 can do besides;
+rows at the database's own speed, ``usable_rows`` says which of them a model is made from, ``files`` holds the rule for
+every path, ``csv_rows``, ``catalog`` and ``ratings_file`` check a CSV row by row, ``origin`` notes beside the tables
+what they were made from and ``shopper_tables`` whose rows they hold, ``identities`` whom a user_id means
+(``asked_people``: and whether anybody may be answered by it), ``trained_model`` and ``user_segments`` read what a
+ranking needs, ``batch`` writes the lists of many users, ``versions`` publishes them, keeps them and rolls back,
+``erasures`` keeps erased people out of them, ``engine_commands`` is what step 3 can do besides;
 ``serving`` holds the model for the HTTP ``routes`` (beside them ``user_routes``, ``batch_routes``,
 ``basket_routes``, ``write_routes``), ``model_file`` saves it, ``model_source`` tells where it comes from;
 ``json_body`` reads what is sent to them, ``api_keys`` tells who may send it, ``demo_key`` makes a key for ``make

@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from recommender.errors import ModelFileError
+from recommender.files import opened_regular
 
 FORMAT, FORMAT_VERSION = "product-recommender model", 3
 _READERS = 4
@@ -34,6 +35,7 @@ _TYPES = {
     "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
 }  # fmt: skip
 _LENGTH = 8  # bytes in front of the header that tell its length
+_LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 _ABANDONED = 3_600  # seconds after which a temporary file is a killed run's
 _VERSION = r"\.v[1-9][0-9]*"  # at the end of a name: files of all versions have their temporary files in common
 
@@ -78,7 +80,7 @@ def open_arrays(file: Path, *, proofread: bool = True) -> tuple[dict[str, NDArra
     a newer format.
     """
     try:
-        with file.open("rb") as stream:
+        with opened_regular(file) as stream:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
         with safe_open(str(file), framework="np"):
             pass  # the header is checked; all is read from ``mapped``, for the name may be another file by now
@@ -104,6 +106,19 @@ def open_arrays(file: Path, *, proofread: bool = True) -> tuple[dict[str, NDArra
 
 
 _REMEDY = "save it again with python recommendation_engine.py --save-model"
+
+
+def is_ours(file: Path) -> bool:
+    """Whether ``file`` is a regular file in this format, of whatever version of it, whole or not. OSError."""
+    if file.is_symlink():
+        return False
+    try:
+        with opened_regular(file) as stream:
+            length = int.from_bytes(stream.read(_LENGTH), "little")
+            header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
+            return bool(header["__metadata__"]["format"] == FORMAT)
+    except (ValueError, LookupError, TypeError, IsADirectoryError):
+        return False
 
 
 def _check_format(file: Path, header: Mapping[str, str]) -> None:

@@ -18,12 +18,13 @@ goes on at the second.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ from pyarrow import csv as pa_csv
 
 from recommender.csv_columns import CsvColumn, stripped
 from recommender.errors import InputFileError, SettingError, TooManyRejectedError
+from recommender.files import new_text_file, open_input
 
 READ_BYTES = 1 << 23  # a piece at most; 50,000 rows of the Kaggle file are 13 MB
 LONGEST_ROW = 1 << 18  # bytes; the longest row that can be right (a title of 65,535 quotes) is shorter
@@ -45,7 +47,10 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class RejectedRows:
-    """The file of rejected rows; a context manager, and written anew, header first, as soon as it is entered."""
+    """The file of rejected rows; a context manager, and written anew, header first, as soon as it is entered.
+
+    A link of that name is not followed (`recommender.files`).
+    """
 
     def __init__(self, path: Path = Path("rejected_rows.csv"), *, limit: int | None = None) -> None:
         """``limit``: rejected rows of one file that are still accepted; None: 1 % of its rows, or 100 if more."""
@@ -54,7 +59,7 @@ class RejectedRows:
 
     def __enter__(self) -> RejectedRows:
         with self._writable():
-            self._file = self.path.open("w", encoding="utf-8", newline="")
+            self._file = new_text_file(self.path)
             self._file.write("file,line,reason,raw\n")
         # quoted, as the writer itself would not quote a lone carriage return
         self._writer = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
@@ -114,8 +119,8 @@ class CsvRows:
         self.path, self.rejected_rows, self.rows_per_batch = path, rejected, rows_per_batch
         self.rows = self.good = self.rejected = 0
         self._first_reject = ""
-        self._file = _opened(path, hint)
-        self.size = path.stat().st_size
+        self._file = open_input(path, hint)
+        self.size = os.fstat(self._file.fileno()).st_size
         try:
             self.header, self._line, self._rest = self._read_header()
             self._require(columns)
@@ -143,7 +148,7 @@ class CsvRows:
         with self._file:
             data, at_end = self._rest, False
             while not at_end:
-                block = self._file.read(READ_BYTES)
+                block = self._read(READ_BYTES)
                 at_end = not block
                 data = data + block if data else block
                 used = 0
@@ -165,9 +170,15 @@ class CsvRows:
         """Close a file whose rows are not wanted."""
         self._file.close()
 
+    def _read(self, n_bytes: int) -> bytes:
+        try:
+            return self._file.read(n_bytes)
+        except OSError as error:
+            raise InputFileError(f"{self.path} cannot be read ({error.strerror}): is it the right file?") from None
+
     def _read_header(self) -> tuple[list[str], int, bytes]:
         """Names, the line after the header, and what was read behind it."""
-        data = self._file.read(LONGEST_ROW).removeprefix(_BOM)
+        data = self._read(LONGEST_ROW).removeprefix(_BOM)
         if not data.strip():
             raise InputFileError(f"{self.path} is empty: is it the right file?")
         if b"\r" in data and b"\n" not in data:
@@ -439,19 +450,6 @@ class _ExactReader:
                 return None
         self.position = end
         return self.text(start, end)
-
-
-def _opened(path: Path, hint: str) -> IO[bytes]:
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():  # it would be read twice, and may never end
-            raise InputFileError(f"{path} is no regular file: write its rows into one, and name that")
-        return path.open("rb")
-    except FileNotFoundError:
-        raise InputFileError(f"{path} does not exist{': ' * bool(hint)}{hint}") from None
-    except IsADirectoryError:
-        raise InputFileError(f"{path} is a folder: name the CSV file in it") from None
-    except OSError as error:
-        raise InputFileError(f"{path} cannot be read ({error.strerror}): check its rights") from None
 
 
 def _explained(error: csv.Error) -> str:

@@ -188,6 +188,8 @@ def _connect_sqlite(settings: Settings, create: bool, timeout: float | None) -> 
     file = settings.sqlite_file
     if not create and not file.is_file():
         raise StepOrderError(f"there is no {settings.database_label}: run python to_rds.py first")
+    if file.exists() and not file.is_file():
+        raise SettingError(f"SQLITE_FILE={file} is no regular file: name another")
     if not file.parent.is_dir():
         raise SettingError(f"SQLITE_FILE={file}: the folder {file.parent} does not exist; make it or name another")
     watch = FileWatch(file, settings.lock_wait_seconds if timeout is None else timeout)

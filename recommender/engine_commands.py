@@ -28,7 +28,7 @@ from recommender.gate_statistics import FORCED, REFUSED, history_of
 from recommender.kept_files import drop_files, kept_file, publish_file
 from recommender.ladder_evaluation import evaluate_ladder
 from recommender.mode_evaluation import evaluate_modes, stand_in
-from recommender.model_file import save_model
+from recommender.model_file import refuse_foreign_file, save_model
 from recommender.neighbors import CosineIndex
 from recommender.product_catalog import read_catalog
 from recommender.profiles import Interactions
@@ -212,13 +212,17 @@ def publish_again(settings: Settings, number: int) -> None:
         print(f"model    {file} stays as it is: {kept_file(file, number).name} is not there")
 
 
-def model_file(name: str, settings: Settings) -> Path:
-    """The file that ``--save-model NAME`` means; without a name MODEL_FILE. SettingError if that is not set."""
+def model_file(name: str, settings: Settings, *, overwrite: bool) -> Path:
+    """The file that ``--save-model NAME`` means; without a name MODEL_FILE. SettingError if that is not set.
+
+    ModelFileError if it must not be replaced, before anything is computed (`refuse_foreign_file`).
+    """
     file = Path(name).expanduser().absolute() if name else settings.model_file
     if file is None:
         raise SettingError("--save-model without a name needs the setting MODEL_FILE: give one of them")
     if not file.parent.is_dir():
         raise SettingError(f"--save-model {file}: the folder {file.parent} does not exist; make it or name another")
+    refuse_foreign_file(file, overwrite=overwrite)
     return file
 
 
@@ -231,6 +235,7 @@ def save_served_model(
     *,
     settings: Settings,
     cursor: Cursor,
+    overwrite: bool = False,
 ) -> None:
     """Save what the API serves, as ``version``, and delete the files of versions that have expired.
 
@@ -249,7 +254,7 @@ def save_served_model(
         weights=interaction_weights(settings.interaction_weights, INTERACTION_TYPES),
         cursor=cursor,
     )
-    save_model(file, served, version)
+    save_model(file, served, version, overwrite=overwrite)
     drop_files(file, [version.number for version in read_versions(engine) if version.state != EXPIRED])
     seconds = time.perf_counter() - started
     saved = file if version.state == PUBLISHED else kept_file(file, version.number)

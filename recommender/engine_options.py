@@ -40,6 +40,9 @@ def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants
     parser.add_argument(
         "--save-model", nargs="?", const="", metavar="FILE", help="save what the API serves (default: MODEL_FILE)"
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="--save-model: also in the place of a file that is no model"
+    )
     parser.add_argument("--list-versions", action="store_true", help="print the versions there are, the newest first")
     parser.add_argument("--rollback", type=int, metavar="VERSION", help="publish the lists of a kept version again")
     add_options(parser, [*constants, "MODEL_FILE", *DATABASE_OPTIONS])

@@ -8,13 +8,13 @@ written beside their name and then moved: a reader sees the old one or the new.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from recommender.errors import InputFileError, SettingError
+from recommender.errors import InputFileError
 from recommender.evaluation_result import COVERAGE, FIGURES, GROUPS, NDCG, Evaluation, Figure, ModeFigures
+from recommender.files import open_input, replace_file
 
 # name in the table, how a number is shown
 _LABELS = {
@@ -71,15 +71,14 @@ def write_json(evaluation: Evaluation, path: Path, *, cold_start: Evaluation | N
     """Write ``evaluation.json``, the ladder's under ``cold_start``; SettingError if it cannot be written."""
     data = evaluation.to_dict() | ({} if cold_start is None else {"cold_start": cold_start.to_dict()})
     text = json.dumps(data, indent=2, allow_nan=False)
-    _write(path, lambda beside: beside.write_text(text + "\n", encoding="utf-8"))
+    replace_file(path, lambda beside: beside.write_text(text + "\n", encoding="utf-8"))
 
 
 def read_json(path: Path) -> Evaluation:
     """The evaluation that `write_json` wrote; InputFileError if there is none, SettingError if of another format."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputFileError(f"{path} cannot be read ({error.strerror}): evaluate first") from None
+        with open_input(path, "evaluate first") as file:
+            data = json.loads(file.read().decode())
     except ValueError:
         data = None
     if not isinstance(data, dict):
@@ -106,7 +105,7 @@ def draw_png(evaluation: Evaluation, path: Path) -> None:
     right.set_title("nDCG@10 by activity", loc="left")
     left.legend(frameon=False, loc="upper left")
     canvas.suptitle(f"{evaluation.split}; {evaluation.n_test_users:,} users, 95 % intervals", x=0.01, ha="left")
-    _write(path, lambda beside: canvas.savefig(beside, format="png"))
+    replace_file(path, lambda beside: canvas.savefig(beside, format="png"))
 
 
 def _bars(axes: Any, modes: Sequence[ModeFigures], labels: list[str], chosen: Callable[[ModeFigures], Any]) -> None:
@@ -126,16 +125,6 @@ def _bars(axes: Any, modes: Sequence[ModeFigures], labels: list[str], chosen: Ca
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(beside)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise SettingError(f"{path} cannot be written ({error.strerror}): mend that, or name another file") from None
 
 
 def _shown(figure: Figure, style: str) -> str:

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from recommender.array_file import to_disk
+from recommender.array_file import is_ours, to_disk
 from recommender.errors import ModelFileError
 
 
@@ -40,13 +40,17 @@ def publish_file(file: Path, number: int) -> None:
 
 
 def drop_files(file: Path, keep: Iterable[int]) -> None:
-    """Delete the kept versions of ``file`` that are not among ``keep``. Raises ModelFileError if one cannot be."""
+    """Delete the kept versions of ``file`` that are not among ``keep``. Raises ModelFileError if one cannot be.
+
+    A file of such a name that is no model of this project stays.
+    """
     wanted = {kept_file(file, number) for number in keep}
     for path in file.parent.glob(f"{glob.escape(file.name)}.v*"):
-        ours = re.fullmatch(r"\.v[1-9][0-9]*", path.name[len(file.name) :]) and path.is_file()
-        if not ours or path in wanted:
+        if path in wanted or not re.fullmatch(r"\.v[1-9][0-9]*", path.name[len(file.name) :]):
             continue
         try:
+            if not is_ours(path):
+                continue
             path.unlink(missing_ok=True)
         except OSError as error:
             raise ModelFileError(f"{path} has expired and cannot be deleted ({error.strerror}): delete it") from None

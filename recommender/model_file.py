@@ -16,10 +16,11 @@ import pyarrow as pa
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from recommender.array_file import open_arrays, save_arrays
+from recommender.array_file import is_ours, open_arrays, save_arrays
 from recommender.changes import Cursor
 from recommender.cold_start import ColdStart
-from recommender.errors import ModelFileError, RecommenderError
+from recommender.errors import ModelFileError, RecommenderError, SettingError
+from recommender.files import refuse_to_replace
 from recommender.kept_files import kept_file, publish_file
 from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts
@@ -50,10 +51,26 @@ _PROFILE_KINDS: dict[str, Any] = {
 _TWO_DIMENSIONS = {"product_ids", "catalog.product_ids"}
 
 
-def save_model(file: Path, model: ServedModel, version: Version) -> None:
+def refuse_foreign_file(file: Path, *, overwrite: bool = False) -> None:
+    """Raise ModelFileError unless ``file`` may be written: nothing is there, an empty file, or a model of this project.
+
+    ``overwrite``: any regular file. Never a link, a folder, a pipe or a device.
+    """
+    try:
+        refuse_to_replace(file)
+        if overwrite or not file.exists() or file.stat().st_size == 0 or is_ours(file):
+            return
+    except SettingError as error:
+        raise ModelFileError(str(error)) from None
+    except OSError as error:
+        raise ModelFileError(f"{file} cannot be written ({error.strerror}): name another file") from None
+    raise ModelFileError(f"{file} is no model of this project and is kept: name another file, or give --overwrite")
+
+
+def save_model(file: Path, model: ServedModel, version: Version, *, overwrite: bool = False) -> None:
     """Save ``model`` as version ``version``, and publish it under the name ``file`` if the version is published.
 
-    A file is published, too, where there is none yet. Raises ModelFileError.
+    A file is published, too, where there is none yet. Raises ModelFileError, and what `refuse_foreign_file` does.
     """
     csr, catalog = model.matrix.half_stars, model.catalog
     arrays: Arrays = {
@@ -90,6 +107,8 @@ def save_model(file: Path, model: ServedModel, version: Version) -> None:
     else:
         arrays |= {f"cosine.{name}": array for name, array in model.similarity.arrays().items()}
     kept = kept_file(file, version.number)
+    for written in (file, kept):
+        refuse_foreign_file(written, overwrite=overwrite)
     save_arrays(kept, arrays, facts)
     if version.state == PUBLISHED or not file.exists():
         publish_file(file, version.number)

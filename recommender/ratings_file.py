@@ -30,6 +30,7 @@ from recommender.identities import TEXT, Identities
 from recommender.schema import ASIN_LENGTH
 from recommender.settings import LARGEST_ID
 
+HINT = "name the CSV file with the columns user_id,product_id,rating[,timestamp]"
 LONGEST_USER_ID = 255  # characters
 LATEST = dt.datetime(2100, 1, 1)
 _MILLISECONDS_FROM = 10**11  # as seconds that is the year 5138, as milliseconds 1973
@@ -57,8 +58,7 @@ def read_ratings_file(
 
     InputFileError: missing, unreadable, empty, a column missing, no good row; TooManyRejectedError.
     """
-    hint = "name the CSV file with the columns user_id,product_id,rating[,timestamp]"
-    rows = CsvRows(path, _columns(), rejected, optional=[timestamp_column()], hint=hint)
+    rows = CsvRows(path, _columns(), rejected, optional=[timestamp_column()], hint=HINT)
     batches = list(rows.batches())
     read = pa.Table.from_batches(batches, batches[0].schema)
     users, user_ids = numbered(read["user_id"].combine_chunks(), known or Identities())

@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 
 from recommender import sample_words
 from recommender.errors import RecommenderError, SettingError
+from recommender.files import refuse_to_replace
 from recommender.sample_columns import (
     LARGEST_CATALOG,
     dollars_text,
@@ -98,11 +99,16 @@ def write_sample_catalog(
     categories = _categories_csv(plan)
     if not overwrite:
         _refuse_foreign_files(products_path, categories_path, categories)
+    for path in (products_path, categories_path):
+        refuse_to_replace(path)
     parts = [path.with_name(f"{path.stem}.part{path.suffix}") for path in (products_path, categories_path)]
     try:
-        with parts[0].open("wb") as file:
+        for part in parts:  # what a killed run left; a link that bears the name must not be written through
+            part.unlink(missing_ok=True)
+        with parts[0].open("xb") as file:
             _write_products(plan, file)
-        parts[1].write_bytes(categories)
+        with parts[1].open("xb") as file:
+            file.write(categories)
         parts[1].replace(categories_path)
         parts[0].replace(products_path)
     except OSError as error:
@@ -116,7 +122,7 @@ def write_sample_catalog(
 
 def _refuse_foreign_files(products_path: Path, categories_path: Path, categories: bytes) -> None:
     """Raise SettingError if a file is there, but for our own categories that a kill between the renames left."""
-    kept = products_path if products_path.exists() else None
+    kept = products_path if products_path.exists() or products_path.is_symlink() else None
     if kept is None and categories_path.is_file() and categories_path.read_bytes() != categories:
         kept = categories_path
     if kept is not None:

@@ -220,6 +220,8 @@ def _option(name: str) -> str:
 
 def _read_env_file(file: Path) -> dict[str, str | None]:
     try:
+        if file.exists() and not file.is_file():  # left out, the rows could go to another database
+            raise SettingError(f"{file} is no regular file: make it a text file, or remove it")
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"{file} cannot be read ({error.__class__.__name__}): make it a UTF-8 text file") from None

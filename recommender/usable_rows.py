@@ -7,8 +7,8 @@ something is wrong with the whole of it.
 
 The rule is written once, in SQL, so that a whole table (`recommender.bulk_read`) and the rows of one person
 (`recommender.live_records`) are judged by the same words. Usable is: a user_id from 1 to 2^63 - 1; a product_id of 1 to
-10 characters of ASCII without NUL; a rating of 0.5 to 5.0 in half steps; an interaction_type of the four there are. A row
-whose time cannot be read counts, as one without a time.
+10 characters of ASCII without NUL; a rating of 0.5 to 5.0 in half steps; an interaction_type of the four there are. A
+row whose time cannot be read counts, as one without a time.
 """
 
 from __future__ import annotations

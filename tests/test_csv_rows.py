@@ -302,10 +302,10 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pyt
             CsvRows(tmp_path, COLUMNS, rejected)
         (tmp_path / "locked.csv").write_bytes(HEADER + GOOD)
 
-        def refuse(*_: object, **__: object) -> None:
+        def refuse(*_: object, **__: object) -> int:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(Path, "open", refuse)  # root may read everything
+        monkeypatch.setattr("recommender.files.os.open", refuse)  # root may read everything
         with pytest.raises(InputFileError, match="cannot be read"):
             CsvRows(tmp_path / "locked.csv", COLUMNS, rejected)
     with pytest.raises(SettingError, match="cannot be written"):

@@ -468,7 +468,7 @@ def test_json_and_back_is_the_same_evaluation(tmp_path: Path) -> None:
 
 def test_what_is_no_evaluation_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
-    with pytest.raises(InputFileError, match="cannot be read"):
+    with pytest.raises(InputFileError, match="does not exist: evaluate first"):
         read_json(path)
     for text in ("{", "[]", '{"format": 1}', '{"format": 1, "modes": [], "differences": []}'):
         path.write_text(text)

@@ -592,9 +592,9 @@ def test_a_publishing_that_fails_leaves_the_published_file(three: Path, monkeypa
     assert (number_in(three), names_in(three.parent)) == (3, before)
     taken = three.with_name("folder.rec")
     taken.mkdir()
-    with pytest.raises(ModelFileError, match="folder.rec: folder.rec.v6 cannot be published"):
+    with pytest.raises(ModelFileError, match="folder.rec cannot be written: it is a folder"):
         save_model(taken, small(), version_of(small()))
-    assert names_in(three.parent) == sorted([*before, "folder.rec", "folder.rec.v6"])
+    assert names_in(three.parent) == sorted([*before, "folder.rec"])
 
 
 def test_where_a_file_can_have_only_one_name_it_is_copied(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
