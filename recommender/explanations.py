@@ -133,8 +133,10 @@ def _stars(mean: float | None) -> str:
 
 def _shared(model: ServedModel, hood: Neighborhood, place: int) -> list[str]:
     """What both have, the rarest first: few people having it says more."""
-    both = [(int(model.raters[column]), model.product_id(column)) for column in hood.shared(place).tolist()]
-    return [product for _, product in sorted(both)[:N_SHARED]]
+    few = hood.rarest_shared(place, model.raters, N_SHARED).tolist()
+    return [product for _, product in sorted((int(model.raters[column]), model.product_id(column)) for column in few)][
+        :N_SHARED
+    ]
 
 
 def _name(model: ServedModel, product_id: str) -> str:
