@@ -93,7 +93,7 @@ def write_batch(
             metrics = {**(metrics or {}), LEFT_OUT: left_out}
         made_of = shop.fingerprint(job.ranking)
         version = Version(0, made_at, made_of, matrix.n_ratings, job.settings(), metrics=metrics)
-        return publish_lists(stage, version, keep=keep_versions, publish=publish)
+        return publish_lists(stage, version, keep=keep_versions, since=matrix.cursor, publish=publish)
 
 
 def _reporting(batches: Iterable[pa.RecordBatch], progress: Callable[[int], object] | None) -> Iterator[pa.RecordBatch]:

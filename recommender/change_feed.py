@@ -18,6 +18,7 @@ from sqlalchemy import BigInteger, Column, Connection, Engine, func, literal_col
 from recommender.bulk_read import microseconds
 from recommender.changes import Cursor, Spans
 from recommender.database import database_errors
+from recommender.deletions_log import reaches_back
 from recommender.followed_ids import MOST_ROWS, FollowedIds, IdRows, read_gaps
 from recommender.followed_ratings import SECOND, FollowedRatings, RatingLook, noted_ticks
 from recommender.schema import deletions, interactions, ratings
@@ -66,11 +67,15 @@ def read_clocks(connection: Connection) -> list[int]:
 
 
 class Look(NamedTuple):
-    """What one question found; given back to `ChangeFeed.keep` once the changes are counted."""
+    """What one question found; given back to `ChangeFeed.keep` once the changes are counted.
+
+    ``missed``: deletions may have been made that the log no longer notes (`recommender.deletions_log`).
+    """
 
     users: set[int]
     ratings: RatingLook
     logs: dict[str, IdRows]
+    missed: bool
 
     @property
     def rest(self) -> bool:
@@ -100,7 +105,13 @@ class ChangeFeed:
             if name in self._tables:
                 logs[name] = self._logs[name].look(connection, *columns)
                 users |= self._logs[name].new_users(logs[name])
-        return Look(users, found, logs)
+        return Look(users, found, logs, self._missed(connection, logs.get(deletions.name)))
+
+    def _missed(self, connection: Connection, rows: IdRows | None) -> bool:
+        last = self._logs[deletions.name].newest
+        if rows is None or (rows.newest is None and max(rows.above, default=last) <= last):
+            return False  # nothing was noted since the last look
+        return not reaches_back(connection, last)
 
     def keep(self, look: Look) -> None:
         """The changes of this look are counted: the next one names later ones."""

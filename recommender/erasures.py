@@ -13,11 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pymysql.constants import ER
-from sqlalchemy import Connection, Table, column, delete, exc, inspect, select, table
+from sqlalchemy import Connection, Table, column, delete, exc, select, table
 
-from recommender.database import error_code
+from recommender.changes import AT_THE_START, Cursor
+from recommender.database import error_code, label
+from recommender.deletions_log import KEPT_DAYS, deleted_since, reaches_back
+from recommender.errors import DatabaseError
 from recommender.own_tables import has_our_columns, list_tables, noted_lists
 from recommender.schema import deletions, ratings, recommendations, users
+from recommender.tables import existing_tables
 
 _AT_A_TIME = 400  # SQLite allows 999 parameters in its older versions
 
@@ -52,23 +56,29 @@ def _as_it_is_now(connection: Connection) -> Iterator[Connection]:
         yield now
 
 
-def drop_erased(connection: Connection, lists: Table) -> int:
-    """Delete from ``lists`` whoever was deleted and is in no table any more; how many rows they had.
+def drop_erased(connection: Connection, lists: Table, since: Cursor = AT_THE_START) -> int:
+    """Delete from ``lists`` whoever was erased after ``since``, or is in no table any more; how many rows they had.
 
-    ``connection`` must not be in a transaction that has read before, except on SQLite.
+    Who was erased and is there again has another history now: none is better than the old one's list. ``connection``
+    must not be in a transaction that has read before, except on SQLite. DatabaseError if the log of deletions does not
+    reach back that far.
     """
-    there = set(inspect(connection).get_table_names())
+    there = existing_tables(connection)
     if deletions.name not in there:
         return 0
-    # a shared lock waits for the erasures that are being made
-    noted = select(deletions.c.user_id).distinct().with_for_update(read=True)
-    gone = sorted(connection.execute(noted).scalars())
-    dropped = 0
+    noted = deleted_since(connection, since)
+    if not reaches_back(connection, since.deletion_id):
+        raise DatabaseError(
+            f"{label(connection.engine)}: the ratings were read before deletions that {deletions.name} no longer notes "
+            f"(it does so for {KEPT_DAYS} days): load the model again, or run the step again"
+        )
+    gone, dropped = sorted(noted), 0
     for start in range(0, len(gone), _AT_A_TIME):
         block = set(gone[start : start + _AT_A_TIME])
+        remain = {user_id for user_id in block if not noted[user_id]}
         for known in (users, ratings):
-            if known.name in there:
-                block -= _of(connection, known, block)
+            if known.name in there and remain:
+                block -= _of(connection, known, remain)
         if block:
             dropped += connection.execute(delete(lists).where(lists.c.user_id.in_(block))).rowcount
     return dropped

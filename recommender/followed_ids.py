@@ -67,6 +67,11 @@ class FollowedIds:
         self._gaps = [Gap(first, last, time.monotonic()) for first, last in gaps]
         self._turn = 0
 
+    @property
+    def newest(self) -> int:
+        """The newest id that was seen."""
+        return self._newest
+
     def look(self, connection: Connection, number: Column[int], user: Column[int]) -> IdRows:
         """The rows that may be new, ``MOST_ROWS`` at most above the newest one that was seen, and that one."""
         found = connection.execute(

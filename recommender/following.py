@@ -6,15 +6,18 @@ by one, and a model can be made anew, they are passed over: whoever asks makes o
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from recommender.change_feed import ChangeFeed, Look
 from recommender.live import LiveModel
+from recommender.live_records import read_differing
 from recommender.reconciliation import Difference, Reconciliation
 
 PEOPLE = 400
+_log = logging.getLogger("uvicorn.error")
 
 
 class Following:
@@ -65,10 +68,13 @@ class Following:
         self._difference, self.looked_at = None, datetime.now(UTC)
         self._look = look = self._feed.look(connection)
         self._rest = look.rest
-        if self._absorbs and (look.ratings.crowd or len(look.users) > most):
+        users = set(look.users)
+        if look.missed:
+            _log.warning("the log of deletions does not reach back to this model: everybody in it is looked for")
+            users |= read_differing(connection, model)
+        if self._absorbs and (look.ratings.crowd or len(users) > most):
             self.overflow = self._incomplete = True
             return
-        users = set(look.users)
         if not (look.rest or self._incomplete or len(users) > PEOPLE):
             self._difference = self._reconciliation.look(connection, model)
             users |= self._difference.users.keys()

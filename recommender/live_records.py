@@ -9,16 +9,18 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-from sqlalchemy import Connection, Engine, Table, literal_column, select
+from sqlalchemy import Connection, Engine, Table, func, literal_column, select
 
 from recommender.bulk_read import event_time, fitting
 from recommender.live_users import UserRecord
 from recommender.product_catalog import Product, as_product
 from recommender.schema import INTERACTION_TYPES, deletions, interactions, products, ratings, users
+from recommender.serving import ServedModel
 from recommender.settings import LARGEST_ID
-from recommender.tables import existing_tables
-from recommender.usable_rows import fault_of
+from recommender.tables import existing_tables, table_is_there
+from recommender.usable_rows import fault_of, usable
 
 _AT_A_TIME = 400  # SQLite allows 999 parameters in its older versions
 _log = logging.getLogger("recommender")
@@ -45,6 +47,19 @@ def read_records(connection: Connection, user_ids: Iterable[int], there: frozens
             own = tuple(rated.get(user, ())), tuple(events.get(user, ()))
             records.append(UserRecord(user, *own, user in people, *person))
     return records
+
+
+def read_differing(connection: Connection, model: ServedModel) -> set[int]:
+    """Whoever the model knows as what the tables do not: gone, or with more or fewer ratings. Reads all of both."""
+    good = usable(connection.engine, ratings)
+    rated = select(ratings.c.user_id, func.count()).where(good).group_by(ratings.c.user_id)
+    now = {row[0]: row[1] for row in connection.execute(rated)}
+    people = set(now)
+    if table_is_there(connection, users.name):
+        people |= set(connection.execute(select(users.c.user_id)).scalars())
+    counts = np.diff(model.matrix.half_stars.indptr).tolist()
+    differing = {u for u, n in zip(model.matrix.user_ids.tolist(), counts, strict=True) if now.get(u, 0) != n}
+    return differing | set(model.known_users.tolist()) - people
 
 
 def _ratings(connection: Connection, user_ids: list[int]) -> dict[int, list[Entry]]:

@@ -18,7 +18,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -125,9 +124,11 @@ class LiveService(DatabaseWatch):
                 task.cancel()
 
     async def first_look(self, seconds: float) -> None:
-        """Return once the tables were looked at or could not be, at the latest after so many seconds."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._looked.wait(), seconds)
+        """Return once the tables were looked at, and what was found is counted; or once they could not be looked at, or
+        the database has been silent for so many seconds."""
+        started = time.monotonic()
+        while not self._looked.is_set() and time.monotonic() - max(started, self._last_answer) < seconds:
+            await asyncio.sleep(0.005)
 
     async def _follow(self) -> None:
         """Look at the tables again and again, while there is a database."""
@@ -136,9 +137,11 @@ class LiveService(DatabaseWatch):
             if self.is_up or not self.asked:
                 answered = await loop.run_in_executor(self._thread, self.attempt, self._look_for_changes)
                 self.errors += not answered
-                self._looked.set()
                 if answered and self._following is not None and self._following.busy:
                     continue  # with the next piece; writes have had their turn between
+                while self._waiting and not self._looked.is_set():
+                    await asyncio.sleep(0)
+                self._looked.set()
             await asyncio.sleep(INTERVAL)
 
     async def _follow_versions(self) -> None:

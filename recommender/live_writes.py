@@ -9,23 +9,21 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.dialects import mysql, sqlite
-from sqlalchemy.schema import CreateTable
 
-from recommender.database import utc_now, writing
+from recommender.database import utc_now
+from recommender.deletions_log import cut_log, note_deletion, prepare_log
 from recommender.erasures import erase_from_lists
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
-from recommender.schema import deletions, interactions, products, ratings, user_id_map, users
+from recommender.schema import interactions, products, ratings, user_id_map, users
 from recommender.tables import existing_tables
 
 HALF = 0.5
 
 
 def prepare(engine: Engine) -> None:
-    """Make the table that deletions are noted in, if it is not there. DatabaseError."""
-    if deletions.name not in existing_tables(engine):
-        with writing(engine) as connection:
-            # another worker may have made it since
-            connection.execute(CreateTable(deletions, if_not_exists=True))
+    """Make the table that deletions are noted in, if it is not there, and cut it. DatabaseError."""
+    prepare_log(engine)
+    cut_log(engine)
 
 
 def store_rating(connection: Connection, user_id: int, product_id: str, half_stars: int) -> None:
@@ -62,13 +60,13 @@ def delete_rating(connection: Connection, user_id: int, product_id: str) -> None
     mine = (ratings.c.user_id == user_id) & (ratings.c.product_id == product_id)
     if connection.execute(delete(ratings).where(mine)).rowcount == 0:
         raise UnknownRatingError(user_id, product_id)
-    _note(connection, user_id)
+    note_deletion(connection, user_id, erased=False)
 
 
 def erase_user(connection: Connection, engine: Engine, user_id: int) -> None:
     """Delete all rows about a person, in the lists of all versions too, and of a batch that runs. UnknownUserError if
     there are none."""
-    _note(connection, user_id)  # before a look at the lists, see recommender.erasures
+    note_deletion(connection, user_id, erased=True)  # before a look at the lists, see recommender.erasures
     there = existing_tables(engine)
     found = 0
     for table in (ratings, interactions, users, user_id_map):
@@ -86,10 +84,6 @@ def _enter(connection: Connection, user_id: int) -> None:
         connection.execute(insert(users).values(values))  # one writer at a time: nobody has
     else:  # IGNORE would ignore other faults too
         connection.execute(mysql.insert(users).values(values).on_duplicate_key_update(user_id=users.c.user_id))
-
-
-def _note(connection: Connection, user_id: int) -> None:
-    connection.execute(insert(deletions).values(user_id=user_id, deleted_at=utc_now(connection)))
 
 
 def _refuse_unknown_product(connection: Connection, product_id: str) -> None:

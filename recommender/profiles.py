@@ -84,7 +84,8 @@ def widened(matrix: RatingMatrix, interactions: Interactions, in_catalog: NDArra
     parts = csr.data, columns[csr.indices].astype(csr.indices.dtype), indptr
     half_stars = sp.csr_array(parts, shape=(len(user_ids), len(product_ids)))
     left_out = {**matrix.left_out, **interactions.left_out}
-    return RatingMatrix(half_stars, user_ids, product_ids, recommendable, matrix.rated_at, left_out, matrix.people)
+    given = matrix.rated_at, left_out, matrix.people, matrix.cursor
+    return RatingMatrix(half_stars, user_ids, product_ids, recommendable, *given)
 
 
 def build_profiles(

@@ -18,6 +18,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from recommender.changes import AT_THE_START, Cursor
 from recommender.errors import SettingError, UnknownUserError
 
 STARS_PER_UNIT = 0.5  # a stored 9 is 4.5 stars
@@ -32,7 +33,8 @@ class RatingMatrix:
     bool: the product is in the catalog; norms and cosines use all ratings, candidates only recommendable products.
     ``rated_at`` (n_ratings,) int64, microseconds since 1970 or `NO_TIME`, aligned with ``half_stars.data``; None if not
     asked for. ``left_out``: how many rows of the tables are not in it, by what is wrong with them;
-    ``people``: the token of whom the user_ids mean (`recommender.identities`).
+    ``people``: the token of whom the user_ids mean (`recommender.identities`);
+    ``cursor``: of the tables, read before them; what was deleted after it may be in here.
     """
 
     half_stars: sp.csr_array
@@ -42,6 +44,7 @@ class RatingMatrix:
     rated_at: NDArray[np.int64] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     people: str | None = None
+    cursor: Cursor = AT_THE_START
 
     @property
     def shape(self) -> tuple[int, int]:

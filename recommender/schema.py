@@ -177,13 +177,14 @@ recommendations = Table(
 )
 
 
-# a line for each time ratings or a person were deleted through the service, so that all its workers notice
+# a line for each time ratings or a person were deleted through the service (see recommender.deletions_log)
 deletions = Table(
     "live_deletions",
     metadata,
     Column("deletion_id", _big_id(), primary_key=True, autoincrement=True),
     Column("user_id", BigInteger, nullable=False),
     Column("deleted_at", _time(), nullable=False),
+    Column("erased", Boolean),  # all there was of the person; NULL: noted by a release that did not tell
     sqlite_autoincrement=True,
     **_MYSQL,
 )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from recommender.bulk_read import fixed_bytes, read_interactions, read_ratings, read_table
+from recommender.change_feed import read_cursor
 from recommender.cold_start import ColdStart, build_cold_start
 from recommender.identities import require_people, token_of
 from recommender.new_products import find_new_products
@@ -31,6 +32,7 @@ def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
     require_rows(engine, products, "run python to_rds.py first")
     require_rows(engine, ratings, "run python load_recommendation_data.py first")
     people = token_of(engine)
+    cursor = read_cursor(engine)
     columns = read_ratings(engine, times=times)
     product_ids = fixed_bytes(columns.products)
     assert product_ids is not None  # usable
@@ -43,7 +45,7 @@ def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
         rated_at=columns.rated_at,
         left_out=columns.left_out,
     )
-    return replace(matrix, people=require_people(engine, people))
+    return replace(matrix, people=require_people(engine, people), cursor=cursor)
 
 
 def in_catalog(engine: Engine, product_ids: pa.StringArray) -> NDArray[np.bool_]:

@@ -24,7 +24,9 @@ import pyarrow as pa
 from sqlalchemy import Engine, func, select
 
 from recommender.bulk_load import Move, Stage, drop_leftovers, staged
+from recommender.changes import Cursor
 from recommender.database import database_errors, label, waiting_for_locks
+from recommender.deletions_log import cut_log
 from recommender.erasures import drop_erased
 from recommender.errors import ForeignDataError, OtherPeopleError, UnknownVersionError
 from recommender.identities import require_people, token_of
@@ -120,17 +122,17 @@ def next_number(versions: Sequence[Version]) -> int:
     return versions[-1].number + 1 if versions else 1
 
 
-def publish_lists(stage: Stage, new: Version, *, keep: int, publish: bool = True) -> Version:
+def publish_lists(stage: Stage, new: Version, *, keep: int, since: Cursor, publish: bool = True) -> Version:
     """Make the lists loaded into ``stage`` version ``new``: published, or only kept. ``keep`` versions stay in all.
 
     ``stage`` must hold staging tables of ``recommendations`` and ``model_versions``. The number is given here, where
-    no other run can interfere. Who was erased since the ratings were read is left out. Returns the version as it was
-    noted.
+    no other run can interfere. Who was erased ``since`` the ratings were read is left out, also if there is a person of
+    that id again. Returns the version as it was noted.
     """
     stage.hold()
     require_people(stage.engine, new.settings.get(PEOPLE))
     lists = stage.tables[recommendations]
-    waiting_for_locks(stage.engine, [deletions.name], lambda: drop_erased(stage.connection, lists))
+    waiting_for_locks(stage.engine, [deletions.name], lambda: drop_erased(stage.connection, lists, since))
     # counted, since whoever was erased while they were loaded is gone from them already
     n_rows = int(stage.connection.execute(select(func.count()).select_from(lists)).scalar_one())
     new = replace(new, n_rows=n_rows)
@@ -146,6 +148,8 @@ def publish_lists(stage: Stage, new: Version, *, keep: int, publish: bool = True
         aside = {new.number: keep_lists(stage.connection, new.number)}
         moves = [(stage.tables[recommendations].name, name) for name in aside.values()]
     _swap(stage, [*before, new], moves, aside, keep=keep)
+    if deletions.name in existing_tables(stage.engine):
+        cut_log(stage.engine)
     return new
 
 

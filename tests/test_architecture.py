@@ -22,6 +22,7 @@ PURE = {
     "_taste_kernels",
     "_taste_ranking_kernels",
     "caps",
+    "changes",
     "cold_start",
     "decayed_popularity",
     "dense",

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, Table, event, inspect, text
 import recommendation_engine as re
 from recommender import versions
 from recommender.batch import BatchJob, write_batch
+from recommender.changes import Cursor
 from recommender.database import connect, writing
 from recommender.erasures import drop_erased
 from recommender.live_writes import delete_rating, erase_user, prepare
@@ -100,8 +101,8 @@ def test_who_is_erased_is_in_no_version_that_can_be_rolled_back_to(
 def test_who_is_erased_when_the_lists_are_complete_is_taken_out_of_them(
     engine: Engine, batch: Callable[[], Version], other: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def then_erase(connection: Connection, lists: Table) -> int:
-        dropped = drop_erased(connection, lists)
+    def then_erase(connection: Connection, lists: Table, *since: Cursor) -> int:
+        dropped = drop_erased(connection, lists, *since)
         erase(other, 2)
         return dropped
 

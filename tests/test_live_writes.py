@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert, select
 
-from recommender import live_writes
+from recommender import deletions_log
 from recommender.database import connect, writing
 from recommender.live_writes import delete_rating, prepare, store_interaction, store_rating
 from recommender.schema import deletions, interactions, ratings, users
@@ -27,7 +27,7 @@ def test_of_two_workers_that_find_no_table_of_deletions_both_start(
             connection.execute(insert(deletions).values(user_id=7, deleted_at=WHEN))
         return found
 
-    monkeypatch.setattr(live_writes, "existing_tables", looked_too_early)
+    monkeypatch.setattr(deletions_log, "existing_tables", looked_too_early)
     prepare(engine)
     monkeypatch.undo()
     prepare(engine)
