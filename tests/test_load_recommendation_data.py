@@ -14,8 +14,10 @@ import pytest
 from sqlalchemy import Engine, Table, delete, insert, select, text, update
 
 import load_recommendation_data as step2
+from recommender.change_feed import ChangeFeed, read_cursor
 from recommender.database import writing
 from recommender.errors import ForeignDataError, InputFileError, SettingError, StepOrderError
+from recommender.live_records import optional_tables
 from recommender.schema import interactions, metadata, products, ratings, user_id_map, users
 from recommender.settings import Settings
 from recommender.tables import existing_tables
@@ -240,7 +242,7 @@ def test_a_file_without_times_leaves_them_unknown_and_is_noticed_as_of_the_load(
     catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    before = step2.database_time(catalog)
+    before, cursor = step2.database_time(catalog), read_cursor(catalog)
     header = "user_id,product_id,rating,timestamp"
     rows = ("5,B000000001,4.5,", "5,B000000002,4,2024-01-01", "6,B000000001,4,")
     assert step2.import_ratings(catalog, write_ratings(tmp_path / "mine.csv", *rows, header=header), replace=False)
@@ -252,6 +254,8 @@ def test_a_file_without_times_leaves_them_unknown_and_is_noticed_as_of_the_load(
     assert [row.created_at for row in rated] == [None, given, None]
     assert before <= rated[0].updated_at == rated[2].updated_at <= after
     assert rated[1].updated_at == given
+    with catalog.connect() as connection:  # a running service, whose model is older than the load
+        assert {5, 6} <= ChangeFeed(cursor, optional_tables(catalog)).look(connection).users
     assert "mine.csv: 2 ratings have no time (created_at is NULL): what is hidden of them to" in capsys.readouterr().out
     assert not step2.import_ratings(catalog, tmp_path / "mine.csv", replace=False)  # on any day: nothing to do
 
