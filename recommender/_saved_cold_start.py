@@ -52,6 +52,7 @@ def _faults(arrays: Mapping[str, NDArray[Any]], seen: Any, user_ids: NDArray[np.
         "a segment is out of range": not within(a["segment_of_row"], -1, len(a["starts"]) - 1),
         "a category is out of range": not within(a["new.category_of"], -1, len(a["new.starts"]) - 1),
         "a chance is not above 0": bool((steps < 1).any()),
+        "a number is not finite": not all(np.isfinite(a[name]).all() for name in ("shares", "scores", "stars", "mean")),
     }
 
 

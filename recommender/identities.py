@@ -44,7 +44,7 @@ class Identities:
     def after(self, kind: str, made_from: Mapping[str, Any], given: Mapping[str, int]) -> dict[str, Any]:
         """What to note once people of this kind, with these numbers given to texts, have taken their place."""
         highest = max(self.highest, max(given.values(), default=0))
-        if kind == self.kind and (kind != MADE_UP or self.token == self._token(MADE_UP, self.epoch, made_from)):
+        if kind == self.kind:  # made-up shoppers, too: they are nobody, so other ones are no other people
             return {_NOTE: {"token": self.token, "epoch": self.epoch, "highest": highest, "kind": kind}}
         token = self._token(kind, self.epoch + 1, made_from)
         return {_NOTE: {"token": token, "epoch": self.epoch + 1, "highest": highest, "kind": kind}}

@@ -16,8 +16,17 @@ import pyarrow as pa
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from recommender import _saved_model as saved
+from recommender._saved_model import (
+    check_entries,
+    check_finite,
+    check_flags,
+    check_places,
+    check_times,
+    check_users,
+    ids_of,
+)
 from recommender.array_file import is_ours, open_arrays, save_arrays
-from recommender.changes import Cursor
 from recommender.cold_start import ColdStart
 from recommender.errors import ModelFileError, RecommenderError, SettingError
 from recommender.files import refuse_to_replace
@@ -30,9 +39,9 @@ from recommender.rankings import TasteSimilarity, under
 from recommender.rating_matrix import RatingMatrix
 from recommender.saved_arrays import within
 from recommender.serving import ServedModel
-from recommender.settings import checked_choice
+from recommender.settings import checked_choice, checked_number
 from recommender.similar_products import SimilarProducts
-from recommender.taste_ranking import TasteParameters
+from recommender.taste_index import LEAST_CONFIDENCE
 from recommender.versions import PUBLISHED, Version
 
 Arrays = dict[str, NDArray[Any]]
@@ -134,10 +143,17 @@ def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Versi
     ladder = _ladder(matrix, cosine, arrays)
     if not (fits and within(popular.columns, 0, n_products) and within(places, -1, len(catalog))):
         raise ValueError("its parts are of different sizes")
-    version, n_neighbors = Version.from_dict(facts["version"]), int(facts["n_neighbors"])
-    percent = int(facts["new_product_percent"])
-    if n_neighbors < 1 or not 0 <= percent <= 100:
-        raise ValueError(f"it is for {n_neighbors} neighbors and {percent} % new products")
+    check_places(places, matrix.product_ids, catalog.product_ids)
+    check_finite("popular.predicted", popular.predicted)
+    if np.bincount(popular.columns, minlength=1).max() > 1:
+        raise ValueError("a popular product is there twice")
+    check_users("known_users", arrays["known_users"])
+    version, names = saved.checked_version(facts["version"]), saved.checked_names(facts["segment_names"])
+    if not within(arrays["known_segments"], -1, max(len(names), ladder.n_segments if ladder else 0)):
+        raise ValueError("its segments have no names")
+    people = facts.get("people")
+    if not isinstance(people, str | None):
+        raise TypeError("its people have no token")
     model = ServedModel(
         matrix=matrix,
         similarity=cosine,
@@ -149,15 +165,15 @@ def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Versi
         known_segments=arrays["known_segments"],
         ladder=ladder,
         built_at=version.made_at,
-        n_neighbors=n_neighbors,
+        n_neighbors=checked_number("TOP_N_SIMILAR_USERS", facts["n_neighbors"]),
         ranking=checked_choice("RANKING", facts["ranking"]),
         version=version.number,
-        new_product_percent=percent,
-        weights=tuple(float(weight) for weight in facts["weights"]),
-        segment_names=tuple((str(country), str(age)) for country, age in facts["segment_names"]),
-        people=None if facts.get("people") is None else str(facts["people"]),
-        left_out={str(where): int(count) for where, count in facts.get("left_out", {}).items()},
-        cursor=Cursor.from_json(facts["cursor"]),
+        new_product_percent=checked_number("NEW_PRODUCT_PERCENT", facts["new_product_percent"]),
+        weights=saved.checked_weights(facts["weights"]),
+        segment_names=names,
+        cursor=saved.checked_cursor(facts["cursor"]),
+        people=people,
+        left_out=saved.checked_left_out(facts.get("left_out", {})),
     )
     return model, version
 
@@ -185,7 +201,12 @@ def _similarity(matrix: RatingMatrix, arrays: Arrays, parameters: Any) -> Cosine
     csr, times = _csr(held["confidences"], held["indices"], held["indptr"], matrix.shape), held.get("times")
     if times is not None and times.shape != csr.data.shape:
         raise ValueError("its profiles are of different sizes")
-    chosen = None if parameters is None else TasteParameters(int(parameters[0]), float(parameters[1]))
+    check_entries("its profiles", csr)
+    saved.check_rated(csr, matrix.half_stars)
+    check_finite("profiles.confidences", csr.data, lowest=LEAST_CONFIDENCE)
+    if times is not None:
+        check_times("profiles.times", times)
+    chosen = saved.checked_parameters(parameters)
     return TasteSimilarity.of(matrix, Profiles(csr, times), parameters=chosen, arrays=arrays)
 
 
@@ -204,11 +225,17 @@ def _check_kinds(arrays: Arrays, kinds: Mapping[str, Any]) -> None:
 
 
 def _matrix(arrays: Arrays) -> RatingMatrix:
-    user_ids, product_ids, recommendable = arrays["user_ids"], _as_ids(arrays["product_ids"]), arrays["recommendable"]
+    user_ids, recommendable = arrays["user_ids"], arrays["recommendable"]
+    product_ids = ids_of("product_ids", arrays["product_ids"])
+    check_users("user_ids", user_ids)
+    check_flags("recommendable", recommendable)
     parts = arrays["ratings.half_stars"], arrays["ratings.indices"], arrays["ratings.indptr"]
     csr = _csr(*parts, (user_ids.size, product_ids.size))
     if recommendable.size != product_ids.size:
         raise ValueError("its ratings are of different sizes")
+    if not within(csr.data, 1, 11):
+        raise ValueError("its ratings are not 1 to 10 half stars")
+    check_entries("its ratings", csr)
     return RatingMatrix(csr, user_ids, product_ids, recommendable)
 
 
@@ -226,7 +253,7 @@ def _csr(
 def _catalog(arrays: Arrays) -> ProductCatalog:
     in_stock = arrays.get("catalog.in_stock")
     catalog = ProductCatalog(
-        product_ids=_as_ids(arrays["catalog.product_ids"]),
+        product_ids=ids_of("catalog.product_ids", arrays["catalog.product_ids"]),
         titles=_texts("catalog.titles", arrays),
         prices=arrays["catalog.prices"],
         stars=arrays["catalog.stars"],
@@ -236,20 +263,18 @@ def _catalog(arrays: Arrays) -> ProductCatalog:
     parts = [catalog.titles, catalog.prices, catalog.stars, catalog.category_ids]
     if in_stock is not None:
         _check_kinds(arrays, {"catalog.in_stock": np.bool_})
+        check_flags("catalog.in_stock", in_stock)
         parts.append(in_stock)
     if {len(part) for part in parts} != {len(catalog)}:
         raise ValueError("the parts of its catalog are of different sizes")
+    check_finite("catalog.prices", catalog.prices, unknown=True)
+    check_finite("catalog.stars", catalog.stars, lowest=0.0)
     return catalog
 
 
 def _as_bytes(ids: NDArray[np.bytes_]) -> NDArray[np.uint8]:
     """Ids (n,) as (n, width) bytes."""
     return ids.view(np.uint8).reshape(len(ids), ids.dtype.itemsize)
-
-
-def _as_ids(characters: NDArray[np.uint8]) -> NDArray[np.bytes_]:
-    n, width = characters.shape
-    return characters.view(f"S{width}").reshape(n)
 
 
 def _buffers(name: str, texts: pa.StringArray) -> Arrays:

@@ -148,6 +148,7 @@ def test_the_model_and_the_database_are_measured(client: TestClient) -> None:
         "model_users": 2,
         "model_products": 3,
         "model_ratings": 3,
+        "other_people": 0,
         "database_up": 1,
         "database_errors_total": 0,
         "changed_users": 0,
