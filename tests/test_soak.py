@@ -77,6 +77,7 @@ class Load:
         self.unsure: set[tuple[int, str]] = set()  # 503, or no answer: stored or not
         self.n_answers = 0
         self.others = 0  # how much of what others do has been done
+        self.taken_over = threading.Event()  # the service has the newer version
 
     def age(self) -> float:
         return time.monotonic() - self.started
@@ -160,6 +161,8 @@ def test_a_minute_of_full_load_with_everything_that_can_happen(server: MariaDBSe
         others[-1].start()
         time.sleep(0.5)
         assert recommendation_engine.main(["--force"]) == 0
+        wait_until(lambda: fetch(port, "/health")[2]["model_version"] == 2, 60)
+        load.taken_over.set()
         for thread in others:
             thread.join(30)
         until(load, SECONDS)
@@ -197,8 +200,9 @@ def transact_for_long(load: Load) -> None:
     with connected(load_settings()) as engine, engine.begin() as connection:
         connection.execute(insert(ratings).values(mine | {"rating": 5.0, "created_at": now}))
         event = {"interaction_type": "purchase", "created_at": now}
-        connection.execute(insert(interactions).values(mine | {"product_id": asin(LATE_PRODUCT + 1)} | event))
+        connection.execute(insert(interactions).values(mine | {"user_id": 1} | event))  # each to be found by itself
         until(load, LONG_AT + LONG)
+        assert load.taken_over.wait(60)  # the newer model does not have it
     load.others += 1
 
 
