@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender._cold_start_kernels import Cap
+from recommender._cold_start_kernels import Cap, Place
 from recommender.caps import NO_CAP, first_under_cap
 from recommender.changes import AT_THE_START, Cursor
 from recommender.cold_start import SOURCES, ColdStart
@@ -289,7 +289,15 @@ class ServedModel:
         assert self.ladder is not None
         without = None if cut.allowed is None else self.masks.of(cut.allowed).without
         chance = self.new_product_percent / 100 if share is None else share
-        return {"without": without, "cap": cut.cap, "place": self.ladder.place(cut.new_rank, self.version or 0, chance)}
+        if (place := self._places_of_new.get((cut.new_rank, chance))) is None:
+            place = self.ladder.place(cut.new_rank, self.version or 0, chance)
+            self._places_of_new[cut.new_rank, chance] = place
+        return {"without": without, "cap": cut.cap, "place": place}
+
+    @cached_property
+    def _places_of_new(self) -> dict[tuple[int, float], Place]:
+        """Those that were asked for, by rank and share; of a few default limits."""
+        return {}
 
     def _popular(
         self, excluded: NDArray[np.integer], n: int, allowed: NDArray[np.bool_] | None

@@ -35,6 +35,7 @@ from recommender.taste_ranking_statistics import TasteStatistics, taste_statisti
 from recommender.taste_votes import DAMPING, Lists, TasteVotes
 
 N_NEIGHBORS = 200
+SHALLOW, ROOM = 100, 4  # under a cap, up to so many products: first from so many times as many
 
 
 class TasteParameters(NamedTuple):
@@ -186,6 +187,8 @@ class TasteRanker:
 
         Under a cap no padding: (1, m), of no category more than it lets in.
         """
+        if cap.most and (found := self._first_pages(lists, n, bars, cap)) is not None:
+            return found
         if cap.most:
             places, columns, scores, supports = self.votes.candidates(lists, bars)
             best = first_under_cap(columns, scores, supports, cap, n)
@@ -196,6 +199,20 @@ class TasteRanker:
         out = _empty(1, n)
         self.votes.rank(lists, bars, n, out)
         return out
+
+    def _first_pages(self, lists: Lists, n: int, bars: Bars, cap: Cap) -> RankedByTaste | None:
+        """From some times as many, which the bar makes cheap; None if they are too few, or many are wanted."""
+        if n > SHALLOW:
+            return None
+        some = self.rank_near(lists, n * ROOM, bars)
+        known = (0, slice(int(np.count_nonzero(some.columns[0] >= 0))))
+        best = first_under_cap(some.columns[known], some.score[known], some.support[known], cap, n)
+        if len(best) < n and some.columns[0, -1] >= 0:
+            return None
+        part = (slice(1), best)
+        return RankedByTaste(
+            some.columns[part], some.score[part], some.support[part], some.stars[part], some.n_raters[part]
+        )
 
     def predict(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float64]:
         """Predicted stars of the pairs (rows[j], columns[j]), float64 (len(rows),), whether ranked or not.

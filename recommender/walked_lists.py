@@ -50,16 +50,15 @@ class OneList(NamedTuple):
 
     def padded(self, n: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Columns, stars and sources, (n,) each, filled up with -1, 0 and -1."""
-        lines, size = empty_lines(1, n), len(self.columns)
-        lines.columns[0, :size], lines.stars[0, :size] = self.columns, self.stars
-        lines.sources[0, :size] = self.sources
-        return lines.columns[0], lines.stars[0], lines.sources[0]
+        rest = (0, n - len(self.columns))
+        sources = np.pad(self.sources, rest, constant_values=-1)
+        return np.pad(self.columns, rest, constant_values=-1), np.pad(self.stars, rest), sources
 
 
 def empty_lines(m: int, n: int) -> Lines:
-    """Lists (m, n) of nothing."""
+    """Lists (m, n) to be written."""
     shape = (m, n)
-    return Lines(np.full(shape, -1, np.int32), np.zeros(shape), np.full(shape, -1, np.int8), np.zeros(shape, np.int32))
+    return Lines(np.empty(shape, np.int32), np.empty(shape), np.empty(shape, np.int8), np.empty(shape, np.int32))
 
 
 def popular_list(

@@ -23,7 +23,7 @@ from recommender.product_catalog import ProductCatalog
 from recommender.profiles import build_profiles
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 from recommender.scoring import candidates_of_row, rank_products, rank_products_for_rows
-from recommender.taste_ranking import TasteRanker
+from recommender.taste_ranking import SHALLOW, TasteRanker
 from recommender.wishes import Categories, Wish, allowed_products
 
 PATIENCE = 2.0  # seconds until it is worth a message
@@ -77,6 +77,6 @@ def _under_caps(
     given = matrix.half_stars, 1, neighbors[1], similarities[1]
     candidates = candidates_of_row(*given, recommendable=matrix.recommendable, scale=STARS_PER_UNIT)
     first_under_cap(*candidates[:3], cap, 2)
-    taste.rank_near(taste.near(1), 2, taste.votes.bars(None), cap)
+    taste.rank_near(taste.near(1), SHALLOW + 1, taste.votes.bars(None), cap)
     catalog = ProductCatalog(matrix.product_ids, pa.nulls(n, pa.string()), np.ones(n), np.ones(n), places)
     allowed_products(Wish(1, min_price=1.0), catalog, places, categories)

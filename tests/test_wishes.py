@@ -135,6 +135,8 @@ def test_pages_are_cuts_of_one_list_for_everybody(model: ServedModel) -> None:
                     columns = [item.column for item in whole]
                     assert len(set(columns)) == len(columns)
                     n_new[most] += [item.source for item in whole].count("new")
+                    deep = model.select(user, replace(asked, limit=100, offset=20), ranking).recommendations
+                    assert deep == whole[20:]  # by another way than short lists
                     for limit in (3, 10):
                         pages = [
                             model.select(user, replace(asked, limit=limit, offset=offset), ranking).recommendations
