@@ -16,7 +16,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+# Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
+_inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
+
 NEIGHBORS, SEGMENT, POPULAR, NEW = 0, 1, 2, 3
+_NONE = np.int64(0)  # a plain 0 is a type of its own: all that it is passed to would be compiled twice
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _30, _27, _31, _11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
@@ -69,7 +74,7 @@ class Lines(NamedTuple):
     origins: NDArray[np.int32]  # where among what the neighbors gave; 0 for others
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def mixed(x):
     """The output of splitmix64 in state x, uint64."""
     x = x + _GOLDEN
@@ -78,25 +83,37 @@ def mixed(x):
     return x ^ (x >> _31)
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def draw_of(user_id, version):
     """A number for this user's list in this version, uint64."""
     return mixed(mixed(np.uint64(user_id)) ^ np.uint64(version))
 
 
-@njit(cache=True, nogil=True)
+@_inner
+def _first_reaching(least, values, start, end):
+    """Where in values[start:end], ascending, the first that is not below least stands; end if there is none."""
+    while start < end:
+        middle = (start + end) >> 1
+        if values[middle] < least:
+            start = middle + 1
+        else:
+            end = middle
+    return start
+
+
+@_inner
 def _is_taken(column, line, found, seen, without):
     """Whether the column is among the first of the line, in seen (sorted), or flagged in without (or (0,))."""
     if without.size > 0 and without[column]:
         return True
-    at = np.searchsorted(seen, column)
+    at = _first_reaching(column, seen, _NONE, seen.size)
     taken = at < seen.size and seen[at] == column
     for j in range(found):
         taken |= line[j] == column
     return taken
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _pick_new(new, seen, first, second):
     """A new product of a category that seen holds, each entry an equal chance; of any category where seen is empty.
 
@@ -109,7 +126,7 @@ def _pick_new(new, seen, first, second):
             if column < new.category_of.size and new.category_of[column] >= 0:
                 there += 1
         if there == 0:
-            return -1
+            return np.int64(-1)
         chosen, category = np.int64(first % np.uint64(there)), np.int64(0)
         for column in seen:
             if column < new.category_of.size and new.category_of[column] >= 0:
@@ -119,13 +136,13 @@ def _pick_new(new, seen, first, second):
                 chosen -= 1
         low, high = new.starts[category], new.starts[category + 1]
     if low == high:
-        return -1
+        return np.int64(-1)
     before = new.sums[low - 1] if low > 0 else np.int64(0)
     target = before + np.int64(second % np.uint64(new.sums[high - 1] - before))
-    return new.columns[low + np.searchsorted(new.sums[low:high], target, side="right")]
+    return np.int64(new.columns[_first_reaching(target + 1, new.sums, low, high)])
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _has_room(column, cap):
     """Whether the category of the column has had less than the most of it."""
     if cap.most == 0:
@@ -134,7 +151,7 @@ def _has_room(column, cap):
     return code < 0 or cap.counts[code] < cap.most
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _put(i, found, column, stars, source, origin, cap, lines):
     """Let the column have the next place of the line; how many it has then."""
     lines.columns[i, found], lines.stars[i, found] = column, stars
@@ -146,7 +163,7 @@ def _put(i, found, column, stars, source, origin, cap, lines):
     return found + 1
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _take(i, found, column, stars, source, origin, cap, waiting, place, lines):
     """The next place of the line for a column that is not taken, if its category has room; before it the new one's.
 
@@ -166,7 +183,7 @@ def _take(i, found, column, stars, source, origin, cap, waiting, place, lines):
     return _put(i, found, column, stars, source, origin, cap, lines), waiting
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _walk(i, near, near_stars, segment, seen, without, ladder, cap, waiting, place, lines):
     """One line: the neighbors' columns, then both ladders, of equal scores the segment's first; how many it has.
 
@@ -217,7 +234,7 @@ def _walk(i, near, near_stars, segment, seen, without, ladder, cap, waiting, pla
     return found
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def fill(rows, segments, user_ids, indptr, indices, without, near, near_stars, ladder, new, cap, place, lines):
     """Each line from what the neighbors gave (m, w), padded with -1, then from the ladder; how many the last has.
 

@@ -23,6 +23,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+# Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
+_inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
+
 VALUE_BITS = 4  # ratings 1..15 in a packed entry, row or column in the other 28 bits
 BLOCK = 64  # positions per threshold
 DENSE_BELOW = 10  # a list is kept dense where more than 1 in 10 rows rate: measured, 6 to 20 are alike
@@ -43,6 +47,7 @@ _BLOCK = np.uint64(BLOCK)
 _BLOCK_SHIFT = np.uint64(6)
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
+_NONE = np.int64(0)  # a plain 0 is a type of its own: all that it is passed to would be compiled twice
 
 
 class Packed(NamedTuple):
@@ -76,7 +81,7 @@ class Queries(NamedTuple):
 # ---- exact order ---------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _multiply_64(a, b):
     """The 128-bit product of two uint64 as (high, low)."""
     a_low, a_high = a & _LOW_32, a >> _32
@@ -87,7 +92,7 @@ def _multiply_64(a, b):
     return a_high * b_high + (middle >> _32) + (carry >> _32), (carry << _32) | (low & _LOW_32)
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _square_times(dot, norm):
     """dot^2 * norm as three 64-bit words, highest first; 53 + 53 + 53 bits fit in 192."""
     high, low = _multiply_64(dot, dot)
@@ -99,7 +104,7 @@ def _square_times(dot, norm):
     return high_high, middle, low_low
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def compare_exactly(dot_a, norm_a, dot_b, norm_b):
     """Sign of dot_a^2 / norm_a - dot_b^2 / norm_b, for whole numbers up to 2^53 held in float64."""
     a2, a1, a0 = _square_times(np.uint64(dot_a), np.uint64(norm_b))
@@ -113,7 +118,7 @@ def compare_exactly(dot_a, norm_a, dot_b, norm_b):
     return 0
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _precedes(key_a, dot_a, norm_a, row_a, key_b, dot_b, norm_b, row_b, exact):
     """Does neighbor a come before neighbor b? The keys tell when they are far apart, else whole numbers do."""
     if key_a > key_b * _SURE:
@@ -132,13 +137,13 @@ def _precedes(key_a, dot_a, norm_a, row_a, key_b, dot_b, norm_b, row_b, exact):
     return row_a < row_b
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _before(i, j, best, exact):
     keys, dots, norms, rows, _ = best
     return _precedes(keys[i], dots[i], norms[i], rows[i], keys[j], dots[j], norms[j], rows[j], exact)
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _swap(i, j, best):
     keys, dots, norms, rows, _ = best
     keys[i], keys[j] = keys[j], keys[i]
@@ -147,7 +152,7 @@ def _swap(i, j, best):
     rows[i], rows[j] = rows[j], rows[i]
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _sift_down(at, size, best, exact):
     """Restore the heap, whose root is its last in order."""
     while 2 * at + 1 < size:
@@ -160,7 +165,7 @@ def _sift_down(at, size, best, exact):
         at = child
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _offer(size, k, key, dot, norm, row, best, exact):
     """Keep the best k of all offered, sorted through `order` or, for large k, in a heap; returns how many."""
     keys, dots, norms, rows, order = best
@@ -178,7 +183,7 @@ def _offer(size, k, key, dot, norm, row, best, exact):
             at -= 1
         order[at] = slot
     elif size == k:
-        _sift_down(0, size, best, exact)
+        _sift_down(_NONE, size, best, exact)
     else:
         while slot > 0 and _before((slot - 1) // 2, slot, best, exact):
             _swap(slot, (slot - 1) // 2, best)
@@ -186,14 +191,14 @@ def _offer(size, k, key, dot, norm, row, best, exact):
     return min(size + 1, k)
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _write_best(size, k, norm_u, best, exact, out_rows, out_similarities):
     """Write what was kept, best first and padded; a heap is sorted for it."""
     _, dots, norms, rows, order = best
     if k > INSERT_UP_TO:
         for end in range(size - 1, 0, -1):
-            _swap(0, end, best)
-            _sift_down(0, end, best, exact)
+            _swap(_NONE, end, best)
+            _sift_down(_NONE, end, best, exact)
         for j in range(size):
             order[j] = j
     for j in range(size):
@@ -203,13 +208,13 @@ def _write_best(size, k, norm_u, best, exact, out_rows, out_similarities):
     out_similarities[size:] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _new_best(k):
     """Room for k: keys, dots, norms, rows, and the order of these by slot."""
     return np.empty(k), np.empty(k), np.empty(k), np.empty(k, np.int64), np.empty(k, np.int64)
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def squared_norms(indptr, data):
     """Sum of squares of each row in stored order, the order of the dot products: so equal rows have cosine 1.0."""
     out = np.zeros(indptr.size - 1)  # (n_rows,)
@@ -224,7 +229,7 @@ def squared_norms(indptr, data):
 # ---- packed form ---------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def pack_rows(indices, values):
     """column << 4 | rating, (nnz,) uint32."""
     out = np.empty(indices.size, np.uint32)
@@ -233,20 +238,35 @@ def pack_rows(indices, values):
     return out
 
 
-@njit(cache=True, nogil=True)
+@_inner
+def _first_reaching(least, norms, end):
+    """Where in norms[:end], ascending, the first that is not below least stands; end if there is none."""
+    start = _NONE
+    while start < end:
+        middle = (start + end) >> 1
+        if norms[middle] < least:
+            start = middle + 1
+        else:
+            end = middle
+    return start
+
+
+@_outer
 def dense_ends(packed, n_columns, norms, n_rows):
     """Where each column's list turns dense: expected density ~ its raters * the row's share of all squares."""
     raters = np.zeros(n_columns, np.int64)
     for at in range(packed.size):
         raters[np.uint64(packed[at]) >> _SHIFT] += 1
-    total = norms[:n_rows].sum()
+    total = 0.0
+    for row in range(n_rows):
+        total += norms[row]
     dense_from = np.empty(n_columns, np.uint32)
     dense_starts = np.zeros(n_columns + 1, np.int64)
     for column in range(n_columns):
         start = norms.size
         least = total / (DENSE_BELOW * max(raters[column], 1))
         if n_rows > 0 and norms[n_rows - 1] >= least:
-            start = np.searchsorted(norms[:n_rows], least) // BLOCK * BLOCK
+            start = _first_reaching(least, norms, n_rows) // BLOCK * BLOCK
             if norms.size - start < DENSE_LEAST:
                 start = norms.size
         dense_from[column] = start
@@ -254,7 +274,7 @@ def dense_ends(packed, n_columns, norms, n_rows):
     return dense_from, dense_starts
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def pack_columns(indptr, packed, rows, positions, n_columns, dense_from, dense_starts):
     """The lists of each column: sparse below dense_from, one byte per position from there on."""
     list_starts = np.zeros(n_columns + 2, np.int64)
@@ -280,7 +300,7 @@ def pack_columns(indptr, packed, rows, positions, n_columns, dense_from, dense_s
     return list_starts[:-1].copy(), lists, dense
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _accumulate_packed(asked, p, acc):
     """acc[position] += dot product with the entries asked; returns the work done, the first position added densely."""
     work, first_dense = 0, acc.size
@@ -304,7 +324,7 @@ def _accumulate_packed(asked, p, acc):
     return work, first_dense
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _raise_bar(score, at, k, top):
     """Enter a score, seen as number `at`, among the k best; returns the k-th best so far (0 until there are k)."""
     bits = np.uint64(np.float32(score).view(np.uint32))  # of numbers >= 0 they are ordered like the numbers
@@ -331,13 +351,13 @@ def _raise_bar(score, at, k, top):
     return np.uint32(top[0] >> _32).view(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _norm_of(key, dot):
     """The squared norm that key = dot * dot / norm was made with: below 2^31, so that rounding finds it again."""
     return np.rint(dot * dot / key)
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _ahead(key_a, tag_a, key_b, tag_b, sure):
     """Does a come before b? tag = row << 32 | dot. sure: keys are as different and as equal as the exact ratios."""
     if sure or key_a > key_b * _SURE or key_b > key_a * _SURE:
@@ -347,7 +367,7 @@ def _ahead(key_a, tag_a, key_b, tag_b, sure):
     return _precedes(key_a, dot_a, norm_a, tag_a, key_b, dot_b, norm_b, tag_b, True)
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _sink(size, key, tag, keys, tags, sure):
     """Put an entry at the root of a heap, whose root is its last in order, and restore it."""
     at = 0
@@ -362,7 +382,7 @@ def _sink(size, key, tag, keys, tags, sure):
     keys[at], tags[at] = key, tag
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _keep(size, k, key, tag, keys, tags, sure):
     """Keep the best k of all offered, sorted or, for large k once there are k, as a heap; returns how many."""
     heap = k > INSERT_UP_TO
@@ -384,7 +404,7 @@ def _keep(size, k, key, tag, keys, tags, sure):
     return min(size + 1, k)
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _write_kept(size, k, norm_u, keys, tags, sure, out_rows, out_similarities):
     """Write what was kept, best first and padded; a heap is sorted for it."""
     if k > INSERT_UP_TO:
@@ -400,10 +420,10 @@ def _write_kept(size, k, norm_u, keys, tags, sure, out_rows, out_similarities):
     out_similarities[size:] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _best_of(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure):
     """The exact best k of those seen that reach the bar; returns how many. The top first: nearly in order already."""
-    kept = 0
+    kept = _NONE
     for j in range(k):
         if top[j] != _ZERO:
             at = _LOW_32 - (top[j] & _LOW_32)
@@ -417,10 +437,10 @@ def _best_of(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure):
     return kept
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _make_room(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure):
     """Drop what no longer reaches the bar; where ties keep most of it, keep the exact best k."""
-    room = 0
+    room = _NONE
     for j in range(size):
         if scores[j] >= low:
             seen[room], seen_dots[room], scores[room] = seen[j], seen_dots[j], scores[j]
@@ -436,7 +456,7 @@ def _make_room(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure):
     return room
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def top_k_packed(p, total, queries, slots, k, acc, out_rows, out_similarities):
     """Neighbors of query i into line slots[i] of the outputs; acc (n_padded,) uint16 or uint32, zero at both ends.
 
@@ -458,12 +478,12 @@ def top_k_packed(p, total, queries, slots, k, acc, out_rows, out_similarities):
         work, first_dense = _accumulate_packed(asked, p, acc)
         if itself >= 0:
             acc[itself] = 0
-        size, low = 0, _TINY
+        size, low = _NONE, _TINY
         top[:] = 0
         # No dot^2 * norm passes |u|^2 * max |v|^4: below 2^52 different ratios are different floats.
         sure = norm_u * p.norms[n_rows - 1] * p.norms[n_rows - 1] < _WHOLE / 2.0
         # Expected touches per position grow with its norm: below the edge read the lists again, above it scan.
-        edge = np.searchsorted(p.norms[:n_rows], total / (SCAN_BELOW * max(work, 1)))
+        edge = _first_reaching(total / (SCAN_BELOW * max(work, 1)), p.norms, n_rows)
         edge = min(edge if edge < n_rows else acc.size, first_dense)
         edge_block = np.uint64(edge) >> _BLOCK_SHIFT
         edge_position = edge_block << _BLOCK_SHIFT
@@ -511,7 +531,7 @@ def top_k_packed(p, total, queries, slots, k, acc, out_rows, out_similarities):
         _write_kept(size, k, norm_u, keys, tags, sure, out_rows[slot], out_similarities[slot])
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def similarity_row_packed(row, p, acc, out):
     """The whole cosine row into out (n_rows,); acc (n_padded,) uint32, zero before."""
     _accumulate_packed(p.ratings[p.indptr[row] : p.indptr[row + 1]], p, acc)
@@ -537,7 +557,7 @@ class Plain(NamedTuple):
     inverse: NDArray[np.float64]  # (n_rows,) 1 / norm
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _accumulate_plain(row, p, acc):
     """acc[v] += dot product, summed in the order of the row's columns: the same for (u, v) and (v, u)."""
     for at in range(p.indptr[row], p.indptr[row + 1]):
@@ -546,7 +566,7 @@ def _accumulate_plain(row, p, acc):
             acc[p.list_rows[post]] += weight * p.list_data[post]
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def top_k_plain(p, rows, slots, k, exact, acc, out_rows, out_similarities):
     """Neighbors of rows[i] into line slots[i] of the outputs; acc (n_rows,) float64, zero at both ends."""
     best = _new_best(k)
@@ -555,7 +575,7 @@ def top_k_plain(p, rows, slots, k, exact, acc, out_rows, out_similarities):
         row = rows[i]
         _accumulate_plain(row, p, acc)
         acc[row] = 0.0
-        size, low, norm_u = 0, 0.0, p.norms[row]
+        size, low, norm_u = _NONE, 0.0, p.norms[row]
         for at in range(p.indptr[row], p.indptr[row + 1]):
             column = np.int64(p.indices[at])
             for post in range(np.uint64(p.list_starts[column]), np.uint64(p.list_starts[column + 1])):
@@ -576,7 +596,7 @@ def top_k_plain(p, rows, slots, k, exact, acc, out_rows, out_similarities):
         _write_best(size, k, norm_u, best, exact, out_rows[slot], out_similarities[slot])
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def similarity_row_plain(row, p, out):
     """The whole cosine row into out (n_rows,), zero before."""
     _accumulate_plain(row, p, out)

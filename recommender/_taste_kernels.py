@@ -44,6 +44,9 @@ _RUN = 12  # sorted by insertion before merging
 _THIRDS = (1.0, 2.0 ** (-1 / 3), 2.0 ** (-2 / 3))
 _DROPPED = -2  # below every bucket, and the one below that
 _ONE = np.uint64(1)
+_NONE = np.int64(0)  # a plain 0 is a type of its own: all that it is passed to would be compiled twice
+_MARKED, _CLEAR = np.uint8(1), np.uint8(0)
+_GUIDED, _UNGUIDED = np.bool_(True), np.bool_(False)
 _BLOCK = np.uint64(BLOCK)
 _BLOCK_SHIFT = np.uint64(6)
 
@@ -126,13 +129,14 @@ def _insert(start, end, patience, keys, rows, order):
 @_inner
 def sort_descending(size, keys, rows, order, spare):
     """Sort order[:size], keys descending and equal keys by ascending rows; quick if nearly sorted. spare (size,)."""
-    if _insert(0, size, 8 * size, keys, rows, order):
+    if _insert(_NONE, size, 8 * size, keys, rows, order):
         return
     for start in range(0, size, _RUN):
         _insert(start, min(start + _RUN, size), _RUN * _RUN, keys, rows, order)
     width = _RUN
     while width < size:
-        spare[:size] = order[:size]
+        for at in range(size):
+            spare[at] = order[at]
         for start in range(0, size, 2 * width):
             left, middle = start, min(start + width, size)
             right, end = middle, min(start + 2 * width, size)
@@ -378,11 +382,11 @@ def _search(row, k, guided, q, p, room):
     bits = number.view(np.int64)
     number[0] = q.ceiling[row]
     base = (bits[0] >> _BUCKET_SHIFT) - (N_BUCKETS - 1)
-    work = 0  # entries to read
+    work = _NONE  # entries to read
     for at in range(q.indptr[row], q.indptr[row + 1]):
         cuts = p.list_cuts[q.places[at]]
         work += np.int64(cuts[p.part_cuts.size - 1]) - np.int64(cuts[0])
-    guess, size, low = 0, 0, _TINY
+    guess, size, low = _NONE, _NONE, _TINY
     for part in range(p.part_cuts.size - 1):
         _accumulate(row, part, q, p, room.acc)
         size = _collect(row, part, low, work, q, p, room, size)
@@ -410,11 +414,11 @@ def top_k(p, q, rows, k, room, out_rows, out_similarities):
     is never found."""
     for i in range(rows.size):
         row = np.int64(rows[i])
-        _mark(row, 1, q, room)
-        bucket, size = _search(row, k, True, q, p, room)
+        _mark(row, _MARKED, q, room)
+        bucket, size = _search(row, k, _GUIDED, q, p, room)
         if bucket < 0:
-            bucket, size = _search(row, k, False, q, p, room)
-        _mark(row, 0, q, room)
+            bucket, size = _search(row, k, _UNGUIDED, q, p, room)
+        _mark(row, _CLEAR, q, room)
         _order(size, q.asking[row], p, room)
         kept = min(size, k)
         for j in range(kept):

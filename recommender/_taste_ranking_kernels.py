@@ -28,6 +28,8 @@ N_HINTS = 4096
 _BUCKET_SHIFT = 47
 _CROWDED = 255  # a hint that does not say which slot
 _ONE = np.uint64(1)
+_NONE = np.int64(0)  # a plain 0 is a type of its own: all that it is passed to would be compiled twice
+_ON, _OFF = np.bool_(True), np.bool_(False)
 _SHIFT = np.uint64(VALUE_BITS)
 _HINT = np.uint64(N_HINTS - 1)
 _VALUE = np.uint64((1 << VALUE_BITS) - 1)
@@ -221,9 +223,9 @@ def _candidates(row, neighbors, similarities, work, n, votes, bars, sums):
         total[0] += similarities[j]
     bar[0] = (total.view(np.int64)[0] >> _BUCKET_SHIFT) + 1  # of scores; those of high confidence are cut down to it
     sums.histogram[:] = 0
-    size, counted, low = 0, 0, _TINY
+    size, counted, low = _NONE, _NONE, _TINY
     if work * SCAN_BELOW < sums.acc.size:
-        start = 0
+        start = _NONE
         while start < work:
             size = _read_again(start, min(start + AT_A_TIME, work), low, bars, sums, size)
             if size - counted >= n:
@@ -242,7 +244,7 @@ def _candidates(row, neighbors, similarities, work, n, votes, bars, sums):
 @_inner
 def _best(size, low, n, votes, sums, heap, places, columns, scores, supports):
     """The exact best n of the candidates, in order: heap[:returned] are their slots in the other arrays (n + 1,)."""
-    kept = 0
+    kept = _NONE
     for j in range(size):
         if sums.scores[j] < low:
             continue
@@ -261,10 +263,10 @@ def _best(size, low, n, votes, sums, heap, places, columns, scores, supports):
             root = heap[0]
             places[root], columns[root] = places[slot], columns[slot]
             scores[root], supports[root] = scores[slot], supports[slot]
-            _sift_down(0, kept, heap, columns, scores, supports)
+            _sift_down(_NONE, kept, heap, columns, scores, supports)
     for end in range(kept - 1, 0, -1):
         heap[0], heap[end] = heap[end], heap[0]
-        _sift_down(0, end, heap, columns, scores, supports)
+        _sift_down(_NONE, end, heap, columns, scores, supports)
     return kept
 
 
@@ -280,7 +282,7 @@ def _mark(places, marks, hints, on):
 @_inner
 def _stars(row, neighbors, similarities, votes, unit, lowest, highest, places, sums, stars, raters, weight):
     """Predicted stars of the distinct places (m,), and how many of the neighbors have each."""
-    _mark(places, sums.marks, sums.hints, True)
+    _mark(places, sums.marks, sums.hints, _ON)
     stars[:], raters[:], weight[:] = 0.0, 0, 0.0
     at = np.uint64(0)
     for j in range(neighbors.size if places.size > 0 else 0):
@@ -306,7 +308,7 @@ def _stars(row, neighbors, similarities, votes, unit, lowest, highest, places, s
     for slot in range(places.size):
         predicted = votes.base[row] + votes.item_bias[places[slot]] + stars[slot] / (weight[slot] + STARS_PRIOR)
         stars[slot] = np.rint(min(max(predicted, lowest), highest) * 1e9) / 1e9
-    _mark(places, sums.marks, sums.hints, False)
+    _mark(places, sums.marks, sums.hints, _OFF)
 
 
 @_outer

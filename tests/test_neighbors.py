@@ -17,13 +17,17 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numba import njit
 
-from recommender import neighbors
-from recommender._cosine_kernels import Packed, Plain, compare_exactly
-from recommender._cosine_kernels import _ahead as is_ahead
+from recommender import _cosine_kernels, neighbors
+from recommender._cosine_kernels import Packed, Plain
 from recommender._row_blocks import run_blocks
 from recommender.errors import RatingError, RecommenderError, SettingError
 from recommender.neighbors import CosineIndex, top_k_cosine
+
+# compiled once more with a way in from Python
+compare_exactly = njit(_cosine_kernels.compare_exactly.py_func)
+is_ahead = njit(_cosine_kernels._ahead.py_func)
 
 STARS = st.sampled_from([0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
 HALF_STARS = st.sampled_from([0.0, 0.0, 0.0, *(i / 2 for i in range(1, 11))])
