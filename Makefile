@@ -44,6 +44,9 @@ amazon_products.csv amazon_categories.csv: | setup
 	$(BIN)/python -m recommender.sample_catalog --products $(PRODUCTS) --out .
 
 run: setup amazon_products.csv amazon_categories.csv
+	@# compiles beside steps 1 and 2 what step 3 needs; it waits for what is left then
+	@[ -n "$$(find recommender -name '*.nbi' -print -quit)" ] \
+	|| { $(BIN)/python -m recommender.warm_up </dev/null >/dev/null 2>&1 & }
 	@$(BIN)/python to_rds.py --if-changed
 	@$(BIN)/python load_recommendation_data.py
 	@$(BIN)/python recommendation_engine.py --if-stale

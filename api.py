@@ -149,7 +149,7 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
 
 def start(app: FastAPI, settings: Settings) -> None:
     """Load the model, from MODEL_FILE or the database, and put what the routes use into ``app.state``."""
-    warm_up(lambda: logging.getLogger("uvicorn.error").info("compiling the engine for this machine, once: about 20 s"))
+    warm_up(lambda: logging.getLogger("uvicorn.error").info("compiling the engine for this machine, once: about 15 s"))
     source: ModelSource
     if settings.model_file:
         source = SavedModel(settings.model_file)

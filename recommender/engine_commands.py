@@ -50,7 +50,7 @@ JSON_FILE, PNG_FILE = "evaluation.json", "evaluation.png"
 
 def announce_compiling() -> None:
     """Load the compiled code; say so if it has to be compiled first."""
-    warm_up(lambda: print("compiling the engine for this machine, once: about 30 s ..."))
+    warm_up(lambda: print("compiling the engine for this machine, once: about 15 s ..."))
 
 
 def check_data(settings: Settings) -> None:
