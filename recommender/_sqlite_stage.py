@@ -6,6 +6,7 @@ few thousand rows, so that others write in between, and has a short last transac
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -26,15 +27,17 @@ from recommender._stage import (
     python_rows,
     updatable,
 )
-from recommender.database import label
-from recommender.errors import DatabaseError
+from recommender.database import label, lock_watch
+from recommender.errors import WriteConflictError
+from recommender.lock_wait import patiently
 from recommender.own_tables import OLD, STAGING, OwnTable, drop_own, forget, leftovers, note, prepare_notes
 from recommender.schema import own_tables
 from recommender.tables import drop_tables, table_is_there
 
 ROWS_IN_TURN = 10_000  # some 50 ms of the write lock
 PAUSE = 0.01  # seconds without the lock before it is taken again: whoever waits asks every few ms
-LOCK_WAIT = 30  # seconds for another run's end
+NAMED_LOCK_WAIT = 2  # seconds of one attempt
+_log = logging.getLogger(__name__)
 
 
 class SqliteStage(Stage):
@@ -143,12 +146,26 @@ class SqliteStageInTurns(SqliteStage):
         super().__init__(engine, tables, append=append)
         self._lock, self._left_at = StepLock(str(engine.url.database)), 0.0
 
+    def _wait_for_other_runs(self) -> None:
+        """Get the lock of the step, which another run holds as long as it fills the tables."""
+        watch, told = lock_watch(self.engine), list[str]()
+        seconds = watch.seconds if watch else 0
+        what = f"{label(self.engine)}: {self._names()[0]}: another run is filling it"
+
+        def attempt() -> None:
+            if not self._lock.taken(NAMED_LOCK_WAIT):
+                raise WriteConflictError(f"{what}; wait for its end, then run the step again")
+
+        def tell() -> None:
+            if not told:
+                told.append(what)
+                _log.warning("%s; waiting up to %g s (LOCK_WAIT_SECONDS)", what, seconds)
+
+        patiently(attempt, lambda error: isinstance(error, WriteConflictError), tell, seconds)
+
     def open(self) -> None:
         assert not any(keys_of(table) for table in self.tables)
-        if not self._lock.taken(LOCK_WAIT):
-            raise DatabaseError(
-                f"{label(self.engine)}: {self._names()[0]}: another run is filling it; wait for its end"
-            )
+        self._wait_for_other_runs()
         self.connection = self.engine.connect().execution_options(writes=True)
         self.connection.detach()  # its way to commit must not go back to the pool
         # what a power cut takes of the rows is made anew; `hold` asks for what must stay

@@ -16,7 +16,7 @@ from recommender import _server_stage, _sqlite_stage, batch
 from recommender._sqlite_stage import SqliteStageInTurns
 from recommender.batch import BatchJob, write_batch
 from recommender.bulk_load import staged
-from recommender.database import connect, writing
+from recommender.database import connect, lock_watch, writing
 from recommender.errors import DatabaseError
 from recommender.live_writes import erase_user, prepare, store_rating
 from recommender.own_tables import STAGING, OwnTable, note
@@ -131,7 +131,8 @@ def test_what_a_killed_batch_left_is_dropped_by_the_next(engine: Engine, run: Ca
 
 def test_batches_take_turns(engine: Engine, run: Callable[..., Version], monkeypatch: pytest.MonkeyPatch) -> None:
     for stage in (_server_stage, _sqlite_stage):
-        monkeypatch.setattr(stage, "LOCK_WAIT", 0)
+        monkeypatch.setattr(stage, "NAMED_LOCK_WAIT", 0)
+    monkeypatch.setattr(lock_watch(engine), "seconds", 0)
     refused = list[Any]()
 
     def run_another(_n_rows: int) -> None:
