@@ -96,7 +96,9 @@ class FollowedRatings:
         at = ratings.c.updated_at
         since, until = min(self._looked - clocks[0], 0) - OVERLAP * SECOND, OVERLAP * SECOND
         near = [and_(at >= moment(clock + since), at <= moment(clock + until)) for clock in clocks]
-        condition = or_(*near, at > moment(self._newest))
+        # said once more as one bound: SQLite walks the whole index for an OR that it is to order by
+        first = at >= moment(min(self._newest + 1, *(clock + since for clock in clocks)))
+        condition = and_(first, or_(*near, at > moment(self._newest)))
         if not self._skip(clocks[0]):
             return condition
         return and_(condition, or_(at < moment(self._skipped[0]), at >= moment(self._skipped[1])))

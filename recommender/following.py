@@ -7,6 +7,7 @@ by one, and a model can be made anew, they are passed over: whoever asks makes o
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from recommender.live_records import read_differing
 from recommender.reconciliation import Difference, Reconciliation
 
 PEOPLE = 400
+COMPARE_EVERY = 1.0  # seconds
 _log = logging.getLogger("uvicorn.error")
 
 
@@ -35,6 +37,7 @@ class Following:
         self._absorbs, self._rest = absorbs, False
         self.looked_at = datetime.now(UTC)  # when the look began whose people are being named
         self.overflow = False  # were people passed over just now?
+        self._compared_at = float("-inf")
         self._incomplete = False  # or ever: then there is no point in comparing
 
     @property
@@ -64,6 +67,14 @@ class Following:
             self._reconciliation.keep(self._difference)
         self._look = self._difference = None
 
+    def _may_compare(self) -> bool:
+        """Is it time for the next range of ratings? Then the one after that has to wait."""
+        now = time.monotonic()
+        if now < self._compared_at + COMPARE_EVERY:
+            return False
+        self._compared_at = now
+        return True
+
     def _begin(self, connection: Connection, model: LiveModel, most: int) -> None:
         self._difference, self.looked_at = None, datetime.now(UTC)
         self._look = look = self._feed.look(connection)
@@ -75,7 +86,7 @@ class Following:
         if self._absorbs and (look.ratings.crowd or len(users) > most):
             self.overflow = self._incomplete = True
             return
-        if not (look.rest or self._incomplete or len(users) > PEOPLE):
+        if self._may_compare() and not (look.rest or self._incomplete or len(users) > PEOPLE):
             self._difference = self._reconciliation.look(connection, model)
             users |= self._difference.users.keys()
         self._left = sorted(users)

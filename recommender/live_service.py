@@ -227,7 +227,7 @@ class LiveService(DatabaseWatch):
 
     def _are_others(self, connection: Connection, model: ServedModel) -> bool:
         """Do the tables' user_ids mean other people than the model's? Then nobody is answered in their name."""
-        self._state.people = token = read_token(connection)
+        self._state.people = token = read_token(connection, noted=model.people is not None)
         return token != model.people
 
     def _tables(self) -> frozenset[str]:

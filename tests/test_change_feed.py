@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, insert, text, update
+from sqlalchemy import Engine, delete, event, insert, text, update
 
 from recommender import change_feed, followed_ids, followed_ratings
 from recommender.change_feed import ChangeFeed, read_clocks, read_cursor
@@ -344,3 +344,25 @@ def test_a_cursor_is_the_same_after_it_was_written_and_read(shop: Engine) -> Non
     for wrong in ([1, 2, 3], [1, 2, 3, "x"], [*cursor[:4], [[1]], [], [], []], [*cursor[:4], [], [], [[1, 2]], []]):
         with pytest.raises((TypeError, ValueError, LookupError)):
             Cursor.from_json(wrong)
+
+
+def test_a_look_begins_where_the_last_one_ended_and_passes_over_no_old_rating(shop: Engine, backend: str) -> None:
+    following, asked = feed(shop), list[tuple[str, Any]]()
+    look(following, shop)
+    with shop.connect() as connection:
+
+        @event.listens_for(connection, "before_cursor_execute")
+        def note_statement(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            asked.append((statement, parameters))
+
+        following.look(connection)
+        event.remove(connection, "before_cursor_execute", note_statement)
+        (counting,) = [one for one in asked if "updated_at" in one[0]]
+        if backend == "sqlite":
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {counting[0]}", counting[1]).all()
+            assert "SEARCH product_ratings USING" in str(plan)
+            assert "(updated_at>?)" in str(plan)
+        else:
+            plan = connection.exec_driver_sql(f"EXPLAIN {counting[0]}", counting[1]).all()
+            assert "ix_product_ratings_updated_at" in str(plan)
+            assert "'range'" in str(plan)
