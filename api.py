@@ -20,6 +20,7 @@ from enum import Enum
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from starlette.datastructures import State
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -68,11 +69,19 @@ ROUTERS: dict[str | Enum, tuple[APIRouter, ...]] = {
 }
 
 
+class PlainState(State):
+    """The application's state as plain attributes: each request reads several, which `State` looks up by a call."""
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        object.__setattr__(self, key, value)
+
+
 class RecommendationApp(FastAPI):
     """A FastAPI inside of the observation, whose failed start is told in one line, not in a stack trace."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.state: State = PlainState()
         self.observation = Observation(super().__call__, self.state)
         self.observation.shortcut = Shortcut(
             "/recommendations/{user_id}", answer_list, default_limit=lambda: self.state.default_limit

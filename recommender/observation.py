@@ -108,7 +108,7 @@ class Observation:
         if answer is None or model is None:
             await self._ask(self._app, scope, receive, send, headers, request_id, started)
             return
-        status = await self.reply(scope, send, model, answer, request_id)
+        status = await self.reply(scope, headers, send, model, answer, request_id)
         self.note(scope, answer.route, status, perf_counter() - started, request_id, answer.source)
 
     async def observe(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,12 +116,19 @@ class Observation:
         started, headers = perf_counter(), dict(scope["headers"])
         await self._ask(app, scope, receive, send, headers, self._id_of(headers), started)
 
-    async def reply(self, scope: Scope, send: Send, model: ServedModel, answer: Answer, request_id: bytes) -> int:
-        """Send an answer of ``model``, or 304 if the caller has it; return the status."""
+    async def reply(
+        self,
+        scope: Scope,
+        asked: Mapping[bytes, bytes],
+        send: Send,
+        model: ServedModel,
+        answer: Answer,
+        request_id: bytes,
+    ) -> int:
+        """Send an answer of ``model``, or 304 if the caller has it; return the status. ``asked``: the headers."""
         status, body = 200, answer.body
         headers = [*answer.headers, *self.stamp.headers(model, time.time()), (b"x-request-id", request_id)]
-        asked = [value for name, value in scope["headers"] if name == b"if-none-match"]
-        if asked and is_known(b",".join(asked), answer.etag):
+        if b"if-none-match" in asked and _has_it(scope, answer.etag):
             status, body = 304, b""
         else:
             headers += answer.about_body
@@ -172,6 +179,10 @@ class Observation:
             await answering(scope, receive, exchange.send)
         finally:
             self.note(scope, exchange.route, exchange.status, perf_counter() - started, request_id, exchange.source)
+
+
+def _has_it(scope: Scope, etag: bytes) -> bool:
+    return is_known(b",".join(value for name, value in scope["headers"] if name == b"if-none-match"), etag)
 
 
 class _Exchange:
@@ -243,4 +254,5 @@ class _Exchange:
         mine = mine or b"no-store" in own.get(_CACHE_CONTROL, b"")
         if model is self._model and scope["method"] in _READING and not mine:
             observation.answers.keep(model, (scope["path"], scope["query_string"]), answer)
-        self.status = await observation.reply(scope, self._send, model, answer, self._request_id)
+        asked = dict(scope["headers"])
+        self.status = await observation.reply(scope, asked, self._send, model, answer, self._request_id)
