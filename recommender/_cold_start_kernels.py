@@ -235,6 +235,15 @@ def _walk(i, near, near_stars, segment, seen, without, ladder, cap, waiting, pla
 
 
 @_outer
+def drawn(user_ids, version, below):
+    """Whose lists of a version are drawn to get a new product, (n,) bool; see `Place`."""
+    out = np.empty(user_ids.size, np.bool_)
+    for i in range(user_ids.size):
+        out[i] = np.int64(draw_of(user_ids[i], version) >> _11) < below
+    return out
+
+
+@_outer
 def fill(rows, segments, user_ids, indptr, indices, without, near, near_stars, ladder, new, cap, place, lines):
     """Each line from what the neighbors gave (m, w), padded with -1, then from the ladder; how many the last has.
 

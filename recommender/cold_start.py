@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,6 +51,8 @@ from recommender.walked_lists import NO_FLAGS, Near, OneList, empty_lines
 SOURCES = ("neighbors", "segment", "popular", "new")
 NEW_PRODUCT_SHARE = 0.1
 UNKNOWN_SEGMENT = -1
+_LONGEST = 2_000  # places of a list
+_NEIGHBORS_ALONE, _IN_ORDER = np.zeros(_LONGEST, np.int8), np.arange(_LONGEST, dtype=np.int32)
 
 kernels: Any = _cold_start_kernels  # compiled functions have no signature a type checker could use
 
@@ -121,12 +124,26 @@ class ColdStart:
         self, row: int, near: Near, n: int, *, without: NDArray[np.bool_] | None, cap: Cap, place: Place
     ) -> OneList:
         """The first n of the whole list of a row, which has near what a ranking gave; nothing is checked again."""
-        rows, lines = np.array([row], np.int64), empty_lines(1, n)
+        columns = near.columns[0]
+        if not cap.most and len(columns) == n <= _LONGEST and columns[-1] >= 0 and not self._may_get_new(place)[row]:
+            return OneList(columns, near.stars[0], _NEIGHBORS_ALONE[:n], _IN_ORDER[:n])  # most lists: nothing to walk
+        rows, lines, one = np.array([row], np.int64), empty_lines(1, n), slice(row, row + 1)
         found = kernels.fill(
-            rows, self.segment_of_row[rows], self.user_ids[rows], self.seen.indptr, self.seen.indices,
+            rows, self.segment_of_row[one], self.user_ids[one], self.seen.indptr, self.seen.indices,
             self._flags(without), *near, self.ladder, self.new, cap, place, lines,
         )  # fmt: skip
         return OneList.of(lines, found)
+
+    def _may_get_new(self, place: Place) -> NDArray[np.bool_]:
+        """Which rows' lists are drawn to get a new product, (n_users,); kept for the last place asked for."""
+        if (kept := self._drawn.get(place)) is None:
+            self._drawn.clear()
+            kept = self._drawn[place] = kernels.drawn(self.user_ids, place.version, place.below)
+        return kept
+
+    @cached_property
+    def _drawn(self) -> dict[Place, NDArray[np.bool_]]:
+        return {}
 
     def list_of(
         self,

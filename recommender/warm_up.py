@@ -26,7 +26,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from recommender import _cosine_kernels
-from recommender.caps import first_under_cap
+from recommender.caps import NO_CAP, first_under_cap
 from recommender.cold_start import build_cold_start
 from recommender.neighbors import CosineIndex
 from recommender.popular import PopularProducts
@@ -35,6 +35,7 @@ from recommender.profiles import build_profiles
 from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
 from recommender.scoring import candidates_of_row, rank_products, rank_products_for_rows
 from recommender.taste_ranking import SHALLOW, TasteRanker
+from recommender.walked_lists import Near
 from recommender.wishes import Categories, Wish, allowed_products
 
 try:
@@ -136,6 +137,8 @@ def _run_classic(matrix: RatingMatrix) -> None:
     cold = build_cold_start(matrix, build_profiles(matrix))
     cold.top_up(rows, lists.columns, lists.predicted)
     cold.for_segment(-1, [], 2, user_id=1)
+    near, place = Near(lists.columns[:1], lists.predicted[:1]), cold.place(2, 0, 0.0)
+    cold.list_of_row(0, near, 2, without=None, cap=NO_CAP, place=place)
 
 
 def _run_taste(matrix: RatingMatrix) -> None:
