@@ -40,7 +40,7 @@ from recommender.connection_limits import ConnectionLimits
 from recommender.cross_origin import for_origins
 from recommender.database import connect
 from recommender.exit_status import FORESEEN, one_line
-from recommender.list_answers import answer_list
+from recommender.list_answers import answer_at_once
 from recommender.live_service import LiveService
 from recommender.model_source import ModelSource, SavedModel, TrainedModel
 from recommender.observation import Observation
@@ -75,6 +75,9 @@ class PlainState(State):
     def __setattr__(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)
 
+    def __delattr__(self, key: str) -> None:
+        object.__delattr__(self, key)
+
 
 class RecommendationApp(FastAPI):
     """A FastAPI inside of the observation, whose failed start is told in one line, not in a stack trace."""
@@ -84,7 +87,7 @@ class RecommendationApp(FastAPI):
         self.state: State = PlainState()
         self.observation = Observation(super().__call__, self.state)
         self.observation.shortcut = Shortcut(
-            "/recommendations/{user_id}", answer_list, default_limit=lambda: self.state.default_limit
+            "/recommendations/{user_id}", answer_at_once, default_limit=lambda: self.state.default_limit
         )
         self.state.metrics = self.observation.metrics
         self.outermost: ASGIApp = self.observation

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from recommender.filters_beside import make_filter
 from recommender.json_body import json_object, product_id_in, refused
 from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed
 from recommender.live import LiveModel
@@ -87,6 +88,7 @@ async def basket(request: Request) -> Response:
     ratings = _ratings(body["ratings"], errors)
     if errors:
         raise InvalidParameterError(errors)
+    await make_filter(request.app.state.model, wish, ranking)
     model: LiveModel = request.app.state.model
     request.state.model = model
     check_served(ranking, model)

@@ -11,6 +11,7 @@ from recommender import model_headers
 from recommender.api_keys import HEADER, has_key
 from recommender.coarse_figures import FEWEST, mean_of_many
 from recommender.errors import UnknownProductError
+from recommender.filters_beside import make_filter
 from recommender.listed_products import (
     PRICE_ITEM,
     PRODUCT_ID_ITEM,
@@ -23,6 +24,7 @@ from recommender.parameters import documented_json, documented_refusal
 from recommender.problems import InvalidParameterError
 from recommender.product_catalog import UNKNOWN
 from recommender.product_routes import NO_SUCH_PRODUCT, PRODUCT_ID, product_id_of
+from recommender.rankings import CLASSIC
 from recommender.serving import ServedModel
 from recommender.wish_parameters import NO_STOCK, WISH_PARAMETERS, check_stock, wish_of
 
@@ -136,6 +138,7 @@ async def popular(request: Request) -> Response:
     wish = wish_of(request, request.app.state.default_limit, errors)
     if errors:
         raise InvalidParameterError(errors)
+    await make_filter(request.app.state.model, wish, CLASSIC)
     model: ServedModel = request.app.state.model
     check_stock(wish, model.catalog)
     items = [

@@ -83,6 +83,11 @@ class Kept:
         return self._bars[ranking]
 
 
+def _filters_of(wish: Wish) -> Filters:
+    bounds = wish.min_price, wish.max_price, wish.min_stars
+    return wish.category_ids, *bounds, wish.in_stock_only, wish.exclude
+
+
 class KeptMasks:
     """The masks of one model; ``recommendable`` (n_columns,) is what may be ranked without filters."""
 
@@ -96,8 +101,7 @@ class KeptMasks:
     def mask(self, wish: Wish, make: Callable[[], NDArray[np.bool_]], later: Later = ()) -> NDArray[np.bool_]:
         """The mask of a wish; made if it is not here. ``later``: what came later, always the same growing list."""
         self._settle()
-        bounds = wish.min_price, wish.max_price, wish.min_stars
-        filters = wish.category_ids, *bounds, wish.in_stock_only, wish.exclude
+        filters = _filters_of(wish)
         kept = self._of_filters.get(filters)
         if kept is None:
             kept = self._keep(filters, Kept(make(), self._recommendable))
@@ -106,6 +110,15 @@ class KeptMasks:
         self._of_filters.move_to_end(filters)
         self._last = id(kept.allowed)
         return kept.allowed
+
+    def knows(self, wish: Wish) -> bool:
+        """Is the mask of this wish here, for all products but those that came later?"""
+        return _filters_of(wish) in self._of_filters
+
+    def take(self, wish: Wish, made: Kept) -> None:
+        """Keep a mask that was made elsewhere."""
+        self._settle()
+        self._keep(_filters_of(wish), made)
 
     def _keep(self, filters: Filters, kept: Kept) -> Kept:
         """Keep this one, in the place of what was there."""

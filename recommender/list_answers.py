@@ -12,6 +12,7 @@ import orjson
 from fastapi import Request
 
 from recommender.explanations import explain
+from recommender.filters_beside import is_missing, make_filter
 from recommender.listed_products import listed
 from recommender.parameters import once, out_of_range, whole_number
 from recommender.problems import InvalidParameterError
@@ -43,13 +44,32 @@ class _Question(NamedTuple):
     errors: tuple[dict[str, str], ...]
 
 
+def answer_at_once(
+    user: str, query: bytes, model: ServedModel, default_limit: int, *, named: bool = False
+) -> ListAnswer | None:
+    """`answer_list`, but None where it has to wait for a filter to be made."""
+    if query and is_missing(model, _read(query, default_limit).wish):
+        return None
+    return answer_list(user, query, model, default_limit, named=named)
+
+
+async def make_filter_of(query: bytes, model: ServedModel, default_limit: int) -> None:
+    """Have the filter of a list made beside the event loop if it is missing."""
+    question = _read(query, default_limit)
+    if not question.errors:
+        await make_filter(model, question.wish, question.ranking)
+
+
+def _read(query: bytes, default_limit: int) -> _Question:
+    return (_kept_question if len(query) <= LONGEST_KEPT else _question)(query, default_limit)
+
+
 def answer_list(user: str, query: bytes, model: ServedModel, default_limit: int, *, named: bool = False) -> ListAnswer:
     """The list for the user whose id is the text; ``named``: an explanation may tell who the neighbors are.
 
     InvalidParameterError, NotInThisModelError, UnknownUserError.
     """
-    read = _kept_question if len(query) <= LONGEST_KEPT else _question
-    wish, ranking, explained, errors = read(query, default_limit)
+    wish, ranking, explained, errors = _read(query, default_limit)
     user_id = whole_number(user, LARGEST_ID)
     if user_id is None:
         raise InvalidParameterError([out_of_range("user_id", user, LARGEST_ID), *errors])

@@ -14,7 +14,7 @@ from recommender import model_headers
 from recommender.api_keys import HEADER, has_key
 from recommender.coarse_figures import STEPS
 from recommender.cold_start import SOURCES
-from recommender.list_answers import answer_list
+from recommender.list_answers import answer_list, make_filter_of
 from recommender.listed_products import PRODUCT_ID_ITEM, STARS_ITEM, listed_schema
 from recommender.model_headers import PRIVATE
 from recommender.parameters import LARGEST_LIMIT, USER_ID, documented_json, documented_refusal
@@ -125,6 +125,7 @@ async def recommendations(request: Request) -> Response:
     """
     state = request.app.state
     text, query = request.path_params["user_id"], request.scope["query_string"]
+    await make_filter_of(query, state.model, state.default_limit)
     answer = answer_list(text, query, state.model, state.default_limit, named=has_key(request))
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     headers |= NOT_KEPT if answer.names_people else PRIVATE

@@ -26,7 +26,7 @@ PRIVATE, NOT_KEPT = (
     for name, value in headers.items()
 )
 
-Make = Callable[..., ListAnswer]
+Make = Callable[..., ListAnswer | None]
 
 
 class Shortcut:
@@ -55,6 +55,8 @@ class Shortcut:
         try:
             made = self._make(text, scope["query_string"], model, self._default_limit(), named=self.named)
         except (InvalidParameterError, NotInThisModelError, UnknownUserError):
+            return None
+        if made is None:
             return None
         body, source, sources, names_people = made
         etag = etag_of(body)
