@@ -112,7 +112,16 @@ def _unchanged(found: dict[str, list[int]]) -> Check:
 def _noted(engine: Engine) -> dict[str, Any] | None:
     """``origin`` and ``summary`` as step 2 noted them; None if it never ran here, or somebody has spoiled the note."""
     noted = read_origin(engine, data_origin)
-    return noted if noted and {"origin", "summary"} <= noted.keys() else None
+    return noted if noted and _is_a_note(noted.get("origin"), noted.get("summary")) else None
+
+
+def _is_a_note(origin: Any, summary: Any) -> bool:
+    """Have both the shape that step 2 gives them? A row of JSON can be changed to any other JSON."""
+    if not isinstance(origin, dict) or not isinstance(summary, dict):
+        return False
+    figures = [summary.get(table.name) for table in _WATCHED]
+    whole = all(isinstance(pair, list) and [type(number) for number in pair] == [int, int] for pair in figures)
+    return whole and isinstance(origin.get("made_from"), str) and (origin["made_from"] == "seed" or "file" in origin)
 
 
 def _is_empty(engine: Engine, table: Table) -> bool:

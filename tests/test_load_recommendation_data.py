@@ -338,10 +338,11 @@ def test_a_column_that_somebody_added_is_not_dropped(catalog: Engine, small: Set
         step2.generate(catalog, small, seed=2, replace=False)
 
 
-def test_a_spoiled_note_makes_the_rows_somebody_elses(catalog: Engine, small: Settings) -> None:
+@pytest.mark.parametrize("value", ["x", "1", "[]", "{}", '{"made_from": 1}', '{"users": [1]}', "null"])
+def test_a_spoiled_note_makes_the_rows_somebody_elses(catalog: Engine, small: Settings, value: str) -> None:
     step2.generate(catalog, small, seed=1, replace=False)
     with writing(catalog) as connection:
-        connection.execute(text("UPDATE data_origin SET value = 'x'"))
+        connection.execute(text("UPDATE data_origin SET value = :value"), {"value": value})
     with pytest.raises(ForeignDataError, match="users holds rows that this script did not make"):
         step2.generate(catalog, small, seed=1, replace=False)
 
