@@ -27,6 +27,13 @@ looks cannot see, in the pieces of a ``following``, as ``live_service`` has it, 
 ``model_headers``, ``cross_origin``, ``answers`` given before, and a ``shortcut`` ahead of the framework to
 ``list_answers``, for which ``kept_masks`` holds what recent filters leave in and ``list_items`` the JSON of recent
 products. ``errors`` holds every exception.
+``caps`` and ``walked_lists`` cut lists by category and put them together, ``filters_beside`` makes the masks of a large
+catalog on another thread; ``gate`` judges a version by ``gate_statistics``, ``list_sources`` is what its lists are made
+of; ``own_tables`` notes which tables are ours; ``following`` asks for changes in pieces (``followed_ratings``,
+``followed_ids``, ``reconciliation``), ``deletions_log`` tells who was deleted, ``identities`` whom a user_id means, and
+``asked_people`` refuses what names others; ``server_connection`` and ``lock_wait`` bound what a server may ask for and
+how long its locks are waited for, ``files`` which paths are read and written, ``connection_limits`` what clients hold,
+``exit_status`` how a script ends.
 Modules that begin with an underscore are the inner halves of the module named like them. The scripts import the
 parts, the parts with I/O import the pure ones, never the other way round (tests/test_architecture.py holds this).
 """
