@@ -170,9 +170,7 @@ def _other_settings(published: Version | None, ranked: Mapping[str, Any]) -> Map
     """The published version's settings if it ranked otherwise than ``ranked``; None if not, or if it cannot be told."""
     if published is None:
         return None
-    noted = {
-        name: published.settings.get(name) for name in ("ranking", "n_neighbors", "damping", "interaction_weights")
-    }
+    noted = {name: published.settings.get(name) for name in _RANKED_BY}
     if noted["ranking"] not in RANKINGS or (noted["ranking"] in (CLASSIC, AUTO) and noted["n_neighbors"] is None):
         print(f"gate     the settings of version {published.number} cannot be ranked by: {json.dumps(noted)}")
         return None

@@ -4,7 +4,7 @@ A look by time misses what became visible very late, in a transaction that laste
 deleted by others, and what came with an old time, as a backup that is restored does. So the ratings of a range of
 user_ids are counted and added up by the database, and by the model: number, sum, and sum of each rating times a number
 made of its product. Where the two differ the same is asked for each user, and whoever differs is read again. One range
-of some ``RANGE`` ratings a look: M ratings are gone through in M / ``RANGE`` looks.
+of some ``RANGE`` ratings at a time (`recommender.following` says how often): M ratings take M / ``RANGE`` of these.
 """
 
 from __future__ import annotations
