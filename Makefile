@@ -46,15 +46,15 @@ amazon_products.csv amazon_categories.csv: | setup
 run: setup amazon_products.csv amazon_categories.csv
 	@# compiles beside steps 1 and 2 what step 3 needs; it waits for what is left then
 	@[ -n "$$(find recommender -name '*.nbi' -print -quit)" ] \
-	|| { $(BIN)/python -m recommender.warm_up </dev/null >/dev/null 2>&1 & }
+	|| { $(BIN)/python -m recommender.model.warm_up </dev/null >/dev/null 2>&1 & }
 	@$(BIN)/python to_rds.py --if-changed
 	@$(BIN)/python load_recommendation_data.py
 	@$(BIN)/python recommendation_engine.py --if-stale
-	@key=$$($(BIN)/python -m recommender.demo_key) || exit 1; \
+	@key=$$($(BIN)/python -m recommender.commands.demo_key) || exit 1; \
 	if [ -n "$$key" ]; then export API_KEY="$$key"; \
 	  echo "API_KEY is not set: a key for this run alone. What needs one:"; \
 	  echo "    curl -H 'X-API-Key: $$key' http://127.0.0.1:$(PORT)/users/42/neighbors"; fi; \
-	$(BIN)/python -m recommender.wait_until_ready "http://127.0.0.1:$(PORT)" & \
+	$(BIN)/python -m recommender.commands.wait_until_ready "http://127.0.0.1:$(PORT)" & \
 	exec $(BIN)/uvicorn api:app --host 127.0.0.1 --port $(PORT)
 
 test: $(VENV)/.installed-dev

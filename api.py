@@ -25,31 +25,29 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import recommendation_engine
-from recommender import (
-    basket_routes,
-    batch_routes,
-    catalog_routes,
-    documentation_page,
-    product_routes,
-    service_routes,
-    user_routes,
-    write_routes,
-)
-from recommender.api_keys import ApiKeys, document_for_all
-from recommender.connection_limits import ConnectionLimits
-from recommender.cross_origin import for_origins
-from recommender.database import connect
-from recommender.exit_status import FORESEEN, one_line
-from recommender.list_answers import answer_at_once
-from recommender.live_service import LiveService
-from recommender.model_source import ModelSource, SavedModel, TrainedModel
-from recommender.observation import Observation
-from recommender.parameters import LARGEST_LIMIT
-from recommender.problems import add_problem_handlers
-from recommender.routes import router
+from recommender.commands.exit_status import FORESEEN, one_line
+from recommender.database.connection import connect
+from recommender.model.warm_up import warm_up
+from recommender.service.api_keys import ApiKeys, document_for_all
+from recommender.service.connection_limits import ConnectionLimits
+from recommender.service.list_answer import answer_at_once
+from recommender.service.middleware.cross_origin import for_origins
+from recommender.service.middleware.fast_path import Shortcut
+from recommender.service.middleware.layer import Observation
+from recommender.service.parameters import LARGEST_LIMIT
+from recommender.service.problems import add_problem_handlers
+from recommender.service.routes import basket as basket_routes
+from recommender.service.routes import batch as batch_routes
+from recommender.service.routes import catalog as catalog_routes
+from recommender.service.routes import documentation as documentation_page
+from recommender.service.routes import operation as service_routes
+from recommender.service.routes import people as user_routes
+from recommender.service.routes import products as product_routes
+from recommender.service.routes import writes as write_routes
+from recommender.service.routes.recommendations import router
 from recommender.settings import Settings, load_settings
-from recommender.shortcut import Shortcut
-from recommender.warm_up import warm_up
+from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel
+from recommender.updates.updater import LiveService
 
 FIRST_LOOK = 2.0  # seconds that a start waits for a database that hangs, where a model file does without
 CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; together what a caller can wait for, see LiveService

@@ -4,11 +4,11 @@
     python load_recommendation_data.py --seed 7              # others
     python load_recommendation_data.py --ratings mine.csv    # user_id,product_id,rating[,timestamp]
 
-The made-up shoppers have tastes and the products have popularity (the model is in ``recommender/tastes.py``), because
-drawn uniformly nobody resembles anybody: 93 % of the predictions were then exactly 5.0, and 99.9 % of them rested on
-one neighbor. Everything comes from one seed, so two runs agree to the last row. All tables are swapped in at
-once; what was made is noted beside them, so that the same run again does nothing, and rows that this script did not
-make are never replaced without ``--replace``.
+The made-up shoppers have tastes and the products have popularity (the model is in
+``recommender/synthetic/shoppers.py``), because drawn uniformly nobody resembles anybody: 93 % of the predictions were
+then exactly 5.0, and 99.9 % of them rested on one neighbor. Everything comes from one seed, so two runs agree to the
+last row. All tables are swapped in at once; what was made is noted beside them, so that the same run again does
+nothing, and rows that this script did not make are never replaced without ``--replace``.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ import pyarrow.compute as pc
 from sqlalchemy import Engine
 from tqdm import tqdm
 
-from recommender.bulk_load import Stage, drop_leftovers, staged
-from recommender.bulk_read import read_table
-from recommender.change_feed import read_clocks
-from recommender.csv_rows import RejectedRows
-from recommender.database import connected, database_errors, label
+from recommender.commands.exit_status import FORESEEN, exit_status
+from recommender.database.bulk_read import read_table
+from recommender.database.connection import connected, database_errors, label
+from recommender.database.identities import MADE_UP, NUMBERS, TEXT, newest_deletion, read_identities
+from recommender.database.origin import origin_batch
+from recommender.database.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
+from recommender.database.shopper_tables import is_up_to_date, refuse_foreign_rows, shopper_summary
+from recommender.database.staging.bulk_load import Stage, drop_leftovers, staged
+from recommender.database.tables import count_rows, existing_tables, require_rows
+from recommender.database.usable_rows import usable
 from recommender.errors import InputFileError, SettingError, WriteConflictError
-from recommender.exit_status import FORESEEN, exit_status
-from recommender.files import open_input
-from recommender.identities import MADE_UP, NUMBERS, TEXT, newest_deletion, read_identities
-from recommender.origin import origin_batch
-from recommender.people import people_blocks, segments
-from recommender.ratings_file import HINT as RATINGS_HINT
-from recommender.ratings_file import read_ratings_file
-from recommender.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
+from recommender.files.csv_rows import RejectedRows
+from recommender.files.ratings_file import HINT as RATINGS_HINT
+from recommender.files.ratings_file import read_ratings_file
+from recommender.paths import open_input
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
-from recommender.shopper_tables import is_up_to_date, refuse_foreign_rows, shopper_summary
-from recommender.tables import count_rows, existing_tables, require_rows
-from recommender.tastes import INTERACTION_TYPES, CatalogFacts, TasteBlock, plant_tastes
-from recommender.usable_rows import usable
+from recommender.synthetic.people import people_blocks, segments
+from recommender.synthetic.shoppers import INTERACTION_TYPES, CatalogFacts, TasteBlock, plant_tastes
+from recommender.updates.change_feed import read_clocks
 
 NUM_USERS = 5_000
 NUM_INTERACTIONS = 100_000

@@ -41,26 +41,27 @@ import pandas as pd
 from sqlalchemy import Engine
 from tqdm import tqdm
 
-from recommender import dense, user_lists
-from recommender import engine_commands as commands
-from recommender.batch import BatchJob, write_batch
-from recommender.change_feed import read_cursor
-from recommender.database import connect, connected, label
-from recommender.engine_options import batch_size, parse_arguments, sample_user
+from recommender.commands import engine as commands
+from recommender.commands.engine_options import batch_size, parse_arguments, sample_user
+from recommender.commands.exit_status import FORESEEN, exit_status
+from recommender.commands.self_check import self_check
+from recommender.database.connection import connect, connected, label
+from recommender.database.schema import INTERACTION_TYPES
 from recommender.errors import NotPublishedError, SettingError
-from recommender.exit_status import FORESEEN, exit_status
-from recommender.list_sources import read_list_sources
-from recommender.neighbors import CosineIndex
-from recommender.precomputed import PrecomputedIndex
-from recommender.rankings import AUTO, BY_TASTE, ClassicRanking, TasteRanking, TasteSimilarity
-from recommender.rating_matrix import STARS_PER_UNIT, RatingMatrix
-from recommender.schema import INTERACTION_TYPES
-from recommender.scoring import rank_products
-from recommender.self_check import self_check
+from recommender.model.trained_model import read_rating_matrix, read_taste_model
+from recommender.neighbors.cosine_index import CosineIndex
+from recommender.neighbors.precomputed import PrecomputedIndex
+from recommender.publishing import user_list as user_lists
+from recommender.publishing.batch import BatchJob, write_batch
+from recommender.publishing.list_sources import read_list_sources
+from recommender.publishing.user_list import as_text
+from recommender.publishing.versions import current_version, drop_left_lists, was_refused
+from recommender.ranking import dataframe as dense
+from recommender.ranking.classic import rank_products
+from recommender.ranking.rankings import AUTO, BY_TASTE, ClassicRanking, TasteRanking, TasteSimilarity
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
-from recommender.trained_model import read_rating_matrix, read_taste_model
-from recommender.user_lists import as_text
-from recommender.versions import current_version, drop_left_lists, was_refused
+from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.updates.change_feed import read_cursor
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10

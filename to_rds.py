@@ -24,17 +24,17 @@ import pyarrow as pa
 from sqlalchemy import Engine, func, select
 from tqdm import tqdm
 
-from recommender.bulk_load import LoadCount, Stage, drop_leftovers, staged
-from recommender.catalog import category_rows, product_rows
-from recommender.catalog_tables import refuse_foreign_catalog, unchanged_catalog
-from recommender.csv_rows import CsvRows, RejectedRows
-from recommender.database import connected, database_errors, label
+from recommender.commands.exit_status import FORESEEN, exit_status
+from recommender.database.catalog_tables import refuse_foreign_catalog, unchanged_catalog
+from recommender.database.connection import connected, database_errors, label
+from recommender.database.origin import origin_batch, read_origin
+from recommender.database.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
+from recommender.database.staging.bulk_load import LoadCount, Stage, drop_leftovers, staged
+from recommender.database.tables import count_rows, existing_tables
 from recommender.errors import SettingError
-from recommender.exit_status import FORESEEN, exit_status
-from recommender.origin import origin_batch, read_origin
-from recommender.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
+from recommender.files.catalog_files import category_rows, product_rows
+from recommender.files.csv_rows import CsvRows, RejectedRows
 from recommender.settings import DATABASE_OPTIONS, PROJECT_ROOT, add_options, load_settings
-from recommender.tables import count_rows, existing_tables
 
 READ_CHUNK_SIZE = 50_000
 PRODUCTS_FILE, CATEGORIES_FILE = PROJECT_ROOT / "amazon_products.csv", PROJECT_ROOT / "amazon_categories.csv"

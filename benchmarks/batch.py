@@ -31,18 +31,18 @@ from sqlalchemy.schema import CreateTable
 
 import recommendation_engine
 from benchmarks.neighbors import THREADS, Shape, make_ratings
-from recommender._load_data import as_lines
-from recommender.batch import BatchJob, CataloguedProducts, recommendation_batches, write_batch
-from recommender.bulk_load import staged
-from recommender.database import connect, writing
-from recommender.neighbors import CosineIndex
-from recommender.product_catalog import read_catalog
-from recommender.rankings import ClassicRanking
-from recommender.rating_matrix import RatingMatrix
-from recommender.sample_catalog import write_sample_catalog
-from recommender.schema import metadata, products, ratings, recommendations
+from recommender.database.connection import connect, writing
+from recommender.database.schema import metadata, products, ratings, recommendations
+from recommender.database.staging._load_data import as_lines
+from recommender.database.staging.bulk_load import staged
+from recommender.neighbors.cosine_index import CosineIndex
+from recommender.publishing.batch import BatchJob, CataloguedProducts, recommendation_batches, write_batch
+from recommender.ranking.rankings import ClassicRanking
 from recommender.settings import PROJECT_ROOT, Settings, load_settings
-from tests.mariadb_server import MariaDBServer
+from recommender.shop.catalog import read_catalog
+from recommender.shop.ratings import RatingMatrix
+from recommender.synthetic.catalog import write_sample_catalog
+from tests.support.mariadb_server import MariaDBServer
 
 SHAPE, SHORT = Shape(200_000, 300_000, 3_800_000), Shape(20_000, 30_000, 300_000)
 WHEN = dt.datetime(2024, 1, 1)

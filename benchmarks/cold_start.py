@@ -7,7 +7,7 @@ Half-life: nDCG@10 of decayed popularity on the newest 20 % of each user's ratin
 as of the newest event of the data, which the project's evaluation measures; people who left the shop decades ago are
 then offered what came long after them. "made at the cut": each user's list as of the first hidden rating, from what had
 happened by then, which is what a service does. Planted shoppers (steps 1 and 2 at their defaults) never change their
-tastes, so there forgetting can only cost. Prior and ladder: `recommender.ladder_evaluation`.
+tastes, so there forgetting can only cost. Prior and ladder: `recommender.evaluation.cold_start`.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from numpy.typing import NDArray
 from benchmarks.datasets import load_dataset
 from benchmarks.neighbors import Shape
 from benchmarks.one_user import make_matrix, microseconds
-from recommender.cold_start import NEW_PRODUCT_SHARE, ColdStart, build_cold_start
-from recommender.decayed_popularity import HALF_LIFE_DAYS, MICROSECONDS_PER_DAY, SEGMENT_PRIOR
 from recommender.errors import RecommenderError
-from recommender.evaluation import evaluate
-from recommender.evaluation_result import NDCG, K
-from recommender.ladder_evaluation import ColdStartRanker, evaluate_ladder, strangers
-from recommender.new_products import find_new_products
-from recommender.people import segments
-from recommender.profiles import Interactions, Profiles, before_the_cut, build_profiles
-from recommender.rating_matrix import RatingMatrix
-from recommender.split import Split, hide_newest, limited, split_newest
-from recommender.taste_ranking import TasteRanker
-from tests.test_mode_evaluation import WEIGHTS, default_catalog, default_shoppers
+from recommender.evaluation.cold_start import ColdStartRanker, evaluate_ladder, strangers
+from recommender.evaluation.evaluate import evaluate
+from recommender.evaluation.result import NDCG, K
+from recommender.evaluation.split import Split, hide_newest, limited, split_newest
+from recommender.fallback.cold_start import NEW_PRODUCT_SHARE, ColdStart, build_cold_start
+from recommender.fallback.decayed_popularity import HALF_LIFE_DAYS, MICROSECONDS_PER_DAY, SEGMENT_PRIOR
+from recommender.fallback.new_products import find_new_products
+from recommender.ranking.taste import TasteRanker
+from recommender.shop.profiles import Interactions, Profiles, before_the_cut, build_profiles
+from recommender.shop.ratings import RatingMatrix
+from recommender.synthetic.people import segments
+from tests.evaluation.test_comparison import WEIGHTS, default_catalog, default_shoppers
 
 HALF_LIVES = (7, 30, 90, 180, 365, 730, 1_460, 3_650, None)
 PRIORS = (1.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 10_000.0)

@@ -1,4 +1,4 @@
-"""The four real sets of ../shared/data as rating matrices, and the rankings of `recommender.rankers` on each.
+"""The four real sets of ../shared/data as rating matrices, and the rankings of `recommender.evaluation`.
 
     python -m benchmarks.datasets                       # all four; --short leaves the largest out
     python -m benchmarks.datasets movielens_small
@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recommender.commands.evaluation_report import as_table
 from recommender.errors import InputFileError, RecommenderError
-from recommender.evaluation import Ranker, evaluate
-from recommender.evaluation_report import as_table
-from recommender.rankers import ClassicRanker, PopularRanker
-from recommender.rating_matrix import RatingMatrix, build_rating_matrix
-from recommender.split import split_newest
+from recommender.evaluation.evaluate import Ranker, evaluate
+from recommender.evaluation.rankers import ClassicRanker, PopularRanker
+from recommender.evaluation.split import split_newest
+from recommender.shop.ratings import RatingMatrix, build_rating_matrix
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -24,14 +24,14 @@ import numpy as np
 from sqlalchemy import Engine
 
 from benchmarks.serve import LARGE, USUAL, Shop, make_shop
-from recommender.database import connect, writing
-from recommender.live import LiveModel
-from recommender.live_records import optional_tables, read_facts, read_records
-from recommender.live_writes import prepare, store_rating
-from recommender.model_source import TrainedModel
+from recommender.database.connection import connect, writing
+from recommender.live.live_model import LiveModel
+from recommender.model.warm_up import warm_up
 from recommender.settings import Settings, load_settings
-from recommender.warm_up import warm_up
-from tests.mariadb_server import MariaDBServer
+from recommender.updates.model_source import TrainedModel
+from recommender.updates.records import optional_tables, read_facts, read_records
+from recommender.updates.writes import prepare, store_rating
+from tests.support.mariadb_server import MariaDBServer
 
 CHANGED = (0, 10, 100, 1_000, 2_000)
 

@@ -25,7 +25,7 @@ import numpy as np
 from sqlalchemy import text
 
 from benchmarks.serve import LARGE, USUAL, Shop, make_shop, server
-from recommender.database import connect, writing
+from recommender.database.connection import connect, writing
 from recommender.settings import load_settings
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def show(name: str, what: str, pauses: np.ndarray[Any, Any], models: int) -> Non
 
 def run(shop: Shop, n_changed: int) -> None:
     """Measure on SQLite, then on MariaDB."""
-    from tests.mariadb_server import MariaDBServer
+    from tests.support.mariadb_server import MariaDBServer
 
     print("\npauses of the event loop, ms\n\n| database | | p50 | p99 | p99.9 | max | models made |")
     print("|---|---|---:|---:|---:|---:|---:|", flush=True)

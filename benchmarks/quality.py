@@ -6,11 +6,12 @@
     python -m benchmarks.quality --sets filmtrust --peers EASE^R,RP3beta
 
 Everybody gets the same training ratings (the newest 20 % of each user's are hidden, random ones where there are no
-times), ranks the whole catalog less what the user has, and is measured by the same lines (`recommender.evaluation`).
-A peer's parameters are those of its grid (`benchmarks.peers`) with the highest nDCG@10 on a validation cut, made the
-same way from the training ratings alone; it is then trained anew on all of them. auto takes its two from
-`recommender.taste_tuning`, which hides ratings of the training part likewise; classic and taste are as they come.
-Seconds: to train on chosen parameters and to rank all test users (2 threads); tuning is a column of its own.
+times), ranks the whole catalog less what the user has, and is measured by the same lines
+(`recommender.evaluation.evaluate`). A peer's parameters are those of its grid (`benchmarks.peers`) with the highest
+nDCG@10 on a validation cut, made the same way from the training ratings alone; it is then trained anew on all of them.
+auto takes its two from `recommender.evaluation.tuning`, which hides ratings of the training part likewise; classic and
+taste are as they come. Seconds: to train on chosen parameters and to rank all test users (2 threads); tuning is a
+column of its own.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from threadpoolctl import threadpool_limits
 from benchmarks.datasets import LOADERS, load_dataset
 from benchmarks.peers import PEERS, SEED, THREADS, Parameters, Peer
 from recommender.errors import RecommenderError
-from recommender.evaluation import Ranker, evaluate
-from recommender.evaluation_result import DEPTH, NDCG, Figure
-from recommender.profiles import build_profiles
-from recommender.rankers import ClassicRanker, PopularRanker
-from recommender.rating_matrix import RatingMatrix
-from recommender.split import Split, split_newest
-from recommender.taste_ranking import TasteRanker
-from recommender.taste_tuning import tune as tune_taste
+from recommender.evaluation.evaluate import Ranker, evaluate
+from recommender.evaluation.rankers import ClassicRanker, PopularRanker
+from recommender.evaluation.result import DEPTH, NDCG, Figure
+from recommender.evaluation.split import Split, split_newest
+from recommender.evaluation.tuning import tune as tune_taste
+from recommender.ranking.taste import TasteRanker
+from recommender.shop.profiles import build_profiles
+from recommender.shop.ratings import RatingMatrix
 
 USER_KNN = next(peer for peer in PEERS if peer.name == "user-kNN")
 SHORT_SETS, SHORT_PEERS = ("all_beauty", "filmtrust"), ("TF-IDF", "user-kNN", "RP3beta", "EASE^R")

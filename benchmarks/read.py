@@ -29,11 +29,11 @@ import pandas as pd
 from sqlalchemy import Engine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from recommender.bulk_read import read_ratings
-from recommender.database import connect
-from recommender.schema import metadata, ratings
+from recommender.database.bulk_read import read_ratings
+from recommender.database.connection import connect
+from recommender.database.schema import metadata, ratings
 from recommender.settings import load_settings
-from tests.mariadb_server import MariaDBServer
+from tests.support.mariadb_server import MariaDBServer
 
 QUERY = "SELECT user_id, product_id, rating FROM product_ratings"
 BASELINE = "connectorx, raw Arrow"

@@ -124,7 +124,7 @@ def server(
     application: list[str], env: Mapping[str, str], log: Path, *, workers: int = 1, root: Path = ROOT
 ) -> Iterator[int]:
     """Start a server of the checkout ``root``; gives its port once it answers."""
-    from tests.mariadb_server import free_port
+    from tests.support.mariadb_server import free_port
 
     port = free_port()
     quiet = ["--no-access-log", "--log-level", "warning"]

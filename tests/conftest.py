@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from recommender.database import connect
+from recommender.database.connection import connect
 from recommender.settings import Settings, load_settings
-from tests.mariadb_server import MariaDBServer
+from tests.support.mariadb_server import MariaDBServer
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = ROOT.parent / "shared" / "data"

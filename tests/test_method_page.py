@@ -7,12 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from recommender.popular import damped_means
-from recommender.profiles import build_profiles
-from recommender.rankings import TasteSimilarity
-from recommender.rating_matrix import RatingMatrix, build_rating_matrix
-from recommender.scoring import rank_row
-from recommender.similar_products import SimilarProducts
+from recommender.fallback.popular import damped_means
+from recommender.neighbors.similar_products import SimilarProducts
+from recommender.ranking.classic import rank_row
+from recommender.ranking.rankings import TasteSimilarity
+from recommender.shop.profiles import build_profiles
+from recommender.shop.ratings import RatingMatrix, build_rating_matrix
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")

@@ -1,0 +1,163 @@
+"""What the ratings are like, and what training on them will take, before anybody waits for it."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.fallback.popular import rank_popular
+from recommender.neighbors.cosine_index import CosineIndex
+from recommender.publishing.batch import BLOCK_USERS
+from recommender.ranking.classic import rank_products_for_rows
+from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+
+SAMPLE_SHARE = 0.02  # of the work is timed, to forecast the rest
+LEAST_SAMPLE_WORK = 20_000_000  # multiplications: some 10 ms, so that the clock means something
+LEAST_SAMPLE_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a batch for all users takes: seconds from the ratings in memory on, and the peak of the process in bytes."""
+
+    seconds: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """Counts and shares of one rating matrix and its catalog."""
+
+    n_users: int  # known: in users or with ratings
+    n_products: int  # in the catalog
+    n_ratings: int
+    median_ratings_per_user: float  # of users with ratings
+    density: float  # ratings / (users with ratings x products with ratings)
+    share_with_neighbor: float  # of users with ratings
+    cold_users: int  # known, without ratings
+    cold_products: int  # in the catalog, without ratings
+    orphan_products: int  # rated, not in the catalog
+    mean_rating: float
+    work: int  # multiplications of all pairs: sum over products of raters squared
+
+    def advice(self) -> list[str]:
+        """A plain verdict, the gravest first; never empty."""
+        found = []
+        if self.share_with_neighbor < 0.5:
+            found.append(
+                f"bad: {1 - self.share_with_neighbor:.0%} of the users share no product with anybody and will get the "
+                "popular list; collect more ratings per product, or import a longer history"
+            )
+        elif self.share_with_neighbor < 0.9:
+            found.append(
+                f"fair: {1 - self.share_with_neighbor:.0%} of the users share no product with anybody and will get "
+                "the popular list"
+            )
+        if self.median_ratings_per_user < 3:
+            found.append(
+                f"thin: half of the users have {self.median_ratings_per_user:g} ratings or fewer; predictions will "
+                "often rest on one neighbor"
+            )
+        if self.orphan_products:
+            found.append(
+                f"note: {self.orphan_products:,} rated products are not in the catalog; their ratings count for "
+                "similarity, but they are not recommended"
+            )
+        return found or ["good: enough users share enough products for recommendations from neighbors"]
+
+    def as_text(self, reading_seconds: float, ahead: Forecast) -> str:
+        """The report as a table for a terminal, the verdict at the end."""
+        rows = [
+            ("users", f"{self.n_users:,}", f"{self.cold_users:,} without ratings"),
+            ("products", f"{self.n_products:,}", f"{self.cold_products:,} without ratings"),
+            ("ratings", f"{self.n_ratings:,}", f"mean {self.mean_rating:.2f} stars"),
+            ("ratings per user", f"{self.median_ratings_per_user:g}", "median of the users with ratings"),
+            ("density", f"{self.density:.4%}", "of users with ratings x rated products"),
+            ("users with a neighbor", f"{self.share_with_neighbor:.1%}", "of the users with ratings"),
+            ("reading took", f"{reading_seconds:.2f} s", "the ratings, into memory"),
+            ("training will take", f"{ahead.seconds:.2f} s", "neighbors and scores of all users"),
+            ("", f"{ahead.peak_bytes / 1e6:,.0f} MB", "the most the process holds at a time"),
+        ]
+        lines = [f"{name:<22}{value:>14}   {note}" for name, value, note in rows]
+        return "\n".join([*lines, *self.advice()])
+
+
+def describe(matrix: RatingMatrix, *, n_users: int, n_catalog: int) -> DataReport:
+    """Return the report. ``n_users``: known users; ``n_catalog``: products in the catalog."""
+    ratings = matrix.half_stars
+    raters = _raters(matrix)  # (n_products,)
+    shared = raters[ratings.indices] > 1  # (n_ratings,) somebody else rated it too: cosine > 0
+    has_neighbor = np.add.reduceat(shared, ratings.indptr[:-1]) > 0  # (n_rows,) every row has a rating
+    return DataReport(
+        n_users=n_users,
+        n_products=n_catalog,
+        n_ratings=matrix.n_ratings,
+        median_ratings_per_user=float(np.median(np.diff(ratings.indptr))),
+        density=matrix.n_ratings / (matrix.shape[0] * matrix.shape[1]),
+        share_with_neighbor=float(has_neighbor.mean()),
+        cold_users=n_users - matrix.shape[0],
+        cold_products=n_catalog - int((matrix.recommendable & (raters > 0)).sum()),
+        orphan_products=int((~matrix.recommendable).sum()),
+        mean_rating=matrix.mean_rating,
+        work=int((raters**2).sum()),
+    )
+
+
+def forecast(
+    matrix: RatingMatrix, index: CosineIndex, *, n_neighbors: int, n: int, rng: np.random.Generator
+) -> Forecast:
+    """Time neighbors and scores of random users and scale up by the work: sum over a user's products of raters.
+
+    Memory: the peak of this process, which has read the ratings and made the index as training does, and the blocks of
+    users that training will hold beside them.
+    """
+    rows, share = _sample(matrix, rng)
+    _train(matrix, index, rows[:2], n_neighbors, n)  # compiled code is loaded now, not in the measurement
+    started = time.perf_counter()
+    _train(matrix, index, rows, n_neighbors, n)
+    seconds = (time.perf_counter() - started) / share
+    # the ratings and the index are in memory by now, and making them took more than holding them
+    blocks = BLOCK_USERS * (12 * n_neighbors + 60 * n)
+    return Forecast(seconds, peak_bytes() + blocks)
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1_024 * peak
+
+
+def _raters(matrix: RatingMatrix) -> NDArray[np.int64]:
+    return np.bincount(matrix.half_stars.indices, minlength=matrix.shape[1])
+
+
+def _sample(matrix: RatingMatrix, rng: np.random.Generator) -> tuple[NDArray[np.int64], float]:
+    """Random rows that hold about SAMPLE_SHARE of the work, and the share they do hold."""
+    ratings = matrix.half_stars
+    work = np.add.reduceat(_raters(matrix)[ratings.indices], ratings.indptr[:-1])  # (n_rows,)
+    order = rng.permutation(matrix.shape[0])
+    done = np.cumsum(work[order])
+    wanted = max(SAMPLE_SHARE * done[-1], LEAST_SAMPLE_WORK)
+    n_rows = max(int(np.searchsorted(done, wanted)) + 1, LEAST_SAMPLE_ROWS)
+    rows = np.sort(order[:n_rows])
+    # a row costs something however few its products are: half the share by work, half by rows
+    return rows, float(work[rows].sum() / done[-1] + len(rows) / len(order)) / 2
+
+
+def _train(matrix: RatingMatrix, index: CosineIndex, rows: NDArray[np.int64], n_neighbors: int, n: int) -> None:
+    neighbors, similarities = index.top_k(n_neighbors, rows=rows)
+    rank_products_for_rows(
+        matrix.half_stars,
+        rows,
+        neighbors,
+        similarities,
+        n=n,
+        recommendable=matrix.recommendable,
+        scale=STARS_PER_UNIT,
+    )
+    rank_popular(matrix)

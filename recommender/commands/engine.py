@@ -1,0 +1,259 @@
+"""What step 3 does besides training and writing: check, evaluate, gate, list versions, roll back, save a model."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+from tqdm import tqdm
+
+from recommender.commands.data_report import describe, forecast
+from recommender.commands.evaluation_report import as_table, draw_png, ladder_as_table, write_json
+from recommender.database.bulk_read import read_interactions
+from recommender.database.connection import connected, label
+from recommender.database.schema import INTERACTION_TYPES, interactions
+from recommender.database.tables import existing_tables
+from recommender.database.usable_rows import as_words
+from recommender.errors import NothingToEvaluateError, SettingError
+from recommender.evaluation.cold_start import evaluate_ladder
+from recommender.evaluation.comparison import evaluate_modes, stand_in
+from recommender.evaluation.gate import judge, metrics_of
+from recommender.evaluation.gate_statistics import FORCED, REFUSED, history_of
+from recommender.evaluation.result import NDCG, Evaluation
+from recommender.files.evaluation_file import read_evaluation_file
+from recommender.model.trained_model import read_rating_matrix, read_taste_data
+from recommender.model.training import build_served_model
+from recommender.model.warm_up import warm_up
+from recommender.neighbors.cosine_index import CosineIndex
+from recommender.publishing.model_file import refuse_foreign_file, save_model
+from recommender.publishing.version_files import drop_files, kept_file, publish_file
+from recommender.publishing.versions import EXPIRED, PUBLISHED, Version, published_version, read_versions, roll_back
+from recommender.ranking.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
+from recommender.settings import Settings, interaction_weights
+from recommender.shop.catalog import read_catalog
+from recommender.shop.profiles import Interactions
+from recommender.shop.ratings import RatingMatrix
+from recommender.shop.segments import read_people
+from recommender.shop.snapshot import Cursor
+
+_RANKED_BY = ("ranking", "n_neighbors", "damping", "interaction_weights")  # of a version's settings
+JSON_FILE, PNG_FILE = "evaluation.json", "evaluation.png"
+
+
+def announce_compiling() -> None:
+    """Load the compiled code; say so if it has to be compiled first."""
+    warm_up(lambda: print("compiling the engine for this machine, once: about 15 s ..."))
+
+
+def check_data(settings: Settings) -> None:
+    """Print counts, a forecast of what a batch for all users takes, and a plain verdict."""
+    with connected(settings) as engine:
+        announce_compiling()
+        started = time.perf_counter()
+        matrix = read_rating_matrix(engine)
+        index = CosineIndex(matrix.half_stars)
+        loading = time.perf_counter() - started
+        log = read_interactions(engine).left_out if interactions.name in existing_tables(engine) else {}
+        people = read_people(engine)
+        catalog = read_catalog(engine)
+        n_users, n_catalog = len(np.union1d(matrix.user_ids, people.user_ids)), len(catalog)
+    k, n = settings.top_n_similar_users, settings.top_n_recommendations
+    ahead = forecast(matrix, index, n_neighbors=k, n=n, rng=np.random.default_rng(0))
+    print(label(engine))
+    print(describe(matrix, n_users=n_users, n_catalog=n_catalog).as_text(loading, ahead))
+    if left_out := as_words({**matrix.left_out, **log, **catalog.left_out, **people.left_out}):
+        print(f"left out, not usable: {left_out}")
+
+
+def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
+    """Compare all rankings on the ratings of ``ratings``, or of the database: a table, a JSON file, a picture."""
+    log = segments = None
+    if ratings is not None:
+        print(f"ratings of {ratings}")
+        matrix = read_evaluation_file(ratings)
+    else:
+        with connected(settings) as engine:
+            print(label(engine))
+            matrix, log = read_taste_data(engine)
+            segments = read_people(engine).segments(matrix.user_ids).codes
+    announce_compiling()
+    evaluation, ladder = evaluated(settings, matrix, log, seed=seed), None
+    print(as_table(evaluation))
+    if segments is not None:
+        ladder = evaluate_ladder(matrix, log, _weights(settings), segments, seed=seed, clock=time.perf_counter)
+        print(f"\n{ladder_as_table(ladder)}")
+    write_json(evaluation, Path(JSON_FILE), cold_start=ladder)
+    draw_png(evaluation, Path(PNG_FILE))
+    print(f"\nwritten: {JSON_FILE}, {PNG_FILE}")
+
+
+def evaluated(
+    settings: Settings,
+    matrix: RatingMatrix,
+    log: Interactions | None,
+    *,
+    rankings: Collection[str] = RANKINGS,
+    seed: int = 0,
+    n_users: int | None = None,
+    published: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """The evaluation of the rankings, with a progress bar where it takes long; arguments as `evaluate_modes`."""
+    with tqdm(unit=" lists", unit_scale=True, desc="evaluate", delay=2, leave=False) as bar:
+        return evaluate_modes(
+            matrix,
+            log,
+            _weights(settings),
+            n_neighbors=settings.top_n_similar_users,
+            rankings=rankings,
+            seed=seed,
+            n_users=n_users,
+            published=published,
+            progress=bar.update,
+            clock=time.perf_counter,
+        )
+
+
+def _weights(settings: Settings) -> NDArray[np.float64]:
+    return np.array(interaction_weights(settings.interaction_weights, INTERACTION_TYPES), np.float64)
+
+
+def gate(
+    settings: Settings, engine: Engine, ranked: Mapping[str, Any], *, force: bool, n_users: int
+) -> tuple[dict[str, Any] | None, str | None]:
+    """Metrics of the ranking on hidden ratings, and why a version with them must not be published, or None.
+
+    ``ranked``: settings of the new version's ranking. At most ``n_users`` users are tested; ``force`` lets a worse
+    version pass with a warning.
+    """
+    started = time.perf_counter()
+    versions = read_versions(engine)
+    published = published_version(versions)
+    other = _other_settings(published, ranked)
+    compared = {CLASSIC, TASTE, settings.ranking}  # auto takes seconds to tune: only where it is wanted
+    try:
+        data = read_taste_data(engine)
+        evaluation = evaluated(settings, *data, rankings=compared, n_users=n_users, published=other)
+    except NothingToEvaluateError as error:
+        print(f"gate     {error}")
+        return None, None
+    print(f"gate     {evaluation.split}")
+    metrics = metrics_of(evaluation, settings.ranking)
+    shown = ", ".join(f"{mode.name} {mode.figures[NDCG].mean or 0:.4f}" for mode in evaluation.modes)
+    print(f"gate     nDCG@10 of {evaluation.n_test_users:,} users: {shown} in {time.perf_counter() - started:.2f} s")
+    against = None
+    if other is not None:
+        k, weights = settings.top_n_similar_users, _weights(settings)
+        against = stand_in(other, n_neighbors=k, weights=weights, rankings=compared)
+    history = history_of(versions, settings.ranking, datetime.now(UTC))
+    verdict = judge(evaluation, settings.ranking, against=against, history=history)
+    for note in verdict.notes:
+        print(f"gate     {note}")
+    for warning in verdict.warnings:
+        print(f"warning  {warning}", file=sys.stderr)
+    if verdict.publish:
+        return metrics, None
+    if force:
+        print(f"warning  published by --force: {verdict.reason}", file=sys.stderr)
+        return metrics | {"verdict": FORCED}, None
+    return metrics | {"verdict": REFUSED}, verdict.reason
+
+
+def _other_settings(published: Version | None, ranked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The published version's settings if it ranked otherwise than ``ranked``; None if not, or if it cannot be told."""
+    if published is None:
+        return None
+    noted = {name: published.settings.get(name) for name in _RANKED_BY}
+    if noted["ranking"] not in RANKINGS or (noted["ranking"] in (CLASSIC, AUTO) and noted["n_neighbors"] is None):
+        print(f"gate     the settings of version {published.number} cannot be ranked by: {json.dumps(noted)}")
+        return None
+    if noted["ranking"] in BY_TASTE and noted["interaction_weights"] is None:
+        print(f"gate     version {published.number} does not say what interactions counted: as they do now, presumably")
+        noted["interaction_weights"] = ranked.get("interaction_weights")
+    wanted = {name: ranked.get(name) for name in noted}
+    return None if noted == wanted else noted
+
+
+def list_versions(settings: Settings) -> None:
+    """Print every version there ever was, the newest first."""
+    with connected(settings) as engine:
+        versions = read_versions(engine)
+    if not versions:
+        print("no version yet: python recommendation_engine.py makes one")
+        return
+    print(f"{'version':>7}  {'state':<9}  {'made (UTC)':<19}  {'ratings':>11}  {'rows':>11}  {'nDCG@10':>8}  settings")
+    for version in reversed(versions):
+        ndcg = ((version.metrics or {}).get("ndcg@10") or {}).get("mean")
+        shown = "-" if ndcg is None else f"{ndcg:.4f}"
+        print(f"{version.number:>7}  {version.state:<9}  {version.made_at:%Y-%m-%d %H:%M:%S}", end="")
+        print(f"  {version.n_ratings:>11,}  {version.n_rows:>11,}  {shown:>8}  {json.dumps(dict(version.settings))}")
+
+
+def publish_again(settings: Settings, number: int) -> None:
+    """Roll the lists back, and MODEL_FILE with them if that version of it is kept."""
+    with connected(settings) as engine:
+        version = roll_back(engine, number)
+    print(f"version {number} of {version.made_at:%Y-%m-%d %H:%M:%S} UTC is published")
+    if (file := settings.model_file) is None:
+        return
+    if kept_file(file, number).is_file():
+        publish_file(file, number)
+        print(f"model    {file}: version {number}")
+    else:
+        print(f"model    {file} stays as it is: {kept_file(file, number).name} is not there")
+
+
+def model_file(name: str, settings: Settings, *, overwrite: bool) -> Path:
+    """The file that ``--save-model NAME`` means; without a name MODEL_FILE. SettingError if that is not set.
+
+    ModelFileError if it must not be replaced, before anything is computed (`refuse_foreign_file`).
+    """
+    file = Path(name).expanduser().absolute() if name else settings.model_file
+    if file is None:
+        raise SettingError("--save-model without a name needs the setting MODEL_FILE: give one of them")
+    if not file.parent.is_dir():
+        raise SettingError(f"--save-model {file}: the folder {file.parent} does not exist; make it or name another")
+    refuse_foreign_file(file, overwrite=overwrite)
+    return file
+
+
+def save_served_model(
+    file: Path,
+    engine: Engine,
+    matrix: RatingMatrix,
+    similarity: CosineIndex,
+    version: Version,
+    *,
+    settings: Settings,
+    cursor: Cursor,
+    overwrite: bool = False,
+) -> None:
+    """Save what the API serves, as ``version``, and delete the files of versions that have expired.
+
+    ``cursor``: of the tables, read before them.
+    """
+    started = time.perf_counter()
+    served = build_served_model(
+        engine,
+        matrix,
+        similarity,
+        n_neighbors=settings.top_n_similar_users,
+        built_at=version.made_at,
+        ranking=settings.ranking,
+        version=version.number,
+        new_product_percent=settings.new_product_percent,
+        weights=interaction_weights(settings.interaction_weights, INTERACTION_TYPES),
+        cursor=cursor,
+    )
+    save_model(file, served, version, overwrite=overwrite)
+    drop_files(file, [version.number for version in read_versions(engine) if version.state != EXPIRED])
+    seconds = time.perf_counter() - started
+    saved = file if version.state == PUBLISHED else kept_file(file, version.number)
+    print(f"model    {saved}, {saved.stat().st_size / 1e6:,.1f} MB, version {version.number}, in {seconds:.2f} s")

@@ -1,0 +1,67 @@
+"""The command line of ``recommendation_engine.py``, and what its ``--users`` and ``--user`` mean."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from recommender.errors import SettingError, UnknownUserError
+from recommender.settings import DATABASE_OPTIONS, add_options
+from recommender.shop.ratings import RatingMatrix
+
+
+def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants: Iterable[str]) -> argparse.Namespace:
+    """The options of step 3; ``batch_sample``: default of --users, ``constants``: names of the script's settings."""
+    parser = argparse.ArgumentParser(
+        description="Step 3: train on the ratings in the database, show a sample, write a batch of recommendations.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--users",
+        default=str(batch_sample),
+        metavar="N|all",
+        help=f"recommend to the N smallest user_ids with ratings, RANKING=taste also those with interactions only, "
+        f"or to all (default: {batch_sample})",
+    )
+    parser.add_argument("--user", metavar="ID", help="the user shown as a sample (default: the smallest user_id)")
+    parser.add_argument("--if-stale", action="store_true", help="write no batch if the one there is of the same data")
+    parser.add_argument(
+        "--check-data", action="store_true", help="report on the ratings and what training will take, write nothing"
+    )
+    parser.add_argument(
+        "--evaluate", action="store_true", help="compare all rankings on hidden ratings: a table, JSON, a picture"
+    )
+    parser.add_argument(
+        "--ratings", type=Path, metavar="FILE.csv", help="evaluate on user_id,product_id[,rating][,timestamp] instead"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the evaluation (default: 0)")
+    parser.add_argument("--force", action="store_true", help="publish even if worse than the published version")
+    parser.add_argument(
+        "--save-model", nargs="?", const="", metavar="FILE", help="save what the API serves (default: MODEL_FILE)"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="--save-model: also in the place of a file that is no model"
+    )
+    parser.add_argument("--list-versions", action="store_true", help="print the versions there are, the newest first")
+    parser.add_argument("--rollback", type=int, metavar="VERSION", help="publish the lists of a kept version again")
+    add_options(parser, [*constants, "MODEL_FILE", *DATABASE_OPTIONS])
+    return parser.parse_args(arguments)
+
+
+def batch_size(text: str) -> int | None:
+    """The number of users that ``--users`` asks for, None for all; SettingError for anything else."""
+    if text == "all":
+        return None
+    if text.isascii() and text.isdigit() and 0 < int(text) <= 2**31:
+        return int(text)
+    raise SettingError(f"--users {text!r} is neither a number of users (1 or more) nor 'all'")
+
+
+def sample_user(text: str | None, matrix: RatingMatrix) -> int:
+    """The user_id that ``--user`` asks for, the smallest if it is not given; UnknownUserError if it can be no id."""
+    if text is None:
+        return int(matrix.user_ids[0])
+    if not (text.isascii() and text.isdigit()):
+        raise UnknownUserError(text)
+    return int(text)

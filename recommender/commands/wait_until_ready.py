@@ -1,0 +1,41 @@
+"""Wait until a service that is starting answers, then print a request to try. Used by ``make run``.
+
+python -m recommender.commands.wait_until_ready http://127.0.0.1:8000 & exec uvicorn api:app
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+
+POLL = 0.1  # seconds
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return 0 once ``/health`` answers, 1 if the service (the process that started this one) has ended before."""
+    (address,) = sys.argv[1:] if arguments is None else arguments
+    service = os.getppid()
+    while os.getppid() == service:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
+                health = json.load(answer)
+        except (urllib.error.URLError, OSError, ValueError):
+            time.sleep(POLL)  # not there yet
+            continue
+        key = ""
+        if "users" in health:
+            print(f"\n{health['users']:,} users, {health['products']:,} products, {health['ratings']:,} ratings. Try:")
+        else:  # REQUIRE_KEY=all
+            print("\nReady. Every request needs a key. Try:")
+            key = "-H 'X-API-Key: ...' "
+        print(f"\n    curl {key}{address}/recommendations/42\n\nCtrl-C stops the service.", flush=True)
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Ratings packed by the database: thousands joined into one text that Arrow parses; one way of ``bulk_read``.
+
+So the Python driver sees few rows. The way for SQLite, and for servers that connectorx cannot log in to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+from sqlalchemy import Connection, Engine, Integer, String, cast, func, literal_column, select, true
+from sqlalchemy.sql.elements import ColumnElement
+
+from recommender.database.connection import database_errors, is_mysql
+from recommender.database.schema import ratings
+
+PACKED_ROWS = 200_000  # ratings in one text of SQLite: 5 MB, far below its limit of 1 GB
+_HALF_STEPS = [half / 2 for half in range(1, 11)]
+
+
+def packed_ratings(
+    engine: Engine, extra: Sequence[Any] = (), condition: ColumnElement[bool] | None = None
+) -> pa.Table | None:
+    """user_id, product_id, half_stars of all ratings, and the ``extra`` whole numbers of each (0 for NULL), labeled.
+
+    ``condition``: of those rows alone. None if a rating is not in half steps, a value of another kind than its column,
+    or a text was cut short.
+    """
+    texts, total = [], 0
+    with database_errors(engine), _private_connection(engine) as connection:
+        for packed, n, n_allowed in _packs(engine, connection, extra, condition):
+            if n_allowed != n or not packed.endswith("\n"):
+                return None
+            texts.append(packed.encode())
+            total += n
+    if not texts:
+        return None
+    types = {"user_id": pa.int64(), "product_id": pa.string(), "half_stars": pa.int8()}
+    types |= {column.name: pa.int64() for column in extra}
+    try:
+        table = pa.csv.read_csv(
+            pa.BufferReader(b"".join(texts)),
+            read_options=pa.csv.ReadOptions(column_names=list(types)),
+            parse_options=pa.csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
+            convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=False),
+        )
+    except pa.ArrowInvalid:  # a comma or a line end inside a product id
+        return None
+    return table if table.num_rows == total else None
+
+
+def _packs(
+    engine: Engine, connection: Connection, extra: Sequence[Any], condition: ColumnElement[bool] | None
+) -> Iterator[tuple[str, int, int]]:
+    packs = _mysql_packs if is_mysql(engine) else _sqlite_packs
+    return packs(connection, extra, true() if condition is None else condition)
+
+
+def _pack(user_id: Any, product_id: Any, rating: Any, *extra: Any) -> tuple[ColumnElement[Any], ...]:
+    """``42,B08N5WRWNW,9`` and a line end per rating in one text; how many; how many of them in half steps."""
+    line = cast(user_id, String) + "," + product_id + "," + cast(cast(rating * 2, Integer), String)
+    for number in extra:
+        line = line + "," + func.coalesce(cast(number, String), "0")
+    line = line + "\n"
+    allowed = func.sum(func.coalesce(cast(rating.in_(_HALF_STEPS), Integer), 0))
+    return func.aggregate_strings(line, ""), func.count(), allowed
+
+
+def _mysql_packs(
+    connection: Connection, extra: Sequence[Any], condition: ColumnElement[bool]
+) -> Iterator[tuple[str, int, int]]:
+    # one text per user: the primary key's order, so that nothing is sorted; max_allowed_packet limits a text as well
+    connection.exec_driver_sql("SET SESSION group_concat_max_len = 1000000000")
+    columns = ratings.c.user_id, ratings.c.product_id, ratings.c.rating, *(column.element for column in extra)
+    statement = select(*_pack(*columns)).where(condition).group_by(ratings.c.user_id)
+    for packed, n, n_allowed in connection.execution_options(stream_results=True).execute(statement):
+        yield packed or "", int(n), int(n_allowed)
+
+
+def _sqlite_packs(
+    connection: Connection, extra: Sequence[Any], condition: ColumnElement[bool]
+) -> Iterator[tuple[str, int, int]]:
+    row_id, last = literal_column("rowid", Integer).label("row_id"), -(2**63)
+    columns = ratings.c.user_id, ratings.c.product_id, ratings.c.rating, *extra
+    while True:
+        block = select(row_id, *columns).where(row_id > last, condition).order_by(row_id).limit(PACKED_ROWS).subquery()
+        statement = select(*_pack(*(block.c[column.name] for column in columns)), func.max(block.c.row_id))
+        packed, n, n_allowed, last = tuple(connection.execute(statement).one())
+        if not n:
+            return
+        yield packed or "", n, n_allowed
+
+
+@contextmanager
+def _private_connection(engine: Engine) -> Iterator[Connection]:
+    """A connection that is closed at the end, so that its session settings do not go back to the pool."""
+    with engine.connect() as connection:
+        connection.detach()
+        yield connection

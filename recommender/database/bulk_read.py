@@ -1,0 +1,296 @@
+"""Whole tables into arrays, at the database's own speed and without a Python object per value.
+
+Three ways, the first that works is taken; all give equal arrays, and a test compares them: **connectorx** (MySQL and
+MariaDB, see ``_connectorx``), **packed** (ratings only, see ``_packed_ratings``), and **streamed**, the rows of the
+Python driver, a block at a time, which serves everything. The time goes into the server's table scan; for 3 million
+ratings see ``python -m benchmarks.read``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Engine,
+    Integer,
+    Numeric,
+    Select,
+    String,
+    case,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.sql.elements import ColumnElement, Label
+
+from recommender.database._connectorx import through_connectorx
+from recommender.database._packed_ratings import packed_ratings
+from recommender.database.connection import database_errors, is_mysql, label
+from recommender.database.schema import ASIN_LENGTH, INTERACTION_TYPES, interactions, ratings
+from recommender.database.usable_rows import LeftOut, count_left_out, refuse_faulty_table, usable
+from recommender.errors import DatabaseError
+from recommender.shop.profiles import Interactions
+from recommender.shop.ratings import NO_TIME
+
+Way = Literal["connectorx", "packed", "streamed"]
+# rows of a streamed result held as Python objects at a time: fetching and converting them are calls that keep every
+# other thread waiting, of a service that makes a new model its event loop, 1 ms with so many, 80 ms with 50,000
+FETCH_ROWS = 1_000
+
+
+@dataclass(frozen=True, eq=False)
+class RatingColumns:
+    """All n usable ratings (see `recommender.database.usable_rows`), rows in no particular order.
+
+    ``user_ids`` (n,) int64; ``product_codes`` (n,) int32 into ``products``, an Arrow string array of the distinct
+    product ids in no particular order; ``half_stars`` (n,) int8, the rating doubled: 1..10; ``rated_at`` (n,) int64,
+    microseconds since 1970, or `NO_TIME`, if asked for. ``left_out``: the rows that are not here.
+    """
+
+    user_ids: NDArray[np.int64]
+    product_codes: NDArray[np.int32]
+    products: pa.StringArray
+    half_stars: NDArray[np.int8]
+    rated_at: NDArray[np.int64] | None = None
+    left_out: LeftOut = field(default_factory=dict)
+
+
+def microseconds(engine: Engine, column: Column[Any], name: str) -> Label[int]:
+    """A time as microseconds since 1970, selected under ``name``; whole numbers travel faster than times."""
+    return literal_column(_microseconds(engine, column), BigInteger).label(name)
+
+
+def event_time(engine: Engine, column: Column[Any], name: str) -> Label[int]:
+    """The same of a rating or an interaction; `NO_TIME` for NULL, and for the 1970-01-01 of former imports."""
+    text = f"COALESCE(NULLIF({_microseconds(engine, column)}, 0), {NO_TIME})"
+    return literal_column(text, BigInteger).label(name)
+
+
+def _microseconds(engine: Engine, column: Column[Any]) -> str:
+    if is_mysql(engine):
+        return f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {column.name})"
+    # a text, with six digits after the second or fewer; strftime would round to milliseconds, and up
+    text = f"CAST(strftime('%s', substr({column.name}, 1, 19)) AS INTEGER) * 1000000 + "
+    return text + f"CAST(substr(substr({column.name}, 21) || '000000', 1, 6) AS INTEGER)"
+
+
+def read_ratings(engine: Engine, *, times: bool = False, way: Way | None = None) -> RatingColumns:
+    """Return all usable ratings, as they were at one moment; with ``times``, when each was first given.
+
+    All rows are read as they are and looked through afterwards, which costs next to nothing; only if one of them is
+    not usable, the database counts those and leaves them out. Raises RatingError if they are too many, DatabaseError.
+    ``way`` is for tests and benchmarks.
+    """
+    columns: list[Any] = [ratings.c.user_id, ratings.c.product_id, ratings.c.rating]
+    extra = [event_time(engine, ratings.c.created_at, "rated_at")] if times else []
+    found = _quickly(engine, columns, extra, way, None)
+    if found is not None:
+        return found
+    left_out, condition = count_left_out(engine, ratings), usable(engine, ratings)
+    if left_out:
+        found = _quickly(engine, columns, extra, way, condition)
+    if found is None and way in ("packed", "connectorx"):
+        raise DatabaseError(f"{label(engine)}: the ratings cannot be read {way}; leave the choice of the way open")
+    if found is None:
+        statement = select(*columns, *extra).where(condition)
+        found = _rating_columns(_streamed(engine, statement, _schema([*columns, *extra])))
+    if found is None:
+        raise DatabaseError(f"{label(engine)}: the rows of {ratings.name} changed while they were read; run it again")
+    refuse_faulty_table(engine, ratings, left_out, len(found.user_ids))
+    return replace(found, left_out=left_out)
+
+
+def _quickly(
+    engine: Engine, columns: list[Any], extra: list[Any], way: Way | None, condition: ColumnElement[bool] | None
+) -> RatingColumns | None:
+    """The ratings, by one of the two fast ways; None if neither serves, or if one of the rows is not usable."""
+    table = None
+    if way in (None, "connectorx"):
+        statement = select(*columns, *extra) if condition is None else select(*columns, *extra).where(condition)
+        table = through_connectorx(engine, statement, _schema([*columns, *extra]), required=way is not None)
+    if table is None and way in (None, "packed"):
+        table = packed_ratings(engine, extra, condition)
+    return None if table is None else _rating_columns(table)
+
+
+def read_table(
+    engine: Engine,
+    columns: Sequence[ColumnElement[Any]],
+    *,
+    order_by: Column[Any] | None = None,
+    where: ColumnElement[bool] | None = None,
+    way: Way | None = None,
+) -> pa.Table:
+    """Return these columns of one table: whole numbers int64, DOUBLE and DECIMAL float64, text string.
+
+    NULL stays NULL, and what is of another kind than its column (SQLite lets it in) is NULL, too. Raises DatabaseError.
+    ``way`` (connectorx or streamed) is for tests and benchmarks.
+    """
+    typed = columns if is_mysql(engine) else [_whole(column) for column in columns]
+    statement = select(*typed) if order_by is None else select(*typed).order_by(order_by)
+    statement = statement if where is None else statement.where(where)
+    table = None
+    if way in (None, "connectorx"):
+        table = through_connectorx(engine, statement, _schema(columns), required=way is not None)
+    return _streamed(engine, statement, _schema(columns)) if table is None else table
+
+
+def read_interactions(engine: Engine) -> Interactions:
+    """Return all usable interactions. Raises DatabaseError, RatingError if too many of them are not usable."""
+    c = interactions.c
+    # a number for each type, from 0: texts would take five times as long
+    whens = " ".join(f"WHEN '{name}' THEN {kind}" for kind, name in enumerate(INTERACTION_TYPES))
+    kind = literal_column(f"CASE interaction_type {whens} END", BigInteger).label("kind")
+    columns = [c.user_id, c.product_id, kind, event_time(engine, c.created_at, "time")]
+    found = _interactions(read_table(engine, columns))
+    if found is not None:
+        return found
+    left_out = count_left_out(engine, interactions)
+    found = _interactions(read_table(engine, columns, where=usable(engine, interactions)))
+    if found is None:
+        reason = f"the rows of {interactions.name} changed while they were read; run it again"
+        raise DatabaseError(f"{label(engine)}: {reason}")
+    refuse_faulty_table(engine, interactions, left_out, len(found))
+    return replace(found, left_out=left_out)
+
+
+def _interactions(table: pa.Table) -> Interactions | None:
+    """The log; None if one of the rows is not usable."""
+    if any(column.null_count for column in table.columns):
+        return None
+    user_ids = table["user_id"].to_numpy()
+    codes, names = _codes(table["product_id"])
+    product_ids = fixed_bytes(names)
+    if product_ids is None or (len(user_ids) and user_ids.min() < 1):
+        return None
+    kinds = table["kind"].to_numpy().astype(np.int8)
+    return Interactions(user_ids, codes, product_ids, kinds, table["time"].to_numpy())
+
+
+def fixed_bytes(product_ids: pa.StringArray) -> NDArray[np.bytes_] | None:
+    """Product ids as ten bytes each (n,); None if one of them is not usable."""
+    whole = pa.concat_arrays([product_ids, pa.array([], pa.string())])  # without an offset into shared buffers
+    if whole.null_count:
+        return None
+    _, offsets, characters = whole.buffers()
+    starts = np.frombuffer(offsets or b"", np.int32)[: len(whole) + 1]
+    lengths = np.diff(starts)
+    if not len(whole):
+        return np.empty(0, f"S{ASIN_LENGTH}")
+    held = (
+        np.frombuffer(characters, np.uint8, int(starts[-1] - starts[0]), int(starts[0])) if characters else starts[:0]
+    )
+    if not ((lengths > 0) & (lengths <= ASIN_LENGTH)).all() or ((held == 0) | (held > 127)).any():
+        return None
+    if (lengths == ASIN_LENGTH).all():
+        return held.view(f"S{ASIN_LENGTH}")
+    return np.array(whole.to_pylist(), dtype=f"S{ASIN_LENGTH}")
+
+
+def _schema(columns: Sequence[Any]) -> pa.Schema:
+    return pa.schema([(column.name, _arrow_type(column)) for column in columns])
+
+
+def _arrow_type(column: Any) -> pa.DataType:
+    if isinstance(column.type, Double | Numeric):
+        return pa.float64()
+    if isinstance(column.type, String):
+        return pa.string()
+    return pa.bool_() if isinstance(column.type, Boolean) else pa.int64()
+
+
+def _whole(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The column as SQLite should give it: NULL for what is no whole number where there should be one."""
+    if not isinstance(column, Column) or not isinstance(column.type, Integer):
+        return column
+    return case((func.typeof(column) == "integer", column)).label(column.name)
+
+
+def _streamed(engine: Engine, statement: Select[Any], schema: pa.Schema) -> pa.Table:
+    batches = []
+    with database_errors(engine), engine.connect().execution_options(stream_results=True) as connection:
+        for rows in connection.execute(statement).partitions(FETCH_ROWS):
+            columns = zip(zip(*rows, strict=True), schema, strict=True)
+            batches.append(pa.record_batch([_array(values, kind.type) for values, kind in columns], schema))
+    return pa.Table.from_batches(batches, schema)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """The values as Arrow has them; null for those of another kind."""
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowException, UnicodeError, OverflowError):
+        return pa.array([fitting(value, kind) for value in values], kind)
+
+
+def fitting(value: Any, kind: pa.DataType) -> Any:
+    """The value, or None if it is of another kind than its column."""
+    if pa.types.is_integer(kind) and not isinstance(value, int):
+        return None  # 3.5 would become 3
+    try:
+        return pa.scalar(value, kind).as_py()
+    except (pa.ArrowException, UnicodeError, OverflowError):
+        return None
+
+
+def _rating_columns(table: pa.Table) -> RatingColumns | None:
+    """The ratings as they are used; None if one of the rows is not usable."""
+    if table["user_id"].null_count or table["product_id"].null_count:
+        return None
+    user_ids = table["user_id"].to_numpy()
+    if "half_stars" in table.column_names:
+        half_stars = table["half_stars"].to_numpy()
+    else:
+        doubled = table["rating"].to_numpy() * 2  # (n,) float64, NULL is NaN
+        if not ((doubled >= 1) & (doubled <= 10) & (doubled == np.floor(doubled))).all():
+            return None
+        half_stars = doubled.astype(np.int8)
+    codes, products = _codes(table["product_id"])
+    if (len(user_ids) and user_ids.min() < 1) or fixed_bytes(products) is None:
+        return None
+    rated_at = table["rated_at"].fill_null(0).to_numpy() if "rated_at" in table.column_names else None
+    return RatingColumns(user_ids, codes, products, half_stars, rated_at)
+
+
+def _codes(product_ids: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.StringArray]:
+    """Each product id's code (n,) int32, and the distinct ids that the codes point into.
+
+    Ids of ten characters fit into 60 bits, and whole numbers are told apart in a fifth of the time of texts.
+    """
+    chunk_keys = [_keys(chunk) for chunk in product_ids.chunks]
+    keys = [key for key in chunk_keys if key is not None]
+    if not keys or len(keys) < len(chunk_keys):
+        encoded = pa.concat_arrays([*product_ids.chunks, pa.array([], pa.string())]).dictionary_encode()
+        return encoded.indices.to_numpy(), encoded.dictionary
+    encoded = pa.array(np.concatenate(keys)).dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    a_row_of = np.empty(len(encoded.dictionary), np.int64)
+    a_row_of[codes] = np.arange(len(codes))
+    return codes, pa.concat_arrays(product_ids.take(pa.array(a_row_of)).chunks)
+
+
+def _keys(chunk: pa.StringArray) -> NDArray[np.uint64] | None:
+    """A different number for each different id (n,); None unless all have ten characters from space to underscore."""
+    _, offsets, characters = chunk.buffers()
+    starts = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+    if len(chunk) == 0 or chunk.null_count or not (np.diff(starts) == ASIN_LENGTH).all():
+        return None
+    shape, strides = (len(chunk),), (ASIN_LENGTH,)
+    head = np.ndarray(shape, "<u8", characters, int(starts[0]), strides) - np.uint64(0x2020_2020_2020_2020)
+    tail = np.ndarray(shape, "<u2", characters, int(starts[0]) + 8, strides) - np.uint16(0x2020)
+    if (head & np.uint64(0xC0C0_C0C0_C0C0_C0C0)).any() or (tail & np.uint16(0xC0C0)).any():
+        return None
+    # squeeze the two unused bits out of every byte: 8 x 6 bits, then 2 x 6 bits above them
+    for shift, low in ((2, 0x003F_003F_003F_003F), (4, 0x0000_0FFF_0000_0FFF), (8, 0x0000_0000_00FF_FFFF)):
+        head = (head & np.uint64(low)) | ((head & ~np.uint64(low)) >> np.uint64(shift))
+    tail = (tail & np.uint16(0x3F)) | ((tail & np.uint16(0x3F00)) >> np.uint16(2))
+    return head | (tail.astype(np.uint64) << np.uint64(48))

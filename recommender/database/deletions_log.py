@@ -1,0 +1,114 @@
+"""The log of deletions: who was deleted since a moment, and how far back the log can tell.
+
+Whoever holds something that was made from the tables (a batch its lists, a model file, a worker its model) has the
+cursor that was read before them, and asks the log what came after it. The log is cut: of the notes older than
+`KEPT_DAYS` by the database's clock only the newest stays. So the first note that is there is either young, and then
+none was ever cut; or it is old, and all notes after it are there. Hence a cursor that is not below the first note, or a
+first note that is young, misses nothing; in any other case the log must not be trusted (`reaches_back`): a batch is
+refused, a model compares everybody it knows with the tables. Lists need no cursor: an erasure deletes them, of every
+version, when it is noted.
+
+A note may become visible after others that were made later, so what is dated `LATE` seconds before the cursor was read
+counts as later than the cursor.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymysql.constants import ER
+from sqlalchemy import Connection, Engine, delete, exc, func, insert, inspect, literal_column, or_, select
+from sqlalchemy.schema import CreateTable
+
+from recommender.database.connection import database_errors, error_code, is_mysql, utc_now, writing
+from recommender.database.schema import deletions
+from recommender.database.tables import existing_tables
+from recommender.shop.snapshot import Cursor
+
+KEPT_DAYS = 30
+LATE = 60  # seconds; the service gives up a write after two
+_IDS_BEFORE = 10_000  # ids below the cursor's that a note may still become visible with
+_EPOCH = datetime(1970, 1, 1)
+
+
+def prepare_log(engine: Engine) -> None:
+    """Make the log if there is none, and add what a release before did not note. DatabaseError."""
+    if deletions.name not in existing_tables(engine):
+        with writing(engine) as connection:
+            # another worker may have made it since
+            connection.execute(CreateTable(deletions, if_not_exists=True))
+        return
+    with database_errors(engine), engine.connect() as connection:
+        if deletions.c.erased.name in {column["name"] for column in inspect(connection).get_columns(deletions.name)}:
+            return
+        try:
+            if is_mysql(engine):
+                connection.exec_driver_sql("SET SESSION lock_wait_timeout = 1")  # nobody is to queue behind this
+            connection.exec_driver_sql(f"ALTER TABLE {deletions.name} ADD COLUMN erased BOOLEAN")
+        except exc.DBAPIError:
+            connection.invalidate()  # another worker was first, or it is not allowed: `note_deletion` does without
+        else:
+            connection.commit()
+            if is_mysql(engine):
+                connection.exec_driver_sql("SET SESSION lock_wait_timeout = DEFAULT")
+
+
+def note_deletion(connection: Connection, user_id: int, *, erased: bool) -> None:
+    """Note that a rating of a person's was deleted, or all there was of them (``erased``)."""
+    values = {"user_id": user_id, "deleted_at": utc_now(connection)}
+    try:
+        connection.execute(insert(deletions).values(values | {"erased": erased}))
+    except exc.DBAPIError as error:
+        if error_code(error) != ER.BAD_FIELD_ERROR and "no column named erased" not in str(error.orig):
+            raise
+        connection.execute(insert(deletions).values(values))  # read as an erasure
+
+
+def deleted_since(connection: Connection, cursor: Cursor) -> dict[int, bool]:
+    """Whoever a deletion was noted of since the cursor, or shortly before, and whether all of them was erased.
+
+    Waits for those who are deleting. ``connection`` must not be in a transaction that has read before, but on SQLite.
+    """
+    c = deletions.c
+    known = {column["name"] for column in inspect(connection).get_columns(deletions.name)}
+    erased: Any = c.erased if c.erased.name in known else literal_column("NULL")
+    recent = _EPOCH + timedelta(microseconds=max(cursor.read_at - LATE * 1_000_000, 0))
+    late = or_(c.deletion_id > cursor.deletion_id, c.deleted_at >= recent)
+    statement = select(c.user_id, erased).where(c.deletion_id > cursor.deletion_id - _IDS_BEFORE, late)
+    found: dict[int, bool] = {}
+    for user_id, whole in connection.execute(statement.with_for_update(read=True)):
+        found[user_id] = found.get(user_id, False) or whole is None or bool(whole)
+    return found
+
+
+def reaches_back(connection: Connection, deletion_id: int) -> bool:
+    """Are all notes in the log that were made after this one?"""
+    c = deletions.c
+    newest = connection.execute(select(func.max(c.deletion_id))).scalar()
+    if newest is None or newest < deletion_id:  # emptied, or restored; nothing was ever noted
+        return deletion_id == 0
+    first = connection.execute(select(c.deletion_id, c.deleted_at).order_by(c.deletion_id).limit(1)).one()
+    return bool(deletion_id >= first.deletion_id or first.deleted_at >= _horizon(connection))
+
+
+def cut_log(engine: Engine) -> None:
+    """Delete the notes that are older than `KEPT_DAYS`, but for the newest of them. DatabaseError."""
+    c = deletions.c
+    with database_errors(engine), engine.connect() as connection:
+        horizon = _horizon(connection)
+        first = connection.execute(select(c.deleted_at).order_by(c.deletion_id).limit(1)).scalar()
+        if first is None or first >= horizon:
+            return
+        young = connection.execute(select(func.min(c.deletion_id)).where(c.deleted_at >= horizon)).scalar()
+        before = select(func.max(c.deletion_id))
+        last = connection.execute(before if young is None else before.where(c.deletion_id < young)).scalar()
+    with writing(engine) as connection:
+        connection.execute(delete(deletions).where(c.deletion_id < last))
+
+
+def _horizon(connection: Connection) -> datetime:
+    now = datetime.now(UTC).replace(tzinfo=None)
+    if is_mysql(connection.engine):
+        now = connection.execute(select(literal_column("UTC_TIMESTAMP(6)"))).scalar_one()
+    return now - timedelta(days=KEPT_DAYS)

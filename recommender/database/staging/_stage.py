@@ -1,0 +1,226 @@
+"""Staging tables: what the servers' and SQLite's have in common; the inner half of ``bulk_load``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Connection, Engine, MetaData, Table, UniqueConstraint, exc
+
+from recommender.database.connection import database_errors
+from recommender.database.own_tables import ends_of_a_run
+from recommender.database.staging._load_data import as_text
+from recommender.database.tables import existing_tables
+from recommender.errors import DatabaseError
+
+Move = tuple[str, str]  # a table's name, and the name it gets
+Check = Callable[[Connection, Mapping[Table, str]], None]  # of tables under the names they have now; it raises
+
+
+@dataclass(frozen=True)
+class LoadCount:
+    """Rows handed to the database, and how many of them it kept (the others repeated a unique key)."""
+
+    sent: int
+    kept: int
+
+    def __add__(self, other: LoadCount) -> LoadCount:
+        return LoadCount(self.sent + other.sent, self.kept + other.kept)
+
+
+class Stage:
+    """Staging tables of one run; see ``staged``.
+
+    ``connection`` sees the rows loaded so far, ``tables`` maps each live table to its staging table, for checks
+    before ``publish``.
+    """
+
+    def __init__(self, engine: Engine, tables: Sequence[Table], *, append: bool) -> None:
+        self.engine = engine
+        self.append = append
+        self.new_end, self.old_end = ends_of_a_run()
+        self.tables = {live: _without_keys(live, self.new_end) for live in tables}
+        self.connection: Connection
+        self._keys_missing = set(tables)
+        self._ours = False  # are the staging tables this run's, to be dropped by it?
+        self._check: Check | None = None
+        self._quote = engine.dialect.identifier_preparer.quote
+
+    def load(self, table: Table, batches: Iterable[pa.RecordBatch], *, skip_duplicates: bool = False) -> LoadCount:
+        """Append ``batches`` to the staging table of ``table``; return how many rows were sent and kept.
+
+        Columns are named like the table's; one that numbers itself is left out. ``skip_duplicates``: of rows with
+        the same unique key the first one stays. Without it a duplicate is a DatabaseError, here or in ``publish``.
+        """
+        with database_errors(self.engine):
+            defer = table in self._keys_missing and number_of(table) is not None
+            batches = (_checked(table, batch) for batch in batches if batch.num_rows)
+            count = self._append(table, batches, skip=skip_duplicates and not defer)
+            if count.kept < count.sent and not skip_duplicates:
+                raise DatabaseError(f"{table.name}: {count.sent - count.kept:,} rows repeat a unique key")
+            if skip_duplicates and table in self._keys_missing:
+                return LoadCount(count.sent, count.kept - self._make_keys(table, drop_repeats=defer))
+            return count
+
+    def publish(
+        self,
+        moves: Sequence[Move] = (),
+        *,
+        leave: Sequence[str] = (),
+        drop: Sequence[str] = (),
+        check: Check | None = None,
+    ) -> None:
+        """Put the staging tables in the place of the live ones, all in one step (see ``staged`` for ``append``).
+
+        ``moves``: renames (from, to) done before that in the same step. A live table moved away is kept, a staging
+        table moved away, or among ``leave``, is not put in place. ``drop``: tables of ours dropped after it.
+        ``check`` is called with the replaced tables once nobody writes to them under their names any more; if it
+        raises ForeignDataError they are left to whoever wrote to them. (On SQLite nobody does, from ``staged`` on.)
+        """
+        self._check = check
+        with database_errors(self.engine):
+            for table in list(self._keys_missing):
+                self._make_keys(table, drop_repeats=False)
+            if self.append:
+                self._merge()
+            else:
+                steps, replaced = self._plan(moves, leave)
+                self._note_replaced(replaced)
+                self._swap(steps, [*replaced, *leave, *drop])
+
+    def hold(self) -> None:
+        """Let nobody else write from here to ``publish``, where that is how the database swaps (SQLite)."""
+
+    def open(self) -> None:
+        """Connect, drop what a killed run left, create the staging tables."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Drop what was not published."""
+        raise NotImplementedError
+
+    def disconnect(self) -> None:
+        """Give the connection up, whatever state it is in."""
+        with suppress(exc.SQLAlchemyError, AttributeError):
+            self.connection.close()
+
+    def _append(self, table: Table, batches: Iterable[pa.RecordBatch], *, skip: bool) -> LoadCount:
+        raise NotImplementedError
+
+    def _make_keys(self, table: Table, *, drop_repeats: bool) -> int:
+        raise NotImplementedError
+
+    def _swap(self, moves: Sequence[Move], replaced: Sequence[str]) -> None:
+        """Rename all in one step, then drop the tables that were ``replaced``."""
+        raise NotImplementedError
+
+    def _merge(self) -> None:
+        raise NotImplementedError
+
+    def _note_replaced(self, names: Mapping[str, str]) -> None:
+        """Note what the replaced tables will be called, where a killed run would leave them."""
+
+    def _plan(self, first: Sequence[Move], leave: Sequence[str]) -> tuple[list[Move], dict[str, str]]:
+        """All renames of a swap, ``first`` first, and the names under which the replaced tables end: their old ones."""
+        moves, replaced = list(first), dict[str, str]()
+        there, away = existing_tables(self.engine), set(leave)
+        for source, target in first:
+            there = there - {source} | {target}
+            away.add(source)
+        for live, filled in self.tables.items():
+            if filled.name in away:
+                continue
+            if live.name in there:
+                replaced[live.name + self.old_end] = live.name
+                moves.append((live.name, live.name + self.old_end))
+            moves.append((filled.name, live.name))
+        return moves, replaced
+
+    def _execute(self, statement: str) -> Any:
+        return self.connection.exec_driver_sql(statement)
+
+    def _columns(self, table: Table, names: Iterable[str]) -> str:
+        return ", ".join(self._quote(table.c[name].name) for name in names)
+
+    def _repeats_dropped(self, table: Table) -> int:
+        """Delete the rows that repeat a unique key of an earlier row; how many."""
+        filled, number, dropped = self._quote(self.tables[table].name), self._quote(str(number_of(table))), 0
+        for key in keys_of(table):
+            if key.unique:
+                statement = self._delete_repeats(filled, number, self._columns(table, key.columns))
+                dropped += self._execute(statement).rowcount
+        return dropped
+
+    def _delete_repeats(self, filled: str, number: str, names: str) -> str:
+        # a server will not read the table it deletes from, except through a derived table
+        first = f"SELECT MIN({number}) AS kept FROM {filled} GROUP BY {names}"
+        return f"DELETE t FROM {filled} t LEFT JOIN ({first}) f ON f.kept = t.{number} WHERE f.kept IS NULL"
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a table apart from the primary one."""
+
+    name: str
+    columns: tuple[str, ...]
+    unique: bool
+
+
+def keys_of(table: Table) -> list[Key]:
+    uniques = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
+    keys = [Key(str(unique.name), tuple(unique.columns.keys()), True) for unique in uniques]
+    keys += [Key(str(index.name), tuple(index.columns.keys()), bool(index.unique)) for index in table.indexes]
+    return sorted(keys, key=lambda key: (not key.unique, key.name))
+
+
+def number_of(table: Table) -> str | None:
+    """The name of the column that numbers the rows by itself."""
+    column = table.autoincrement_column
+    return str(column.name) if column is not None and column.autoincrement is True else None
+
+
+def identity_of(table: Table) -> tuple[str, ...]:
+    """The columns that say which row it is: the primary key, or the unique key beside a number."""
+    return keys_of(table)[0].columns if number_of(table) else tuple(table.primary_key.columns.keys())
+
+
+def data_columns(table: Table) -> list[str]:
+    return [column.key for column in table.columns if column.key != number_of(table)]
+
+
+def updatable(table: Table) -> list[str]:
+    return [name for name in data_columns(table) if name not in identity_of(table)]
+
+
+def _without_keys(table: Table, end: str) -> Table:
+    copy = table.to_metadata(MetaData(), name=table.name + end)
+    copy.indexes.clear()
+    for constraint in [c for c in copy.constraints if isinstance(c, UniqueConstraint)]:
+        copy.constraints.discard(constraint)
+    return copy
+
+
+def _checked(table: Table, batch: pa.RecordBatch) -> pa.RecordBatch:
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_floating(column.type) and pc.all(pc.is_finite(column)).as_py() is False:
+            raise DatabaseError(f"{table.name}.{name} holds a number that is not finite: leave such rows out")
+    return batch
+
+
+def python_rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    return zip(*(_python_values(column) for column in batch.columns), strict=True)
+
+
+def _python_values(column: pa.Array) -> list[Any]:
+    # by way of numpy: to_pylist makes an object of pyarrow's for every value first, and takes ten times as long
+    if pa.types.is_timestamp(column.type):
+        column = as_text(column)
+    elif pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    if column.null_count and pa.types.is_primitive(column.type):
+        return list(column.to_pylist())
+    return list(column.to_numpy(zero_copy_only=False).tolist())

@@ -1,0 +1,85 @@
+"""Tables that are there: found, counted, dropped, and refused where replacing them would lose what is not ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from pymysql.constants import ER
+from sqlalchemy import Connection, Engine, Table, exc, func, inspect, select
+
+from recommender.database.connection import database_errors, error_code, label
+from recommender.database.schema import metadata
+from recommender.errors import ForeignDataError, StepOrderError
+
+
+def existing_tables(place: Engine | Connection) -> set[str]:
+    """Names of the tables that are there.
+
+    A server that lists its tables while one is being replaced may list it under neither name. A statement that names
+    a table waits for the end of that: so those of ours that are not listed are asked for by name.
+    """
+    with _connection(place) as connection:
+        listed = set(inspect(connection).get_table_names())
+        return listed | {name for name in metadata.tables if name not in listed and table_is_there(connection, name)}
+
+
+def table_is_there(connection: Connection, name: str) -> bool:
+    """Is there a table or view of that name? Asked in one statement, which sees no moment between two tables."""
+    try:
+        connection.exec_driver_sql(f"SELECT 1 FROM {connection.dialect.identifier_preparer.quote(name)} LIMIT 0")
+    except exc.DBAPIError as error:
+        if error_code(error) == ER.NO_SUCH_TABLE or "no such table" in str(error.orig):
+            return False
+        raise
+    return True
+
+
+def require_rows(engine: Engine, table: Table, remedy: str) -> None:
+    """Raise StepOrderError with ``remedy`` unless ``table`` exists and has a row."""
+    with _connection(engine) as connection:
+        there = table_is_there(connection, table.name)
+        if there and connection.execute(table.select().limit(1)).first() is not None:
+            return
+    raise StepOrderError(f"{label(engine)}: table {table.name} is missing or empty: {remedy}")
+
+
+def count_rows(engine: Engine, table: Table) -> int:
+    """How many rows ``table`` has."""
+    with database_errors(engine), engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def drop_tables(connection: Connection, names: Sequence[str]) -> None:
+    """Drop the tables of those names that exist."""
+    for name in names:
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {connection.dialect.identifier_preparer.quote(name)}")
+
+
+def refuse_foreign_tables(place: Engine | Connection, tables: Iterable[Table], *, kept: bool = False) -> None:
+    """Raise ForeignDataError if one of ``tables`` is there with other columns than ours: replacing it would lose them.
+
+    ``kept``: the table is not replaced but added to, so columns beyond ours do no harm.
+    """
+    with _connection(place) as connection:
+        there = [table for table in tables if table_is_there(connection, table.name)]
+        columns = {table: {column["name"] for column in inspect(connection).get_columns(table.name)} for table in there}
+    for table, found in columns.items():
+        ours = {column.name for column in table.columns}
+        if not (found >= ours if kept else found == ours):
+            lacks, more = sorted(ours - found), sorted(found - ours)
+            fault = f"has no column {lacks[0]}" if lacks else f"has a column {more[0]}"
+            raise ForeignDataError(
+                f"{label(connection.engine)}: table {table.name} {fault}, so this project did not make it as it is, "
+                "and would replace it: rename the table, or give another DB_NAME or SQLITE_FILE"
+            )
+
+
+@contextmanager
+def _connection(place: Engine | Connection) -> Iterator[Connection]:
+    if isinstance(place, Connection):
+        with database_errors(place.engine):
+            yield place
+    else:
+        with database_errors(place), place.connect() as connection:
+            yield connection

@@ -1,0 +1,151 @@
+"""Which rows of the shop's tables a model is built from: one rule for everybody who reads them.
+
+Others write into these tables too, and a column's type keeps little out: 4.3 fits DECIMAL(2,1), and SQLite takes any
+value in any column. A row that means nothing here is left out and counted by the column at fault; it stops nobody.
+Only where more than 1 % and more than 100 rows of a table are like that, the table is refused, as a CSV file is: then
+something is wrong with the whole of it.
+
+The rule is written once, in SQL, so that a whole table (`recommender.database.bulk_read`) and the rows of one person
+(`recommender.updates.records`) are judged by the same words. Usable is: a user_id from 1 to 2^63 - 1; a product_id of 1
+to 10 characters of ASCII without NUL; a rating of 0.5 to 5.0 in half steps; an interaction_type of the four there are.
+A row whose time cannot be read counts, as one without a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, Label, String, Table, func, literal_column, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from recommender.database.connection import database_errors, is_mysql, label
+from recommender.database.schema import ASIN_LENGTH, INTERACTION_TYPES, interactions, products, ratings
+from recommender.errors import RatingError
+from recommender.settings import LARGEST_ID
+
+SHARE_LEFT_OUT, ROWS_LEFT_OUT = 0.01, 100  # more than both: the table is refused
+HALF_STEPS = ", ".join(str(half / 2) for half in range(1, 11))
+_KINDS = ", ".join(f"'{kind}'" for kind in INTERACTION_TYPES)
+
+LeftOut = Mapping[str, int]  # rows by "table.column" of what is wrong with them; no row, no entry
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """One thing that can be wrong with a row: SQL that is true of it on SQLite, and on a server."""
+
+    column: str
+    wanted: str
+    sqlite: str
+    server: str
+
+
+_USER = _Fault(
+    "user_id",
+    "a whole number from 1",
+    "typeof(user_id) <> 'integer' OR user_id < 1",
+    f"user_id IS NULL OR user_id < 1 OR user_id > {LARGEST_ID}",
+)
+
+
+def _product(name: str) -> _Fault:
+    as_bytes = f"length(CAST({name} AS BLOB))"  # length() of a text ends at the first NUL
+    sqlite = f"typeof({name}) <> 'text' OR {as_bytes} NOT BETWEEN 1 AND {ASIN_LENGTH} OR length({name}) <> {as_bytes}"
+    wide = f"LENGTH(CONVERT({name} USING utf8mb4))"  # bytes; one for each character of ASCII and for no other
+    server = f"{name} IS NULL OR {wide} NOT BETWEEN 1 AND {ASIN_LENGTH} OR {wide} <> CHAR_LENGTH({name})"
+    return _Fault(
+        name,
+        f"1 to {ASIN_LENGTH} characters of ASCII",
+        f"{sqlite} OR {name} GLOB '*[^' || char(1) || '-' || char(127) || ']*'",
+        f"{server} OR LOCATE(CHAR(0), {name}) > 0",
+    )
+
+
+_FAULTS: dict[Table, tuple[_Fault, ...]] = {
+    products: (_product("asin"),),
+    ratings: (
+        _USER,
+        _product("product_id"),
+        _Fault(
+            "rating",
+            "0.5 to 5.0 in half steps",
+            f"typeof(rating) NOT IN ('integer', 'real') OR rating NOT IN ({HALF_STEPS})",
+            f"rating IS NULL OR rating NOT IN ({HALF_STEPS})",
+        ),
+    ),
+    interactions: (
+        _USER,
+        _product("product_id"),
+        _Fault(
+            "interaction_type",
+            f"one of {', '.join(INTERACTION_TYPES)}",
+            f"typeof(interaction_type) <> 'text' OR interaction_type NOT IN ({_KINDS})",
+            f"interaction_type IS NULL OR interaction_type NOT IN ({_KINDS})",
+        ),
+    ),
+}
+
+
+def fault_of(engine: Engine, table: Table) -> Label[str]:
+    """The column that makes a row of ``table`` unusable, the first of several; NULL: the row is usable."""
+    whens = " ".join(f"WHEN {_condition(engine, fault)} THEN '{fault.column}'" for fault in _FAULTS[table])
+    return literal_column(f"CASE {whens} END", String).label("fault")
+
+
+def usable(engine: Engine, table: Table) -> ColumnElement[bool]:
+    """True of the rows of ``table`` that a model is built from."""
+    return fault_of(engine, table).element.is_(None)
+
+
+def count_left_out(engine: Engine, table: Table) -> dict[str, int]:
+    """How many rows of ``table`` are not usable, by the column at fault. Reads the whole table. DatabaseError."""
+    fault = fault_of(engine, table)
+    counted = select(fault, func.count()).select_from(table).where(fault.element.is_not(None)).group_by(fault.element)
+    with database_errors(engine), engine.connect() as connection:
+        found: dict[str, int] = {str(name): int(count) for name, count in connection.execute(counted)}
+    return {f"{table.name}.{at.column}": found[at.column] for at in _FAULTS[table] if at.column in found}
+
+
+def refuse_faulty_table(engine: Engine, table: Table, left_out: LeftOut, n_usable: int) -> None:
+    """RatingError if more of ``table`` is left out than may be, or all of it: the counts, a row, how to find them."""
+    n_faulty = sum(left_out.values())
+    n_rows = n_faulty + n_usable
+    if not n_faulty or (n_usable and (n_faulty <= ROWS_LEFT_OUT or n_faulty <= SHARE_LEFT_OUT * n_rows)):
+        return
+    at_fault = [fault for fault in _FAULTS[table] if f"{table.name}.{fault.column}" in left_out]
+    worst = max(at_fault, key=lambda fault: left_out[f"{table.name}.{fault.column}"])
+    reasons = ", ".join(f"{fault.column} {left_out[f'{table.name}.{fault.column}']:,}" for fault in at_fault)
+    raise RatingError(
+        f"{label(engine)}: {n_faulty:,} of the {n_rows:,} rows of {table.name} cannot be used ({reasons}), more than "
+        f"1 % and {ROWS_LEFT_OUT}, such as {_example(engine, table, worst)}: {worst.column} is not {worst.wanted}; "
+        f"correct or delete what SELECT * FROM {table.name} WHERE {_condition(engine, worst)} finds"
+    )
+
+
+def as_words(left_out: LeftOut) -> str:
+    """``product_ratings: rating 3; user_interactions: created_at 1``; empty if nothing is left out.
+
+    >>> as_words({"product_ratings.user_id": 2, "product_ratings.rating": 1300, "users.user_id": 1})
+    'product_ratings: user_id 2, rating 1,300; users: user_id 1'
+    """
+    tables: dict[str, list[str]] = {}
+    for where, count in left_out.items():
+        table, _, column = where.partition(".")
+        tables.setdefault(table, []).append(f"{column} {count:,}")
+    return "; ".join(f"{table}: {', '.join(columns)}" for table, columns in tables.items())
+
+
+def _condition(engine: Engine, fault: _Fault) -> str:
+    return fault.server if is_mysql(engine) else fault.sqlite
+
+
+def _example(engine: Engine, table: Table, fault: _Fault) -> str:
+    """One row of that fault: what identifies it, and the value."""
+    names = dict.fromkeys([*(n for n in ("user_id", "product_id") if n in table.columns), fault.column])
+    columns: list[Any] = [literal_column(name).label(name) for name in names]  # as it is, whatever its type
+    wrong: ColumnElement[bool] = literal_column(_condition(engine, fault))
+    with database_errors(engine), engine.connect() as connection:
+        row = connection.execute(select(*columns).select_from(table).where(wrong).limit(1)).mappings().first()
+    return ", ".join(f"{name} {value!r:.60}" for name, value in (row or {}).items()) or "none any more"

@@ -1,0 +1,171 @@
+"""What each step of the cold-start ladder is worth to users without ratings, on one shop's hidden ratings.
+
+A fifth of the users is drawn at random and treated as if they had never rated anything: all their ratings are taken out
+of what is trained on. Each step ranks the whole catalog for them by what it may know, less what they had rated before
+the cut, and is measured on what they turned to next:
+
+own ratings            the taste ranking with all ratings back: the reference, which these users do not have
+own interactions       the taste ranking on what the log holds of them before their cut
+country and age group  what others of their segment have, now
+popular, decayed       what others have, now
+popular                how many others have rated it, whenever that was
+
+The last three have not seen these users at all. A step is left out where the shop has nothing for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.arrays import at_least_one
+from recommender.errors import SettingError
+from recommender.evaluation.evaluate import among, evaluate
+from recommender.evaluation.result import Evaluation
+from recommender.evaluation.split import Split, chosen_entries, hide_newest, limited, trainable_log
+from recommender.fallback.cold_start import ColdStart, build_cold_start
+from recommender.fallback.popular import rank_popular
+from recommender.ranking.taste import TasteRanker
+from recommender.shop.profiles import Interactions, Profiles, build_profiles
+from recommender.shop.ratings import RatingMatrix
+
+OWN_RATINGS, OWN_INTERACTIONS, SEGMENT = "own ratings", "own interactions", "country and age group"
+DECAYED, POPULAR = "popular, decayed", "popular"
+SHARE_TESTED = 0.2
+ROWS_AT_A_TIME = 256
+
+Rows = NDArray[np.int64]
+
+
+class ColdStartRanker:
+    """A ladder from its third step on, for users of whom nothing is known but, perhaps, the segment."""
+
+    def __init__(self, name: str, cold: ColdStart) -> None:
+        self.name, self._cold = name, cold
+
+    def rank(self, rows: Rows, n: int) -> NDArray[np.int32]:
+        """The first n columns of each row, (len(rows), n), padded with -1."""
+        shape = len(rows), n
+        return self._cold.top_up(rows, np.full(shape, -1, np.int32), np.zeros(shape), new_share=0.0).columns
+
+    def predict(self, rows: Rows, columns: NDArray[np.integer]) -> NDArray[np.float64]:
+        """The damped mean of each pair's product, (len(rows),)."""
+        assert len(rows) == len(columns), "one column for each row"
+        stars: NDArray[np.float64] = self._cold.ladder.stars[columns]
+        return stars
+
+
+class _PlainPopularRanker:
+    """The most often rated products of ``train``, less what ``seen`` (CSR) has of each row."""
+
+    name = POPULAR
+
+    def __init__(self, train: RatingMatrix, seen: Any) -> None:
+        self._popular, self._seen = rank_popular(train), seen
+        self._stars = np.full(train.shape[1], np.nan)
+        self._stars[self._popular.columns] = self._popular.predicted
+
+    def rank(self, rows: Rows, n: int) -> NDArray[np.int32]:
+        shape = len(rows), n
+        return self._popular.top_up(self._seen, rows, np.full(shape, -1, np.int32), np.zeros(shape))[0]
+
+    def predict(self, rows: Rows, columns: NDArray[np.integer]) -> NDArray[np.float64]:
+        assert len(rows) == len(columns), "one column for each row"
+        stars: NDArray[np.float64] = self._stars[columns]
+        return stars
+
+
+class _TasteStep:
+    """The taste ranking on these profiles, less what ``seen`` (CSR) has of each row: it may know less than was seen."""
+
+    def __init__(self, name: str, profiles: Profiles, train: RatingMatrix, seen: Any) -> None:
+        self.name, self._seen = name, seen
+        mask = train.recommendable
+        self._taste = TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=mask)
+
+    def rank(self, rows: Rows, n: int) -> NDArray[np.int32]:
+        out = np.full((len(rows), n), -1, np.int32)
+        n_seen = np.diff(self._seen.indptr)[rows]
+        order = np.argsort(n_seen, kind="stable")  # so that one heavy user makes few others' lists long
+        for start in range(0, len(rows), ROWS_AT_A_TIME):
+            part = order[start : start + ROWS_AT_A_TIME]
+            lists = self._taste.rank(rows[part], n + int(n_seen[part].max()))
+            kept = (lists >= 0) & ~among(lists, self._seen[rows[part]])
+            place = np.cumsum(kept, axis=1) - 1
+            row, at = np.nonzero(kept & (place < n))
+            out[part[row], place[row, at]] = lists[row, at]
+        return out
+
+    def predict(self, rows: Rows, columns: NDArray[np.integer]) -> NDArray[np.float64]:
+        return self._taste.predict(rows, columns)
+
+
+def evaluate_ladder(
+    matrix: RatingMatrix,
+    log: Interactions | None = None,
+    weights: NDArray[np.float64] | None = None,
+    segments: NDArray[np.int32] | None = None,
+    *,
+    share: float = SHARE_TESTED,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+    clock: Callable[[], float] | None = None,
+) -> Evaluation:
+    """Hide the newest ratings of a ``share`` of the users, take the others away as well, rank by every step, compare.
+
+    ``log`` and ``weights`` as `recommender.evaluation.comparison.evaluate_modes`; ``segments`` (n_users,): the segment
+    of each row of ``matrix``, -1 not known. NothingToEvaluateError if nothing can be hidden, SettingError for a seed
+    below 0, a share outside of 0..1 or segments that do not fit.
+    """
+    if not 0.0 < share <= 1.0:
+        raise SettingError(f"share={share!r} of the users cannot be tested: pass one above 0, at most 1")
+    if segments is not None and len(segments) != matrix.shape[0]:
+        raise SettingError(f"{len(segments)} segments for {matrix.shape[0]} users: pass one for each row")
+    whole = hide_newest(matrix, seed)
+    n_users = at_least_one("n_users", max(round(share * len(whole.test_rows)), 1))
+    drawn = np.random.default_rng(seed).choice(whole.test_rows, n_users, replace=False)
+    split = limited(whole, matrix, drawn)
+    split = replace(split, description=f"{split.description}, ranked as if they had no ratings")
+    return evaluate(split, _rankers(split, log, weights, segments), seed=seed, progress=progress, clock=clock)
+
+
+def strangers(
+    split: Split, log: Interactions | None, weights: NDArray[np.float64] | None
+) -> tuple[RatingMatrix, Profiles]:
+    """The shop without the test users, in a matrix that still has their rows: ratings, and profiles of the others."""
+    cold, others = _without(split.train, split.test_rows), trainable_log(split, log, weights)
+    if others is not None:
+        others = others.where(~np.isin(others.user_ids, split.train.user_ids[split.test_rows]))
+    return cold, build_profiles(cold, others, weights)
+
+
+def _rankers(
+    split: Split,
+    log: Interactions | None,
+    weights: NDArray[np.float64] | None,
+    segments: NDArray[np.int32] | None,
+) -> list[Any]:
+    """The steps there is something for, in the order of the ladder."""
+    train, seen, known = split.train, split.train.half_stars, trainable_log(split, log, weights)
+    cold, others = strangers(split, log, weights)
+    rankers: list[Any] = [_TasteStep(OWN_RATINGS, build_profiles(train, known, weights), train, seen)]
+    if known is not None:
+        rankers.append(_TasteStep(OWN_INTERACTIONS, build_profiles(cold, known, weights), cold, seen))
+    if segments is not None and (segments[split.test_rows] >= 0).any():
+        rankers.append(ColdStartRanker(SEGMENT, build_cold_start(cold, others, segments=segments, seen=seen)))
+    if train.n_timed:
+        rankers.append(ColdStartRanker(DECAYED, build_cold_start(cold, others, seen=seen)))
+    return [*rankers, _PlainPopularRanker(cold, seen)]
+
+
+def _without(matrix: RatingMatrix, rows: Rows) -> RatingMatrix:
+    """The matrix without any rating of these rows."""
+    csr = matrix.half_stars
+    owners = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
+    kept = ~np.isin(owners, rows)
+    times = None if matrix.rated_at is None else matrix.rated_at[kept]
+    return replace(matrix, half_stars=chosen_entries(csr, kept), rated_at=times)

@@ -1,0 +1,137 @@
+"""All rankings on one shop's hidden ratings, and the settings of the published version beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.evaluation.evaluate import Ranker, evaluate
+from recommender.evaluation.rankers import ClassicRanker, PopularRanker
+from recommender.evaluation.result import Evaluation
+from recommender.evaluation.split import Split, hide_newest, limited, trainable_log
+from recommender.evaluation.tuning import tune
+from recommender.ranking.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE, chosen_parameters
+from recommender.ranking.taste import TasteParameters, TasteRanker
+from recommender.shop.profiles import Interactions, Profiles, build_profiles
+from recommender.shop.ratings import RatingMatrix
+
+POPULAR = "popular"
+RATINGS_ONLY = "taste, ratings only"
+AS_PUBLISHED = "as published"
+
+
+def _named(ranker: Any, name: str) -> Any:
+    """The ranker, filed under this name."""
+    ranker.name = name
+    return ranker
+
+
+def stand_in(
+    published: Mapping[str, Any],
+    *,
+    n_neighbors: int,
+    weights: NDArray[np.float64] | None,
+    rankings: Collection[str] = RANKINGS,
+) -> str:
+    """The mode of `evaluate_modes` with these arguments that ranks by the settings of a published version.
+
+    `AS_PUBLISHED` where none of ``rankings`` does. A version that does not say what interactions counted (those before
+    settings held that) is taken to have counted them as ``weights`` do.
+    """
+    ranking = published.get("ranking")
+    if ranking == CLASSIC:
+        same = published.get("n_neighbors") == n_neighbors
+    else:
+        same = _weights_of(published, weights) is weights and _plain(published)
+    name = CLASSIC if ranking == CLASSIC else TASTE
+    return name if same and name in rankings else AS_PUBLISHED
+
+
+def _plain(published: Mapping[str, Any]) -> bool:
+    """Taste with the parameters that serve all shops."""
+    return chosen_parameters(published) in (None, TasteParameters())
+
+
+def _weights_of(published: Mapping[str, Any], weights: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """What interactions counted in a published version; ``weights`` itself if that is the same, or not known."""
+    noted = published.get("interaction_weights")
+    if noted is None or (weights is not None and list(noted) == weights.tolist()):
+        return weights
+    return np.array(noted, np.float64)
+
+
+def evaluate_modes(
+    matrix: RatingMatrix,
+    log: Interactions | None = None,
+    weights: NDArray[np.float64] | None = None,
+    *,
+    n_neighbors: int,
+    rankings: Collection[str] = RANKINGS,
+    seed: int = 0,
+    n_users: int | None = None,
+    published: Mapping[str, Any] | None = None,
+    progress: Callable[[int], object] | None = None,
+    clock: Callable[[], float] | None = None,
+) -> Evaluation:
+    """Hide the newest ratings, rank by every one of ``rankings`` and by popularity, compare.
+
+    ``log``: interactions, whose users and products ``matrix`` must know; those with hidden products and those at or
+    after a user's first hidden rating are not trained on. With it, taste is measured without it as well, so that one
+    sees what it is worth. ``n_users``: test at most so many users, drawn at random. ``published``: settings of a
+    version, which are measured on the same users under the name that `stand_in` gives them. NothingToEvaluateError if
+    nothing can be hidden, SettingError for a seed below 0.
+    """
+    split = hide_newest(matrix, seed)
+    if n_users is not None and len(split.test_rows) > n_users:
+        split = limited(split, matrix, np.random.default_rng(seed).choice(split.test_rows, n_users, replace=False))
+    known = trainable_log(split, log, weights)
+    rankers: list[Ranker] = []
+    if CLASSIC in rankings:
+        rankers.append(ClassicRanker(split.train, n_neighbors=n_neighbors))
+    if by_taste := [name for name in BY_TASTE if name in rankings]:
+        rankers += _by_taste(split, known, weights, by_taste)
+    rankers.append(PopularRanker(split.train))
+    if published is not None:
+        name = stand_in(published, n_neighbors=n_neighbors, weights=weights, rankings=rankings)
+        if name == AS_PUBLISHED:
+            rankers.append(_named(_as_published(split, log, weights, published), AS_PUBLISHED))
+    return evaluate(split, rankers, seed=seed, progress=progress, clock=clock)
+
+
+def _by_taste(
+    split: Split, log: Interactions | None, weights: NDArray[np.float64] | None, names: list[str]
+) -> Iterator[TasteRanker]:
+    """The rankers by taste, and taste on ratings alone beside them where there are interactions too."""
+    train = split.train
+    taste = _taste_ranker(build_profiles(train, log, weights), train)
+    if TASTE in names:
+        yield taste
+    if AUTO in names:
+        parameters = tune(train, log, weights).parameters
+        votes = taste.votes.damped(parameters.damping, train.recommendable)
+        yield _named(TasteRanker.of(votes, n_neighbors=parameters.n_neighbors), AUTO)
+    if log is not None:
+        yield _named(_taste_ranker(build_profiles(train), train), RATINGS_ONLY)
+
+
+def _as_published(
+    split: Split, log: Interactions | None, weights: NDArray[np.float64] | None, published: Mapping[str, Any]
+) -> Ranker:
+    """The ranking of a version's settings, trained on this split."""
+    if published["ranking"] == CLASSIC:
+        return ClassicRanker(split.train, n_neighbors=int(published["n_neighbors"]))
+    counted = _weights_of(published, weights)
+    known = trainable_log(split, log, counted)
+    taste = _taste_ranker(build_profiles(split.train, known, counted), split.train)
+    parameters = chosen_parameters(published)
+    if parameters is None:
+        return taste
+    votes = taste.votes.damped(parameters.damping, split.train.recommendable)
+    return TasteRanker.of(votes, n_neighbors=parameters.n_neighbors)
+
+
+def _taste_ranker(profiles: Profiles, train: RatingMatrix) -> TasteRanker:
+    return TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable)

@@ -1,0 +1,151 @@
+"""Which ratings to train on and which to hide: the newest of each user, so that the past has to foretell the rest.
+
+Where ratings have no times, chance decides.
+
+The split is in time per user, not in time for all: the ratings of others may be younger than the hidden ones (Meng et
+al. 2020), which flatters all modes alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recommender.errors import NothingToEvaluateError, SettingError
+from recommender.shop.profiles import Interactions, before_the_cut
+from recommender.shop.ratings import NO_TIME, RatingMatrix
+
+SHARE_HIDDEN = 0.2
+NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """``train`` has the rows and columns of the matrix that was split; ``hidden`` CSR of the same shape, half stars.
+
+    ``cut_times`` (n_users,) int64: when the first hidden rating whose time is known was made; the largest int64 where
+    there is none. What happened at that time or later must not be trained on.
+    """
+
+    train: RatingMatrix
+    hidden: sp.csr_array
+    cut_times: NDArray[np.int64]
+    description: str
+
+    @cached_property
+    def relevant(self) -> sp.csr_array:
+        """The hidden ratings of products that may be recommended, CSR."""
+        return chosen_entries(self.hidden, self.train.recommendable[self.hidden.indices])
+
+    @cached_property
+    def test_rows(self) -> NDArray[np.int64]:
+        """Rows of the users with something relevant, ascending."""
+        return np.flatnonzero(np.diff(self.relevant.indptr))
+
+
+def split_newest(
+    matrix: RatingMatrix,
+    *,
+    share: float = SHARE_HIDDEN,
+    times: NDArray[np.int64] | None = None,
+    rng: np.random.Generator,
+) -> Split:
+    """Hide the newest ``share`` of each user's ratings: of n, max(1, floor(share * n)), and none if n is 1.
+
+    ``times`` (n_ratings,) aligned with ``half_stars.data``, default ``matrix.rated_at``; equal times in an order drawn
+    from ``rng``, without times all of them. A rating without a time (`NO_TIME`) counts as older than those with one.
+    SettingError for a share outside of 0..1 or times that do not fit.
+
+    >>> ratings = sp.csr_array(np.array([[2, 4, 6, 8, 10], [0, 0, 0, 9, 0]], np.int8))
+    >>> ids = np.array([b"A", b"B", b"C", b"D", b"E"])
+    >>> matrix = RatingMatrix(ratings, np.array([1, 2]), ids, np.ones(5, bool), np.array([50, 10, 40, 30, 20, 60]))
+    >>> split = split_newest(matrix, share=0.4, rng=np.random.default_rng(0))
+    >>> split.hidden.toarray().tolist()  # floor(0.4 * 5) = 2 of the first user, made at 50 and 40
+    [[2, 0, 6, 0, 0], [0, 0, 0, 0, 0]]
+    >>> split.train.half_stars.toarray().tolist(), int(split.cut_times[0])
+    ([[0, 4, 0, 8, 10], [0, 0, 0, 9, 0]], 40)
+    """
+    if not 0.0 < share < 1.0:
+        raise SettingError(f"share={share!r} cannot be hidden: pass one between 0 and 1, such as {SHARE_HIDDEN}")
+    at = matrix.rated_at if times is None else np.asarray(times)
+    if at is not None and at.shape != (matrix.n_ratings,):
+        raise SettingError(f"{at.shape} times for {matrix.n_ratings} ratings: pass one for each")
+    indptr = matrix.half_stars.indptr
+    counts = np.diff(indptr)  # (n_users,)
+    wanted = np.maximum(1, np.floor(share * counts + 1e-9))  # 0.29 * 100 is 28.999999999999996
+    kept = counts - np.where(counts >= 2, np.minimum(wanted, counts - 1), 0).astype(counts.dtype)
+    user = np.repeat(np.arange(len(counts)), counts)  # (n_ratings,)
+    order = np.lexsort((rng.random(len(user)), *([] if at is None else [at]), user))
+    hidden = np.zeros(len(user), np.bool_)
+    hidden[order] = np.arange(len(user)) - indptr[user] >= kept[user]  # place among the user's, oldest first
+    cut_times = np.full(len(counts), NEVER)
+    known = np.zeros(len(user), np.bool_) if at is None else at != NO_TIME
+    if at is not None:
+        np.minimum.at(cut_times, user[hidden & known], at[hidden & known])
+    train = replace(
+        matrix,
+        half_stars=chosen_entries(matrix.half_stars, ~hidden),
+        rated_at=None if matrix.rated_at is None else matrix.rated_at[~hidden],
+    )
+    description = _described(share, int(known.sum()), len(known))
+    return Split(train, chosen_entries(matrix.half_stars, hidden), cut_times, description)
+
+
+def _described(share: float, n_timed: int, n_ratings: int) -> str:
+    """The split in words: by time or, where nothing else is known, by chance."""
+    if n_ratings and not n_timed:
+        return f"split by chance: the ratings have no times; {share:.0%} of each user's hidden"
+    untimed = n_ratings - n_timed
+    note = f" ({untimed:,} of {n_ratings:,} have no time and count as the oldest, in an order by chance)"
+    return f"newest {share:.0%} of each user's ratings hidden" + note * (untimed > 0)
+
+
+def chosen_entries(ratings: sp.csr_array, which: NDArray[np.bool_]) -> sp.csr_array:
+    """The stored entries where ``which`` (nnz,), same shape."""
+    before = np.concatenate([[0], np.cumsum(which)])  # (nnz + 1,) chosen ahead of each entry
+    parts = (ratings.data[which], ratings.indices[which], before[ratings.indptr].astype(ratings.indptr.dtype))
+    return sp.csr_array(parts, shape=ratings.shape)
+
+
+def hide_newest(matrix: RatingMatrix, seed: int) -> Split:
+    """`split_newest`; NothingToEvaluateError if nothing can be hidden, SettingError for a seed below 0."""
+    if seed < 0:
+        raise SettingError(f"seed={seed} cannot be used: pass a whole number from 0")
+    split = split_newest(matrix, rng=np.random.default_rng(seed))
+    if not split.test_rows.size:
+        raise NothingToEvaluateError(
+            f"nothing to evaluate: of {matrix.shape[0]:,} users none has two ratings or more with a product of the "
+            "catalog among the newest; collect longer histories, or load the catalog that the ratings are of"
+        )
+    return split
+
+
+def limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Split:
+    """The split with nothing hidden but of these rows."""
+    asked = np.zeros(matrix.shape[0], np.bool_)
+    asked[rows] = True
+    hidden = split.hidden.tocoo()
+    chosen = asked[hidden.coords[0]]
+    secret = hidden.coords[0][chosen].astype(np.int64) * matrix.shape[1] + hidden.coords[1][chosen]
+    csr = matrix.half_stars
+    owners = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
+    kept = ~np.isin(owners * csr.shape[1] + csr.indices, secret)
+    train = replace(
+        matrix,
+        half_stars=chosen_entries(csr, kept),
+        rated_at=None if matrix.rated_at is None else matrix.rated_at[kept],
+    )
+    cuts = np.where(asked, split.cut_times, NEVER)
+    description = f"{split.description} ({len(rows):,} users drawn at random)"
+    return Split(train, chosen_entries(csr, ~kept), cuts, description)
+
+
+def trainable_log(split: Split, log: Interactions | None, weights: NDArray[np.float64] | None) -> Interactions | None:
+    """What of the log may be trained on (`before_the_cut`); None if there is none, or it counts for nothing."""
+    if log is None or not len(log) or weights is None or not weights.any():
+        return None
+    return before_the_cut(log, split.train, split.hidden, split.cut_times)

@@ -1,0 +1,80 @@
+"""Products of the catalog that nobody has rated or turned to: who they are, and by what chance one is drawn.
+
+No ranking that learns from people can ever show them, so nobody would ever find them: they are given a bounded share of
+the lists (`recommender.fallback.cold_start`). Within its category a product is drawn with a chance proportional to the
+catalog's stars, in tenths; where the catalog knows none, to the mean of the others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.errors import SettingError
+from recommender.fallback._cold_start_kernels import New
+
+TENTHS = 10
+
+
+def all_places(places: NDArray[np.int32], n_catalog: int) -> NDArray[np.int32]:
+    """Where each column is in the catalog: the matrix's ``places`` (n_products,), then what only the catalog knows.
+
+    So column n_products + j is the j-th product of the catalog, by place, that has no column of its own.
+    """
+    known = np.zeros(n_catalog, np.bool_)
+    known[places[places >= 0]] = True
+    return np.concatenate([places, np.flatnonzero(~known).astype(np.int32)])
+
+
+def find_new_products(
+    profiles: Any,
+    recommendable: NDArray[np.bool_],
+    places: NDArray[np.int32],
+    *,
+    stars: NDArray[np.float64],
+    category_ids: NDArray[np.integer],
+) -> New:
+    """The products of the catalog that are in nobody's profile.
+
+    ``profiles`` CSR (n_users, n_products), ``recommendable`` (n_products,); ``places`` (n_products,) of its columns in
+    the catalog, -1 for those not in it; ``stars`` (0: not known) and ``category_ids`` of the catalog (n_catalog,).
+    Columns are numbered as `all_places`. SettingError if the lengths do not fit.
+    """
+    n_products, n_catalog = profiles.shape[1], len(stars)
+    if recommendable.shape != (n_products,) or places.shape != (n_products,) or category_ids.shape != (n_catalog,):
+        raise SettingError(
+            f"{recommendable.shape} flags, {places.shape} places and {category_ids.shape} categories do not fit "
+            f"{n_products} products and a catalog of {n_catalog}: pass one flag and place per product, one category "
+            "per product of the catalog"
+        )
+    everywhere = all_places(places, n_catalog)
+    had = np.bincount(profiles.indices, minlength=n_products) > 0  # (n_products,)
+    is_new = np.concatenate([recommendable & ~had & (places >= 0), np.ones(len(everywhere) - n_products, np.bool_)])
+    columns = np.flatnonzero(is_new).astype(np.int32)
+    categories = category_ids[everywhere[columns]]  # (k,)
+    order = np.lexsort((columns, categories))
+    names, starts = np.unique(categories[order], return_index=True)  # of categories with something new
+    weights = _weights(stars[everywhere[columns[order]]])
+    category_of = np.full(n_products, -1, np.int32)
+    listed = np.flatnonzero(places >= 0)
+    if len(names):
+        mine = category_ids[places[listed]]
+        at = np.minimum(np.searchsorted(names, mine), len(names) - 1)
+        category_of[listed] = np.where(names[at] == mine, at, -1)
+    return New(columns[order], np.cumsum(weights), np.append(starts, len(columns)).astype(np.int64), category_of)
+
+
+def no_new_products(n_products: int) -> New:
+    """As if the catalog held nothing new."""
+    nothing = np.empty(0, np.int64)
+    return New(nothing.astype(np.int32), nothing, np.zeros(1, np.int64), np.full(n_products, -1, np.int32))
+
+
+def _weights(stars: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Stars in whole tenths, at least 1; the mean of the others where they are not known."""
+    tenths = np.rint(TENTHS * np.nan_to_num(stars)).astype(np.int64)
+    known = tenths > 0
+    mean = round(int(tenths[known].sum()) / int(known.sum())) if known.any() else 1
+    return np.where(known, tenths, mean)

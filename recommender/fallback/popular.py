@@ -1,0 +1,85 @@
+"""The fallback ranking: what most people rated, for users without neighbors and to top short lists up.
+
+Products are ordered by their number of ratings (the plain popularity that offline comparisons use), equal numbers by
+the damped mean, then by product_id. The rating shown is the damped mean
+
+    predicted(i) = (sum of r(u,i) + 10 * mu) / (n(i) + 10)
+
+with mu the mean of all ratings and n(i) the number of i's: ten average ratings stand in for what is not known yet
+(a Bayesian average with a prior of ten votes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.ranking import _classic_kernels as _scoring_kernels
+from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+
+PRIOR_VOTES = 10
+FEW = 500  # places, up to which a set is faster than `np.isin`, which costs 20 µs to begin with
+
+kernels: Any = _scoring_kernels  # compiled functions have no signature a type checker could use
+
+
+@dataclass(frozen=True, eq=False)
+class PopularProducts:
+    """Recommendable columns of a rating matrix, most popular first, and the damped mean of each; both (m,)."""
+
+    columns: NDArray[np.int32]
+    predicted: NDArray[np.float64]
+
+    def among(self, allowed: NDArray[np.bool_]) -> PopularProducts:
+        """Those whose column is allowed, in their order."""
+        keep = allowed[self.columns]
+        return PopularProducts(self.columns[keep], self.predicted[keep])
+
+    def beyond(self, excluded: NDArray[np.integer], n: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """The first n whose column is not in ``excluded``."""
+        if not len(excluded):
+            return self.columns[:n], self.predicted[:n]
+        # among the first n + len(excluded) there are n that are not excluded, or all there are
+        head = slice(0, n + len(excluded))
+        if head.stop <= FEW:
+            out = set(excluded.tolist())
+            places = [place for place, column in enumerate(self.columns[head].tolist()) if column not in out][:n]
+            return self.columns[places], self.predicted[places]
+        keep = np.flatnonzero(~np.isin(self.columns[head], excluded))[:n]
+        return self.columns[keep], self.predicted[keep]
+
+    def top_up(
+        self,
+        ratings: Any,
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int32],
+        predicted: NDArray[np.float64],
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Copies of ``columns`` and ``predicted`` (len(rows), n), filled up where they are -1.
+
+        ``rows``: whose lists these are; what they rated, in the CSR array ``ratings`` with sorted columns, is left out.
+        """
+        columns, predicted = columns.copy(), predicted.copy()
+        kernels.top_up(rows, ratings.indptr, ratings.indices, self.columns, self.predicted, columns, predicted)
+        return columns, predicted
+
+
+def damped_means(matrix: RatingMatrix) -> NDArray[np.float64]:
+    """(sum of r + 10 mu) / (n + 10) of every product, (n_products,); mu where nobody rated it."""
+    columns, n_products = matrix.half_stars.indices, matrix.shape[1]
+    counts = np.bincount(columns, minlength=n_products)  # (n_products,)
+    totals = np.bincount(columns, weights=matrix.half_stars.data, minlength=n_products)  # whole numbers: exact
+    damped = (STARS_PER_UNIT * totals + PRIOR_VOTES * matrix.mean_rating) / (counts + PRIOR_VOTES)
+    return np.rint(damped * 1e9) / 1e9
+
+
+def rank_popular(matrix: RatingMatrix) -> PopularProducts:
+    """Rank the recommendable products of ``matrix`` that have a rating."""
+    counts = np.bincount(matrix.half_stars.indices, minlength=matrix.shape[1])  # (n_products,)
+    damped = damped_means(matrix)
+    columns = np.flatnonzero(matrix.recommendable & (counts > 0)).astype(np.int32)
+    order = np.lexsort((columns, -damped[columns], -counts[columns]))
+    return PopularProducts(columns[order], damped[columns][order])

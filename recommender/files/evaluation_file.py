@@ -1,0 +1,102 @@
+"""Any CSV ``user_id,product_id[,rating][,timestamp]`` -> a rating matrix to evaluate rankings on.
+
+Columns are found by name, in any order; others are ignored. Unlike the import of a shop's ratings
+(`recommender.files.ratings_file`) nothing is rejected and passed over: figures from half a file would look like those
+of all of it, so the first faulty row ends the reading with its line number.
+
+- user_id: any text up to 255 characters; whole numbers stay as they are, otherwise all are numbered in sorted order.
+- product_id: any text up to 255 characters. Every product may be recommended.
+- rating: 0.5 to 5 in half steps; without the column every row counts as 5 stars (clicks, purchases).
+- timestamp: seconds or milliseconds since 1970, or ISO 8601, without a zone UTC; in every row or in none. Times are
+  kept to the second.
+
+Of a user and product that come twice, the last row of the file wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recommender.database.identities import Identities
+from recommender.errors import InputFileError
+from recommender.files.csv_columns import CsvColumn, required_text_column
+from recommender.files.csv_rows import CsvRows, RejectedRows
+from recommender.files.ratings_file import last_of_each, numbered, rating_column, timestamp_column
+from recommender.shop.ratings import RatingMatrix, build_rating_matrix
+
+LONGEST_ID = 255  # characters
+STARS_WITHOUT_RATING = 5.0
+HINT = "name a CSV file with the columns user_id,product_id[,rating][,timestamp]"
+
+
+class _FirstFault(RejectedRows):
+    """In place of a file of rejected rows: the first of them is an error."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("not written"))
+
+    def add(self, file: Path, line: int, reason: str, raw: bytes) -> NoReturn:
+        del raw
+        raise InputFileError(f"{file}, line {line}: {reason}; correct or remove the line")
+
+
+def read_evaluation_file(path: Path) -> RatingMatrix:
+    """Read the whole file into memory; ``rated_at`` is None if there is no timestamp column.
+
+    InputFileError: missing, unreadable, empty, a column missing (the message names those there are), a faulty row
+    (with its line number).
+    """
+    ids = [required_text_column(name, max_characters=LONGEST_ID) for name in ("user_id", "product_id")]
+    rows = CsvRows(path, ids, _FirstFault(), optional=[rating_column(), _time_column()], hint=HINT)
+    batches = list(rows.batches())
+    read = pa.Table.from_batches(batches, batches[0].schema)
+    users, _ = numbered(read["user_id"].combine_chunks(), Identities())
+    kept = last_of_each(users, read["product_id"])
+    products, codes = _products(read["product_id"].take(kept))
+    return build_rating_matrix(
+        users[kept.to_numpy()],
+        products,
+        codes,
+        _half_stars(read, kept),
+        in_catalog=np.ones(len(products), np.bool_),
+        rated_at=_seconds(read["timestamp"].take(kept)) if "timestamp" in read.column_names else None,
+    )
+
+
+def _time_column() -> CsvColumn:
+    """The loader's column, but an empty time is a fault: some users would be split by time and some by chance."""
+    column = timestamp_column()
+
+    def exact(text: str) -> Any:
+        if not text:
+            raise ValueError("is empty: give every row a time, or leave the column out")
+        return column.exact(text)
+
+    return replace(column, exact=exact, shortest=1)
+
+
+def _products(names: pa.ChunkedArray) -> tuple[NDArray[np.bytes_], NDArray[np.int32]]:
+    """The distinct ids as bytes of UTF-8, and the place of each row's among them."""
+    encoded = names.combine_chunks().dictionary_encode()
+    distinct = np.array(encoded.dictionary.cast(pa.binary()).to_pylist(), np.bytes_)
+    codes: NDArray[np.int32] = encoded.indices.to_numpy()
+    return distinct, codes
+
+
+def _half_stars(read: pa.Table, kept: pa.Array) -> NDArray[np.int8]:
+    if "rating" not in read.column_names:
+        return np.full(len(kept), round(2 * STARS_WITHOUT_RATING), np.int8)
+    stars: NDArray[np.float64] = read["rating"].take(kept).to_numpy()
+    return np.rint(2 * stars).astype(np.int8)
+
+
+def _seconds(times: pa.ChunkedArray) -> NDArray[np.int64]:
+    microseconds: NDArray[np.int64] = pc.cast(times, pa.int64()).to_numpy()
+    return microseconds // 1_000_000

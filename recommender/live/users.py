@@ -1,0 +1,270 @@
+"""Users whose ratings or interactions have changed since the model was built, as the tables have them now.
+
+Products that the model's matrix has no column for are numbered after its own: first those that only the catalog knows,
+as `recommender.fallback.new_products.all_places` has it, then those that came after the model was built. Entries are
+kept in the order of product ids, in which the formulas add up and ties are decided.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.shop.catalog import Product, ProductCatalog
+from recommender.shop.profiles import RATED
+
+_LATER_BITS = 20  # of the number of products that came later
+_LAST = (1 << _LATER_BITS) - 1
+
+
+class Profile(NamedTuple):
+    """A record as `recommender.shop.profiles.build_profiles` makes it, (m,) each, in the order of product ids."""
+
+    names: NDArray[np.bytes_]
+    half_stars: NDArray[np.int8]
+    confidences: NDArray[np.float64]
+    times: NDArray[np.int64]
+    others: tuple[bytes, ...]  # products whose interactions do not count
+
+
+@dataclass(frozen=True)
+class UserRecord:
+    """What the tables hold of one user."""
+
+    user_id: int
+    ratings: tuple[tuple[bytes, int, int], ...] = ()  # product, half stars, microseconds when it was first given
+    events: tuple[tuple[bytes, int, int], ...] = ()  # product, place in schema.INTERACTION_TYPES, microseconds
+    listed: bool = False  # in users
+    country: str | None = None
+    age_group: str | None = None
+    _profiles: dict[tuple[float, ...], Profile] = field(default_factory=dict, repr=False, compare=False)
+
+    def profile(self, weights: Sequence[float]) -> Profile:
+        """The profile; kept, so that it can be made beside the event loop: a long history takes 10 ms and more.
+
+        ``weights``: what each kind of interaction counts, 0: it does not.
+        """
+        key = tuple(weights)
+        if key not in self._profiles:
+            self._profiles[key] = _profile(self, key)
+        return self._profiles[key]
+
+
+def _profile(record: UserRecord, weights: tuple[float, ...]) -> Profile:
+    known: dict[bytes, tuple[int, float, int]] = {
+        product: (half_stars, RATED, time) for product, half_stars, time in record.ratings
+    }
+    for product, kind, time in record.events:
+        if kind < len(weights) and weights[kind] > 0:
+            half_stars, confidence, newest = known.get(product, (0, 0.0, time))
+            known[product] = half_stars, max(confidence, weights[kind]), max(newest, time)
+    entries = sorted(known.items())
+    return Profile(
+        np.array([product for product, _ in entries], np.bytes_),
+        np.array([entry[0] for _, entry in entries], np.int8),
+        np.array([entry[1] for _, entry in entries], np.float64),
+        np.array([entry[2] for _, entry in entries], np.int64),
+        tuple({product for product, *_ in record.events if product not in known}),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LiveUser:
+    """One user's profile now; entries (m,) in the order of product ids."""
+
+    user_id: int
+    columns: NDArray[np.int32]
+    half_stars: NDArray[np.int8]  # 0: turned to without rating
+    confidences: NDArray[np.float64]
+    times: NDArray[np.int64] | None  # of the newest event with each product; None: not known, a basket
+    row: int = -1  # in the matrix, -1: none
+    known: bool = False  # listed in users, or has a rating
+    segment: int = -1
+
+    @cached_property
+    def squared_norm(self) -> int:
+        """Of the ratings, in half stars."""
+        return int((self.half_stars.astype(np.int64) ** 2).sum())
+
+    def rated(self) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+        """Columns and half stars of the products rated."""
+        chosen = self.half_stars > 0
+        return self.columns[chosen], self.half_stars[chosen]
+
+
+class LiveColumns:
+    """Columns of all products there are, also those that came after the model was built; columns are only added."""
+
+    def __init__(
+        self,
+        product_ids: NDArray[np.bytes_],
+        recommendable: NDArray[np.bool_],
+        places: NDArray[np.int32],
+        catalog: ProductCatalog,
+    ) -> None:
+        self._ids, self._recommendable, self._places, self._catalog = product_ids, recommendable, places, catalog
+        self.came_later: list[tuple[bytes, Product | None]] = []  # None: not in the catalog
+        self._later: dict[bytes, int] = {}
+        self._later_names: list[bytes] = []  # ascending
+
+    def __len__(self) -> int:
+        return len(self._places) + len(self.came_later)
+
+    def find(self, product_id: bytes) -> int | None:
+        """The product's column; None if it has none."""
+        column = int(np.searchsorted(self._ids, product_id))
+        if column < len(self._ids) and self._ids[column] == product_id:
+            return column
+        place = self._catalog.place_of(product_id.decode("ascii"))
+        if place is None:
+            return self._later.get(product_id)
+        only_there = self._places[len(self._ids) :]  # ascending
+        return len(self._ids) + int(only_there.searchsorted(np.int32(place)))  # of another type, all would be copied
+
+    def columns_of(self, product_ids: NDArray[np.bytes_]) -> NDArray[np.int32]:
+        """Their columns (m,), -1 for those that have none."""
+        if not len(self._ids):
+            places = np.zeros(len(product_ids), np.int64)
+            there = np.zeros(len(product_ids), np.bool_)
+        else:
+            places = np.minimum(np.searchsorted(self._ids, product_ids), len(self._ids) - 1)
+            there = self._ids[places] == product_ids
+        columns = np.where(there, places, -1).astype(np.int32)
+        for at in np.flatnonzero(~there).tolist():
+            column = self.find(bytes(product_ids[at]))
+            columns[at] = -1 if column is None else column
+        return columns
+
+    def add(self, product_id: bytes, facts: Product | None) -> None:
+        """Give a product that has none a column; ``facts`` of the catalog, None if it is not in it."""
+        self._later[product_id] = len(self)
+        insort(self._later_names, product_id)
+        self.came_later.append((product_id, facts))
+
+    def keys(self, columns: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Two numbers for each of the columns (m,), in the order of whose pairs are their product ids.
+
+        The first counts the matrix's columns before, twice, the second tells apart what lies between two of these: the
+        catalog's own by their place, what came later by where it would be among them.
+        """
+        n_products = len(self._ids)
+        between, within = columns.astype(np.int64) * 2 + 1, np.zeros(len(columns), np.int64)
+        others = np.flatnonzero(columns >= n_products)
+        if len(others):
+            names = np.array([self._name(int(column)) for column in columns[others]], self._ids.dtype)
+            between[others] = 2 * np.searchsorted(self._ids, names)
+            within[others] = [self._within(int(column)) for column in columns[others]]
+        return between, within
+
+    def _name(self, column: int) -> bytes:
+        if column < len(self._places):
+            return bytes(self._catalog.product_ids[self._places[column]])
+        return self.came_later[column - len(self._places)][0]
+
+    def _within(self, column: int) -> int:
+        n_products = len(self._ids)
+        if column < len(self._places):
+            return (column - n_products) << _LATER_BITS | _LAST
+        name = self.came_later[column - len(self._places)][0]
+        place = np.searchsorted(self._catalog.product_ids, name)
+        before = int(self._places[n_products:].searchsorted(np.int32(place)))
+        return before << _LATER_BITS | bisect_left(self._later_names, name)
+
+    def recommendable(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which of the columns (m,) the catalog has."""
+        n_products, n_known = len(self._ids), len(self._places)
+        inside = columns < n_products
+        found = np.zeros(len(columns), np.bool_)
+        found[inside] = self._recommendable[columns[inside]]
+        found[~inside & (columns < n_known)] = True
+        for at in np.flatnonzero(columns >= n_known).tolist():
+            found[at] = self.came_later[int(columns[at]) - n_known][1] is not None
+        return found
+
+
+def live_user(
+    record: UserRecord, columns: LiveColumns, weights: Sequence[float], *, row: int = -1, segment: int = -1
+) -> LiveUser:
+    """The user of a record, all of whose products have columns. ``weights``: see `UserRecord.profile`."""
+    profile = record.profile(weights)
+    return LiveUser(
+        user_id=record.user_id,
+        columns=columns.columns_of(profile.names),
+        half_stars=profile.half_stars,
+        confidences=profile.confidences,
+        times=profile.times,
+        row=row,
+        known=record.listed or bool(record.ratings),
+        segment=segment,
+    )
+
+
+class Crowd:
+    """Live users as one: the entries of all, one user after the other."""
+
+    def __init__(self, users: Iterable[LiveUser]) -> None:
+        self.users = [user for user in users if len(user.columns)]
+        self.user_ids = np.array([user.user_id for user in self.users], np.int64)  # (d,)
+        self.sizes = np.array([len(user.columns) for user in self.users], np.int64)  # (d,)
+        self.squared_norms = np.array([user.squared_norm for user in self.users], np.float64)  # (d,)
+        self.starts = np.concatenate([[0], np.cumsum(self.sizes)])  # (d + 1,)
+        self.owners = np.repeat(np.arange(len(self.users)), self.sizes)  # (m,)
+        self.columns = np.concatenate([np.empty(0, np.int32), *(user.columns for user in self.users)])  # (m,)
+        self.half_stars = np.concatenate([np.empty(0), *(user.half_stars for user in self.users)])  # (m,) float64
+        self.confidences = np.concatenate([np.empty(0), *(user.confidences for user in self.users)])  # (m,)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def sums(
+        self, columns: NDArray[np.int32], ours: NDArray[np.float64], theirs: NDArray[np.float64], room: Room
+    ) -> NDArray[np.float64]:
+        """Of ours * theirs over the columns both have, for each user (d,), added up in the order of product ids."""
+        given = room.given(columns, ours)
+        found = np.bincount(self.owners, given[self.columns] * theirs, len(self.users)).astype(np.float64)
+        given[columns] = 0.0
+        return found
+
+
+class Room:
+    """One number for each column, zero between uses."""
+
+    def __init__(self) -> None:
+        self._numbers = np.zeros(0)
+        self._places = np.zeros(0, np.int32)
+
+    def reserve(self, n_columns: int) -> None:
+        """Make room for that many columns."""
+        if n_columns > self._numbers.size:
+            self._numbers, self._places = np.zeros(n_columns + 1024), np.zeros(n_columns + 1024, np.int32)
+
+    def given(self, columns: NDArray[np.int32], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The numbers with these values in these columns; whoever asks sets them back to zero."""
+        self._numbers[columns] = values
+        return self._numbers
+
+    def distinct(self, columns: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The distinct columns (c,), in no particular order, and the place of each of the columns (m,) among them."""
+        places = self._places  # what is left in it does no harm: only what was just written is read
+        every = np.arange(len(columns), dtype=np.int32)
+        places[columns] = every
+        found = columns[places[columns] == every]
+        places[found] = every[: len(found)]
+        return found, places[columns]
+
+
+def spans(starts: NDArray[np.integer], sizes: NDArray[np.integer]) -> NDArray[np.int64]:
+    """starts[0], starts[0] + 1, ... for each of the spans, one after the other.
+
+    >>> spans(np.array([7, 2]), np.array([2, 3])).tolist()
+    [7, 8, 2, 3, 4]
+    """
+    ends = np.cumsum(sizes)
+    shifts: NDArray[np.int64] = np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1] if len(ends) else 0)
+    return shifts

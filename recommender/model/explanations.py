@@ -1,0 +1,149 @@
+"""Why a product was recommended: who of the neighbors has it, how near they are, what is shared with them, in words.
+
+Who the neighbors are, what they and the user have, and how one of them rated it is told only to those who may know it.
+Everybody else gets counts and coarse similarities (`recommender.model.coarse_figures`): no id of a person, no product
+but the one that is explained, no rating of one or two people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from recommender.model.coarse_figures import coarse, mean_of_many
+from recommender.model.neighborhood import Neighborhood
+from recommender.model.served_model import Recommendation, ServedModel
+from recommender.ranking.rankings import BY_TASTE
+
+N_CLOSEST = 3
+N_SHARED = 3
+LONGEST_TITLE = 60
+
+
+@dataclass(frozen=True)
+class Closest:
+    """One of the nearest neighbors who have the product; ``rating`` None: they turned to it without rating it."""
+
+    user_id: int
+    similarity: float
+    rating: float | None
+    shared_products: list[str]  # ids of what this neighbor and the user both have, the rarest first
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """What everybody may know of one of them."""
+
+    similarity: float  # coarse
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The evidence for one product of a list."""
+
+    source: str
+    sentence: str
+    support: float  # the sum of the similarities of those who have it
+    n_neighbors: int  # who have it, of n_asked
+    n_asked: int
+    mean_rating: float | None  # of those neighbors, or of everybody where the source is not neighbors; None: not told
+    closest: Sequence[Closest | Somebody]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def explain(
+    model: ServedModel,
+    user_id: int,
+    recommendations: Sequence[Recommendation],
+    ranking: str | None = None,
+    *,
+    named: bool = False,
+) -> list[Explanation]:
+    """One explanation for each product, in their order, as ``ranking`` found them.
+
+    ``named``: with ids of people, what they share, and figures to the last digit.
+    """
+    wanted = ranking or model.ranking
+    hood = model.neighborhood(user_id, wanted) if any(r.source == "neighbors" for r in recommendations) else None
+    return [
+        _from_neighbors(model, hood, item, wanted, named)
+        if hood and item.source == "neighbors"
+        else _from_all(model, item, named)
+        for item in recommendations
+    ]
+
+
+def _from_neighbors(
+    model: ServedModel, hood: Neighborhood, item: Recommendation, ranking: str, named: bool
+) -> Explanation:
+    places = hood.who_has(item.column)
+    given = [hood.rating(place, item.column) for place in places]
+    rated = [rating for rating in given if rating is not None]
+    mean = round(float(np.mean(rated)), 2) if rated else None
+    whose = (
+        "whose taste is nearest to yours have it"
+        if ranking in BY_TASTE
+        else "whose ratings are most like yours rated it"
+    )
+    sentence = f"{len(places)} of the {len(hood)} people {whose}"
+    near = [float(hood.similarities[place]) for place in places]
+    if not named:
+        steps, mean = [coarse(similarity) for similarity in near], mean_of_many(mean, len(rated))
+        somebody = [Somebody(step) for step in steps[:N_CLOSEST]]
+        support = round(sum(steps), 1)
+        return Explanation(item.source, f"{sentence}{_stars(mean)}.", support, len(places), len(hood), mean, somebody)
+    closest = [
+        Closest(int(hood.user_ids[place]), round(similarity, 3), rating, _shared(model, hood, place))
+        for place, similarity, rating in zip(places[:N_CLOSEST], near, given, strict=False)
+    ]
+    sentence += _stars(mean)
+    if closest and closest[0].shared_products:
+        names = " and ".join(_name(model, product) for product in closest[0].shared_products[:2])
+        sentence += f"; you and the closest of them both have {names}"
+    return Explanation(item.source, f"{sentence}.", round(item.support, 3), len(places), len(hood), mean, closest)
+
+
+def _from_all(model: ServedModel, item: Recommendation, named: bool) -> Explanation:
+    """What neighbors had no say in."""
+    count, mean = model.raters_of(item.column)
+    shown = None if mean is None else round(mean, 2)
+    if not named:
+        shown = mean_of_many(shown, count)
+    if item.source == "segment":
+        sentence = "People of your country and age group turn to it"
+    elif item.source == "new":
+        sentence = "It is new: nobody has rated it yet"
+    else:
+        sentence = "It is popular"
+    if count:
+        people = "person has" if count == 1 else "people have"
+        sentence += f": {count} {people} rated it{_stars(shown)}"
+    return Explanation(item.source, f"{sentence}.", 0.0, 0, 0, shown, [])
+
+
+def _stars(mean: float | None) -> str:
+    return "" if mean is None else f", {mean:.1f} stars on average"
+
+
+def _shared(model: ServedModel, hood: Neighborhood, place: int) -> list[str]:
+    """What both have, the rarest first: few people having it says more."""
+    few = hood.rarest_shared(place, model.raters, N_SHARED).tolist()
+    return [product for _, product in sorted((int(model.raters[column]), model.product_id(column)) for column in few)][
+        :N_SHARED
+    ]
+
+
+def _name(model: ServedModel, product_id: str) -> str:
+    """The title in quotes, cut at a word; the id where there is none."""
+    column = model.find(product_id)
+    title = None if column is None else model.product(column).title
+    if not title:
+        return product_id
+    cut = title if len(title) <= LONGEST_TITLE else title[:LONGEST_TITLE].rsplit(" ", 1)[0] + " …"
+    return f"“{cut}”"

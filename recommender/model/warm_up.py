@@ -1,0 +1,190 @@
+"""Load the compiled code before it is needed; on its first use on a machine that means to compile it.
+
+    python -m recommender.model.warm_up           # compile what is not compiled yet, on two cores
+    python -m recommender.model.warm_up taste     # one part of it, in this process
+
+The machine code is kept beside the modules, or in the user's cache folder where that is not writable (or in
+NUMBA_CACHE_DIR). Loading it takes less than a second, which no request should wait; compiling it is for two processes,
+as the compiler has a lock for all threads of one. Who comes while others compile waits for them and loads what they
+made: several workers that start together, or step 3 while ``make run`` compiles beside steps 1 and 2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from recommender.fallback.caps import NO_CAP, first_under_cap
+from recommender.fallback.cold_start import build_cold_start
+from recommender.fallback.popular import PopularProducts
+from recommender.fallback.walked_lists import Near
+from recommender.model.list_request import Categories, Wish, allowed_products
+from recommender.neighbors import _cosine_kernels
+from recommender.neighbors.cosine_index import CosineIndex
+from recommender.ranking.classic import candidates_of_row, rank_products, rank_products_for_rows
+from recommender.ranking.taste import SHALLOW, TasteRanker
+from recommender.shop.catalog import ProductCatalog
+from recommender.shop.profiles import build_profiles
+from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+
+try:
+    import fcntl
+except ImportError:  # Windows: who comes while others compile does so too
+    fcntl = None  # type: ignore[assignment]
+
+PATIENCE = 2.0  # seconds until it is worth a message
+
+
+def warm_up(notify: Callable[[], object]) -> None:
+    """Run every compiled function once, on ratings as ``load_model`` makes them.
+
+    ``notify`` is called, from another thread, if that takes longer than ``PATIENCE``.
+    """
+    timer = threading.Timer(PATIENCE, notify)
+    timer.start()
+    try:
+        if not _is_compiled():
+            compile_in_two_processes()
+        for part in PARTS:
+            load(part)
+    finally:
+        timer.cancel()
+
+
+def compile_in_two_processes() -> None:
+    """Compile the two large parts at once. If a process fails, its part is compiled by whoever loads it."""
+    with contextlib.ExitStack() as running:
+        for part in BESIDE:
+            with contextlib.suppress(OSError):
+                command = [sys.executable, "-m", "recommender.model.warm_up", part]
+                running.enter_context(
+                    subprocess.Popen(
+                        command,
+                        cwd=Path(__file__).parents[2],
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                    )
+                )
+
+
+def load(part: str) -> None:
+    """Run the compiled functions of one part of ``PARTS``, while nobody else compiles it."""
+    with _alone(part):
+        PARTS[part](_tiny_matrix())
+
+
+def _is_compiled() -> bool:
+    """Is there any compiled code? Tried with a small function, which is compiled if there is none."""
+    smallest: Any = _cosine_kernels.squared_norms
+    misses = sum(smallest.stats.cache_misses.values())
+    smallest(np.zeros(1, np.int64), np.zeros(0))
+    return bool(misses == sum(smallest.stats.cache_misses.values()))
+
+
+@contextlib.contextmanager
+def _alone(part: str) -> Iterator[None]:
+    """Hold the lock of a part, beside the compiled code; the end of a process, however it comes, gives it back."""
+    kernel: Any = _cosine_kernels.squared_norms
+    folder = Path(kernel.stats.cache_path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / f"{part}.lock").open("a")
+    except OSError:  # a folder that nobody can write to: nothing is compiled into it
+        yield
+        return
+    with file:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _tiny_matrix() -> RatingMatrix:
+    half_stars = np.zeros((4, 500), np.int8)
+    half_stars[:2] = 10  # long histories take another path than short ones
+    half_stars[2:, :2] = 9
+    half_stars[1, 7] = 0
+    ratings = sp.csr_array(half_stars)
+    ratings.indptr, ratings.indices = ratings.indptr.astype(np.int32), ratings.indices.astype(np.int32)
+    return RatingMatrix(ratings, np.arange(4), np.arange(500).astype(np.bytes_), np.ones(500, bool))
+
+
+def _run_classic(matrix: RatingMatrix) -> None:
+    """Neighbors by cosine, their products, and what fills short lists."""
+    ratings, rows = matrix.half_stars, np.arange(4)
+    index = CosineIndex(ratings)
+    neighbors, similarities = index.top_k(2)
+    index.neighbors(1, 2)
+    index.similarities(1)
+    rank = partial(rank_products, recommendable=matrix.recommendable, scale=STARS_PER_UNIT)
+    rank_rows = partial(rank_products_for_rows, recommendable=matrix.recommendable, scale=STARS_PER_UNIT)
+    rank(ratings, 1, neighbors[1], similarities[1], n=2)
+    lists = rank_rows(ratings, rows, neighbors, similarities, n=2)
+    none = np.empty(0, np.int32), np.empty(0)
+    PopularProducts(*none).top_up(ratings, rows, lists.columns, lists.predicted)
+    cold = build_cold_start(matrix, build_profiles(matrix))
+    cold.top_up(rows, lists.columns, lists.predicted)
+    cold.for_segment(-1, [], 2, user_id=1)
+    near, place = Near(lists.columns[:1], lists.predicted[:1]), cold.place(2, 0, 0.0)
+    cold.list_of_row(0, near, 2, without=None, cap=NO_CAP, place=place)
+
+
+def _run_taste(matrix: RatingMatrix) -> None:
+    """Neighbors by taste and their votes."""
+    rows, taste = np.arange(4), _tiny_taste(matrix)
+    taste.rank(rows, 2)
+    taste.predict(rows, rows)
+
+
+def _tiny_taste(matrix: RatingMatrix) -> TasteRanker:
+    ratings = matrix.half_stars
+    confidences = sp.csr_array((np.ones(ratings.nnz), ratings.indices, ratings.indptr), shape=ratings.shape)
+    return TasteRanker(confidences, ratings, times=np.arange(ratings.nnz), recommendable=matrix.recommendable)
+
+
+def _run_caps(matrix: RatingMatrix) -> None:
+    """What caps and filters of lists need, by both rankings."""
+    n, places = matrix.shape[1], np.arange(matrix.shape[1], dtype=np.int32)
+    categories, taste = Categories(places, places), _tiny_taste(matrix)
+    cap = categories.cap(1)
+    neighbors = CosineIndex(matrix.half_stars).neighbors(1, 2)
+    found = candidates_of_row(
+        matrix.half_stars, 1, *neighbors, recommendable=matrix.recommendable, scale=STARS_PER_UNIT
+    )
+    first_under_cap(*found[:3], cap, 2)
+    taste.rank_near(taste.near(1), SHALLOW + 1, taste.votes.bars(None), cap)
+    catalog = ProductCatalog(matrix.product_ids, pa.nulls(n, pa.string()), np.ones(n), np.ones(n), places)
+    allowed_products(Wish(1, min_price=1.0), catalog, places, categories)
+
+
+# the first two are alike in what they take to compile, and have no compiled function in common; the third has of both
+BESIDE = ("classic", "taste")
+PARTS: dict[str, Callable[[RatingMatrix], None]] = {"classic": _run_classic, "taste": _run_taste, "caps": _run_caps}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compile the parts named, or all of them in two processes; the exit status."""
+    parts = sys.argv[1:] if arguments is None else arguments
+    gc.disable()  # garbage collection is a tenth of the time, and this process soon ends
+    for part in parts:
+        load(part)
+    if not parts:
+        compile_in_two_processes()
+        load("caps")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

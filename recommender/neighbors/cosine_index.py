@@ -1,0 +1,304 @@
+"""Exact top-k cosine neighbors of the rows of a sparse rating matrix; arrays in, arrays out.
+
+    cosine(u, v) = sum over the columns both rated of r(u,i) * r(v,i)  /  (|r(u)| * |r(v)|)
+
+User-based collaborative filtering after Resnick et al. 1994 (GroupLens) and Herlocker et al. 1999. Row by row, as in
+Gustavson's sparse product (ACM TOMS 4, 1978): one accumulator per thread, the similarity matrix is never formed. The
+cost is the sum over columns of raters squared; the memory is that of the ratings.
+
+Exact mode: every rating, or every doubled rating (half stars), is a whole number and every squared norm is at most
+2^53. Dot products are then whole numbers held without rounding, and neighbors are ordered by dot^2 / |r(v)|^2
+exactly: where two float64 quotients are too close to trust, by cross-multiplication of whole numbers in 192 bits.
+Float mode, everything else: float64 sums in column order, ordered by the cosine rounded to 12 decimals. Each row is
+scaled by a power of two first, which changes no cosine, so that no square overflows.
+In both, equals go to the smaller row. The bytes of the answer do not depend on threads, blocks or the rows asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from recommender.arrays import at_least_one, run_blocks, thread_count
+from recommender.errors import RatingError, SettingError
+from recommender.neighbors import _cosine_kernels
+from recommender.neighbors._saved_cosines import saved_cosines
+
+EXACT_SQUARED_NORM = 2.0**53
+BLOCK_ROWS = 256  # rows per call of compiled code: some milliseconds, then Ctrl-C and progress have their turn
+SHORT_RUN_ROWS = 8_192
+
+# Of the packed form: 4 bits of rating and 28 of row or column in a word, 31 bits of dot product.
+_PACKED_RATING, _PACKED_INDEX, _PACKED_SQUARED_NORM = 15, 2**28, 2.0**31
+_SHORT_DOT = 2.0**15
+_ALONE = np.zeros(1, np.int64)  # the slot of a query that comes alone
+
+kernels: Any = _cosine_kernels  # compiled functions have no signature a type checker could use
+
+Progress = Callable[[int], object]
+Neighbors = tuple[NDArray[np.int32], NDArray[np.float64]]
+
+
+def top_k_cosine(
+    ratings: Any,
+    k: int,
+    *,
+    rows: ArrayLike | None = None,
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Neighbors:
+    """Find the k other rows of highest cosine > 0 for every row, or for `rows`, best first.
+
+    ratings: scipy CSR (n_rows, n_columns) of any real dtype, >= 0, 0 or absent meaning unrated; never changed.
+    Entries may be unsorted; duplicates are added up. n_threads: None for all processors.
+    progress: called with the number of rows done, for a bar.
+    Returns indices int32 and similarities float64, both (n_rows or len(rows), k), padded with -1 and 0.0: a row
+    without ratings has no neighbors, and none is made up.
+    Raises RatingError, naming row and column, for NaN, infinite or negative ratings; SettingError for ratings that
+    are not CSR, k or n_threads below 1, and rows that do not exist.
+    """
+    return CosineIndex(ratings).top_k(k, rows=rows, n_threads=n_threads, progress=progress)
+
+
+class CosineIndex:
+    """Ratings prepared once for many neighbor queries; may be shared between threads. Errors as `top_k_cosine`."""
+
+    def __init__(self, ratings: Any) -> None:
+        csr = canonical_ratings(ratings)
+        data, exact = _whole_or_scaled(csr)
+        norms = kernels.squared_norms(csr.indptr, data)  # (n_rows,)
+        small = data.max(initial=0.0) <= _PACKED_RATING and norms.max(initial=0.0) < _PACKED_SQUARED_NORM
+        packed = exact and small and max(csr.shape) <= _PACKED_INDEX
+        self._adopt((_packed if packed else _plain)(csr, data, norms), exact)
+
+    def _adopt(self, arrays: _cosine_kernels.Packed | _cosine_kernels.Plain, exact: bool) -> None:
+        n_rows = arrays.indptr.size - 1
+        self.shape, self.exact = (n_rows, n_rows), exact
+        self._arrays: Any = arrays
+        self._packed = isinstance(arrays, _cosine_kernels.Packed)
+        norms = arrays.norms[:n_rows]  # squared
+        self._largest, self._total = norms.max(initial=0.0), norms.sum()
+        self._spare: dict[type, list[NDArray[Any]]] = {np.uint16: [], np.uint32: [], np.float64: []}
+
+    @property
+    def packed(self) -> _cosine_kernels.Packed | None:
+        """The ratings as the kernel has them; None for those that are not small whole numbers."""
+        return self._arrays if self._packed else None
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All there is to the index, by name, not copied and not to be changed: to be saved and given to `from_arrays`.
+
+        The names begin with `packed.`, `whole.` or `float.`, the form that the ratings were prepared in.
+        """
+        form = "packed" if self._packed else "whole" if self.exact else "float"
+        return {f"{form}.{name}": array for name, array in self._arrays._asdict().items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The index whose `arrays` these are, as they are: nothing is copied, nothing written to.
+
+        Arrays may be memory-mapped, copy-on-write (`mode="c"`): for read-only ones everything would be compiled again.
+        Raises SettingError for arrays that are missing, foreign or inconsistent: types, lengths, starts, indices out
+        of range, anything that would make a search read or write beyond an array. Contents are not proofread.
+        """
+        index = cls.__new__(cls)
+        index._adopt(*saved_cosines(arrays))
+        return index
+
+    def top_k(
+        self,
+        k: int,
+        *,
+        rows: ArrayLike | None = None,
+        n_threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> Neighbors:
+        """Same as `top_k_cosine` on the prepared ratings."""
+        k = at_least_one("k", k)
+        threads = thread_count(n_threads)
+        wanted = np.arange(self.shape[0], dtype=np.int64) if rows is None else self._checked(rows)
+        indices = np.empty((wanted.size, k), np.int32)
+        similarities = np.empty((wanted.size, k), np.float64)
+
+        def block(start: int, stop: int) -> None:
+            self._fill(wanted[start:stop], k, indices[start:stop], similarities[start:stop])
+
+        # a short run is over before Ctrl-C matters, and handing threads over costs more than uneven blocks
+        few = wanted.size <= SHORT_RUN_ROWS
+        block_rows = max(BLOCK_ROWS, -(-wanted.size // (4 * threads))) if few else BLOCK_ROWS
+        run_blocks(block, wanted.size, block_rows=block_rows, n_threads=threads, progress=progress)
+        return indices, similarities
+
+    def neighbors(self, row: int, k: int) -> Neighbors:
+        """Neighbors of one row, best first and without padding: int32 and float64, (<= k,)."""
+        k = max(min(at_least_one("k", k), self.shape[0] - 1), 1)
+        indices, similarities = np.empty((1, k), np.int32), np.empty((1, k), np.float64)
+        known = type(row) is int and 0 <= row < self.shape[0]
+        self._fill(np.array([row], np.int64) if known else self._checked([row]), k, indices, similarities)
+        found = k if indices[0, -1] >= 0 else int(np.count_nonzero(indices[0] >= 0))
+        return indices[0, :found], similarities[0, :found]
+
+    def similarities(self, row: int) -> NDArray[np.float64]:
+        """The whole cosine row (n_rows,), the same numbers as in `top_k`; itself 1.0 unless it has no ratings."""
+        at = int(self._checked([row])[0])
+        out = np.zeros(self.shape[0], np.float64)
+        if self._packed:
+            kernels.similarity_row_packed(at, self._arrays, np.zeros(self._arrays.norms.size, np.uint32), out)
+        else:
+            kernels.similarity_row_plain(at, self._arrays, out)
+        return out
+
+    def _fill(
+        self, rows: NDArray[np.int64], k: int, indices: NDArray[np.int32], similarities: NDArray[np.float64]
+    ) -> None:
+        """Neighbors of rows (m,) into indices and similarities (m, k)."""
+        k = max(min(k, self.shape[0] - 1), 1)  # more there cannot be: the kernels' lists stay small
+        slots = np.arange(rows.size)
+        if not self._packed:
+            acc = self._room(np.float64)
+            kernels.top_k_plain(self._arrays, rows, slots, k, self.exact, acc, indices, similarities)
+            self._spare[np.float64].append(acc)
+            return
+        arrays = self._arrays
+        itself = arrays.positions[rows]  # (m,)
+        queries = _cosine_kernels.Queries(arrays.indptr, arrays.ratings, rows, itself, arrays.norms[itself])
+        self.search(arrays, queries, k, indices, similarities)
+
+    def search(self, arrays: Any, queries: _cosine_kernels.Queries, k: int, *out: NDArray[Any]) -> None:
+        """Neighbors of the queries (m,) among ``arrays``: the index's own, or a version of them with rows hidden.
+
+        In the accumulator that holds their products: |dot| <= |u| * max |v|.
+        """
+        if len(queries.norms) == 1:  # what follows would cost as much as the search
+            self._search(np.uint16 if self._is_short(queries.norms[0]) else np.uint32, arrays, queries, _ALONE, k, out)
+            return
+        short = self._is_short(queries.norms)  # (m,)
+        for kind, chosen in ((np.uint16, np.flatnonzero(short)), (np.uint32, np.flatnonzero(~short))):
+            if chosen.size:
+                part = queries._replace(
+                    rows=queries.rows[chosen], itself=queries.itself[chosen], norms=queries.norms[chosen]
+                )
+                self._search(kind, arrays, part, chosen, k, out)
+
+    def _search(
+        self, kind: type, arrays: Any, queries: Any, slots: NDArray[np.int64], k: int, out: tuple[NDArray[Any], ...]
+    ) -> None:
+        acc = self._room(kind)
+        kernels.top_k_packed(arrays, self._total, queries, slots, k, acc, *out)
+        self._spare[kind].append(acc)  # after an exception it may not be zero, and is dropped
+
+    def _is_short(self, norms: Any) -> Any:
+        return norms * self._largest < _SHORT_DOT**2
+
+    def _room(self, kind: type) -> NDArray[Any]:
+        try:
+            return self._spare[kind].pop()  # list.pop and append are atomic: a pool without a lock
+        except IndexError:
+            return np.zeros(self._arrays.norms.size, kind)
+
+    def _checked(self, rows: ArrayLike) -> NDArray[np.int64]:
+        wanted = np.asarray(rows)
+        if wanted.size == 0:
+            return np.empty(0, np.int64)
+        if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
+            raise SettingError(f"rows={rows!r} cannot be used: pass a list of whole row numbers, such as [0, 5]")
+        outside = (wanted < 0) | (wanted >= self.shape[0])
+        if outside.any():
+            raise SettingError(
+                f"row {wanted[outside][0]} does not exist among {self.shape[0]} rows: pass rows from 0 to "
+                f"{self.shape[0] - 1}"
+            )
+        return wanted.astype(np.int64)
+
+
+def canonical_ratings(ratings: Any) -> Any:
+    """A checked copy as a CSR array of float64 with sorted columns, duplicates added up and no zeros.
+
+    Raises RatingError naming row and column of a NaN, infinite or negative rating, SettingError if it is not CSR.
+    """
+    if not (sp.issparse(ratings) and getattr(ratings, "format", "") == "csr" and ratings.dtype.kind in "iufb"):
+        raise SettingError(
+            f"ratings are {type(ratings).__name__}, not a scipy CSR array of real numbers: "
+            "convert them with scipy.sparse.csr_array"
+        )
+    data = ratings.data.astype(np.float64)
+    _refuse_bad(data, ratings)
+    parts = (data, ratings.indices.copy(), ratings.indptr.astype(np.int64))
+    csr = sp.csr_array(parts, shape=ratings.shape)
+    csr.sum_duplicates()
+    if csr.data.size < data.size:
+        _refuse_bad(csr.data, csr)  # a sum can overflow
+    if not csr.data.all():
+        csr.eliminate_zeros()
+    return csr
+
+
+def _refuse_bad(data: NDArray[np.float64], ratings: Any) -> None:
+    """Before duplicates are added up, where -1 + 2 would hide the -1. NaN fails every comparison."""
+    if data.size == 0 or (data.min() >= 0.0 and data.max() < np.inf):
+        return
+    at = int(np.flatnonzero(~((data >= 0.0) & (data < np.inf)))[0])
+    row = int(np.searchsorted(ratings.indptr, at, side="right")) - 1
+    raise RatingError(
+        f"rating {data[at]} at row {row}, column {ratings.indices[at]} is not a finite number of 0 or more: "
+        "correct or remove it"
+    )
+
+
+def _whole_or_scaled(csr: Any) -> tuple[NDArray[np.float64], bool]:
+    """The ratings (nnz,) as whole numbers and True, or each row scaled by a power of two and False."""
+    data: NDArray[np.float64] = csr.data
+    for factor in (1.0, 2.0):
+        if factor * data.max(initial=0.0) > EXACT_SQUARED_NORM**0.5:
+            break
+        whole = data * factor
+        if np.array_equal(whole, np.rint(whole)):
+            # Sums of whole numbers are exact as far as they matter: one that passed 2^53 stays above it.
+            if kernels.squared_norms(csr.indptr, whole).max(initial=0.0) <= EXACT_SQUARED_NORM:
+                return whole, True
+            break
+    counts = np.diff(csr.indptr)  # (n_rows,)
+    rated = counts > 0
+    exponents = np.zeros(counts.size, np.intp)  # (n_rows,)
+    exponents[rated] = np.frexp(np.maximum.reduceat(data, csr.indptr[:-1][rated]))[1]
+    return np.ldexp(data, -np.repeat(exponents, counts)), False
+
+
+def _packed(csr: Any, data: NDArray[np.float64], norms: NDArray[np.float64]) -> _cosine_kernels.Packed:
+    """Rows numbered by ascending norm, then row; whole blocks, the padding as if of infinite norm."""
+    n_rows, n_columns = csr.shape
+    sortable = norms.astype(np.uint16) if norms.max(initial=0.0) < 2**16 else norms  # numpy's radix sort: 5 x faster
+    rows = np.argsort(sortable, kind="stable").astype(np.int32)  # (n_rows,) position -> row
+    positions = np.empty(n_rows, np.int32)
+    positions[rows] = np.arange(n_rows, dtype=np.int32)
+    sorted_norms = np.full(-(-n_rows // kernels.BLOCK) * kernels.BLOCK, np.inf)  # (n_padded,)
+    sorted_norms[:n_rows] = norms[rows]
+    roots = np.sqrt(sorted_norms)
+    inverse = np.divide(1.0, roots, out=np.zeros_like(roots), where=roots > 0.0).astype(np.float32)
+    packed = kernels.pack_rows(csr.indices, data.astype(np.uint8))
+    ends = kernels.dense_ends(packed, n_columns, sorted_norms, n_rows)
+    lists = kernels.pack_columns(csr.indptr, packed, rows, positions, n_columns, *ends)
+    list_starts, sparse, dense = lists
+    return _cosine_kernels.Packed(
+        indptr=csr.indptr, ratings=packed, list_starts=list_starts, lists=sparse,
+        dense_from=ends[0], dense_starts=ends[1], dense=dense,
+        norms=sorted_norms, inverse=inverse,
+        block_inverse=inverse.reshape(-1, kernels.BLOCK).max(axis=1),
+        block_root=roots.astype(np.float32).reshape(-1, kernels.BLOCK).min(axis=1),
+        rows=rows, positions=positions,
+    )  # fmt: skip
+
+
+def _plain(csr: Any, data: NDArray[np.float64], norms: NDArray[np.float64]) -> _cosine_kernels.Plain:
+    """The ratings and their transpose; csc keeps rows ascending within a column."""
+    columns = sp.csr_array((data, csr.indices, csr.indptr), shape=csr.shape).tocsc()
+    inverse = np.divide(1.0, np.sqrt(norms), out=np.zeros_like(norms), where=norms > 0.0)  # (n_rows,)
+    return _cosine_kernels.Plain(
+        indptr=csr.indptr, indices=csr.indices.astype(np.uint32), data=data,
+        list_starts=columns.indptr.astype(np.int64), list_rows=columns.indices.astype(np.uint32),
+        list_data=columns.data, norms=norms, inverse=inverse,
+    )  # fmt: skip

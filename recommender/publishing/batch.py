@@ -1,0 +1,186 @@
+"""Recommendations for many users, in blocks of bounded memory, as a new version of the ``recommendations`` table.
+
+While one block's rows are on their way into the database, the next block's are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+
+from recommender.database.schema import BATCH_TABLES, recommendations
+from recommender.database.staging.bulk_load import staged
+from recommender.fallback.cold_start import SOURCES, ColdStart, FilledLists
+from recommender.fallback.new_products import all_places
+from recommender.fallback.popular import rank_popular
+from recommender.model.trained_model import cold_start_of
+from recommender.publishing.list_sources import ListSources, read_list_sources
+from recommender.publishing.versions import (
+    LEFT_OUT,
+    PEOPLE,
+    Version,
+    next_number,
+    publish_lists,
+    read_versions,
+    refuse_foreign_lists,
+)
+from recommender.ranking.classic import RankedProducts
+from recommender.ranking.rankings import Ranking
+from recommender.shop.catalog import ProductCatalog
+from recommender.shop.ratings import RatingMatrix
+
+BLOCK_USERS = 4_096
+BLOCK_CELLS = 4_000_000  # ranks of one block: 100 MB
+POPULAR = SOURCES.index("popular")
+
+
+@dataclass(frozen=True, eq=False)
+class BatchJob:
+    """Whom to recommend how many products, and by which ranking."""
+
+    rows: NDArray[np.int64]
+    n: int
+    ranking: Ranking
+    new_product_percent: int = 0  # of the lists by taste
+    people: str | None = None  # RatingMatrix.people
+
+    def settings(self) -> dict[str, Any]:
+        """What the lists depend on besides the data; noted with the version."""
+        chance = {"new_product_percent": self.new_product_percent} if self.ranking.profiles else {}
+        people = {PEOPLE: self.people} if self.people else {}  # versions of older releases have none
+        return {"users": len(self.rows), "n": self.n} | self.ranking.settings | chance | people
+
+
+def write_batch(
+    engine: Engine,
+    matrix: RatingMatrix,
+    job: BatchJob,
+    *,
+    keep_versions: int,
+    sources: ListSources | None = None,
+    publish: bool = True,
+    metrics: Mapping[str, Any] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Version:
+    """Compute the lists of ``job`` and publish them as a new version; readers see all old lists or all new ones.
+
+    ``sources``: catalog and people, None to read them now. ``publish`` False: the version is only kept, for a roll-back
+    to it. ``progress`` is called with the number of rows of each block, ``metrics`` are noted with the version. Raises
+    ForeignDataError if a table is not ours, DatabaseError.
+    """
+    refuse_foreign_lists(engine)
+    made_at = datetime.now(UTC)
+    shop = read_list_sources(engine) if sources is None else sources
+    catalog = shop.catalog
+    places, ladder = catalog.places(matrix.product_ids), None
+    if job.ranking.profiles:
+        segments = shop.people.segments(matrix.user_ids)
+        ladder = cold_start_of(matrix, job.ranking.profiles, catalog, places, segments)
+    number = next_number(read_versions(engine))
+    catalogued = CataloguedProducts.of(matrix, catalog, places)
+    batches = recommendation_batches(matrix, job, catalogued, ladder=ladder, version=number, generated_at=made_at)
+    with staged(engine, BATCH_TABLES, in_turns=True) as stage:
+        stage.load(recommendations, _reporting(batches, progress))
+        left_out = {**matrix.left_out, **catalog.left_out}
+        if left_out:  # noted beside the metrics: a column of its own would make the tables of older releases foreign
+            metrics = {**(metrics or {}), LEFT_OUT: left_out}
+        made_of = shop.fingerprint(job.ranking)
+        version = Version(0, made_at, made_of, matrix.n_ratings, job.settings(), metrics=metrics)
+        return publish_lists(stage, version, keep=keep_versions, since=matrix.cursor, publish=publish)
+
+
+def _reporting(batches: Iterable[pa.RecordBatch], progress: Callable[[int], object] | None) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch
+        if progress:
+            progress(batch.num_rows)
+
+
+def recommendation_batches(
+    matrix: RatingMatrix,
+    job: BatchJob,
+    products: CataloguedProducts,
+    *,
+    ladder: ColdStart | None,
+    version: int,
+    generated_at: datetime,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the ranked products of the job's rows, n a user where there are as many, a few thousand users at a time.
+
+    A list that the neighbors leave short is topped up from ``ladder``, as ``version``; without one with what is
+    popular.
+    """
+    top_up = _from_ladder(ladder, job, version) if ladder else _from_popular(matrix)
+    n = min(job.n, max(matrix.shape[1], 1))
+    users_per_block = max(1, min(BLOCK_USERS, BLOCK_CELLS // n))
+    for start in range(0, len(job.rows), users_per_block):
+        block = job.rows[start : start + users_per_block]
+        ranked = job.ranking.rank_products(block, n)
+        yield _as_rows(matrix.user_ids[block], ranked, top_up(block, ranked), products, generated_at)
+
+
+TopUp = Callable[[NDArray[np.int64], RankedProducts], FilledLists]
+
+
+def _from_popular(matrix: RatingMatrix) -> TopUp:
+    popular = rank_popular(matrix)
+
+    def top_up(rows: NDArray[np.int64], ranked: RankedProducts) -> FilledLists:
+        columns, stars = popular.top_up(matrix.half_stars, rows, ranked.columns, ranked.predicted)
+        return FilledLists(columns, stars, np.where(ranked.columns >= 0, 0, POPULAR).astype(np.int8))
+
+    return top_up
+
+
+def _from_ladder(ladder: ColdStart, job: BatchJob, version: int) -> TopUp:
+    share = job.new_product_percent / 100
+    return lambda rows, ranked: ladder.top_up(rows, ranked.columns, ranked.predicted, version=version, new_share=share)
+
+
+@dataclass(frozen=True, eq=False)
+class CataloguedProducts:
+    """Ids and titles of the matrix's columns, and of the catalog's products that it has no column for, after them."""
+
+    catalog: ProductCatalog
+    places: NDArray[np.int32]  # (n,) in the catalog, -1: not there
+    ids: pa.StringArray  # (n,)
+
+    @classmethod
+    def of(cls, matrix: RatingMatrix, catalog: ProductCatalog, places: NDArray[np.int32]) -> CataloguedProducts:
+        """``places``: of the matrix's products in the catalog."""
+        everywhere = all_places(places, len(catalog))
+        ids = np.concatenate([matrix.product_ids, catalog.product_ids[everywhere[matrix.shape[1] :]]])
+        return cls(catalog, everywhere, pa.array(ids.astype(str), pa.string()))
+
+
+def _as_rows(
+    user_ids: NDArray[np.int64],
+    ranked: RankedProducts,
+    lists: FilledLists,
+    products: CataloguedProducts,
+    generated_at: datetime,
+) -> pa.RecordBatch:
+    user, place = np.nonzero(lists.columns >= 0)  # of (n_users, n)
+    columns, sources = lists.columns[user, place], lists.sources[user, place]
+    evident = sources == 0
+    generated = np.full(len(user), np.datetime64(generated_at.replace(tzinfo=None), "us"))
+    return pa.record_batch(
+        {
+            "user_id": pa.array(user_ids[user]),
+            "rank": pa.array(place.astype(np.int32) + 1),
+            "product_id": products.ids.take(pa.array(columns)),
+            "product_name": products.catalog.titles_of(products.places[columns]),
+            "predicted_rating": pa.array(lists.stars[user, place]),
+            "source": pa.array(SOURCES).take(pa.array(sources)),
+            "support": pa.array(ranked.support[user, place], mask=~evident),
+            "n_neighbors": pa.array(ranked.n_raters[user, place], mask=~evident),
+            "generated_at": pa.array(generated),
+        }
+    )

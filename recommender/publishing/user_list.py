@@ -1,0 +1,82 @@
+"""One user's list: product details added, shown as a table, stored in the place of the old one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy.schema import CreateTable
+
+from recommender.database.connection import database_errors, waiting_for_locks, writing
+from recommender.database.own_tables import note_published_lists, prepare_notes
+from recommender.database.schema import products, recommendations
+from recommender.errors import SettingError
+from recommender.publishing.versions import refuse_foreign_lists
+from recommender.shop.ratings import checked_user_id
+
+_IDS_PER_QUERY = 500  # SQLite allows 999 parameters in its older versions
+_OPTIONAL = ("product_name", "support", "n_neighbors")
+
+
+def with_product_details(recs: pd.DataFrame, engine: Engine) -> pd.DataFrame:
+    """``recs`` with ``product_name`` (None if there is no title or product) and ``price`` (NaN) added."""
+    wanted = [str(product) for product in recs["product_id"].unique()]
+    found: dict[str, tuple[str | None, float]] = {}
+    statement = select(products.c.asin, products.c.title, products.c.price)
+    with database_errors(engine), engine.connect() as connection:
+        for start in range(0, len(wanted), _IDS_PER_QUERY):
+            rows = connection.execute(statement.where(products.c.asin.in_(wanted[start : start + _IDS_PER_QUERY])))
+            found.update({asin: (title, price) for asin, title, price in rows})
+    details = [found.get(str(product), (None, float("nan"))) for product in recs["product_id"]]
+    return recs.assign(
+        product_name=pd.Series([title for title, _ in details], index=recs.index, dtype="object"),
+        price=pd.Series([price for _, price in details], index=recs.index, dtype="float64"),
+    )
+
+
+def replace_list(user_id: int, recs: pd.DataFrame, engine: Engine) -> None:
+    """Replace the rows of ``user_id`` in ``recommendations``, in one transaction. SettingError, ForeignDataError."""
+    user = checked_user_id(user_id)
+    _check(recs)
+    refuse_foreign_lists(engine)
+    with database_errors(engine), writing(engine) as connection:
+        prepare_notes(connection)
+        note_published_lists(connection)
+        connection.execute(CreateTable(recommendations, if_not_exists=True))
+    generated_at = datetime.now(UTC).replace(tzinfo=None)
+    wanted = recs[["product_id", "predicted_rating", *(name for name in _OPTIONAL if name in recs.columns)]]
+    rows: list[dict[str, Any]] = [
+        {"user_id": user, "rank": rank, "source": "neighbors", "generated_at": generated_at}
+        | {str(name): value for name, value in row.items()}
+        for rank, row in enumerate(wanted.to_dict("records"), start=1)
+    ]
+
+    def replace() -> None:
+        with writing(engine) as connection:
+            connection.execute(delete(recommendations).where(recommendations.c.user_id == user))
+            if rows:
+                connection.execute(insert(recommendations), rows)
+
+    waiting_for_locks(engine, [recommendations.name], replace)
+
+
+def _check(recs: pd.DataFrame) -> None:
+    for name in ("product_id", "predicted_rating"):
+        if name not in recs.columns:
+            raise SettingError(f"the recommendations have no column {name}: pass what get_recommendations returned")
+    if recs["product_id"].duplicated().any():
+        twice = recs["product_id"][recs["product_id"].duplicated()].iloc[0]
+        raise SettingError(f"the recommendations hold product {twice} twice: pass each product once")
+
+
+def as_text(user_id: int, recs: pd.DataFrame) -> str:
+    """The enriched list as a table for the terminal."""
+    title = f"\nRecommendations for user {user_id}:\n"
+    if recs.empty:
+        return f"{title}  none: no other user shares a product with this one"
+    shown = recs.assign(product_name=[(name or "(no title)")[:60] for name in recs["product_name"]])
+    shown.insert(0, "rank", range(1, len(shown) + 1))
+    formatters: Any = {"predicted_rating": "{:.3f}".format, "support": "{:.3f}".format}
+    return f"{title}{shown.to_string(index=False, formatters=formatters)}\n"

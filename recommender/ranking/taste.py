@@ -1,0 +1,274 @@
+"""The `taste` ranking: what the many neighbors by taste have in common, not what one of them praised.
+
+With sim(v) the similarity of neighbor v to the asking user u (`recommender.neighbors.taste_index`, the 200 best), over
+the neighbors v that have product i, which u has not:
+
+    support(i) = sum of sim(v) * c_vi                         c the profile's confidence, 1 for a rated product
+    score(i)   = support(i) / raters_i^0.2
+    stars(i)   = b_ui + sum of sim(v) * (r_vi - b_vi) / (sum of sim(v) + 3)      over the neighbors that rated i
+    b_ui       = mu + b_u + b_i                               `recommender.neighbors.taste_statistics`
+
+Order: score descending, then support descending, then column ascending. Which products are bought together says more
+of what will be bought than the stars do (Cremonesi et al. 2010), so stars are shown, not ordered by. They are always
+defined: where no neighbor rated, three ratings' worth of neighbors say what the biases say. They are clipped to the
+scale. Dividing by a power of the raters takes from the popular what popularity alone gave them.
+
+Sums run in neighbor order in float64; score, support and stars are rounded to 9 decimals before anything is ordered,
+so the answer is the same on every machine and thread count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from recommender.arrays import at_least_one, run_blocks, thread_count
+from recommender.errors import SettingError
+from recommender.fallback._cold_start_kernels import Cap
+from recommender.fallback.caps import NO_CAP, first_under_cap
+from recommender.neighbors.taste_index import BLOCK_ROWS, TasteIndex, checked_numbers
+from recommender.neighbors.taste_statistics import TasteStatistics, taste_statistics
+from recommender.ranking._taste_kernels import Bars
+from recommender.ranking.taste_votes import DAMPING, Lists, TasteVotes
+
+N_NEIGHBORS = 200
+SHALLOW, ROOM = 100, 4  # under a cap, up to so many products: first from so many times as many
+
+
+class TasteParameters(NamedTuple):
+    """What may be chosen for a shop (`recommender.evaluation.tuning`); these defaults serve all."""
+
+    n_neighbors: int = N_NEIGHBORS
+    damping: float = DAMPING
+
+
+class RankedByTaste(NamedTuple):
+    """Ranked columns of one row, each (n,), or of many rows, each (n_rows, n) padded with -1 and 0."""
+
+    columns: NDArray[np.int32]
+    score: NDArray[np.float64]
+    support: NDArray[np.float64]
+    stars: NDArray[np.float64]
+    n_raters: NDArray[np.int32]  # neighbors that have the product
+
+    def first(self, n: int) -> RankedByTaste:
+        """The first n places of the first list."""
+        part = (0, slice(n))
+        return RankedByTaste(
+            self.columns[part], self.score[part], self.support[part], self.stars[part], self.n_raters[part]
+        )
+
+
+def rank_taste(
+    votes: TasteVotes,
+    row: int,
+    neighbors: ArrayLike,
+    similarities: ArrayLike,
+    *,
+    n: int | None,
+    recommendable: NDArray[np.bool_] | None = None,
+) -> RankedByTaste:
+    """Rank the products that the neighbors of one row have and the row has not, best first.
+
+    neighbors, similarities: (k,), best first, as `TasteIndex.neighbors` returns them; a -1 ends the list.
+    n: at most so many products; None for all. recommendable: (n_columns,) mask applied before the cut, None for the
+    votes' own. Products nobody near has are never filled in: no neighbors, no products.
+    Raises SettingError for a row or neighbor that does not exist, n < 1, a mask or lists of the wrong length.
+    """
+    lists = _checked_lists(votes, [row], np.atleast_2d(neighbors), np.atleast_2d(similarities))
+    bars = votes.bars(recommendable)
+    width = _most(votes, lists[1]) if n is None else min(at_least_one("n", n), votes.index.shape[1])
+    out = _empty(1, width)
+    found = votes.rank(lists, bars, width, out)
+    return out.first(found)
+
+
+def rank_taste_for_rows(
+    votes: TasteVotes,
+    rows: ArrayLike,
+    neighbors: ArrayLike,
+    similarities: ArrayLike,
+    *,
+    n: int,
+    recommendable: NDArray[np.bool_] | None = None,
+    n_threads: int | None = None,
+) -> RankedByTaste:
+    """`rank_taste` for many rows: rows (m,), neighbors and similarities (m, k), results (m, n) padded.
+
+    The same answer as one row at a time, for any number of threads. Same errors.
+    """
+    lists = _checked_lists(votes, rows, neighbors, similarities)
+    bars = votes.bars(recommendable)
+    width = at_least_one("n", n)
+    out = _empty(lists[0].size, width)
+
+    def block(start: int, stop: int) -> None:
+        part = slice(start, stop)
+        votes.rank((lists[0][part], lists[1][part], lists[2][part]), bars, width, tuple(array[part] for array in out))
+
+    run_blocks(block, lists[0].size, block_rows=BLOCK_ROWS, n_threads=thread_count(n_threads))
+    return out
+
+
+class TasteRanker:
+    """Profiles and ratings in, ranked products and predicted stars out: neighbors and votes of a block at a time.
+
+    profiles, times, statistics: as `TasteIndex`; statistics None takes them from profiles and half_stars. half_stars
+    and damping: as `TasteVotes`. recommendable: (n_products,) mask of what may be ranked; None for all. n_neighbors: at
+    most so many vote. Memory for many rows is that of their answer: no list of all neighbors is ever held.
+    Raises as `TasteIndex` and `TasteVotes` do.
+    """
+
+    name = "taste"
+
+    def __init__(
+        self,
+        profiles: Any,
+        half_stars: Any,
+        *,
+        times: NDArray[np.int64] | None = None,
+        statistics: TasteStatistics | None = None,
+        recommendable: NDArray[np.bool_] | None = None,
+        n_neighbors: int = N_NEIGHBORS,
+        damping: float = DAMPING,
+        n_threads: int | None = None,
+    ) -> None:
+        known = taste_statistics(profiles, half_stars) if statistics is None else statistics
+        index = TasteIndex(profiles, times=times, statistics=known)
+        votes = TasteVotes(index, half_stars, damping=damping, recommendable=recommendable)
+        self._adopt(votes, n_neighbors, n_threads)
+
+    @classmethod
+    def of(cls, votes: TasteVotes, *, n_neighbors: int = N_NEIGHBORS, n_threads: int | None = None) -> Self:
+        """The ranker on votes that are there already."""
+        ranker = cls.__new__(cls)
+        ranker._adopt(votes, n_neighbors, n_threads)
+        return ranker
+
+    def _adopt(self, votes: TasteVotes, n_neighbors: int, n_threads: int | None) -> None:
+        self.index, self.votes = votes.index, votes
+        self.n_neighbors, self.n_threads = at_least_one("n_neighbors", n_neighbors), thread_count(n_threads)
+
+    def rank(self, rows: ArrayLike, n: int) -> NDArray[np.int32]:
+        """The best n columns of each row, int32 (len(rows), n), padded with -1; never one in the row's profile."""
+        return self.rank_products(rows, n).columns
+
+    def rank_products(
+        self,
+        rows: ArrayLike,
+        n: int,
+        *,
+        recommendable: NDArray[np.bool_] | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> RankedByTaste:
+        """`rank_taste_for_rows` on the rows' own neighbors, evidence included.
+
+        recommendable: as for the ranker, in place of its own mask. progress: called with the number of rows done.
+        """
+        wanted, width = self.index.checked_rows(rows), at_least_one("n", n)
+        out, bars = _empty(wanted.size, width), self.votes.bars(recommendable)
+
+        def block(start: int, stop: int) -> None:
+            part = tuple(array[start:stop] for array in out)
+            self.votes.rank(self._neighbors(wanted[start:stop]), bars, width, part)
+
+        run_blocks(block, wanted.size, block_rows=BLOCK_ROWS, n_threads=self.n_threads, progress=progress)
+        return out
+
+    def near(self, row: int) -> Lists:
+        """A row that exists, and its neighbors, (1, k) each."""
+        return self._neighbors(np.array([row], np.int64))
+
+    def rank_near(self, lists: Lists, n: int, bars: Bars, cap: Cap = NO_CAP) -> RankedByTaste:
+        """`rank_products` of one row with these neighbors, (1, k) each, under these `TasteVotes.bars`: (1, n), padded.
+
+        Under a cap no padding: (1, m), of no category more than it lets in.
+        """
+        if cap.most and (found := self._first_pages(lists, n, bars, cap)) is not None:
+            return found
+        if cap.most:
+            places, columns, scores, supports = self.votes.candidates(lists, bars)
+            best = first_under_cap(columns, scores, supports, cap, n)
+            stars, raters = self.votes.stars_of(lists, places[best])
+            return RankedByTaste(
+                columns[None, best], scores[None, best], supports[None, best], stars[None], raters[None]
+            )
+        out = _empty(1, n)
+        self.votes.rank(lists, bars, n, out)
+        return out
+
+    def _first_pages(self, lists: Lists, n: int, bars: Bars, cap: Cap) -> RankedByTaste | None:
+        """From some times as many, which the bar makes cheap; None if they are too few, or many are wanted."""
+        if n > SHALLOW:
+            return None
+        some = self.rank_near(lists, n * ROOM, bars)
+        known = (0, slice(int(np.count_nonzero(some.columns[0] >= 0))))
+        best = first_under_cap(some.columns[known], some.score[known], some.support[known], cap, n)
+        if len(best) < n and some.columns[0, -1] >= 0:
+            return None
+        part = (slice(1), best)
+        return RankedByTaste(
+            some.columns[part], some.score[part], some.support[part], some.stars[part], some.n_raters[part]
+        )
+
+    def predict(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float64]:
+        """Predicted stars of the pairs (rows[j], columns[j]), float64 (len(rows),), whether ranked or not.
+
+        Raises SettingError for rows or columns that do not exist or are not equally many.
+        """
+        wanted = self.index.checked_rows(rows)
+        products = checked_numbers("column", columns, self.index.shape[1])
+        if wanted.size != products.size:
+            raise SettingError(f"{wanted.size} rows and {products.size} columns are no pairs: pass as many of both")
+        pairs, inverse = np.unique(wanted * self.index.shape[1] + products, return_inverse=True)
+        users, starts = np.unique(pairs // max(self.index.shape[1], 1), return_index=True)
+        bounds = np.append(starts, pairs.size)  # (n_users_asked + 1,)
+        places = self.index.places[pairs % max(self.index.shape[1], 1)].astype(np.int64)
+        stars = np.empty(pairs.size, np.float64)
+
+        def block(start: int, stop: int) -> None:
+            part = slice(bounds[start], bounds[stop])
+            lists = self._neighbors(users[start:stop])
+            self.votes.predict(lists, bounds[start : stop + 1] - bounds[start], places[part], stars[part])
+
+        run_blocks(block, users.size, block_rows=BLOCK_ROWS, n_threads=self.n_threads)
+        return stars[inverse]
+
+    def _neighbors(self, rows: NDArray[np.int64]) -> Lists:
+        k = max(min(self.n_neighbors, self.index.shape[0] - 1), 1)
+        indices, similarities = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float64)
+        self.index.fill(rows, indices, similarities)
+        return rows, indices, similarities
+
+
+def _empty(n_rows: int, n: int) -> RankedByTaste:
+    shape = (n_rows, n)
+    score, support, stars = (np.empty(shape, np.float64) for _ in range(3))
+    return RankedByTaste(np.empty(shape, np.int32), score, support, stars, np.empty(shape, np.int32))
+
+
+def _most(votes: TasteVotes, near: NDArray[np.int32]) -> int:
+    """How many products the neighbors have together: no list can be longer."""
+    real, indptr = near[near >= 0], votes.index.packed.indptr
+    return min(int((indptr[real + 1] - indptr[real]).sum()), votes.index.shape[1])
+
+
+def _checked_lists(votes: TasteVotes, rows: ArrayLike, neighbors: ArrayLike, similarities: ArrayLike) -> Lists:
+    """Rows, neighbors and similarities for the kernel, which checks no bounds."""
+    wanted = votes.index.checked_rows(rows)  # (m,)
+    near = np.ascontiguousarray(neighbors, np.int32)  # (m, k)
+    close = np.ascontiguousarray(similarities, np.float64)  # (m, k)
+    if near.ndim != 2 or near.shape != close.shape or near.shape[0] != wanted.size:
+        raise SettingError(
+            f"neighbors {near.shape} and similarities {close.shape} must have one list per row ({wanted.size}): "
+            "pass both as TasteIndex.top_k returned them"
+        )
+    outside = (near < -1) | (near >= votes.index.shape[0])
+    if outside.any():
+        raise SettingError(
+            f"neighbor {near[outside][0]} does not exist: pass rows from 0 to {votes.index.shape[0] - 1}"
+        )
+    return wanted, near, close

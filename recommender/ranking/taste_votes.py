@@ -1,0 +1,160 @@
+"""What the neighbors by taste say, prepared once: ratings beside the profiles, damping, what may be recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.errors import SettingError
+from recommender.neighbors._saved_taste import saved_votes, votes_arrays
+from recommender.neighbors.taste_index import TasteIndex
+from recommender.neighbors.taste_statistics import HIGHEST_STARS, LOWEST_STARS, checked_csr, damping_divisors
+from recommender.ranking import _taste_kernels as _taste_ranking_kernels
+from recommender.shop.ratings import STARS_PER_UNIT
+
+DAMPING = 0.2
+_SCALE = STARS_PER_UNIT, LOWEST_STARS, HIGHEST_STARS
+
+kernels: Any = _taste_ranking_kernels  # compiled functions have no signature a type checker could use
+Lists = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
+
+
+class TasteVotes:
+    """Ratings and statistics prepared once for many rankings on an index; may be shared between threads.
+
+    half_stars: CSR int8 of the index's shape with ascending columns, stars = 0.5 x the value; every rated product must
+    be in the user's profile. damping: the power of raters_i in the score. recommendable: (n_columns,) mask of what may
+    be ranked, None for all.
+    Raises SettingError for ratings or a mask that do not fit the profiles and a damping that is no number from 0 to 4.
+    """
+
+    def __init__(
+        self,
+        index: TasteIndex,
+        half_stars: Any,
+        *,
+        damping: float = DAMPING,
+        recommendable: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self.index, known = index, index.statistics
+        padded = (0, -index.shape[1] % kernels.BLOCK)
+        self.packed = _taste_ranking_kernels.Votes(
+            indptr=index.packed.indptr,
+            entries=_entries(index, half_stars),
+            values=index.packed.values,
+            base=known.mu + known.user_bias,
+            item_bias=np.pad(known.item_bias[index.columns], padded),
+            divisor=_divisors(index, damping),
+            columns=index.columns,
+        )
+        self._bars = self._masked(recommendable)
+        self._spare: list[_taste_ranking_kernels.Sums] = []
+
+    def damped(self, damping: float, recommendable: NDArray[np.bool_] | None = None) -> TasteVotes:
+        """The same votes under another power; what they have in common is shared."""
+        return self._of(self.index, self.packed._replace(divisor=_divisors(self.index, damping)), recommendable)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All there is to the votes beside the index, by name, not copied: to be saved and given to `from_arrays`."""
+        return votes_arrays(self.packed, self._bars)
+
+    @classmethod
+    def from_arrays(cls, index: TasteIndex, arrays: Mapping[str, NDArray[Any]]) -> TasteVotes:
+        """The votes whose `arrays` these are, as they are. SettingError for arrays that do not belong to the index."""
+        packed, bars = saved_votes(arrays, index.packed, index.columns)
+        return cls._of(index, packed, bars)
+
+    @classmethod
+    def _of(cls, index: TasteIndex, packed: _taste_ranking_kernels.Votes, bars: Any) -> TasteVotes:
+        votes = cls.__new__(cls)
+        votes.index, votes.packed, votes._spare = index, packed, []
+        votes._bars = bars if isinstance(bars, _taste_ranking_kernels.Bars) else votes._masked(bars)
+        return votes
+
+    def bars(self, recommendable: NDArray[np.bool_] | None) -> _taste_ranking_kernels.Bars:
+        """What the kernel asks of scores under this mask; None for the votes' own, which costs nothing."""
+        return self._bars if recommendable is None else self._masked(recommendable)
+
+    def rank(self, lists: Lists, bars: _taste_ranking_kernels.Bars, n: int, out: tuple[NDArray[Any], ...]) -> int:
+        """The best n products of checked rows (m,) with neighbors and similarities (m, k), into out (m, n)."""
+        found: int = self._run(kernels.rank_rows, lists, *_SCALE, bars, n, *out)
+        return found
+
+    def candidates(self, lists: Lists, bars: _taste_ranking_kernels.Bars) -> tuple[NDArray[Any], ...]:
+        """All that `rank` would rank of the only row, in no order: places, columns, scores, supports."""
+        found: tuple[NDArray[Any], ...] = self._run(kernels.candidates, lists, bars)
+        return found
+
+    def stars_of(self, lists: Lists, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Stars of the distinct places (m,) for the only row, and how many of its neighbors have each."""
+        out = np.empty(len(places), np.float64), np.empty(len(places), np.int32)
+        self._run(kernels.stars_of, lists, *_SCALE, places, *out)
+        return out
+
+    def predict(
+        self, lists: Lists, starts: NDArray[np.int64], places: NDArray[np.int64], out: NDArray[np.float64]
+    ) -> None:
+        """Stars of the distinct places[starts[i]:starts[i + 1]] of the i-th row, into out (len(places),)."""
+        self._run(kernels.predict_rows, lists, *_SCALE, starts, places, out)
+
+    def _masked(self, recommendable: NDArray[np.bool_] | None) -> _taste_ranking_kernels.Bars:
+        n_columns = self.index.shape[1]
+        mask = np.ones(n_columns, np.bool_) if recommendable is None else np.asarray(recommendable, np.bool_)
+        if mask.shape != (n_columns,):
+            raise SettingError(f"recommendable has shape {mask.shape}: pass one flag per column, ({n_columns},)")
+        inverse = 1.0 / self.packed.divisor
+        inverse[:n_columns] *= mask[self.index.columns]
+        return _taste_ranking_kernels.Bars(inverse, inverse.reshape(-1, kernels.BLOCK).max(axis=1))
+
+    def _run(self, kernel: Any, lists: Lists, *rest: Any) -> Any:
+        k = lists[1].shape[1]
+        try:
+            sums = self._spare.pop()  # list.pop and append are atomic: a pool without a lock
+        except IndexError:
+            sums = self._new_sums(k)
+        if sums.ends.size < k:
+            sums = self._new_sums(k)
+        result = kernel(*lists, self.packed, sums, *rest)
+        self._spare.append(sums)  # after an exception they may not be zero, and are dropped
+        return result
+
+    def _new_sums(self, k: int) -> _taste_ranking_kernels.Sums:
+        """Of what is not zero only what is used is ever touched."""
+        size, longest = self.packed.divisor.size, int(np.diff(self.packed.indptr).max(initial=0))
+        return _taste_ranking_kernels.Sums(
+            acc=np.zeros(size, np.float64), marks=np.zeros(size, np.int32),
+            hints=np.zeros(kernels.N_HINTS, np.uint8), places=np.empty(size + 1, np.int64),
+            supports=np.empty(size + 1, np.float64), scores=np.empty(size + 1, np.float64),
+            histogram=np.zeros(kernels.N_BUCKETS, np.int64), read=np.empty(k * longest, np.uint32),
+            ends=np.empty(k, np.int64),
+        )  # fmt: skip
+
+
+def _divisors(index: TasteIndex, damping: float) -> NDArray[np.float64]:
+    """raters^damping by place, padded to whole blocks."""
+    if not 0.0 <= damping <= 4.0:
+        raise SettingError(f"damping={damping!r} cannot be used: pass a power from 0 to 4, such as {DAMPING}")
+    padded = (0, -index.shape[1] % kernels.BLOCK)
+    return np.pad(damping_divisors(index.statistics, float(damping))[index.columns], padded, constant_values=1.0)
+
+
+def _entries(index: TasteIndex, half_stars: Any) -> NDArray[np.uint32]:
+    """Places and ratings at the entries of the profiles (nnz,); compiled code checks no bounds, so we do."""
+    if checked_csr("half_stars", half_stars).shape != index.shape:
+        raise SettingError(f"half_stars {half_stars.shape} and profiles {index.shape} must have one shape")
+    data = half_stars.data
+    if data.size and not (data.min() >= 0 and data.max() < 1 << kernels.VALUE_BITS):
+        raise SettingError(f"half_stars are {data.min()} to {data.max()}: pass whole numbers from 0 to 10")
+    if index.shape[1] >= 1 << (32 - kernels.VALUE_BITS):
+        raise SettingError(f"{index.shape[1]} products are more than {(1 << (32 - kernels.VALUE_BITS)) - 1}: too many")
+    entries, missing = kernels.pack_entries(
+        index.packed.indptr, index.packed.places, index.columns, half_stars.indptr.astype(np.int64),
+        half_stars.indices.astype(np.int32), data.astype(np.int8),
+    )  # fmt: skip
+    if missing:
+        raise SettingError(f"{missing} ratings are of products not in the user's profile: give them a confidence")
+    packed: NDArray[np.uint32] = entries
+    return packed

@@ -1,0 +1,112 @@
+"""What ``GET /recommendations/{user_id}`` answers, from the text of its path and its query: all of it but the HTTP.
+
+The same queries come again and again: what they ask for is kept, so that most requests read theirs from a dictionary.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import orjson
+from fastapi import Request
+
+from recommender.model.explanations import explain
+from recommender.model.list_request import Wish
+from recommender.model.served_model import Answer, ServedModel
+from recommender.service.filter_parameters import Errors, check_stock, wish_of
+from recommender.service.filters_beside import is_missing, make_filter
+from recommender.service.parameters import once, out_of_range, whole_number
+from recommender.service.problems import InvalidParameterError
+from recommender.service.product_dict import listed
+from recommender.service.ranking_parameter import check_served, ranking_of
+from recommender.settings import LARGEST_ID
+
+KEPT_QUERIES = 1_024
+LONGEST_KEPT = 200  # bytes; nobody asks the same long question twice
+
+
+class ListAnswer(NamedTuple):
+    """The body, and where its products come from."""
+
+    body: bytes
+    source: str
+    sources: str
+    names_people: bool
+
+
+class _Question(NamedTuple):
+    """What a query asks for; ``errors``: what of it cannot be used."""
+
+    wish: Wish
+    ranking: str | None
+    explained: bool
+    errors: tuple[dict[str, str], ...]
+
+
+def answer_at_once(
+    user: str, query: bytes, model: ServedModel, default_limit: int, *, named: bool = False
+) -> ListAnswer | None:
+    """`answer_list`, but None where it has to wait for a filter to be made."""
+    if query and is_missing(model, _read(query, default_limit).wish):
+        return None
+    return answer_list(user, query, model, default_limit, named=named)
+
+
+async def make_filter_of(query: bytes, model: ServedModel, default_limit: int) -> None:
+    """Have the filter of a list made beside the event loop if it is missing."""
+    question = _read(query, default_limit)
+    if not question.errors:
+        await make_filter(model, question.wish, question.ranking)
+
+
+def _read(query: bytes, default_limit: int) -> _Question:
+    return (_kept_question if len(query) <= LONGEST_KEPT else _question)(query, default_limit)
+
+
+def answer_list(user: str, query: bytes, model: ServedModel, default_limit: int, *, named: bool = False) -> ListAnswer:
+    """The list for the user whose id is the text; ``named``: an explanation may tell who the neighbors are.
+
+    InvalidParameterError, NotInThisModelError, UnknownUserError.
+    """
+    wish, ranking, explained, errors = _read(query, default_limit)
+    user_id = whole_number(user, LARGEST_ID)
+    if user_id is None:
+        raise InvalidParameterError([out_of_range("user_id", user, LARGEST_ID), *errors])
+    if errors:
+        raise InvalidParameterError(errors)
+    check_served(ranking, model)
+    check_stock(wish, model.catalog)
+    answer = model.select(user_id, wish, ranking)
+    first = wish.offset + 1
+    if explained:
+        body = _explained(user_id, answer, model, ranking, first=first, named=named)
+    else:
+        body = model.list_items.body(model, user_id, answer.recommendations, first=first)
+    return ListAnswer(body, answer.source, answer.sources, explained and named)
+
+
+def _explained(
+    user_id: int, answer: Answer, model: ServedModel, ranking: str | None, *, first: int, named: bool
+) -> bytes:
+    reasons = explain(model, user_id, answer.recommendations, ranking, named=named)
+    items = [
+        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
+        | {"explanation": reason.to_dict()}
+        for rank, (item, reason) in enumerate(zip(answer.recommendations, reasons, strict=True), start=first)
+    ]
+    return orjson.dumps({"user_id": user_id, "recommendations": items})
+
+
+def _question(query: bytes, default_limit: int) -> _Question:
+    if not query:
+        return _Question(Wish(default_limit, new_rank=default_limit), None, explained=False, errors=())
+    request, errors = Request({"type": "http", "query_string": query}), Errors()
+    wish = wish_of(request, default_limit, errors)
+    ranking = ranking_of(request, errors)
+    if (explained := once(request, "explain", errors)) not in (None, "true", "false"):
+        errors.append({"parameter": "explain", "value": str(explained)[:100], "message": "must be true or false"})
+    return _Question(wish, ranking, explained == "true", tuple(errors))
+
+
+_kept_question = lru_cache(KEPT_QUERIES)(_question)

@@ -1,0 +1,258 @@
+"""Everything around a route, in one ASGI layer outside of the framework: limits, headers, log, metrics, kept answers.
+
+A request that was answered before by the same model is answered from ``Answers``, ahead of the framework's routing; the
+bytes are those the route gave. All others go through the framework: what comes back is held until its body is there,
+then given a request id, an ``ETag`` and the model's headers, or the headers of an HTML page. A route that answers what
+was posted gets the headers, without an ``ETag``, of the model that it names in ``request.state.model``: another may be
+served since. Both ways each request is counted and logged, by the route's template; what no route answered (404, 405,
+413, 414) counts as "other".
+
+Kept answers and the ``Shortcut`` go past the framework's dependencies and inner middleware: what every request must
+pass belongs into ``__call__``, before the answers are looked at. Where every request needs a key (`require`) that is
+so, and what is kept is what those with a key got; else it is what those without one got, and a request with a key,
+which may be answered more, neither reads nor adds to it. So nobody is ever given what was made for others.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from recommender.errors import SettingError
+from recommender.model.served_model import ServedModel
+from recommender.service.api_keys import RAW_HEADER, ApiKeys, closed_to
+from recommender.service.asked_people import about_people, means_others, refuse_other_people
+from recommender.service.middleware.answer_cache import Answer, Answers
+from recommender.service.middleware.fast_path import NOT_KEPT, PRIVATE, Shortcut
+from recommender.service.middleware.limits import page_headers, read_body, refusal
+from recommender.service.middleware.metrics import ServiceMetrics
+from recommender.service.middleware.request_log import RequestLog
+from recommender.service.model_headers import ModelStamp, RawHeader, etag_of, is_known
+
+OTHER = "other"
+MODEL_ROUTES = frozenset(
+    {
+        *("/recommendations/{user_id}", "/products/{product_id}/similar", "/products/{product_id}", "/popular"),
+        *("/users/{user_id}/neighbors", "/users/{user_id}/ratings"),
+    }
+)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_READING = frozenset({"GET", "HEAD"})
+_ABOUT_BODY = frozenset({b"content-type", b"content-length"})
+_HAS_BODY = frozenset({b"content-length", b"transfer-encoding"})
+_CACHE_CONTROL = b"cache-control"
+_NO_ROUTE = frozenset({405, 413, 414})
+
+
+class Observation:
+    """The layer. ``app`` is the framework's, ``state`` its state, where ``model`` is once it is loaded."""
+
+    def __init__(self, app: ASGIApp, state: Any, *, log: RequestLog | None = None) -> None:
+        self._app = app
+        self._state = state
+        self.shortcut: Shortcut | None = None
+        self.keys: ApiKeys | None = None  # one of which every request needs; None: only what some routes ask for
+        self.request_timeout = 10.0  # seconds for a body to come
+        self._asks_otherwise = _HAS_BODY | {RAW_HEADER}  # than those whose answers are kept
+        self.templates: dict[object, str] = {}  # of the routes' functions
+        self.answers = Answers()
+        self.log = log or RequestLog()
+        self.metrics = ServiceMetrics(state)
+        self.stamp = ModelStamp()
+
+    def require(self, keys: ApiKeys) -> None:
+        """Answer nobody without one of the keys, but what is `api_keys.OPEN`. SettingError if there is none."""
+        if not keys:
+            raise SettingError(
+                "REQUIRE_KEY=all needs a key: set API_KEY, too, for example to what this prints: openssl rand -hex 24"
+            )
+        self.keys, self._asks_otherwise = keys, _HAS_BODY
+        if self.shortcut is not None:
+            self.shortcut.named = True
+
+    @property
+    def model(self) -> ServedModel | None:
+        """The model that is served now."""
+        return getattr(self._state, "model", None)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = self._id_of(headers)
+        if self.keys is not None and (closed := closed_to(scope, self.keys)) is not None:
+            # what else it would send is not waited for
+            await self._ask(closed, scope, receive, send, {}, request_id, started)
+            return
+        model, answer = self.model, None
+        if means_others(self._state, model) and about_people(scope["method"], scope["path"]):
+            await self._ask(refuse_other_people(), scope, receive, send, headers, request_id, started)
+            return
+        if scope["method"] in _READING and self._asks_otherwise.isdisjoint(headers):
+            answer = self.answers.get(model, (scope["path"], scope["query_string"]))
+            if answer is None and model is not None and self._may_shorten(scope, headers):
+                try:
+                    answer = self._by_shortcut(scope, model)
+                except Exception as error:
+                    assert self.shortcut is not None
+                    failing = self.shortcut.failing(error)
+                    await self._ask(failing, scope, receive, send, headers, request_id, started)
+                    return
+        if answer is None or model is None:
+            await self._ask(self._app, scope, receive, send, headers, request_id, started)
+            return
+        status = await self.reply(scope, headers, send, model, answer, request_id)
+        self.note(scope, answer.route, status, perf_counter() - started, request_id, answer.source)
+
+    async def observe(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let ``app`` answer in the place of the framework, as one request of all."""
+        started, headers = perf_counter(), dict(scope["headers"])
+        await self._ask(app, scope, receive, send, headers, self._id_of(headers), started)
+
+    async def reply(
+        self,
+        scope: Scope,
+        asked: Mapping[bytes, bytes],
+        send: Send,
+        model: ServedModel,
+        answer: Answer,
+        request_id: bytes,
+    ) -> int:
+        """Send an answer of ``model``, or 304 if the caller has it; return the status. ``asked``: the headers."""
+        status, body = 200, answer.body
+        headers = [*answer.headers, *self.stamp.headers(model, time.time()), (b"x-request-id", request_id)]
+        if b"if-none-match" in asked and _has_it(scope, answer.etag):
+            status, body = 304, b""
+        else:
+            headers += answer.about_body
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        return status
+
+    def note(
+        self, scope: Scope, route: str, status: int, seconds: float, request_id: bytes, source: str | None
+    ) -> None:
+        """Count and log one answered request."""
+        self.metrics.count(route, status, seconds, source)
+        self.log.add(request_id.decode(), scope["method"], route, status, seconds)
+
+    def _id_of(self, headers: Mapping[bytes, bytes]) -> bytes:
+        """The caller's own if it is one, else a new one."""
+        given = headers.get(b"x-request-id")
+        return given if given is not None and _REQUEST_ID.fullmatch(given) else self.log.new_id().encode()
+
+    def _may_shorten(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+        return self.shortcut is not None and self.shortcut.takes(scope) and refusal(scope, headers) is None
+
+    def _by_shortcut(self, scope: Scope, model: ServedModel) -> Answer | None:
+        """The answer, kept as long as the model stays; None if the framework shall answer."""
+        assert self.shortcut is not None
+        answer = self.shortcut.answer(scope, model)
+        if answer is not None and NOT_KEPT not in answer.headers:
+            self.answers.keep(model, (scope["path"], scope["query_string"]), answer)
+        return answer
+
+    async def _ask(
+        self,
+        app: ASGIApp,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: Mapping[bytes, bytes],
+        request_id: bytes,
+        started: float,
+    ) -> None:
+        """Let ``app``, mostly the framework, answer, unless the request is too large or its body too slow."""
+        exchange = _Exchange(self, scope, send, request_id, with_key=RAW_HEADER in headers)
+        try:
+            refused = refusal(scope, headers)
+            if refused is None and not _HAS_BODY.isdisjoint(headers):
+                refused, receive = await read_body(receive, self.request_timeout)
+            answering = refused or app
+            await answering(scope, receive, exchange.send)
+        finally:
+            self.note(scope, exchange.route, exchange.status, perf_counter() - started, request_id, exchange.source)
+
+
+def _has_it(scope: Scope, etag: bytes) -> bool:
+    return is_known(b",".join(value for name, value in scope["headers"] if name == b"if-none-match"), etag)
+
+
+class _Exchange:
+    """One request's way through the framework; ``status`` stays 500 if nothing is ever answered."""
+
+    __slots__ = ("_held", "_model", "_observation", "_request_id", "_scope", "_send", "_with_key", "source", "status")
+
+    def __init__(
+        self, observation: Observation, scope: Scope, send: Send, request_id: bytes, *, with_key: bool
+    ) -> None:
+        self._observation, self._scope, self._send, self._request_id = observation, scope, send, request_id
+        self._model, self._with_key = observation.model, with_key
+        self._held: Message | None = None
+        self.status = 500
+        self.source: str | None = None
+
+    @property
+    def route(self) -> str:
+        """The template of the route that answered."""
+        if self.status in _NO_ROUTE:
+            return OTHER
+        template = self._observation.templates.get(self._scope.get("endpoint"))
+        return str(template or getattr(self._scope.get("route"), "path", OTHER))
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on; the start of an answer waits for its body."""
+        if message["type"] == "http.response.start":
+            self.status, self._held = message["status"], message
+            return
+        if (start := self._held) is not None:
+            self._held = None
+            if self.status == 200 and self.route in MODEL_ROUTES and not message.get("more_body"):
+                await self._send_model_answer(start, message.get("body", b""))
+                return
+            headers = self._private(start)
+            if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
+                headers += page_headers(message.get("body", b""))
+            if self.status == 200 and (asked := self._scope.get("state", {}).get("model")) is not None:
+                headers += self._observation.stamp.headers(asked, time.time())
+            headers.append((b"x-request-id", self._request_id))
+            await self._send({**start, "headers": headers})
+        await self._send(message)
+
+    def _private(self, start: Message) -> list[RawHeader]:
+        """The answer's own headers; what was asked with a key is for nobody else, as no shared cache would guess."""
+        headers = [(bytes(name), bytes(value)) for name, value in start.get("headers", ())]
+        if self._with_key and not any(name == _CACHE_CONTROL for name, _ in headers):
+            headers.append(PRIVATE)
+        return headers
+
+    async def _send_model_answer(self, start: Message, body: bytes) -> None:
+        headers = self._private(start)
+        own = dict(headers)
+        self.source = own.get(b"x-recommendation-source", b"").decode() or None
+        etag = etag_of(body)
+        answer = Answer(
+            self.route,
+            self.source,
+            etag,
+            body,
+            tuple(header for header in headers if header[0] in _ABOUT_BODY),
+            (*(header for header in headers if header[0] not in _ABOUT_BODY), (b"etag", etag)),
+        )
+        observation, scope = self._observation, self._scope
+        model = observation.model
+        if model is None:
+            raise RuntimeError("an answer of a model without a model")
+        mine = self._with_key and observation.keys is None  # where all have a key, all may be given it
+        mine = mine or b"no-store" in own.get(_CACHE_CONTROL, b"")
+        if model is self._model and scope["method"] in _READING and not mine:
+            observation.answers.keep(model, (scope["path"], scope["query_string"]), answer)
+        asked = dict(scope["headers"])
+        self.status = await observation.reply(scope, asked, self._send, model, answer, self._request_id)

@@ -1,0 +1,119 @@
+"""``POST /recommendations``: what somebody without an account might like, from the products in a basket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from recommender.live.live_model import LiveModel
+from recommender.service.filter_parameters import WISH_PARAMETERS, check_stock, wish_of
+from recommender.service.filters_beside import make_filter
+from recommender.service.json_body import json_object, product_id_in, refused
+from recommender.service.model_headers import PRIVATE
+from recommender.service.parameters import LARGEST_LIMIT, documented_json, documented_refusal
+from recommender.service.problems import InvalidParameterError, documented_problem
+from recommender.service.product_dict import PRODUCT_ID_ITEM, STARS_ITEM, listed
+from recommender.service.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served, ranking_of
+from recommender.service.routes.recommendations import EXAMPLE, HEADERS, LISTED_ITEM
+from recommender.service.routes.writes import half_stars_in
+
+MOST_PRODUCTS = 500
+LIKED = 5.0  # stars of a product without a rating
+
+router = APIRouter()
+
+SENT = {name: described for name, described in HEADERS.items() if name != "ETag"}
+
+_BASKET = {"ratings": [{"product_id": "B08N5WRWNW", "rating": 5}, {"product_id": "B07PGL2ZSL"}]}
+_BASKET_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["ratings"],
+    "additionalProperties": False,
+    "properties": {
+        "ratings": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MOST_PRODUCTS,
+            "items": {
+                "type": "object",
+                "required": ["product_id"],
+                "additionalProperties": False,
+                "properties": {
+                    "product_id": PRODUCT_ID_ITEM | {"pattern": "^[0-9A-Z]{10}$"},
+                    "rating": STARS_ITEM | {"multipleOf": 0.5, "default": LIKED},
+                },
+            },
+        }
+    },
+}
+_ANSWER_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["recommendations"],
+    "additionalProperties": False,
+    "properties": {"recommendations": {"type": "array", "maxItems": LARGEST_LIMIT, "items": LISTED_ITEM}},
+}
+
+
+@router.post(
+    "/recommendations",
+    summary="Products for a basket",
+    openapi_extra={
+        "parameters": [*WISH_PARAMETERS, RANKING],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _BASKET_SCHEMA, "example": _BASKET}},
+        },
+    },
+    responses={
+        200: documented_json(
+            _ANSWER_SCHEMA, {"recommendations": EXAMPLE["recommendations"]}, "Ranked products.", headers=SENT
+        ),
+        404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
+        409: NOT_IN_THIS_MODEL,
+        422: documented_refusal("ratings", "[]", f"must be a list of 1 to {MOST_PRODUCTS} products"),
+    },
+)
+async def basket(request: Request) -> Response:
+    """As if a new user had given these ratings, a moment ago and all at once; nothing is stored.
+
+    A product without a rating counts as 5 stars; of one given twice the last counts. Filters as of
+    `/recommendations/{user_id}`.
+    """
+    errors: list[dict[str, str]] = []
+    wish = wish_of(request, request.app.state.default_limit, errors)
+    ranking = ranking_of(request, errors)
+    body = await json_object(request, ("ratings",))
+    ratings = _ratings(body["ratings"], errors)
+    if errors:
+        raise InvalidParameterError(errors)
+    await make_filter(request.app.state.model, wish, ranking)
+    model: LiveModel = request.app.state.model
+    request.state.model = model
+    check_served(ranking, model)
+    check_stock(wish, model.catalog)
+    answer = model.select_for(model.basket(ratings), wish, ranking)
+    items = [
+        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
+        for rank, item in enumerate(answer.recommendations, start=wish.offset + 1)
+    ]
+    headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources} | PRIVATE
+    return Response(orjson.dumps({"recommendations": items}), 200, headers, "application/json")
+
+
+def _ratings(value: Any, errors: list[dict[str, str]]) -> dict[str, int]:
+    """Half stars by product."""
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_PRODUCTS:
+        errors.append(refused("ratings", value, f"must be a list of 1 to {MOST_PRODUCTS} products"))
+        return {}
+    found: dict[str, int] = {}
+    for item in value:
+        if not isinstance(item, dict) or not {"product_id"} <= item.keys() <= {"product_id", "rating"}:
+            errors.append(refused("ratings", item, "must be objects of product_id and, maybe, rating"))
+            return {}
+        product_id = product_id_in(item, errors)
+        found[product_id] = half_stars_in({"rating": LIKED} | item, errors)
+        if errors:
+            return {}
+    return found

@@ -1,0 +1,193 @@
+"""The HTTP route that answers for many users at once.
+
+The lists are made in slices of some milliseconds, between which the service answers others. All are of the model that
+was served before the first, also when a newer one is served since; changes that come meanwhile count in the next slice,
+since a live model must not be asked once a change has been made to it. Two requests at a time are answered, the others
+wait: each would get its slice before anybody else got an answer, and hold its lists until all are made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+
+from recommender.errors import UnknownUserError
+from recommender.live.live_model import LiveModel
+from recommender.model.list_request import Wish
+from recommender.model.served_model import ServedModel
+from recommender.ranking.rankings import RANKINGS
+from recommender.service.json_body import (
+    Body,
+    Errors,
+    choice_in,
+    is_whole_number,
+    json_object,
+    refused,
+    whole_number_in,
+)
+from recommender.service.model_headers import PRIVATE, STAMP
+from recommender.service.parameters import LARGEST_LIMIT, documented_json, documented_refusal
+from recommender.service.problems import InvalidParameterError, documented_problem, problem
+from recommender.service.product_dict import STARS_ITEM, listed_schema
+from recommender.service.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served
+from recommender.settings import LARGEST_ID
+
+MOST_USERS = 1_000
+SLICE = 0.004  # seconds of computing before others are let in
+AT_A_TIME = 2  # requests
+_MOST_ERRORS = 10
+
+router = APIRouter()
+
+_REQUEST_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["user_ids"],
+    "additionalProperties": False,
+    "properties": {
+        "user_ids": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MOST_USERS,
+            "uniqueItems": True,
+            "items": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID, "format": "int64"},
+        },
+        "limit": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": LARGEST_LIMIT,
+            "description": "How many products each; TOP_N_RECOMMENDATIONS if not given.",
+        },
+        "ranking": RANKING["schema"] | {"description": RANKING["description"]},
+    },
+}
+_ITEM = {
+    "rank": 1,
+    "product_id": "B08N5WRWNW",
+    "product_name": "Wireless Keyboard, Quiet Keys",
+    "predicted_rating": 4.712,
+    "price": 29.99,
+}
+_EXAMPLE = {"results": [{"user_id": 42, "recommendations": [_ITEM]}], "unknown": [4711]}
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": list(_EXAMPLE),
+    "additionalProperties": False,
+    "properties": {
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["user_id", "recommendations"],
+                "additionalProperties": False,
+                "properties": {
+                    "user_id": {"type": "integer"},
+                    "recommendations": {
+                        "type": "array",
+                        "maxItems": LARGEST_LIMIT,
+                        "items": listed_schema({"predicted_rating": STARS_ITEM}),
+                    },
+                },
+            },
+        },
+        "unknown": {"type": "array", "items": {"type": "integer"}, "description": "Ids nobody has heard of."},
+    },
+}
+
+
+@router.post(
+    "/recommendations/batch",
+    summary="Products for many users, each list as that of one",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _REQUEST_SCHEMA, "example": {"user_ids": [42, 4711], "limit": 1}}
+            },
+        }
+    },
+    responses={
+        200: documented_json(
+            _SCHEMA, _EXAMPLE, "The lists in the order of the ids, and the ids that are unknown.", headers=STAMP
+        ),
+        413: documented_problem(
+            "The body is too large.", status=413, detail="the body of a request may have 65,536 bytes"
+        ),
+        409: NOT_IN_THIS_MODEL,
+        422: documented_refusal("user_ids", "[]", f"must be a list of 1 to {MOST_USERS} ids"),
+    },
+)
+async def batch(request: Request) -> Response:
+    """The lists of up to 1,000 users by one request: what `GET /recommendations/{user_id}` answers for each."""
+    body = await json_object(request, ["user_ids"], ["limit", "ranking"])
+    errors: Errors = []
+    user_ids = _user_ids(body, errors)
+    default: int = request.app.state.default_limit
+    limit = whole_number_in(body, "limit", errors, highest=LARGEST_LIMIT, default=default) or default
+    ranking = choice_in(body, "ranking", RANKINGS, errors)
+    if errors:
+        raise InvalidParameterError(errors)
+    turns: asyncio.Semaphore = request.app.state.batches
+    waited = turns.locked()
+    async with turns:
+        if waited and await request.is_disconnected():
+            return problem(400, "the caller has gone")
+        model: LiveModel = request.app.state.model
+        request.state.model = model
+        check_served(ranking, model)
+        results, unknown = await _answer(request.app, model, user_ids, Wish(limit, new_rank=default), ranking)
+        whole = b'{"results":[%s],"unknown":%s}' % (b",".join(results), orjson.dumps(unknown))
+    return Response(whole, 200, PRIVATE, "application/json")
+
+
+def _user_ids(body: Body, errors: Errors) -> list[int]:
+    """The ids; what is wrong with them is noted in ``errors``."""
+    ids: list[Any] = body["user_ids"]
+    if not isinstance(ids, list) or not 1 <= len(ids) <= MOST_USERS:
+        given = f"a list of {len(ids)}" if isinstance(ids, list) else ids
+        errors.append(refused("user_ids", given, f"must be a list of 1 to {MOST_USERS} ids"))
+        return []
+    rule = f"must hold whole numbers from 1 to {LARGEST_ID}"
+    wrong = [refused("user_ids", one, rule) for one in ids if not is_whole_number(one, 1, LARGEST_ID)]
+    errors += wrong[:_MOST_ERRORS]
+    if not wrong and len(set(ids)) < len(ids):
+        twice = next(one for place, one in enumerate(ids) if one in ids[:place])
+        errors.append(refused("user_ids", twice, "must hold each id once"))
+    return [] if wrong else [int(one) for one in ids]
+
+
+async def _answer(
+    app: FastAPI, model: LiveModel, user_ids: list[int], wish: Wish, ranking: str | None
+) -> tuple[list[bytes], list[int]]:
+    """Each known user's list as JSON, and who is unknown; of the model, with what changes meanwhile."""
+    results: list[bytes] = []
+    unknown: list[int] = []
+    left = iter(user_ids)
+    while len(results) + len(unknown) < len(user_ids):
+        served: LiveModel = app.state.model
+        model = served if served.changes is model.changes else model.latest()
+        until = perf_counter() + SLICE
+        for user_id in left:
+            try:
+                results.append(_list_of(model, user_id, wish, ranking))
+            except UnknownUserError:
+                unknown.append(user_id)
+            if perf_counter() > until:
+                break
+        await asyncio.sleep(0)
+    return results, unknown
+
+
+def _list_of(model: ServedModel, user_id: int, wish: Wish, ranking: str | None) -> bytes:
+    return model.list_items.body(model, user_id, model.select(user_id, wish, ranking).recommendations, first=1)
+
+
+async def not_a_user(_request: Request) -> Response:
+    """405, where the route of one user's list would take "batch" for an id."""
+    raise HTTPException(405, headers={"Allow": "POST"})
+
+
+router.add_route("/recommendations/batch", not_a_user, methods=["GET", "HEAD"], include_in_schema=False)

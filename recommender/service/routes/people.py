@@ -1,0 +1,175 @@
+"""The HTTP routes that show what is known of one user, for those who hold a key: neighbors and ratings.
+
+Nothing here names a person: ids alone, no name and no e-mail address, which the model does not even hold.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from recommender.model.served_model import ServedModel
+from recommender.service import api_keys, model_headers
+from recommender.service.api_keys import DOCUMENTED_KEY, require_key
+from recommender.service.filter_parameters import OFFSET, offset_of
+from recommender.service.parameters import (
+    LARGEST_LIMIT,
+    LIMIT,
+    USER_ID,
+    documented_json,
+    documented_refusal,
+    limit_of,
+    user_id_of,
+)
+from recommender.service.problems import NOT_KEPT, InvalidParameterError, documented_problem
+from recommender.service.product_dict import PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, STARS_ITEM
+from recommender.service.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served, ranking_of
+from recommender.shop.ratings import STARS_PER_UNIT
+
+LARGEST_OFFSET = 10_000_000
+
+router = APIRouter(dependencies=[DOCUMENTED_KEY])
+
+_NEIGHBORS_EXAMPLE = {
+    "user_id": 42,
+    "ranking": "classic",
+    "neighbors": [{"user_id": 1337, "similarity": 0.788, "shared_products": 2}],
+}
+_RATINGS_EXAMPLE = {
+    "user_id": 42,
+    "total": 1,
+    "ratings": [{"product_id": "B08N5WRWNW", "product_name": "Wireless Keyboard, Quiet Keys", "rating": 4.5}],
+}
+_ID = {"type": "integer", "minimum": 1}
+
+
+def _schema(example: dict[str, Any], **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": list(example),
+        "additionalProperties": False,
+        "properties": {name: properties[name] for name in example},
+    }
+
+
+_NEIGHBOR_SCHEMA = _schema(
+    _NEIGHBORS_EXAMPLE["neighbors"][0],  # type: ignore[index]
+    user_id=_ID,
+    similarity={"type": "number", "minimum": 0},
+    shared_products={"type": "integer", "minimum": 1, "description": "How many both have."},
+)
+_RATING_SCHEMA = _schema(
+    _RATINGS_EXAMPLE["ratings"][0],  # type: ignore[index]
+    product_id=PRODUCT_ID_ITEM,
+    product_name=PRODUCT_NAME_ITEM,
+    rating=STARS_ITEM,
+)
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    **api_keys.REFUSALS,
+    304: model_headers.NOT_MODIFIED,
+    404: documented_problem("Nobody has heard of this user.", status=404, detail="user 99 is unknown"),
+    409: NOT_IN_THIS_MODEL,
+    422: documented_refusal("limit", "0", "must be a whole number from 1 to 100"),
+}
+
+
+@router.get(
+    "/users/{user_id}/neighbors",
+    summary="Whose taste is nearest to a user's",
+    openapi_extra={
+        "parameters": [
+            USER_ID,
+            LIMIT | {"description": "How many people; TOP_N_SIMILAR_USERS if not given, never more than are asked."},
+            RANKING,
+        ]
+    },
+    responses={
+        200: documented_json(
+            _schema(
+                _NEIGHBORS_EXAMPLE,
+                user_id=_ID,
+                ranking=RANKING["schema"],
+                neighbors={"type": "array", "maxItems": LARGEST_LIMIT, "items": _NEIGHBOR_SCHEMA},
+            ),
+            _NEIGHBORS_EXAMPLE,
+            "The people that the ranking asks, nearest first; empty for a user nobody is near to.",
+            headers=model_headers.DOCUMENTED,
+        ),
+        **_REFUSALS,
+    },
+)
+async def neighbors(request: Request) -> Response:
+    """The people whose ratings (by taste: ratings and interactions) are most like the user's; needs a key."""
+    require_key(request)
+    errors: list[dict[str, str]] = []
+    model: ServedModel = request.app.state.model
+    user_id = user_id_of(request, errors)
+    limit = limit_of(request, min(model.n_neighbors, LARGEST_LIMIT), errors)
+    ranking = ranking_of(request, errors)
+    if errors:
+        raise InvalidParameterError(errors)
+    check_served(ranking, model)
+    hood = model.neighborhood(user_id, ranking or model.ranking)
+    near = [
+        {"user_id": int(other), "similarity": round(float(similarity), 3), "shared_products": len(hood.shared(place))}
+        for place, (other, similarity) in enumerate(zip(hood.user_ids[:limit], hood.similarities[:limit], strict=True))
+    ]
+    body = {"user_id": user_id, "ranking": ranking or model.ranking, "neighbors": near}
+    return Response(orjson.dumps(body), 200, NOT_KEPT, "application/json")
+
+
+@router.get(
+    "/users/{user_id}/ratings",
+    summary="What a user rated",
+    openapi_extra={
+        "parameters": [
+            USER_ID,
+            LIMIT | {"description": f"How many ratings; {LARGEST_LIMIT} if not given."},
+            OFFSET | {"schema": {"type": "integer", "minimum": 0, "maximum": LARGEST_OFFSET, "default": 0}},
+        ]
+    },
+    responses={
+        200: documented_json(
+            _schema(
+                _RATINGS_EXAMPLE,
+                user_id=_ID,
+                total={"type": "integer", "minimum": 0, "description": "Of all the user's ratings."},
+                ratings={"type": "array", "maxItems": LARGEST_LIMIT, "items": _RATING_SCHEMA},
+            ),
+            _RATINGS_EXAMPLE,
+            "Highest first, equal ones by product_id; empty for a user who rated nothing.",
+            headers=model_headers.DOCUMENTED,
+        ),
+        **_REFUSALS,
+    },
+)
+async def ratings(request: Request) -> Response:
+    """The user's ratings, also of products that have left the catalog; needs a key."""
+    require_key(request)
+    errors: list[dict[str, str]] = []
+    user_id = user_id_of(request, errors)
+    limit = limit_of(request, LARGEST_LIMIT, errors)
+    offset = offset_of(request, errors, LARGEST_OFFSET)
+    if errors:
+        raise InvalidParameterError(errors)
+    model: ServedModel = request.app.state.model
+    columns, half_stars = model.ratings_of(user_id)  # by ascending product_id
+    order = np.argsort(-half_stars, kind="stable")[offset : offset + limit]
+    rated = [
+        {
+            "product_id": model.product_id(column),
+            "product_name": model.product(column).title,
+            "rating": stars * STARS_PER_UNIT,
+        }
+        for column, stars in zip(columns[order].tolist(), half_stars[order].tolist(), strict=True)
+    ]
+    body = {"user_id": user_id, "total": len(columns), "ratings": rated}
+    return Response(orjson.dumps(body), 200, NOT_KEPT, "application/json")
+
+
+# the framework's GET routes do not answer HEAD
+for _path, _route in (("/users/{user_id}/neighbors", neighbors), ("/users/{user_id}/ratings", ratings)):
+    router.add_route(_path, _route, methods=["HEAD"], include_in_schema=False)

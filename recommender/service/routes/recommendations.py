@@ -1,0 +1,136 @@
+"""The HTTP routes. Each takes the bare request and checks its parameters by hand.
+
+Declared query parameters would halve the number of requests a worker answers (twelve of them: 0.32 to 0.45 of a bare
+route), so the OpenAPI document is written out here instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from recommender.fallback.cold_start import SOURCES
+from recommender.model.coarse_figures import STEPS
+from recommender.service import model_headers
+from recommender.service.api_keys import HEADER, has_key
+from recommender.service.filter_parameters import WISH_PARAMETERS
+from recommender.service.list_answer import answer_list, make_filter_of
+from recommender.service.model_headers import PRIVATE
+from recommender.service.parameters import LARGEST_LIMIT, USER_ID, documented_json, documented_refusal
+from recommender.service.problems import NOT_KEPT, documented_problem
+from recommender.service.product_dict import PRODUCT_ID_ITEM, STARS_ITEM, listed_schema
+from recommender.service.ranking_parameter import NOT_IN_THIS_MODEL, RANKING
+
+router = APIRouter()
+
+_EXPLAIN = {
+    "name": "explain",
+    "in": "query",
+    "description": "Adds to each product why it is there: counts and coarse similarities; with a right "
+    f"{HEADER} who the neighbors are, what they share with the user, and exact figures.",
+    "schema": {"type": "string", "enum": ["true", "false"]},
+    "example": "true",
+}
+_EXPLANATION_SCHEMA = {
+    "type": "object",
+    "required": ["source", "sentence", "support", "n_neighbors", "n_asked", "mean_rating", "closest"],
+    "additionalProperties": False,
+    "properties": {
+        "source": {"type": "string", "enum": list(SOURCES)},
+        "sentence": {"type": "string"},
+        "support": {"type": "number", "minimum": 0},
+        "n_neighbors": {"type": "integer", "minimum": 0},
+        "n_asked": {"type": "integer", "minimum": 0},
+        "mean_rating": {"type": ["number", "null"], "description": "Of three people or more; of fewer with a key."},
+        "closest": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["similarity"],
+                "additionalProperties": False,
+                "description": "All but the similarity only with a right key.",
+                "properties": {
+                    "user_id": {"type": "integer", "minimum": 1},
+                    "similarity": {
+                        "type": "number",
+                        "minimum": 0,
+                        "description": f"Without a key rounded down to one of {', '.join(map(str, STEPS))}.",
+                    },
+                    "rating": {"type": ["number", "null"]},
+                    "shared_products": {"type": "array", "items": PRODUCT_ID_ITEM},
+                },
+            },
+        },
+    },
+}
+EXAMPLE: dict[str, Any] = {
+    "user_id": 42,
+    "recommendations": [
+        {
+            "rank": 1,
+            "product_id": "B08N5WRWNW",
+            "product_name": "Wireless Keyboard, Quiet Keys",
+            "predicted_rating": 4.712,
+            "price": 29.99,
+        }
+    ],
+}
+LISTED_ITEM = listed_schema({"predicted_rating": STARS_ITEM}, optional={"explanation": _EXPLANATION_SCHEMA})
+_RECOMMENDATIONS_SCHEMA = {
+    "type": "object",
+    "required": ["user_id", "recommendations"],
+    "additionalProperties": False,
+    "properties": {
+        "user_id": {"type": "integer"},
+        "recommendations": {
+            "type": "array",
+            "maxItems": LARGEST_LIMIT,
+            "items": LISTED_ITEM,
+        },
+    },
+}
+HEADERS = {
+    "X-Recommendation-Source": {
+        "description": "Where the products come from.",
+        "schema": {"type": "string", "enum": ["neighbors", "mixed", "popular"]},
+    },
+    "X-Recommendation-Sources": {
+        "description": "How many come from neighbors, people of the same country and age group, popular, new.",
+        "schema": {"type": "string"},
+        "example": "neighbors=6, segment=3, new=1",
+    },
+    **model_headers.DOCUMENTED,
+}
+
+
+@router.get(
+    "/recommendations/{user_id}",
+    summary="Products for one user, best first",
+    openapi_extra={"parameters": [USER_ID, *WISH_PARAMETERS, RANKING, _EXPLAIN, model_headers.IF_NONE_MATCH]},
+    responses={
+        200: documented_json(_RECOMMENDATIONS_SCHEMA, EXAMPLE, "Ranked products.", headers=HEADERS),
+        304: model_headers.NOT_MODIFIED,
+        404: documented_problem("Nobody has heard of this user.", status=404, detail="user 99 is unknown"),
+        409: NOT_IN_THIS_MODEL,
+        422: documented_refusal("limit", "0", "must be a whole number from 1 to 100"),
+    },
+)
+async def recommendations(request: Request) -> Response:
+    """Products that people with the same taste liked, computed now, for every known user.
+
+    A list holds products that somebody has rated or turned to, and one new one at most. Filters act before it is cut:
+    N products come back wherever so many of these fit. Pages are cuts of one list. A user without ratings, or one whose
+    neighbors know too few products, gets others (see the header `X-Recommendation-Source`).
+    """
+    state = request.app.state
+    text, query = request.path_params["user_id"], request.scope["query_string"]
+    await make_filter_of(query, state.model, state.default_limit)
+    answer = answer_list(text, query, state.model, state.default_limit, named=has_key(request))
+    headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
+    headers |= NOT_KEPT if answer.names_people else PRIVATE
+    return Response(answer.body, 200, headers, "application/json")
+
+
+# the framework's GET routes do not answer HEAD
+router.add_route("/recommendations/{user_id}", recommendations, methods=["HEAD"], include_in_schema=False)

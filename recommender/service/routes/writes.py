@@ -1,0 +1,161 @@
+"""The HTTP routes that write: ratings, interactions, deletions. Each needs a key (`recommender.service.api_keys`).
+
+What is answered with 201 or 204 is stored in the database and counted in the model of this worker; other workers count
+it within a second. 503 with ``Retry-After``: the database is away; nothing was stored, except where it went away while
+it was being told to commit. All of them may be repeated, an interaction then counts as another one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from recommender.database.schema import INTERACTION_TYPES
+from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
+from recommender.service.json_body import json_object, number_in, product_id_in, refused, user_id_in
+from recommender.service.parameters import USER_ID, documented_json, documented_refusal, user_id_of
+from recommender.service.problems import InvalidParameterError, documented_problem
+from recommender.service.product_dict import PRODUCT_ID_ITEM, STARS_ITEM
+from recommender.service.routes.products import PRODUCT_ID, product_id_of
+from recommender.settings import LARGEST_ID
+from recommender.updates.updater import LiveService
+from recommender.updates.writes import delete_rating, erase_user, store_interaction, store_rating
+
+HIGHEST, LOWEST = 5.0, 0.5  # stars
+
+router = APIRouter(dependencies=[DOCUMENTED_KEY])
+
+_USER_ITEM = {"type": "integer", "minimum": 1, "maximum": LARGEST_ID, "format": "int64"}
+_AWAY = {
+    **documented_problem("The database is away.", status=503, detail="the database does not answer; try again"),
+    "headers": {"Retry-After": {"schema": {"type": "integer"}}},
+}
+_RATING = {"user_id": 42, "product_id": "B08N5WRWNW", "rating": 4.5}
+_INTERACTION = {"user_id": 42, "product_id": "B08N5WRWNW", "interaction_type": "purchase"}
+_DONE: dict[int | str, dict[str, Any]] = {
+    204: {"description": "Done."},
+    404: documented_problem("There is nothing to delete.", status=404, detail="user 99 is unknown"),
+    422: documented_refusal("user_id", "0", "must be a whole number from 1 to 9223372036854775807"),
+    503: _AWAY,
+    **REFUSALS,
+}
+
+
+def _schema(last: str, item: dict[str, Any]) -> dict[str, Any]:
+    fields = {"user_id": _USER_ITEM, "product_id": PRODUCT_ID_ITEM | {"pattern": "^[0-9A-Z]{10}$"}, last: item}
+    return {"type": "object", "required": list(fields), "additionalProperties": False, "properties": fields}
+
+
+_RATING_SCHEMA = _schema("rating", STARS_ITEM | {"multipleOf": 0.5})
+_INTERACTION_SCHEMA = _schema("interaction_type", {"type": "string", "enum": list(INTERACTION_TYPES)})
+
+
+def _documented(schema: dict[str, Any], example: dict[str, Any], unusable: dict[str, Any]) -> dict[str, Any]:
+    content = {"application/json": {"schema": schema, "example": example}}
+    responses = {
+        201: documented_json(schema, example, "Stored, and counted from now on."),
+        404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
+        422: unusable,
+        503: _AWAY,
+        **REFUSALS,
+    }
+    return {"openapi_extra": {"requestBody": {"required": True, "content": content}}, "responses": responses}
+
+
+@router.post(
+    "/ratings",
+    status_code=201,
+    summary="Give or change a rating",
+    **_documented(_RATING_SCHEMA, _RATING, documented_refusal("rating", "7", "must be 0.5 to 5.0 stars in half steps")),
+)
+async def rate(request: Request) -> Response:
+    """Stars of a user for a product, 0.5 to 5.0 in half steps; the last one counts. New users need no other step."""
+    require_key(request)
+    body = await json_object(request, ("user_id", "product_id", "rating"))
+    errors: list[dict[str, str]] = []
+    user_id, product_id = user_id_in(body, errors), product_id_in(body, errors)
+    half_stars = half_stars_in(body, errors)
+    if errors:
+        raise InvalidParameterError(errors)
+    await _service(request).write(user_id, lambda connection: store_rating(connection, user_id, product_id, half_stars))
+    stored = {"user_id": user_id, "product_id": product_id, "rating": half_stars / 2}
+    return Response(orjson.dumps(stored), 201, media_type="application/json")
+
+
+@router.post(
+    "/interactions",
+    status_code=201,
+    summary="Add to the log of interactions",
+    **_documented(
+        _INTERACTION_SCHEMA,
+        _INTERACTION,
+        documented_refusal("interaction_type", "sniff", f"must be {' or '.join(INTERACTION_TYPES)}"),
+    ),
+)
+async def interact(request: Request) -> Response:
+    """A user views, clicks, adds to the cart or buys a product, now. Rankings by taste count it."""
+    require_key(request)
+    body = await json_object(request, ("user_id", "product_id", "interaction_type"))
+    errors: list[dict[str, str]] = []
+    user_id, product_id = user_id_in(body, errors), product_id_in(body, errors)
+    if (kind := body["interaction_type"]) not in INTERACTION_TYPES:
+        errors.append(refused("interaction_type", kind, f"must be {' or '.join(INTERACTION_TYPES)}"))
+    if errors:
+        raise InvalidParameterError(errors)
+    await _service(request).write(user_id, lambda connection: store_interaction(connection, user_id, product_id, kind))
+    stored = {"user_id": user_id, "product_id": product_id, "interaction_type": kind}
+    return Response(orjson.dumps(stored), 201, media_type="application/json")
+
+
+@router.delete(
+    "/users/{user_id}/ratings/{product_id}",
+    status_code=204,
+    summary="Take a rating back",
+    openapi_extra={"parameters": [USER_ID, PRODUCT_ID]},
+    responses=_DONE,
+)
+async def unrate(request: Request) -> Response:
+    """Delete one rating."""
+    require_key(request)
+    errors: list[dict[str, str]] = []
+    user_id, product_id = user_id_of(request, errors), product_id_of(request, errors)
+    if errors:
+        raise InvalidParameterError(errors)
+    await _service(request).write(user_id, lambda connection: delete_rating(connection, user_id, product_id))
+    return Response(status_code=204)
+
+
+@router.delete(
+    "/users/{user_id}",
+    status_code=204,
+    summary="Erase a person",
+    openapi_extra={"parameters": [USER_ID]},
+    responses=_DONE,
+)
+async def erase(request: Request) -> Response:
+    """Delete everything about a person: ratings, interactions, the row in users, and the lists of all versions."""
+    require_key(request)
+    errors: list[dict[str, str]] = []
+    user_id = user_id_of(request, errors)
+    if errors:
+        raise InvalidParameterError(errors)
+    await _service(request).write(user_id, lambda connection: erase_user(connection, connection.engine, user_id))
+    return Response(status_code=204)
+
+
+def half_stars_in(body: dict[str, Any], errors: list[dict[str, str]], name: str = "rating") -> int:
+    """The rating in a field, in half stars; 0 if it is wrong and noted in ``errors``."""
+    before = len(errors)
+    doubled = 2 * number_in(body, name, errors, lowest=LOWEST, highest=HIGHEST)
+    if len(errors) > before or doubled != int(doubled):
+        del errors[before:]
+        errors.append(refused(name, body.get(name), f"must be {LOWEST} to {HIGHEST} stars in half steps"))
+        return 0
+    return int(doubled)
+
+
+def _service(request: Request) -> LiveService:
+    service: LiveService = request.app.state.watch
+    return service

@@ -1,0 +1,147 @@
+"""The catalog as answers and lists need it: ids, titles, prices, stars and categories of all products, in arrays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from sqlalchemy import Engine, Integer, Label, case, column, literal_column, select
+
+from recommender.database.bulk_read import fitting, fixed_bytes, read_table
+from recommender.database.connection import database_errors, label
+from recommender.database.schema import LARGEST_INT, products
+from recommender.database.usable_rows import LeftOut, count_left_out, refuse_faulty_table, usable
+from recommender.errors import DatabaseError
+
+IN_STOCK = "in_stock"  # a column of amazon_products that a shop may add
+NO_CATEGORY = -(2**31)  # among category ids: not known
+
+
+class Product(NamedTuple):
+    """What the catalog says about one product."""
+
+    title: str | None
+    price: float | None
+    stars: float | None
+    category_id: int | None
+
+
+UNKNOWN = Product(None, None, None, None)
+
+
+@dataclass(frozen=True, eq=False)
+class ProductCatalog:
+    """All n products by ascending id. A title becomes a Python string only when it is asked for.
+
+    1.4 million products are about 220 MB.
+    """
+
+    product_ids: NDArray[np.bytes_]  # (n,)
+    titles: pa.StringArray  # (n,) null where there is none
+    prices: NDArray[np.float64]  # (n,) NaN: not known
+    stars: NDArray[np.float64]  # (n,) 0.0: not known
+    category_ids: NDArray[np.int32]  # (n,) NO_CATEGORY: not known
+    in_stock: NDArray[np.bool_] | None = None  # (n,) None: the table does not tell
+    left_out: LeftOut = field(default_factory=dict)  # rows of the table that are not here
+
+    def __len__(self) -> int:
+        return len(self.product_ids)
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """All there is to it; of the titles their bytes (UTF-8), where each begins, and which there are."""
+        titles = pa.concat_arrays([self.titles, pa.array([], pa.string())])  # without an offset into shared buffers
+        _, offsets, characters = titles.buffers()
+        starts = np.frombuffer(offsets or b"", np.int32)[: len(titles) + 1]
+        text = np.frombuffer(characters or b"", np.uint8)[: starts[-1] if len(titles) else 0]
+        stock = [] if self.in_stock is None else [self.in_stock]
+        given = titles.is_valid().to_numpy(zero_copy_only=False)
+        return [self.product_ids, self.prices, self.stars, self.category_ids, *stock, starts, given, text]
+
+    def place_of(self, product_id: str) -> int | None:
+        """Where the product is; None if the catalog has none of that id."""
+        place = int(np.searchsorted(self.product_ids, product_id.encode()))
+        found = place < len(self) and self.product_ids[place] == product_id.encode()
+        return place if found else None
+
+    def places(self, product_ids: NDArray[np.bytes_]) -> NDArray[np.int32]:
+        """Where each product is (m,), -1 for those that are not in the catalog."""
+        at = np.searchsorted(self.product_ids, product_ids)
+        within = np.minimum(at, max(len(self) - 1, 0))
+        found = self.product_ids[within] == product_ids if len(self) else np.zeros(len(product_ids), np.bool_)
+        return np.where(found, at, -1).astype(np.int32)
+
+    def product(self, place: int) -> Product:
+        """The product at ``place``; all unknown at -1."""
+        if place < 0:
+            return UNKNOWN
+        price, stars, category = float(self.prices[place]), float(self.stars[place]), int(self.category_ids[place])
+        known = None if category == NO_CATEGORY else category
+        return Product(self.titles[place].as_py(), price if math.isfinite(price) else None, stars or None, known)
+
+    def titles_of(self, places: NDArray[np.int32]) -> pa.StringArray:
+        """The titles at these places (m,), null at -1."""
+        return self.titles.take(pa.array(places, mask=places < 0))
+
+
+def read_catalog(engine: Engine) -> ProductCatalog:
+    """Read the whole catalog, in one pass over the table; products whose id is not usable are left out.
+
+    DatabaseError, RatingError if too many are left out.
+    """
+    c, stock = products.c, _stock_column(engine)
+    columns, left_out = [c.asin, c.title, c.price, c.stars, c.category_id, *stock], dict[str, int]()
+    table = read_table(engine, columns)
+    ids = fixed_bytes(_one_chunk(table["asin"]))
+    if ids is None:
+        left_out = count_left_out(engine, products)
+        table = read_table(engine, columns, where=usable(engine, products))
+        ids = fixed_bytes(_one_chunk(table["asin"]))
+        if ids is None:
+            raise DatabaseError(f"{label(engine)}: {products.name} changed while it was read; run it again")
+        refuse_faulty_table(engine, products, left_out, len(ids))
+    order = np.argsort(ids)
+    rows = pa.array(order)
+    return ProductCatalog(
+        ids[order],
+        _one_chunk(table["title"]).take(rows),
+        _finite(table["price"], np.nan)[order],
+        _finite(table["stars"], 0.0)[order],
+        _categories(table["category_id"])[order],
+        table[IN_STOCK].to_numpy()[order] > 0 if stock else None,
+        left_out,
+    )
+
+
+def as_product(title: Any, price: Any, stars: Any, category_id: Any) -> Product:
+    """What one row of the catalog says, as `read_catalog` understands it."""
+    numbers = [fitting(value, pa.float64()) for value in (price, stars)]
+    price, stars = (number if number is not None and math.isfinite(number) else None for number in numbers)
+    known = fitting(category_id, pa.int64())
+    if known is not None and abs(known) > LARGEST_INT:
+        known = None
+    return Product(fitting(title, pa.string()), price, stars or None, known)
+
+
+def _finite(column: pa.ChunkedArray, otherwise: float) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = column.to_numpy()  # NULL is NaN
+    return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, otherwise)
+
+
+def _categories(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    values: NDArray[np.int64] = column.fill_null(NO_CATEGORY).to_numpy()
+    return np.where(np.abs(values) > LARGEST_INT, NO_CATEGORY, values).astype(np.int32)
+
+
+def _stock_column(engine: Engine) -> list[Label[int]]:
+    """1 or 0 of the column that a shop may have added to the table, unknown being 0; empty if there is none."""
+    with database_errors(engine), engine.connect() as connection:
+        names = connection.execute(select(literal_column("*")).select_from(products).limit(0)).keys()
+    return [case((column(name, Integer) > 0, 1), else_=0).label(IN_STOCK) for name in names if name.lower() == IN_STOCK]
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays([*column.chunks, pa.array([], column.type)])

@@ -1,0 +1,175 @@
+"""Ratings as a sparse users x products matrix, and the way between ids and rows or columns.
+
+Ratings are held doubled, as whole half stars 1..10 in one byte each, so that every dot product is exact. Rows are
+users by ascending user_id, columns are products by ascending product_id (bytes of ASCII): the smaller row or column
+is the smaller id, which is how ties are decided everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recommender.errors import SettingError, UnknownUserError
+from recommender.shop.snapshot import AT_THE_START, Cursor
+
+STARS_PER_UNIT = 0.5  # a stored 9 is 4.5 stars
+NO_TIME = -(10**18)  # of a rating or interaction whose time is not known; below every time that is
+
+
+@dataclass(frozen=True, eq=False)
+class RatingMatrix:
+    """All ratings: ``half_stars`` CSR (n_users, n_products) int8 with sorted columns and no explicit zeros.
+
+    ``user_ids`` (n_users,) int64 and ``product_ids`` (n_products,) bytes ascend. ``recommendable`` (n_products,)
+    bool: the product is in the catalog; norms and cosines use all ratings, candidates only recommendable products.
+    ``rated_at`` (n_ratings,) int64, microseconds since 1970 or `NO_TIME`, aligned with ``half_stars.data``; None if not
+    asked for. ``left_out``: how many rows of the tables are not in it, by what is wrong with them;
+    ``people``: the token of whom the user_ids mean (`recommender.database.identities`);
+    ``cursor``: of the tables, read before them; what was deleted after it may be in here.
+    """
+
+    half_stars: sp.csr_array
+    user_ids: NDArray[np.int64]
+    product_ids: NDArray[np.bytes_]
+    recommendable: NDArray[np.bool_]
+    rated_at: NDArray[np.int64] | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    people: str | None = None
+    cursor: Cursor = AT_THE_START
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_users, n_products)"""
+        n_users, n_products = self.half_stars.shape
+        return int(n_users), int(n_products)
+
+    @property
+    def n_ratings(self) -> int:
+        """How many ratings there are."""
+        return int(self.half_stars.nnz)
+
+    @property
+    def n_timed(self) -> int:
+        """How many ratings have a time."""
+        return 0 if self.rated_at is None else int(np.count_nonzero(self.rated_at != NO_TIME))
+
+    @cached_property
+    def mean_rating(self) -> float:
+        """Mean of all ratings in stars; 0.0 if there are none."""
+        total = int(self.half_stars.data.sum(dtype=np.int64))
+        return STARS_PER_UNIT * total / self.n_ratings if self.n_ratings else 0.0
+
+    def row_of(self, user_id: object) -> int:
+        """Row of the user; UnknownUserError if the user has no ratings."""
+        if isinstance(user_id, (int, np.integer)) and not isinstance(user_id, bool) and abs(int(user_id)) < 2**63:
+            row = int(np.searchsorted(self.user_ids, int(user_id)))
+            if row < len(self.user_ids) and self.user_ids[row] == user_id:
+                return row
+        raise UnknownUserError(user_id)
+
+    def rated_columns(self, row: int) -> NDArray[np.int32]:
+        """Columns that this row rated, ascending."""
+        start, stop = self.half_stars.indptr[row : row + 2]
+        columns: NDArray[np.int32] = self.half_stars.indices[start:stop]
+        return columns
+
+    def ratings_of(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+        """Columns, ascending, and half stars of this row."""
+        part = slice(*self.half_stars.indptr[row : row + 2])
+        return self.half_stars.indices[part], self.half_stars.data[part]
+
+    def products(self, columns: NDArray[np.integer]) -> list[str]:
+        """Product ids of these columns as text."""
+        return [product.decode("ascii") for product in self.product_ids[columns].tolist()]
+
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that differ when any id, rating, recommendable flag or time (if read) does."""
+        csr = self.half_stars
+        times = [] if self.rated_at is None else [self.rated_at]
+        return fingerprint_of(
+            "", self.user_ids, self.product_ids, self.recommendable, csr.indptr, csr.indices, csr.data, *times
+        )
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The dense users x products DataFrame in stars, unrated = 0: 8 bytes a cell, for small data only."""
+        dense = self.half_stars.toarray() * STARS_PER_UNIT
+        products = self.product_ids.astype(str)
+        return pd.DataFrame(dense, index=pd.Index(self.user_ids, name="user_id"), columns=pd.Index(products))
+
+
+def fingerprint_of(text: str, *arrays: NDArray[Any]) -> str:
+    """32 hexadecimal digits that differ when the text or any value does."""
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype.kind}{len(array)};".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8))  # type: ignore[arg-type]  # not copied
+    return digest.hexdigest()
+
+
+def checked_user_id(user_id: object) -> int:
+    """Return ``user_id`` if it is a whole number from 1 to 2^63 - 1; SettingError otherwise."""
+    if isinstance(user_id, (int, np.integer)) and not isinstance(user_id, bool) and 0 < int(user_id) < 2**63:
+        return int(user_id)
+    raise SettingError(f"user_id {user_id!r} is not a whole number from 1 to {2**63 - 1}")
+
+
+def build_rating_matrix(
+    user_ids: NDArray[np.int64],
+    products: NDArray[np.bytes_],
+    product_codes: NDArray[np.integer],
+    half_stars: NDArray[np.int8],
+    *,
+    in_catalog: NDArray[np.bool_],
+    rated_at: NDArray[np.int64] | None = None,
+    left_out: Mapping[str, int] | None = None,
+) -> RatingMatrix:
+    """Return the matrix of n ratings, given in any order, one per user and product.
+
+    ``user_ids`` (n,), ``product_codes`` (n,) into ``products`` (distinct, any order), ``half_stars`` (n,) in 1..10,
+    ``in_catalog`` (n_products,) which of ``products`` may be recommended, ``rated_at`` (n,) microseconds since 1970,
+    ``left_out``: rows that are not among them.
+    """
+    distinct_users, rows = _ranks(user_ids)
+    order = np.argsort(products)  # (n_products,)
+    column_of = np.empty(len(products), np.int32)
+    column_of[order] = np.arange(len(products), dtype=np.int32)
+    shape = (len(distinct_users), len(products))
+    if rated_at is None:
+        matrix = sp.coo_array((half_stars, (rows, column_of[product_codes])), shape=shape).tocsr()
+        matrix.sort_indices()
+        return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], None, left_out or {})
+    # sort the places of the ratings, then fetch stars and times by them
+    places = sp.coo_array((np.arange(1, len(rows) + 1), (rows, column_of[product_codes])), shape=shape).tocsr()
+    places.sort_indices()
+    matrix = sp.csr_array((half_stars[places.data - 1], places.indices, places.indptr), shape=shape)
+    times = rated_at[places.data - 1]
+    return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], times, left_out or {})
+
+
+def distinct(*arrays: NDArray[Any]) -> NDArray[Any]:
+    """The distinct values of all arrays, ascending, as ``np.unique`` gives them; other threads go on meanwhile, which
+    they do not while numpy hashes whole numbers (100 ms for some 100,000).
+
+    >>> distinct(np.array([3, 1]), np.array([1, 2])).tolist()
+    [1, 2, 3]
+    """
+    ordered = np.sort(np.concatenate(arrays))
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+
+
+def _ranks(user_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
+    """Distinct ids ascending, and each id's place among them; no sort where the database already returned them so."""
+    steps = np.diff(user_ids)
+    if len(user_ids) and (steps >= 0).all():
+        first = np.concatenate([[True], steps > 0])  # (n,) first rating of each user
+        return user_ids[first], np.cumsum(first, dtype=np.int32) - 1
+    return np.unique(user_ids, return_inverse=True)

@@ -1,0 +1,94 @@
+"""The segments of the cold-start ladder: people of one country and one age group, as small whole numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+
+from recommender.database.bulk_read import read_table
+from recommender.database.schema import users
+from recommender.database.tables import existing_tables
+from recommender.database.usable_rows import LeftOut
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """``names``: (country, age group) of segments 0, 1, ..., ascending; ``codes`` (n,): those of the users asked for.
+
+    A code is -1 where the user is not in the table, or country or age group is missing.
+    """
+
+    names: tuple[tuple[str, str], ...]
+    codes: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def at(self, places: NDArray[np.intp]) -> Segments:
+        """The same segments for some of the users asked for, or for all in another order."""
+        return Segments(self.names, self.codes[places])
+
+    def code_of(self, country: str | None, age_group: str | None) -> int:
+        """The segment of a user who is not among those asked for; -1 if there is none."""
+        wanted = (country or "", age_group or "")
+        return self.names.index(wanted) if wanted in self.names else UNKNOWN
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """Who is in ``users``: ids (n,) ascending, and country and age group of each, null where not known.
+
+    ``left_out``: rows of the table that are not here, since their id is none.
+    """
+
+    user_ids: NDArray[np.int64]
+    countries: pa.ChunkedArray
+    age_groups: pa.ChunkedArray
+    left_out: LeftOut = field(default_factory=dict)
+
+    def segments(self, user_ids: NDArray[np.int64]) -> Segments:
+        """The segments of all people, and which these users (n,), in any order, are in.
+
+        Numbered in the order of the names, whoever is asked for: the same people give the same numbers in any database.
+        """
+        countries, country = _ranks(self.countries)
+        ages, age = _ranks(self.age_groups)
+        known = (country >= 0) & (age >= 0)
+        if not known.any():
+            return Segments((), np.full(len(user_ids), UNKNOWN, np.int32))
+        pairs, codes = np.unique(country[known] * len(ages) + age[known], return_inverse=True)
+        listed = self.user_ids[known]
+        at = np.minimum(np.searchsorted(listed, user_ids), len(listed) - 1)
+        found = np.where(listed[at] == user_ids, codes[at], UNKNOWN)
+        names = tuple((countries[pair // len(ages)], ages[pair % len(ages)]) for pair in pairs.tolist())
+        return Segments(names, found.astype(np.int32))
+
+
+def read_people(engine: Engine) -> People:
+    """Everybody in ``users`` with an id from 1; nobody if there is no such table. DatabaseError."""
+    if users.name not in existing_tables(engine):
+        nothing = pa.chunked_array([], pa.string())
+        return People(np.empty(0, np.int64), nothing, nothing)
+    columns = [users.c.user_id, users.c.country, users.c.age_group]
+    everybody = read_table(engine, columns, order_by=users.c.user_id)
+    table = everybody.filter(pc.greater_equal(everybody["user_id"], 1))  # and not NULL
+    n_left_out = len(everybody) - len(table)
+    left_out = {f"{users.name}.{users.c.user_id.name}": n_left_out} if n_left_out else {}
+    return People(table["user_id"].to_numpy(), table["country"], table["age_group"], left_out)
+
+
+def _ranks(texts: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct texts ascending by code point, and the place of each row's among them; -1 for NULL and blanks."""
+    encoded = pa.concat_arrays([*texts.chunks, pa.array([], pa.string())]).dictionary_encode()
+    distinct = encoded.dictionary.to_pylist()
+    names = sorted(text for text in distinct if text.strip())
+    place = {text: rank for rank, text in enumerate(names)}
+    ranks = np.array([place.get(text, UNKNOWN) for text in distinct] + [UNKNOWN], np.int64)
+    return names, ranks[encoded.indices.fill_null(len(distinct)).to_numpy()]

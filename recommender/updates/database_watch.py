@@ -1,0 +1,136 @@
+"""Is the database there? Asked in the background, so that no request ever waits for a database that is away.
+
+The question names no table, so that no lock of anybody's can hold up its answer; it is asked on a thread and a
+connection of its own, beside everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine, event, text
+
+from recommender.database.connection import database_errors, is_mysql
+from recommender.errors import RecommenderError
+
+INTERVAL = 0.4  # seconds between two questions
+SILENCE = 1.8  # seconds without an answer after which the database counts as away
+LOCK_WAIT = 1  # seconds that a statement waits for a lock of others; less than the time-out of a connection
+_log = logging.getLogger("uvicorn.error")
+
+
+class DatabaseWatch:
+    """Asks the database all the time on a thread of its own; ``is_up`` answers at once.
+
+    ``connect`` gives an engine or raises a RecommenderError; it is called until it succeeds once, by one thread at a
+    time.
+    ``known_up``: the database answered a moment ago.
+    """
+
+    def __init__(self, connect: Callable[[], Engine], *, known_up: bool) -> None:
+        self._connect = connect
+        self._engine: Engine | None = None
+        self._connecting = threading.Lock()
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._last_answer = time.monotonic() if known_up else float("-inf")
+        self._silent_since = datetime.now(UTC)
+        self._fault = ""
+        self._closed = False
+        self.asked = known_up  # was there a question yet?
+        self.errors = 0  # questions that were not answered
+
+    @property
+    def is_up(self) -> bool:
+        """Has the database answered within the last seconds?"""
+        return time.monotonic() - self._last_answer < SILENCE
+
+    @property
+    def degraded_since(self) -> datetime | None:
+        """When the database last answered (UTC), or was first asked if it never did; None while it answers."""
+        return None if self.is_up else self._silent_since
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if not await loop.run_in_executor(self._asking, self._ask):
+                self.errors += 1
+            await asyncio.sleep(INTERVAL)
+
+    def answered(self) -> None:
+        """Note that the database has just answered."""
+        self._last_answer, self._silent_since = time.monotonic(), datetime.now(UTC)
+
+    def engine(self) -> Engine:
+        """The engine, connected when it is first asked for; never on the event loop. RecommenderError."""
+        with self._connecting:
+            if self._engine is None:
+                self._engine = bounded_waits(self._connect())
+            return self._engine
+
+    def _ask(self) -> bool:
+        try:
+            return self.attempt(self._greet)
+        finally:
+            self.asked = True
+
+    def _greet(self) -> None:
+        engine = self.engine()
+        with database_errors(engine), engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+        self.answered()
+
+    def attempt(self, question: Callable[[], object]) -> bool:
+        """Was the question answered? A RecommenderError is none; a fault of ours, told once, must not end the watch."""
+        if self._closed:
+            return False
+        try:
+            question()
+        except RecommenderError as error:
+            self.failed(error)
+            return False
+        except Exception as error:
+            if repr(error) != self._fault and not self._closed:  # there is nobody left to hand the answer to
+                self._fault = repr(error)
+                _log.exception("the tables could not be looked at")
+            return False
+        return True
+
+    def failed(self, error: RecommenderError) -> None:
+        """Called with what a question ended in, on its thread."""
+
+    def close(self) -> None:
+        """Let the thread end by itself; a question that hangs is bounded by the connection's time-outs."""
+        self._closed = True
+        self._asking.submit(self._leave)
+        self._asking.shutdown(wait=False)
+
+    def _leave(self) -> None:
+        """Close the connections that nobody uses."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+
+def bounded_waits(engine: Engine) -> Engine:
+    """The engine, on whose connections no statement waits longer than ``LOCK_WAIT`` seconds for a lock of others.
+
+    Without it a locked table would hold a statement until the connection's time-out, which breaks the connection off
+    and leaves open whether the statement went through. SQLite waits as `recommender.database.connection.connect` was
+    told.
+    """
+    if is_mysql(engine):
+
+        @event.listens_for(engine, "connect")
+        def _bound(connection: Any, _record: object) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}")
+
+        engine.dispose()  # the connection that was tried before does not have it
+    return engine

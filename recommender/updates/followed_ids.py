@@ -1,0 +1,127 @@
+"""The rows of a log by their ids: those above the newest that was seen, and those below it that may yet come.
+
+An id is given when a row is inserted, and seen when its transaction is committed: a row that becomes visible late has
+an id below ones that were seen before, where there was a gap. So the gaps are asked for again: young ones each time,
+older ones in turn, until they are an hour old, when what left them was most likely undone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sqlalchemy import Column, Connection, and_, func, or_, select
+
+from recommender.shop.snapshot import Spans
+
+MOST_ROWS = 20_000  # read in one look
+LIFE, YOUNG = 3_600.0, 30.0  # seconds
+MOST_GAPS, GAPS_AT_A_TIME = 2_000, 50
+_IDS_BEFORE = 10_000  # below the newest, in which gaps are looked for when a model is made
+
+
+class Gap(NamedTuple):
+    """Ids that no row had, and since when that is known."""
+
+    first: int
+    last: int
+    since: float  # time.monotonic()
+
+
+class IdRows(NamedTuple):
+    """The users of rows by their ids: above what was seen before, and in gaps below it."""
+
+    above: dict[int, object]
+    late: dict[int, object]
+    newest: int | None  # None: as `above` says; else the log was emptied, restored or swapped, and this is its newest
+
+
+def missing(ids: Iterable[int], after: int) -> list[tuple[int, int]]:
+    """First and last of the spans that ascending ids leave out, from ``after`` on.
+
+    >>> missing([4, 5, 9], 2)
+    [(3, 3), (6, 8)]
+    """
+    spans = []
+    for number in ids:
+        if number > after + 1:
+            spans.append((after + 1, number - 1))
+        after = max(after, number)
+    return spans
+
+
+def read_gaps(connection: Connection, number: Column[int], newest: int) -> Spans:
+    """The newest gaps below the newest id."""
+    first = max(newest - _IDS_BEFORE, 0)
+    ids = connection.execute(select(number).where(number > first, number <= newest).order_by(number)).scalars()
+    return tuple(missing(ids, first)[-MOST_GAPS:])
+
+
+class FollowedIds:
+    """Which rows of a log were seen."""
+
+    def __init__(self, newest: int, gaps: Spans = ()) -> None:
+        self._newest = newest
+        self._newest_user: object = None  # not known
+        self._gaps = [Gap(first, last, time.monotonic()) for first, last in gaps]
+        self._turn = 0
+
+    @property
+    def newest(self) -> int:
+        """The newest id that was seen."""
+        return self._newest
+
+    def look(self, connection: Connection, number: Column[int], user: Column[int]) -> IdRows:
+        """The rows that may be new, ``MOST_ROWS`` at most above the newest one that was seen, and that one."""
+        found = connection.execute(
+            select(number, user).where(number >= self._newest).order_by(number).limit(MOST_ROWS)
+        ).all()
+        above: dict[int, object] = {int(at): who for at, who in found}
+        if not above and self._newest:
+            return IdRows({}, {}, int(connection.execute(select(func.max(number))).scalar() or 0))
+        late: dict[int, object] = {}
+        if due := self._due():
+            inside = or_(*(and_(number >= gap.first, number <= gap.last) for gap in due))
+            found = connection.execute(select(number, user).where(inside).limit(MOST_ROWS)).all()
+            late = {int(at): who for at, who in found}
+        return IdRows(above, late, None)
+
+    def _due(self) -> list[Gap]:
+        now = time.monotonic()
+        young = [gap for gap in self._gaps if now - gap.since < YOUNG]
+        older = [gap for gap in self._gaps if now - gap.since >= YOUNG]
+        start = self._turn % max(len(older), 1)
+        return young[-GAPS_AT_A_TIME:] + older[start : start + GAPS_AT_A_TIME]
+
+    def new_users(self, rows: IdRows) -> set[int]:
+        """The users of the rows that were not seen before."""
+        named = [who for at, who in rows.above.items() if at > self._newest or self._given_again(who)]
+        return {who for who in (*named, *rows.late.values()) if isinstance(who, int)}
+
+    def _given_again(self, user: object) -> bool:
+        return self._newest_user is not None and user != self._newest_user
+
+    def keep(self, rows: IdRows) -> None:
+        """These were seen."""
+        if rows.newest is not None:
+            self._newest, self._newest_user = rows.newest, None
+            self._gaps = [gap for gap in self._gaps if gap.last < rows.newest]
+            return
+        now = time.monotonic()
+        for at in sorted(rows.late):
+            self._gaps = [part for gap in self._gaps for part in _without(gap, at)]
+        self._gaps += [Gap(first, last, now) for first, last in missing(rows.above, self._newest)]
+        self._gaps = [gap for gap in self._gaps if now - gap.since < LIFE][-MOST_GAPS:]
+        self._turn += GAPS_AT_A_TIME
+        if rows.above:
+            self._newest = max(rows.above)
+            self._newest_user = rows.above[self._newest]
+
+
+def _without(gap: Gap, number: int) -> list[Gap]:
+    """What is left of a gap once an id in it has a row."""
+    if not gap.first <= number <= gap.last:
+        return [gap]
+    parts = gap._replace(last=number - 1), gap._replace(first=number + 1)
+    return [part for part in parts if part.first <= part.last]

@@ -1,0 +1,162 @@
+"""Ratings by the time of their last change: counted by tenths of a second first, read only where the count has changed.
+
+A rating may become visible after others that were written later, so each look goes back over the last ``OVERLAP``
+seconds. What was seen there before is counted again, which the index does alone, and not read again: of an UPDATE of
+very many rows each is read once, whatever comes after. No look counts or reads more than ``MOST_ROWS`` rows: it begins
+with the oldest, and what is left is for the next. A tenth of a second with more rows than that is a crowd: it is passed
+over by whoever can make a model anew, else its users are named as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, and_, func, literal_column, or_, select
+
+from recommender.database.bulk_read import microseconds
+from recommender.database.schema import ratings
+from recommender.shop.snapshot import Cursor, Spans
+
+OVERLAP = 10  # seconds
+MOST_ROWS = 20_000
+TICK = 100_000  # microseconds
+SECOND = 1_000_000
+_MOST_SPANS = 200
+_EPOCH, _LATEST = datetime(1970, 1, 1), datetime(9999, 12, 31)
+
+Count = tuple[int, int]  # rows, and the sum of their microseconds since the tick began
+Rows = dict[tuple[int, str], int]  # microseconds since 1970 by user and product
+
+
+class RatingLook(NamedTuple):
+    """What one look found."""
+
+    users: set[int]
+    counts: dict[int, Count]  # by tick
+    rows: dict[int, Rows]  # of the ticks that have changed
+    skipped: tuple[int, int] | None  # from and to, microseconds: dealt with, not to be looked at again
+    now: int
+    crowd: bool  # are users of a crowd not named?
+
+
+class FollowedRatings:
+    """Which ratings were seen; a look is forgotten unless it is kept."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self._looked, self._newest = cursor.read_at, cursor.updated_at
+        self._counts: dict[int, Count] = {tick: (rows, total) for tick, rows, total in cursor.ticks}
+        self._rows: dict[int, Rows] = {}
+        self._skipped: tuple[int, ...] = cursor.skipped
+        self._skipped_at = cursor.read_at
+
+    def look(self, connection: Connection, clocks: Sequence[int], *, name_crowds: bool) -> RatingLook:
+        """Whoever has a rating that was not seen before; ``name_crowds``: also those of a crowd."""
+        recent = self._recent(clocks)
+        counts, cut = count_ticks(connection, recent)
+        if cut and len(counts) == 1:
+            (tick,) = counts
+            users = _users_of(connection, tick) if name_crowds else set()
+            return RatingLook(users, {}, {}, (tick * TICK, (tick + 1) * TICK), clocks[0], not name_crowds)
+        skipped = None
+        if cut and counts:
+            last = max(counts)
+            del counts[last]
+            skipped = min(counts) * TICK, last * TICK
+        changed = [tick for tick, count in counts.items() if self._counts.get(tick) != count]
+        rows = _read_rows(connection, recent, changed) if changed else {}
+        users = {
+            key[0]
+            for tick in changed
+            for key, at in rows.get(tick, {}).items()
+            if self._rows.get(tick, {}).get(key) != at
+        }
+        return RatingLook(users, counts, rows, skipped, clocks[0], crowd=False)
+
+    def keep(self, look: RatingLook) -> None:
+        """The users of this look are taken care of."""
+        known = {tick: self._rows.get(tick) for tick, count in look.counts.items() if self._counts.get(tick) == count}
+        self._rows = {tick: rows for tick, rows in known.items() if rows is not None} | look.rows
+        self._counts = dict(look.counts)
+        newest = [max(rows.values()) for rows in look.rows.values() if rows]
+        if look.skipped is None:
+            self._looked = look.now
+        else:
+            first = self._skipped[0] if self._skip(look.now) else look.skipped[0]
+            self._skipped, self._skipped_at = (min(first, look.skipped[0]), look.skipped[1]), look.now
+            newest.append(look.skipped[1] - 1)
+        self._newest = max([self._newest, *newest])
+
+    def _skip(self, now: int) -> bool:
+        """Is what was skipped within reach of a look?"""
+        return bool(self._skipped) and min(self._looked, now) - self._skipped_at <= 3 * OVERLAP * SECOND
+
+    def _recent(self, clocks: Sequence[int]) -> Any:
+        at = ratings.c.updated_at
+        since, until = min(self._looked - clocks[0], 0) - OVERLAP * SECOND, OVERLAP * SECOND
+        near = [and_(at >= moment(clock + since), at <= moment(clock + until)) for clock in clocks]
+        # said once more as one bound: SQLite walks the whole index for an OR that it is to order by
+        first = at >= moment(min(self._newest + 1, *(clock + since for clock in clocks)))
+        condition = and_(first, or_(*near, at > moment(self._newest)))
+        if not self._skip(clocks[0]):
+            return condition
+        return and_(condition, or_(at < moment(self._skipped[0]), at >= moment(self._skipped[1])))
+
+
+def noted_ticks(connection: Connection, clocks: Sequence[int], newest: int) -> tuple[Spans, tuple[int, ...]]:
+    """For a cursor: the ticks that a look would count, and what is to be skipped if they hold too many ratings."""
+    at, reach = ratings.c.updated_at, OVERLAP * SECOND
+    near = or_(*(and_(at >= moment(clock - reach), at <= moment(clock + reach)) for clock in clocks))
+    counts, cut = count_ticks(connection, near)
+    if not cut or not counts:
+        return tuple((tick, *count) for tick, count in sorted(counts.items())), ()
+    latest = connection.execute(select(func.max(at)).where(near)).scalar()
+    end = newest if latest is None else (latest - _EPOCH) // timedelta(microseconds=1)
+    return (), (min(counts) * TICK, end + 1)
+
+
+def count_ticks(connection: Connection, condition: Any) -> tuple[dict[int, Count], bool]:
+    """The ratings by tick, the oldest ``MOST_ROWS`` of them and one, and whether there are more."""
+    at = microseconds(connection.engine, ratings.c.updated_at, "moment")
+    oldest = select(at).select_from(ratings).where(condition).order_by(ratings.c.updated_at).limit(MOST_ROWS + 1)
+    divide = "/" if connection.dialect.name == "sqlite" else "DIV"
+    inner = oldest.subquery("recent")
+    tick = literal_column(f"moment {divide} {TICK}", BigInteger)
+    total = func.sum(literal_column("moment", BigInteger) - tick * TICK)
+    found = connection.execute(select(tick.label("tick"), func.count(), total).select_from(inner).group_by(tick)).all()
+    counts = {int(number): (int(rows), int(rest)) for number, rows, rest in found if number is not None}
+    return counts, sum(int(rows) for _, rows, _ in found) > MOST_ROWS
+
+
+def _read_rows(connection: Connection, recent: Any, ticks: Sequence[int]) -> dict[int, Rows]:
+    at, c = ratings.c.updated_at, ratings.c
+    spans = _spans(sorted(ticks))
+    inside = or_(*(and_(at >= moment(first * TICK), at < moment((last + 1) * TICK)) for first, last in spans))
+    statement = select(c.user_id, c.product_id, microseconds(connection.engine, at, "moment")).where(recent, inside)
+    rows: dict[int, Rows] = {tick: {} for tick in ticks}
+    for user, product, moment_of in connection.execute(statement):
+        if isinstance(user, int) and moment_of is not None and (tick := int(moment_of) // TICK) in rows:
+            rows[tick][user, product] = int(moment_of)
+    return rows
+
+
+def _spans(ticks: Sequence[int]) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    for tick in ticks:
+        if spans and spans[-1][1] == tick - 1:
+            spans[-1] = spans[-1][0], tick
+        else:
+            spans.append((tick, tick))
+    return spans if len(spans) <= _MOST_SPANS else [(ticks[0], ticks[-1])]
+
+
+def _users_of(connection: Connection, tick: int) -> set[int]:
+    at, user = ratings.c.updated_at, ratings.c.user_id
+    inside = at >= moment(tick * TICK), at < moment((tick + 1) * TICK)
+    return {who for who in connection.execute(select(user).where(*inside).distinct()).scalars() if isinstance(who, int)}
+
+
+def moment(microseconds: int) -> datetime:
+    """The time so many microseconds after 1970 began, within what a DATETIME holds."""
+    return min(_EPOCH + timedelta(microseconds=max(microseconds, 0)), _LATEST)

@@ -1,0 +1,92 @@
+"""What one model has yet to be told of the tables, a bounded piece at a time.
+
+A piece is ``PEOPLE`` users at most, to be read and counted. Where more people have changed than are worth counting one
+by one, and a model can be made anew, they are passed over: whoever asks makes one (``overflow``).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from recommender.live.live_model import LiveModel
+from recommender.updates.change_feed import ChangeFeed, Look
+from recommender.updates.reconciliation import Difference, Reconciliation
+from recommender.updates.records import read_differing
+
+PEOPLE = 400
+COMPARE_EVERY = 1.0  # seconds
+_log = logging.getLogger("uvicorn.error")
+
+
+class Following:
+    """Names the people to be read, in pieces; a piece is named again until it is said to be counted.
+
+    ``absorbs``: a model made anew holds all changes.
+    """
+
+    def __init__(self, model: LiveModel, there: frozenset[str], *, absorbs: bool) -> None:
+        self._feed = ChangeFeed(model.cursor, there, name_crowds=not absorbs)
+        self._reconciliation = Reconciliation(model.matrix)
+        self._look: Look | None = None
+        self._difference: Difference | None = None
+        self._left: list[int] = []
+        self._absorbs, self._rest = absorbs, False
+        self.looked_at = datetime.now(UTC)  # when the look began whose people are being named
+        self.overflow = False  # were people passed over just now?
+        self._compared_at = float("-inf")
+        self._incomplete = False  # or ever: then there is no point in comparing
+
+    @property
+    def busy(self) -> bool:
+        """Is there more to be named at once?"""
+        return bool(self._left) or self._rest
+
+    @property
+    def rounds(self) -> int:
+        """How often all ratings were compared with the model's."""
+        return self._reconciliation.rounds
+
+    def piece(self, connection: Connection, model: LiveModel, most: int) -> list[int]:
+        """The next people to be read; ``most``: of one look that are counted one by one."""
+        if not self._left:
+            self._begin(connection, model, most)
+        return self._left[:PEOPLE]
+
+    def counted(self) -> None:
+        """The people of the last piece are."""
+        self._left = self._left[PEOPLE:]
+        if self._left:
+            return
+        if self._look is not None:
+            self._feed.keep(self._look)
+        if self._difference is not None:
+            self._reconciliation.keep(self._difference)
+        self._look = self._difference = None
+
+    def _may_compare(self) -> bool:
+        """Is it time for the next range of ratings? Then the one after that has to wait."""
+        now = time.monotonic()
+        if now < self._compared_at + COMPARE_EVERY:
+            return False
+        self._compared_at = now
+        return True
+
+    def _begin(self, connection: Connection, model: LiveModel, most: int) -> None:
+        self._difference, self.looked_at = None, datetime.now(UTC)
+        self._look = look = self._feed.look(connection)
+        self._rest = look.rest
+        users = set(look.users)
+        if look.missed:
+            _log.warning("the log of deletions does not reach back to this model: everybody in it is looked for")
+            users |= read_differing(connection, model)
+        if self._absorbs and (look.ratings.crowd or len(users) > most):
+            self.overflow = self._incomplete = True
+            return
+        if self._may_compare() and not (look.rest or self._incomplete or len(users) > PEOPLE):
+            self._difference = self._reconciliation.look(connection, model)
+            users |= self._difference.users.keys()
+        self._left = sorted(users)

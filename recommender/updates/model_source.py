@@ -1,0 +1,124 @@
+"""Where the service's model comes from: the tables, or a saved file; how to tell that there is a newer one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine, select
+
+from recommender.database.connection import connect
+from recommender.database.schema import INTERACTION_TYPES, model_versions
+from recommender.model.served_model import ServedModel
+from recommender.model.trained_model import read_taste_model
+from recommender.model.training import build_served_model
+from recommender.publishing.model_file import open_model
+from recommender.publishing.versions import PUBLISHED, Version, published_version, read_versions
+from recommender.ranking.rankings import AUTO, BY_TASTE, chosen_parameters
+from recommender.settings import Settings, interaction_weights
+from recommender.updates.change_feed import read_cursor
+
+Stamp = tuple[int, ...] | None
+
+
+class ModelSource(Protocol):
+    """A way to a model."""
+
+    absorbs: bool  # does a model loaded again hold what has changed since the last one?
+    loaded: Stamp  # of the model that ``load`` gave last
+
+    def load(self) -> ServedModel:
+        """The newest model, prepared. RecommenderError."""
+
+    def stamp(self) -> Stamp:
+        """Differs once there is a newer model; None: cannot be told now."""
+
+
+class SavedModel:
+    """The file that ``--save-model`` writes; the database may be away."""
+
+    absorbs = False
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.loaded: Stamp = None
+
+    def load(self) -> ServedModel:
+        self.loaded = self.stamp()  # before: a file that takes its place meanwhile is another one
+        model, _ = open_model(self._file)
+        model.prepare()
+        return model
+
+    def stamp(self) -> Stamp:
+        try:
+            found = self._file.stat()
+        except OSError:  # being replaced, or gone: the old one goes on
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+class TrainedModel:
+    """A model of what is in the tables, for every ranking: a request may ask for any.
+
+    Auto has the parameters of the published version, or ones chosen now if RANKING=auto and there are none. It has the
+    number of that version only if it is what the version's lists are made of, by the same ranking, and what came since:
+    not after a roll-back, since what led to the versions after it is in the tables all the same.
+    """
+
+    absorbs = True
+
+    def __init__(self, settings: Settings, published: Callable[[], int | None]) -> None:
+        self._settings, self._published = settings, published
+        self.loaded: Stamp = None
+
+    def load(self) -> ServedModel:
+        settings, engine = self._settings, connect(self._settings)
+        try:
+            cursor = read_cursor(engine)
+            versions = read_versions(engine)
+            published = published_version(versions)
+            parameters = chosen_parameters(published.settings) if published else None
+            weights = interaction_weights(settings.interaction_weights, INTERACTION_TYPES)
+            tuned = settings.ranking == AUTO and parameters is None
+            matrix, similarity = read_taste_model(engine, weights, parameters=parameters, tuned=tuned)
+            model = build_served_model(
+                engine,
+                matrix,
+                similarity,
+                n_neighbors=settings.top_n_similar_users,
+                built_at=datetime.now(UTC),
+                ranking=settings.ranking,
+                version=published.number if published and self._continues(published, versions) else None,
+                new_product_percent=settings.new_product_percent,
+                weights=weights,
+                cursor=cursor,
+            )
+        finally:
+            engine.dispose()
+        model.prepare()
+        self.loaded = (published.number,) if published else None
+        return model
+
+    def _continues(self, published: Version, versions: Sequence[Version]) -> bool:
+        """Are the version's lists what is answered, but for what has come since?"""
+        made_by, settings = published.settings, self._settings
+        ours: dict[str, object] = {"n_neighbors": settings.top_n_similar_users}
+        if settings.ranking in BY_TASTE:
+            ours = {"new_product_percent": settings.new_product_percent}
+        same = all(made_by.get(name) == value for name, value in ({"ranking": settings.ranking} | ours).items())
+        return same and published.number == versions[-1].number
+
+    def stamp(self) -> Stamp:
+        number = self._published()
+        return None if number is None else (number,)
+
+
+def published_number(connection: Connection) -> int | None:
+    """The number of the published version; None if there is none, or no table of versions."""
+    engine: Engine = connection.engine
+    if not engine.dialect.has_table(connection, model_versions.name):
+        return None
+    found = select(model_versions.c.version).where(model_versions.c.state == PUBLISHED)
+    return connection.execute(found).scalar()

@@ -1,0 +1,173 @@
+"""Does the model have the ratings that the tables have? Compared a range of people at a time, round and round.
+
+A look by time misses what became visible very late, in a transaction that lasted longer than looks go back, what was
+deleted by others, and what came with an old time, as a backup that is restored does. So the ratings of a range of
+user_ids are counted and added up by the database, and by the model: number, sum, and sum of each rating times a number
+made of its product. Where the two differ the same is asked for each user, and whoever differs is read again. One range
+of some ``RANGE`` ratings at a time (`recommender.updates.following` says how often): M ratings take M / ``RANGE`` of
+these.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Integer, cast, func, select, true
+from sqlalchemy.sql.elements import ColumnElement
+
+from recommender.database.schema import ratings
+from recommender.database.usable_rows import usable
+from recommender.live.live_model import LiveModel
+from recommender.live.users import LiveUser
+from recommender.shop.ratings import RatingMatrix
+
+RANGE = 5_000  # ratings
+MOST_PEOPLE = 400  # named in one look
+_LEAST, _GREATEST = -(2**63), 2**63 - 1
+
+Sums = tuple[int, int, int]  # ratings, half stars, half stars times the numbers of their products
+NONE: Sums = (0, 0, 0)
+
+
+class Part(NamedTuple):
+    """Some people: rows of the matrix, and the ids that belong to the range, also of those who have no row."""
+
+    first_row: int
+    end_row: int
+    first_id: int
+    last_id: int
+
+
+class Difference(NamedTuple):
+    """Who differs, with what the tables have of each; ``more``: the same part is to be looked at again."""
+
+    users: dict[int, Sums]
+    more: bool
+
+
+class Reconciliation:
+    """One model's ratings against the tables; what was found is forgotten unless it is kept."""
+
+    def __init__(self, matrix: RatingMatrix) -> None:
+        self._matrix = matrix
+        indptr = matrix.half_stars.indptr
+        starts = np.unique(np.searchsorted(indptr[:-1], np.arange(0, max(matrix.n_ratings, 1), RANGE)))
+        self._bounds = [0, *starts[starts > 0].tolist(), len(matrix.user_ids)]
+        self._at = 0
+        self._mixes: dict[str, NDArray[np.int64]] = {}
+        self._named: dict[int, Sums] = {}
+        self.rounds = 0  # how often all have been compared
+
+    def look(self, connection: Connection, model: LiveModel) -> Difference:
+        """Whoever of the next range has other ratings in the tables than in the model."""
+        part, mixing = self._part(), connection.dialect.name
+        changed = [user for user in list(model.changes.users.values()) if part.first_id <= user.user_id <= part.last_id]
+        ours = self._sum(part, changed, model, mixing)
+        most = max(4 * RANGE, 2 * ours[0] + RANGE)
+        # of all rows first: to tell which of them are usable takes three times as long
+        conditions = true(), usable(connection.engine, ratings)
+        if any(_sums(connection, part, most, condition) == ours for condition in conditions):
+            return Difference({}, more=False)
+        found = _sums_by_user(connection, part, most)
+        if sum(sums[0] for sums in found.values()) >= most and len(found) > 1:  # the last may be cut short
+            del found[max(found)]
+            part = part._replace(last_id=max(found))
+        known = self._by_user(part, changed, model, mixing)
+        differing = [
+            user for user in sorted(found.keys() | known.keys()) if found.get(user, NONE) != known.get(user, NONE)
+        ]
+        news = [user for user in differing if self._named.get(user) != found.get(user, NONE)]
+        return Difference({user: found.get(user, NONE) for user in news[:MOST_PEOPLE]}, more=bool(news))
+
+    def keep(self, found: Difference) -> None:
+        """Those who differ were read again."""
+        if len(self._named) > 100 * MOST_PEOPLE:
+            self._named.clear()
+        self._named |= found.users
+        if found.more:
+            return
+        self._at += 1
+        if self._at >= len(self._bounds) - 1:
+            self._at, self.rounds = 0, self.rounds + 1
+
+    def _part(self) -> Part:
+        first, end, ids = self._bounds[self._at], self._bounds[self._at + 1], self._matrix.user_ids
+        first_id = int(ids[first - 1]) + 1 if self._at else _LEAST
+        return Part(first, end, first_id, int(ids[end - 1]) if end < len(ids) else _GREATEST)
+
+    def _sum(self, part: Part, changed: list[LiveUser], model: LiveModel, mixing: str) -> Sums:
+        csr, mixes = self._matrix.half_stars, self._mixes_of(mixing)
+        span = slice(int(csr.indptr[part.first_row]), int(csr.indptr[part.end_row]))
+        total = np.array(_added(csr.data[span], mixes[csr.indices[span]]))
+        for user in changed:
+            if user.row >= 0:
+                span = slice(*csr.indptr[user.row : user.row + 2])
+                total -= _added(csr.data[span], mixes[csr.indices[span]])
+            total += self._of(user, model, mixing)
+        return int(total[0]), int(total[1]), int(total[2])
+
+    def _by_user(self, part: Part, changed: list[LiveUser], model: LiveModel, mixing: str) -> dict[int, Sums]:
+        csr, mixes, found = self._matrix.half_stars, self._mixes_of(mixing), dict[int, Sums]()
+        for row in range(part.first_row, part.end_row):
+            if (user_id := int(self._matrix.user_ids[row])) <= part.last_id:
+                span = slice(*csr.indptr[row : row + 2])
+                found[user_id] = _added(csr.data[span], mixes[csr.indices[span]])
+        return found | {user.user_id: self._of(user, model, mixing) for user in changed if user.user_id <= part.last_id}
+
+    def _of(self, user: LiveUser, model: LiveModel, mixing: str) -> Sums:
+        columns, half_stars = user.rated()
+        mixes, n_products = self._mixes_of(mixing), len(self._matrix.product_ids)
+        numbers = [
+            int(mixes[column]) if column < n_products else _mix(model.product_id(column).encode(), mixing)
+            for column in columns.tolist()
+        ]
+        return _added(half_stars, np.array(numbers, np.int64))
+
+    def _mixes_of(self, mixing: str) -> NDArray[np.int64]:
+        if mixing not in self._mixes:
+            numbers = [_mix(product, mixing) for product in self._matrix.product_ids.tolist()]
+            self._mixes[mixing] = np.array(numbers, np.int64)
+        return self._mixes[mixing]
+
+
+def _mix(product_id: bytes, dialect: str) -> int:
+    """A number made of a product id, as the database can make it too: SQLite has no checksum."""
+    return product_id[-1] if dialect == "sqlite" else zlib.crc32(product_id)
+
+
+def _added(half_stars: NDArray[np.int8], mixes: NDArray[np.int64]) -> Sums:
+    stars = half_stars.astype(np.int64)
+    return len(stars), int(stars.sum()), int((stars * mixes).sum())
+
+
+def _chosen(connection: Connection, part: Part, most: int, condition: ColumnElement[bool]) -> Any:
+    c = ratings.c
+    mix = (
+        func.unicode(func.substr(c.product_id, -1)) if connection.dialect.name == "sqlite" else func.crc32(c.product_id)
+    )
+    half_stars = cast(c.rating * 2, Integer)
+    inside = c.user_id.between(part.first_id, part.last_id), condition
+    columns = c.user_id, half_stars.label("half_stars"), (half_stars * mix).label("mixed")
+    return select(*columns).where(*inside).order_by(c.user_id).limit(most).subquery("chosen")
+
+
+def _sums(connection: Connection, part: Part, most: int, condition: ColumnElement[bool]) -> Sums:
+    c = _chosen(connection, part, most, condition).c
+    found = connection.execute(
+        select(func.count(), func.sum(c.half_stars), func.sum(c.mixed)).select_from(c.user_id.table)
+    )
+    return _as_sums(*found.one())
+
+
+def _sums_by_user(connection: Connection, part: Part, most: int) -> dict[int, Sums]:
+    c = _chosen(connection, part, most, usable(connection.engine, ratings)).c
+    found = select(c.user_id, func.count(), func.sum(c.half_stars), func.sum(c.mixed)).group_by(c.user_id)
+    return {user: _as_sums(*sums) for user, *sums in connection.execute(found) if isinstance(user, int)}
+
+
+def _as_sums(*numbers: Any) -> Sums:
+    n, stars, mixed = (int(number or 0) for number in numbers)
+    return n, stars, mixed

@@ -1,0 +1,114 @@
+"""What the tables hold of some users, or of some products, now.
+
+Rows that no model is built from (`recommender.database.usable_rows`) are left out with a line in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy import Connection, Engine, Table, func, literal_column, select
+
+from recommender.database.bulk_read import event_time, fitting
+from recommender.database.schema import INTERACTION_TYPES, deletions, interactions, products, ratings, users
+from recommender.database.tables import existing_tables, table_is_there
+from recommender.database.usable_rows import fault_of, usable
+from recommender.live.users import UserRecord
+from recommender.model.served_model import ServedModel
+from recommender.settings import LARGEST_ID
+from recommender.shop.catalog import Product, as_product
+
+_AT_A_TIME = 400  # SQLite allows 999 parameters in its older versions
+_log = logging.getLogger("recommender")
+Entry = tuple[bytes, int, int]
+_KINDS = {name: kind for kind, name in enumerate(INTERACTION_TYPES)}
+
+
+def optional_tables(engine: Engine) -> frozenset[str]:
+    """Those of the tables that need not be there. DatabaseError."""
+    return frozenset(existing_tables(engine) & {interactions.name, users.name, deletions.name})
+
+
+def read_records(connection: Connection, user_ids: Iterable[int], there: frozenset[str]) -> list[UserRecord]:
+    """Everything that the model takes from the tables about these users; ``there``: `optional_tables`."""
+    wanted = sorted({user_id for user_id in user_ids if 1 <= user_id <= LARGEST_ID})
+    records = []
+    for start in range(0, len(wanted), _AT_A_TIME):
+        block = wanted[start : start + _AT_A_TIME]
+        rated = _ratings(connection, block)
+        events = _events(connection, block) if interactions.name in there else {}
+        people = _people(connection, block) if users.name in there else {}
+        for user in block:
+            person = people.get(user, (None, None))
+            own = tuple(rated.get(user, ())), tuple(events.get(user, ()))
+            records.append(UserRecord(user, *own, user in people, *person))
+    return records
+
+
+def read_differing(connection: Connection, model: ServedModel) -> set[int]:
+    """Whoever the model knows as what the tables do not: gone, or with more or fewer ratings. Reads all of both."""
+    good = usable(connection.engine, ratings)
+    rated = select(ratings.c.user_id, func.count()).where(good).group_by(ratings.c.user_id)
+    now = {row[0]: row[1] for row in connection.execute(rated)}
+    people = set(now)
+    if table_is_there(connection, users.name):
+        people |= set(connection.execute(select(users.c.user_id)).scalars())
+    counts = np.diff(model.matrix.half_stars.indptr).tolist()
+    differing = {u for u, n in zip(model.matrix.user_ids.tolist(), counts, strict=True) if now.get(u, 0) != n}
+    return differing | set(model.known_users.tolist()) - people
+
+
+def _ratings(connection: Connection, user_ids: list[int]) -> dict[int, list[Entry]]:
+    found = dict[int, list[Entry]]()
+    for user, product, stars, at in _usable(connection, ratings, "rating", user_ids):
+        found.setdefault(user, []).append((product.encode(), int(2 * stars), int(at)))
+    return found
+
+
+def _events(connection: Connection, user_ids: list[int]) -> dict[int, list[Entry]]:
+    found = dict[int, list[Entry]]()
+    for user, product, kind, at in _usable(connection, interactions, "interaction_type", user_ids):
+        found.setdefault(user, []).append((product.encode(), _KINDS[kind], int(at)))
+    return found
+
+
+def _usable(connection: Connection, table: Table, name: str, user_ids: list[int]) -> Iterator[tuple[Any, ...]]:
+    """User, product, the value of that name and the microsecond of the users' usable rows."""
+    engine, c = connection.engine, table.c
+    # as they are: a text where a number should be must reach the verdict
+    values: list[Any] = [literal_column(column) for column in ("user_id", "product_id", name)]
+    statement = select(*values, event_time(engine, c.created_at, "at"), fault_of(engine, table))
+    for *row, fault in connection.execute(statement.select_from(table).where(c.user_id.in_(user_ids))):
+        if fault is None:
+            yield tuple(row)
+        else:
+            user, product, value, _ = row
+            _log.warning(
+                "left out: user %.40r, product %.40r, %s %.40r: the %s is not usable", user, product, name, value, fault
+            )
+
+
+def _people(connection: Connection, user_ids: list[int]) -> dict[int, tuple[str | None, str | None]]:
+    c, text = users.c, pa.string()
+    statement = select(c.user_id, c.country, c.age_group).where(c.user_id.in_(user_ids))
+    return {
+        user: (fitting(country, text), fitting(age_group, text))
+        for user, country, age_group in connection.execute(statement)
+    }
+
+
+def read_facts(connection: Connection, product_ids: Iterable[bytes]) -> dict[bytes, Product | None]:
+    """What the catalog says of these products; None for those it does not have."""
+    wanted = sorted(product_ids)
+    facts: dict[bytes, Product | None] = dict.fromkeys(wanted)
+    c = products.c
+    for start in range(0, len(wanted), _AT_A_TIME):
+        names = [name.decode("ascii") for name in wanted[start : start + _AT_A_TIME]]
+        told: list[Any] = [literal_column(name) for name in ("asin", "title", "price", "stars", "category_id")]
+        for asin, *values in connection.execute(select(*told).select_from(products).where(c.asin.in_(names))):
+            facts[asin.encode()] = as_product(*values)
+    return facts

@@ -1,0 +1,371 @@
+"""Keeps the served model in step with the tables: own writes at once, everybody else's within a second.
+
+One thread reads and writes the tables, one question after the other. What it has read it hands to the event loop in
+that order; there the model is replaced by its successor between two requests. So a write is stored, then counted, then
+acknowledged, and no request ever sees half of a change. The number of the published version is asked for on another
+thread: while versions are being swapped, or while somebody reads the lists for long, that question has to wait.
+
+A newer model (another published version, another model file, or so many changes that they slow answers down) is made
+beside the one that is served, given the changes since it was made, and put in its place; one that cannot be loaded is
+named in the log, and the old one goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from recommender.database.connection import database_errors, retried, writing
+from recommender.database.identities import read_token
+from recommender.errors import DatabaseError, OtherPeopleError, RecommenderError
+from recommender.live.live_model import LiveModel
+from recommender.live.users import UserRecord
+from recommender.model.served_model import ServedModel
+from recommender.service.asked_people import means_others
+from recommender.shop.catalog import Product
+from recommender.updates.database_watch import INTERVAL, DatabaseWatch
+from recommender.updates.following import Following
+from recommender.updates.model_source import ModelSource, Stamp, published_number
+from recommender.updates.records import optional_tables, read_facts, read_records
+from recommender.updates.writes import prepare
+
+PATIENCE = 1.8  # seconds that a write may take
+MOST_CHANGED, CHANGED_SHARE = 2_000, 50  # users, or one in so many: then the model is made anew
+PAUSE = 10.0  # seconds at least, after a model was put in place, until one is made for the sake of changes alone
+SLICE = 0.002  # seconds of counting before requests have their turn
+RETRY = 30.0  # seconds until a model that could not be loaded is tried again
+LATE = 5.0  # seconds without a look at the tables after which the service counts as degraded
+AWAY = "the database does not answer"
+NOT_SEEN = "the tables cannot be looked at: another session may hold a lock"
+OTHER_PEOPLE = "step 2 replaced the people: the user_ids mean others than those of the served model"
+NOT_COUNTED = "changes have yet to be counted: a newer model is being made"
+_log = logging.getLogger("uvicorn.error")
+
+Job = Callable[[Connection], object]
+Facts = dict[bytes, Product | None]
+
+
+class LiveService(DatabaseWatch):
+    """The watch of a service; ``state.model`` is a ``LiveModel`` from `serve` on."""
+
+    def __init__(self, state: Any, connect: Callable[[], Engine], source: ModelSource, *, known_up: bool) -> None:
+        super().__init__(connect, known_up=known_up)
+        self._state, self._source = state, source
+        self._there: frozenset[str] | None = None
+        self._following: Following | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stamp: Stamp = None
+        self._waiting: deque[tuple[UserRecord, Facts]] = deque()  # changes to be counted
+        self._loading: asyncio.Task[None] | None = None
+        self._failed: tuple[Stamp, float] = (None, 0.0)  # what could not be loaded, and until when to leave it
+        self._handed_over = False  # on the database's thread: changes since the served model was put in place
+        self._spoiled = False  # the served model lacks a change
+        self._rested_at = 0.0  # until then no model is made for the sake of changes alone
+        self._newest: LiveModel | None = None  # on the database's thread: the one that changes go to
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="changes")
+        self._asking_version = ThreadPoolExecutor(1, thread_name_prefix="version")
+        self._seen = time.monotonic()
+        self._looked = asyncio.Event()
+        self._late = False  # told in the log
+        self.published: int | None = None
+        self.changes_seen_at = datetime.now(UTC)  # what was in the tables then is counted
+        self.failed_loads = 0
+
+    def serve(self, model: ServedModel) -> None:
+        """Begin with this model, the one that the source has just loaded."""
+        self._state.model = self._newest = LiveModel.of(model)
+        self._stamp = self._source.loaded
+        read_at = model.cursor.read_at  # by the database's clock, 0: not known
+        self.changes_seen_at = datetime.fromtimestamp(read_at / 1e6, UTC) if read_at else model.built_at
+
+    @property
+    def model(self) -> LiveModel:
+        """The model that is served now."""
+        model: LiveModel = self._state.model
+        return model
+
+    @property
+    def other_people(self) -> bool:
+        """Do the user_ids of the tables mean others than the people of the served model?"""
+        return means_others(self._state, self.model)
+
+    @property
+    def lag(self) -> float:
+        """Seconds since the tables were last looked at for changes."""
+        return time.monotonic() - self._seen
+
+    @property
+    def fault(self) -> tuple[str, datetime] | None:
+        """What is not well, in words, and since when (UTC); None: all is."""
+        if (since := self.degraded_since) is not None:
+            return AWAY, since
+        if self.other_people:
+            return OTHER_PEOPLE, self.changes_seen_at
+        return (NOT_COUNTED if self._spoiled else NOT_SEEN, self.changes_seen_at) if self.lag > LATE else None
+
+    async def run(self) -> None:
+        """Look for changes until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        tasks = [asyncio.create_task(work) for work in (super().run(), self._follow(), self._follow_versions())]
+        try:
+            while True:
+                self._load_if_newer()
+                await asyncio.sleep(0.2)
+        finally:
+            for task in (*tasks, *([self._loading] if self._loading else [])):
+                task.cancel()
+
+    async def first_look(self, seconds: float) -> None:
+        """Return once the tables were looked at, and what was found is counted; or once they could not be looked at, or
+        the database has been silent for so many seconds."""
+        started = time.monotonic()
+        while not self._looked.is_set() and time.monotonic() - max(started, self._last_answer) < seconds:
+            await asyncio.sleep(0.005)
+
+    async def _follow(self) -> None:
+        """Look at the tables again and again, while there is a database."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self.is_up or not self.asked:
+                answered = await loop.run_in_executor(self._thread, self.attempt, self._look_for_changes)
+                self.errors += not answered
+                if answered and self._following is not None and self._following.busy:
+                    continue  # with the next piece; writes have had their turn between
+                while self._waiting and not self._looked.is_set():
+                    await asyncio.sleep(0)
+                self._looked.set()
+            await asyncio.sleep(INTERVAL)
+
+    async def _follow_versions(self) -> None:
+        """Ask for the published version again and again; the last answer stands until there is another."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self.is_up:
+                await loop.run_in_executor(self._asking_version, self.attempt, self._look_for_version)
+            await asyncio.sleep(INTERVAL)
+
+    def failed(self, error: RecommenderError) -> None:
+        """Tell once why the tables have not been looked at for too long, though the database answers."""
+        if self.is_up and self.lag > LATE and not self._late:
+            self._late = True
+            _log.warning("changes by others are not seen since %s: %s", f"{self.changes_seen_at:%H:%M:%S} UTC", error)
+
+    def _leave(self) -> None:
+        """Close the connections once the other threads have ended."""
+        for thread in (self._thread, self._asking_version):
+            thread.shutdown(wait=True)
+        super()._leave()
+
+    async def write(self, user_id: int, job: Job) -> None:
+        """Run ``job`` in a transaction, then count what is there of the user; returns once both are done.
+
+        Raises DatabaseError if the database is away or slow: then nothing was stored, or, where it went away or was
+        slow while it was being told to commit, maybe all. Whatever ``job`` raises.
+        """
+        if self.asked and not self.is_up:
+            raise DatabaseError("the database is away")
+        deadline = time.monotonic() + PATIENCE
+        future = asyncio.get_running_loop().run_in_executor(self._thread, self._store, user_id, job, deadline)
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # one that nobody waits for
+        try:
+            await asyncio.wait_for(asyncio.shield(future), PATIENCE + 0.1)
+        except TimeoutError:
+            raise DatabaseError("the database does not answer") from None
+
+    # ---- on a thread of its own ----------------------------------------------------------------------------------
+
+    def _look_for_version(self) -> None:
+        engine = self.engine()
+        with database_errors(engine), engine.connect() as connection:
+            self.published = published_number(connection)
+
+    # ---- on the thread of the tables -----------------------------------------------------------------------------
+
+    def _look_for_changes(self) -> None:
+        """Count the next piece of what has changed."""
+        engine, model = self.engine(), self._newest
+        assert model is not None
+        if (following := self._following) is None:
+            following = self._following = Following(model, self._tables(), absorbs=self._source.absorbs)
+        with database_errors(engine), engine.connect() as connection:
+            if self._are_others(connection, model):
+                return  # what is in the tables is not about the people of this model
+            self._apply_soon(*self._piece(connection, following, model))
+        following.counted()
+        self._pass_over(following)
+        if not (following.busy or self._spoiled):
+            self._have_seen(following.looked_at)
+
+    def _pass_over(self, following: Following) -> None:
+        if following.overflow:
+            following.overflow, self._handed_over = False, True
+            self._soon(self._spoil)
+
+    def _piece(self, connection: Connection, following: Following, model: LiveModel) -> tuple[list[UserRecord], Facts]:
+        users = following.piece(connection, model, self._most(model))
+        self.answered()
+        return self._read(connection, set(users), model)
+
+    @staticmethod
+    def _most(model: LiveModel) -> int:
+        """How many people may have changed until a model is made anew."""
+        return max(MOST_CHANGED, len(model.known_users) // CHANGED_SHARE)
+
+    def _have_seen(self, now: datetime) -> None:
+        self.changes_seen_at, self._seen = now, time.monotonic()
+        if self._late:
+            self._late = False
+            _log.info("changes by others are seen again")
+
+    def _are_others(self, connection: Connection, model: ServedModel) -> bool:
+        """Do the tables' user_ids mean other people than the model's? Then nobody is answered in their name."""
+        self._state.people = token = read_token(connection, noted=model.people is not None)
+        return token != model.people
+
+    def _tables(self) -> frozenset[str]:
+        if self._there is None:
+            try:
+                prepare(self.engine())
+            except DatabaseError as error:
+                _log.warning("nothing can be deleted through this service: %s", error)
+            self._there = optional_tables(self.engine())
+        return self._there
+
+    def _read(self, connection: Connection, user_ids: set[int], model: LiveModel) -> tuple[list[UserRecord], Facts]:
+        records = read_records(connection, user_ids, self._tables()) if user_ids else []
+        for record in records:
+            record.profile(model.weights)  # here, not on the event loop
+        return records, read_facts(connection, model.unknown_products(records))
+
+    def _store(self, user_id: int, job: Job, deadline: float) -> None:
+        self._in_time(deadline)
+        engine, model = self.engine(), self._newest
+        assert model is not None
+        self._tables()
+
+        def transaction() -> tuple[list[UserRecord], Facts]:
+            with writing(engine) as connection:
+                self._in_time(deadline)
+                if model.people is not None and read_token(connection, noted=True) != model.people:
+                    raise OtherPeopleError("the user_ids have come to mean other people")
+                job(connection)
+                found = self._read(connection, {user_id}, model)
+                self._in_time(deadline)
+            return found
+
+        found = retried(transaction, deadline)
+        self.answered()
+        self._apply_soon(*found, urgent=True)
+
+    @staticmethod
+    def _in_time(deadline: float) -> None:
+        """Before the commit: whoever waits has been told by now that nothing was stored."""
+        if time.monotonic() > deadline:
+            raise DatabaseError("the database took too long")
+
+    def _apply_soon(self, records: list[UserRecord], facts: Facts, *, urgent: bool = False) -> None:
+        if records:
+            self._handed_over = True
+            self._soon(self._enter, records, facts, urgent)
+
+    def _soon(self, call: Callable[..., object], *given: object) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(call, *given)
+
+    def _catch_up(self, base: ServedModel, stamp: Stamp) -> None:
+        """Give a new model the changes since it was made, and serve it."""
+        assert self._loop is not None
+        model, following = LiveModel.of(base), None
+        try:
+            engine = self.engine()
+            following = Following(model, self._tables(), absorbs=self._source.absorbs)
+            while True:
+                with database_errors(engine), engine.connect() as connection:
+                    if self._are_others(connection, model):
+                        raise OtherPeopleError("the model is of other people than the user_ids mean now")
+                    model = model.after(*self._piece(connection, following, model))
+                following.counted()
+                if not following.busy:
+                    break
+        except DatabaseError:
+            if self._handed_over:  # changes which would be lost until the database is back
+                raise
+            following = None
+        self._handed_over = bool(model.changes.users)
+        self._following, self._newest = following, model
+        self._soon(self._swap, model, stamp)
+        if following is not None:
+            self._have_seen(following.looked_at)
+            self._pass_over(following)
+
+    # ---- on the event loop ---------------------------------------------------------------------------------------
+
+    def _enter(self, records: list[UserRecord], facts: Facts, urgent: bool) -> None:
+        """Have these counted in their turn, or now, because somebody waits for it."""
+        if urgent:  # what was read of these users before is out of date
+            now = {record.user_id for record in records}
+            self._waiting = deque(entry for entry in self._waiting if entry[0].user_id not in now)
+            for record in records:
+                self._count(record, facts)
+            return
+        idle = not self._waiting
+        self._waiting.extend((record, facts) for record in records)
+        if idle:
+            self._apply()
+
+    def _apply(self) -> None:
+        """Count the changes that wait, some milliseconds of them before requests have their turn again."""
+        until = time.perf_counter() + SLICE
+        while self._waiting and time.perf_counter() < until:
+            self._count(*self._waiting.popleft())
+        if self._waiting and self._loop is not None:
+            self._loop.call_soon(self._apply)
+
+    def _count(self, record: UserRecord, facts: Facts) -> None:
+        try:
+            self._state.model = self.model.after([record], facts)
+        except Exception:  # a fault of ours: the other changes count all the same, and a model is made that has all
+            self._spoiled = True
+            _log.exception("a change of user %s could not be counted", record.user_id)
+
+    def _spoil(self) -> None:
+        """The served model lacks changes that only one made anew will have."""
+        self._spoiled = True
+
+    def _swap(self, model: LiveModel, stamp: Stamp) -> None:
+        self._spoiled = False
+        self._waiting.clear()  # the new model has been given all that waits, or what came of it since
+        self._state.model, self._stamp = model, stamp
+        what = "a model of the tables as they are" if model.version is None else f"version {model.version}"
+        _log.info("serving %s, made %s", what, model.built_at.isoformat(timespec="seconds"))
+
+    def _load_if_newer(self) -> None:
+        if self._loading is not None and not self._loading.done():
+            return
+        stamp, changed = self._source.stamp(), len(self.model.changes.users)
+        if stamp == self._failed[0] and time.monotonic() < self._failed[1]:
+            return
+        outdated = self._source.absorbs and (changed > self._most(self.model) or self._spoiled or self.other_people)
+        outdated = outdated and time.monotonic() > self._rested_at
+        if (stamp is not None and stamp != self._stamp) or outdated:
+            self._loading = asyncio.create_task(self._load(stamp))
+
+    async def _load(self, stamp: Stamp) -> None:
+        loop, started = asyncio.get_running_loop(), time.monotonic()
+        try:
+            base = await asyncio.to_thread(self._source.load)
+            await loop.run_in_executor(self._thread, self._catch_up, base, self._source.loaded)
+            self._rested_at = time.monotonic() + max(PAUSE, 3 * (time.monotonic() - started))
+        except Exception as error:
+            self.failed_loads += 1
+            self._failed = stamp, time.monotonic() + RETRY
+            known = isinstance(error, RecommenderError)
+            _log.error("the newer model is not served, the old one goes on: %s", error, exc_info=not known)

@@ -1,0 +1,95 @@
+"""What the service writes: ratings, interactions, deletions, each in one transaction of the caller's.
+
+Each leaves the users it changed to be read again in the same transaction (`recommender.updates.records`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy.dialects import mysql, sqlite
+
+from recommender.database.connection import utc_now
+from recommender.database.deletions_log import cut_log, note_deletion, prepare_log
+from recommender.database.schema import interactions, products, ratings, user_id_map, users
+from recommender.database.tables import existing_tables
+from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
+from recommender.publishing.erasures import erase_from_lists
+
+HALF = 0.5
+
+
+def prepare(engine: Engine) -> None:
+    """Make the table that deletions are noted in, if it is not there, and cut it. DatabaseError."""
+    prepare_log(engine)
+    cut_log(engine)
+
+
+def store_rating(connection: Connection, user_id: int, product_id: str, half_stars: int) -> None:
+    """Give or change a rating. UnknownProductError for a product that is neither in the catalog nor rated."""
+    _refuse_unknown_product(connection, product_id)
+    now = utc_now(connection)
+    values = {
+        "user_id": user_id, "product_id": product_id, "rating": HALF * half_stars, "created_at": now, "updated_at": now,
+    }  # fmt: skip
+    changed = {"rating": values["rating"], "updated_at": now}
+    if connection.dialect.name == "sqlite":
+        keys = [ratings.c.user_id, ratings.c.product_id]
+        connection.execute(
+            sqlite.insert(ratings).values(values).on_conflict_do_update(index_elements=keys, set_=changed)
+        )
+    else:
+        connection.execute(mysql.insert(ratings).values(values).on_duplicate_key_update(changed))
+
+
+def store_interaction(connection: Connection, user_id: int, product_id: str, kind: str) -> None:
+    """Add to the log; somebody who is in no table yet is entered into users. UnknownProductError."""
+    _refuse_unknown_product(connection, product_id)
+    if not any(_has(connection, table.c.user_id, user_id) for table in (users, ratings)):
+        _enter(connection, user_id)
+    connection.execute(
+        insert(interactions).values(
+            user_id=user_id, product_id=product_id, interaction_type=kind, created_at=utc_now(connection)
+        )
+    )
+
+
+def delete_rating(connection: Connection, user_id: int, product_id: str) -> None:
+    """Take a rating back. UnknownRatingError if there is none."""
+    mine = (ratings.c.user_id == user_id) & (ratings.c.product_id == product_id)
+    if connection.execute(delete(ratings).where(mine)).rowcount == 0:
+        raise UnknownRatingError(user_id, product_id)
+    note_deletion(connection, user_id, erased=False)
+
+
+def erase_user(connection: Connection, engine: Engine, user_id: int) -> None:
+    """Delete all rows about a person, in the lists of all versions too, and of a batch that runs. UnknownUserError if
+    there are none."""
+    note_deletion(connection, user_id, erased=True)  # before a look at the lists, see recommender.publishing.erasures
+    there = existing_tables(engine)
+    found = 0
+    for table in (ratings, interactions, users, user_id_map):
+        if table.name in there:
+            found += connection.execute(delete(table).where(table.c.user_id == user_id)).rowcount
+    found += erase_from_lists(connection, user_id)
+    if not found:
+        raise UnknownUserError(user_id)
+
+
+def _enter(connection: Connection, user_id: int) -> None:
+    """Make the person known; another worker may have done so since it was looked for."""
+    values = {"user_id": user_id, "created_at": utc_now(connection)}
+    if connection.dialect.name == "sqlite":
+        connection.execute(insert(users).values(values))  # one writer at a time: nobody has
+    else:  # IGNORE would ignore other faults too
+        connection.execute(mysql.insert(users).values(values).on_duplicate_key_update(user_id=users.c.user_id))
+
+
+def _refuse_unknown_product(connection: Connection, product_id: str) -> None:
+    if not any(_has(connection, column, product_id) for column in (products.c.asin, ratings.c.product_id)):
+        raise UnknownProductError(product_id)
+
+
+def _has(connection: Connection, column: Any, value: object) -> bool:
+    return connection.execute(select(column).where(column == value).limit(1)).first() is not None

@@ -1,0 +1,57 @@
+"""The report before training: every count against plain counting, and a verdict for each kind of shop."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from recommender.commands.data_report import describe, forecast
+from recommender.neighbors.cosine_index import CosineIndex
+from tests.steps.test_recommendation_engine import A, B, C, D, E, matrix_of, small_shops
+
+
+@hypothesis_settings(deadline=None)
+@given(stars=small_shops, catalog=st.sets(st.sampled_from([A, B, C, D, E])), cold=st.integers(0, 3))
+def test_every_figure_equals_plain_counting(stars: dict[int, dict[str, float]], catalog: set[str], cold: int) -> None:
+    report = describe(matrix_of(stars, catalog), n_users=len(stars) + cold, n_catalog=len(catalog))
+    rated = {product for theirs in stars.values() for product in theirs}
+    raters = {product: sum(product in theirs for theirs in stars.values()) for product in rated}
+    all_stars = [rating for theirs in stars.values() for rating in theirs.values()]
+    sociable = [user for user, theirs in stars.items() if any(raters[product] > 1 for product in theirs)]
+    assert report.n_ratings == len(all_stars)
+    assert report.mean_rating == pytest.approx(statistics.mean(all_stars))
+    assert report.median_ratings_per_user == statistics.median(len(theirs) for theirs in stars.values())
+    assert report.density == len(all_stars) / (len(stars) * len(rated))
+    assert report.share_with_neighbor == len(sociable) / len(stars)
+    assert report.cold_users == cold
+    assert report.cold_products == len(catalog - rated)
+    assert report.orphan_products == len(rated - catalog)
+    assert report.work == sum(n * n for n in raters.values())
+
+
+def test_the_verdict_names_what_is_wrong() -> None:
+    lonely = describe(matrix_of({1: {A: 5.0}, 2: {B: 5.0}, 3: {C: 1.0}}, {A, B}), n_users=3, n_catalog=2)
+    assert [line.split(":")[0] for line in lonely.advice()] == ["bad", "thin", "note"]
+    assert "100% of the users share no product with anybody" in lonely.advice()[0]
+    assert "1 rated products are not in the catalog" in lonely.advice()[2]
+    everybody = {user: {A: 5.0, B: 4.0, C: 3.0} for user in range(1, 9)}
+    fair = everybody | {9: {D: 5.0, E: 3.0, "B00000000F": 1.0}}
+    assert describe(matrix_of(everybody), n_users=8, n_catalog=3).advice() == [
+        "good: enough users share enough products for recommendations from neighbors"
+    ]
+    assert describe(matrix_of(fair), n_users=9, n_catalog=6).advice()[0].startswith("fair: 11% of the users")
+
+
+def test_the_report_is_a_table_with_the_verdict_last() -> None:
+    matrix = matrix_of({user: {A: 5.0, B: 4.0, C: 3.0} for user in range(1, 9)})
+    ahead = forecast(matrix, CosineIndex(matrix.half_stars), n_neighbors=20, n=10, rng=np.random.default_rng(0))
+    lines = describe(matrix, n_users=1_008, n_catalog=3).as_text(0.5, ahead).splitlines()
+    assert lines[0].split() == ["users", "1,008", "1,000", "without", "ratings"]
+    assert lines[-1].startswith("good")
+    assert ahead.seconds > 0
+    assert ahead.peak_bytes > matrix.half_stars.data.nbytes

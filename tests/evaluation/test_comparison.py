@@ -1,0 +1,357 @@
+"""All rankings on one shop's hidden ratings: planted truth approached, nothing leaked, worse versions refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import load_recommendation_data as step2
+from recommender.errors import NothingToEvaluateError, SettingError
+from recommender.evaluation import comparison as mode_evaluation
+from recommender.evaluation.comparison import evaluate_modes
+from recommender.evaluation.evaluate import evaluate
+from recommender.evaluation.gate import judge
+from recommender.evaluation.result import NDCG, Evaluation
+from recommender.evaluation.split import hide_newest, split_newest, trainable_log
+from recommender.neighbors.cosine_index import CosineIndex
+from recommender.ranking.rankings import ClassicRanking, Ranking, TasteRanking, TasteSimilarity
+from recommender.shop.profiles import Interactions, before_the_cut, build_profiles, widened
+from recommender.shop.ratings import NO_TIME, RatingMatrix, build_rating_matrix
+from recommender.synthetic.catalog import write_sample_catalog
+from recommender.synthetic.people import segments
+from recommender.synthetic.shoppers import CatalogFacts, TasteModel, plant_tastes
+from tests.support.compared_rankers import compared_by
+from tests.synthetic.test_shoppers import make_catalog
+
+WEIGHTS = np.array([0.2, 0.5, 1.0, 2.0])  # the defaults, in the order of the kinds
+NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A shop whose tastes are known; user_id u is row u - 1 of the truth."""
+
+    matrix: RatingMatrix
+    log: Interactions
+    truth: TasteModel
+    product_ids: NDArray[np.bytes_]  # of the truth's products
+
+
+def planted(product_ids: NDArray[np.bytes_], truth: TasteModel) -> Planted:
+    """What the tables of this shop would give, without the tables."""
+    (block,) = truth.blocks(truth.n_users)
+    rated, events = block.ratings, block.interactions
+    catalog = np.ones(len(product_ids), np.bool_)
+    matrix = build_rating_matrix(
+        rated.user + 1,
+        product_ids,
+        rated.product,
+        (2 * rated.stars).astype(np.int8),
+        in_catalog=catalog,
+        rated_at=rated.time.astype(np.int64),
+    )
+    times, codes = events.time.astype(np.int64), events.product.astype(np.int32)
+    log = Interactions(events.user + 1, codes, product_ids, events.type, times)
+    return Planted(widened(matrix, log, catalog), log, truth, product_ids)
+
+
+def small_shop() -> Planted:
+    """200 users: classic loses to popularity, taste beats it, and what was done in the log moves the figures."""
+    truth = plant_tastes(make_catalog(300, n_categories=12), n_users=200, n_interactions=3_000, n_ratings=2_000, seed=1)
+    return planted(np.array([f"B{number:09d}" for number in range(300)], "S10"), truth)
+
+
+def default_catalog(folder: Path) -> tuple[NDArray[np.bytes_], CatalogFacts]:
+    """Step 1 at its defaults: ids and facts of a sample catalog of 20,000 products."""
+    write_sample_catalog(folder / "products.csv", folder / "categories.csv", n_products=20_000)
+    catalog = pd.read_csv(folder / "products.csv", dtype={"asin": str}).sort_values("asin")
+    facts = CatalogFacts(
+        category_ids=catalog["category_id"].to_numpy(),
+        stars=catalog["stars"].to_numpy(),
+        reviews=catalog["reviews"].to_numpy(),
+        bought_in_last_month=catalog["boughtInLastMonth"].to_numpy(),
+        brand_ids=step2.brand_ids(pa.chunked_array([pa.array(catalog["title"], pa.string(), from_pandas=True)])),
+    )
+    return catalog["asin"].to_numpy().astype("S10"), facts
+
+
+def default_shoppers(product_ids: NDArray[np.bytes_], facts: CatalogFacts) -> Planted:
+    """Step 2 at its defaults on this catalog, without a database."""
+    truth = plant_tastes(
+        facts, n_users=5_000, n_interactions=100_000, n_ratings=30_000, seed=42, segments=segments(5_000, 42)
+    )
+    return planted(product_ids, truth)
+
+
+@pytest.fixture(scope="module")
+def shop() -> Planted:
+    return small_shop()
+
+
+def ndcg(evaluation: Evaluation, name: str) -> float:
+    mean = evaluation.mode(name).figures[NDCG].mean
+    assert mean is not None
+    return mean
+
+
+# --- the planted truth
+
+
+class Oracle:
+    """Ranks by the planted appeal, which nobody can know: the best there is."""
+
+    name = "oracle"
+
+    def __init__(self, shop: Planted, train: RatingMatrix) -> None:
+        self._shop, self._train = shop, train
+        self._places = np.searchsorted(shop.product_ids, train.product_ids)
+
+    def rank(self, rows: NDArray[np.int64], n: int) -> NDArray[np.int32]:
+        lists = np.empty((len(rows), n), np.int32)
+        for place, row in enumerate(rows.tolist()):
+            appeal = self._shop.truth.appeal([self._train.user_ids[row] - 1])[0][self._places]
+            appeal[self._train.rated_columns(row)] = 0.0
+            best = np.argpartition(-appeal, n)[:n]
+            lists[place] = best[np.argsort(-appeal[best], kind="stable")]
+        return lists
+
+    def predict(self, rows: NDArray[np.int64], columns: NDArray[np.int32]) -> NDArray[np.float64]:
+        return np.full(np.broadcast_shapes(rows.shape, columns.shape), np.nan)
+
+
+def test_taste_finds_70_percent_of_what_the_planted_truth_would_and_interactions_add_to_it(tmp_path: Path) -> None:
+    shop = default_shoppers(*default_catalog(tmp_path))
+    found = evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
+    split = split_newest(shop.matrix, rng=np.random.default_rng(0))
+    best = ndcg(evaluate(split, [Oracle(shop, split.train)], seed=0, n_resamples=10), "oracle")
+    assert found.n_test_users == len(split.test_rows) == 5_000
+    assert 0.3 < best < 0.5  # an oracle that finds nothing would make any share true
+    for name in ("taste", "taste, ratings only"):
+        assert 0.7 * best <= ndcg(found, name) < best
+        assert ndcg(found, name) >= 3 * ndcg(found, "popular")
+    assert ndcg(found, "popular") > 0.01
+    worth = {(d.first, d.second): d.figure for d in found.differences}["taste", "taste, ratings only"]
+    assert worth.low is not None
+    assert worth.low > 0.0  # 95 % sure, on the same users
+
+
+# --- what is compared, on what
+
+
+def test_with_a_log_taste_is_measured_without_it_as_well(shop: Planted) -> None:
+    nobody = shop.log.where(np.zeros(len(shop.log), np.bool_))
+    with_log = ["classic", "taste", "auto", "taste, ratings only", "popular"]
+    without = ["classic", "taste", "auto", "popular"]
+    for log, weights, names in (
+        (shop.log, WEIGHTS, with_log),
+        (shop.log, np.array([0.0, 0.0, 0.0, 0.5]), with_log),
+        (shop.log, np.zeros(4), without),
+        (shop.log, None, without),
+        (nobody, WEIGHTS, without),
+        (None, WEIGHTS, without),
+    ):
+        found = evaluate_modes(shop.matrix, log, weights, n_neighbors=20, n_users=20)
+        assert [mode.name for mode in found.modes] == names
+        some = evaluate_modes(shop.matrix, log, weights, n_neighbors=20, n_users=20, rankings=["classic", "taste"])
+        assert [mode.name for mode in some.modes] == [name for name in names if name != "auto"]
+    full = evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
+    plain = evaluate_modes(shop.matrix, n_neighbors=20)
+    assert plain.mode("taste").figures == full.mode("taste, ratings only").figures != full.mode("taste").figures
+    assert plain.mode("classic") == full.mode("classic")
+    assert plain.mode("popular") == full.mode("popular")
+
+
+def compared(*arguments: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """The split and the rankers, by name, that ``evaluate_modes`` compares."""
+    found: tuple[Any, dict[str, Any]] = compared_by(mode_evaluation, evaluate_modes, *arguments, **options)
+    return found
+
+
+def test_what_is_compared_is_what_people_get(shop: Planted) -> None:
+    sold = np.arange(shop.matrix.shape[1]) % 5 > 0  # every fifth product has left the catalog
+    matrix = replace(shop.matrix, recommendable=sold)
+    split, rankers = compared(matrix, shop.log, WEIGHTS, n_neighbors=7)
+    train, rows = split.train, split.test_rows
+    known = before_the_cut(shop.log, train, split.hidden, split.cut_times)
+    assert 0 < len(known) < len(shop.log)
+    served: dict[str, Ranking] = {
+        "classic": ClassicRanking(train, CosineIndex(train.half_stars), 7),
+        "taste": TasteRanking(train, TasteSimilarity.of(train, build_profiles(train, known, WEIGHTS))),
+        "taste, ratings only": TasteRanking(train, TasteSimilarity.of(train, build_profiles(train))),
+    }
+    for name, ranking in served.items():
+        lists = rankers[name].rank(rows, 10)
+        assert np.array_equal(lists, ranking.rank_products(rows, 10).columns), name
+        assert sold[lists[lists >= 0]].all()
+
+
+def with_events(log: Interactions, *, users: Any, products: Any, times: Any) -> Interactions:
+    """The log with purchases added; ``products`` are ids."""
+    order = np.argsort(log.product_ids)
+    codes = order[np.searchsorted(log.product_ids[order], products)]
+    return Interactions(
+        np.concatenate([log.user_ids, users]),
+        np.concatenate([log.product_codes, codes.astype(np.int32)]),
+        log.product_ids,
+        np.concatenate([log.kinds, np.full(len(users), 3, np.int8)]),
+        np.concatenate([log.times, times]),
+    )
+
+
+def test_what_the_future_holds_is_not_trained_on(shop: Planted) -> None:
+    """Purchases of all that is hidden, at any time, and of anything at the cut or later leave every figure as it is."""
+    split = split_newest(shop.matrix, rng=np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    rows, columns = split.hidden.tocoo().coords
+    secret = {
+        "users": shop.matrix.user_ids[rows],
+        "products": shop.matrix.product_ids[columns],
+        "times": split.cut_times[rows] + rng.integers(-(10**13), 10**13, len(rows)),
+    }
+    late = {
+        "users": shop.matrix.user_ids[split.test_rows],
+        "products": rng.choice(shop.matrix.product_ids, len(split.test_rows)),
+        "times": split.cut_times[split.test_rows] + rng.integers(0, 2, len(split.test_rows)),
+    }
+    early = late | {"times": split.cut_times[split.test_rows] - 1}
+    plain, leaky, fair = (
+        evaluate_modes(shop.matrix, log, WEIGHTS, n_neighbors=20)
+        for log in (
+            shop.log,
+            with_events(with_events(shop.log, **secret), **late),
+            with_events(shop.log, **early),
+        )
+    )
+    assert leaky == plain
+    assert fair.mode("taste") != plain.mode("taste")  # so the figures do hear of what may be known
+    assert fair.mode("taste, ratings only") == plain.mode("taste, ratings only")
+
+
+def test_without_times_the_tested_keep_their_interactions_but_those_with_what_is_hidden(shop: Planted) -> None:
+    unknown = replace(shop.matrix, rated_at=np.full(shop.matrix.n_ratings, NO_TIME))
+    split = hide_newest(unknown, 0)
+    kept = trainable_log(split, shop.log, WEIGHTS)
+    assert kept is not None
+    rows, columns = split.hidden.tocoo().coords
+    secret = set(zip(shop.matrix.user_ids[rows].tolist(), shop.matrix.product_ids[columns].tolist(), strict=True))
+    events = list(zip(shop.log.user_ids.tolist(), shop.log.product_ids[shop.log.product_codes].tolist(), strict=True))
+    assert 0 < sum(event in secret for event in events) < len(events) / 2
+    left = list(zip(kept.user_ids.tolist(), kept.product_ids[kept.product_codes].tolist(), strict=True))
+    assert left == [event for event in events if event not in secret]
+
+
+@st.composite
+def timed_matrices(draw: st.DrawFn) -> RatingMatrix:
+    rated = draw(st.dictionaries(st.tuples(st.integers(1, 6), st.integers(0, 5)), st.integers(0, 9), min_size=1))
+    pairs = list(rated)
+    return build_rating_matrix(
+        np.array([user for user, _ in pairs]),
+        np.array([f"B{number}" for number in range(6)], "S10"),
+        np.array([product for _, product in pairs]),
+        np.full(len(pairs), 7, np.int8),
+        in_catalog=np.arange(6) != draw(st.integers(0, 9)),
+        rated_at=np.array(list(rated.values())) if draw(st.booleans()) else None,
+    )
+
+
+def cells(csr: Any) -> dict[tuple[int, int], int]:
+    rows, columns = csr.tocoo().coords
+    return dict(zip(zip(rows.tolist(), columns.tolist(), strict=True), csr.data.tolist(), strict=True))
+
+
+@settings(deadline=None)
+@given(timed_matrices(), st.integers(1, 7), st.integers(0, 3))
+def test_of_users_who_are_not_drawn_nothing_is_hidden(matrix: RatingMatrix, n_users: int, seed: int) -> None:
+    whole = split_newest(matrix, rng=np.random.default_rng(seed))
+    if not whole.test_rows.size:
+        with pytest.raises(NothingToEvaluateError):
+            evaluate_modes(matrix, n_neighbors=5, seed=seed, n_users=n_users)
+        return
+    split, _ = compared(matrix, n_neighbors=5, seed=seed, n_users=n_users)
+    drawn = set(split.test_rows.tolist())
+    assert len(drawn) == min(n_users, len(whole.test_rows))
+    assert drawn <= set(whole.test_rows.tolist())
+    if n_users >= len(whole.test_rows):  # nothing to draw: as if it had not been asked for
+        drawn = set(range(matrix.shape[0]))
+    secret = {cell: stars for cell, stars in cells(whole.hidden).items() if cell[0] in drawn}
+    everything = cells(matrix.half_stars)
+    assert cells(split.hidden) == secret
+    assert cells(split.train.half_stars) == {cell: everything[cell] for cell in everything.keys() - secret.keys()}
+    cuts = [cut if row in drawn else NEVER for row, cut in enumerate(whole.cut_times.tolist())]
+    assert split.cut_times.tolist() == cuts
+    assert (split.train.rated_at is None) == (matrix.rated_at is None)
+    if matrix.rated_at is not None:
+        times = dict(zip(everything, matrix.rated_at.tolist(), strict=True))
+        assert split.train.rated_at.tolist() == [times[cell] for cell in cells(split.train.half_stars)]
+    if len(drawn) < matrix.shape[0]:
+        assert split.description == f"{whole.description} ({n_users} users drawn at random)"
+
+
+def test_users_are_drawn_by_the_seed_and_every_one_is_measured_as_if_all_had_been(shop: Planted) -> None:
+    def draw(seed: int) -> set[int]:
+        split, _ = compared(shop.matrix, n_neighbors=20, seed=seed, n_users=50)
+        return set(split.test_rows.tolist())
+
+    assert draw(0) == draw(0) != draw(1)
+    assert all(len(draw(seed)) == 50 for seed in range(3))
+    some, again = (evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20, n_users=50) for _ in range(2))
+    assert some == again
+    assert some.n_test_users == some.mode("taste").figures[NDCG].n == 50
+    assert some.n_ratings == 2_000
+    every, enough = (evaluate_modes(shop.matrix, n_neighbors=20, n_users=n) for n in (None, 200))
+    assert every == enough
+    assert every.n_test_users == 200
+
+
+def test_progress_counts_every_list_and_without_a_clock_there_are_no_seconds(shop: Planted) -> None:
+    done: list[int] = []
+    found = evaluate_modes(
+        shop.matrix, shop.log, WEIGHTS, n_neighbors=20, progress=done.append, clock=iter(range(10**6)).__next__
+    )
+    assert sum(done) == 5 * 200
+    assert all((mode.seconds or 0) > 0 for mode in found.modes)
+    assert all(mode.seconds is None for mode in evaluate_modes(shop.matrix, n_neighbors=20).modes)
+
+
+def matrix_of(dense: list[list[int]], in_catalog: list[bool]) -> RatingMatrix:
+    csr = sp.csr_array(np.array(dense, np.int8))
+    ids = np.array([b"A", b"B", b"C"])
+    return RatingMatrix(csr, np.arange(1, len(dense) + 1), ids, np.array(in_catalog), np.arange(csr.nnz))
+
+
+def test_where_nothing_can_be_hidden_that_is_the_error() -> None:
+    for matrix in (
+        matrix_of([[9, 0, 0], [0, 8, 0]], [True] * 3),  # one rating each
+        matrix_of([[9, 8, 0], [0, 8, 9]], [True, False, False]),  # the newest is not in the catalog
+    ):
+        with pytest.raises(NothingToEvaluateError, match="^nothing to evaluate: of 2 users none has two ratings or"):
+            evaluate_modes(matrix, n_neighbors=20)
+
+
+def test_few_test_users_are_told_and_have_intervals_all_the_same() -> None:
+    found = evaluate_modes(matrix_of([[9, 8, 0], [0, 8, 9], [9, 9, 9]], [True] * 3), n_neighbors=20)
+    assert found.n_test_users == 3
+    assert found.notes[0] == "only 3 users could be tested, fewer than 100: go by the intervals, not the means"
+    for mode in found.modes:
+        mean, low, high, n = mode.figures[NDCG]
+        assert mean is not None
+        assert low is not None
+        assert high is not None
+        assert low <= mean <= high
+        assert n == 3
+    assert judge(found, "classic").warnings[0] == found.notes[0]
+
+
+def test_a_seed_that_cannot_be_used_is_an_error_of_ours(shop: Planted) -> None:
+    with pytest.raises(SettingError, match="^seed=-1 cannot be used: pass a whole number from 0$"):
+        evaluate_modes(shop.matrix, n_neighbors=20, seed=-1)

@@ -1,0 +1,86 @@
+"""At most so many of a category: against ordering everything, and the memory that the worst page takes."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from recommender.fallback.caps import first_under_cap
+from recommender.live.live_model import LiveModel
+from recommender.live.users import UserRecord
+from recommender.model.list_request import Categories, Wish
+from recommender.model.served_model import ServedModel
+from recommender.ranking.rankings import CLASSIC, TASTE
+from recommender.shop.catalog import Product
+from tests.publishing.test_model_file import build
+
+CATEGORIES = Categories(np.array([-1, 0, 0, 1, 1, 2, -1, 2], np.int32), np.array([3, 5, 9], np.int32))
+LATER = [Product(None, None, None, 5), None, Product(None, None, None, 77)]
+CODES = [*CATEGORIES.codes.tolist(), 1, -1, 3]
+
+
+@hypothesis_settings(max_examples=300, deadline=None)
+@given(
+    st.permutations(range(11)).flatmap(lambda order: st.integers(0, 11).map(lambda size: order[:size])),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1)), min_size=11, max_size=11),
+    st.integers(1, 3),
+    st.integers(1, 12),
+    st.booleans(),
+)
+def test_the_best_under_a_cap_are_those_of_a_walk_over_all_in_order(
+    columns: list[int], figures: list[tuple[int, int]], most: int, n: int, backwards: bool
+) -> None:
+    scores, supports = (np.array([figures[column][at] for column in columns], np.float64) for at in (0, 1))
+    sign = -1 if backwards else 1
+    keys = np.array([sign * column for column in columns], np.int64), np.zeros(len(columns), np.int64)
+    cap = CATEGORIES.cap(most, LATER)
+    given_columns = np.array(columns, np.int32)
+    found = first_under_cap(given_columns, scores, supports, cap, n, keys=keys if backwards else None)
+    had: Counter[int] = Counter()
+    expected = []
+    for column in sorted(columns, key=lambda one: (-figures[one][0], -figures[one][1], sign * one)):
+        had[CODES[column]] += 1
+        if CODES[column] < 0 or had[CODES[column]] <= most:
+            expected.append(column)
+    assert given_columns[found].tolist() == expected[:n]
+
+
+@pytest.fixture(scope="module")
+def large() -> ServedModel:
+    """20,000 products that somebody rated, of 100 categories."""
+    ids = [f"B{number:09d}" for number in range(20_000)]
+    draw = np.random.default_rng(1)
+    stars = {
+        user: {ids[place]: int(draw.integers(1, 11)) / 2 for place in range(user, 20_000, 200)} for user in range(200)
+    }
+    for user in range(200):
+        stars[user] |= {ids[place]: 4.0 for place in draw.integers(0, 20_000, 100).tolist()}
+    catalog: dict[str, tuple[str | None, float]] = dict.fromkeys(ids, (None, 1.0))
+    return build({user + 1: given for user, given in stars.items()}, catalog, taste=True, n_categories=100)
+
+
+def test_the_worst_page_under_a_cap_takes_memory_of_what_it_keeps_not_of_all_products(large: ServedModel) -> None:
+    large.prepare()
+    live = LiveModel.of(large).after([UserRecord(7, ((b"B000000007", 9, 0),))], {})
+    wish = Wish(100, 1_000, diversity=1)  # an empty page: 100 categories have 100 products
+    for ranking in (CLASSIC, TASTE):
+        for user in (1, 7):
+            live.select(user, wish, ranking)
+            tracemalloc.start()
+            assert live.select(user, wish, ranking).recommendations == []
+            _, most = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert most < 2_000_000, (ranking, user)
+    live.select_popular(wish)
+    for page, n in ((wish, 0), (Wish(10), 10), (Wish(100, 1_000), 100)):
+        tracemalloc.start()
+        assert len(live.select_popular(page)) == n
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 600_000

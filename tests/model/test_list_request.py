@@ -1,0 +1,287 @@
+"""Filters of a list: the whole list less what they leave out, by every ranking, and pages that are cuts of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+import api
+from recommender.fallback.popular import PopularProducts
+from recommender.fallback.walked_lists import Near, popular_list
+from recommender.model.list_request import Categories, Wish
+from recommender.model.served_model import Answer, ServedModel
+from recommender.ranking.rankings import CLASSIC, TASTE
+from recommender.shop.catalog import Product, ProductCatalog
+from tests.publishing.test_model_file import build
+from tests.support.shop import fill, product_row
+
+N_PRODUCTS = 40
+IDS = [f"B{number:09d}" for number in range(N_PRODUCTS)]
+
+
+@pytest.fixture(scope="module")
+def model() -> ServedModel:
+    """Sixty users and a catalog of 40 products and 5 that nobody rated; price, stars and category differ."""
+    rng = np.random.default_rng(3)
+    stars = {
+        user: {IDS[product]: int(rng.integers(1, 11)) / 2 for product in rng.choice(N_PRODUCTS, 6, replace=False)}
+        for user in range(1, 61)
+    }
+    catalog: dict[str, tuple[str | None, float]] = {
+        product: (f"title {product}", float(place % 10)) for place, product in enumerate(IDS[3:])
+    }
+    catalog |= {f"B0000NEW{number:02d}": (None, 3.0) for number in range(5)}
+    return build(stars, catalog, others=[99], taste=True, n_categories=9)
+
+
+def everything(model: ServedModel, user: int, ranking: str) -> list[Any]:
+    """The whole list, in the order in which any shorter one has it."""
+    return model.recommend(user, len(model.places) + 5, ranking).recommendations
+
+
+def kept(model: ServedModel, items: list[Any], wish: Wish) -> list[Any]:
+    """The items that a reader of the rules would leave in."""
+    out = []
+    for item in items:
+        product = model.product(item.column)
+        price, stars = product.price, product.stars or 0.0
+        fits = (
+            (not wish.category_ids or product.category_id in wish.category_ids)
+            and (wish.min_price is None or (price is not None and price >= wish.min_price))
+            and (wish.max_price is None or (price is not None and price <= wish.max_price))
+            and (wish.min_stars is None or stars >= wish.min_stars)
+            and model.product_id(item.column) not in wish.exclude
+        )
+        if fits:
+            out.append(item)
+    return out
+
+
+WISHES = st.builds(
+    Wish,
+    limit=st.integers(1, 20),
+    offset=st.integers(0, 12),
+    category_ids=st.frozensets(st.integers(0, 9), max_size=6),
+    min_price=st.none() | st.sampled_from([0.0, 2.0, 5.0]),
+    max_price=st.none() | st.sampled_from([1.0, 4.0, 8.0]),
+    min_stars=st.none() | st.sampled_from([0.0, 2.5, 10.0]),
+    exclude=st.frozensets(st.sampled_from([*IDS, "B0000NEW01", "B000UNKNOW"]), max_size=10),
+)
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(st.integers(1, 60) | st.just(99), WISHES)
+def test_a_filtered_list_is_the_whole_list_less_what_the_filters_leave_out(
+    model: ServedModel, user: int, wish: Wish
+) -> None:
+    expected = kept(model, everything(model, user, CLASSIC), wish)[wish.offset : wish.offset + wish.limit]
+    assert model.select(user, wish, CLASSIC).recommendations == expected
+
+
+def by_the_rules(model: ServedModel, user: int, wish: Wish, ranking: str) -> list[Any]:
+    """The whole list as a reader of the rules would make it: filtered, capped, the new product at its place."""
+    plain = kept(model, everything(replace(model, new_product_percent=0), user, ranking), wish)
+    uncapped = model.select(user, replace(wish, diversity=None, offset=0, limit=1_000), ranking).recommendations
+    new = [item for item in uncapped if item.source == "new"]  # who it is, is a matter of the hash
+    out: list[Any] = []
+    had: Counter[int | None] = Counter()
+
+    def take(item: Any) -> None:
+        category = model.product(item.column).category_id
+        if wish.diversity is None or had[category] < wish.diversity:
+            had[category] += 1
+            out.append(item)
+
+    for item in plain:
+        if new and len(out) == wish.new_rank - 1 > 0:
+            take(new.pop())
+        take(item)
+    if new and out:
+        take(new.pop())
+    return out[wish.offset : wish.offset + wish.limit]
+
+
+@hypothesis_settings(max_examples=300, deadline=None)
+@given(st.integers(1, 60) | st.just(99), WISHES, st.none() | st.integers(1, 5), st.integers(2, 12))
+def test_a_new_product_has_one_place_in_the_whole_list_whatever_is_asked_for(
+    model: ServedModel, user: int, wish: Wish, most: int | None, rank: int
+) -> None:
+    asked = replace(wish, diversity=most, new_rank=rank)
+    for ranking in (TASTE, CLASSIC):
+        assert model.select(user, asked, ranking).recommendations == by_the_rules(model, user, asked, ranking)
+
+
+def test_pages_are_cuts_of_one_list_for_everybody(model: ServedModel) -> None:
+    n_new: Counter[int | None] = Counter()
+    for user in [*range(1, 61), 99]:
+        for ranking in (CLASSIC, TASTE):
+            for most in (None, 1, 3):
+                for asked in (
+                    Wish(60, diversity=most),
+                    Wish(60, 0, frozenset(range(6)), max_price=8.0, diversity=most),
+                ):
+                    whole = model.select(user, asked, ranking).recommendations
+                    columns = [item.column for item in whole]
+                    assert len(set(columns)) == len(columns)
+                    n_new[most] += [item.source for item in whole].count("new")
+                    deep = model.select(user, replace(asked, limit=100, offset=20), ranking).recommendations
+                    assert deep == whole[20:]  # by another way than short lists
+                    for limit in (3, 10):
+                        pages = [
+                            model.select(user, replace(asked, limit=limit, offset=offset), ranking).recommendations
+                            for offset in range(0, 60, limit)
+                        ]
+                        assert [item for page in pages for item in page] == whole, (user, ranking, most, limit)
+    assert min(n_new[None], n_new[3]) > 20  # a cap leaves out one whose category is full before its place
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 5), st.integers(1, 3))
+def test_a_cap_per_category_passes_over_what_is_beyond_it(
+    model: ServedModel, user: int, limit: int, offset: int, most: int
+) -> None:
+    whole = everything(model, user, CLASSIC)
+    seen: Counter[int | None] = Counter()
+    expected = []
+    for item in whole:
+        category = model.product(item.column).category_id
+        seen[category] += 1
+        if seen[category] <= most:
+            expected.append(item)
+    wish = Wish(limit, offset, diversity=most)
+    assert model.select(user, wish, CLASSIC).recommendations == expected[offset : offset + limit]
+    popular = [
+        item for item in model.select_popular(Wish(1_000)) if item.column in {known.column for known in expected}
+    ]
+    assert {item.source for item in popular} <= {"popular"}
+
+
+@pytest.mark.parametrize("ids", [[7, 0, 7, 2_000_000_000, 0], [5, 3, 5, 4], [], [0]])
+def test_categories_are_codes_from_0_whatever_their_ids(ids: list[int]) -> None:
+    catalog = ProductCatalog(
+        np.array([b"B%09d" % at for at in range(len(ids))], "S10"),
+        pa.array([None] * len(ids), pa.string()),
+        np.ones(len(ids)),
+        np.ones(len(ids)),
+        np.array(ids, np.int32),
+    )
+    places = np.array([-1, *range(len(ids))], np.int32)
+    categories = Categories.of(catalog, places)
+    assert categories.ids.tolist() == sorted(set(ids))
+    assert categories.codes.tolist() == [-1, *(sorted(set(ids)).index(one) for one in ids)]
+
+
+def test_categories_that_are_not_known_are_never_capped_and_those_that_came_later_are() -> None:
+    categories = Categories(np.array([-1, -1, 0, 0], np.int32), np.array([7], np.int32))
+    later = [Product(None, None, None, 7), None, Product(None, None, None, 9), Product(None, None, None, 9)]
+    cap = categories.cap(1, later)
+    popular = PopularProducts(np.array([5, 0, 7, 2, 4, 1, 6, 3], np.int32), np.arange(8.0))
+    found = popular_list(popular, Near.nothing(), 10, seen=np.empty(0, np.int32), without=None, cap=cap)
+    assert found.columns.tolist() == [5, 0, 7, 2, 1]
+    assert found.stars.tolist() == [0.0, 1.0, 2.0, 3.0, 5.0]
+
+
+def test_nothing_fits_nothing_comes(model: ServedModel) -> None:
+    for ranking in (CLASSIC, TASTE):
+        for wish in (Wish(5, min_price=3.5, max_price=3.4), Wish(5, category_ids=frozenset([999])), Wish(5, 1_000)):
+            assert model.select(1, wish, ranking) == Answer([], "popular")
+
+
+# --- over HTTP
+
+
+@pytest.fixture
+def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    catalog = [
+        product_row(product, category_id=place % 3, price=float(place), stars=(place % 5) + 0.5)
+        for place, product in enumerate(IDS[:12])
+    ]
+    fill(engine, {user: {IDS[user % 12]: 4.0, IDS[(user * 5) % 12]: 3.5} for user in range(1, 30)}, catalog)
+    for name, value in (env | {"MODEL_FILE": "", "RANKING": "classic"}).items():
+        monkeypatch.setenv(name, value)
+    with TestClient(api.create_app()) as opened:
+        yield opened
+
+
+def ids(client: TestClient, query: str, user: int = 3) -> list[str]:
+    answer = client.get(f"/recommendations/{user}?{query}")
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    first = 4 if "offset=3" in query else 1
+    assert [item["rank"] for item in body["recommendations"]] == list(
+        range(first, first + len(body["recommendations"]))
+    )
+    return [item["product_id"] for item in body["recommendations"]]
+
+
+def test_each_parameter_is_read_and_acts(client: TestClient) -> None:
+    whole = ids(client, "limit=100")
+    place = {product: number for number, product in enumerate(IDS[:12])}
+    assert len(whole) == 11  # of twelve, one is rated by user 3
+    assert ids(client, "limit=4&offset=3") == whole[3:7]
+    for category in range(3):  # 0 is one like the others
+        mine = [product for product in whole if place[product] % 3 == category]
+        assert ids(client, f"limit=100&category_id={category}") == mine
+    either = [product for product in whole if place[product] % 3 != 1]
+    assert ids(client, "limit=100&category_id=0&category_id=2") == either
+    assert ids(client, "limit=100&min_price=4&max_price=9.5") == [p for p in whole if 4 <= place[p] <= 9]
+    assert ids(client, "limit=100&min_stars=3.5") == [p for p in whole if place[p] % 5 >= 3]
+    assert ids(client, f"limit=100&exclude={whole[0]}&exclude={whole[2]}") == [whole[1], *whole[3:]]
+    firsts = [next(p for p in whole if place[p] % 3 == category) for category in range(3)]
+    assert ids(client, "limit=100&diversity=1") == sorted(firsts, key=whole.index)
+    assert ids(client, "limit=2&category_id=1") == [p for p in whole if place[p] % 3 == 1][:2]  # before the cut
+
+
+@pytest.mark.parametrize(
+    "bound", ["min_price=0", "min_stars=0", "offset=0", "min_price=0&min_stars=0.0", "max_price=11"]
+)
+def test_the_smallest_and_the_largest_values_leave_nothing_out(client: TestClient, bound: str) -> None:
+    assert ids(client, f"limit=100&{bound}") == ids(client, "limit=100")
+
+
+def test_bounds_that_meet_leave_in_what_is_on_them(client: TestClient) -> None:
+    place = {product: number for number, product in enumerate(IDS[:12])}
+    found = [ids(client, f"limit=100&min_price={price}&max_price={price}") for price in range(12)]
+    assert sorted(place[product] for products in found for product in products) == [p for p in range(12) if p != 3]
+    assert [len(products) for products in found] == [0 if price == 3 else 1 for price in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "message"),
+    [
+        ("offset=-1", "offset", "must be a whole number from 0 to 1000"),
+        ("offset=1001", "offset", "must be a whole number from 0 to 1000"),
+        ("offset=1&offset=2", "offset", "must be given once"),
+        ("category_id=00", "category_id", "must be a whole number from 0 to 2147483647"),
+        ("offset=00", "offset", "must be a whole number from 0 to 1000"),
+        ("category_id=1&category_id=x", "category_id", "must be a whole number from 0 to 2147483647"),
+        ("min_price=-1", "min_price", "must be a number from 0 to 9999999.99, such as 4.5"),
+        ("max_price=1x3", "max_price", "must be a number from 0 to 9999999.99, such as 4.5"),
+        ("max_price=", "max_price", "must be a number from 0 to 9999999.99, such as 4.5"),
+        ("min_stars=5.1", "min_stars", "must be a number from 0 to 5, such as 4.5"),
+        ("min_stars=nan", "min_stars", "must be a number from 0 to 5, such as 4.5"),
+        ("exclude=b000000001", "exclude", "must be ten characters of 0-9 and A-Z"),
+        ("diversity=0", "diversity", "must be a whole number from 1 to 100"),
+        ("&".join(["category_id=1"] * 101), "category_id", "must be given 100 times at most"),
+    ],
+)
+def test_what_cannot_be_used_is_named(client: TestClient, query: str, parameter: str, message: str) -> None:
+    refused = client.get(f"/recommendations/3?{query}")
+    assert refused.status_code == 422
+    assert [(e["parameter"], e["message"]) for e in refused.json()["errors"]] == [(parameter, message)]
+
+
+def test_all_faults_of_a_request_are_told_at_once(client: TestClient) -> None:
+    refused = client.get("/recommendations/3?offset=x&min_price=y&limit=0&ranking=best")
+    assert {entry["parameter"] for entry in refused.json()["errors"]} == {"offset", "min_price", "limit", "ranking"}

@@ -1,0 +1,105 @@
+"""After the warm-up nothing is left to compile: neither for the first request nor for the first batch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine
+
+from recommender.model import warm_up
+from recommender.neighbors.cosine_index import CosineIndex
+from tests.conftest import ROOT
+from tests.steps.test_recommendation_engine import A, B, C, D
+from tests.support.shop import fill
+
+WORK = """
+import itertools
+from datetime import UTC, datetime
+
+import numpy as np
+import recommendation_engine as re
+from recommender.fallback.cold_start import build_cold_start
+from recommender.fallback import _cap_kernels
+from recommender.fallback import _cold_start_kernels
+from recommender.neighbors import _cosine_kernels
+from recommender.ranking import _classic_kernels as _scoring_kernels
+from recommender.neighbors import _taste_kernels
+from recommender.ranking import _taste_kernels as _taste_ranking_kernels
+from recommender.live.live_model import LiveModel
+from recommender.live.users import UserRecord
+from recommender.commands.self_check import self_check
+from recommender.model.training import build_served_model
+from recommender.model.list_request import Wish
+from recommender.model.warm_up import warm_up
+
+def compiled():  # how many versions of each function this process has compiled or loaded
+    return {
+        f"{module.__name__}.{name}": len(function.signatures)
+        for module in (
+            _cap_kernels, _cold_start_kernels, _cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels
+        )
+        for name, function in vars(module).items()
+        if hasattr(function, "signatures")
+    }
+
+warm_up(lambda: None)
+before = compiled()
+engine = re.build_engine()
+matrix, similarity = re.load_model(engine)
+self_check(matrix, similarity)
+assert len(re.get_recommendations(3, matrix, similarity))
+re.batch_generate(matrix, similarity, engine, users=None)
+matrix, similarity = re.load_model(engine, ranking="taste")
+assert len(re.get_recommendations(3, matrix, similarity, ranking="taste"))
+re.batch_generate(matrix, similarity, engine, users=None, ranking="taste")
+cold = build_cold_start(matrix, similarity.profiles, segments=np.zeros(matrix.shape[0], np.int32))
+rows = np.arange(matrix.shape[0])
+ranked = similarity.taste.rank_products(rows, 5)
+cold.top_up(rows, ranked.columns, ranked.stars, version=3)
+cold.for_segment(0, np.array([1, 0]), 5, user_id=7)
+served = build_served_model(engine, matrix, similarity, n_neighbors=20, built_at=datetime.now(UTC), ranking="taste")
+wish = Wish(4, 1, max_price=30.0, diversity=1)
+now = LiveModel.of(served).after([UserRecord(4, ((b"B00000000B", 9, 0),))], {})
+for model in (served, now):
+    for user, ranking in itertools.product(model.known_users.tolist(), ("classic", "taste")):
+        model.select(user, wish, ranking)
+    model.select_popular(wish)
+print(sum(before.values()), {name for name, n in compiled().items() if n != before[name]})
+"""
+
+
+def test_real_work_compiles_nothing_after_the_warm_up(engine: Engine, env: dict[str, str]) -> None:
+    heavy = {f"{number:010d}": 5.0 for number in range(400)}  # dot products beyond 2^15
+    fill(engine, {1: heavy | {A: 4.5}, 2: heavy, 3: {A: 5.0, B: 4.0}, 4: {B: 1.0, C: 5.0}}, [A, B, C, D, *heavy])
+    # a process of its own: in this one other tests have compiled everything
+    done = subprocess.run(
+        [sys.executable, "-c", WORK], cwd=ROOT, env=os.environ | env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    number, late = done.stdout.split(maxsplit=1)
+    assert int(number) >= 5
+    assert late.strip() == "set()"
+
+
+def test_a_long_wait_is_announced_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    warm_up.warm_up(lambda: None)  # loads, which may take long
+    warm_up.warm_up(lambda: said.append("loading"))
+    waiting = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    assert (said, [timer for timer in waiting if not timer.finished.is_set()]) == ([], [])
+    announced = threading.Event()
+    monkeypatch.setattr(warm_up, "PATIENCE", 0.0)
+    monkeypatch.setattr(warm_up, "CosineIndex", lambda ratings: announced.wait(10) and _cosine_index(ratings))
+    warm_up.warm_up(announced.set)
+    assert announced.is_set()
+
+
+def _cosine_index(ratings: Any) -> Any:
+    assert ratings.dtype == np.int8
+    return CosineIndex(ratings)

@@ -1,0 +1,176 @@
+"""A model file with a right checksum and anything in it: refused in one line, or every route answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+
+import api
+from recommender.errors import DatabaseError, ModelFileError
+from recommender.publishing._array_file import open_arrays, save_arrays
+from recommender.publishing.model_file import open_model, save_model
+from recommender.service.api_keys import ApiKeys
+from recommender.updates.model_source import SavedModel
+from recommender.updates.updater import LiveService
+from tests.publishing.test_model_file import small, version_of
+from tests.service.test_api import STARS, A
+from tests.support.service import KEY, WITH_KEY
+
+PRODUCT, USER = A, min(STARS)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a small model of every ranking."""
+    file, model = tmp_path_factory.mktemp("saved") / "model.rec", small(taste=True)
+    save_model(file, model, version_of(model))
+    return file
+
+
+class Crafted:
+    """Files like a good one but for one thing, and the answers of a service that opened them."""
+
+    def __init__(self, saved: Path, folder: Path) -> None:
+        self.arrays, self.facts = open_arrays(saved)
+        self._file = folder / "model.rec"
+        self.app = api.create_app()
+        self._client = TestClient(self.app, headers=WITH_KEY, raise_server_exceptions=False)
+        self.app.state.api_keys, self.app.state.default_limit = ApiKeys(KEY), 10
+        self.app.state.batches, self.app.observation.log.enabled = asyncio.Semaphore(1), False
+        self.n_refused = self.n_served = 0
+
+    def faults(self, arrays: dict[str, NDArray[Any]], facts: Any) -> list[str]:
+        """What went wrong with a file of these; nothing if it is refused or serves."""
+        save_arrays(self._file, arrays, facts)
+        try:
+            model, _ = open_model(self._file)
+            model.prepare()
+        except ModelFileError as error:
+            self.n_refused += 1
+            return [] if len(str(error).splitlines()) == 1 else [str(error)]
+        self.n_served += 1
+        watch = LiveService(self.app.state, _no_database, SavedModel(self._file), known_up=True)
+        watch.serve(model)
+        self.app.state.watch = watch
+        answers = [self._client.request(*question[:2], **question[2]) for question in questions()]
+        watch.close()
+        return [f"{answer.request.url.path}: {answer.status_code}" for answer in answers if answer.status_code >= 500]
+
+
+def _no_database() -> Any:
+    raise DatabaseError("there is none")
+
+
+def questions() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """A request of every route that reads the model."""
+    for user in (USER, max(STARS)):
+        yield "GET", f"/recommendations/{user}?explain=true", {}
+        yield "GET", f"/recommendations/{user}?ranking=taste&explain=true&limit=100", {}
+        yield "GET", f"/recommendations/{user}?ranking=taste&category_id=1&max_price=50&diversity=1", {}
+        yield "GET", f"/users/{user}/neighbors?ranking=taste", {}
+        yield "GET", f"/users/{user}/ratings", {}
+    yield "GET", "/popular?min_stars=1&limit=100", {}
+    yield "GET", f"/products/{PRODUCT}", {}
+    yield "GET", f"/products/{PRODUCT}/similar", {}
+    yield "GET", "/health", {}
+    yield "GET", "/metrics", {}
+    yield "POST", "/recommendations/batch", {"json": {"user_ids": sorted(STARS), "ranking": "taste"}}
+    for ranking in ("classic", "taste"):
+        yield "POST", f"/recommendations?ranking={ranking}", {"json": {"ratings": [{"product_id": PRODUCT}]}}
+
+
+def mutations(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The array with the least, the greatest and odd values at its ends, in another order, of another length."""
+    if not array.size:
+        return
+    kind = array.dtype.kind
+    if kind == "f":
+        values: list[Any] = [np.nan, np.inf, -np.inf, -1.0, np.finfo(array.dtype).max]
+    elif kind == "b":
+        values = []
+        yield _with(array.view(np.uint8), 0, 7).view(np.bool_)
+    else:
+        limits = np.iinfo(array.dtype)
+        values = [limits.min, limits.max, 0, 200 if limits.max == 255 else 5]
+    for value in values:
+        yield _with(array, 0, value)
+        yield _with(array, -1, value)
+    yield np.ascontiguousarray(array[::-1])
+    yield array[:-1].copy()
+
+
+def _with(array: NDArray[Any], place: int, value: Any) -> NDArray[Any]:
+    changed = array.copy()
+    changed.reshape(-1)[place] = value
+    return changed
+
+
+def test_any_value_in_any_array_is_refused_or_every_route_answers(saved: Path, tmp_path: Path) -> None:
+    crafted, faults = Crafted(saved, tmp_path), dict[str, list[str]]()
+    for name, array in crafted.arrays.items():
+        for at, changed in enumerate(mutations(array)):
+            if found := crafted.faults(crafted.arrays | {name: changed}, crafted.facts):
+                faults[f"{name}, mutation {at}"] = found
+    assert faults == {}
+    assert crafted.n_refused > crafted.n_served > 50
+
+
+FACTS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a time without a zone": lambda facts: facts["version"].update(made_at="2026-01-01T00:00:00"),
+    "a time before there was one": lambda facts: facts["version"].update(made_at="0001-01-01T00:00:00+00:00"),
+    "a version in words": lambda facts: facts["version"].update(number="six"),
+    "a version that is true": lambda facts: facts["version"].update(number=True),
+    "a version below 1": lambda facts: facts["version"].update(number=0),
+    "a state of tomorrow": lambda facts: facts["version"].update(state="loved"),
+    "settings in words": lambda facts: facts["version"].update(settings="many"),
+    "metrics in words": lambda facts: facts["version"].update(metrics="good"),
+    "more neighbors than memory": lambda facts: facts.update(n_neighbors=10**12),
+    "parameters of one": lambda facts: facts.update(parameters=[5]),
+    "more neighbors by taste than memory": lambda facts: facts.update(parameters=[10**12, 0.2]),
+    "a power that is no number": lambda facts: facts.update(parameters=[5, float("nan")]),
+    "more than all products new": lambda facts: facts.update(new_product_percent=101),
+    "a weight too few": lambda facts: facts.update(weights=[1.0, 1.0]),
+    "a weight below 0": lambda facts: facts.update(weights=[-1.0, 1.0, 1.0, 1.0]),
+    "a weight without end": lambda facts: facts.update(weights=[float("inf"), 1.0, 1.0, 1.0]),
+    "a cursor of three": lambda facts: facts.update(cursor=[1, 2, 3]),
+    "a cursor beyond the calendar": lambda facts: facts.update(cursor=[2**62, 0, 0, 0]),
+    "a gap of three": lambda facts: facts.update(cursor=[1, 2, 3, 4, [[1, 2, 3]], [], [], []]),
+    "a gap of texts": lambda facts: facts.update(cursor=[1, 2, 3, 4, [["1", "2"]], [], [], []]),
+    "a gap beyond all ids": lambda facts: facts.update(cursor=[1, 2, 3, 4, [], [[1, 2**70]], [], []]),
+    "a tick without its rows": lambda facts: facts.update(cursor=[1, 2, 3, 4, [], [], [[1]], []]),
+    "a span without an end": lambda facts: facts.update(cursor=[1, 2, 3, 4, [], [], [], [5]]),
+    "a cursor below 0": lambda facts: facts.update(cursor=[0, -1, 0, 0]),
+    "segments without names": lambda facts: facts.update(segment_names=[[1, 2]]),
+    "segments of one name": lambda facts: facts.update(segment_names=[["NL"]]),
+    "rows left out of nothing": lambda facts: facts.update(left_out={"everything": 1}),
+    "rows left out in words": lambda facts: facts.update(left_out={"users.user_id": "many"}),
+    "people of a number": lambda facts: facts.update(people=7),
+}
+
+
+@pytest.mark.parametrize("fault", FACTS)
+def test_facts_that_no_model_has_are_refused(saved: Path, tmp_path: Path, fault: str) -> None:
+    arrays, facts = open_arrays(saved)
+    FACTS[fault](facts)
+    save_arrays(tmp_path / "model.rec", arrays, facts)
+    with pytest.raises(ModelFileError, match="does not hold together") as caught:
+        open_model(tmp_path / "model.rec")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["product_ids", "catalog.product_ids"])
+@pytest.mark.parametrize(("place", "value"), [(0, 0xC3), (0, 0), (9, 0x80), (3, 0)])
+def test_a_product_id_that_is_no_text_is_refused(
+    saved: Path, tmp_path: Path, name: str, place: int, value: int
+) -> None:
+    arrays, facts = open_arrays(saved)
+    save_arrays(tmp_path / "model.rec", arrays | {name: _with(arrays[name], place, value)}, facts)
+    with pytest.raises(ModelFileError, match=f"{name} (are not ASCII|have NUL)"):
+        open_model(tmp_path / "model.rec")

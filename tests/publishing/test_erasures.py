@@ -1,0 +1,152 @@
+"""A person who is erased is in no list, whatever a batch or a roll-back does at that moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Connection, Engine, Table, event, inspect, text
+
+import recommendation_engine as re
+from recommender.database.connection import connect, writing
+from recommender.database.schema import deletions
+from recommender.database.tables import existing_tables
+from recommender.publishing import versions
+from recommender.publishing.batch import BatchJob, write_batch
+from recommender.publishing.erasures import drop_erased
+from recommender.publishing.versions import Version, roll_back
+from recommender.ranking.rankings import ClassicRanking
+from recommender.settings import Settings
+from recommender.shop.snapshot import Cursor
+from recommender.updates.writes import delete_rating, erase_user, prepare
+from tests.support.mariadb_server import MariaDBServer
+from tests.support.service import wait_until
+from tests.support.shop import fill
+
+A, B, C, D = (f"B00000000{letter}" for letter in "ABCD")
+STARS = {1: {A: 5.0, D: 2.0}, 2: {A: 5.0, B: 4.0, C: 5.0}, 3: {A: 1.0, B: 5.0}, 4: {D: 3.0}}
+on_a_server = pytest.mark.parametrize("backend", ["mariadb"])  # a batch on SQLite is one transaction
+
+
+@pytest.fixture
+def other(engine: Engine, settings: Settings) -> Iterator[Engine]:
+    """Connections of another process."""
+    other = connect(settings)
+    yield other
+    other.dispose()
+
+
+@pytest.fixture
+def batch(engine: Engine) -> Callable[[], Version]:
+    """Publishes lists made from the ratings as they are before the test begins."""
+    fill(engine, STARS, [A, B, C, D])
+    prepare(engine)
+    matrix, similarity = re.load_model(engine)
+    job = BatchJob(np.arange(len(STARS)), 10, ClassicRanking(matrix, similarity, 20))
+    return lambda: write_batch(engine, matrix, job, keep_versions=3)
+
+
+def erase(engine: Engine, user_id: int) -> None:
+    with writing(engine) as connection:
+        erase_user(connection, engine, user_id)
+
+
+def tables_with(engine: Engine, user_id: int) -> set[str]:
+    """All tables, but for the note that the person was deleted, that have a row of theirs."""
+    found = set()
+    with engine.connect() as connection:
+        for name in existing_tables(engine) - {deletions.name}:
+            if any(column["name"] == "user_id" for column in inspect(engine).get_columns(name)):
+                count = connection.execute(text(f"SELECT COUNT(*) FROM {name} WHERE user_id = {user_id}")).scalar_one()
+                found |= {name} if count else set()
+    return found
+
+
+def test_who_is_erased_after_a_batch_has_read_the_ratings_is_not_published(
+    engine: Engine, batch: Callable[[], Version]
+) -> None:
+    before = batch()
+    with writing(engine) as connection:
+        delete_rating(connection, 1, D)  # noted alike, but the person is still there
+    erase(engine, 2)
+    after = batch()
+    assert tables_with(engine, 2) == set()
+    assert tables_with(engine, 1) == {"recommendations", "recommendations__v1", "product_ratings", "users"}
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT COUNT(*) FROM recommendations")).scalar_one()
+    assert after.n_rows == rows < before.n_rows
+
+
+def test_a_batch_is_published_where_nothing_was_ever_deleted(engine: Engine, batch: Callable[[], Version]) -> None:
+    deletions.drop(engine)
+    assert batch().n_rows > 0
+    assert "recommendations" in tables_with(engine, 2)
+
+
+def test_who_is_erased_is_in_no_version_that_can_be_rolled_back_to(
+    engine: Engine, batch: Callable[[], Version]
+) -> None:
+    batch()
+    batch()
+    erase(engine, 2)
+    assert tables_with(engine, 2) == set()
+    roll_back(engine, 1)
+    assert tables_with(engine, 2) == set()
+
+
+@on_a_server
+def test_who_is_erased_when_the_lists_are_complete_is_taken_out_of_them(
+    engine: Engine, batch: Callable[[], Version], other: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def then_erase(connection: Connection, lists: Table, *since: Cursor) -> int:
+        dropped = drop_erased(connection, lists, *since)
+        erase(other, 2)
+        return dropped
+
+    monkeypatch.setattr(versions, "drop_erased", then_erase)
+    batch()
+    assert tables_with(engine, 2) == set()
+
+
+@on_a_server
+def test_a_batch_waits_for_an_erasure_that_is_not_committed(
+    engine: Engine, batch: Callable[[], Version], other: Engine, mariadb: MariaDBServer
+) -> None:
+    with ThreadPoolExecutor(1) as thread, mariadb.connect() as root, root.cursor() as cursor:
+
+        def waits() -> bool:
+            asking = "info LIKE '%FROM live_deletions%'"
+            cursor.execute(f"SELECT COUNT(*) FROM information_schema.processlist WHERE {asking}")
+            return bool(cursor.fetchone() == (2,))  # this question is one
+
+        with writing(other) as connection:
+            erase_user(connection, other, 2)
+            published = thread.submit(batch)
+            wait_until(lambda: published.done() or waits())
+            assert not published.done()
+        published.result()
+    assert tables_with(engine, 2) == set()
+
+
+@on_a_server
+def test_lists_that_are_renamed_while_a_person_is_erased_are_found_under_their_new_names(
+    engine: Engine, batch: Callable[[], Version], other: Engine
+) -> None:
+    batch()
+    batch()
+    renamed, statements = list[Version](), list[str]()
+
+    def rename(_connection: Any, _cursor: Any, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+        if statement.startswith("DELETE FROM recommendations") and not renamed:
+            renamed.append(roll_back(other, 1))
+
+    event.listen(engine, "before_cursor_execute", rename)
+    erase(engine, 2)
+    assert len(renamed) == 1
+    assert statements[0].startswith("INSERT INTO live_deletions")  # what a batch waits for
+    assert {"recommendations", "recommendations__v2"} <= tables_with(engine, 1)
+    assert tables_with(engine, 2) == set()

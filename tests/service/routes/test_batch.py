@@ -1,0 +1,219 @@
+"""Many users by one request: the lists of one, unknown ids apart, strict, and others are answered meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from time import perf_counter
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+import api
+from recommender.live.live_model import LiveModel
+from recommender.live.users import UserRecord
+from recommender.model.served_model import Answer, ServedModel
+from recommender.service.routes import batch as batch_routes
+from tests.support.changed_model import renewed
+from tests.support.shop import fill, product_row
+
+A, B, C, D = (f"B00000000{letter}" for letter in "ABCD")
+STARS = {1: {A: 5.0}, 2: {A: 5.0, B: 4.0, C: 5.0}, 3: {A: 1.0, B: 5.0}, 2**63 - 1: {D: 4.0}}
+PATH = "/recommendations/batch"
+
+
+@pytest.fixture
+def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    fill(engine, STARS, [product_row(A, title="Ångström 🍵"), product_row(B, title=None), C, D])
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with TestClient(api.create_app(), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("more", [{}, {"limit": 2}, {"ranking": "taste"}, {"limit": 1, "ranking": "classic"}])
+def test_each_list_is_that_of_one(client: TestClient, more: dict[str, Any]) -> None:
+    ids = [3, 2**63 - 1, 4711, 1, 99, 2]
+    answer = client.post(PATH, json={"user_ids": ids, **more})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-model-version"] == "none"
+    assert int(answer.headers["x-model-age"]) < 60
+    query = "&".join(f"{name}={value}" for name, value in more.items())
+    known = [user for user in ids if user in STARS]
+    assert answer.json() == {
+        "results": [client.get(f"/recommendations/{user}?{query}").json() for user in known],
+        "unknown": [4711, 99],
+    }
+
+
+def test_a_thousand_of_the_longest_ids_fit(client: TestClient) -> None:
+    ids = [2**63 - 1 - n for n in range(1_000)]
+    answer = client.post(PATH, json={"user_ids": ids}).json()
+    assert [one["user_id"] for one in answer["results"]] == ids[:1]
+    assert answer["unknown"] == ids[1:]
+
+
+IDS = "must be a list of 1 to 1000 ids"
+NOT_AUTO = "ranking auto is not in this model: make it with RANKING=auto"
+ONE = f"must hold whole numbers from 1 to {2**63 - 1}"
+
+
+NO_LISTS: list[tuple[Any, str]] = [
+    ([], "a list of 0"),
+    (list(range(1, 1_002)), "a list of 1001"),
+    (1, "1"),
+    ("12", "12"),
+]
+NO_LISTS += [(None, "null"), ({"1": 1}, "{...}")]
+NO_IDS: list[tuple[Any, str]] = [(0, "0"), (-1, "-1"), (True, "true"), (1.5, "1.5"), ("1", "1"), (None, "null")]
+NO_IDS += [([1], "[...]"), (2**63, str(2**63))]
+
+
+@pytest.mark.parametrize(
+    ("ids", "value", "message"),
+    [
+        *((ids, value, IDS) for ids, value in NO_LISTS),
+        *(([1, wrong], value, ONE) for wrong, value in NO_IDS),
+        ([3, 1, 2, 1], "1", "must hold each id once"),
+    ],
+)
+def test_what_is_no_list_of_ids_is_refused(client: TestClient, ids: Any, value: str, message: str) -> None:
+    answer = client.post(PATH, json={"user_ids": ids})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["errors"] == [{"parameter": "user_ids", "value": value, "message": message}]
+
+
+def test_all_faults_are_told_and_no_more_than_can_be_read(client: TestClient) -> None:
+    answer = client.post(PATH, json={"user_ids": [0] * 1_000, "limit": 101, "ranking": "best"})
+    named = [error["parameter"] for error in answer.json()["errors"]]
+    assert named == ["user_ids"] * 10 + ["limit", "ranking"]
+    assert client.post(PATH, json={"user_ids": [1], "n": 3}).json()["errors"][0]["parameter"] == "n"
+    assert client.post(PATH, json={"limit": 3}).json()["errors"][0]["message"] == "is missing"
+    for body in ("", "x", "[1]", '{"user_ids": [NaN]}', '{"user_ids": [1], "user_ids": [2]}', "[" * 60_000):
+        assert client.post(PATH, content=body).status_code == 422
+    refused = client.post(PATH, json={"user_ids": [1], "ranking": "auto"})
+    assert (refused.status_code, refused.json()["detail"]) == (409, NOT_AUTO)
+    assert client.post(PATH, content=b'{"user_ids": [' + b"1" * 66_000 + b"]}").status_code == 413
+
+
+def test_it_is_a_post_and_no_user_of_that_name(client: TestClient) -> None:
+    refused = client.get(PATH)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert client.put(PATH, json={"user_ids": [1]}).status_code == 405
+
+
+def test_others_are_answered_meanwhile_and_all_lists_are_of_one_version_with_what_changes_meanwhile(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each list takes 3 ms: 200 of them would keep others waiting for 0.6 s. Half the way a newer model is served,
+    right after a change that nobody has been answered with yet."""
+    app, slow, asked = client.app, 0.003, list[LiveModel]()
+    assert isinstance(app, api.RecommendationApp)
+    select = ServedModel.select
+
+    def slowly(self: LiveModel, *of: Any) -> Answer:
+        until = perf_counter() + slow
+        while perf_counter() < until:
+            pass
+        assert self.n_taken == self.changes.n_taken, "a model that has been succeeded was asked"
+        asked.append(self)
+        return select(self, *of)
+
+    monkeypatch.setattr(ServedModel, "select", slowly)
+    app.state.model = renewed(app.state.model, version=1)
+    first = app.state.model.changes
+
+    async def both() -> tuple[httpx2.Response, list[float]]:
+        waits = []
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://shop") as asking:
+            batch = asyncio.ensure_future(asking.post(PATH, json={"user_ids": list(range(1, 201)), "limit": 1}))
+            await asyncio.sleep(0)
+            while not batch.done():
+                started = perf_counter()
+                assert (await asking.get("/live")).status_code == 200
+                await asyncio.sleep(0)
+                waits.append(perf_counter() - started)
+                record = UserRecord(1, ((A.encode(), 1 + len(waits) % 10, 0),))
+                app.state.model = app.state.model.after([record], {})
+                if len(asked) > 100 and app.state.model.version == 1:
+                    app.state.model = renewed(app.state.model, version=2)
+            return await batch, waits
+
+    answer, waits = asyncio.run(both())
+    assert answer.status_code == 200
+    assert len(answer.json()["results"]) + len(answer.json()["unknown"]) == 200
+    assert len(waits) > 10
+    assert len(set(map(id, asked))) > 10
+    assert app.state.model.version == 2
+    assert all(model.changes is first for model in asked)
+    assert answer.headers["x-model-version"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [(PATH, {"user_ids": [1]}), ("/recommendations", {"ratings": [{"product_id": A}]})]
+)
+def test_an_answer_names_the_model_that_was_asked_not_the_one_that_was_served_when_the_body_came(
+    client: TestClient, path: str, body: dict[str, Any]
+) -> None:
+    app = client.app
+    assert isinstance(app, api.RecommendationApp)
+    app.state.model = renewed(app.state.model, version=1)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        assert app.state.model.version == 1
+        yield b" "
+        app.state.model = renewed(app.state.model, version=2)
+        yield json.dumps(body).encode()
+
+    async def post() -> httpx2.Response:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://shop") as asking:
+            return await asking.post(path, content=pieces())
+
+    answer = asyncio.run(post())
+    assert (answer.status_code, answer.headers["x-model-version"]) == (200, "2")
+    assert "etag" not in answer.headers
+
+
+def test_two_at_a_time_are_computed_whoever_asks(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 50 would get its slice before anybody else got an answer, and all would hold their lists till the end."""
+    app, computing, most = client.app, 0, 0
+    answered = batch_routes._answer
+
+    async def watched(*of: Any) -> Any:
+        nonlocal computing, most
+        computing += 1
+        most = max(most, computing)
+        await asyncio.sleep(0)
+        try:
+            return await answered(*of)
+        finally:
+            computing -= 1
+
+    monkeypatch.setattr(batch_routes, "_answer", watched)
+
+    async def all_at_once() -> list[httpx2.Response]:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://shop") as asking:
+            return await asyncio.gather(*[asking.post(PATH, json={"user_ids": [1, 2, 3]}) for _ in range(50)])
+
+    assert {answer.status_code for answer in asyncio.run(all_at_once())} == {200}
+    assert most == batch_routes.AT_A_TIME == 2
+
+
+def test_a_slice_is_short() -> None:
+    assert batch_routes.SLICE <= 0.01
+
+
+def test_the_documented_example_is_what_is_answered(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    operation = document["paths"][PATH]["post"]
+    sent = operation["requestBody"]["content"]["application/json"]["example"]
+    shape = operation["responses"]["200"]["content"]["application/json"]["example"]
+    answer = client.post(PATH, content=json.dumps(sent | {"user_ids": [1, 4711]})).json()
+    assert list(answer) == list(shape)
+    assert list(answer["results"][0]["recommendations"][0]) == list(shape["results"][0]["recommendations"][0])

@@ -1,0 +1,309 @@
+"""Who may do what: every route there is, without a key configured, without one, with a wrong and with a right one.
+
+Both with REQUIRE_KEY=people and all. A new route makes these tests red until it has its line in ROUTES.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+from starlette.routing import Route
+
+import api
+from recommender.errors import SettingError
+from tests.support.shop import fill
+
+A, B = "B00000000A", "B00000000B"
+KEY, SECOND = "the-first-key-of-the-shop", "the-second-key-of-the-shop"
+HEADER = "X-API-Key"
+
+
+class Case(NamedTuple):
+    """A request that a route answers with ``status`` to whoever may ask."""
+
+    path: str
+    needs_key: bool = False
+    status: int = 200
+    body: Any = None
+    always_open: bool = False  # with REQUIRE_KEY=all
+    cached: str | None = None  # Cache-Control of the answer to somebody without a key, None: nothing is said
+
+
+# method and template of each route -> a request to it
+ROUTES: dict[tuple[str, str], Case] = {
+    ("GET", "/recommendations/{user_id}"): Case("/recommendations/1?explain=true", cached="private"),
+    ("POST", "/recommendations/batch"): Case("/recommendations/batch", body={"user_ids": [1]}, cached="private"),
+    ("GET", "/products/{product_id}/similar"): Case(f"/products/{A}/similar"),
+    ("GET", "/products/{product_id}"): Case(f"/products/{A}"),
+    ("GET", "/popular"): Case("/popular"),
+    ("GET", "/users/{user_id}/neighbors"): Case("/users/1/neighbors", needs_key=True),
+    ("GET", "/users/{user_id}/ratings"): Case("/users/1/ratings", needs_key=True),
+    ("GET", "/recommendations/batch"): Case(
+        "/recommendations/batch", status=405, cached="private, no-store"
+    ),  # no user of that name
+    ("POST", "/recommendations"): Case("/recommendations", body={"ratings": [{"product_id": A}]}, cached="private"),
+    ("POST", "/ratings"): Case("/ratings", True, 201, {"user_id": 3, "product_id": A, "rating": 4.5}),
+    ("POST", "/interactions"): Case(
+        "/interactions", True, 201, {"user_id": 3, "product_id": A, "interaction_type": "view"}
+    ),
+    ("DELETE", "/users/{user_id}/ratings/{product_id}"): Case(f"/users/2/ratings/{A}", True, 204),
+    ("DELETE", "/users/{user_id}"): Case("/users/2", True, 204),
+    ("GET", "/health"): Case("/health", always_open=True),
+    ("GET", "/live"): Case("/live", always_open=True),
+    ("GET", "/ready"): Case("/ready", always_open=True),
+    ("GET", "/metrics"): Case("/metrics"),
+    ("GET", "/openapi.json"): Case("/openapi.json"),
+    ("GET", "/docs"): Case("/docs"),
+    ("GET", "/docs/swagger-ui-bundle.js"): Case("/docs/swagger-ui-bundle.js"),
+    ("GET", "/docs/swagger-ui.css"): Case("/docs/swagger-ui.css"),
+}
+WRONG = ["", "x", KEY[:-1], KEY + "x", KEY.upper(), f"{KEY}, {SECOND}", f"{KEY},", f"Bearer {KEY}", "None"]
+NOT_RIGHT: list[list[str]] = [[], *([key] for key in WRONG), [KEY, "x"], ["x", KEY], [KEY, KEY]]
+# the framework answers HEAD for its own pages, ours for those that are read
+ROUTES |= {("HEAD", template): case for (method, template), case in ROUTES.items() if method == "GET"}
+CASES = [pytest.param(method, case, id=f"{method} {template}") for (method, template), case in ROUTES.items()]
+CLOSED = [case for case in CASES if case.values[1].needs_key]  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def backend() -> str:
+    """Keys have nothing to do with the database."""
+    return "sqlite"
+
+
+@pytest.fixture
+def environment(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(engine, {1: {A: 5.0}, 2: {A: 5.0, B: 4.0}}, [A, B])
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+
+
+@contextmanager
+def service(monkeypatch: pytest.MonkeyPatch, keys: str, required: str = "people") -> Iterator[TestClient]:
+    monkeypatch.setenv("API_KEY", keys)
+    monkeypatch.setenv("REQUIRE_KEY", required)
+    with TestClient(api.create_app(), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def open_service(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """Nobody configured a key."""
+    with service(monkeypatch, "") as client:
+        yield client
+
+
+@pytest.fixture
+def keyed_service(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with service(monkeypatch, f"{KEY}, {SECOND}") as client:
+        yield client
+
+
+@pytest.fixture
+def closed_service(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """Everything needs a key."""
+    with service(monkeypatch, f"{KEY}, {SECOND}", "all") as client:
+        yield client
+
+
+def ask(client: TestClient, method: str, case: Case, *given: str) -> Any:
+    return client.request(method, case.path, json=case.body, headers=[(HEADER, key) for key in given])
+
+
+def all_routes(routes: Iterable[object]) -> Iterator[Route]:
+    for route in routes:
+        if isinstance(route, Route):
+            yield route
+        else:  # a router that was included, and nothing else: of what is mounted nobody here would know
+            yield from all_routes(route.original_router.routes)  # type: ignore[attr-defined]
+
+
+def test_every_route_has_its_line_here() -> None:
+    app = api.create_app()
+    assert {(method, route.path) for route in all_routes(app.routes) for method in route.methods or ()} == set(ROUTES)
+    documented = {(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods}
+    assert documented <= set(ROUTES)
+
+
+@pytest.mark.parametrize(("method", "case"), CASES)
+def test_without_a_configured_key_what_needs_one_is_closed_and_says_how_to_open_it(
+    open_service: TestClient, method: str, case: Case
+) -> None:
+    for given in ([], [KEY], [""]):
+        answer = ask(open_service, method, case, *given)
+        assert answer.status_code == (403 if case.needs_key else case.status)
+        if case.needs_key:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert method == "HEAD" or "set API_KEY" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("method", "case"), CASES)
+def test_with_a_configured_key_what_needs_one_opens_to_a_right_one_alone(
+    keyed_service: TestClient, method: str, case: Case
+) -> None:
+    for given in NOT_RIGHT:
+        answer = ask(keyed_service, method, case, *given)
+        assert answer.status_code == (401 if case.needs_key else case.status), given
+        if case.needs_key:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert re.match(r"ApiKey ", answer.headers["www-authenticate"])
+            assert method == "HEAD" or HEADER in answer.json()["detail"]
+    for key in (KEY, SECOND):
+        status = ask(keyed_service, method, case, key).status_code
+        assert status == case.status or (method == "DELETE" and key == SECOND and status == 404)  # there no more
+
+
+@pytest.mark.parametrize(("method", "case"), CASES)
+def test_with_all_required_everything_but_being_alive_needs_a_key(
+    closed_service: TestClient, method: str, case: Case
+) -> None:
+    for given in NOT_RIGHT:
+        answer = ask(closed_service, method, case, *given)
+        assert answer.status_code == (case.status if case.always_open else 401), given
+        if not case.always_open:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["cache-control"] == "private, no-store"
+            assert re.match(r"ApiKey ", answer.headers["www-authenticate"])
+            assert re.fullmatch(r"[0-9a-f]{16}-[0-9a-f]+", answer.headers["x-request-id"])
+            assert method == "HEAD" or HEADER in answer.json()["detail"]
+    for key in (KEY, SECOND):
+        answer = ask(closed_service, method, case, key)
+        assert answer.status_code == case.status or (method == "DELETE" and key == SECOND)
+        # no cache between may hand it to somebody without a key
+        assert answer.headers["cache-control"].startswith("private")
+        assert ask(closed_service, method, case).status_code == (case.status if case.always_open else 401)
+
+
+def test_with_all_required_a_page_that_is_not_there_needs_a_key_too(closed_service: TestClient) -> None:
+    for path in ("/", "/nothing", "/live/", "/health/x", "/LIVE", "//live", "/recommendations/99", "/docs/"):
+        assert closed_service.get(path).status_code == 401, path
+        assert closed_service.get(path, headers={HEADER: KEY}).status_code == 404, path
+    assert closed_service.post("/live").status_code == 405
+
+
+def test_with_all_required_health_tells_its_status_alone(closed_service: TestClient, open_service: TestClient) -> None:
+    for given in ({}, {HEADER: "wrong"}):
+        assert closed_service.get("/health", headers=given).json() == {"status": "ok"}
+    whole = closed_service.get("/health", headers={HEADER: KEY}).json()
+    assert {"status", "users", "products", "ratings", "model_built_at"} <= set(whole)
+    assert set(whole) == set(open_service.get("/health").json())
+
+
+def test_with_all_required_a_kept_answer_is_for_those_with_a_key(closed_service: TestClient) -> None:
+    answers = closed_service.app.observation.answers  # type: ignore[attr-defined]
+    with_key = {HEADER: KEY}
+    for path in ("/recommendations/1", "/popular", f"/products/{A}", f"/products/{A}/similar"):
+        before = len(answers)
+        first = closed_service.get(path, headers=with_key)
+        assert len(answers) == before + 1
+        kept = closed_service.get(path, headers=with_key)
+        assert (kept.content, kept.headers["cache-control"]) == (first.content, "private")
+        known = with_key | {"If-None-Match": first.headers["etag"]}
+        assert closed_service.get(path, headers=known).status_code == 304
+        for given in ({}, {HEADER: KEY + "x"}):
+            for tag in ({}, {"If-None-Match": first.headers["etag"]}, {"If-None-Match": "*"}):
+                assert closed_service.get(path, headers=given | tag).status_code == 401
+    # who people are is told, and not kept
+    before = len(answers)
+    for _ in range(2):
+        named = closed_service.get("/recommendations/1?explain=true", headers=with_key)
+        assert named.json()["recommendations"][0]["explanation"]["closest"][0]["user_id"] == 2
+        assert named.headers["cache-control"] == "private, no-store"
+    assert len(answers) == before
+
+
+def test_all_without_a_key_does_not_start_and_says_why(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for keys in ("", " , "):
+        monkeypatch.setenv("API_KEY", keys)
+        monkeypatch.setenv("REQUIRE_KEY", "all")
+        app = api.create_app()
+        with pytest.raises(SettingError), TestClient(app):
+            pass
+        assert re.match(r"REQUIRE_KEY=all needs a key: set API_KEY.*openssl rand", app.state.refused)
+        assert "\n" not in app.state.refused
+    monkeypatch.setenv("REQUIRE_KEY", "everybody")
+    with pytest.raises(SettingError, match="REQUIRE_KEY='everybody' .* choose people or all"), TestClient(app):
+        pass
+
+
+@pytest.mark.parametrize(("method", "case"), CASES)
+def test_what_is_of_a_person_is_private_and_what_is_not_says_nothing(
+    keyed_service: TestClient, method: str, case: Case
+) -> None:
+    if not case.needs_key:
+        first = ask(keyed_service, method, case)
+        assert first.headers.get("cache-control") == case.cached
+        assert ask(keyed_service, method, case).headers.get("cache-control") == case.cached  # maybe kept
+        if "etag" in first.headers and method in ("GET", "HEAD") and "docs" not in case.path:
+            known = {"If-None-Match": first.headers["etag"]}
+            unchanged = keyed_service.request(method, case.path, headers=known)
+            assert (unchanged.status_code, unchanged.headers.get("cache-control")) == (304, case.cached)
+    assert ask(keyed_service, method, case, "wrong").headers["cache-control"].startswith("private")
+    assert ask(keyed_service, method, case, KEY).headers["cache-control"].startswith("private")
+
+
+def test_an_error_is_kept_by_nobody(keyed_service: TestClient) -> None:
+    for path in ("/recommendations/99", "/recommendations/x", "/products/B0000NOONE", "/nothing", "/users/1/ratings"):
+        assert keyed_service.get(path).headers["cache-control"] == "private, no-store"
+
+
+@pytest.mark.parametrize(("method", "case"), CLOSED)
+def test_a_key_in_the_query_or_in_another_header_opens_nothing(
+    keyed_service: TestClient, method: str, case: Case
+) -> None:
+    for query, headers in (
+        (f"?X-API-Key={KEY}&api_key={KEY}", {}),
+        ("", {"Authorization": f"Bearer {KEY}"}),
+        ("", {"Cookie": f"{HEADER}={KEY}"}),
+    ):
+        answer = keyed_service.request(method, case.path + query, json=case.body, headers=headers)
+        assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(("method", "case"), CLOSED)
+def test_a_stranger_learns_nothing_from_how_it_is_refused(keyed_service: TestClient, method: str, case: Case) -> None:
+    known = ask(keyed_service, method, case)
+    for other in ("/users/999", "/users/x"):
+        unknown = ask(keyed_service, method, case._replace(path=case.path.replace("/users/1", other)))
+        assert (unknown.status_code, unknown.content) == (known.status_code, known.content)
+
+
+def test_no_key_is_ever_shown(keyed_service: TestClient, capfd: pytest.CaptureFixture[str]) -> None:
+    seen = []
+    for method, template in ROUTES:
+        for key in (KEY, "x" + KEY):
+            answer = ask(keyed_service, method, ROUTES[method, template], key)
+            seen.append(answer.text + str(answer.headers))
+    keyed_service.app.observation.log.flush()  # type: ignore[attr-defined]
+    written = capfd.readouterr()
+    assert "/users/{user_id}/ratings" in written.out  # the log is there
+    for text in (*seen, written.out, written.err, keyed_service.get("/metrics").text):
+        assert KEY not in text
+        assert SECOND not in text
+
+
+def test_closed_routes_are_documented_as_such(keyed_service: TestClient) -> None:
+    document = keyed_service.get("/openapi.json").json()
+    assert document["components"]["securitySchemes"] == {"ApiKey": {"type": "apiKey", "in": "header", "name": HEADER}}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            closed = ROUTES[method.upper(), path].needs_key
+            assert ("security" in operation) is closed
+            assert ({"401", "403"} <= set(operation["responses"])) is closed
+    assert "REQUIRE_KEY=all" in document["info"]["description"]
+
+
+def test_with_all_required_the_documentation_says_so(closed_service: TestClient) -> None:
+    document = closed_service.get("/openapi.json", headers={HEADER: KEY}).json()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            closed = not ROUTES[method.upper(), path].always_open
+            assert (operation.get("security") == [{"ApiKey": []}]) is closed
+            assert ("401" in operation["responses"]) is closed
+    assert api.create_app().openapi()["paths"]["/popular"]["get"].get("security") is None

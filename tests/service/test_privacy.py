@@ -1,0 +1,198 @@
+"""What a stranger learns who pages over everybody: of people's products nothing by the explanations.
+
+A shop of 60 people, whose histories are known here, is asked everything that it answers without a key. Then the
+answers are searched for what could be a product of a person: by name, in every field and sentence, and by figures that
+are the same in the answers of two people, which make one the neighbor of the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, insert, update
+
+import api
+from recommender.database.connection import writing
+from recommender.database.schema import interactions, users
+from recommender.model.coarse_figures import FEWEST, STEPS
+from tests.support.shop import WHEN, fill, product_row
+
+PEOPLE = range(1, 61)
+CATALOG = [f"B{number:09d}" for number in range(120)]
+GONE = [f"G{number:09d}" for number in range(10)]  # rated, and no longer in the catalog
+BOUGHT_BY_ONE_IN_THREE = 4  # products, without a rating
+TITLES = {product: f"Planted thing {number}" for number, product in enumerate(CATALOG)}
+KEY = {"X-API-Key": "a-key-for-the-shopkeeper"}
+Item = dict[str, Any]
+
+
+def histories() -> dict[int, dict[str, float]]:
+    """Six groups of taste, each with 20 products and 2 of those that are gone; everybody strays now and then."""
+    rng = np.random.default_rng(20)
+    stars: dict[int, dict[str, float]] = {}
+    for person in PEOPLE:
+        group = person % 6
+        mine = [*CATALOG[20 * group : 20 * group + 20], *GONE[group : group + 2]]
+        chosen = [*rng.choice(mine, 6, replace=False), *rng.choice(CATALOG[:115], 2, replace=False)]
+        stars[person] = {str(product): int(rng.integers(2, 11)) / 2 for product in chosen}
+    return stars
+
+
+RATED = histories()
+BOUGHT = {
+    person: [CATALOG[(7 * person + 31 * turn) % 115] for turn in range(BOUGHT_BY_ONE_IN_THREE)]
+    for person in PEOPLE
+    if person % 3 == 0
+}
+
+
+@pytest.fixture
+def backend() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    fill(engine, RATED, [product_row(product, title=TITLES[product]) for product in CATALOG])
+    events = [
+        {"user_id": person, "product_id": product, "interaction_type": "purchase", "created_at": WHEN}
+        for person, bought in BOUGHT.items()
+        for product in bought
+    ]
+    with writing(engine) as connection:
+        connection.execute(insert(interactions), events)
+        connection.execute(insert(users), [{"user_id": person, "created_at": WHEN} for person in (101, 102)])
+        for person in (*PEOPLE, 101):
+            segment = {"country": "DE" if person % 2 else "FR", "age_group": "25-34"}
+            connection.execute(update(users).where(users.c.user_id == person).values(segment))
+    for name, value in (env | {"RANKING": "taste", "API_KEY": KEY["X-API-Key"], "REQUEST_LOG": "0"}).items():
+        monkeypatch.setenv(name, value)
+    with TestClient(api.create_app()) as opened:
+        yield opened
+
+
+def whole_list(client: TestClient, person: int, query: str, headers: dict[str, str] | None = None) -> list[Item]:
+    """All pages of a person's list."""
+    items: list[Item] = []
+    while True:
+        path = f"/recommendations/{person}?limit=100&offset={len(items)}{query}"
+        page = client.get(path, headers=headers or {})
+        assert page.status_code == 200
+        items += page.json()["recommendations"]
+        if len(page.json()["recommendations"]) < 100:
+            return items
+
+
+def explained(client: TestClient, headers: dict[str, str] | None = None) -> dict[tuple[int, str], list[Item]]:
+    """Everybody's whole list by each ranking, explained."""
+    return {
+        (person, ranking): whole_list(client, person, f"&ranking={ranking}&explain=true", headers)
+        for person in (*PEOPLE, 101, 102)
+        for ranking in ("classic", "taste")
+    }
+
+
+def named_in(lists: dict[tuple[int, str], list[Item]]) -> set[tuple[int, str]]:
+    """Person and product, for each product that an explanation names by its id or title."""
+    names = {product: product for product in (*CATALOG, *GONE)} | {title: p for p, title in TITLES.items()}
+    found = set()
+    for (person, _), items in lists.items():
+        for item in items:
+            text = json.dumps(item["explanation"])
+            found |= {
+                (person, product) for name, product in names.items() if f'"{name}"' in text or f"“{name}”" in text
+            }
+    return found
+
+
+def linked(lists: dict[tuple[int, str], list[Item]]) -> set[tuple[int, str]]:
+    """Person and product: a similarity that the classic lists of just two people show makes them neighbors."""
+    shown: defaultdict[float, set[int]] = defaultdict(set)
+    said: list[tuple[int, str, float]] = []
+    for (person, ranking), items in lists.items():
+        for item in items if ranking == "classic" else ():
+            for entry in item["explanation"]["closest"]:
+                shown[entry["similarity"]].add(person)
+                said.append((person, item["product_id"], entry["similarity"]))
+    two = {similarity: people for similarity, people in shown.items() if len(people) == 2}
+    return {(other, product) for asked, product, s in said if s in two for other in two[s] - {asked}}
+
+
+def theirs(person: int) -> set[str]:
+    return {*RATED[person], *BOUGHT.get(person, [])} if person in RATED else set()
+
+
+def test_paging_over_everybodys_explanations_finds_no_product_of_anybody(client: TestClient) -> None:
+    lists = explained(client)
+    assert sum(len(items) for items in lists.values()) > 10_000
+    assert named_in(lists) == set()
+    assert linked(lists) == set()
+
+
+def test_both_ways_of_searching_find_what_a_key_is_told(client: TestClient) -> None:
+    """So the test above would notice."""
+    lists = explained(client, KEY)
+    named = {(person, product) for person, product in named_in(lists) if product in theirs(person)}
+    whole = {(person, product) for person in PEOPLE for product in theirs(person)}
+    assert len(named) > 0.8 * len(whole)
+    found = linked(lists)
+    right = {(person, product) for person, product in found if product in theirs(person)}
+    assert len(right) > 50
+    assert len(right) > 0.8 * len(found)
+
+
+def test_figures_are_counts_coarse_similarities_and_means_of_three_or_more(client: TestClient) -> None:
+    sentences: defaultdict[tuple[Any, ...], set[str]] = defaultdict(set)
+    raters: dict[str, int] = {}
+    for (_, ranking), items in explained(client).items():
+        for item in items:
+            why, product = item["explanation"], item["product_id"]
+            if product not in raters:
+                raters[product] = client.get(f"/products/{product}").json()["ratings"]
+            assert set(why) == {
+                *("source", "sentence", "support", "n_neighbors", "n_asked", "mean_rating", "closest"),
+            }
+            assert all(entry.keys() == {"similarity"} and entry["similarity"] in STEPS for entry in why["closest"])
+            assert len(why["closest"]) == min(3, why["n_neighbors"])
+            if len(why["closest"]) == why["n_neighbors"]:
+                assert why["support"] == pytest.approx(sum(entry["similarity"] for entry in why["closest"]))
+            people = why["n_neighbors"] if why["source"] == "neighbors" else raters[product]
+            assert why["mean_rating"] is None or people >= FEWEST
+            counted = None if why["source"] == "neighbors" else raters[product]
+            figures = ranking, why["source"], why["n_neighbors"], why["n_asked"], why["mean_rating"], counted
+            sentences[figures].add(why["sentence"])
+    # words say nothing that the figures do not
+    assert {len(said) for said in sentences.values()} == {1}
+
+
+def test_an_explained_list_is_the_list(client: TestClient) -> None:
+    """What is missing from it is missing from both: by that, see docs/privacy.md, an open list does tell."""
+    seen = 0
+    for person in PEOPLE:
+        with_reasons = whole_list(client, person, "&explain=true")
+        plain = whole_list(client, person, "")
+        assert [{name: item[name] for name in plain[0]} for item in with_reasons] == plain
+        rated_by_anybody = {product for stars in RATED.values() for product in stars} & set(CATALOG)
+        missing = rated_by_anybody - {item["product_id"] for item in plain}
+        assert theirs(person) & rated_by_anybody <= missing
+        seen += len(missing)
+    assert seen >= sum(len(set(stars) & set(CATALOG)) for stars in RATED.values())
+
+
+def test_a_rating_of_one_person_is_not_told_by_the_product(client: TestClient) -> None:
+    counts = {}
+    for product in {*CATALOG, *(product for stars in RATED.values() for product in stars)}:
+        answer = client.get(f"/products/{product}").json()
+        counts[product] = answer["ratings"]
+        given = [stars[product] for stars in RATED.values() if product in stars]
+        assert answer["ratings"] == len(given)
+        mean = round(float(np.mean(given)), 2) if given else None
+        assert answer["mean_rating"] == (mean if len(given) >= FEWEST else None)
+        assert client.get(f"/products/{product}", headers=KEY).json()["mean_rating"] == mean
+    assert {1, 2} < set(counts.values())

@@ -1,0 +1,357 @@
+"""Step 2 on both databases: what it makes, that it repeats itself, and whose rows it never touches."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sqlalchemy import Engine, Table, delete, insert, select, text, update
+
+import load_recommendation_data as step2
+from recommender.database.connection import writing
+from recommender.database.schema import interactions, metadata, products, ratings, user_id_map, users
+from recommender.database.tables import existing_tables
+from recommender.errors import ForeignDataError, InputFileError, SettingError, StepOrderError
+from recommender.settings import Settings
+from recommender.updates.change_feed import ChangeFeed, read_cursor
+from recommender.updates.records import optional_tables
+from tests.support.shop import WHEN, fill, product_row
+
+Make = Callable[..., Settings]
+
+
+def write_ratings(file: Path, *lines: str, header: str = "user_id,product_id,rating,timestamp") -> Path:
+    file.write_text("\n".join([header, *lines, ""]), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def catalog(engine: Engine) -> Engine:
+    rng = np.random.default_rng(1)
+    rows = [
+        product_row(f"B{number:09d}", category_id=number % 12 + 1, boughtInLastMonth=int(rng.pareto(1) * 10))
+        for number in range(400)
+    ]
+    fill(engine, {}, rows)
+    return engine
+
+
+@pytest.fixture
+def small(make_settings: Make) -> Settings:
+    return make_settings(NUM_USERS=200, NUM_INTERACTIONS=2_000, NUM_RATINGS=900)
+
+
+def contents(engine: Engine, *tables: Table) -> list[list[tuple[Any, ...]]]:
+    with engine.connect() as connection:
+        return [sorted(tuple(row) for row in connection.execute(select(table))) for table in tables]
+
+
+SHOPPERS = (users, interactions, ratings)
+
+
+def test_it_makes_exactly_the_asked_numbers_linked_to_real_products(catalog: Engine, small: Settings) -> None:
+    assert step2.generate(catalog, small, seed=1, replace=False)
+    people, events, stars = contents(catalog, *SHOPPERS)
+    assert [len(people), len(events), len(stars)] == [200, 2_000, 900]
+    user_ids = {row[0] for row in people}
+    assert user_ids == set(range(1, 201))
+    assert len({row[2] for row in people}) == 200  # e-mail addresses
+    (catalog_rows,) = contents(catalog, products)
+    known = {row[1] for row in catalog_rows}
+    assert {row[2] for row in events} <= known
+    assert {row[1] for row in stars} <= known
+    assert {row[1] for row in events} | {row[0] for row in stars} <= user_ids
+    assert len({row[:2] for row in stars}) == 900
+    assert {float(row[2]) for row in stars} <= {1.0, 2.0, 3.0, 4.0, 5.0}
+    assert sum(row[2] >= 4 for row in stars) > 600
+    kinds = [sum(row[3] == kind for row in events) for kind in ("view", "click", "add_to_cart", "purchase")]
+    assert kinds == sorted(kinds, reverse=True)
+    assert kinds[-1] > 0
+
+
+def test_two_seeded_runs_agree_to_the_last_row_and_another_seed_does_not(catalog: Engine, small: Settings) -> None:
+    step2.generate(catalog, small, seed=1, replace=False)
+    first = contents(catalog, *SHOPPERS)
+    step2.generate(catalog, small, seed=2, replace=False)
+    other = contents(catalog, *SHOPPERS)
+    step2.generate(catalog, small, seed=1, replace=False)
+    assert contents(catalog, *SHOPPERS) == first
+    assert all(one != two for one, two in zip(first, other, strict=True))
+
+
+def test_the_same_run_again_does_nothing(catalog: Engine, small: Settings) -> None:
+    assert step2.generate(catalog, small, seed=1, replace=False)
+    before = contents(catalog, *SHOPPERS)
+    assert not step2.generate(catalog, small, seed=1, replace=False)
+    assert contents(catalog, *SHOPPERS) == before
+
+
+def test_a_changed_catalog_makes_new_shoppers(catalog: Engine, small: Settings) -> None:
+    step2.generate(catalog, small, seed=1, replace=False)
+    with writing(catalog) as connection:
+        connection.execute(delete(products).where(products.c.asin == "B000000000"))
+    assert step2.generate(catalog, small, seed=1, replace=False)
+    assert "B000000000" not in {row[1] for row in contents(catalog, ratings)[0]}
+
+
+@pytest.mark.parametrize("table", [users, ratings, interactions], ids=lambda table: table.name)
+def test_rows_of_somebody_else_are_never_replaced_without_replace(
+    catalog: Engine, small: Settings, table: Table
+) -> None:
+    row = {
+        "users": {"user_id": 7, "name": "A real shopper", "created_at": WHEN},
+        "product_ratings": {
+            "user_id": 7,
+            "product_id": "B000000001",
+            "rating": 4.5,
+            "created_at": WHEN,
+            "updated_at": WHEN,
+        },
+        "user_interactions": {
+            "user_id": 7,
+            "product_id": "B000000001",
+            "interaction_type": "view",
+            "created_at": WHEN,
+        },
+    }[table.name]
+    with writing(catalog) as connection:
+        connection.execute(insert(table), [row])
+    before = contents(catalog, *SHOPPERS)
+    with pytest.raises(ForeignDataError, match=f"{table.name} holds rows that this script did not make.*--replace"):
+        step2.generate(catalog, small, seed=1, replace=False)
+    assert contents(catalog, *SHOPPERS) == before
+    assert step2.generate(catalog, small, seed=1, replace=True)
+    assert [len(rows) for rows in contents(catalog, *SHOPPERS)] == [200, 2_000, 900]
+
+
+CHANGES: dict[str, Any] = {
+    "a rating added": insert(ratings).values(
+        user_id=7_000, product_id="B000000001", rating=4.5, created_at=WHEN, updated_at=WHEN
+    ),
+    "a rating changed": update(ratings)
+    .where(ratings.c.user_id == 5)
+    .values(rating=0.5, updated_at=dt.datetime(2025, 5, 5)),
+    "a user added": insert(users).values(user_id=7_000, created_at=WHEN),
+    "a user deleted": delete(users).where(users.c.user_id == 3),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_rows_written_since_it_ran_are_not_its_own_any_more(catalog: Engine, small: Settings, change: Any) -> None:
+    step2.generate(catalog, small, seed=1, replace=False)
+    with writing(catalog) as connection:
+        connection.execute(change)
+    before = contents(catalog, *SHOPPERS)
+    with pytest.raises(ForeignDataError, match="was changed since this script filled it"):
+        step2.generate(catalog, small, seed=2, replace=False)
+    assert not step2.generate(catalog, small, seed=1, replace=False)  # same again: nothing to do, nothing lost
+    assert contents(catalog, *SHOPPERS) == before
+
+
+def test_a_users_table_of_another_layout_is_refused_even_when_empty(catalog: Engine, small: Settings) -> None:
+    with writing(catalog) as connection:
+        connection.execute(text("DROP TABLE users"))
+        connection.execute(text("CREATE TABLE users (login VARCHAR(20))"))
+    with pytest.raises(ForeignDataError, match="users holds rows|table users has"):
+        step2.generate(catalog, small, seed=1, replace=False)
+    assert "users" in existing_tables(catalog)
+
+
+def test_step_2_before_step_1_names_step_1(engine: Engine, small: Settings) -> None:
+    with pytest.raises(StepOrderError, match="python to_rds.py"):
+        step2.generate(engine, small, seed=1, replace=False)
+    metadata.create_all(engine)
+    with pytest.raises(StepOrderError, match="python to_rds.py"):
+        step2.generate(engine, small, seed=1, replace=False)
+
+
+def test_more_ratings_than_pairs_are_refused_and_nothing_is_changed(catalog: Engine, make_settings: Make) -> None:
+    with pytest.raises(SettingError, match="NUM_RATINGS=900"):
+        step2.generate(catalog, make_settings(NUM_USERS=2, NUM_RATINGS=900, NUM_INTERACTIONS=1), seed=1, replace=False)
+    assert contents(catalog, *SHOPPERS) == [[], [], []]
+
+
+def test_tables_that_were_emptied_are_made_again(catalog: Engine, small: Settings) -> None:
+    step2.generate(catalog, small, seed=1, replace=False)
+    before = contents(catalog, *SHOPPERS)
+    with writing(catalog) as connection:
+        connection.execute(delete(ratings))
+    assert step2.generate(catalog, small, seed=1, replace=True)
+    assert contents(catalog, *SHOPPERS) == before
+
+
+def test_replace_brings_changed_tables_back(catalog: Engine, small: Settings) -> None:
+    step2.generate(catalog, small, seed=1, replace=False)
+    before = contents(catalog, *SHOPPERS)
+    with writing(catalog) as connection:
+        connection.execute(CHANGES["a rating added"])
+    assert step2.generate(catalog, small, seed=1, replace=True)
+    assert contents(catalog, *SHOPPERS) == before
+    assert not step2.generate(catalog, small, seed=1, replace=True)  # unchanged: nothing to replace
+
+
+def test_a_shops_own_ratings_are_imported_and_faulty_rows_reported(
+    catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write_ratings(
+        tmp_path / "mine.csv",
+        "zoë,B000000001,4.5,1547589356557",
+        "bob,B000000001,5,2024-01-31T12:00:00Z",
+        "bob,B000000001,0.5,1",  # the pair again: this one counts
+        "bob,NOT-AN-ASIN,5,1",
+        "bob,B000000002,4.75,1",
+        "bob,B000000002,five,1",
+        ",B000000002,5,1",
+        "eve,B999999999,3,1",  # not in the catalog: kept
+        "eve,B000000003,3,yesterday",
+    )
+    assert step2.import_ratings(catalog, file, replace=False)
+    assert "9 rows = 3 loaded + 1 replaced by a later row + 5 rejected" in capsys.readouterr().out
+    assert contents(catalog, user_id_map) == [[(1, "bob"), (2, "eve"), (3, "zoë")]]
+    assert [(row[0], row[1], float(row[2])) for row in contents(catalog, ratings)[0]] == [
+        (1, "B000000001", 0.5),
+        (2, "B999999999", 3.0),
+        (3, "B000000001", 4.5),
+    ]
+    assert contents(catalog, ratings)[0][2][3] == dt.datetime(2019, 1, 15, 21, 55, 56, 557_000)
+    assert [row[0] for row in contents(catalog, users)[0]] == [1, 2, 3]
+    with (tmp_path / "rejected_rows.csv").open(encoding="utf-8", newline="") as report:
+        assert [int(row["line"]) for row in csv.DictReader(report)] == [5, 6, 7, 8, 10]
+
+
+def test_the_same_file_again_does_nothing_and_a_newer_one_replaces_it(
+    catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write_ratings(tmp_path / "mine.csv", "5,B000000001,4.5", header="user_id,product_id,rating")
+    assert step2.import_ratings(catalog, file, replace=False)
+    assert not step2.import_ratings(catalog, file, replace=False)
+    write_ratings(file, "5,B000000001,4.5", "6,B000000001,4", header="user_id,product_id,rating")
+    assert step2.import_ratings(catalog, file, replace=False)
+    assert [row[:2] for row in contents(catalog, ratings)[0]] == [(5, "B000000001"), (6, "B000000001")]
+
+
+def test_a_file_without_times_leaves_them_unknown_and_is_noticed_as_of_the_load(
+    catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before, cursor = step2.database_time(catalog), read_cursor(catalog)
+    header = "user_id,product_id,rating,timestamp"
+    rows = ("5,B000000001,4.5,", "5,B000000002,4,2024-01-01", "6,B000000001,4,")
+    assert step2.import_ratings(catalog, write_ratings(tmp_path / "mine.csv", *rows, header=header), replace=False)
+    after, given = step2.database_time(catalog), dt.datetime(2024, 1, 1)
+    with catalog.connect() as connection:
+        c = ratings.c
+        rated = connection.execute(select(c.created_at, c.updated_at).order_by(c.user_id, c.product_id)).all()
+        assert connection.execute(select(users.c.created_at).order_by(users.c.user_id)).scalars().all() == [given, None]
+    assert [row.created_at for row in rated] == [None, given, None]
+    assert before <= rated[0].updated_at == rated[2].updated_at <= after
+    assert rated[1].updated_at == given
+    with catalog.connect() as connection:  # a running service, whose model is older than the load
+        assert {5, 6} <= ChangeFeed(cursor, optional_tables(catalog)).look(connection).users
+    assert "mine.csv: 2 ratings have no time (created_at is NULL): what is hidden of them to" in capsys.readouterr().out
+    assert not step2.import_ratings(catalog, tmp_path / "mine.csv", replace=False)  # on any day: nothing to do
+
+
+def test_a_table_of_the_release_before_takes_a_file_without_times(
+    catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There a rating had to have a time: the import replaces the table."""
+    monkeypatch.chdir(tmp_path)
+    columns = "user_id BIGINT NOT NULL, product_id CHAR(10) NOT NULL, rating DECIMAL(2,1) NOT NULL"
+    times = "created_at DATETIME(6) NOT NULL, updated_at DATETIME(6) NOT NULL, PRIMARY KEY (user_id, product_id)"
+    with writing(catalog) as connection:
+        connection.execute(text("DROP TABLE IF EXISTS product_ratings"))
+        connection.execute(text(f"CREATE TABLE product_ratings ({columns}, {times})"))
+    file = write_ratings(tmp_path / "mine.csv", "5,B000000001,4.5", header="user_id,product_id,rating")
+    assert step2.import_ratings(catalog, file, replace=False)
+    with catalog.connect() as connection:
+        assert connection.execute(select(ratings.c.created_at)).scalars().all() == [None]
+
+
+def test_made_up_shoppers_give_way_to_real_ratings_but_not_the_other_way_round(
+    catalog: Engine, small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    step2.generate(catalog, small, seed=1, replace=False)
+    file = write_ratings(tmp_path / "mine.csv", "5,B000000001,4.5", header="user_id,product_id,rating")
+    assert step2.import_ratings(catalog, file, replace=False)
+    assert [len(rows) for rows in contents(catalog, *SHOPPERS)] == [1, 0, 1]
+    with pytest.raises(ForeignDataError, match=r"imported from mine\.csv.*--replace"):
+        step2.generate(catalog, small, seed=1, replace=False)
+    assert [len(rows) for rows in contents(catalog, *SHOPPERS)] == [1, 0, 1]
+
+
+def test_a_ratings_file_that_cannot_be_used_changes_nothing(
+    catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    header = "user_id,product_id,rating"
+    good = write_ratings(tmp_path / "good.csv", "5,B000000001,4.5", header=header)
+    step2.import_ratings(catalog, good, replace=False)
+    before = contents(catalog, *SHOPPERS)
+    bad = {
+        "missing.csv": (None, "does not exist"),
+        "empty.csv": ("", "is empty"),
+        "header.csv": (f"{header}\n", "has a header and no rows"),
+        "column.csv": ("user_id,product_id\n1,B000000001\n", "no column rating"),
+        "wrong.csv": (f"{header}\n" + "x,y,z\n" * 500, "rows were rejected"),
+    }
+    for name, (text_, message) in bad.items():
+        if text_ is not None:
+            (tmp_path / name).write_text(text_)
+        with pytest.raises(InputFileError, match=message):
+            step2.import_ratings(catalog, tmp_path / name, replace=False)
+        assert contents(catalog, *SHOPPERS) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        update(users).where(users.c.user_id == 1).values(name="A real name"),
+        update(interactions).where(interactions.c.user_id == 1).values(product_id="B000000ZZZ"),
+    ],
+    ids=["a name", "a product of an interaction"],
+)
+def test_an_edit_that_changes_no_count_is_seen_too(catalog: Engine, small: Settings, change: Any) -> None:
+    step2.generate(catalog, small, seed=1, replace=False)
+    with writing(catalog) as connection:
+        assert connection.execute(change).rowcount > 0
+    before = contents(catalog, *SHOPPERS)
+    with pytest.raises(ForeignDataError, match="was changed since this script filled it"):
+        step2.generate(catalog, small, seed=2, replace=False)
+    assert contents(catalog, *SHOPPERS) == before
+
+
+def test_a_column_that_somebody_added_is_not_dropped(catalog: Engine, small: Settings) -> None:
+    step2.generate(catalog, small, seed=1, replace=False)
+    with writing(catalog) as connection:
+        connection.execute(text("ALTER TABLE users ADD COLUMN phone VARCHAR(20)"))
+    with pytest.raises(ForeignDataError, match="table users has a column phone"):
+        step2.generate(catalog, small, seed=2, replace=False)
+
+
+@pytest.mark.parametrize("value", ["x", "1", "[]", "{}", '{"made_from": 1}', '{"users": [1]}', "null"])
+def test_a_spoiled_note_makes_the_rows_somebody_elses(catalog: Engine, small: Settings, value: str) -> None:
+    step2.generate(catalog, small, seed=1, replace=False)
+    with writing(catalog) as connection:
+        connection.execute(text("UPDATE data_origin SET value = :value"), {"value": value})
+    with pytest.raises(ForeignDataError, match="users holds rows that this script did not make"):
+        step2.generate(catalog, small, seed=1, replace=False)
+
+
+def test_the_first_word_of_a_title_is_its_brand_whatever_the_case_and_the_rest_of_the_catalog() -> None:
+    titles = ["Milbury Socks", "MILBURY hat", "Orlio", None, "", "Orlio  Tea", "Élan vital"]
+    brands = step2.brand_ids(pa.chunked_array([titles[:3], titles[3:]], pa.string())).tolist()
+    assert brands[0] == brands[1] != brands[2] == brands[5]
+    assert brands[3] == brands[4] == 0
+    assert len(set(brands)) == 4
+    assert step2.brand_ids(pa.chunked_array([["Orlio"]], pa.string())).tolist() == [brands[2]]
+    assert step2.brand_ids(pa.chunked_array([], pa.string())).tolist() == []

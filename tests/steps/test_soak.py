@@ -1,0 +1,237 @@
+"""A minute at full load, with writes, a database that is killed and comes back, and a newer version in the middle.
+
+Beside it, by the hands of others: a bulk change, a rating of 4.3, a transaction of 15 s with a rating and an
+interaction, and a reader who holds `recommendations` while a version is published. Every answer is looked at. What was
+acknowledged must be stored, and at the end each answer must be the one that a service gives that has just been started
+on the same tables.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.client
+import json
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, case, func, insert, select, update
+
+import api
+import recommendation_engine
+from recommender.database.connection import connect, connected
+from recommender.database.schema import interactions, ratings, recommendations
+from recommender.settings import load_settings
+from tests.conftest import require_mariadb
+from tests.support.mariadb_server import MariaDBServer
+from tests.support.service import WITH_KEY, fetch, uvicorn, wait_until
+from tests.support.shop import fill
+
+SECONDS, KILLED_AT, BACK_AT, VERSION_AT = 60.0, 15.0, 20.0, 35.0
+BULK_AT, LONG_AT, LONG, READER = 25.0, 34.5, 15.0, 4.0  # reader and transaction begin just before the version
+MARGIN = 4.0  # seconds around the outage, and after the bulk change, in which writes may be refused
+LATE_USER, LATE_PRODUCT = 10_000, 0  # of the long transaction
+BULK_FROM = 200  # users from here on are rated anew by the bulk change; the load writes those below
+N_USERS, N_PRODUCTS, READERS = 400, 300, 3
+GROWTH = 30e6  # bytes
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDBServer]:
+    require_mariadb()
+    server = MariaDBServer(tmp_path)
+    server.start()
+    env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_USER": server.user, "DB_NAME": "shop"}
+    for name, value in (env | {"DB_PASSWORD": server.password, "DB_SSL_CA": "", "MODEL_FILE": ""}).items():
+        monkeypatch.setenv(name, value)
+    draw = random.Random(3)
+    stars = {
+        user: {asin(product): draw.randint(1, 10) / 2 for product in draw.sample(range(N_PRODUCTS), 8)}
+        for user in range(1, N_USERS + 1)
+    }
+    engine = connect(load_settings(), create=True)
+    fill(engine, stars, [asin(product) for product in range(N_PRODUCTS)])
+    engine.dispose()
+    yield server
+    server.stop()
+
+
+def asin(number: int) -> str:
+    return f"B{number:09d}"
+
+
+class Load:
+    """Threads that ask and write until told to stop; what they saw that should not be."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.started, self.stop = port, time.monotonic(), threading.Event()
+        self.wrong: list[str] = []
+        self.refused: list[float] = []  # when writes were
+        self.acknowledged: dict[tuple[int, str], float] = {}
+        self.unsure: set[tuple[int, str]] = set()  # 503, or no answer: stored or not
+        self.n_answers = 0
+        self.others = 0  # how much of what others do has been done
+        self.taken_over = threading.Event()  # the service has the newer version
+
+    def age(self) -> float:
+        return time.monotonic() - self.started
+
+    def check(self, what: bool, message: str) -> None:
+        if not what:
+            self.wrong.append(f"{self.age():.1f} s: {message}")
+
+    def read(self, seed: int) -> None:
+        draw, line = random.Random(seed), http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        while not self.stop.is_set():
+            user, ranking = draw.randint(1, N_USERS), draw.choice(["classic", "taste"])
+            line.request("GET", f"/recommendations/{user}?ranking={ranking}")
+            answer = line.getresponse()
+            body = json.loads(answer.read())
+            self.check(answer.status == 200, f"{answer.status} for user {user}: {body}")
+            if answer.status == 200:
+                products = [item["product_id"] for item in body["recommendations"]]
+                self.check(len(set(products)) == 10 and body["user_id"] == user, f"user {user} got {products}")
+            self.n_answers += 1
+        line.close()
+
+    def write(self) -> None:
+        draw, line = random.Random(99), http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        headers = WITH_KEY | {"Content-Type": "application/json"}
+        while not self.stop.is_set():
+            user, product, stars = (
+                draw.randint(1, BULK_FROM - 1),
+                asin(draw.randrange(N_PRODUCTS)),
+                draw.randint(1, 10) / 2,
+            )
+            line.request(
+                "POST", "/ratings", json.dumps({"user_id": user, "product_id": product, "rating": stars}), headers
+            )
+            answer = line.getresponse()
+            text = answer.read().decode()
+            if answer.status == 201:
+                self.acknowledged[user, product] = stars
+                self.unsure.discard((user, product))
+                line.request("GET", f"/recommendations/{user}?limit=100")
+                seen = line.getresponse().read().decode()
+                self.check(f'"{product}"' not in seen, f"user {user} is offered {product}, rated before")
+            else:
+                self.check(answer.status == 503 and answer.headers["Retry-After"] == "1", f"{answer.status}: {text}")
+                self.refused.append(self.age())
+                self.unsure.add((user, product))
+                time.sleep(0.05)
+        line.close()
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * int(status.split("VmRSS:")[1].split()[0])
+
+
+def until(load: Load, age: float) -> None:
+    time.sleep(max(0.0, age - load.age()))
+
+
+def test_a_minute_of_full_load_with_everything_that_can_happen(server: MariaDBServer, tmp_path: Path) -> None:
+    assert recommendation_engine.main(["--force"]) == 0
+    with uvicorn({}, tmp_path / "service.log") as (port, process):
+        load = Load(port)
+        threads = [threading.Thread(target=load.read, args=(seed,)) for seed in range(READERS)]
+        threads.append(threading.Thread(target=load.write))
+        for thread in threads:
+            thread.start()
+        until(load, KILLED_AT - 2.0)
+        early = resident(process.pid)
+        until(load, KILLED_AT)
+        server.stop(signal.SIGKILL)
+        until(load, BACK_AT)
+        server.start()
+        until(load, BULK_AT)
+        others = [threading.Thread(target=run, args=(load,)) for run in (change_in_bulk, transact_for_long)]
+        for thread in others:
+            thread.start()
+        until(load, VERSION_AT)
+        others.append(threading.Thread(target=read_for_long, args=(load,)))
+        others[-1].start()
+        time.sleep(0.5)
+        assert recommendation_engine.main(["--force"]) == 0
+        wait_until(lambda: fetch(port, "/health")[2]["model_version"] == 2, 60)
+        load.taken_over.set()
+        for thread in others:
+            thread.join(30)
+        until(load, SECONDS)
+        health = fetch(port, "/health")[2]
+        load.check(health["status"] == "ok", f"{health}")
+        load.check(health["rows_left_out"] == {"product_ratings.rating": 1}, f"{health}")
+        late = resident(process.pid)
+        load.stop.set()
+        for thread in threads:
+            thread.join(30)
+        assert not load.wrong, load.wrong[:5]
+        assert load.n_answers > 1_000
+        assert load.others == 3, "what others do did not go through"
+        assert fetch(port, "/recommendations/1")[1]["x-model-version"] == "2"
+        spans = [(KILLED_AT, BACK_AT + MARGIN), (BULK_AT, BULK_AT + MARGIN)]
+        outside = [at for at in load.refused if not any(start <= at <= end for start, end in spans)]
+        assert not outside, f"writes were refused at {outside[:5]}"
+        assert late - early < GROWTH, f"memory grew from {early / 1e6:.0f} to {late / 1e6:.0f} MB"
+        same_as_a_new_service(port, load)
+    assert "Traceback" not in (tmp_path / "service.log").read_text()
+
+
+def change_in_bulk(load: Load) -> None:
+    """Somebody rates anew for half of the people, in one statement, and once in no half steps."""
+    with connected(load_settings()) as engine, engine.begin() as connection:
+        stars = case((ratings.c.rating > 2.5, ratings.c.rating - 1), else_=ratings.c.rating + 1)
+        connection.execute(update(ratings).where(ratings.c.user_id >= BULK_FROM).values(rating=stars))
+        odd = {"user_id": BULK_FROM, "product_id": asin(N_PRODUCTS), "rating": 4.3}  # which the column lets in
+        connection.execute(insert(ratings).values(odd | {"created_at": dt.datetime(2024, 1, 1)}))
+    load.others += 1
+
+
+def transact_for_long(load: Load) -> None:
+    """Somebody's rating and interaction become visible 15 s after they were written."""
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    mine = {"user_id": LATE_USER, "product_id": asin(LATE_PRODUCT)}
+    until(load, LONG_AT)
+    with connected(load_settings()) as engine, engine.begin() as connection:
+        connection.execute(insert(ratings).values(mine | {"rating": 5.0, "created_at": now}))
+        event = {"interaction_type": "purchase", "created_at": now}
+        connection.execute(insert(interactions).values(mine | {"user_id": 1} | event))  # each to be found by itself
+        until(load, LONG_AT + LONG)
+        assert load.taken_over.wait(60)  # the newer model does not have it
+    load.others += 1
+
+
+def read_for_long(load: Load) -> None:
+    """Somebody reads the lists and does not end the transaction for a while, as a report does."""
+    with connected(load_settings()) as engine, engine.connect() as connection, connection.begin():
+        connection.execute(select(func.count()).select_from(recommendations))
+        until(load, VERSION_AT + READER)
+    load.others += 1
+
+
+def same_as_a_new_service(port: int, load: Load) -> None:
+    engine: Engine = connect(load_settings())
+    with engine.connect() as connection:
+        rows = connection.execute(select(ratings.c.user_id, ratings.c.product_id, ratings.c.rating)).all()
+    stored = {(user, product): float(rating) for user, product, rating in rows}
+    engine.dispose()
+    lost = {key for key, stars in load.acknowledged.items() if stored.get(key) != stars and key not in load.unsure}
+    assert not lost, f"acknowledged and lost: {sorted(lost)[:5]}"
+    with TestClient(api.create_app()) as new:
+        for user in (*range(1, N_USERS + 1, 3), LATE_USER):
+            path = f"/recommendations/{user}?ranking=classic"
+            wanted: Any = new.get(path).json()
+            wait_until(partial(answers, port, path, wanted), 2.0)
+
+
+def answers(port: int, path: str, wanted: Any) -> bool:
+    return bool(fetch(port, path)[2] == wanted)

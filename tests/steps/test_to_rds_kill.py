@@ -1,0 +1,195 @@
+"""Step 1 or its database, killed in the middle: the old catalog is whole, and the next run ends as one clean
+run. Moments are waited for by what can be seen from outside (a statement on the server, bytes in SQLite's log)."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, func, select, text
+
+from recommender.database.connection import connect
+from recommender.database.own_tables import NEW_END, OLD_END
+from recommender.database.schema import categories, products
+from recommender.database.tables import existing_tables
+from recommender.settings import load_settings
+from recommender.synthetic.catalog import write_sample_catalog
+from tests.support import steps
+from tests.support.mariadb_server import MariaDBServer
+
+LARGE, SMALL = 30_000, 500
+State = tuple[list[tuple[object, ...]], int, str]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[str]]:
+    """Options that name a small and a large catalog."""
+    folder = tmp_path_factory.mktemp("catalogs")
+    options = {}
+    for size in (SMALL, LARGE):
+        paths = folder / f"p{size}.csv", folder / f"c{size}.csv"
+        write_sample_catalog(*paths, n_products=size, seed=size)
+        options[size] = ["--products", str(paths[0]), "--categories", str(paths[1])]
+    return options
+
+
+def state(engine: Engine) -> State:
+    """The catalog: its categories, how many products, and a digest of them."""
+    with engine.connect() as connection:
+        shelves = [tuple(row) for row in connection.execute(select(categories).order_by(categories.c.id))]
+        count = connection.execute(select(func.count()).select_from(products)).scalar_one()
+        columns = [column for column in products.columns if column.name != "id"]
+        rows = connection.execute(select(*columns).order_by(products.c.asin)).all()
+    return shelves, count, str(hash(tuple(tuple(row) for row in rows)))
+
+
+def wait_for(seen: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until something is seen; it must be seen before the process ends."""
+    deadline = time.monotonic() + 60
+    while not seen():
+        assert process.poll() is None, f"ended before the moment came: {process.communicate()}"
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@contextmanager
+def runs(server: MariaDBServer, statement: str) -> Iterator[Callable[[], bool]]:
+    """Is a statement that begins so running on the server?"""
+    with server.connect() as connection, connection.cursor() as cursor:
+
+        def seen() -> bool:
+            cursor.execute("SELECT info FROM information_schema.processlist WHERE info LIKE %s", (f"{statement}%",))
+            return cursor.fetchone() is not None
+
+        yield seen
+
+
+def log_holds(file: Path, size: int) -> Callable[[], bool]:
+    """Has SQLite's write-ahead log so many bytes?"""
+    log = file.with_name(f"{file.name}-wal")
+    return lambda: log.exists() and log.stat().st_size >= size
+
+
+@pytest.mark.parametrize(
+    ("backend", "moment", "append"),
+    [
+        ("mariadb", "LOAD DATA", False),
+        ("mariadb", "LOAD DATA", True),
+        ("mariadb", "ALTER TABLE", False),
+        ("sqlite", 1_000_000, False),  # bytes
+        ("sqlite", 4_000_000, True),
+    ],
+    indirect=["backend"],
+)
+def test_killed_and_run_again_it_ends_as_one_clean_run(
+    env: dict[str, str],
+    engine: Engine,
+    backend: str,
+    tmp_path: Path,
+    files: dict[int, list[str]],
+    moment: str | int,
+    append: bool,
+    request: pytest.FixtureRequest,
+) -> None:
+    options = [*files[LARGE], *["--append"] * append]
+    steps.succeed(env, tmp_path, "to_rds.py", *files[SMALL])
+    old = state(engine)
+    moment_seen: AbstractContextManager[Callable[[], bool]]
+    if isinstance(moment, int):
+        moment_seen = nullcontext(log_holds(tmp_path / "shop.db", moment))
+        engine.dispose()  # the last connection to leave empties the log
+    else:
+        moment_seen = runs(request.getfixturevalue("mariadb"), moment)
+    with moment_seen as seen:
+        assert not seen()
+        with steps.start(env, tmp_path, "to_rds.py", *options) as process:
+            wait_for(seen, process)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+    assert state(engine) == old
+    steps.succeed(env, tmp_path, "to_rds.py", *options)
+    after = state(engine)
+    assert after[1] == (LARGE if not append else LARGE + SMALL - shared(files))
+    assert not [name for name in existing_tables(engine) if NEW_END in name or OLD_END in name]
+    steps.succeed(env, tmp_path, "to_rds.py", *options)
+    assert state(engine) == after
+
+
+def shared(files: dict[int, list[str]]) -> int:
+    """How many products are in both catalogs."""
+    keys = [{line[:10] for line in Path(options[1]).read_text().splitlines()[1:]} for options in files.values()]
+    return len(keys[0] & keys[1])
+
+
+@pytest.fixture
+def server() -> Iterator[MariaDBServer]:
+    """A server of this test's own, to be killed."""
+    if not MariaDBServer.available():
+        pytest.fail("no mariadbd on PATH: apt-get install mariadb-server")
+    folder = Path(tempfile.mkdtemp(prefix="recommender-kill-"))
+    server = MariaDBServer(folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+def test_a_server_that_dies_midway_is_one_line_and_the_next_run_is_clean(
+    mariadb: MariaDBServer, server: MariaDBServer, tmp_path: Path, files: dict[int, list[str]]
+) -> None:
+    assert mariadb is not server
+    env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": "shop", "DB_USER": server.user}
+    env |= {"DB_PASSWORD": server.password, "DB_SSL_CA": ""}
+    steps.succeed(env, tmp_path, "to_rds.py", *files[SMALL])
+    engine = connect(load_settings(environ=env, env_file=tmp_path / "no.env"))
+    old = state(engine)
+    for moment, how in (("LOAD DATA", signal.SIGKILL), ("ALTER TABLE", signal.SIGKILL), ("LOAD DATA", signal.SIGTERM)):
+        with runs(server, moment) as seen, steps.start(env, tmp_path, "to_rds.py", *files[LARGE]) as process:
+            wait_for(seen, process)
+            server.stop(how)
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == 1, (out, err)
+        assert err.splitlines()[-1].startswith(f"to_rds.py: MySQL database shop at 127.0.0.1:{server.port} as tester: ")
+        assert "Traceback" not in err
+        assert server.password not in out + err
+        server.start()
+        assert state(engine) == old
+    steps.succeed(env, tmp_path, "to_rds.py", *files[LARGE])
+    assert state(engine)[1] == LARGE
+    assert existing_tables(engine) == {"amazon_categories", "amazon_products", "catalog_origin", "recommender_tables"}
+    engine.dispose()
+
+
+def test_two_runs_at_once_end_with_one_catalog(
+    env: dict[str, str], engine: Engine, tmp_path: Path, files: dict[int, list[str]]
+) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    started = [steps.start(env, folder, "to_rds.py", *files[LARGE]) for folder in folders]
+    for process in started:
+        with process:
+            out, err = process.communicate(timeout=120)
+            assert process.returncode == 0, (out, err)
+    assert state(engine)[1] == LARGE
+
+
+def test_readers_never_see_less_than_a_whole_catalog(
+    env: dict[str, str], engine: Engine, tmp_path: Path, files: dict[int, list[str]]
+) -> None:
+    steps.succeed(env, tmp_path, "to_rds.py", *files[SMALL])
+    counts = []
+    with steps.start(env, tmp_path, "to_rds.py", *files[LARGE]) as process, engine.connect() as connection:
+        while process.poll() is None:
+            counts.append(connection.execute(text("SELECT COUNT(*) FROM amazon_products")).scalar_one())
+            connection.rollback()
+        assert process.returncode == 0, process.communicate()
+    assert set(counts) <= {SMALL, LARGE}
+    assert counts[0] == SMALL

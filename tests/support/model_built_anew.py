@@ -1,0 +1,130 @@
+"""The oracle of the live model: a model built anew from the tables, with the published statistics of an older one."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+
+from recommender.fallback._cold_start_kernels import Ladder, New
+from recommender.fallback.cold_start import ColdStart
+from recommender.model.served_model import Recommendation, ServedModel
+from recommender.model.trained_model import read_taste_data
+from recommender.model.training import build_served_model
+from recommender.neighbors.taste_statistics import TasteStatistics
+from recommender.ranking.rankings import TasteSimilarity
+from recommender.ranking.taste import TasteParameters
+from recommender.shop.profiles import build_profiles
+from recommender.shop.ratings import RatingMatrix
+from recommender.updates.change_feed import read_cursor
+
+WEIGHTS = (0.2, 0.5, 1.0, 2.0)
+AUTO = TasteParameters(7, 0.5)
+BUILT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+def build(engine: Engine, older: ServedModel | None = None) -> ServedModel:
+    """A model of the tables as they are; ``older``: whose statistics and ladder it takes over."""
+    cursor = read_cursor(engine)
+    matrix, log = read_taste_data(engine)
+    profiles = build_profiles(matrix, log, np.array(WEIGHTS))
+    statistics = None if older is None else _statistics(older, matrix)
+    similarity = TasteSimilarity.of(matrix, profiles, parameters=AUTO, statistics=statistics)
+    model = build_served_model(
+        engine, matrix, similarity, n_neighbors=5, built_at=BUILT, version=3, new_product_percent=40, weights=WEIGHTS,
+        cursor=cursor,
+    )  # fmt: skip
+    return model if older is None else replace(model, ladder=_ladder(older, model))
+
+
+def _statistics(older: ServedModel, matrix: RatingMatrix) -> TasteStatistics:
+    known = _similarity(older).taste.index.statistics
+    columns = _places(older.matrix.product_ids, matrix.product_ids)
+    rows = _places(older.matrix.user_ids, matrix.user_ids)
+    return TasteStatistics(
+        known.n_users,
+        np.where(columns >= 0, known.raters[columns], 1),
+        known.mu,
+        np.where(columns >= 0, known.item_bias[columns], 0.0),
+        np.where(rows >= 0, known.user_bias[rows], 0.0),
+    )
+
+
+def _ladder(older: ServedModel, model: ServedModel) -> ColdStart:
+    """The older model's, in the columns of the new one."""
+    assert older.ladder is not None
+    assert model.ladder is not None
+    ladder, new = older.ladder.ladder, older.ladder.new
+    ours = np.array([model.product_id(column) for column in range(len(model.places))], "S10")
+    order = np.argsort(ours)
+
+    def moved(columns: NDArray[np.int32]) -> NDArray[np.int32]:
+        names = np.array([older.product_id(column) for column in columns.tolist()], "S10")
+        return order[np.searchsorted(ours[order], names)].astype(np.int32)
+
+    columns = _places(older.matrix.product_ids, model.matrix.product_ids)
+    stars = np.where(columns >= 0, ladder.stars[columns], older.ladder.mean)
+    # what only the older catalog knew has a column of the matrix now, after the matrix's own
+    stars = np.concatenate([stars, np.full(len(model.places) - len(stars), older.ladder.mean)])
+    category_of = np.where(columns >= 0, new.category_of[columns], -1).astype(np.int32)
+    return replace(
+        model.ladder,
+        ladder=Ladder(moved(ladder.popular), ladder.shares, ladder.starts, moved(ladder.own), ladder.scores, stars),
+        new=New(moved(new.columns), new.sums, new.starts, category_of),
+        mean=older.ladder.mean,
+    )
+
+
+def _places(among: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.intp]:
+    at = np.minimum(np.searchsorted(among, wanted), len(among) - 1)
+    return np.where(among[at] == wanted, at, -1)
+
+
+def _similarity(model: ServedModel) -> TasteSimilarity:
+    assert isinstance(model.similarity, TasteSimilarity)
+    return model.similarity
+
+
+def as_told(model: ServedModel, found: list[Recommendation]) -> list[tuple[Any, ...]]:
+    """Everything about the recommendations, by product id."""
+    return [
+        (model.product_id(r.column), r.predicted_rating, r.support, r.n_neighbors, r.source, *model.product(r.column))
+        for r in found
+    ]
+
+
+class SeenNear(NamedTuple):
+    """A neighbor, by product id."""
+
+    similarity: float
+    owned: dict[str, int]
+    shared: set[str]
+
+
+class Seen(NamedTuple):
+    """A user's ratings and neighborhood, by product id; neighbors by user id, nearest first."""
+
+    rated: dict[str, int]
+    own: set[str]
+    near: dict[int, SeenNear]
+
+
+def as_seen(model: ServedModel, user_id: int, ranking: str) -> Seen:
+    """What a model says of a user and of those near to it."""
+
+    def named(columns: NDArray[np.int32], half_stars: NDArray[np.int8]) -> dict[str, int]:
+        return {model.product_id(c): s for c, s in zip(columns.tolist(), half_stars.tolist(), strict=True)}
+
+    def ids(columns: NDArray[np.int32]) -> set[str]:
+        return {model.product_id(column) for column in columns.tolist()}
+
+    hood = model.neighborhood(user_id, ranking)
+    near = {
+        user: SeenNear(hood.similarities.tolist()[at], named(*hood.owned[at]), ids(hood.shared(at)))
+        for at, user in enumerate(hood.user_ids.tolist())
+    }
+    return Seen(named(*model.ratings_of(user_id)), ids(hood.own), near)

@@ -1,0 +1,72 @@
+"""A service on a shop, in this process or as real uvicorn workers, and what is asked of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import ROOT
+from tests.support.mariadb_server import free_port
+
+KEY = "the-key-of-a-test-0123456789"
+WITH_KEY = {"X-API-Key": KEY}
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 20) -> float:
+    """Wait until the condition is true; how long that took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() < started + seconds, f"not within {seconds} s"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+def fetch(port: int, path: str, body: Any = None, method: str | None = None) -> tuple[int, dict[str, str], Any]:
+    """Status, headers in lower case and JSON of an answer of a server of this machine; with the key."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, WITH_KEY, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=15) as answer:
+            return answer.status, _lower(answer.headers), json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, _lower(error.headers), json.loads(error.read() or b"null")
+
+
+def _lower(headers: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+@contextmanager
+def uvicorn(env: Mapping[str, str], log: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """``uvicorn api:app`` once it is ready: its port and process; stopped at the end."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "api:app", "--host", "127.0.0.1", "--port", str(port), *options]
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | env | {"API_KEY": KEY}, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(lambda: is_ready(port, server, log), 90)
+        yield port, server
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def is_ready(port: int, server: subprocess.Popen[bytes], log: Path) -> bool:
+    """Does the server answer? AssertionError, with its output, if it has ended."""
+    assert server.poll() is None, log.read_text()
+    try:
+        return fetch(port, "/ready")[0] == 200
+    except OSError:
+        return False

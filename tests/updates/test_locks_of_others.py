@@ -1,0 +1,120 @@
+"""Sessions of others that hold locks: the service answers, says what is true, loses nothing, and recovers by itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pymysql
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, insert
+
+import api
+import recommendation_engine
+from recommender.database.connection import writing
+from recommender.database.schema import ratings
+from recommender.updates import updater as live_service
+from tests.support.mariadb_server import MariaDBServer
+from tests.support.service import KEY, WITH_KEY, wait_until
+from tests.support.shop import WHEN, fill
+
+A, B, C, D, E = (f"B00000000{letter}" for letter in "ABCDE")
+STARS = {1: {A: 5.0}, 2: {A: 5.0, B: 4.0, C: 5.0}, 3: {A: 1.0, B: 5.0}, 4: {D: 3.0}, 9: {E: 4.0}}
+pytestmark = pytest.mark.parametrize("backend", ["mariadb"])
+
+
+@pytest.fixture
+def shop(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, backend: str) -> Engine:
+    fill(engine, STARS, [A, B, C, D, E])
+    for name, value in (env | {"API_KEY": KEY}).items():
+        monkeypatch.setenv(name, value)
+    return engine
+
+
+@contextmanager
+def session(server: MariaDBServer, shop: Engine) -> Iterator[pymysql.cursors.Cursor]:
+    """Somebody else's session on the shop's database."""
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"USE `{shop.url.database}`")
+        yield cursor
+
+
+def watch_of(client: TestClient) -> live_service.LiveService:
+    assert isinstance(client.app, FastAPI)
+    watch = client.app.state.watch
+    assert isinstance(watch, live_service.LiveService)
+    return watch
+
+
+def has_counted(client: TestClient, users: int) -> bool:
+    return f"recommender_changed_users {users}.0" in client.get("/metrics").text
+
+
+def post(client: TestClient, user_id: int, product_id: str) -> int:
+    """Status of a rating sent to the service, which is told in time."""
+    started = time.monotonic()
+    status = client.post("/ratings", json={"user_id": user_id, "product_id": product_id, "rating": 2}).status_code
+    assert time.monotonic() - started < 2.5
+    return status
+
+
+@pytest.mark.parametrize("table", ["product_ratings", "users", "user_interactions"])
+def test_a_locked_table_is_told_and_holds_up_no_answer(
+    shop: Engine, mariadb: MariaDBServer, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    monkeypatch.setattr(live_service, "LATE", 1.5)
+    with TestClient(api.create_app(), headers=WITH_KEY) as client, session(mariadb, shop) as other:
+        wait_until(lambda: client.get("/health").json()["status"] == "ok")
+        other.execute(f"LOCK TABLES {table} WRITE")
+        assert post(client, 1, B) == 503
+        assert client.get("/recommendations/1").status_code == 200
+        if table != "users":  # which a look needs only if somebody has changed
+            wait_until(lambda: client.get("/health").json()["status"] == "degraded", 10)
+            health = client.get("/health").json()
+            assert health["reason"] == "the tables cannot be looked at: another session may hold a lock"
+            assert health["degraded_since"] == health["changes_seen_at"]
+            assert watch_of(client).is_up
+            assert post(client, 1, B) == 503
+        other.execute("UNLOCK TABLES")
+        wait_until(lambda: client.get("/health").json()["status"] == "ok", 10)
+        assert "reason" not in client.get("/health").json()
+        wait_until(lambda: post(client, 1, B) == 201, 10)
+
+
+def test_a_swap_of_versions_that_waits_for_a_reader_stops_neither_looks_nor_writes(
+    shop: Engine, mariadb: MariaDBServer
+) -> None:
+    assert recommendation_engine.main(["--force"]) == 0
+    with (
+        TestClient(api.create_app(), headers=WITH_KEY) as client,
+        session(mariadb, shop) as reader,
+        session(mariadb, shop) as swap,
+    ):
+        wait_until(lambda: watch_of(client).published == 1)
+        reader.execute("START TRANSACTION")
+        for table in ("recommendations", "model_versions"):
+            reader.execute(f"SELECT COUNT(*) FROM {table}")
+        names = "recommendations TO aside, model_versions TO beside, aside TO recommendations, beside TO model_versions"
+        waiting = threading.Thread(target=swap.execute, args=(f"RENAME TABLE {names}",))
+        waiting.start()
+        try:
+            with session(mariadb, shop) as watch:
+                wait_until(lambda: watch.execute("SHOW PROCESSLIST") and "metadata lock" in str(watch.fetchall()))
+            for user in (1, 4):  # both after the swap began to wait
+                with writing(shop) as connection:
+                    row = {"user_id": user, "product_id": C, "rating": 3.0, "created_at": WHEN}
+                    connection.execute(insert(ratings).values(row))
+                wait_until(partial(has_counted, client, 1 if user == 1 else 2))
+            assert post(client, 3, D) == 201
+            assert client.get("/health").json()["status"] == "ok"
+            assert client.get("/recommendations/1").headers["x-model-version"] == "1"
+        finally:
+            reader.execute("ROLLBACK")
+            waiting.join(30)
+        assert recommendation_engine.main(["--force"]) == 0
+        wait_until(lambda: client.get("/recommendations/1").headers["x-model-version"] == "2")
