@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from recommender.commands.exit_status import FORESEEN, exit_status
 from recommender.database.bulk_read import read_table
+from recommender.database.clock import read_now
 from recommender.database.connection import connected, database_errors, label
 from recommender.database.identities import MADE_UP, NUMBERS, TEXT, newest_deletion, read_identities
 from recommender.database.origin import origin_batch
@@ -48,7 +49,6 @@ from recommender.paths import open_input
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
 from recommender.synthetic.people import people_blocks, segments
 from recommender.synthetic.shoppers import INTERACTION_TYPES, CatalogFacts, TasteBlock, plant_tastes
-from recommender.updates.change_feed import read_clocks
 
 NUM_USERS = 5_000
 NUM_INTERACTIONS = 100_000
@@ -161,7 +161,7 @@ def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
 def database_time(engine: Engine) -> dt.datetime:
     """Now by the database's clock, which a running service goes by; UTC without a zone."""
     with database_errors(engine), engine.connect() as connection:
-        return dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=read_clocks(connection)[0])
+        return read_now(connection)
 
 
 def numbers_table(numbers: Mapping[str, int]) -> pa.Table:

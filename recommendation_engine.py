@@ -46,9 +46,11 @@ from recommender.commands.engine_options import batch_size, parse_arguments, sam
 from recommender.commands.exit_status import FORESEEN, exit_status
 from recommender.commands.self_check import self_check
 from recommender.database.connection import connect, connected, label
+from recommender.database.cursor_reader import read_cursor
 from recommender.database.schema import INTERACTION_TYPES
+from recommender.database.shop_reader import read_rating_matrix
 from recommender.errors import NotPublishedError, SettingError
-from recommender.model.trained_model import read_rating_matrix, read_taste_model
+from recommender.model.trained_model import read_taste_model
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.neighbors.precomputed import PrecomputedIndex
 from recommender.publishing import user_list as user_lists
@@ -61,7 +63,6 @@ from recommender.ranking.classic import rank_products
 from recommender.ranking.rankings import AUTO, BY_TASTE, ClassicRanking, TasteRanking, TasteSimilarity
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
 from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
-from recommender.updates.change_feed import read_cursor
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10

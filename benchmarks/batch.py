@@ -33,13 +33,13 @@ import recommendation_engine
 from benchmarks.neighbors import THREADS, Shape, make_ratings
 from recommender.database.connection import connect, writing
 from recommender.database.schema import metadata, products, ratings, recommendations
+from recommender.database.shop_reader import read_catalog
 from recommender.database.staging._load_data import as_lines
 from recommender.database.staging.bulk_load import staged
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.publishing.batch import BatchJob, CataloguedProducts, recommendation_batches, write_batch
 from recommender.ranking.rankings import ClassicRanking
 from recommender.settings import PROJECT_ROOT, Settings, load_settings
-from recommender.shop.catalog import read_catalog
 from recommender.shop.ratings import RatingMatrix
 from recommender.synthetic.catalog import write_sample_catalog
 from tests.support.mariadb_server import MariaDBServer

@@ -31,12 +31,12 @@ from recommender.errors import RecommenderError
 from recommender.evaluation.cold_start import ColdStartRanker, evaluate_ladder, strangers
 from recommender.evaluation.evaluate import evaluate
 from recommender.evaluation.result import NDCG, K
-from recommender.evaluation.split import Split, hide_newest, limited, split_newest
+from recommender.evaluation.split import Split, before_the_cut, hide_newest, limited, split_newest
 from recommender.fallback.cold_start import NEW_PRODUCT_SHARE, ColdStart, build_cold_start
 from recommender.fallback.decayed_popularity import HALF_LIFE_DAYS, MICROSECONDS_PER_DAY, SEGMENT_PRIOR
 from recommender.fallback.new_products import find_new_products
 from recommender.ranking.taste import TasteRanker
-from recommender.shop.profiles import Interactions, Profiles, before_the_cut, build_profiles
+from recommender.shop.profiles import Interactions, Profiles, build_profiles
 from recommender.shop.ratings import RatingMatrix
 from recommender.synthetic.people import segments
 from tests.evaluation.test_comparison import WEIGHTS, default_catalog, default_shoppers

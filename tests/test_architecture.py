@@ -50,7 +50,7 @@ PURE = {
     "saved_arrays",
     "shop.profiles",
     "shop.ratings",
-    "shop.snapshot",
+    "shop.cursor",
     "synthetic._shopper_events",
     "synthetic._taste_groups",
     "synthetic._words",

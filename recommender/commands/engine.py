@@ -17,9 +17,15 @@ from tqdm import tqdm
 
 from recommender.commands.data_report import describe, forecast
 from recommender.commands.evaluation_report import as_table, draw_png, ladder_as_table, write_json
-from recommender.database.bulk_read import read_interactions
 from recommender.database.connection import connected, label
 from recommender.database.schema import INTERACTION_TYPES, interactions
+from recommender.database.shop_reader import (
+    read_catalog,
+    read_interactions,
+    read_people,
+    read_rating_matrix,
+    read_taste_data,
+)
 from recommender.database.tables import existing_tables
 from recommender.database.usable_rows import as_words
 from recommender.errors import NothingToEvaluateError, SettingError
@@ -29,7 +35,6 @@ from recommender.evaluation.gate import judge, metrics_of
 from recommender.evaluation.gate_statistics import FORCED, REFUSED, history_of
 from recommender.evaluation.result import NDCG, Evaluation
 from recommender.files.evaluation_file import read_evaluation_file
-from recommender.model.trained_model import read_rating_matrix, read_taste_data
 from recommender.model.training import build_served_model
 from recommender.model.warm_up import warm_up
 from recommender.neighbors.cosine_index import CosineIndex
@@ -38,11 +43,9 @@ from recommender.publishing.version_files import drop_files, kept_file, publish_
 from recommender.publishing.versions import EXPIRED, PUBLISHED, Version, published_version, read_versions, roll_back
 from recommender.ranking.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.settings import Settings, interaction_weights
-from recommender.shop.catalog import read_catalog
+from recommender.shop.cursor import Cursor
 from recommender.shop.profiles import Interactions
 from recommender.shop.ratings import RatingMatrix
-from recommender.shop.segments import read_people
-from recommender.shop.snapshot import Cursor
 
 _RANKED_BY = ("ranking", "n_neighbors", "damping", "interaction_weights")  # of a version's settings
 JSON_FILE, PNG_FILE = "evaluation.json", "evaluation.png"

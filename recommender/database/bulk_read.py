@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     Double,
@@ -27,19 +26,17 @@ from sqlalchemy import (
     String,
     case,
     func,
-    literal_column,
     select,
 )
-from sqlalchemy.sql.elements import ColumnElement, Label
+from sqlalchemy.sql.elements import ColumnElement
 
 from recommender.database._connectorx import through_connectorx
 from recommender.database._packed_ratings import packed_ratings
+from recommender.database.clock import event_time
 from recommender.database.connection import database_errors, is_mysql, label
-from recommender.database.schema import ASIN_LENGTH, INTERACTION_TYPES, interactions, ratings
+from recommender.database.schema import ASIN_LENGTH, ratings
 from recommender.database.usable_rows import LeftOut, count_left_out, refuse_faulty_table, usable
 from recommender.errors import DatabaseError
-from recommender.shop.profiles import Interactions
-from recommender.shop.ratings import NO_TIME
 
 Way = Literal["connectorx", "packed", "streamed"]
 # rows of a streamed result held as Python objects at a time: fetching and converting them are calls that keep every
@@ -62,25 +59,6 @@ class RatingColumns:
     half_stars: NDArray[np.int8]
     rated_at: NDArray[np.int64] | None = None
     left_out: LeftOut = field(default_factory=dict)
-
-
-def microseconds(engine: Engine, column: Column[Any], name: str) -> Label[int]:
-    """A time as microseconds since 1970, selected under ``name``; whole numbers travel faster than times."""
-    return literal_column(_microseconds(engine, column), BigInteger).label(name)
-
-
-def event_time(engine: Engine, column: Column[Any], name: str) -> Label[int]:
-    """The same of a rating or an interaction; `NO_TIME` for NULL, and for the 1970-01-01 of former imports."""
-    text = f"COALESCE(NULLIF({_microseconds(engine, column)}, 0), {NO_TIME})"
-    return literal_column(text, BigInteger).label(name)
-
-
-def _microseconds(engine: Engine, column: Column[Any]) -> str:
-    if is_mysql(engine):
-        return f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {column.name})"
-    # a text, with six digits after the second or fewer; strftime would round to milliseconds, and up
-    text = f"CAST(strftime('%s', substr({column.name}, 1, 19)) AS INTEGER) * 1000000 + "
-    return text + f"CAST(substr(substr({column.name}, 21) || '000000', 1, 6) AS INTEGER)"
 
 
 def read_ratings(engine: Engine, *, times: bool = False, way: Way | None = None) -> RatingColumns:
@@ -142,38 +120,6 @@ def read_table(
     if way in (None, "connectorx"):
         table = through_connectorx(engine, statement, _schema(columns), required=way is not None)
     return _streamed(engine, statement, _schema(columns)) if table is None else table
-
-
-def read_interactions(engine: Engine) -> Interactions:
-    """Return all usable interactions. Raises DatabaseError, RatingError if too many of them are not usable."""
-    c = interactions.c
-    # a number for each type, from 0: texts would take five times as long
-    whens = " ".join(f"WHEN '{name}' THEN {kind}" for kind, name in enumerate(INTERACTION_TYPES))
-    kind = literal_column(f"CASE interaction_type {whens} END", BigInteger).label("kind")
-    columns = [c.user_id, c.product_id, kind, event_time(engine, c.created_at, "time")]
-    found = _interactions(read_table(engine, columns))
-    if found is not None:
-        return found
-    left_out = count_left_out(engine, interactions)
-    found = _interactions(read_table(engine, columns, where=usable(engine, interactions)))
-    if found is None:
-        reason = f"the rows of {interactions.name} changed while they were read; run it again"
-        raise DatabaseError(f"{label(engine)}: {reason}")
-    refuse_faulty_table(engine, interactions, left_out, len(found))
-    return replace(found, left_out=left_out)
-
-
-def _interactions(table: pa.Table) -> Interactions | None:
-    """The log; None if one of the rows is not usable."""
-    if any(column.null_count for column in table.columns):
-        return None
-    user_ids = table["user_id"].to_numpy()
-    codes, names = _codes(table["product_id"])
-    product_ids = fixed_bytes(names)
-    if product_ids is None or (len(user_ids) and user_ids.min() < 1):
-        return None
-    kinds = table["kind"].to_numpy().astype(np.int8)
-    return Interactions(user_ids, codes, product_ids, kinds, table["time"].to_numpy())
 
 
 def fixed_bytes(product_ids: pa.StringArray) -> NDArray[np.bytes_] | None:
@@ -254,14 +200,14 @@ def _rating_columns(table: pa.Table) -> RatingColumns | None:
         if not ((doubled >= 1) & (doubled <= 10) & (doubled == np.floor(doubled))).all():
             return None
         half_stars = doubled.astype(np.int8)
-    codes, products = _codes(table["product_id"])
+    codes, products = codes_of(table["product_id"])
     if (len(user_ids) and user_ids.min() < 1) or fixed_bytes(products) is None:
         return None
     rated_at = table["rated_at"].fill_null(0).to_numpy() if "rated_at" in table.column_names else None
     return RatingColumns(user_ids, codes, products, half_stars, rated_at)
 
 
-def _codes(product_ids: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.StringArray]:
+def codes_of(product_ids: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.StringArray]:
     """Each product id's code (n,) int32, and the distinct ids that the codes point into.
 
     Ids of ten characters fit into 60 bits, and whole numbers are told apart in a fifth of the time of texts.

@@ -14,13 +14,12 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
 from pymysql import err
 from pymysql.constants import CLIENT, CR, ER
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc, literal_column, text
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc, text
 
 from recommender.database.lock_wait import NOTICE, FileWatch, LockWatch, given_up, is_lock_error, patiently
 from recommender.database.schema import metadata
@@ -263,13 +262,6 @@ def _create_database(settings: Settings) -> None:
 def is_mysql(engine: Engine) -> bool:
     """True for MySQL and MariaDB, False for SQLite."""
     return engine.dialect.name in ("mysql", "mariadb")
-
-
-def utc_now(connection: Connection) -> Any:
-    """This moment (UTC) by the database's clock, as a value to be written: the one that the change feeds go by."""
-    if connection.dialect.name == "sqlite":
-        return datetime.now(UTC).replace(tzinfo=None)
-    return literal_column("UTC_TIMESTAMP(6)")
 
 
 def label(engine: Engine) -> str:

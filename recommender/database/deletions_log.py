@@ -14,22 +14,22 @@ counts as later than the cursor.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymysql.constants import ER
 from sqlalchemy import Connection, Engine, delete, exc, func, insert, inspect, literal_column, or_, select
 from sqlalchemy.schema import CreateTable
 
-from recommender.database.connection import database_errors, error_code, is_mysql, utc_now, writing
+from recommender.database.clock import SECOND, as_moment, read_now, utc_now
+from recommender.database.connection import database_errors, error_code, is_mysql, writing
 from recommender.database.schema import deletions
 from recommender.database.tables import existing_tables
-from recommender.shop.snapshot import Cursor
+from recommender.shop.cursor import Cursor
 
 KEPT_DAYS = 30
 LATE = 60  # seconds; the service gives up a write after two
 _IDS_BEFORE = 10_000  # ids below the cursor's that a note may still become visible with
-_EPOCH = datetime(1970, 1, 1)
 
 
 def prepare_log(engine: Engine) -> None:
@@ -73,7 +73,7 @@ def deleted_since(connection: Connection, cursor: Cursor) -> dict[int, bool]:
     c = deletions.c
     known = {column["name"] for column in inspect(connection).get_columns(deletions.name)}
     erased: Any = c.erased if c.erased.name in known else literal_column("NULL")
-    recent = _EPOCH + timedelta(microseconds=max(cursor.read_at - LATE * 1_000_000, 0))
+    recent = as_moment(cursor.read_at - LATE * SECOND)
     late = or_(c.deletion_id > cursor.deletion_id, c.deleted_at >= recent)
     statement = select(c.user_id, erased).where(c.deletion_id > cursor.deletion_id - _IDS_BEFORE, late)
     found: dict[int, bool] = {}
@@ -108,7 +108,4 @@ def cut_log(engine: Engine) -> None:
 
 
 def _horizon(connection: Connection) -> datetime:
-    now = datetime.now(UTC).replace(tzinfo=None)
-    if is_mysql(connection.engine):
-        now = connection.execute(select(literal_column("UTC_TIMESTAMP(6)"))).scalar_one()
-    return now - timedelta(days=KEPT_DAYS)
+    return read_now(connection) - timedelta(days=KEPT_DAYS)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Table, delete, insert, inspect, literal_column, select
 from sqlalchemy.schema import CreateTable
 
-from recommender.database.connection import utc_now
+from recommender.database.clock import utc_now
 from recommender.database.schema import model_versions, own_tables, recommendations
 from recommender.database.tables import drop_tables, refuse_foreign_tables, table_is_there
 

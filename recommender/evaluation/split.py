@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import NothingToEvaluateError, SettingError
-from recommender.shop.profiles import Interactions, before_the_cut
+from recommender.shop.profiles import Interactions
 from recommender.shop.ratings import NO_TIME, RatingMatrix
 
 SHARE_HIDDEN = 0.2
@@ -149,3 +149,23 @@ def trainable_log(split: Split, log: Interactions | None, weights: NDArray[np.fl
     if log is None or not len(log) or weights is None or not weights.any():
         return None
     return before_the_cut(log, split.train, split.hidden, split.cut_times)
+
+
+def before_the_cut(
+    interactions: Interactions, train: RatingMatrix, hidden: sp.csr_array, cuts: NDArray[np.int64]
+) -> Interactions:
+    """What an evaluation may train on: no interaction with a product hidden from its user, none at or after the cut.
+
+    ``cuts`` (n_users,) microseconds, of the rows of ``train``; users who are not in it are left as they are. Where no
+    cut is known, only the hidden products tell what may not be known.
+    """
+    rows = np.minimum(np.searchsorted(train.user_ids, interactions.user_ids), len(train.user_ids) - 1)
+    known = train.user_ids[rows] == interactions.user_ids
+    column = np.searchsorted(train.product_ids, interactions.product_ids)
+    column = np.minimum(column, len(train.product_ids) - 1)
+    there = train.product_ids[column] == interactions.product_ids
+    owners = np.repeat(np.arange(hidden.shape[0]), np.diff(hidden.indptr))
+    secret = owners * hidden.shape[1] + hidden.indices
+    keys = rows * hidden.shape[1] + column[interactions.product_codes]
+    is_hidden = known & there[interactions.product_codes] & np.isin(keys, secret)
+    return interactions.where(~is_hidden & ~(known & (interactions.times >= cuts[rows])))

@@ -28,8 +28,8 @@ from recommender.ranking.classic import candidates_of_row, rank_row
 from recommender.ranking.rankings import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteSimilarity
 from recommender.ranking.taste import TasteRanker
 from recommender.shop.catalog import Product, ProductCatalog
+from recommender.shop.cursor import AT_THE_START, Cursor
 from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
-from recommender.shop.snapshot import AT_THE_START, Cursor
 
 NOBODYS = np.empty(0, np.int32)
 NOTHING = NOBODYS, np.empty(0), np.empty(0), NOBODYS  # ranked

@@ -8,6 +8,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from recommender.database.identities import require_people
+from recommender.database.shop_reader import read_catalog, read_people
 from recommender.fallback.new_products import all_places
 from recommender.fallback.popular import rank_popular
 from recommender.model.served_model import ServedModel
@@ -15,10 +16,8 @@ from recommender.model.trained_model import cold_start_of
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.neighbors.similar_products import SimilarProducts
 from recommender.ranking.rankings import CLASSIC, TasteSimilarity
-from recommender.shop.catalog import read_catalog
+from recommender.shop.cursor import AT_THE_START, Cursor
 from recommender.shop.ratings import RatingMatrix, distinct
-from recommender.shop.segments import read_people
-from recommender.shop.snapshot import AT_THE_START, Cursor
 
 
 def build_served_model(

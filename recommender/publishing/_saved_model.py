@@ -20,8 +20,8 @@ from recommender.publishing.versions import EXPIRED, KEPT, PUBLISHED, Version
 from recommender.ranking.taste import TasteParameters
 from recommender.saved_arrays import within
 from recommender.settings import LARGEST_ID, checked_number
+from recommender.shop.cursor import Cursor
 from recommender.shop.ratings import NO_TIME
-from recommender.shop.snapshot import Cursor
 
 _LATEST = 253_402_300_800_000_000  # microseconds from 1970 to the year 10000
 _WHERE = re.compile(r"[a-z_]{1,64}\.[a-z_]{1,64}")  # a table and a column

@@ -21,7 +21,7 @@ from recommender.database.own_tables import has_our_columns, list_tables, noted_
 from recommender.database.schema import deletions, ratings, recommendations, users
 from recommender.database.tables import existing_tables
 from recommender.errors import DatabaseError
-from recommender.shop.snapshot import AT_THE_START, Cursor
+from recommender.shop.cursor import AT_THE_START, Cursor
 
 _AT_A_TIME = 400  # SQLite allows 999 parameters in its older versions
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from recommender.database.shop_reader import read_catalog, read_people
 from recommender.ranking.rankings import Ranking
-from recommender.shop.catalog import ProductCatalog, read_catalog
+from recommender.shop.catalog import ProductCatalog
 from recommender.shop.ratings import fingerprint_of
-from recommender.shop.segments import People, read_people
+from recommender.shop.segments import People
 
 FORMAT = 1  # counts up when a release makes other lists of the same data and settings
 

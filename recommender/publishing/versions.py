@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from recommender.database.connection import database_errors, label, waiting_for_locks
 from recommender.database.deletions_log import cut_log
@@ -39,7 +39,7 @@ from recommender.database.staging.bulk_load import Move, Stage, drop_leftovers, 
 from recommender.database.tables import count_rows, existing_tables, refuse_foreign_tables
 from recommender.errors import ForeignDataError, OtherPeopleError, UnknownVersionError
 from recommender.publishing.erasures import drop_erased
-from recommender.shop.snapshot import Cursor
+from recommender.shop.cursor import Cursor
 
 PUBLISHED, KEPT, EXPIRED = "published", "kept", "expired"
 PEOPLE = "people"  # among a version's settings: the token of whom its user_ids mean (recommender.database.identities)
@@ -90,6 +90,15 @@ def read_versions(engine: Engine) -> list[Version]:
 def published_version(versions: Iterable[Version]) -> Version | None:
     """The one whose lists people read; None before the first."""
     return next((version for version in versions if version.state == PUBLISHED), None)
+
+
+def published_number(connection: Connection) -> int | None:
+    """The number of the published version; None if there is none, or no table of versions."""
+    engine: Engine = connection.engine
+    if not engine.dialect.has_table(connection, model_versions.name):
+        return None
+    found = select(model_versions.c.version).where(model_versions.c.state == PUBLISHED)
+    return connection.execute(found).scalar()
 
 
 def current_version(engine: Engine, fingerprint: str, settings: Mapping[str, Any]) -> Version | None:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from sqlalchemy import Engine, Integer, Label, case, column, literal_column, select
-
-from recommender.database.bulk_read import fitting, fixed_bytes, read_table
-from recommender.database.connection import database_errors, label
-from recommender.database.schema import LARGEST_INT, products
-from recommender.database.usable_rows import LeftOut, count_left_out, refuse_faulty_table, usable
-from recommender.errors import DatabaseError
 
 IN_STOCK = "in_stock"  # a column of amazon_products that a shop may add
 NO_CATEGORY = -(2**31)  # among category ids: not known
@@ -46,7 +40,7 @@ class ProductCatalog:
     stars: NDArray[np.float64]  # (n,) 0.0: not known
     category_ids: NDArray[np.int32]  # (n,) NO_CATEGORY: not known
     in_stock: NDArray[np.bool_] | None = None  # (n,) None: the table does not tell
-    left_out: LeftOut = field(default_factory=dict)  # rows of the table that are not here
+    left_out: Mapping[str, int] = field(default_factory=dict)  # rows of the table that are not here
 
     def __len__(self) -> int:
         return len(self.product_ids)
@@ -85,63 +79,3 @@ class ProductCatalog:
     def titles_of(self, places: NDArray[np.int32]) -> pa.StringArray:
         """The titles at these places (m,), null at -1."""
         return self.titles.take(pa.array(places, mask=places < 0))
-
-
-def read_catalog(engine: Engine) -> ProductCatalog:
-    """Read the whole catalog, in one pass over the table; products whose id is not usable are left out.
-
-    DatabaseError, RatingError if too many are left out.
-    """
-    c, stock = products.c, _stock_column(engine)
-    columns, left_out = [c.asin, c.title, c.price, c.stars, c.category_id, *stock], dict[str, int]()
-    table = read_table(engine, columns)
-    ids = fixed_bytes(_one_chunk(table["asin"]))
-    if ids is None:
-        left_out = count_left_out(engine, products)
-        table = read_table(engine, columns, where=usable(engine, products))
-        ids = fixed_bytes(_one_chunk(table["asin"]))
-        if ids is None:
-            raise DatabaseError(f"{label(engine)}: {products.name} changed while it was read; run it again")
-        refuse_faulty_table(engine, products, left_out, len(ids))
-    order = np.argsort(ids)
-    rows = pa.array(order)
-    return ProductCatalog(
-        ids[order],
-        _one_chunk(table["title"]).take(rows),
-        _finite(table["price"], np.nan)[order],
-        _finite(table["stars"], 0.0)[order],
-        _categories(table["category_id"])[order],
-        table[IN_STOCK].to_numpy()[order] > 0 if stock else None,
-        left_out,
-    )
-
-
-def as_product(title: Any, price: Any, stars: Any, category_id: Any) -> Product:
-    """What one row of the catalog says, as `read_catalog` understands it."""
-    numbers = [fitting(value, pa.float64()) for value in (price, stars)]
-    price, stars = (number if number is not None and math.isfinite(number) else None for number in numbers)
-    known = fitting(category_id, pa.int64())
-    if known is not None and abs(known) > LARGEST_INT:
-        known = None
-    return Product(fitting(title, pa.string()), price, stars or None, known)
-
-
-def _finite(column: pa.ChunkedArray, otherwise: float) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = column.to_numpy()  # NULL is NaN
-    return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, otherwise)
-
-
-def _categories(column: pa.ChunkedArray) -> NDArray[np.int32]:
-    values: NDArray[np.int64] = column.fill_null(NO_CATEGORY).to_numpy()
-    return np.where(np.abs(values) > LARGEST_INT, NO_CATEGORY, values).astype(np.int32)
-
-
-def _stock_column(engine: Engine) -> list[Label[int]]:
-    """1 or 0 of the column that a shop may have added to the table, unknown being 0; empty if there is none."""
-    with database_errors(engine), engine.connect() as connection:
-        names = connection.execute(select(literal_column("*")).select_from(products).limit(0)).keys()
-    return [case((column(name, Integer) > 0, 1), else_=0).label(IN_STOCK) for name in names if name.lower() == IN_STOCK]
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays([*column.chunks, pa.array([], column.type)])

@@ -116,23 +116,3 @@ def build_profiles(
     indptr = np.searchsorted(distinct, np.arange(csr.shape[0] + 1) * csr.shape[1])
     parts = strongest, (distinct % csr.shape[1]).astype(np.int32), indptr.astype(csr.indptr.dtype)
     return Profiles(sp.csr_array(parts, shape=csr.shape), None if matrix.rated_at is None else newest)
-
-
-def before_the_cut(
-    interactions: Interactions, train: RatingMatrix, hidden: sp.csr_array, cuts: NDArray[np.int64]
-) -> Interactions:
-    """What an evaluation may train on: no interaction with a product hidden from its user, none at or after the cut.
-
-    ``cuts`` (n_users,) microseconds, of the rows of ``train``; users who are not in it are left as they are. Where no
-    cut is known, only the hidden products tell what may not be known.
-    """
-    rows = np.minimum(np.searchsorted(train.user_ids, interactions.user_ids), len(train.user_ids) - 1)
-    known = train.user_ids[rows] == interactions.user_ids
-    column = np.searchsorted(train.product_ids, interactions.product_ids)
-    column = np.minimum(column, len(train.product_ids) - 1)
-    there = train.product_ids[column] == interactions.product_ids
-    owners = np.repeat(np.arange(hidden.shape[0]), np.diff(hidden.indptr))
-    secret = owners * hidden.shape[1] + hidden.indices
-    keys = rows * hidden.shape[1] + column[interactions.product_codes]
-    is_hidden = known & there[interactions.product_codes] & np.isin(keys, secret)
-    return interactions.where(~is_hidden & ~(known & (interactions.times >= cuts[rows])))

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError, UnknownUserError
-from recommender.shop.snapshot import AT_THE_START, Cursor
+from recommender.shop.cursor import AT_THE_START, Cursor
 
 STARS_PER_UNIT = 0.5  # a stored 9 is 4.5 stars
 NO_TIME = -(10**18)  # of a rating or interaction whose time is not known; below every time that is

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
-from sqlalchemy import Engine
-
-from recommender.database.bulk_read import read_table
-from recommender.database.schema import users
-from recommender.database.tables import existing_tables
-from recommender.database.usable_rows import LeftOut
 
 UNKNOWN = -1
 
@@ -51,7 +45,7 @@ class People:
     user_ids: NDArray[np.int64]
     countries: pa.ChunkedArray
     age_groups: pa.ChunkedArray
-    left_out: LeftOut = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def segments(self, user_ids: NDArray[np.int64]) -> Segments:
         """The segments of all people, and which these users (n,), in any order, are in.
@@ -69,19 +63,6 @@ class People:
         found = np.where(listed[at] == user_ids, codes[at], UNKNOWN)
         names = tuple((countries[pair // len(ages)], ages[pair % len(ages)]) for pair in pairs.tolist())
         return Segments(names, found.astype(np.int32))
-
-
-def read_people(engine: Engine) -> People:
-    """Everybody in ``users`` with an id from 1; nobody if there is no such table. DatabaseError."""
-    if users.name not in existing_tables(engine):
-        nothing = pa.chunked_array([], pa.string())
-        return People(np.empty(0, np.int64), nothing, nothing)
-    columns = [users.c.user_id, users.c.country, users.c.age_group]
-    everybody = read_table(engine, columns, order_by=users.c.user_id)
-    table = everybody.filter(pc.greater_equal(everybody["user_id"], 1))  # and not NULL
-    n_left_out = len(everybody) - len(table)
-    left_out = {f"{users.name}.{users.c.user_id.name}": n_left_out} if n_left_out else {}
-    return People(table["user_id"].to_numpy(), table["country"], table["age_group"], left_out)
 
 
 def _ranks(texts: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:

@@ -8,17 +8,16 @@ older ones in turn, until they are an hour old, when what left them was most lik
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from sqlalchemy import Column, Connection, and_, func, or_, select
 
-from recommender.shop.snapshot import Spans
+from recommender.database.cursor_reader import MOST_GAPS, missing
+from recommender.shop.cursor import Spans
 
 MOST_ROWS = 20_000  # read in one look
 LIFE, YOUNG = 3_600.0, 30.0  # seconds
-MOST_GAPS, GAPS_AT_A_TIME = 2_000, 50
-_IDS_BEFORE = 10_000  # below the newest, in which gaps are looked for when a model is made
+GAPS_AT_A_TIME = 50
 
 
 class Gap(NamedTuple):
@@ -35,27 +34,6 @@ class IdRows(NamedTuple):
     above: dict[int, object]
     late: dict[int, object]
     newest: int | None  # None: as `above` says; else the log was emptied, restored or swapped, and this is its newest
-
-
-def missing(ids: Iterable[int], after: int) -> list[tuple[int, int]]:
-    """First and last of the spans that ascending ids leave out, from ``after`` on.
-
-    >>> missing([4, 5, 9], 2)
-    [(3, 3), (6, 8)]
-    """
-    spans = []
-    for number in ids:
-        if number > after + 1:
-            spans.append((after + 1, number - 1))
-        after = max(after, number)
-    return spans
-
-
-def read_gaps(connection: Connection, number: Column[int], newest: int) -> Spans:
-    """The newest gaps below the newest id."""
-    first = max(newest - _IDS_BEFORE, 0)
-    ids = connection.execute(select(number).where(number > first, number <= newest).order_by(number)).scalars()
-    return tuple(missing(ids, first)[-MOST_GAPS:])
 
 
 class FollowedIds:

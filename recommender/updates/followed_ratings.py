@@ -2,31 +2,24 @@
 
 A rating may become visible after others that were written later, so each look goes back over the last ``OVERLAP``
 seconds. What was seen there before is counted again, which the index does alone, and not read again: of an UPDATE of
-very many rows each is read once, whatever comes after. No look counts or reads more than ``MOST_ROWS`` rows: it begins
-with the oldest, and what is left is for the next. A tenth of a second with more rows than that is a crowd: it is passed
-over by whoever can make a model anew, else its users are named as one.
+very many rows each is read once, whatever comes after. No look counts or reads more than ``MOST_RATINGS`` rows: it
+begins with the oldest, and what is left is for the next. A tenth of a second with more rows than that is a crowd: it is
+passed over where a model can be made anew, else its users are named as one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, and_, func, literal_column, or_, select
+from sqlalchemy import Connection, and_, or_, select
 
-from recommender.database.bulk_read import microseconds
+from recommender.database.clock import SECOND, as_moment, microseconds
+from recommender.database.cursor_reader import OVERLAP, TICK, Count, count_ticks
 from recommender.database.schema import ratings
-from recommender.shop.snapshot import Cursor, Spans
+from recommender.shop.cursor import Cursor
 
-OVERLAP = 10  # seconds
-MOST_ROWS = 20_000
-TICK = 100_000  # microseconds
-SECOND = 1_000_000
 _MOST_SPANS = 200
-_EPOCH, _LATEST = datetime(1970, 1, 1), datetime(9999, 12, 31)
-
-Count = tuple[int, int]  # rows, and the sum of their microseconds since the tick began
 Rows = dict[tuple[int, str], int]  # microseconds since 1970 by user and product
 
 
@@ -95,44 +88,19 @@ class FollowedRatings:
     def _recent(self, clocks: Sequence[int]) -> Any:
         at = ratings.c.updated_at
         since, until = min(self._looked - clocks[0], 0) - OVERLAP * SECOND, OVERLAP * SECOND
-        near = [and_(at >= moment(clock + since), at <= moment(clock + until)) for clock in clocks]
+        near = [and_(at >= as_moment(clock + since), at <= as_moment(clock + until)) for clock in clocks]
         # said once more as one bound: SQLite walks the whole index for an OR that it is to order by
-        first = at >= moment(min(self._newest + 1, *(clock + since for clock in clocks)))
-        condition = and_(first, or_(*near, at > moment(self._newest)))
+        first = at >= as_moment(min(self._newest + 1, *(clock + since for clock in clocks)))
+        condition = and_(first, or_(*near, at > as_moment(self._newest)))
         if not self._skip(clocks[0]):
             return condition
-        return and_(condition, or_(at < moment(self._skipped[0]), at >= moment(self._skipped[1])))
-
-
-def noted_ticks(connection: Connection, clocks: Sequence[int], newest: int) -> tuple[Spans, tuple[int, ...]]:
-    """For a cursor: the ticks that a look would count, and what is to be skipped if they hold too many ratings."""
-    at, reach = ratings.c.updated_at, OVERLAP * SECOND
-    near = or_(*(and_(at >= moment(clock - reach), at <= moment(clock + reach)) for clock in clocks))
-    counts, cut = count_ticks(connection, near)
-    if not cut or not counts:
-        return tuple((tick, *count) for tick, count in sorted(counts.items())), ()
-    latest = connection.execute(select(func.max(at)).where(near)).scalar()
-    end = newest if latest is None else (latest - _EPOCH) // timedelta(microseconds=1)
-    return (), (min(counts) * TICK, end + 1)
-
-
-def count_ticks(connection: Connection, condition: Any) -> tuple[dict[int, Count], bool]:
-    """The ratings by tick, the oldest ``MOST_ROWS`` of them and one, and whether there are more."""
-    at = microseconds(connection.engine, ratings.c.updated_at, "moment")
-    oldest = select(at).select_from(ratings).where(condition).order_by(ratings.c.updated_at).limit(MOST_ROWS + 1)
-    divide = "/" if connection.dialect.name == "sqlite" else "DIV"
-    inner = oldest.subquery("recent")
-    tick = literal_column(f"moment {divide} {TICK}", BigInteger)
-    total = func.sum(literal_column("moment", BigInteger) - tick * TICK)
-    found = connection.execute(select(tick.label("tick"), func.count(), total).select_from(inner).group_by(tick)).all()
-    counts = {int(number): (int(rows), int(rest)) for number, rows, rest in found if number is not None}
-    return counts, sum(int(rows) for _, rows, _ in found) > MOST_ROWS
+        return and_(condition, or_(at < as_moment(self._skipped[0]), at >= as_moment(self._skipped[1])))
 
 
 def _read_rows(connection: Connection, recent: Any, ticks: Sequence[int]) -> dict[int, Rows]:
     at, c = ratings.c.updated_at, ratings.c
     spans = _spans(sorted(ticks))
-    inside = or_(*(and_(at >= moment(first * TICK), at < moment((last + 1) * TICK)) for first, last in spans))
+    inside = or_(*(and_(at >= as_moment(first * TICK), at < as_moment((last + 1) * TICK)) for first, last in spans))
     statement = select(c.user_id, c.product_id, microseconds(connection.engine, at, "moment")).where(recent, inside)
     rows: dict[int, Rows] = {tick: {} for tick in ticks}
     for user, product, moment_of in connection.execute(statement):
@@ -153,10 +121,5 @@ def _spans(ticks: Sequence[int]) -> list[tuple[int, int]]:
 
 def _users_of(connection: Connection, tick: int) -> set[int]:
     at, user = ratings.c.updated_at, ratings.c.user_id
-    inside = at >= moment(tick * TICK), at < moment((tick + 1) * TICK)
+    inside = at >= as_moment(tick * TICK), at < as_moment((tick + 1) * TICK)
     return {who for who in connection.execute(select(user).where(*inside).distinct()).scalars() if isinstance(who, int)}
-
-
-def moment(microseconds: int) -> datetime:
-    """The time so many microseconds after 1970 began, within what a DATETIME holds."""
-    return min(_EPOCH + timedelta(microseconds=max(microseconds, 0)), _LATEST)

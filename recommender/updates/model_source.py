@@ -7,18 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import Connection, Engine, select
-
 from recommender.database.connection import connect
-from recommender.database.schema import INTERACTION_TYPES, model_versions
+from recommender.database.cursor_reader import read_cursor
+from recommender.database.schema import INTERACTION_TYPES
 from recommender.model.served_model import ServedModel
 from recommender.model.trained_model import read_taste_model
 from recommender.model.training import build_served_model
 from recommender.publishing.model_file import open_model
-from recommender.publishing.versions import PUBLISHED, Version, published_version, read_versions
+from recommender.publishing.versions import Version, published_version, read_versions
 from recommender.ranking.rankings import AUTO, BY_TASTE, chosen_parameters
 from recommender.settings import Settings, interaction_weights
-from recommender.updates.change_feed import read_cursor
 
 Stamp = tuple[int, ...] | None
 
@@ -113,12 +111,3 @@ class TrainedModel:
     def stamp(self) -> Stamp:
         number = self._published()
         return None if number is None else (number,)
-
-
-def published_number(connection: Connection) -> int | None:
-    """The number of the published version; None if there is none, or no table of versions."""
-    engine: Engine = connection.engine
-    if not engine.dialect.has_table(connection, model_versions.name):
-        return None
-    found = select(model_versions.c.version).where(model_versions.c.state == PUBLISHED)
-    return connection.execute(found).scalar()

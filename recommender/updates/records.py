@@ -13,14 +13,16 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import Connection, Engine, Table, func, literal_column, select
 
-from recommender.database.bulk_read import event_time, fitting
+from recommender.database.bulk_read import fitting
+from recommender.database.clock import event_time
 from recommender.database.schema import INTERACTION_TYPES, deletions, interactions, products, ratings, users
+from recommender.database.shop_reader import as_product
 from recommender.database.tables import existing_tables, table_is_there
 from recommender.database.usable_rows import fault_of, usable
 from recommender.live.users import UserRecord
 from recommender.model.served_model import ServedModel
 from recommender.settings import LARGEST_ID
-from recommender.shop.catalog import Product, as_product
+from recommender.shop.catalog import Product
 
 _AT_A_TIME = 400  # SQLite allows 999 parameters in its older versions
 _log = logging.getLogger("recommender")

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.dialects import mysql, sqlite
 
-from recommender.database.connection import utc_now
+from recommender.database.clock import utc_now
 from recommender.database.deletions_log import cut_log, note_deletion, prepare_log
 from recommender.database.schema import interactions, products, ratings, user_id_map, users
 from recommender.database.tables import existing_tables

@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, Integer, insert, literal_column, text
 
 from recommender.database import _connectorx, _packed_ratings, bulk_read
-from recommender.database.bulk_read import RatingColumns, Way, read_interactions, read_ratings, read_table
+from recommender.database.bulk_read import RatingColumns, Way, read_ratings, read_table
 from recommender.database.connection import connect
 from recommender.database.schema import metadata, products, ratings
+from recommender.database.shop_reader import read_catalog, read_interactions
 from recommender.errors import DatabaseError
 from recommender.settings import Settings, load_settings
-from recommender.shop.catalog import Product, read_catalog
+from recommender.shop.catalog import Product
 from recommender.shop.ratings import NO_TIME
 from tests.support.mariadb_server import MariaDBServer
 
@@ -277,7 +278,7 @@ def test_each_of_the_60_bits_of_an_id_counts() -> None:
 @given(st.lists(st.text(max_size=12), max_size=30), st.integers(0, 5))
 def test_codes_lead_back_to_any_text(ids: list[str], skipped: int) -> None:
     chunks = pa.chunked_array([pa.array(ids, pa.string())[skipped:], pa.array(ids, pa.string())[:skipped]])
-    codes, distinct = bulk_read._codes(chunks)
+    codes, distinct = bulk_read.codes_of(chunks)
     assert distinct.take(pa.array(codes)).to_pylist() == chunks.to_pylist()
     assert len(set(distinct.to_pylist())) == len(distinct)
 

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, insert, inspect, select, text, update
 import recommendation_engine as re
 from api import create_app
 from recommender.database.connection import connect, writing
+from recommender.database.cursor_reader import read_cursor
 from recommender.database.deletions_log import KEPT_DAYS, cut_log, reaches_back
 from recommender.database.schema import deletions, recommendations, users
 from recommender.errors import DatabaseError
@@ -22,8 +23,8 @@ from recommender.publishing.batch import BatchJob, write_batch
 from recommender.publishing.versions import Version
 from recommender.ranking.rankings import ClassicRanking
 from recommender.settings import Settings
-from recommender.shop.snapshot import AT_THE_START
-from recommender.updates.change_feed import ChangeFeed, read_cursor
+from recommender.shop.cursor import AT_THE_START
+from recommender.updates.change_feed import ChangeFeed
 from recommender.updates.records import optional_tables, read_differing
 from recommender.updates.writes import delete_rating, erase_user, prepare, store_rating
 from tests.support.shop import WHEN, fill

@@ -24,9 +24,9 @@ from recommender.database import _connectorx
 from recommender.database.bulk_read import Way, read_ratings, read_table
 from recommender.database.connection import connect
 from recommender.database.schema import metadata, products, ratings
+from recommender.database.shop_reader import read_catalog
 from recommender.errors import DatabaseError, SettingError
 from recommender.settings import Settings, load_settings
-from recommender.shop.catalog import read_catalog
 from tests.conftest import require_mariadb
 from tests.support.mariadb_server import MariaDBServer
 

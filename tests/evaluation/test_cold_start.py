@@ -15,10 +15,10 @@ from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation import cold_start as ladder_evaluation
 from recommender.evaluation.cold_start import DECAYED, OWN_INTERACTIONS, OWN_RATINGS, POPULAR, SEGMENT, evaluate_ladder
 from recommender.evaluation.result import NDCG, Evaluation
-from recommender.evaluation.split import Split
+from recommender.evaluation.split import Split, before_the_cut
 from recommender.fallback.decayed_popularity import MICROSECONDS_PER_DAY
 from recommender.ranking.taste import TasteRanker
-from recommender.shop.profiles import Interactions, before_the_cut, build_profiles, widened
+from recommender.shop.profiles import Interactions, build_profiles, widened
 from recommender.shop.ratings import RatingMatrix
 from recommender.synthetic.people import segments as segments_of_people
 from tests.evaluation.test_comparison import (

@@ -22,10 +22,10 @@ from recommender.evaluation.comparison import evaluate_modes
 from recommender.evaluation.evaluate import evaluate
 from recommender.evaluation.gate import judge
 from recommender.evaluation.result import NDCG, Evaluation
-from recommender.evaluation.split import hide_newest, split_newest, trainable_log
+from recommender.evaluation.split import before_the_cut, hide_newest, split_newest, trainable_log
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.ranking.rankings import ClassicRanking, Ranking, TasteRanking, TasteSimilarity
-from recommender.shop.profiles import Interactions, before_the_cut, build_profiles, widened
+from recommender.shop.profiles import Interactions, build_profiles, widened
 from recommender.shop.ratings import NO_TIME, RatingMatrix, build_rating_matrix
 from recommender.synthetic.catalog import write_sample_catalog
 from recommender.synthetic.people import segments

@@ -13,10 +13,11 @@ from sqlalchemy import Engine, text
 
 import api
 from recommender.database.connection import writing
+from recommender.database.shop_reader import read_catalog
 from recommender.live.live_model import LiveModel
 from recommender.model.list_request import Wish, fits
 from recommender.publishing.model_file import open_model, save_model
-from recommender.shop.catalog import Product, read_catalog
+from recommender.shop.catalog import Product
 from tests.publishing.test_model_file import version_of
 from tests.support.model_built_anew import build
 from tests.support.shop import fill

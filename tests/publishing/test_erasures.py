@@ -20,7 +20,7 @@ from recommender.publishing.erasures import drop_erased
 from recommender.publishing.versions import Version, roll_back
 from recommender.ranking.rankings import ClassicRanking
 from recommender.settings import Settings
-from recommender.shop.snapshot import Cursor
+from recommender.shop.cursor import Cursor
 from recommender.updates.writes import delete_rating, erase_user, prepare
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.service import wait_until

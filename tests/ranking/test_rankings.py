@@ -18,8 +18,9 @@ from sqlalchemy import Engine, delete, insert, select, text, update
 import recommendation_engine as re
 from recommender.database.connection import writing
 from recommender.database.schema import interactions, products, ratings, recommendations
+from recommender.database.shop_reader import in_catalog, read_taste_data
 from recommender.errors import SettingError, StepOrderError
-from recommender.model.trained_model import in_catalog, read_taste_data, read_taste_model
+from recommender.model.trained_model import read_taste_model
 from recommender.neighbors.cosine_index import CosineIndex, top_k_cosine
 from recommender.publishing.versions import read_versions
 from recommender.ranking import rankings

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recommender.shop.profiles import Interactions, Profiles, before_the_cut, build_profiles, widened
+from recommender.evaluation.split import before_the_cut
+from recommender.shop.profiles import Interactions, Profiles, build_profiles, widened
 from recommender.shop.ratings import RatingMatrix, build_rating_matrix
 
 WEIGHTS = np.array([0.2, 0.5, 1.0, 2.0])

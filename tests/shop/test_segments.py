@@ -10,7 +10,8 @@ from sqlalchemy import Engine, insert
 
 from recommender.database.connection import writing
 from recommender.database.schema import metadata, users
-from recommender.shop.segments import Segments, read_people
+from recommender.database.shop_reader import read_people
+from recommender.shop.segments import Segments
 from tests.support.shop import WHEN
 
 PEOPLE: dict[int, tuple[str | None, str | None]] = {

@@ -15,11 +15,12 @@ from sqlalchemy import Engine, Table, delete, insert, select, text, update
 
 import load_recommendation_data as step2
 from recommender.database.connection import writing
+from recommender.database.cursor_reader import read_cursor
 from recommender.database.schema import interactions, metadata, products, ratings, user_id_map, users
 from recommender.database.tables import existing_tables
 from recommender.errors import ForeignDataError, InputFileError, SettingError, StepOrderError
 from recommender.settings import Settings
-from recommender.updates.change_feed import ChangeFeed, read_cursor
+from recommender.updates.change_feed import ChangeFeed
 from recommender.updates.records import optional_tables
 from tests.support.shop import WHEN, fill, product_row
 

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
+from recommender.database.cursor_reader import read_cursor
+from recommender.database.shop_reader import read_taste_data
 from recommender.fallback._cold_start_kernels import Ladder, New
 from recommender.fallback.cold_start import ColdStart
 from recommender.model.served_model import Recommendation, ServedModel
-from recommender.model.trained_model import read_taste_data
 from recommender.model.training import build_served_model
 from recommender.neighbors.taste_statistics import TasteStatistics
 from recommender.ranking.rankings import TasteSimilarity
 from recommender.ranking.taste import TasteParameters
 from recommender.shop.profiles import build_profiles
 from recommender.shop.ratings import RatingMatrix
-from recommender.updates.change_feed import read_cursor
 
 WEIGHTS = (0.2, 0.5, 1.0, 2.0)
 AUTO = TasteParameters(7, 0.5)

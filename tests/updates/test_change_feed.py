@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, event, insert, text, update
 
+from recommender.database import cursor_reader
+from recommender.database.clock import read_clocks
 from recommender.database.connection import connect, writing
+from recommender.database.cursor_reader import OVERLAP, read_cursor
 from recommender.database.schema import deletions, interactions, ratings
 from recommender.settings import Settings
-from recommender.shop.snapshot import Cursor
+from recommender.shop.cursor import Cursor
 from recommender.updates import change_feed, followed_ids, followed_ratings
-from recommender.updates.change_feed import ChangeFeed, read_clocks, read_cursor
-from recommender.updates.followed_ratings import OVERLAP
+from recommender.updates.change_feed import ChangeFeed
 from recommender.updates.records import optional_tables
 from recommender.updates.writes import prepare
 from tests.support.mariadb_server import MariaDBServer
@@ -291,7 +293,7 @@ def test_the_rows_of_a_bulk_change_are_read_once_whatever_comes_after(
 
 
 def test_a_crowd_is_told_and_passed_over_or_named_as_one(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(followed_ratings, "MOST_ROWS", 50)
+    monkeypatch.setattr(cursor_reader, "MOST_RATINGS", 50)
     start = read_cursor(shop)
     with shop.connect() as connection:
         now = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=read_clocks(connection)[0])
@@ -318,7 +320,7 @@ def test_a_crowd_is_told_and_passed_over_or_named_as_one(shop: Engine, monkeypat
 
 
 def test_what_is_too_much_for_one_look_is_named_by_several(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(followed_ratings, "MOST_ROWS", 50)
+    monkeypatch.setattr(cursor_reader, "MOST_RATINGS", 50)
     start = read_cursor(shop)
     day = 24 * 3_600_000_000
     changes = ChangeFeed(start._replace(read_at=start.read_at - day), optional_tables(shop))

@@ -1,0 +1,171 @@
+"""The shop's tables into what `recommender.shop` knows: ratings, interactions, products, people."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from sqlalchemy import BigInteger, Engine, Integer, Label, case, column, literal_column, select
+
+from recommender.database.bulk_read import codes_of, fitting, fixed_bytes, read_ratings, read_table
+from recommender.database.clock import event_time
+from recommender.database.connection import database_errors, label
+from recommender.database.cursor_reader import read_cursor
+from recommender.database.identities import require_people, token_of
+from recommender.database.schema import INTERACTION_TYPES, LARGEST_INT, interactions, products, ratings, users
+from recommender.database.tables import existing_tables, require_rows
+from recommender.database.usable_rows import count_left_out, refuse_faulty_table, usable
+from recommender.errors import DatabaseError
+from recommender.shop.catalog import IN_STOCK, NO_CATEGORY, Product, ProductCatalog
+from recommender.shop.profiles import Interactions, widened
+from recommender.shop.ratings import RatingMatrix, build_rating_matrix
+from recommender.shop.segments import People
+
+
+def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
+    """All usable ratings as users x products. StepOrderError if there are none, RatingError if too many are not."""
+    require_rows(engine, products, "run python to_rds.py first")
+    require_rows(engine, ratings, "run python load_recommendation_data.py first")
+    people = token_of(engine)
+    cursor = read_cursor(engine)
+    columns = read_ratings(engine, times=times)
+    product_ids = fixed_bytes(columns.products)
+    assert product_ids is not None  # usable
+    matrix = build_rating_matrix(
+        columns.user_ids,
+        product_ids,
+        columns.product_codes,
+        columns.half_stars,
+        in_catalog=in_catalog(engine, columns.products),
+        rated_at=columns.rated_at,
+        left_out=columns.left_out,
+    )
+    return replace(matrix, people=require_people(engine, people), cursor=cursor)
+
+
+def in_catalog(engine: Engine, product_ids: pa.StringArray) -> NDArray[np.bool_]:
+    """Which of these products the catalog has, (n,)."""
+    catalog = read_table(engine, [products.c.asin]).column(0)
+    found = pc.is_in(product_ids, value_set=catalog.cast(product_ids.type))
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def read_taste_data(engine: Engine) -> tuple[RatingMatrix, Interactions | None]:
+    """Ratings with their times, and the log; the matrix has rows and columns for whatever only the log knows."""
+    matrix = read_rating_matrix(engine, times=True)
+    log = read_interactions(engine) if interactions.name in existing_tables(engine) else None
+    if log is None or not len(log):
+        return matrix, None  # a log without a usable row was refused
+    require_people(engine, matrix.people)
+    names = pa.array(log.product_ids.astype(str), pa.string())
+    return widened(matrix, log, in_catalog(engine, names)), log
+
+
+def read_interactions(engine: Engine) -> Interactions:
+    """Return all usable interactions. Raises DatabaseError, RatingError if too many of them are not usable."""
+    c = interactions.c
+    # a number for each type, from 0: texts would take five times as long
+    whens = " ".join(f"WHEN '{name}' THEN {kind}" for kind, name in enumerate(INTERACTION_TYPES))
+    kind = literal_column(f"CASE interaction_type {whens} END", BigInteger).label("kind")
+    columns = [c.user_id, c.product_id, kind, event_time(engine, c.created_at, "time")]
+    found = _interactions(read_table(engine, columns))
+    if found is not None:
+        return found
+    left_out = count_left_out(engine, interactions)
+    found = _interactions(read_table(engine, columns, where=usable(engine, interactions)))
+    if found is None:
+        reason = f"the rows of {interactions.name} changed while they were read; run it again"
+        raise DatabaseError(f"{label(engine)}: {reason}")
+    refuse_faulty_table(engine, interactions, left_out, len(found))
+    return replace(found, left_out=left_out)
+
+
+def _interactions(table: pa.Table) -> Interactions | None:
+    """The log; None if one of the rows is not usable."""
+    if any(column.null_count for column in table.columns):
+        return None
+    user_ids = table["user_id"].to_numpy()
+    codes, names = codes_of(table["product_id"])
+    product_ids = fixed_bytes(names)
+    if product_ids is None or (len(user_ids) and user_ids.min() < 1):
+        return None
+    kinds = table["kind"].to_numpy().astype(np.int8)
+    return Interactions(user_ids, codes, product_ids, kinds, table["time"].to_numpy())
+
+
+def read_people(engine: Engine) -> People:
+    """Everybody in ``users`` with an id from 1; nobody if there is no such table. DatabaseError."""
+    if users.name not in existing_tables(engine):
+        nothing = pa.chunked_array([], pa.string())
+        return People(np.empty(0, np.int64), nothing, nothing)
+    columns = [users.c.user_id, users.c.country, users.c.age_group]
+    everybody = read_table(engine, columns, order_by=users.c.user_id)
+    table = everybody.filter(pc.greater_equal(everybody["user_id"], 1))  # and not NULL
+    n_left_out = len(everybody) - len(table)
+    left_out = {f"{users.name}.{users.c.user_id.name}": n_left_out} if n_left_out else {}
+    return People(table["user_id"].to_numpy(), table["country"], table["age_group"], left_out)
+
+
+def read_catalog(engine: Engine) -> ProductCatalog:
+    """Read the whole catalog, in one pass over the table; products whose id is not usable are left out.
+
+    DatabaseError, RatingError if too many are left out.
+    """
+    c, stock = products.c, _stock_column(engine)
+    columns, left_out = [c.asin, c.title, c.price, c.stars, c.category_id, *stock], dict[str, int]()
+    table = read_table(engine, columns)
+    ids = fixed_bytes(_one_chunk(table["asin"]))
+    if ids is None:
+        left_out = count_left_out(engine, products)
+        table = read_table(engine, columns, where=usable(engine, products))
+        ids = fixed_bytes(_one_chunk(table["asin"]))
+        if ids is None:
+            raise DatabaseError(f"{label(engine)}: {products.name} changed while it was read; run it again")
+        refuse_faulty_table(engine, products, left_out, len(ids))
+    order = np.argsort(ids)
+    rows = pa.array(order)
+    return ProductCatalog(
+        ids[order],
+        _one_chunk(table["title"]).take(rows),
+        _finite(table["price"], np.nan)[order],
+        _finite(table["stars"], 0.0)[order],
+        _categories(table["category_id"])[order],
+        table[IN_STOCK].to_numpy()[order] > 0 if stock else None,
+        left_out,
+    )
+
+
+def as_product(title: Any, price: Any, stars: Any, category_id: Any) -> Product:
+    """What one row of the catalog says, as `read_catalog` understands it."""
+    numbers = [fitting(value, pa.float64()) for value in (price, stars)]
+    price, stars = (number if number is not None and math.isfinite(number) else None for number in numbers)
+    known = fitting(category_id, pa.int64())
+    if known is not None and abs(known) > LARGEST_INT:
+        known = None
+    return Product(fitting(title, pa.string()), price, stars or None, known)
+
+
+def _finite(column: pa.ChunkedArray, otherwise: float) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = column.to_numpy()  # NULL is NaN
+    return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, otherwise)
+
+
+def _categories(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    values: NDArray[np.int64] = column.fill_null(NO_CATEGORY).to_numpy()
+    return np.where(np.abs(values) > LARGEST_INT, NO_CATEGORY, values).astype(np.int32)
+
+
+def _stock_column(engine: Engine) -> list[Label[int]]:
+    """1 or 0 of the column that a shop may have added to the table, unknown being 0; empty if there is none."""
+    with database_errors(engine), engine.connect() as connection:
+        names = connection.execute(select(literal_column("*")).select_from(products).limit(0)).keys()
+    return [case((column(name, Integer) > 0, 1), else_=0).label(IN_STOCK) for name in names if name.lower() == IN_STOCK]
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays([*column.chunks, pa.array([], column.type)])
