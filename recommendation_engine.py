@@ -33,6 +33,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +47,17 @@ from recommender.commands.engine_options import batch_size, parse_arguments, sam
 from recommender.commands.exit_status import FORESEEN, exit_status
 from recommender.commands.self_check import self_check
 from recommender.database.connection import connect, connected, label
-from recommender.database.cursor_reader import read_cursor
 from recommender.database.schema import INTERACTION_TYPES
-from recommender.database.shop_reader import read_rating_matrix
+from recommender.database.shop_reader import around, read_rating_matrix, read_snapshot, read_taste_data, with_log
 from recommender.errors import NotPublishedError, SettingError
-from recommender.model.trained_model import read_taste_model
+from recommender.model.served_model import ServedModel
+from recommender.model.training import ModelSettings, Trained, serve, train, train_taste
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.neighbors.precomputed import PrecomputedIndex
 from recommender.publishing import user_list as user_lists
 from recommender.publishing.batch import BatchJob, write_batch
-from recommender.publishing.list_sources import read_list_sources
 from recommender.publishing.user_list import as_text
-from recommender.publishing.versions import current_version, drop_left_lists, was_refused
+from recommender.publishing.versions import Version, current_version, drop_left_lists, was_refused
 from recommender.ranking import dataframe as dense
 from recommender.ranking.classic import rank_products
 from recommender.ranking.rankings import AUTO, BY_TASTE, ClassicRanking, TasteRanking, TasteSimilarity
@@ -101,7 +101,9 @@ def load_model(
     """
     if (wanted := _ranking(ranking)) in BY_TASTE:
         given = INTERACTION_WEIGHTS if weights is None else weights
-        return read_taste_model(engine, interaction_weights(given, INTERACTION_TYPES), tuned=wanted == AUTO)
+        matrix, log = read_taste_data(engine)
+        counted = interaction_weights(given, INTERACTION_TYPES)
+        return matrix, train_taste(matrix, log, counted, tuned=wanted == AUTO)
     matrix = read_rating_matrix(engine)
     if not precompute:
         return matrix, CosineIndex(matrix.half_stars)
@@ -214,8 +216,11 @@ def batch_generate(
     if users is not None and users < 1:
         raise SettingError(f"users={users}: give 1 or more, or None for all")
     job = batch_job(matrix, similarity_matrix, users, n_neighbors=n_neighbors, n=n, ranking=ranking)
-    keep = _or_constant(keep_versions, "KEEP_VERSIONS")
-    return write_batch(engine, matrix, job, keep_versions=keep, progress=progress).n_rows
+    shop, keep = around(engine, matrix), _or_constant(keep_versions, "KEEP_VERSIONS")
+    answers = ModelSettings(_or_constant(n_neighbors, "TOP_N_SIMILAR_USERS"), _ranking(ranking))
+    model = serve(Trained(shop, similarity_matrix, answers), built_at=datetime.now(UTC))
+    made_of = job.fingerprint(shop)
+    return write_batch(engine, model, job, fingerprint=made_of, keep_versions=keep, progress=progress).n_rows
 
 
 def batch_job(
@@ -265,53 +270,69 @@ def run_batch(
     """Load, train, check, show, evaluate and write; print what was done and how long each part took."""
     print(label(engine))
     commands.announce_compiling()
-    cursor = read_cursor(engine)
     started = time.perf_counter()
-    matrix, similarity_matrix = load_model(engine, ranking=settings.ranking, weights=settings.interaction_weights)
-    n_users, n_products = matrix.shape
-    print(f"loaded   {matrix.n_ratings:,} ratings of {n_users:,} users on {n_products:,} products", end="")
+    # the classic ranking knows nothing of interactions, but the gate compares it with one that does
+    snapshot = read_snapshot(engine, log=settings.ranking in BY_TASTE)
+    trained = train(snapshot, commands.model_settings(settings))
+    matrix = trained.shop.ratings
+    print(f"loaded   {matrix.n_ratings:,} ratings of {matrix.shape[0]:,} users on {matrix.shape[1]:,} products", end="")
     print(f" in {_since(started)} ({matrix.recommendable.sum():,} of the products are in the catalog)")
-    top, k = settings.top_n_recommendations, settings.top_n_similar_users
-    chosen: dict[str, Any] = {"n_neighbors": k, "n": top, "ranking": settings.ranking}
-    job = batch_job(matrix, similarity_matrix, users, new_product_percent=settings.new_product_percent, **chosen)
-    sources = read_list_sources(engine) if options.if_stale else None
-    version = current_version(engine, sources.fingerprint(job.ranking), job.settings()) if sources else None
+    job = _job(trained, settings, users)
+    made_of = job.fingerprint(trained.shop)
+    version = current_version(engine, made_of, job.settings()) if options.if_stale else None
+    model = verdict = None
     if version is None or (options.force and was_refused(engine, version)):
-        started = time.perf_counter()
-        checked, difference = self_check(matrix, similarity_matrix)
-        print(f"checked  cosines of {checked} users against scikit-learn: largest difference {difference:.1e}", end="")
-        print(f" in {_since(started)}")
-        user_id = sample_user(options.user, matrix)
-        recs = get_recommendations(user_id, matrix, similarity_matrix, **chosen)
-        print(as_text(user_id, enrich_with_product_details(recs, engine)))
+        _check_and_show(engine, trained, job, options)
+        judged = trained.shop if settings.ranking in BY_TASTE else with_log(engine, snapshot).for_taste()
         metrics, verdict = commands.gate(
-            settings, engine, job.ranking.settings, force=options.force, n_users=GATE_USERS
+            settings, engine, judged, job.ranking.settings, force=options.force, n_users=GATE_USERS
         )
-        started = time.perf_counter()
-        with tqdm(total=len(job.rows) * top, unit=" rows", unit_scale=True, desc="batch", delay=1, leave=False) as bar:
-            version = write_batch(
-                engine,
-                matrix,
-                job,
-                keep_versions=settings.keep_versions,
-                sources=sources,
-                publish=verdict is None,
-                metrics=metrics,
-                progress=bar.update,
-            )
-        print(f"batch    {version.n_rows:,} rows for {len(job.rows):,} users into recommendations", end="")
-        print(f" in {_since(started)}: version {version.number}, {version.state}")
+        model = serve(trained, built_at=datetime.now(UTC))
+        noted: dict[str, Any] = {"fingerprint": made_of, "publish": verdict is None, "metrics": metrics}
+        version = _write(engine, model, job, keep_versions=settings.keep_versions, **noted)
     else:
-        verdict = None
         drop_left_lists(engine)
         print(f"batch    unchanged: version {version.number} ({version.state}) holds the lists of this data")
     if file is not None:
-        model = matrix, similarity_matrix
-        commands.save_served_model(
-            file, engine, *model, version, settings=settings, cursor=cursor, overwrite=options.overwrite
-        )
+        model = model or serve(trained, built_at=version.made_at)
+        commands.save_served_model(file, engine, model, version, overwrite=options.overwrite)
     if verdict is not None:
         raise NotPublishedError(version.number, verdict)
+
+
+def _job(trained: Trained, settings: Settings, users: int | None) -> BatchJob:
+    return batch_job(
+        trained.shop.ratings,
+        trained.similarity,
+        users,
+        n_neighbors=settings.top_n_similar_users,
+        n=settings.top_n_recommendations,
+        ranking=settings.ranking,
+        new_product_percent=settings.new_product_percent,
+    )
+
+
+def _check_and_show(engine: Engine, trained: Trained, job: BatchJob, options: argparse.Namespace) -> None:
+    """Check the cosines, then print the list of the sample user."""
+    matrix, started = trained.shop.ratings, time.perf_counter()
+    checked, difference = self_check(matrix, trained.similarity)
+    print(f"checked  cosines of {checked} users against scikit-learn: largest difference {difference:.1e}", end="")
+    print(f" in {_since(started)}")
+    user_id, chosen = sample_user(options.user, matrix), trained.settings
+    recs = get_recommendations(
+        user_id, matrix, trained.similarity, n_neighbors=chosen.n_neighbors, n=job.n, ranking=chosen.ranking
+    )
+    print(as_text(user_id, enrich_with_product_details(recs, engine)))
+
+
+def _write(engine: Engine, model: ServedModel, job: BatchJob, **noted: Any) -> Version:
+    """Write the batch under a progress bar; the new version."""
+    started, rows = time.perf_counter(), len(job.rows) * job.n
+    with tqdm(total=rows, unit=" rows", unit_scale=True, desc="batch", delay=1, leave=False) as bar:
+        version = write_batch(engine, model, job, progress=bar.update, **noted)
+    print(f"batch    {version.n_rows:,} rows for {len(job.rows):,} users into recommendations", end="")
+    print(f" in {_since(started)}: version {version.number}, {version.state}")
+    return version
 
 
 def _since(started: float) -> str:

@@ -3,8 +3,8 @@
     python -m benchmarks.batch                 # 200,000 users x 10 products into MariaDB and SQLite, about 5 minutes
     python -m benchmarks.batch --short         # 20,000 users, one round
 
-Ours is ``write_batch`` from the ratings in memory to the published version: neighbors, scores, product names, rows in,
-tables swapped. The floor is the time of the kernel alone (neighbors of all users) plus the database client's own load
+Ours is ``batch_generate`` from the ratings in memory to the published version: neighbors, scores, product names, rows
+in, tables swapped. The floor is the time of the kernel alone (neighbors of all users) plus the client's own load
 of the same rows, with the names, from a ready file: ``LOAD DATA LOCAL INFILE``, or ``.import``. Rounds in turns,
 medians. The peak memory is that of a separate process that only reads the ratings and runs the batch.
 """
@@ -37,7 +37,7 @@ from recommender.database.shop_reader import read_catalog
 from recommender.database.staging._load_data import as_lines
 from recommender.database.staging.bulk_load import staged
 from recommender.neighbors.cosine_index import CosineIndex
-from recommender.publishing.batch import BatchJob, CataloguedProducts, recommendation_batches, write_batch
+from recommender.publishing.batch import BatchJob, CataloguedProducts, recommendation_batches
 from recommender.ranking.rankings import ClassicRanking
 from recommender.settings import PROJECT_ROOT, Settings, load_settings
 from recommender.shop.ratings import RatingMatrix
@@ -175,7 +175,7 @@ def compare(
         times["kernel"].append(time.perf_counter() - started)
         times["load"].append(load())
         started = time.perf_counter()
-        write_batch(engine, matrix, job, keep_versions=1)
+        recommendation_engine.batch_generate(matrix, similarity, engine, users=None, keep_versions=1)
         times["ours"].append(time.perf_counter() - started)
     kernel, loading, ours = (statistics.median(times[name]) for name in ("kernel", "load", "ours"))
     engine.dispose()

@@ -115,6 +115,31 @@ def test_a_pure_part_has_no_io_no_clock_and_no_settings(name: str) -> None:
     )
 
 
+COMPUTES = (
+    "arrays",
+    "errors",
+    "evaluation",
+    "fallback",
+    "live",
+    "model",
+    "neighbors",
+    "ranking",
+    "saved_arrays",
+    "shop",
+)
+READS = {"settings", "synthetic", "database", "files", "publishing", "updates", "commands", "service"}
+
+
+@pytest.mark.parametrize("room", COMPUTES)
+def test_a_room_that_computes_imports_none_that_reads_or_writes(room: str) -> None:
+    place = ROOT / "recommender" / room
+    files = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    assert files
+    for file in files:
+        rooms = {name.split(".")[1] for name in imports_of(file) if name.startswith("recommender.")}
+        assert not rooms & READS, file
+
+
 def test_no_script_imports_another_but_the_api_the_engine() -> None:
     for script in SCRIPTS:
         others = {name.split(".")[0] for name in imports_of(ROOT / f"{script}.py")} & SCRIPTS

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ from recommender.evaluation.gate import judge, metrics_of
 from recommender.evaluation.gate_statistics import FORCED, REFUSED, history_of
 from recommender.evaluation.result import NDCG, Evaluation
 from recommender.files.evaluation_file import read_evaluation_file
-from recommender.model.training import build_served_model
+from recommender.model.served_model import ServedModel
+from recommender.model.training import ModelSettings
 from recommender.model.warm_up import warm_up
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.publishing.model_file import refuse_foreign_file, save_model
@@ -43,9 +45,9 @@ from recommender.publishing.version_files import drop_files, kept_file, publish_
 from recommender.publishing.versions import EXPIRED, PUBLISHED, Version, published_version, read_versions, roll_back
 from recommender.ranking.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.settings import Settings, interaction_weights
-from recommender.shop.cursor import Cursor
 from recommender.shop.profiles import Interactions
 from recommender.shop.ratings import RatingMatrix
+from recommender.shop.snapshot import Snapshot
 
 _RANKED_BY = ("ranking", "n_neighbors", "damping", "interaction_weights")  # of a version's settings
 JSON_FILE, PNG_FILE = "evaluation.json", "evaluation.png"
@@ -128,12 +130,23 @@ def _weights(settings: Settings) -> NDArray[np.float64]:
     return np.array(interaction_weights(settings.interaction_weights, INTERACTION_TYPES), np.float64)
 
 
+def model_settings(settings: Settings) -> ModelSettings:
+    """How the settings want a model trained. SettingError."""
+    return ModelSettings(
+        settings.top_n_similar_users,
+        settings.ranking,
+        settings.new_product_percent,
+        interaction_weights(settings.interaction_weights, INTERACTION_TYPES),
+    )
+
+
 def gate(
-    settings: Settings, engine: Engine, ranked: Mapping[str, Any], *, force: bool, n_users: int
+    settings: Settings, engine: Engine, shop: Snapshot, ranked: Mapping[str, Any], *, force: bool, n_users: int
 ) -> tuple[dict[str, Any] | None, str | None]:
     """Metrics of the ranking on hidden ratings, and why a version with them must not be published, or None.
 
-    ``ranked``: settings of the new version's ranking. At most ``n_users`` users are tested; ``force`` lets a worse
+    ``shop``: what the version is made of, as `Snapshot.for_taste` has it, also where the ranking is classic, since the
+    two are compared; ``ranked``: settings of its ranking. At most ``n_users`` users are tested; ``force`` lets a worse
     version pass with a warning.
     """
     started = time.perf_counter()
@@ -142,8 +155,7 @@ def gate(
     other = _other_settings(published, ranked)
     compared = {CLASSIC, TASTE, settings.ranking}  # auto takes seconds to tune: only where it is wanted
     try:
-        data = read_taste_data(engine)
-        evaluation = evaluated(settings, *data, rankings=compared, n_users=n_users, published=other)
+        evaluation = evaluated(settings, shop.ratings, shop.log, rankings=compared, n_users=n_users, published=other)
     except NothingToEvaluateError as error:
         print(f"gate     {error}")
         return None, None
@@ -228,34 +240,12 @@ def model_file(name: str, settings: Settings, *, overwrite: bool) -> Path:
 
 
 def save_served_model(
-    file: Path,
-    engine: Engine,
-    matrix: RatingMatrix,
-    similarity: CosineIndex,
-    version: Version,
-    *,
-    settings: Settings,
-    cursor: Cursor,
-    overwrite: bool = False,
+    file: Path, engine: Engine, model: ServedModel, version: Version, *, overwrite: bool = False
 ) -> None:
-    """Save what the API serves, as ``version``, and delete the files of versions that have expired.
-
-    ``cursor``: of the tables, read before them.
-    """
+    """Save what the API serves, as ``version``, and delete the files of versions that have expired."""
     started = time.perf_counter()
-    served = build_served_model(
-        engine,
-        matrix,
-        similarity,
-        n_neighbors=settings.top_n_similar_users,
-        built_at=version.made_at,
-        ranking=settings.ranking,
-        version=version.number,
-        new_product_percent=settings.new_product_percent,
-        weights=interaction_weights(settings.interaction_weights, INTERACTION_TYPES),
-        cursor=cursor,
-    )
-    save_model(file, served, version, overwrite=overwrite)
+    model = replace(model, built_at=version.made_at, version=version.number)
+    save_model(file, model, version, overwrite=overwrite)
     drop_files(file, [version.number for version in read_versions(engine) if version.state != EXPIRED])
     seconds = time.perf_counter() - started
     saved = file if version.state == PUBLISHED else kept_file(file, version.number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,10 +26,62 @@ from recommender.shop.catalog import IN_STOCK, NO_CATEGORY, Product, ProductCata
 from recommender.shop.profiles import Interactions, widened
 from recommender.shop.ratings import RatingMatrix, build_rating_matrix
 from recommender.shop.segments import People
+from recommender.shop.snapshot import Snapshot
+
+
+def read_snapshot(engine: Engine, *, log: bool = True) -> Snapshot:
+    """Read the whole shop, each table once; ``log``: the interactions, too (`with_log` adds them later).
+
+    StepOrderError if there are no products or no ratings, RatingError if too many rows are not usable, DatabaseError,
+    OtherPeopleError if the people changed meanwhile.
+    """
+    ratings = _read_matrix(engine, times=True, known=lambda names: np.zeros(len(names), np.bool_))
+    catalog = read_catalog(engine)
+    ratings = replace(ratings, recommendable=catalog.places(ratings.product_ids) >= 0)
+    snapshot = Snapshot(ratings, catalog, read_people(engine), _read_log(engine) if log else None)
+    require_people(engine, ratings.people)
+    return snapshot
+
+
+def with_log(engine: Engine, snapshot: Snapshot) -> Snapshot:
+    """Add the interactions to a snapshot that was read without them. Errors as `read_snapshot`."""
+    complete = replace(snapshot, log=_read_log(engine))
+    require_people(engine, snapshot.ratings.people)
+    return complete
+
+
+def around(engine: Engine, ratings: RatingMatrix) -> Snapshot:
+    """Read the catalog and the people for ratings that were read before. DatabaseError, RatingError."""
+    return Snapshot(ratings, read_catalog(engine), read_people(engine))
 
 
 def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
-    """All usable ratings as users x products. StepOrderError if there are none, RatingError if too many are not."""
+    """All usable ratings as users x products, and of the catalog the ids alone. Errors as `read_snapshot`."""
+    matrix = _read_matrix(engine, times=times, known=lambda names: in_catalog(engine, names))
+    require_people(engine, matrix.people)
+    return matrix
+
+
+def read_taste_data(engine: Engine) -> tuple[RatingMatrix, Interactions | None]:
+    """Ratings with their times, and the log; the matrix has rows and columns for whatever only the log knows."""
+    matrix = read_rating_matrix(engine, times=True)
+    log = _read_log(engine)
+    if log is None:
+        return matrix, None
+    require_people(engine, matrix.people)
+    names = pa.array(log.product_ids.astype(str), pa.string())
+    return widened(matrix, log, in_catalog(engine, names)), log
+
+
+def in_catalog(engine: Engine, product_ids: pa.StringArray) -> NDArray[np.bool_]:
+    """Which of these products the catalog has, (n,)."""
+    catalog = read_table(engine, [products.c.asin]).column(0)
+    found = pc.is_in(product_ids, value_set=catalog.cast(product_ids.type))
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def _read_matrix(engine: Engine, *, times: bool, known: Callable[[pa.StringArray], NDArray[np.bool_]]) -> RatingMatrix:
+    """All usable ratings; ``known``: which of their products may be recommended."""
     require_rows(engine, products, "run python to_rds.py first")
     require_rows(engine, ratings, "run python load_recommendation_data.py first")
     people = token_of(engine)
@@ -41,29 +94,19 @@ def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
         product_ids,
         columns.product_codes,
         columns.half_stars,
-        in_catalog=in_catalog(engine, columns.products),
+        in_catalog=known(columns.products),
         rated_at=columns.rated_at,
         left_out=columns.left_out,
     )
-    return replace(matrix, people=require_people(engine, people), cursor=cursor)
+    return replace(matrix, people=people, cursor=cursor)
 
 
-def in_catalog(engine: Engine, product_ids: pa.StringArray) -> NDArray[np.bool_]:
-    """Which of these products the catalog has, (n,)."""
-    catalog = read_table(engine, [products.c.asin]).column(0)
-    found = pc.is_in(product_ids, value_set=catalog.cast(product_ids.type))
-    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
-
-
-def read_taste_data(engine: Engine) -> tuple[RatingMatrix, Interactions | None]:
-    """Ratings with their times, and the log; the matrix has rows and columns for whatever only the log knows."""
-    matrix = read_rating_matrix(engine, times=True)
-    log = read_interactions(engine) if interactions.name in existing_tables(engine) else None
-    if log is None or not len(log):
-        return matrix, None  # a log without a usable row was refused
-    require_people(engine, matrix.people)
-    names = pa.array(log.product_ids.astype(str), pa.string())
-    return widened(matrix, log, in_catalog(engine, names)), log
+def _read_log(engine: Engine) -> Interactions | None:
+    """The interactions; None if there are none: a log without a usable row was refused."""
+    if interactions.name not in existing_tables(engine):
+        return None
+    log = read_interactions(engine)
+    return log if len(log) else None
 
 
 def read_interactions(engine: Engine) -> Interactions:

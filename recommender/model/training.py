@@ -1,44 +1,95 @@
-"""From a trained model and the tables to what the service holds: known users, titles, prices, segments."""
+"""From a snapshot of the shop to a trained model, and to the model that answers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Engine
+from numpy.typing import NDArray
 
-from recommender.database.identities import require_people
-from recommender.database.shop_reader import read_catalog, read_people
-from recommender.fallback.new_products import all_places
+from recommender.evaluation.tuning import tune
+from recommender.fallback.cold_start import ColdStart, build_cold_start
+from recommender.fallback.new_products import all_places, find_new_products
 from recommender.fallback.popular import rank_popular
 from recommender.model.served_model import ServedModel
-from recommender.model.trained_model import cold_start_of
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.neighbors.similar_products import SimilarProducts
-from recommender.ranking.rankings import CLASSIC, TasteSimilarity
-from recommender.shop.cursor import AT_THE_START, Cursor
+from recommender.ranking.rankings import AUTO, BY_TASTE, CLASSIC, TasteSimilarity
+from recommender.ranking.taste import TasteParameters
+from recommender.shop.catalog import ProductCatalog
+from recommender.shop.profiles import Interactions, Profiles, build_profiles
 from recommender.shop.ratings import RatingMatrix, distinct
+from recommender.shop.segments import Segments
+from recommender.shop.snapshot import Snapshot
 
 
-def build_served_model(
-    engine: Engine,
-    matrix: RatingMatrix,
-    similarity: CosineIndex,
+@dataclass(frozen=True)
+class ModelSettings:
+    """How a model is trained and answers; ``weights``: what each kind of interaction counts."""
+
+    n_neighbors: int  # of the classic ranking
+    ranking: str = CLASSIC  # the one that answers unless a request asks for another
+    new_product_percent: int = 0  # of the lists by taste
+    weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What was trained: ``shop.ratings`` is the matrix that ``similarity`` is of."""
+
+    shop: Snapshot
+    similarity: CosineIndex
+    settings: ModelSettings
+
+
+def train(
+    snapshot: Snapshot,
+    settings: ModelSettings,
     *,
-    n_neighbors: int,
-    built_at: datetime,
-    ranking: str = CLASSIC,
-    version: int | None = None,
-    new_product_percent: int = 0,
-    weights: tuple[float, ...] = (),
-    cursor: Cursor = AT_THE_START,
-) -> ServedModel:
-    """Add to the trained model what answers need from the tables: known users, titles, prices, segments.
+    parameters: TasteParameters | None = None,
+    all_rankings: bool = False,
+) -> Trained:
+    """Train what ``settings.ranking`` needs, or ``all_rankings`` what any of them does.
 
-    ``weights``: what interactions counted in it; ``cursor``: read before anything else was.
+    ``parameters``: those of the auto ranking; None: chosen on these ratings where that is the ranking, which takes
+    seconds.
     """
-    catalog = read_catalog(engine)
-    people = read_people(engine)
+    if not (all_rankings or settings.ranking in BY_TASTE):
+        shop = snapshot.for_classic()
+        return Trained(shop, CosineIndex(shop.ratings.half_stars), settings)
+    shop, tuned = snapshot.for_taste(), settings.ranking == AUTO and parameters is None
+    similarity = train_taste(shop.ratings, shop.log, settings.weights, parameters=parameters, tuned=tuned)
+    return Trained(shop, similarity, settings)
+
+
+def train_taste(
+    matrix: RatingMatrix,
+    log: Interactions | None,
+    weights: Sequence[float],
+    *,
+    parameters: TasteParameters | None = None,
+    tuned: bool = False,
+) -> TasteSimilarity:
+    """Return the similarities by taste; ``weights``: what each kind of interaction counts.
+
+    ``matrix`` has its times, and rows and columns for what only ``log`` knows. ``parameters``: those of the auto
+    ranking; ``tuned``: choose them on these ratings, which takes seconds.
+    """
+    counted = np.array(weights, np.float64)
+    profiles = build_profiles(matrix, log, counted)
+    if tuned:
+        parameters = tune(matrix, log, counted).parameters
+    similarity = TasteSimilarity.of(matrix, profiles, parameters=parameters)
+    similarity.weights = tuple(weights)
+    return similarity
+
+
+def serve(trained: Trained, *, built_at: datetime, version: int | None = None) -> ServedModel:
+    """Return the model that answers: known users, popular products, and by taste what lists are topped up from."""
+    shop, similarity, settings = trained.shop, trained.similarity, trained.settings
+    matrix, catalog, people = shop.ratings, shop.catalog, shop.people
     known = distinct(matrix.user_ids[np.diff(matrix.half_stars.indptr) > 0], people.user_ids)
     places = catalog.places(matrix.product_ids)
     ladder, known_segments = None, np.empty(0, np.int32)
@@ -48,8 +99,8 @@ def build_served_model(
         segments = people.segments(everybody)
         segment_names = segments.names
         known_segments = segments.at(np.searchsorted(everybody, known)).codes
-        mine = segments.at(np.searchsorted(everybody, matrix.user_ids))
-        ladder = cold_start_of(matrix, similarity.profiles, catalog, places, mine)
+        raters = segments.at(np.searchsorted(everybody, matrix.user_ids))
+        ladder = _cold_start(matrix, similarity.profiles, catalog, places, raters)
     return ServedModel(
         matrix=matrix,
         similarity=similarity,
@@ -61,13 +112,34 @@ def build_served_model(
         known_segments=known_segments,
         ladder=ladder,
         built_at=built_at,
-        n_neighbors=n_neighbors,
-        ranking=ranking,
+        n_neighbors=settings.n_neighbors,
+        ranking=settings.ranking,
         version=version,
-        new_product_percent=new_product_percent,
-        weights=weights,
+        new_product_percent=settings.new_product_percent,
+        weights=settings.weights,
         segment_names=segment_names,
-        cursor=cursor,
-        people=require_people(engine, matrix.people),
+        cursor=matrix.cursor,
+        people=matrix.people,
         left_out={**matrix.left_out, **catalog.left_out, **people.left_out},
     )
+
+
+def _cold_start(
+    matrix: RatingMatrix,
+    profiles: Profiles,
+    catalog: ProductCatalog,
+    places: NDArray[np.int32],
+    segments: Segments,
+) -> ColdStart:
+    """What lists by taste are topped up from: the users' segments, what is popular now, what is new in the catalog.
+
+    ``places``: of the matrix's products in the catalog; ``segments``: of the matrix's users.
+    """
+    new = find_new_products(
+        profiles.confidences,
+        matrix.recommendable,
+        places,
+        stars=catalog.stars,
+        category_ids=catalog.category_ids,
+    )
+    return build_cold_start(matrix, profiles, segments=segments.codes, n_segments=len(segments), new=new)

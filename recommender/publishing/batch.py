@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,7 @@ from recommender.database.staging.bulk_load import staged
 from recommender.fallback.cold_start import SOURCES, ColdStart, FilledLists
 from recommender.fallback.new_products import all_places
 from recommender.fallback.popular import rank_popular
-from recommender.model.trained_model import cold_start_of
-from recommender.publishing.list_sources import ListSources, read_list_sources
+from recommender.model.served_model import ServedModel
 from recommender.publishing.versions import (
     LEFT_OUT,
     PEOPLE,
@@ -35,6 +34,7 @@ from recommender.ranking.classic import RankedProducts
 from recommender.ranking.rankings import Ranking
 from recommender.shop.catalog import ProductCatalog
 from recommender.shop.ratings import RatingMatrix
+from recommender.shop.snapshot import Snapshot
 
 BLOCK_USERS = 4_096
 BLOCK_CELLS = 4_000_000  # ranks of one block: 100 MB
@@ -57,42 +57,40 @@ class BatchJob:
         people = {PEOPLE: self.people} if self.people else {}  # versions of older releases have none
         return {"users": len(self.rows), "n": self.n} | self.ranking.settings | chance | people
 
+    def fingerprint(self, shop: Snapshot) -> str:
+        """What the lists are made of, as `Snapshot.fingerprint` has it; settings are compared beside it."""
+        return shop.fingerprint(self.ranking.fingerprint(), by_taste=self.ranking.profiles is not None)
+
 
 def write_batch(
     engine: Engine,
-    matrix: RatingMatrix,
+    model: ServedModel,
     job: BatchJob,
     *,
+    fingerprint: str,
     keep_versions: int,
-    sources: ListSources | None = None,
     publish: bool = True,
     metrics: Mapping[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Version:
     """Compute the lists of ``job`` and publish them as a new version; readers see all old lists or all new ones.
 
-    ``sources``: catalog and people, None to read them now. ``publish`` False: the version is only kept, for a roll-back
-    to it. ``progress`` is called with the number of rows of each block, ``metrics`` are noted with the version. Raises
-    ForeignDataError if a table is not ours, DatabaseError.
+    The version is as old as ``model``. ``fingerprint``: `BatchJob.fingerprint` of what that was made of. ``publish``
+    False: the version is only kept, for a roll-back to it. ``progress`` is called with the number of rows of each
+    block, ``metrics`` are noted with the version. Raises ForeignDataError if a table is not ours, DatabaseError.
     """
     refuse_foreign_lists(engine)
-    made_at = datetime.now(UTC)
-    shop = read_list_sources(engine) if sources is None else sources
-    catalog = shop.catalog
-    places, ladder = catalog.places(matrix.product_ids), None
-    if job.ranking.profiles:
-        segments = shop.people.segments(matrix.user_ids)
-        ladder = cold_start_of(matrix, job.ranking.profiles, catalog, places, segments)
+    matrix, catalog, made_at = model.matrix, model.catalog, model.built_at
+    ladder = model.ladder if job.ranking.profiles else None
     number = next_number(read_versions(engine))
-    catalogued = CataloguedProducts.of(matrix, catalog, places)
+    catalogued = CataloguedProducts.of(matrix, catalog, model.places[: matrix.shape[1]])
     batches = recommendation_batches(matrix, job, catalogued, ladder=ladder, version=number, generated_at=made_at)
     with staged(engine, BATCH_TABLES, in_turns=True) as stage:
         stage.load(recommendations, _reporting(batches, progress))
         left_out = {**matrix.left_out, **catalog.left_out}
         if left_out:  # noted beside the metrics: a column of its own would make the tables of older releases foreign
             metrics = {**(metrics or {}), LEFT_OUT: left_out}
-        made_of = shop.fingerprint(job.ranking)
-        version = Version(0, made_at, made_of, matrix.n_ratings, job.settings(), metrics=metrics)
+        version = Version(0, made_at, fingerprint, matrix.n_ratings, job.settings(), metrics=metrics)
         return publish_lists(stage, version, keep=keep_versions, since=matrix.cursor, publish=publish)
 
 

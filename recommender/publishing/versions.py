@@ -52,7 +52,7 @@ class Version:
 
     number: int
     made_at: datetime
-    fingerprint: str  # of what its lists are made of, see ListSources.fingerprint
+    fingerprint: str  # of what its lists are made of, see Snapshot.fingerprint
     n_ratings: int
     settings: Mapping[str, Any]
     n_rows: int = 0  # of the lists

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from recommender.database.connection import connect
-from recommender.database.cursor_reader import read_cursor
 from recommender.database.schema import INTERACTION_TYPES
+from recommender.database.shop_reader import read_snapshot
 from recommender.model.served_model import ServedModel
-from recommender.model.trained_model import read_taste_model
-from recommender.model.training import build_served_model
+from recommender.model.training import ModelSettings, serve, train
 from recommender.publishing.model_file import open_model
 from recommender.publishing.versions import Version, published_version, read_versions
-from recommender.ranking.rankings import AUTO, BY_TASTE, chosen_parameters
+from recommender.ranking.rankings import BY_TASTE, chosen_parameters
 from recommender.settings import Settings, interaction_weights
 
 Stamp = tuple[int, ...] | None
@@ -74,27 +73,18 @@ class TrainedModel:
     def load(self) -> ServedModel:
         settings, engine = self._settings, connect(self._settings)
         try:
-            cursor = read_cursor(engine)
             versions = read_versions(engine)
             published = published_version(versions)
             parameters = chosen_parameters(published.settings) if published else None
             weights = interaction_weights(settings.interaction_weights, INTERACTION_TYPES)
-            tuned = settings.ranking == AUTO and parameters is None
-            matrix, similarity = read_taste_model(engine, weights, parameters=parameters, tuned=tuned)
-            model = build_served_model(
-                engine,
-                matrix,
-                similarity,
-                n_neighbors=settings.top_n_similar_users,
-                built_at=datetime.now(UTC),
-                ranking=settings.ranking,
-                version=published.number if published and self._continues(published, versions) else None,
-                new_product_percent=settings.new_product_percent,
-                weights=weights,
-                cursor=cursor,
+            chosen = ModelSettings(
+                settings.top_n_similar_users, settings.ranking, settings.new_product_percent, weights
             )
+            trained = train(read_snapshot(engine), chosen, parameters=parameters, all_rankings=True)
         finally:
             engine.dispose()
+        version = published.number if published and self._continues(published, versions) else None
+        model = serve(trained, built_at=datetime.now(UTC), version=version)
         model.prepare()
         self.loaded = (published.number,) if published else None
         return model

@@ -18,8 +18,7 @@ from recommender.database.cursor_reader import read_cursor
 from recommender.database.deletions_log import KEPT_DAYS, cut_log, reaches_back
 from recommender.database.schema import deletions, recommendations, users
 from recommender.errors import DatabaseError
-from recommender.model.training import build_served_model
-from recommender.publishing.batch import BatchJob, write_batch
+from recommender.publishing.batch import BatchJob
 from recommender.publishing.versions import Version
 from recommender.ranking.rankings import ClassicRanking
 from recommender.settings import Settings
@@ -27,6 +26,7 @@ from recommender.shop.cursor import AT_THE_START
 from recommender.updates.change_feed import ChangeFeed
 from recommender.updates.records import optional_tables, read_differing
 from recommender.updates.writes import delete_rating, erase_user, prepare, store_rating
+from tests.support.published import model_of, write_lists
 from tests.support.shop import WHEN, fill
 
 A, B, C, D = (f"B00000000{letter}" for letter in "ABCD")
@@ -45,7 +45,7 @@ def batch(shop: Engine) -> Callable[[], Version]:
     """Publishes lists made from the ratings as they are before the test begins."""
     matrix, similarity = re.load_model(shop)
     job = BatchJob(np.arange(len(STARS)), 10, ClassicRanking(matrix, similarity, 20))
-    return lambda: write_batch(shop, matrix, job, keep_versions=3)
+    return lambda: write_lists(shop, matrix, similarity, job, keep_versions=3)
 
 
 def erase(engine: Engine, user_id: int) -> None:
@@ -86,7 +86,7 @@ def test_who_is_erased_and_back_while_a_batch_runs_has_no_list_of_the_erased_his
     matrix, similarity = re.load_model(shop)  # of the new history
     rows = np.arange(matrix.shape[0])
     age_of_the_erasure(shop)
-    write_batch(shop, matrix, BatchJob(rows, 10, ClassicRanking(matrix, similarity, 20)), keep_versions=3)
+    write_lists(shop, matrix, similarity, BatchJob(rows, 10, ClassicRanking(matrix, similarity, 20)), keep_versions=3)
     assert listed(shop) == ({1, 2, 3, 4} if by == "a rating" else {1, 3, 4})
 
 
@@ -127,7 +127,7 @@ def test_a_batch_that_has_published_cuts_the_log_and_one_that_is_older_than_the_
     age(shop, 1, 2)
     fresh, similarity = re.load_model(shop)
     job = BatchJob(np.arange(fresh.shape[0]), 10, ClassicRanking(fresh, similarity, 20))
-    write_batch(shop, fresh, job, keep_versions=3)
+    write_lists(shop, fresh, similarity, job, keep_versions=3)
     assert noted(shop) == [2]
     before = listed(shop)
     with pytest.raises(DatabaseError, match="the ratings were read before deletions that live_deletions no longer"):
@@ -136,7 +136,7 @@ def test_a_batch_that_has_published_cuts_the_log_and_one_that_is_older_than_the_
 
 
 def test_a_worker_that_slept_while_the_log_was_cut_compares_everybody_with_the_tables(shop: Engine) -> None:
-    model = build_served_model(shop, *re.load_model(shop), n_neighbors=20, built_at=dt.datetime.now(dt.UTC))
+    model = model_of(shop, *re.load_model(shop))
     feed = ChangeFeed(read_cursor(shop), optional_tables(shop))
     with shop.connect() as connection:
         assert not feed.look(connection).missed

@@ -16,12 +16,13 @@ from recommender.database.own_tables import kept_table, list_tables
 from recommender.database.schema import BATCH_TABLES, CATALOG_TABLES, SHOPPER_TABLES, own_tables, recommendations
 from recommender.database.tables import existing_tables
 from recommender.errors import ForeignDataError
-from recommender.publishing.batch import BatchJob, write_batch
+from recommender.publishing.batch import BatchJob
 from recommender.publishing.versions import Version, current_version, read_versions, roll_back
 from recommender.ranking.rankings import ClassicRanking
 from recommender.synthetic.catalog import write_sample_catalog
 from recommender.updates.writes import erase_user, prepare
 from tests.support import steps
+from tests.support.published import write_lists
 from tests.support.shop import fill
 
 A, B, C, D = (f"B00000000{letter}" for letter in "ABCD")
@@ -38,7 +39,7 @@ def batch(engine: Engine) -> Callable[..., Version]:
     recommendations.drop(engine)
     matrix, similarity = re.load_model(engine)
     job = BatchJob(np.arange(4), 10, ClassicRanking(matrix, similarity, 20))
-    return lambda: write_batch(engine, matrix, job, keep_versions=3)
+    return lambda: write_lists(engine, matrix, similarity, job, keep_versions=3)
 
 
 def make(engine: Engine, name: str, columns: str = "user_id BIGINT, note VARCHAR(20)", row: str = "2, 'mine'") -> None:

@@ -585,7 +585,7 @@ def test_auto_records_what_it_chose_is_gated_and_served_as_the_batch_has_it(
 
     monkeypatch.setenv("RANKING", "auto")
     monkeypatch.setenv("MODEL_FILE", "")
-    monkeypatch.setattr("recommender.model.trained_model.tune", never)
+    monkeypatch.setattr("recommender.model.training.tune", never)
     with TestClient(api.create_app()) as client:
         for user, listed in by_user.items():
             served = client.get(f"/recommendations/{user}").json()["recommendations"]

@@ -34,7 +34,7 @@ from recommender.ranking import _taste_kernels as _taste_ranking_kernels
 from recommender.live.live_model import LiveModel
 from recommender.live.users import UserRecord
 from recommender.commands.self_check import self_check
-from recommender.model.training import build_served_model
+from tests.support.published import model_of
 from recommender.model.list_request import Wish
 from recommender.model.warm_up import warm_up
 
@@ -63,7 +63,7 @@ rows = np.arange(matrix.shape[0])
 ranked = similarity.taste.rank_products(rows, 5)
 cold.top_up(rows, ranked.columns, ranked.stars, version=3)
 cold.for_segment(0, np.array([1, 0]), 5, user_id=7)
-served = build_served_model(engine, matrix, similarity, n_neighbors=20, built_at=datetime.now(UTC), ranking="taste")
+served = model_of(engine, matrix, similarity, ranking="taste")
 wish = Wish(4, 1, max_price=30.0, diversity=1)
 now = LiveModel.of(served).after([UserRecord(4, ((b"B00000000B", 9, 0),))], {})
 for model in (served, now):

@@ -15,7 +15,7 @@ from recommender.database.connection import connect, writing
 from recommender.database.schema import deletions
 from recommender.database.tables import existing_tables
 from recommender.publishing import versions
-from recommender.publishing.batch import BatchJob, write_batch
+from recommender.publishing.batch import BatchJob
 from recommender.publishing.erasures import drop_erased
 from recommender.publishing.versions import Version, roll_back
 from recommender.ranking.rankings import ClassicRanking
@@ -23,6 +23,7 @@ from recommender.settings import Settings
 from recommender.shop.cursor import Cursor
 from recommender.updates.writes import delete_rating, erase_user, prepare
 from tests.support.mariadb_server import MariaDBServer
+from tests.support.published import write_lists
 from tests.support.service import wait_until
 from tests.support.shop import fill
 
@@ -46,7 +47,7 @@ def batch(engine: Engine) -> Callable[[], Version]:
     prepare(engine)
     matrix, similarity = re.load_model(engine)
     job = BatchJob(np.arange(len(STARS)), 10, ClassicRanking(matrix, similarity, 20))
-    return lambda: write_batch(engine, matrix, job, keep_versions=3)
+    return lambda: write_lists(engine, matrix, similarity, job, keep_versions=3)
 
 
 def erase(engine: Engine, user_id: int) -> None:

@@ -35,7 +35,6 @@ from recommender.fallback.cold_start import ColdStart, build_cold_start
 from recommender.fallback.new_products import all_places, find_new_products
 from recommender.fallback.popular import rank_popular
 from recommender.model.served_model import ServedModel
-from recommender.model.training import build_served_model
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.neighbors.precomputed import PrecomputedIndex
 from recommender.neighbors.similar_products import SimilarProducts
@@ -53,6 +52,7 @@ from tests.conftest import REAL_DATA, ROOT, needs_real_data
 from tests.service.test_api import CATALOG, NO_RATINGS, STARS, A, B, C, D, fetch, serve, wait_for, wait_until
 from tests.steps.test_recommendation_engine import matrix_of
 from tests.support.mariadb_server import free_port
+from tests.support.published import model_of
 from tests.support.shop import WHEN, fill, read_all_beauty, read_filmtrust
 
 Arrays = dict[str, NDArray[Any]]
@@ -775,7 +775,7 @@ def test_the_file_holds_what_the_database_held_when_it_was_saved(
     opened, version = open_model(tmp_path / "model.rec")
     matrix, similarity = re.load_model(shop, ranking=ranking)
     facts: dict[str, Any] = {"n_neighbors": 20, "built_at": version.made_at, "ranking": ranking, "version": 1}
-    assert everything(opened) == everything(build_served_model(shop, matrix, similarity, **facts))
+    assert everything(opened) == everything(model_of(shop, matrix, similarity, **facts))
     assert [version] == read_versions(shop)
 
 

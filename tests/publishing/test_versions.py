@@ -14,13 +14,13 @@ import recommendation_engine as re
 from recommender.database.connection import writing
 from recommender.database.own_tables import kept_table
 from recommender.database.schema import model_versions, recommendations
+from recommender.database.shop_reader import around
 from recommender.database.staging._mysql import ServerStage
 from recommender.database.staging._sqlite import SqliteStage
 from recommender.database.staging._stage import Stage
 from recommender.database.tables import existing_tables
 from recommender.errors import ForeignDataError, UnknownVersionError
-from recommender.publishing.batch import BatchJob, write_batch
-from recommender.publishing.list_sources import read_list_sources
+from recommender.publishing.batch import BatchJob
 from recommender.publishing.versions import (
     Version,
     current_version,
@@ -30,6 +30,7 @@ from recommender.publishing.versions import (
 )
 from recommender.ranking.rankings import ClassicRanking
 from recommender.settings import Settings
+from tests.support.published import write_lists
 from tests.support.shop import fill
 
 A, B, C, D = (f"B00000000{letter}" for letter in "ABCD")
@@ -44,7 +45,7 @@ def batch(engine: Engine) -> Callable[..., Version]:
 
     def run(users: int, keep: int = 3, publish: bool = True) -> Version:
         job = BatchJob(np.arange(users), 10, ClassicRanking(matrix, similarity, 20))
-        return write_batch(engine, matrix, job, keep_versions=keep, publish=publish)
+        return write_lists(engine, matrix, similarity, job, keep_versions=keep, publish=publish)
 
     return run
 
@@ -80,7 +81,10 @@ def test_a_version_says_what_it_was_made_from(engine: Engine, batch: Callable[..
     noted = read_versions(engine)[0]
     assert noted == made == Version.from_dict(made.to_dict())
     ranking = ClassicRanking(matrix, similarity, 20)
-    assert (noted.n_ratings, noted.fingerprint) == (7, read_list_sources(engine).fingerprint(ranking))
+    assert (noted.n_ratings, noted.fingerprint) == (
+        7,
+        BatchJob(np.arange(2), 10, ranking).fingerprint(around(engine, matrix)),
+    )
     assert noted.settings == {"users": 2, "n": 10, "ranking": "classic", "n_neighbors": 20}
     with engine.connect() as connection:
         assert noted.n_rows == len(connection.execute(select(recommendations)).all())

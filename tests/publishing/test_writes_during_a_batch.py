@@ -22,11 +22,12 @@ from recommender.database.staging.bulk_load import staged
 from recommender.database.tables import existing_tables
 from recommender.errors import DatabaseError
 from recommender.publishing import batch
-from recommender.publishing.batch import BatchJob, write_batch
+from recommender.publishing.batch import BatchJob
 from recommender.publishing.versions import Version
 from recommender.ranking.rankings import ClassicRanking
 from recommender.settings import Settings
 from recommender.updates.writes import erase_user, prepare, store_rating
+from tests.support.published import write_lists
 from tests.support.shop import fill
 
 PRODUCTS = [f"B{n:09}" for n in range(40)]
@@ -52,7 +53,7 @@ def run(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Versio
     job = BatchJob(np.arange(len(STARS)), 10, ClassicRanking(matrix, similarity, 20))
 
     def run(progress: Callable[[int], object] | None = None) -> Version:
-        return write_batch(engine, matrix, job, keep_versions=2, progress=progress)
+        return write_lists(engine, matrix, similarity, job, keep_versions=2, progress=progress)
 
     return run
 

@@ -20,7 +20,7 @@ from recommender.database.connection import writing
 from recommender.database.schema import interactions, products, ratings, recommendations
 from recommender.database.shop_reader import in_catalog, read_taste_data
 from recommender.errors import SettingError, StepOrderError
-from recommender.model.trained_model import read_taste_model
+from recommender.model.training import train_taste
 from recommender.neighbors.cosine_index import CosineIndex, top_k_cosine
 from recommender.publishing.versions import read_versions
 from recommender.ranking import rankings
@@ -269,9 +269,14 @@ def log_some(engine: Engine) -> None:
     )
 
 
+def trained(engine: Engine) -> tuple[RatingMatrix, TasteSimilarity]:
+    matrix, log = read_taste_data(engine)
+    return matrix, train_taste(matrix, log, WEIGHTS.tolist())
+
+
 def test_the_taste_model_is_read_from_ratings_and_log(store: Engine) -> None:
     log_some(store)
-    matrix, similarity = read_taste_model(store, WEIGHTS.tolist())
+    matrix, similarity = trained(store)
     assert matrix.user_ids.tolist() == [1, 2, 4, 9]
     assert matrix.products(np.arange(5)) == [A, B, C, E, F]  # D: in the catalog, but nobody ever turned to it
     assert matrix.recommendable.tolist() == [True, True, True, False, False]
@@ -303,7 +308,7 @@ def test_a_shop_without_a_log_is_ranked_by_its_ratings(store: Engine, gone: str)
     assert log is None
     assert matrix.user_ids.tolist() == [1, 2, 4]
     assert matrix.rated_at is not None
-    _, similarity = read_taste_model(store, WEIGHTS.tolist())
+    _, similarity = trained(store)
     assert np.array_equal(similarity.profiles.confidences.toarray() > 0, matrix.half_stars.toarray() > 0)
 
 

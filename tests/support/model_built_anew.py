@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
-from recommender.database.cursor_reader import read_cursor
-from recommender.database.shop_reader import read_taste_data
+from recommender.database.shop_reader import read_snapshot
 from recommender.fallback._cold_start_kernels import Ladder, New
 from recommender.fallback.cold_start import ColdStart
 from recommender.model.served_model import Recommendation, ServedModel
-from recommender.model.training import build_served_model
+from recommender.model.training import ModelSettings, Trained, serve
 from recommender.neighbors.taste_statistics import TasteStatistics
 from recommender.ranking.rankings import TasteSimilarity
 from recommender.ranking.taste import TasteParameters
@@ -29,15 +28,13 @@ BUILT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 def build(engine: Engine, older: ServedModel | None = None) -> ServedModel:
     """A model of the tables as they are; ``older``: whose statistics and ladder it takes over."""
-    cursor = read_cursor(engine)
-    matrix, log = read_taste_data(engine)
-    profiles = build_profiles(matrix, log, np.array(WEIGHTS))
+    shop = read_snapshot(engine).for_taste()
+    matrix = shop.ratings
+    profiles = build_profiles(matrix, shop.log, np.array(WEIGHTS))
     statistics = None if older is None else _statistics(older, matrix)
     similarity = TasteSimilarity.of(matrix, profiles, parameters=AUTO, statistics=statistics)
-    model = build_served_model(
-        engine, matrix, similarity, n_neighbors=5, built_at=BUILT, version=3, new_product_percent=40, weights=WEIGHTS,
-        cursor=cursor,
-    )  # fmt: skip
+    settings = ModelSettings(n_neighbors=5, new_product_percent=40, weights=WEIGHTS)
+    model = serve(Trained(shop, similarity, settings), built_at=BUILT, version=3)
     return model if older is None else replace(model, ladder=_ladder(older, model))
 
 

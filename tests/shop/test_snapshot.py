@@ -13,11 +13,14 @@ from sqlalchemy import Engine, delete, insert, select, text, update
 import recommendation_engine as re
 from recommender.database.connection import writing
 from recommender.database.schema import interactions, model_versions, products, ratings, recommendations, users
-from recommender.publishing.list_sources import ListSources, read_list_sources
+from recommender.database.shop_reader import around
+from recommender.publishing.batch import BatchJob
 from recommender.publishing.versions import read_versions
 from recommender.ranking.rankings import ClassicRanking
 from recommender.shop.catalog import ProductCatalog
+from recommender.shop.ratings import build_rating_matrix
 from recommender.shop.segments import People
+from recommender.shop.snapshot import Snapshot
 from tests.support.shop import WHEN, fill, product_row
 
 A, B, C, D, E = (f"B00000000{letter}" for letter in "ABCDE")
@@ -114,10 +117,21 @@ def test_a_version_notes_the_fingerprint_of_its_sources(engine: Engine, stale: C
     assert stale()
     matrix, similarity = re.load_model(engine)
     (version,) = read_versions(engine)
-    assert version.fingerprint == read_list_sources(engine).fingerprint(ClassicRanking(matrix, similarity, 20))
+    assert version.fingerprint == BatchJob(np.arange(4), 10, ClassicRanking(matrix, similarity, 20)).fingerprint(
+        around(engine, matrix)
+    )
 
 
-def sources(titles: list[str | None], in_stock: list[bool] | None = None, users: int = 2) -> ListSources:
+NO_RATINGS = build_rating_matrix(
+    np.empty(0, np.int64),
+    np.empty(0, "S10"),
+    np.empty(0, np.int32),
+    np.empty(0, np.int8),
+    in_catalog=np.empty(0, np.bool_),
+)
+
+
+def sources(titles: list[str | None], in_stock: list[bool] | None = None, users: int = 2) -> Snapshot:
     n = len(titles)
     catalog = ProductCatalog(
         np.array([f"B{number:09d}" for number in range(n)], "S10"),
@@ -128,20 +142,7 @@ def sources(titles: list[str | None], in_stock: list[bool] | None = None, users:
         None if in_stock is None else np.array(in_stock),
     )
     nothing = pa.chunked_array([pa.nulls(users, pa.string())])
-    return ListSources(catalog, People(np.arange(users, dtype=np.int64), nothing, nothing))
-
-
-class Fixed:
-    """A ranking whose data never change."""
-
-    settings: dict[str, Any] = {}  # noqa: RUF012
-    profiles = None
-
-    def fingerprint(self) -> str:
-        return "0"
-
-    def rank_products(self, rows: Any, n: int) -> Any:
-        raise NotImplementedError
+    return Snapshot(NO_RATINGS, catalog, People(np.arange(users, dtype=np.int64), nothing, nothing))
 
 
 def test_no_two_of_these_catalogs_are_taken_for_each_other() -> None:
@@ -156,19 +157,20 @@ def test_no_two_of_these_catalogs_are_taken_for_each_other() -> None:
         (["ab", "c"], [True, True]),
         (["ab", "c"], [True, False]),
     ]
-    found = [sources(*case).fingerprint(Fixed()) for case in cases]
+    found = [sources(*case).fingerprint("0", by_taste=False) for case in cases]
     assert len(set(found)) == len(found)
-    assert sources(["ab", "c"]).fingerprint(Fixed()) == found[1]
-    assert sources(["ab", "c"], users=3).fingerprint(Fixed()) != found[1]
+    assert sources(["ab", "c"]).fingerprint("0", by_taste=False) == found[1]
+    assert sources(["ab", "c"], users=3).fingerprint("0", by_taste=False) != found[1]
 
 
 def test_titles_of_a_slice_are_those_of_the_slice() -> None:
     whole, part = sources(["x", "ab", "c"]), sources(["ab", "c"])
-    sliced = ListSources(
+    sliced = Snapshot(
+        NO_RATINGS,
         ProductCatalog(
             part.catalog.product_ids, whole.catalog.titles[1:], part.catalog.prices, part.catalog.stars,
             part.catalog.category_ids,
         ),
         part.people,
     )  # fmt: skip
-    assert sliced.fingerprint(Fixed()) == part.fingerprint(Fixed())
+    assert sliced.fingerprint("0", by_taste=False) == part.fingerprint("0", by_taste=False)

@@ -1,0 +1,50 @@
+"""What a shop knew at one moment: its tables, each read once, as arrays.
+
+Everything is computed from a snapshot, so that lists, the model file and the figures of the gate are of the same rows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+from recommender.shop.catalog import ProductCatalog
+from recommender.shop.profiles import Interactions, widened
+from recommender.shop.ratings import RatingMatrix, fingerprint_of
+from recommender.shop.segments import People
+
+FORMAT = 1  # counts up when a release makes other lists of the same data and settings
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Ratings, products, people and interactions; ``ratings.cursor`` and ``ratings.people`` are of them all."""
+
+    ratings: RatingMatrix
+    catalog: ProductCatalog
+    people: People
+    log: Interactions | None = None  # None: there is none, or it was not asked for
+
+    def for_classic(self) -> Snapshot:
+        """The same as the classic ranking sees it: ratings alone, without their times."""
+        return replace(self, ratings=replace(self.ratings, rated_at=None), log=None)
+
+    def for_taste(self) -> Snapshot:
+        """The same with rows and columns in ``ratings`` for users and products that only the log knows."""
+        if self.log is None:
+            return self
+        in_catalog = self.catalog.places(self.log.product_ids) >= 0
+        return replace(self, ratings=widened(self.ratings, self.log, in_catalog))
+
+    def fingerprint(self, ranking: str, *, by_taste: bool) -> str:
+        """Return 32 hexadecimal digits that differ when what lists are made of does.
+
+        That is ``ranking`` (the fingerprint of what the ranking ranks by), the ids, titles, prices, stars, stock and
+        categories of the catalog, who is known, and ``by_taste`` the segments of people: what lists hold, and what the
+        API shows beside them. 0.4 s at 1.4 million titles and a million people.
+        """
+        segments = self.people.segments(self.people.user_ids)
+        names = json.dumps(segments.names if by_taste else [])
+        text = f"format {FORMAT}; {ranking}; segments {names}"
+        codes = [segments.codes] if by_taste else []
+        return fingerprint_of(text, *self.catalog.arrays(), self.people.user_ids, *codes)

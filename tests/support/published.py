@@ -1,0 +1,39 @@
+"""What step 3 makes of ratings in hand: the model that answers, and a version of its lists."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import Engine
+
+from recommender.database.shop_reader import around
+from recommender.model.served_model import ServedModel
+from recommender.model.training import ModelSettings, Trained, serve
+from recommender.neighbors.cosine_index import CosineIndex
+from recommender.publishing.batch import BatchJob, write_batch
+from recommender.publishing.versions import Version
+from recommender.shop.ratings import RatingMatrix
+
+
+def model_of(
+    engine: Engine,
+    matrix: RatingMatrix,
+    similarity: CosineIndex,
+    *,
+    built_at: dt.datetime | None = None,
+    version: int | None = None,
+    **settings: Any,
+) -> ServedModel:
+    """The model that answers, with the catalog and the people as they are now; ``settings``: of `ModelSettings`."""
+    trained = Trained(around(engine, matrix), similarity, ModelSettings(**({"n_neighbors": 20} | settings)))
+    return serve(trained, built_at=built_at or dt.datetime.now(dt.UTC), version=version)
+
+
+def write_lists(
+    engine: Engine, matrix: RatingMatrix, similarity: CosineIndex, job: BatchJob, **options: Any
+) -> Version:
+    """Publish the lists of ``job``; ``options``: of `write_batch`."""
+    trained = Trained(around(engine, matrix), similarity, ModelSettings(20))
+    model = serve(trained, built_at=dt.datetime.now(dt.UTC))
+    return write_batch(engine, model, job, fingerprint=job.fingerprint(trained.shop), **options)
