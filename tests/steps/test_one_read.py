@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 import recommendation_engine as re
 from recommender.commands import engine as commands
+from recommender.commands.self_check import self_check
 from recommender.database import bulk_read
 from recommender.database._packed_ratings import packed_ratings
 from recommender.database.connection import writing
@@ -88,17 +89,21 @@ def test_what_comes_while_it_runs_is_in_neither_gate_nor_lists_nor_file(
     engine: Engine, script: Callable[..., None], ranking: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[Any] = []
+    check, gate = self_check, commands.gate
 
-    def then_rate(settings: Any, engine: Engine, shop: Any, *arguments: Any, **options: Any) -> Any:
+    def then_rate(*arguments: Any) -> Any:
         with writing(engine) as connection:
             now = {"created_at": WHEN, "updated_at": WHEN}
             connection.execute(insert(ratings).values(user_id=4, product_id=C, rating=5.0, **now))
             connection.execute(update(products).values(title="Renamed"))
+        return check(*arguments)
+
+    def judge(settings: Any, engine: Engine, shop: Any, *arguments: Any, **options: Any) -> Any:
         judged.append(shop)
         return gate(settings, engine, shop, *arguments, **options)
 
-    gate = commands.gate
-    monkeypatch.setattr(commands, "gate", then_rate)
+    monkeypatch.setattr(re, "self_check", then_rate)
+    monkeypatch.setattr(commands, "gate", judge)
     script("--ranking", ranking, "--save-model", "model.rec")
     (version,) = read_versions(engine)
     model, _ = open_model(Path("model.rec"))
