@@ -265,3 +265,29 @@ def fill(rows, segments, user_ids, indptr, indices, without, near, near_stars, l
         lines.columns[i, found:], lines.stars[i, found:] = -1, 0.0
         lines.sources[i, found:], lines.origins[i, found:] = -1, 0
     return found
+
+
+@njit(cache=True, nogil=True)
+def top_up_popular(rows, indptr, indices, popular_columns, popular_predicted, columns, predicted):
+    """Fill the free places (-1) at the end of each line of columns and predicted (len(rows), n) with popular columns.
+
+    Left out are columns that are in the line already and those that the row rated (indices sorted within each row).
+    """
+    n = columns.shape[1]
+    for i in range(rows.size):
+        found = n
+        while found > 0 and columns[i, found - 1] < 0:
+            found -= 1
+        free = found
+        rated = indices[indptr[rows[i]] : indptr[rows[i] + 1]]
+        for place in range(popular_columns.size):
+            if free == n:
+                break
+            column = popular_columns[place]
+            at = np.searchsorted(rated, column)
+            taken = at < rated.size and rated[at] == column
+            for j in range(found):
+                taken |= columns[i, j] == column
+            if not taken:
+                columns[i, free], predicted[i, free] = column, popular_predicted[place]
+                free += 1

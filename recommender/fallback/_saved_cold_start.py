@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.arrays import within
 from recommender.errors import SettingError
-from recommender.saved_arrays import within
 
 _KINDS: dict[str, type] = {
     "popular": np.int32, "shares": np.float64, "starts": np.int64, "own": np.int32, "scores": np.float64,

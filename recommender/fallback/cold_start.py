@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from recommender.arrays import at_least_one
+from recommender.arrays import at_least_one, checked_numbers
 from recommender.errors import SettingError
 from recommender.fallback import _cold_start_kernels
 from recommender.fallback._cold_start_kernels import Cap, Ladder, New, Place
@@ -44,7 +44,6 @@ from recommender.fallback.decayed_popularity import (
 from recommender.fallback.new_products import no_new_products
 from recommender.fallback.popular import damped_means
 from recommender.fallback.walked_lists import NO_FLAGS, Near, OneList, empty_lines
-from recommender.neighbors.taste_index import checked_numbers
 from recommender.shop.profiles import Profiles
 from recommender.shop.ratings import RatingMatrix
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.ranking import _classic_kernels as _scoring_kernels
+from recommender.fallback import _cold_start_kernels
 from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
 
 PRIOR_VOTES = 10
 FEW = 500  # places, up to which a set is faster than `np.isin`, which costs 20 µs to begin with
 
-kernels: Any = _scoring_kernels  # compiled functions have no signature a type checker could use
+kernels: Any = _cold_start_kernels  # compiled functions have no signature a type checker could use
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class PopularProducts:
         ``rows``: whose lists these are; what they rated, in the CSR array ``ratings`` with sorted columns, is left out.
         """
         columns, predicted = columns.copy(), predicted.copy()
-        kernels.top_up(rows, ratings.indptr, ratings.indices, self.columns, self.predicted, columns, predicted)
+        kernels.top_up_popular(rows, ratings.indptr, ratings.indices, self.columns, self.predicted, columns, predicted)
         return columns, predicted
 
 

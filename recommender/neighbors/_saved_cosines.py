@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.neighbors import _cosine_kernels
-from recommender.saved_arrays import (
+from recommender.arrays import (
     check_finite,
     check_range,
     check_rising,
@@ -18,6 +17,7 @@ from recommender.saved_arrays import (
     require,
     typed_fields,
 )
+from recommender.neighbors import _cosine_kernels
 
 kernels: Any = _cosine_kernels  # compiled functions have no signature a type checker could use
 

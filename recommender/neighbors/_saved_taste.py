@@ -1,4 +1,4 @@
-"""The arrays of a saved `TasteIndex` and its votes, checked before compiled code sees them."""
+"""The arrays of a saved `TasteIndex`, checked before compiled code sees them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.neighbors import _taste_kernels
-from recommender.neighbors.taste_statistics import TasteStatistics
-from recommender.ranking import _taste_kernels as _taste_ranking_kernels
-from recommender.saved_arrays import (
+from recommender.arrays import (
+    LARGEST,
     annotated_dtypes,
     check_finite,
     check_range,
@@ -22,12 +20,12 @@ from recommender.saved_arrays import (
     require_kind,
     typed_fields,
 )
+from recommender.neighbors import _taste_kernels
+from recommender.neighbors.taste_statistics import TasteStatistics
 
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
-VALUE_BITS: int = _taste_ranking_kernels.VALUE_BITS
 
-INDEX, VOTES = "index", "votes"
-_LARGEST = 1e150  # of what is multiplied: sums of products stay finite
+INDEX = "index"
 _MIXED = ("answering", "names")  # side by side in one array
 _TWO_DIMENSIONS = {"facts": np.int64, "list_cuts": np.uint32}
 Arrays = Mapping[str, NDArray[Any]]
@@ -41,17 +39,6 @@ class Saved(NamedTuple):
     item_bias: NDArray[np.float64]  # (n_columns,)
     user_bias: NDArray[np.float64]  # (n_rows,)
     shop: NDArray[np.float64]  # (2,) n_users, mu
-
-
-class SavedVotes(NamedTuple):
-    """What is saved of the votes: the rest is the index's."""
-
-    entries: NDArray[np.uint32]  # (nnz,)
-    base: NDArray[np.float64]  # (n_rows,)
-    item_bias: NDArray[np.float64]  # (n_padded,)
-    divisor: NDArray[np.float64]  # (n_padded,)
-    inverse: NDArray[np.float64]  # (n_padded,)
-    block_inverse: NDArray[np.float64]  # (n_padded / 64,)
 
 
 def index_arrays(
@@ -108,15 +95,15 @@ def _check_profiles(p: _taste_kernels.Profiles, n_rows: int, n_columns: int) -> 
     check_sizes(p, INDEX, {"values": p.list_values.size, "list_values": nnz if p.values.size else 0, **blocks})
     require(not (p.part_cuts % kernels.BLOCK).any(), f"{INDEX}.part_cuts", "of whole blocks")
     check_range(p, INDEX, {"places": n_columns, "positions": n_padded})
-    check_finite(p, INDEX, "weights", "asking", "ceiling", "inverse", "block_inverse", "values", below=_LARGEST)
-    check_finite(p, INDEX, "list_values", "guesses", below=_LARGEST)
+    check_finite(p, INDEX, "weights", "asking", "ceiling", "inverse", "block_inverse", "values", below=LARGEST)
+    check_finite(p, INDEX, "list_values", "guesses", below=LARGEST)
     _check_lists(p, n_columns, n_parts)
     rows = p.names >> 24
     require((rows[p.positions] == np.arange(n_rows)).all(), f"{INDEX}.positions", "where the names are")
     real = rows >= 0
     require(np.count_nonzero(real) == n_rows, f"{INDEX}.facts", "with as many names as rows")
     norms = p.answering[real]
-    bounded = norms.min(initial=0.0) >= 0.0 and norms.max(initial=0.0) < _LARGEST and np.isinf(p.answering[~real]).all()
+    bounded = norms.min(initial=0.0) >= 0.0 and norms.max(initial=0.0) < LARGEST and np.isinf(p.answering[~real]).all()
     require(bounded, f"{INDEX}.facts", "with norms of 0 or more, infinite where there is no row")
     ordered = not (np.isnan(p.block_least).any() or np.isnan(p.block_share).any())
     require(ordered, f"{INDEX}.block_least and block_share", "numbers")
@@ -135,28 +122,3 @@ def _check_lists(p: _taste_kernels.Profiles, n_columns: int, n_parts: int) -> No
         last = cuts[:, part + 1][cuts[:, part + 1] > cuts[:, part]]
         inside = last.size == 0 or int(p.lists[last - np.uint32(1)].max()) < size
         require(inside, f"{INDEX}.lists", f"below {size} in part {part}")
-
-
-def votes_arrays(votes: _taste_ranking_kernels.Votes, bars: _taste_ranking_kernels.Bars) -> dict[str, NDArray[Any]]:
-    """The votes' own arrays by name."""
-    saved = {name: getattr(votes if hasattr(votes, name) else bars, name) for name in SavedVotes._fields}
-    return {f"{VOTES}.{name}": array for name, array in saved.items()}
-
-
-def saved_votes(
-    arrays: Arrays, packed: _taste_kernels.Profiles, columns: NDArray[np.int32]
-) -> tuple[_taste_ranking_kernels.Votes, _taste_ranking_kernels.Bars]:
-    """The votes on an index; SettingError if they do not belong to it."""
-    saved = typed_fields(SavedVotes, VOTES, arrays)
-    n_blocks = -(-columns.size // kernels.BLOCK)
-    padded = dict.fromkeys(("item_bias", "divisor", "inverse"), n_blocks * kernels.BLOCK)
-    check_sizes(saved, VOTES, {"base": packed.positions.size, "block_inverse": n_blocks, **padded})
-    belong = np.array_equal(saved.entries >> VALUE_BITS, packed.places)
-    require(belong, f"{VOTES}.entries", "of the same places as the index")
-    check_finite(saved, VOTES, "divisor", "inverse", "block_inverse", below=_LARGEST)
-    finite = np.isfinite(saved.base).all() and np.isfinite(saved.item_bias).all()
-    require(finite, f"{VOTES}.base and item_bias", "finite")
-    votes = _taste_ranking_kernels.Votes(
-        packed.indptr, saved.entries, packed.values, saved.base, saved.item_bias, saved.divisor, columns
-    )
-    return votes, _taste_ranking_kernels.Bars(saved.inverse, saved.block_inverse)

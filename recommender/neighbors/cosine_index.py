@@ -23,8 +23,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from recommender.arrays import at_least_one, run_blocks, thread_count
-from recommender.errors import RatingError, SettingError
+from recommender.arrays import at_least_one, checked_csr, checked_numbers, run_blocks, thread_count
+from recommender.errors import RatingError
 from recommender.neighbors import _cosine_kernels
 from recommender.neighbors._saved_cosines import saved_cosines
 
@@ -120,7 +120,7 @@ class CosineIndex:
         """Same as `top_k_cosine` on the prepared ratings."""
         k = at_least_one("k", k)
         threads = thread_count(n_threads)
-        wanted = np.arange(self.shape[0], dtype=np.int64) if rows is None else self._checked(rows)
+        wanted = np.arange(self.shape[0], dtype=np.int64) if rows is None else self.checked_rows(rows)
         indices = np.empty((wanted.size, k), np.int32)
         similarities = np.empty((wanted.size, k), np.float64)
 
@@ -138,13 +138,13 @@ class CosineIndex:
         k = max(min(at_least_one("k", k), self.shape[0] - 1), 1)
         indices, similarities = np.empty((1, k), np.int32), np.empty((1, k), np.float64)
         known = type(row) is int and 0 <= row < self.shape[0]
-        self._fill(np.array([row], np.int64) if known else self._checked([row]), k, indices, similarities)
+        self._fill(np.array([row], np.int64) if known else self.checked_rows([row]), k, indices, similarities)
         found = k if indices[0, -1] >= 0 else int(np.count_nonzero(indices[0] >= 0))
         return indices[0, :found], similarities[0, :found]
 
     def similarities(self, row: int) -> NDArray[np.float64]:
         """The whole cosine row (n_rows,), the same numbers as in `top_k`; itself 1.0 unless it has no ratings."""
-        at = int(self._checked([row])[0])
+        at = int(self.checked_rows([row])[0])
         out = np.zeros(self.shape[0], np.float64)
         if self._packed:
             kernels.similarity_row_packed(at, self._arrays, np.zeros(self._arrays.norms.size, np.uint32), out)
@@ -200,19 +200,9 @@ class CosineIndex:
         except IndexError:
             return np.zeros(self._arrays.norms.size, kind)
 
-    def _checked(self, rows: ArrayLike) -> NDArray[np.int64]:
-        wanted = np.asarray(rows)
-        if wanted.size == 0:
-            return np.empty(0, np.int64)
-        if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
-            raise SettingError(f"rows={rows!r} cannot be used: pass a list of whole row numbers, such as [0, 5]")
-        outside = (wanted < 0) | (wanted >= self.shape[0])
-        if outside.any():
-            raise SettingError(
-                f"row {wanted[outside][0]} does not exist among {self.shape[0]} rows: pass rows from 0 to "
-                f"{self.shape[0] - 1}"
-            )
-        return wanted.astype(np.int64)
+    def checked_rows(self, rows: ArrayLike) -> NDArray[np.int64]:
+        """Row numbers as int64 (m,); SettingError if one does not exist."""
+        return checked_numbers("row", rows, self.shape[0])
 
 
 def canonical_ratings(ratings: Any) -> Any:
@@ -220,12 +210,7 @@ def canonical_ratings(ratings: Any) -> Any:
 
     Raises RatingError naming row and column of a NaN, infinite or negative rating, SettingError if it is not CSR.
     """
-    if not (sp.issparse(ratings) and getattr(ratings, "format", "") == "csr" and ratings.dtype.kind in "iufb"):
-        raise SettingError(
-            f"ratings are {type(ratings).__name__}, not a scipy CSR array of real numbers: "
-            "convert them with scipy.sparse.csr_array"
-        )
-    data = ratings.data.astype(np.float64)
+    data = checked_csr("ratings", ratings).data.astype(np.float64)
     _refuse_bad(data, ratings)
     parts = (data, ratings.indices.copy(), ratings.indptr.astype(np.int64))
     csr = sp.csr_array(parts, shape=ratings.shape)

@@ -33,7 +33,7 @@ class PrecomputedIndex(CosineIndex):
         known = self._indices.shape[1]
         if not 1 <= k <= known:
             return super().top_k(k, rows=rows, n_threads=n_threads, progress=progress)
-        wanted: slice | NDArray[np.int64] = slice(None) if rows is None else self._checked(rows)
+        wanted: slice | NDArray[np.int64] = slice(None) if rows is None else self.checked_rows(rows)
         return self._indices[wanted, :k].copy(), self._similarities[wanted, :k].copy()
 
     def neighbors(self, row: int, k: int) -> Neighbors:
@@ -41,6 +41,6 @@ class PrecomputedIndex(CosineIndex):
         known = self._indices.shape[1]
         if not 1 <= k <= known:
             return super().neighbors(row, k)
-        at = int(self._checked([row])[0])
+        at = int(self.checked_rows([row])[0])
         found = int(np.count_nonzero(self._indices[at, :k] >= 0))
         return self._indices[at, :found].copy(), self._similarities[at, :found].copy()

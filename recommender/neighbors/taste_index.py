@@ -24,13 +24,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from recommender.arrays import at_least_one, run_blocks, thread_count
+from recommender.arrays import at_least_one, checked_csr, checked_numbers, run_blocks, thread_count
 from recommender.errors import RatingError, SettingError
 from recommender.neighbors import _taste_kernels
 from recommender.neighbors._saved_taste import index_arrays, saved_index
 from recommender.neighbors.taste_statistics import (
     TasteStatistics,
-    checked_csr,
     fifth_root,
     item_weights,
     taste_statistics,
@@ -195,19 +194,6 @@ class TasteIndex:
     def checked_rows(self, rows: ArrayLike) -> NDArray[np.int64]:
         """Row numbers as int64 (m,); SettingError if one does not exist."""
         return checked_numbers("row", rows, self.shape[0])
-
-
-def checked_numbers(name: str, numbers: ArrayLike, end: int) -> NDArray[np.int64]:
-    """Row or column numbers (m,) from 0 up to end, as int64; SettingError, naming the first that is not."""
-    wanted = np.asarray(numbers)
-    if wanted.size == 0:
-        return np.empty(0, np.int64)
-    if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
-        raise SettingError(f"{name}s={numbers!r} cannot be used: pass a list of whole {name} numbers, such as [0, 5]")
-    outside = (wanted < 0) | (wanted >= end)
-    if outside.any():
-        raise SettingError(f"{name} {wanted[outside][0]} does not exist: pass {name}s from 0 to {end - 1}")
-    return wanted.astype(np.int64)
 
 
 def _inverse(columns: NDArray[np.int32]) -> NDArray[np.uint32]:

@@ -24,6 +24,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from recommender.arrays import checked_csr
 from recommender.errors import SettingError
 from recommender.shop.ratings import STARS_PER_UNIT
 
@@ -111,16 +112,6 @@ def fifth_root(values: NDArray[np.float64]) -> NDArray[np.float64]:
         square = root * root
         root = (4.0 * root + mantissa / (square * square)) / 5.0
     return np.where(values > 0.0, np.ldexp(root, fifths), 0.0)
-
-
-def checked_csr(name: str, matrix: Any) -> Any:
-    """The matrix, if it is a CSR array of real numbers; SettingError otherwise."""
-    if sp.issparse(matrix) and getattr(matrix, "format", "") == "csr" and matrix.dtype.kind in "iufb":
-        return matrix
-    raise SettingError(
-        f"{name} are {type(matrix).__name__}, not a scipy CSR array of real numbers: convert with "
-        "scipy.sparse.csr_array"
-    )
 
 
 def _padded(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:

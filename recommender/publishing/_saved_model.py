@@ -15,10 +15,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from recommender.arrays import within
 from recommender.database.schema import ASIN_LENGTH, INTERACTION_TYPES
 from recommender.publishing.versions import EXPIRED, KEPT, PUBLISHED, Version
 from recommender.ranking.taste import TasteParameters
-from recommender.saved_arrays import within
 from recommender.settings import LARGEST_ID, checked_number
 from recommender.shop.cursor import Cursor
 from recommender.shop.ratings import NO_TIME

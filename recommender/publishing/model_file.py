@@ -17,6 +17,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from recommender.arrays import within
 from recommender.errors import ModelFileError, RecommenderError, SettingError
 from recommender.fallback.cold_start import ColdStart
 from recommender.fallback.popular import PopularProducts
@@ -39,7 +40,6 @@ from recommender.publishing._saved_model import (
 from recommender.publishing.version_files import kept_file, publish_file
 from recommender.publishing.versions import PUBLISHED, Version
 from recommender.ranking.rankings import TasteSimilarity, under
-from recommender.saved_arrays import within
 from recommender.settings import checked_choice, checked_number
 from recommender.shop.catalog import ProductCatalog
 from recommender.shop.profiles import Profiles

@@ -61,7 +61,7 @@ def _collect(
     return size
 
 
-# _ahead and _sift_down are in _taste_ranking_kernels too: Numba's cache of a caller misses changes in other files
+# _ahead and _sift_down are in _taste_kernels too: Numba's cache of a caller misses changes in other files
 @njit(cache=True, nogil=True, inline="always")
 def _ahead(a, b, columns, predicted, support):
     if predicted[a] != predicted[b]:
@@ -187,29 +187,3 @@ def rank_rows(
             out_support[i, j] = 0.0
             out_raters[i, j] = 0
     return kept
-
-
-@njit(cache=True, nogil=True)
-def top_up(rows, indptr, indices, popular_columns, popular_predicted, columns, predicted):
-    """Fill the free places (-1) at the end of each line of columns and predicted (len(rows), n) with popular columns.
-
-    Left out are columns that are in the line already and those that the row rated (indices sorted within each row).
-    """
-    n = columns.shape[1]
-    for i in range(rows.size):
-        found = n
-        while found > 0 and columns[i, found - 1] < 0:
-            found -= 1
-        free = found
-        rated = indices[indptr[rows[i]] : indptr[rows[i] + 1]]
-        for place in range(popular_columns.size):
-            if free == n:
-                break
-            column = popular_columns[place]
-            at = np.searchsorted(rated, column)
-            taken = at < rated.size and rated[at] == column
-            for j in range(found):
-                taken |= columns[i, j] == column
-            if not taken:
-                columns[i, free], predicted[i, free] = column, popular_predicted[place]
-                free += 1

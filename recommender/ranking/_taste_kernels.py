@@ -95,7 +95,7 @@ def pack_entries(indptr, places, columns, star_indptr, star_indices, stars):
     return entries, missing
 
 
-# _ahead and _sift_down are in _scoring_kernels too: Numba's cache of a caller misses changes in other files
+# _ahead and _sift_down are in _classic_kernels too: Numba's cache of a caller misses changes in other files
 @_inner
 def _ahead(a, b, columns, scores, supports):
     if scores[a] != scores[b]:

@@ -21,11 +21,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from recommender.arrays import at_least_one, run_blocks, thread_count
 from recommender.errors import SettingError
-from recommender.ranking import _classic_kernels as _scoring_kernels
+from recommender.ranking import _classic_kernels
 
 BLOCK_ROWS = 1024  # rows per call of compiled code
 
-kernels: Any = _scoring_kernels  # compiled functions have no signature a type checker could use
+kernels: Any = _classic_kernels  # compiled functions have no signature a type checker could use
 _ALL_RECOMMENDABLE = np.empty(0, np.bool_)
 
 

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.arrays import checked_csr
 from recommender.errors import SettingError
-from recommender.neighbors._saved_taste import saved_votes, votes_arrays
 from recommender.neighbors.taste_index import TasteIndex
-from recommender.neighbors.taste_statistics import HIGHEST_STARS, LOWEST_STARS, checked_csr, damping_divisors
-from recommender.ranking import _taste_kernels as _taste_ranking_kernels
+from recommender.neighbors.taste_statistics import HIGHEST_STARS, LOWEST_STARS, damping_divisors
+from recommender.ranking import _taste_kernels
+from recommender.ranking._saved_votes import saved_votes, votes_arrays
 from recommender.shop.ratings import STARS_PER_UNIT
 
 DAMPING = 0.2
 _SCALE = STARS_PER_UNIT, LOWEST_STARS, HIGHEST_STARS
 
-kernels: Any = _taste_ranking_kernels  # compiled functions have no signature a type checker could use
+kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
 Lists = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
 
 
@@ -41,7 +42,7 @@ class TasteVotes:
     ) -> None:
         self.index, known = index, index.statistics
         padded = (0, -index.shape[1] % kernels.BLOCK)
-        self.packed = _taste_ranking_kernels.Votes(
+        self.packed = _taste_kernels.Votes(
             indptr=index.packed.indptr,
             entries=_entries(index, half_stars),
             values=index.packed.values,
@@ -51,7 +52,7 @@ class TasteVotes:
             columns=index.columns,
         )
         self._bars = self._masked(recommendable)
-        self._spare: list[_taste_ranking_kernels.Sums] = []
+        self._spare: list[_taste_kernels.Sums] = []
 
     def damped(self, damping: float, recommendable: NDArray[np.bool_] | None = None) -> TasteVotes:
         """The same votes under another power; what they have in common is shared."""
@@ -68,22 +69,22 @@ class TasteVotes:
         return cls._of(index, packed, bars)
 
     @classmethod
-    def _of(cls, index: TasteIndex, packed: _taste_ranking_kernels.Votes, bars: Any) -> TasteVotes:
+    def _of(cls, index: TasteIndex, packed: _taste_kernels.Votes, bars: Any) -> TasteVotes:
         votes = cls.__new__(cls)
         votes.index, votes.packed, votes._spare = index, packed, []
-        votes._bars = bars if isinstance(bars, _taste_ranking_kernels.Bars) else votes._masked(bars)
+        votes._bars = bars if isinstance(bars, _taste_kernels.Bars) else votes._masked(bars)
         return votes
 
-    def bars(self, recommendable: NDArray[np.bool_] | None) -> _taste_ranking_kernels.Bars:
+    def bars(self, recommendable: NDArray[np.bool_] | None) -> _taste_kernels.Bars:
         """What the kernel asks of scores under this mask; None for the votes' own, which costs nothing."""
         return self._bars if recommendable is None else self._masked(recommendable)
 
-    def rank(self, lists: Lists, bars: _taste_ranking_kernels.Bars, n: int, out: tuple[NDArray[Any], ...]) -> int:
+    def rank(self, lists: Lists, bars: _taste_kernels.Bars, n: int, out: tuple[NDArray[Any], ...]) -> int:
         """The best n products of checked rows (m,) with neighbors and similarities (m, k), into out (m, n)."""
         found: int = self._run(kernels.rank_rows, lists, *_SCALE, bars, n, *out)
         return found
 
-    def candidates(self, lists: Lists, bars: _taste_ranking_kernels.Bars) -> tuple[NDArray[Any], ...]:
+    def candidates(self, lists: Lists, bars: _taste_kernels.Bars) -> tuple[NDArray[Any], ...]:
         """All that `rank` would rank of the only row, in no order: places, columns, scores, supports."""
         found: tuple[NDArray[Any], ...] = self._run(kernels.candidates, lists, bars)
         return found
@@ -100,14 +101,14 @@ class TasteVotes:
         """Stars of the distinct places[starts[i]:starts[i + 1]] of the i-th row, into out (len(places),)."""
         self._run(kernels.predict_rows, lists, *_SCALE, starts, places, out)
 
-    def _masked(self, recommendable: NDArray[np.bool_] | None) -> _taste_ranking_kernels.Bars:
+    def _masked(self, recommendable: NDArray[np.bool_] | None) -> _taste_kernels.Bars:
         n_columns = self.index.shape[1]
         mask = np.ones(n_columns, np.bool_) if recommendable is None else np.asarray(recommendable, np.bool_)
         if mask.shape != (n_columns,):
             raise SettingError(f"recommendable has shape {mask.shape}: pass one flag per column, ({n_columns},)")
         inverse = 1.0 / self.packed.divisor
         inverse[:n_columns] *= mask[self.index.columns]
-        return _taste_ranking_kernels.Bars(inverse, inverse.reshape(-1, kernels.BLOCK).max(axis=1))
+        return _taste_kernels.Bars(inverse, inverse.reshape(-1, kernels.BLOCK).max(axis=1))
 
     def _run(self, kernel: Any, lists: Lists, *rest: Any) -> Any:
         k = lists[1].shape[1]
@@ -121,10 +122,10 @@ class TasteVotes:
         self._spare.append(sums)  # after an exception they may not be zero, and are dropped
         return result
 
-    def _new_sums(self, k: int) -> _taste_ranking_kernels.Sums:
+    def _new_sums(self, k: int) -> _taste_kernels.Sums:
         """Of what is not zero only what is used is ever touched."""
         size, longest = self.packed.divisor.size, int(np.diff(self.packed.indptr).max(initial=0))
-        return _taste_ranking_kernels.Sums(
+        return _taste_kernels.Sums(
             acc=np.zeros(size, np.float64), marks=np.zeros(size, np.int32),
             hints=np.zeros(kernels.N_HINTS, np.uint8), places=np.empty(size + 1, np.int64),
             supports=np.empty(size + 1, np.float64), scores=np.empty(size + 1, np.float64),

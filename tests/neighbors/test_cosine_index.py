@@ -432,7 +432,7 @@ REFUSED: dict[str, tuple[Callable[[Any], object], str]] = {
     "k not whole": (lambda r: top_k_cosine(r, 2.5), "k=2.5"),  # type: ignore[arg-type]
     "k true": (lambda r: top_k_cosine(r, True), "k=True"),
     "no threads": (lambda r: top_k_cosine(r, 1, n_threads=0), "n_threads=0"),
-    "row too large": (lambda r: top_k_cosine(r, 1, rows=[0, 3]), "row 3 does not exist among 3 rows"),
+    "row too large": (lambda r: top_k_cosine(r, 1, rows=[0, 3]), "row 3 does not exist: pass rows from 0 to 2"),
     "row negative": (lambda r: CosineIndex(r).neighbors(-1, 1), "row -1 does not exist"),
     "row of similarities": (lambda r: CosineIndex(r).similarities(3), "row 3 does not exist"),
     "rows not whole": (lambda r: top_k_cosine(r, 1, rows=[0.5]), r"rows=\[0.5\]"),

@@ -1,0 +1,53 @@
+"""The arrays of saved `TasteVotes`, checked before compiled code sees them; the index saves its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.arrays import LARGEST, check_finite, check_sizes, require, typed_fields
+from recommender.neighbors import _taste_kernels as _index_kernels
+from recommender.ranking import _taste_kernels
+
+kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
+
+VOTES = "votes"
+
+
+class SavedVotes(NamedTuple):
+    """What is saved of the votes: the rest is the index's."""
+
+    entries: NDArray[np.uint32]  # (nnz,)
+    base: NDArray[np.float64]  # (n_rows,)
+    item_bias: NDArray[np.float64]  # (n_padded,)
+    divisor: NDArray[np.float64]  # (n_padded,)
+    inverse: NDArray[np.float64]  # (n_padded,)
+    block_inverse: NDArray[np.float64]  # (n_padded / 64,)
+
+
+def votes_arrays(votes: _taste_kernels.Votes, bars: _taste_kernels.Bars) -> dict[str, NDArray[Any]]:
+    """The votes' own arrays by name."""
+    saved = {name: getattr(votes if hasattr(votes, name) else bars, name) for name in SavedVotes._fields}
+    return {f"{VOTES}.{name}": array for name, array in saved.items()}
+
+
+def saved_votes(
+    arrays: Mapping[str, NDArray[Any]], packed: _index_kernels.Profiles, columns: NDArray[np.int32]
+) -> tuple[_taste_kernels.Votes, _taste_kernels.Bars]:
+    """The votes on an index; SettingError if they do not belong to it."""
+    saved = typed_fields(SavedVotes, VOTES, arrays)
+    n_blocks = -(-columns.size // kernels.BLOCK)
+    padded = dict.fromkeys(("item_bias", "divisor", "inverse"), n_blocks * kernels.BLOCK)
+    check_sizes(saved, VOTES, {"base": packed.positions.size, "block_inverse": n_blocks, **padded})
+    belong = np.array_equal(saved.entries >> kernels.VALUE_BITS, packed.places)
+    require(belong, f"{VOTES}.entries", "of the same places as the index")
+    check_finite(saved, VOTES, "divisor", "inverse", "block_inverse", below=LARGEST)
+    finite = np.isfinite(saved.base).all() and np.isfinite(saved.item_bias).all()
+    require(finite, f"{VOTES}.base and item_bias", "finite")
+    votes = _taste_kernels.Votes(
+        packed.indptr, saved.entries, packed.values, saved.base, saved.item_bias, saved.divisor, columns
+    )
+    return votes, _taste_kernels.Bars(saved.inverse, saved.block_inverse)
