@@ -88,7 +88,7 @@ def test_every_setting_stands_in_env_example_with_its_default_and_meaning() -> N
 
 
 def test_every_setting_stands_in_the_readme_with_its_default_and_meaning() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     for setting in SETTINGS:
         default = f"`{setting.default}`" if setting.default != "" else "(empty)"
         assert f"| `{setting.name}` | {default} | {setting.meaning} |" in text
