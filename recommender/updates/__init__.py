@@ -1,0 +1,13 @@
+"""What changes in the tables, and how the served model takes it over.
+
+updater           keeps the served model in step with the tables
+model_source      where the model comes from: the tables, or a file
+change_feed       which users have changed
+followed_ratings  changes of ratings, by their time
+followed_ids      new rows of a log, by their ids
+reconciliation    compares sums: finds what no look by time can see
+following         the changes that a model has yet to take, in bounded pieces
+records           what the tables hold of some users now
+writes            ratings, interactions and deletions that the service stores
+database_watch    whether the database answers
+"""
