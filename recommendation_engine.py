@@ -48,7 +48,7 @@ from recommender.commands.exit_status import FORESEEN, exit_status
 from recommender.commands.self_check import self_check
 from recommender.database.connection import connect, connected, label
 from recommender.database.schema import INTERACTION_TYPES
-from recommender.database.shop_reader import around, read_rating_matrix, read_snapshot, read_taste_data, with_log
+from recommender.database.shop_reader import around, read_rating_matrix, read_snapshot, read_taste_data
 from recommender.errors import NotPublishedError, SettingError
 from recommender.model.served_model import ServedModel
 from recommender.model.training import ModelSettings, Trained, serve, train, train_taste
@@ -57,12 +57,13 @@ from recommender.neighbors.precomputed import PrecomputedIndex
 from recommender.publishing import user_list as user_lists
 from recommender.publishing.batch import BatchJob, write_batch
 from recommender.publishing.user_list import as_text
-from recommender.publishing.versions import Version, current_version, drop_left_lists, was_refused
+from recommender.publishing.versions import Version, current_version, drop_left_lists, read_versions, was_refused
 from recommender.ranking import dataframe as dense
 from recommender.ranking.classic import rank_products
 from recommender.ranking.rankings import AUTO, BY_TASTE, ClassicRanking, TasteRanking, TasteSimilarity
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
 from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.shop.snapshot import Snapshot
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
@@ -271,19 +272,22 @@ def run_batch(
     print(label(engine))
     commands.announce_compiling()
     started = time.perf_counter()
-    # the classic ranking knows nothing of interactions, but the gate compares it with one that does
-    snapshot = read_snapshot(engine, log=settings.ranking in BY_TASTE)
-    trained = train(snapshot, commands.model_settings(settings))
+    # the gate needs the times of the ratings and the interactions; unchanged classic lists need neither
+    first_look = options.if_stale and settings.ranking not in BY_TASTE and bool(read_versions(engine))
+    snapshot, trained, job = _trained(engine, settings, users, all_of_it=not first_look)
+    made_of = job.fingerprint(trained.shop)
+    version = current_version(engine, made_of, job.settings()) if options.if_stale else None
+    stale = version is None or (options.force and was_refused(engine, version))
+    if stale and first_look:
+        snapshot, trained, job = _trained(engine, settings, users, all_of_it=True)
+        made_of = job.fingerprint(trained.shop)
     matrix = trained.shop.ratings
     print(f"loaded   {matrix.n_ratings:,} ratings of {matrix.shape[0]:,} users on {matrix.shape[1]:,} products", end="")
     print(f" in {_since(started)} ({matrix.recommendable.sum():,} of the products are in the catalog)")
-    job = _job(trained, settings, users)
-    made_of = job.fingerprint(trained.shop)
-    version = current_version(engine, made_of, job.settings()) if options.if_stale else None
     model = verdict = None
-    if version is None or (options.force and was_refused(engine, version)):
+    if version is None or stale:
         _check_and_show(engine, trained, job, options)
-        judged = trained.shop if settings.ranking in BY_TASTE else with_log(engine, snapshot).for_taste()
+        judged = trained.shop if settings.ranking in BY_TASTE else snapshot.for_taste()
         metrics, verdict = commands.gate(
             settings, engine, judged, job.ranking.settings, force=options.force, n_users=GATE_USERS
         )
@@ -300,8 +304,13 @@ def run_batch(
         raise NotPublishedError(version.number, verdict)
 
 
-def _job(trained: Trained, settings: Settings, users: int | None) -> BatchJob:
-    return batch_job(
+def _trained(
+    engine: Engine, settings: Settings, users: int | None, *, all_of_it: bool
+) -> tuple[Snapshot, Trained, BatchJob]:
+    """Read the shop and train; without ``all_of_it`` what only the gate needs is not read."""
+    snapshot = read_snapshot(engine, times=all_of_it, log=all_of_it)
+    trained = train(snapshot, commands.model_settings(settings))
+    job = batch_job(
         trained.shop.ratings,
         trained.similarity,
         users,
@@ -310,6 +319,7 @@ def _job(trained: Trained, settings: Settings, users: int | None) -> BatchJob:
         ranking=settings.ranking,
         new_product_percent=settings.new_product_percent,
     )
+    return snapshot, trained, job
 
 
 def _check_and_show(engine: Engine, trained: Trained, job: BatchJob, options: argparse.Namespace) -> None:

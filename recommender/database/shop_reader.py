@@ -29,25 +29,18 @@ from recommender.shop.segments import People
 from recommender.shop.snapshot import Snapshot
 
 
-def read_snapshot(engine: Engine, *, log: bool = True) -> Snapshot:
-    """Read the whole shop, each table once; ``log``: the interactions, too (`with_log` adds them later).
+def read_snapshot(engine: Engine, *, times: bool = True, log: bool = True) -> Snapshot:
+    """Read the whole shop, each table once; ``times``: those of the ratings, too, ``log``: the interactions, too.
 
     StepOrderError if there are no products or no ratings, RatingError if too many rows are not usable, DatabaseError,
     OtherPeopleError if the people changed meanwhile.
     """
-    ratings = _read_matrix(engine, times=True, known=lambda names: np.zeros(len(names), np.bool_))
+    ratings = _read_matrix(engine, times=times, known=lambda names: np.zeros(len(names), np.bool_))
     catalog = read_catalog(engine)
     ratings = replace(ratings, recommendable=catalog.places(ratings.product_ids) >= 0)
     snapshot = Snapshot(ratings, catalog, read_people(engine), _read_log(engine) if log else None)
     require_people(engine, ratings.people)
     return snapshot
-
-
-def with_log(engine: Engine, snapshot: Snapshot) -> Snapshot:
-    """Add the interactions to a snapshot that was read without them. Errors as `read_snapshot`."""
-    complete = replace(snapshot, log=_read_log(engine))
-    require_people(engine, snapshot.ratings.people)
-    return complete
 
 
 def around(engine: Engine, ratings: RatingMatrix) -> Snapshot:

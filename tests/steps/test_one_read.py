@@ -11,12 +11,14 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, Select, insert, update
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.util import find_tables
 
 import recommendation_engine as re
 from recommender.commands import engine as commands
 from recommender.commands.self_check import self_check
-from recommender.database import bulk_read
+from recommender.database import bulk_read, shop_reader
 from recommender.database._packed_ratings import packed_ratings
+from recommender.database.bulk_read import read_ratings
 from recommender.database.connection import writing
 from recommender.database.schema import interactions, products, ratings, users
 from recommender.publishing.model_file import open_model
@@ -60,7 +62,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return read
 
     def of_statement(_engine: Engine, statement: Select[Any], _schema: pa.Schema) -> str:
-        return "+".join(sorted(table.name for table in statement.get_final_froms()))  # type: ignore[attr-defined]
+        return "+".join(sorted(str(table) for table in find_tables(statement)))
 
     def of_ratings(_engine: Engine, _extra: list[Any], _condition: ColumnElement[bool] | None) -> str:
         return ratings.name
@@ -77,11 +79,54 @@ def test_one_run_reads_each_table_once(script: Callable[..., None], reads: Count
     assert +reads == WHOLE
 
 
-def test_unchanged_classic_lists_need_no_interactions(script: Callable[..., None], reads: Counter[str]) -> None:
+def test_unchanged_classic_lists_need_neither_interactions_nor_times(
+    script: Callable[..., None], reads: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     script()
     reads.clear()
+    asked: list[bool] = []
+
+    def noted(engine: Engine, *, times: bool) -> Any:
+        asked.append(times)
+        return read_ratings(engine, times=times)
+
+    monkeypatch.setattr(shop_reader, "read_ratings", noted)
     script("--if-stale")
     assert +reads == {name: 1 for name in WHOLE if name != interactions.name}
+    assert asked == [False]
+
+
+def test_stale_classic_lists_are_of_one_read_with_what_the_gate_needs(
+    engine: Engine, script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script()
+    with writing(engine) as connection:
+        now = {"created_at": WHEN, "updated_at": WHEN}
+        connection.execute(insert(ratings).values(user_id=3, product_id=D, rating=5.0, **now))
+    judged: list[Any] = []
+    gate, reader = commands.gate, shop_reader.read_snapshot
+
+    def then_rate(engine: Engine, **options: bool) -> Any:
+        """Read, then rate: what the first look saw is no longer all there is."""
+        found = reader(engine, **options)
+        if not options["log"]:
+            with writing(engine) as connection:
+                connection.execute(insert(ratings).values(user_id=4, product_id=C, rating=5.0, **now))
+        return found
+
+    def judge(settings: Any, engine: Engine, shop: Any, *arguments: Any, **options: Any) -> Any:
+        judged.append(shop)
+        return gate(settings, engine, shop, *arguments, **options)
+
+    monkeypatch.setattr(re, "read_snapshot", then_rate)
+    monkeypatch.setattr(commands, "gate", judge)
+    script("--if-stale", "--save-model", "model.rec")
+    model, version = open_model(Path("model.rec"))
+    (shop,) = judged
+    assert (shop.ratings.n_ratings, read_versions(engine)[-1].n_ratings, model.n_ratings) == (12, 12, 12)
+    assert shop.ratings.rated_at is not None
+    assert len(shop.log) == 1
+    assert version.fingerprint == read_versions(engine)[-1].fingerprint
 
 
 @pytest.mark.parametrize("ranking", ["classic", "taste"])
