@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import Response
 
-from recommender.model.served_model import ServedModel
 from recommender.service.problems import problem
 
 _PEOPLE = ("/recommendations/", "/users/")
 _WRITES = frozenset({"/ratings", "/interactions"})
-
-
-def means_others(state: Any, model: ServedModel | None) -> bool:
-    """Do the user_ids of the database mean other people than the model's? Not as far as is known before the first look.
-
-    ``state.people`` is the token that was read last (`recommender.database.identities`). It is held against the very
-    model that would answer, so that no request finds a new token beside an old model.
-    """
-    return model is not None and getattr(state, "people", model.people) != model.people
 
 
 def about_people(method: str, path: str) -> bool:

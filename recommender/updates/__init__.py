@@ -1,6 +1,7 @@
 """What changes in the tables, and how the served model takes it over.
 
 updater           keeps the served model in step with the tables
+other_people      whether a user_id means another person than in the served model
 model_source      where the model comes from: the tables, or a file
 change_feed       which users have changed
 followed_ratings  changes of ratings, by their time

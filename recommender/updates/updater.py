@@ -30,11 +30,11 @@ from recommender.live.live_model import LiveModel
 from recommender.live.users import UserRecord
 from recommender.model.served_model import ServedModel
 from recommender.publishing.versions import published_number
-from recommender.service.asked_people import means_others
 from recommender.shop.catalog import Product
 from recommender.updates.database_watch import INTERVAL, DatabaseWatch
 from recommender.updates.following import Following
 from recommender.updates.model_source import ModelSource, Stamp
+from recommender.updates.other_people import means_others
 from recommender.updates.records import optional_tables, read_facts, read_records
 from recommender.updates.writes import prepare
 

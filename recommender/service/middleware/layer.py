@@ -26,13 +26,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from recommender.errors import SettingError
 from recommender.model.served_model import ServedModel
 from recommender.service.api_keys import RAW_HEADER, ApiKeys, closed_to
-from recommender.service.asked_people import about_people, means_others, refuse_other_people
+from recommender.service.asked_people import about_people, refuse_other_people
 from recommender.service.middleware.answer_cache import Answer, Answers
 from recommender.service.middleware.fast_path import NOT_KEPT, PRIVATE, Shortcut
 from recommender.service.middleware.limits import page_headers, read_body, refusal
 from recommender.service.middleware.metrics import ServiceMetrics
 from recommender.service.middleware.request_log import RequestLog
 from recommender.service.model_headers import ModelStamp, RawHeader, etag_of, is_known
+from recommender.updates.other_people import means_others
 
 OTHER = "other"
 MODEL_ROUTES = frozenset(
