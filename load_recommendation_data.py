@@ -35,9 +35,8 @@ from recommender.database.bulk_read import read_table
 from recommender.database.clock import read_now
 from recommender.database.connection import connected, database_errors, label
 from recommender.database.identities import MADE_UP, NUMBERS, TEXT, newest_deletion, read_identities
-from recommender.database.origin import origin_batch
+from recommender.database.origin import is_up_to_date, origin_batch, refuse_foreign_rows, shopper_summary
 from recommender.database.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
-from recommender.database.shopper_tables import is_up_to_date, refuse_foreign_rows, shopper_summary
 from recommender.database.staging.bulk_load import Stage, drop_leftovers, staged
 from recommender.database.tables import count_rows, existing_tables, require_rows
 from recommender.database.usable_rows import usable

@@ -25,9 +25,8 @@ from sqlalchemy import Engine, func, select
 from tqdm import tqdm
 
 from recommender.commands.exit_status import FORESEEN, exit_status
-from recommender.database.catalog_tables import refuse_foreign_catalog, unchanged_catalog
 from recommender.database.connection import connected, database_errors, label
-from recommender.database.origin import origin_batch, read_origin
+from recommender.database.origin import origin_batch, read_origin, refuse_foreign_catalog, unchanged_catalog
 from recommender.database.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
 from recommender.database.staging.bulk_load import LoadCount, Stage, drop_leftovers, staged
 from recommender.database.tables import count_rows, existing_tables

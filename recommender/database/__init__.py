@@ -5,7 +5,7 @@ server_connection  one connection to a server, with no more power than it needs
 lock_wait          waiting for the locks of others
 tables             which tables are there
 own_tables         which of them the project made
-origin             what a step made its tables from
+origin             whose rows are in a step's tables
 staging            rows into new tables, swapped in when they are complete
 bulk_read          whole tables into arrays
 usable_rows        which rows a model is made from
@@ -14,7 +14,5 @@ clock              microseconds since 1970, by the database's clock
 identities         which people the user_ids mean
 deletions_log      who was deleted, and when
 schema             every name of a table or column
-catalog_tables     whose rows are in the catalog's tables
-shopper_tables     whose rows are in the tables of step 2
 cursor_reader      how far the tables' changes have been read
 """

@@ -1,20 +1,46 @@
-"""What a step made, written down beside it: a small table of names and values, swapped together with the step's tables.
+"""Whose rows are in a step's tables: what the step made them from, noted beside them.
 
-So a step that is run again can tell that there is nothing to do, and a step that would replace rows can tell its own
-from somebody else's. Killed at any moment, tables and origin are both old or both new.
+A note is a small table of names and values that is swapped in together with the step's tables. Killed at any moment,
+tables and note are both old or both new. A step that is run again can tell that there is nothing to do, and a step that
+would replace rows can tell its own from somebody else's.
+
+Step 1 notes what it loaded (``catalog_origin``), and replaces only what it has noted, or what is empty. Others may have
+filled a catalog that step 1 then adds to; that is noted, too, since the catalog is still not step 1's to replace.
+
+Step 2 notes what it made (``data_origin``) and a summary of the rows: their number and the sum of a checksum over all
+values of each. If the summary of the tables no longer agrees, somebody has written to them since, and they are not
+step 2's to replace.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Engine, Table, select
+from sqlalchemy import Connection, Engine, MetaData, String, Table, cast, func, literal_column, select
 
-from recommender.database.connection import database_errors
-from recommender.database.tables import table_is_there
+from recommender.database.connection import database_errors, label
+from recommender.database.schema import (
+    CATALOG_TABLES,
+    SHOPPER_TABLES,
+    catalog_origin,
+    categories,
+    data_origin,
+    interactions,
+    products,
+    ratings,
+    user_id_map,
+    users,
+)
+from recommender.database.staging.bulk_load import Check
+from recommender.database.tables import existing_tables, refuse_foreign_tables, table_is_there
+from recommender.errors import ForeignDataError
+
+_OTHERS = "others"  # the name of the note that rows of others are in the catalog
+_WATCHED = (users, user_id_map, interactions, ratings)
 
 
 def read_origin(engine: Engine, table: Table) -> dict[str, Any] | None:
@@ -33,3 +59,152 @@ def origin_batch(values: Mapping[str, Any]) -> pa.RecordBatch:
     """The rows of an origin table that hold ``values``, as JSON."""
     texts = [json.dumps(value, sort_keys=True) for value in values.values()]
     return pa.record_batch({"name": pa.array(list(values), pa.string()), "value": pa.array(texts, pa.string())})
+
+
+def refuse_foreign_catalog(engine: Engine, *, kept: bool) -> dict[str, bool]:
+    """Raise ForeignDataError if a catalog is there that step 1 did not load; ``kept``: it is only added to.
+
+    Returns what is to be noted beside the origin: whether rows of others stay in it.
+    """
+    refuse_foreign_tables(engine, CATALOG_TABLES, kept=kept)
+    if _catalog_is_ours(engine):
+        return {}
+    noted = read_origin(engine, catalog_origin)
+    looked_at = (products, categories) if noted and "made_from" in noted else (products, categories, catalog_origin)
+    with database_errors(engine), engine.connect() as connection:
+        filled = [table.name for table in looked_at if _has_rows(connection, table)]
+    if filled and (not kept or catalog_origin.name in filled):
+        raise ForeignDataError(
+            f"{label(engine)}: {filled[0]} holds rows that this script did not load: add to them with --append, rename "
+            "the table, or give another DB_NAME or SQLITE_FILE"
+        )
+    return {_OTHERS: True} if filled else {}
+
+
+def unchanged_catalog(engine: Engine) -> Check | None:
+    """The check that what is replaced is still empty; None if it is a catalog of step 1's."""
+    if _catalog_is_ours(engine):
+        return None
+
+    def check(connection: Connection, aside: Mapping[Table, str]) -> None:
+        for live, name in aside.items():
+            if live is not catalog_origin and _has_rows(connection, live.to_metadata(MetaData(), name=name)):
+                raise ForeignDataError(
+                    f"{label(engine)}: somebody wrote to {live.name} at the moment it was replaced: the tables as they "
+                    f"were are kept as {', '.join(aside.values())}; rename them back, or drop them"
+                )
+
+    return check
+
+
+def _catalog_is_ours(engine: Engine) -> bool:
+    noted = read_origin(engine, catalog_origin)
+    return noted is not None and "made_from" in noted and _OTHERS not in noted
+
+
+def shopper_summary(connection: Connection, tables: dict[Table, Table] | None = None) -> dict[str, list[int]]:
+    """Per table: how many rows, and the sum of their checksums; the order of rows does not matter.
+
+    ``tables`` maps each live table to the one to look at in its place (a staging table). A checksum is the CRC-32 of
+    the values as the database writes them, so a summary is to be compared within one database only.
+    """
+    if connection.dialect.name == "sqlite":
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        raw.create_function("row_checksum", -1, _row_checksum, deterministic=True)
+    summary = {}
+    for live in _WATCHED if tables is None else [live for live in _WATCHED if live in tables]:
+        table = live if tables is None else tables[live]
+        if connection.dialect.name == "sqlite":
+            checksum = func.row_checksum(*table.columns)
+        else:
+            values = [func.coalesce(cast(column, String(300)), "NULL") for column in table.columns]
+            checksum = func.crc32(func.concat_ws("|", *values))
+        row = connection.execute(select(func.count(), func.sum(checksum)).select_from(table)).one()
+        summary[live.name] = [int(value or 0) for value in row]
+    return summary
+
+
+def _row_checksum(*values: object) -> int:
+    return zlib.crc32(repr(values).encode())
+
+
+def is_up_to_date(engine: Engine, made_from: dict[str, Any], *, replace: bool) -> bool:
+    """Do the tables hold what was made from ``made_from``, so that making it again would change nothing?
+
+    Rows that somebody has added or changed since are kept and count as up to date, unless ``replace``; tables that
+    somebody has emptied do not.
+    """
+    noted = _noted(engine)
+    if noted is None or noted["origin"] != made_from or any(t.name not in existing_tables(engine) for t in _WATCHED):
+        return False
+    with database_errors(engine), engine.connect() as connection:
+        found = shopper_summary(connection)
+    emptied = any(noted["summary"][name][0] and not figures[0] for name, figures in found.items())
+    return found == noted["summary"] or not (replace or emptied)
+
+
+def refuse_foreign_rows(engine: Engine, *, generating: bool) -> Check:
+    """Raise ForeignDataError if users, interactions or ratings are there that step 2 did not make.
+
+    ``generating``: rows imported from a shop's own file are not the generator's to replace either. Returns the check
+    that what is replaced is still what was looked at: somebody else may write to it until then.
+    """
+    noted = _noted(engine)
+    remedy = "keep them and use another DB_NAME or SQLITE_FILE, or give --replace to delete them"
+    if noted is None:
+        with database_errors(engine), engine.connect() as connection:
+            filled = [table.name for table in (*_WATCHED, data_origin) if _has_rows(connection, table)]
+        if filled:
+            raise ForeignDataError(f"{label(engine)}: {filled[0]} holds rows that this script did not make: {remedy}")
+    refuse_foreign_tables(engine, SHOPPER_TABLES)
+    if noted is None:
+        return _unchanged({table.name: [0, 0] for table in _WATCHED})
+    if generating and noted["origin"]["made_from"] != "seed":
+        raise ForeignDataError(f"{label(engine)}: the ratings were imported from {noted['origin']['file']}: {remedy}")
+    with database_errors(engine), engine.connect() as connection:
+        found = shopper_summary(connection)
+    changed = [name for name, figures in found.items() if figures != noted["summary"][name]]
+    if changed:
+        rows = f"{found[changed[0]][0]:,} rows, {noted['summary'][changed[0]][0]:,} were made"
+        raise ForeignDataError(
+            f"{label(engine)}: {changed[0]} was changed since this script filled it ({rows}): {remedy}"
+        )
+    return _unchanged(found)
+
+
+def _unchanged(found: dict[str, list[int]]) -> Check:
+    """The check that tables that were replaced hold what was ``found`` in them."""
+
+    def check(connection: Connection, aside: Mapping[Table, str]) -> None:
+        tables = {live: live.to_metadata(MetaData(), name=name) for live, name in aside.items() if live in _WATCHED}
+        after = shopper_summary(connection, tables)
+        if changed := [live for live in tables if after[live.name] != found[live.name]]:
+            names = ", ".join(aside[live] for live in tables)
+            raise ForeignDataError(
+                f"{label(connection.engine)}: somebody wrote to {changed[0].name} at the moment it was replaced: the "
+                f"tables as they were are kept as {names}; rename them back, or drop them"
+            )
+
+    return check
+
+
+def _noted(engine: Engine) -> dict[str, Any] | None:
+    """``origin`` and ``summary`` as step 2 noted them; None if it never ran here, or somebody has spoiled the note."""
+    noted = read_origin(engine, data_origin)
+    return noted if noted and _is_a_note(noted.get("origin"), noted.get("summary")) else None
+
+
+def _is_a_note(origin: Any, summary: Any) -> bool:
+    """Have both the shape that step 2 gives them? A row of JSON can be changed to any other JSON."""
+    if not isinstance(origin, dict) or not isinstance(summary, dict):
+        return False
+    figures = [summary.get(table.name) for table in _WATCHED]
+    whole = all(isinstance(pair, list) and [type(number) for number in pair] == [int, int] for pair in figures)
+    return whole and isinstance(origin.get("made_from"), str) and (origin["made_from"] == "seed" or "file" in origin)
+
+
+def _has_rows(connection: Connection, table: Table) -> bool:
+    if not table_is_there(connection, table.name):
+        return False
+    return connection.execute(select(literal_column("1")).select_from(table).limit(1)).first() is not None

@@ -15,8 +15,8 @@ from sqlalchemy.engine.reflection import Inspector
 
 import load_recommendation_data
 import to_rds
-from recommender.database import catalog_tables
 from recommender.database.connection import connect, writing
+from recommender.database.origin import refuse_foreign_catalog
 from recommender.database.schema import metadata, products, ratings, users
 from recommender.database.tables import existing_tables, require_rows
 from recommender.errors import ForeignDataError
@@ -193,4 +193,4 @@ def test_a_table_that_a_list_of_tables_lacks_while_it_is_replaced_is_there(
     assert inspect(engine).get_table_names() == []
     require_rows(engine, products, "run python to_rds.py first")
     assert {products.name, ratings.name, users.name} <= existing_tables(engine)
-    assert catalog_tables.refuse_foreign_catalog(engine, kept=True) == {"others": True}
+    assert refuse_foreign_catalog(engine, kept=True) == {"others": True}
