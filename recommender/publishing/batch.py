@@ -18,8 +18,7 @@ from sqlalchemy import Engine
 from recommender.database.schema import BATCH_TABLES, recommendations
 from recommender.database.staging.bulk_load import staged
 from recommender.fallback.cold_start import SOURCES, ColdStart, FilledLists
-from recommender.fallback.new_products import all_places
-from recommender.fallback.popular import rank_popular
+from recommender.fallback.popular import PopularProducts
 from recommender.model.served_model import ServedModel
 from recommender.publishing.versions import (
     LEFT_OUT,
@@ -39,6 +38,8 @@ from recommender.shop.snapshot import Snapshot
 BLOCK_USERS = 4_096
 BLOCK_CELLS = 4_000_000  # ranks of one block: 100 MB
 POPULAR = SOURCES.index("popular")
+
+TopUp = Callable[[NDArray[np.int64], RankedProducts], FilledLists]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +84,9 @@ def write_batch(
     matrix, catalog, made_at = model.matrix, model.catalog, model.built_at
     ladder = model.ladder if job.ranking.profiles else None
     number = next_number(read_versions(engine))
-    catalogued = CataloguedProducts.of(matrix, catalog, model.places[: matrix.shape[1]])
-    batches = recommendation_batches(matrix, job, catalogued, ladder=ladder, version=number, generated_at=made_at)
+    top_up = _from_ladder(ladder, job, number) if ladder else from_popular(matrix, model.popular)
+    catalogued = CataloguedProducts.of(matrix, catalog, model.places)
+    batches = recommendation_batches(matrix, job, catalogued, top_up=top_up, generated_at=made_at)
     with staged(engine, BATCH_TABLES, in_turns=True) as stage:
         stage.load(recommendations, _reporting(batches, progress))
         left_out = {**matrix.left_out, **catalog.left_out}
@@ -106,16 +108,13 @@ def recommendation_batches(
     job: BatchJob,
     products: CataloguedProducts,
     *,
-    ladder: ColdStart | None,
-    version: int,
+    top_up: TopUp,
     generated_at: datetime,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the ranked products of the job's rows, n a user where there are as many, a few thousand users at a time.
 
-    A list that the neighbors leave short is topped up from ``ladder``, as ``version``; without one with what is
-    popular.
+    ``top_up`` fills the lists that the neighbors leave short.
     """
-    top_up = _from_ladder(ladder, job, version) if ladder else _from_popular(matrix)
     n = min(job.n, max(matrix.shape[1], 1))
     users_per_block = max(1, min(BLOCK_USERS, BLOCK_CELLS // n))
     for start in range(0, len(job.rows), users_per_block):
@@ -124,11 +123,8 @@ def recommendation_batches(
         yield _as_rows(matrix.user_ids[block], ranked, top_up(block, ranked), products, generated_at)
 
 
-TopUp = Callable[[NDArray[np.int64], RankedProducts], FilledLists]
-
-
-def _from_popular(matrix: RatingMatrix) -> TopUp:
-    popular = rank_popular(matrix)
+def from_popular(matrix: RatingMatrix, popular: PopularProducts) -> TopUp:
+    """Fill lists with what is popular."""
 
     def top_up(rows: NDArray[np.int64], ranked: RankedProducts) -> FilledLists:
         columns, stars = popular.top_up(matrix.half_stars, rows, ranked.columns, ranked.predicted)
@@ -152,10 +148,9 @@ class CataloguedProducts:
 
     @classmethod
     def of(cls, matrix: RatingMatrix, catalog: ProductCatalog, places: NDArray[np.int32]) -> CataloguedProducts:
-        """``places``: of the matrix's products in the catalog."""
-        everywhere = all_places(places, len(catalog))
-        ids = np.concatenate([matrix.product_ids, catalog.product_ids[everywhere[matrix.shape[1] :]]])
-        return cls(catalog, everywhere, pa.array(ids.astype(str), pa.string()))
+        """``places``: those of the model."""
+        ids = np.concatenate([matrix.product_ids, catalog.product_ids[places[matrix.shape[1] :]]])
+        return cls(catalog, places, pa.array(ids.astype(str), pa.string()))
 
 
 def _as_rows(
