@@ -2,7 +2,7 @@
 
     pip install implicit sparse_dot_topn          # in an environment of its own is best
     python benchmarks/neighbors.py --short        # two small shapes, under a minute
-    python benchmarks/neighbors.py                # the three shapes of the README
+    python benchmarks/neighbors.py                # the three shapes of docs/performance.md
     python benchmarks/neighbors.py --million      # 1,000,000 x 1,400,000, 20 M ratings: time and peak memory
     python benchmarks/neighbors.py --plot docs/neighbors.png
 
@@ -11,7 +11,7 @@ medians. Ours is timed from the raw ratings (checks, preparation, search, exact 
 normalized and transposed beforehand. implicit works in float64, sparse_dot_topn in float32; neither orders ties.
 Exact: every list of 500 sampled rows, order included, equals brute force on whole numbers.
 
-Leads tried: time before / time after of the search, at 5,000, 20,000 and 200,000 users (the shapes of the README).
+Leads tried: time before / time after of the search, at 5,000, 20,000 and 200,000 users (the same shapes).
 
     kept     exact order by one quotient where that decides, finalists taken best first   1.3-1.5   1.0    1.04
     kept     the calling thread works too, no thread pool                                 1.1       1.0    1.0

@@ -38,8 +38,8 @@ for less.
 
 Plain popularity has 0.0157, 0.0257, 0.0184 there. From 1 to 300 the differences mean nothing, 10,000 loses on all.
 
-Both were chosen on hidden ratings of the very sets that the README reports for these steps: what it shows of them there
-is what they were picked for. No other set with times or segments was at hand to test the choice on.
+Both were chosen on hidden ratings of the very sets that docs/quality.md reports for these steps: what it shows of them
+there is what they were picked for. No other set with times or segments was at hand to test the choice on.
 
 Powers of two are taken in decimal arithmetic, sums in the order of the rows, so the order of products is the same on
 every machine.
