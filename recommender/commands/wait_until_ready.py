@@ -5,6 +5,7 @@ python -m recommender.commands.wait_until_ready http://127.0.0.1:8000 & exec uvi
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -17,7 +18,9 @@ POLL = 0.1  # seconds
 
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 once ``/health`` answers, 1 if the service (the process that started this one) has ended before."""
-    (address,) = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(description="Wait until the service answers.")
+    parser.add_argument("address", help="of the service, such as http://127.0.0.1:8000")
+    address = parser.parse_args(arguments).address
     service = os.getppid()
     while os.getppid() == service:
         try:

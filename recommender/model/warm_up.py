@@ -11,6 +11,7 @@ made: several workers that start together, or step 3 while ``make run`` compiles
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import gc
 import subprocess
@@ -176,7 +177,11 @@ PARTS: dict[str, Callable[[RatingMatrix], None]] = {"classic": _run_classic, "ta
 
 def main(arguments: list[str] | None = None) -> int:
     """Compile the parts named, or all of them in two processes; the exit status."""
-    parts = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog="warm_up", description="Compile the engine for this machine.")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; default: all")
+    parts = parser.parse_args(arguments).parts
+    if unknown := [part for part in parts if part not in PARTS]:
+        parser.error(f"there is no part {unknown[0]!r}: name any of {', '.join(PARTS)}")
     gc.disable()  # garbage collection is a tenth of the time, and this process soon ends
     for part in parts:
         load(part)

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import Engine
 
+from recommender.commands import wait_until_ready
 from recommender.model import warm_up
 from recommender.neighbors.cosine_index import CosineIndex
 from tests.conftest import ROOT
@@ -103,3 +105,19 @@ def test_a_long_wait_is_announced_and_a_short_one_is_not(monkeypatch: pytest.Mon
 def _cosine_index(ratings: Any) -> Any:
     assert ratings.dtype == np.int8
     return CosineIndex(ratings)
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "said"),
+    [
+        (warm_up.main, ["taste", "nonsense"], "there is no part 'nonsense': name any of classic, taste, caps"),
+        (wait_until_ready.main, [], "the following arguments are required: address"),
+    ],
+)
+def test_what_make_calls_ends_a_wrong_call_in_one_line(
+    main: Callable[[list[str]], int], arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err
