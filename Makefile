@@ -6,7 +6,7 @@ PRODUCTS ?= 20000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup run test bench check format clean
+.PHONY: help setup compiling run test bench check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -43,10 +43,12 @@ amazon_products.csv amazon_categories.csv: | setup
 	echo "The real one (1.4 M products): Kaggle, 'Amazon Products Dataset 2023 (1.4M Products)' by asaniczka."; \
 	$(BIN)/python -m recommender.sample_catalog --products $(PRODUCTS) --out .
 
-run: setup amazon_products.csv amazon_categories.csv
-	@# compiles beside steps 1 and 2 what step 3 needs; it waits for what is left then
+# compiles beside the catalog and steps 1 and 2 what step 3 needs; it waits for what is left then
+compiling: | setup
 	@[ -n "$$(find recommender -name '*.nbi' -print -quit)" ] \
 	|| { $(BIN)/python -m recommender.model.warm_up </dev/null >/dev/null 2>&1 & }
+
+run: setup compiling amazon_products.csv amazon_categories.csv
 	@$(BIN)/python to_rds.py --if-changed
 	@$(BIN)/python load_recommendation_data.py
 	@$(BIN)/python recommendation_engine.py --if-stale

@@ -38,7 +38,7 @@ from recommender.evaluation.result import NDCG, Evaluation
 from recommender.files.evaluation_file import read_evaluation_file
 from recommender.model.served_model import ServedModel
 from recommender.model.training import ModelSettings
-from recommender.model.warm_up import warm_up
+from recommender.model.warm_up import BESIDE, warm_up
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.publishing.model_file import refuse_foreign_file, save_model
 from recommender.publishing.version_files import drop_files, kept_file, publish_file
@@ -55,7 +55,7 @@ JSON_FILE, PNG_FILE = "evaluation.json", "evaluation.png"
 
 def announce_compiling() -> None:
     """Load the compiled code; say so if it has to be compiled first."""
-    warm_up(lambda: print("compiling the engine for this machine, once: about 15 s ..."))
+    warm_up(lambda: print("compiling the engine for this machine, once: about 15 s ..."), BESIDE)
 
 
 def check_data(settings: Settings) -> None:

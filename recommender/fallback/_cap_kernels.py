@@ -5,8 +5,14 @@
 import numpy as np
 from numba import njit
 
+# Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
+_inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 
-@njit(cache=True, nogil=True)
+_NONE = np.int64(0)  # a plain 0 is a type of its own: all that it is passed to would be compiled twice
+
+
+@_inner
 def _ahead(a, b, scores, supports, between, within):
     if scores[a] != scores[b]:
         return scores[a] > scores[b]
@@ -17,7 +23,7 @@ def _ahead(a, b, scores, supports, between, within):
     return within[a] < within[b]
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _sift_down(at, start, size, heap, scores, supports, between, within):
     """Restore the heap heap[start:start + size] whose root is the last in order."""
     moving = heap[start + at]
@@ -34,7 +40,7 @@ def _sift_down(at, start, size, heap, scores, supports, between, within):
     heap[start + at] = moving
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _offer(item, start, kept, most, heap, scores, supports, between, within):
     """Keep the item among the best so many of heap[start:]; how many are kept."""
     if kept < most:
@@ -45,11 +51,11 @@ def _offer(item, start, kept, most, heap, scores, supports, between, within):
                 _sift_down(at, start, most, heap, scores, supports, between, within)
     elif _ahead(item, heap[start], scores, supports, between, within):
         heap[start] = item
-        _sift_down(0, start, kept, heap, scores, supports, between, within)
+        _sift_down(_NONE, start, kept, heap, scores, supports, between, within)
     return kept
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def first_under_cap(columns, scores, supports, between, within, most, codes, later, n_codes, n):
     """The best n of the candidates (m,) of whom no category has more than ``most``: their places, best first.
 
@@ -73,16 +79,16 @@ def first_under_cap(columns, scores, supports, between, within, most, codes, lat
         code = of[item]
         room = starts[code + 1] - starts[code]
         kept[code] = _offer(item, starts[code], kept[code], room, heap, scores, supports, between, within)
-    best, found = np.empty(min(n, heap.size), np.int64), 0
+    best, found = np.empty(min(n, heap.size), np.int64), _NONE
     for at in range(heap.size):
-        found = _offer(heap[at], 0, found, best.size, best, scores, supports, between, within)
+        found = _offer(heap[at], _NONE, found, best.size, best, scores, supports, between, within)
     for end in range(found - 1, 0, -1):
         best[0], best[end] = best[end], best[0]
-        _sift_down(0, 0, end, best, scores, supports, between, within)
+        _sift_down(_NONE, _NONE, end, best, scores, supports, between, within)
     return best
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def allowed(places, codes, wanted, prices, stars, listed, lowest_price, highest_price, lowest_stars, keep):
     """keep[i]: is the product at places[i] of the catalog, -1: not there, within all bounds? A bound of nan is none.
 

@@ -176,7 +176,7 @@ def _take(i, found, column, stars, source, origin, cap, waiting, place, lines):
         return found, waiting
     if waiting >= 0 and found == place.at:
         if _has_room(waiting, cap):
-            found = _put(i, found, waiting, place.stars, NEW, 0, cap, lines)
+            found = _put(i, found, waiting, place.stars, np.int64(NEW), _NONE, cap, lines)
         waiting = -1
         if found == lines.columns.shape[1] or not _has_room(column, cap):
             return found, waiting
@@ -190,7 +190,7 @@ def _walk(i, near, near_stars, segment, seen, without, ladder, cap, waiting, pla
     A product that both ladders hold is met first in the segment's, where its score is no lower, so the other finds it
     taken.
     """
-    n, found, new_column, line = lines.columns.shape[1], 0, waiting, lines.columns[i]
+    n, found, new_column, line = lines.columns.shape[1], _NONE, waiting, lines.columns[i]
     # most products meet no rule: with arrays out of their tuples, and no call, a step takes a tenth of the time
     line_stars, line_sources, line_origins = lines.stars[i], lines.sources[i], lines.origins[i]
     most, codes, later, counts = cap.most, cap.codes, cap.later, cap.counts
@@ -208,7 +208,7 @@ def _walk(i, near, near_stars, segment, seen, without, ladder, cap, waiting, pla
             )
             found += 1
         elif column != new_column or waiting >= 0:
-            found, waiting = _take(i, found, column, near_stars[j], NEIGHBORS, j, cap, waiting, place, lines)
+            found, waiting = _take(i, found, column, near_stars[j], np.int64(NEIGHBORS), j, cap, waiting, place, lines)
     at, end, step = np.int64(0), np.int64(0), 0
     if segment >= 0:
         at, end = ladder.starts[segment], ladder.starts[segment + 1]
@@ -228,9 +228,9 @@ def _walk(i, near, near_stars, segment, seen, without, ladder, cap, waiting, pla
                 continue
         if not _is_taken(column, line, found, seen, without):
             stars = shown[column] if shown.size > 0 else shares[step - 1]
-            found, waiting = _take(i, found, column, stars, source, 0, cap, waiting, place, lines)
+            found, waiting = _take(i, found, column, stars, source, _NONE, cap, waiting, place, lines)
     if waiting >= 0 and 1 <= found < n and _has_room(waiting, cap):
-        found = _put(i, found, waiting, place.stars, NEW, 0, cap, lines)
+        found = _put(i, found, waiting, place.stars, np.int64(NEW), _NONE, cap, lines)
     return found
 
 
@@ -257,7 +257,7 @@ def fill(rows, segments, user_ids, indptr, indices, without, near, near_stars, l
         if np.int64(draw >> _11) < place.below:
             first = mixed(draw)
             column = _pick_new(new, seen, first, mixed(first))
-            if column >= 0 and _is_taken(column, near[i], 0, seen, without):
+            if column >= 0 and _is_taken(column, near[i], _NONE, seen, without):
                 column = -1
         found = _walk(
             i, near[i], near_stars[i], segments[i], seen, without, ladder, cap, column, place, lines
@@ -267,7 +267,7 @@ def fill(rows, segments, user_ids, indptr, indices, without, near, near_stars, l
     return found
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def top_up_popular(rows, indptr, indices, popular_columns, popular_predicted, columns, predicted):
     """Fill the free places (-1) at the end of each line of columns and predicted (len(rows), n) with popular columns.
 

@@ -17,7 +17,7 @@ import gc
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,8 @@ except ImportError:  # Windows: who comes while others compile does so too
 PATIENCE = 2.0  # seconds until it is worth a message
 
 
-def warm_up(notify: Callable[[], object]) -> None:
-    """Run every compiled function once, on ratings as ``load_model`` makes them.
+def warm_up(notify: Callable[[], object], parts: Iterable[str] | None = None) -> None:
+    """Run every compiled function of the parts (all of them) once, on ratings as ``load_model`` makes them.
 
     ``notify`` is called, from another thread, if that takes longer than ``PATIENCE``.
     """
@@ -57,7 +57,7 @@ def warm_up(notify: Callable[[], object]) -> None:
     try:
         if not _is_compiled():
             compile_in_two_processes()
-        for part in PARTS:
+        for part in PARTS if parts is None else parts:
             load(part)
     finally:
         timer.cancel()
@@ -170,7 +170,8 @@ def _run_caps(matrix: RatingMatrix) -> None:
     allowed_products(Wish(1, min_price=1.0), catalog, places, categories)
 
 
-# the first two are alike in what they take to compile, and have no compiled function in common; the third has of both
+# the first two are alike in what they take to compile, and have no compiled function in common; the third has of both.
+# Batches and their gate need the first two alone, so step 3 does not wait for what only requests with filters need.
 BESIDE = ("classic", "taste")
 PARTS: dict[str, Callable[[RatingMatrix], None]] = {"classic": _run_classic, "taste": _run_taste, "caps": _run_caps}
 

@@ -9,11 +9,16 @@ user costs microseconds whatever the number of products. Compiled once per dtype
 import numpy as np
 from numba import njit
 
+# Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
+_inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
+
+_NONE = np.int64(0)  # a plain 0 is a type of its own: all that it is passed to would be compiled twice
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing, Knuth TAOCP 6.4
 _EXCLUDED = -1
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _slot(column, table, shift, columns, size):
     """Position of the column among the candidates; equal to size when it is new (and then entered)."""
     mask = table.size - 1
@@ -29,13 +34,13 @@ def _slot(column, table, shift, columns, size):
         at = (at + 1) & mask
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _collect(
     row, neighbors, similarities, indptr, indices, data, recommendable, scale, table, shift,
     columns, predicted, support, raters,
 ):  # fmt: skip
     """Sum similarity and similarity x rating per product, in neighbor order; returns the entries used."""
-    size = 0
+    size = _NONE
     for at in range(indptr[row], indptr[row + 1]):
         if data[at] != 0 and _slot(indices[at], table, shift, columns, size) == size:
             raters[size] = _EXCLUDED
@@ -62,7 +67,7 @@ def _collect(
 
 
 # _ahead and _sift_down are in _taste_kernels too: Numba's cache of a caller misses changes in other files
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _ahead(a, b, columns, predicted, support):
     if predicted[a] != predicted[b]:
         return predicted[a] > predicted[b]
@@ -71,7 +76,7 @@ def _ahead(a, b, columns, predicted, support):
     return columns[a] < columns[b]
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _sift_down(at, size, order, columns, predicted, support):
     """Restore the heap of candidates whose root is the worst."""
     moving = order[at]
@@ -88,10 +93,10 @@ def _sift_down(at, size, order, columns, predicted, support):
     order[at] = moving
 
 
-@njit(cache=True, nogil=True)
+@_inner
 def _best(n, size, columns, predicted, support, raters, order):
     """order[:returned] are the best n candidates, best first."""
-    kept = 0
+    kept = _NONE
     for slot in range(size):
         if raters[slot] == _EXCLUDED:
             continue
@@ -105,17 +110,17 @@ def _best(n, size, columns, predicted, support, raters, order):
                     _sift_down(at, n, order, columns, predicted, support)
         elif _ahead(slot, order[0], columns, predicted, support):
             order[0] = slot
-            _sift_down(0, n, order, columns, predicted, support)
+            _sift_down(_NONE, n, order, columns, predicted, support)
     if kept < n:
         for at in range(kept // 2 - 1, -1, -1):
             _sift_down(at, kept, order, columns, predicted, support)
     for end in range(kept - 1, 0, -1):
         order[0], order[end] = order[end], order[0]
-        _sift_down(0, end, order, columns, predicted, support)
+        _sift_down(_NONE, end, order, columns, predicted, support)
     return kept
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def candidates(row, neighbors, similarities, indptr, indices, data, recommendable, scale):
     """All products that the neighbors (k,) of a row give, in no order: columns, predicted, support, raters."""
     most = max(indptr[row + 1] - indptr[row], 1)
@@ -142,7 +147,7 @@ def candidates(row, neighbors, similarities, indptr, indices, data, recommendabl
     return columns[:found], predicted[:found], support[:found], raters[:found]
 
 
-@njit(cache=True, nogil=True)
+@_outer
 def rank_rows(
     rows, neighbors, similarities, indptr, indices, data, recommendable, scale, n,
     out_columns, out_predicted, out_support, out_raters,

@@ -38,7 +38,7 @@ _BLOCK_SHIFT = np.uint64(6)
 _SLACK = 1e-9  # scores are rounded to 9 decimals
 _MARGIN = 1.0 - 2.0**-48  # and found here by a product where the formula divides
 _TINY = 5e-324
-_ALL = 1 << 62  # more than there are
+_ALL = np.int64(1 << 62)  # more than there are
 
 
 class Votes(NamedTuple):
