@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender.commands.data_report import describe, forecast
-from recommender.commands.evaluation_report import as_table, draw_png, ladder_as_table, write_json
+from recommender.commands.evaluation_report import as_table, draw_svg, ladder_as_table, write_json
 from recommender.database.connection import connected, label
 from recommender.database.schema import INTERACTION_TYPES, interactions
 from recommender.database.shop_reader import (
@@ -50,7 +50,7 @@ from recommender.shop.ratings import RatingMatrix
 from recommender.shop.snapshot import Snapshot
 
 _RANKED_BY = ("ranking", "n_neighbors", "damping", "interaction_weights")  # of a version's settings
-JSON_FILE, PNG_FILE = "evaluation.json", "evaluation.png"
+JSON_FILE, SVG_FILE = "evaluation.json", "evaluation.svg"
 
 
 def announce_compiling() -> None:
@@ -96,8 +96,8 @@ def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
         ladder = evaluate_ladder(matrix, log, _weights(settings), segments, seed=seed, clock=time.perf_counter)
         print(f"\n{ladder_as_table(ladder)}")
     write_json(evaluation, Path(JSON_FILE), cold_start=ladder)
-    draw_png(evaluation, Path(PNG_FILE))
-    print(f"\nwritten: {JSON_FILE}, {PNG_FILE}")
+    draw_svg(evaluation, Path(SVG_FILE))
+    print(f"\nwritten: {JSON_FILE}, {SVG_FILE}")
 
 
 def evaluated(

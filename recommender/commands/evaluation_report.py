@@ -8,12 +8,12 @@ written beside their name and then moved: a reader sees the old one or the new.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+from recommender.commands.bar_chart import Panel, as_svg
 from recommender.errors import InputFileError
-from recommender.evaluation.result import COVERAGE, FIGURES, GROUPS, NDCG, Evaluation, Figure, ModeFigures
+from recommender.evaluation.result import COVERAGE, FIGURES, GROUPS, NDCG, Evaluation, Figure
 from recommender.paths import open_input, replace_file
 
 # name in the table, how a number is shown
@@ -89,42 +89,19 @@ def read_json(path: Path) -> Evaluation:
         raise InputFileError(f"{path} holds no evaluation: evaluate again") from None
 
 
-def draw_png(evaluation: Evaluation, path: Path) -> None:
+def draw_svg(evaluation: Evaluation, path: Path) -> None:
     """Draw ranking quality, and nDCG by activity, of all modes with their intervals; SettingError as `write_json`."""
-    from matplotlib.figure import Figure as Canvas  # 0.3 s, and only this picture needs it; no global state of pyplot
-
-    canvas = Canvas(figsize=(11, 4.4), dpi=120, layout="constrained")
-    left, right = canvas.subplots(1, 2, width_ratios=[3, 2])
-    names = [NDCG, "recall@10", "recall@20", "map@10", "hit_rate@10"]
-    labels = [_LABELS[name][0] for name in names]
-    _bars(left, evaluation.modes, labels, lambda mode: [mode.figures[name] for name in names])
-    groups = list(evaluation.n_by_activity)
-    labels = [_group_label(group, evaluation.n_by_activity[group]).strip().replace(": ", "\n") for group in groups]
-    _bars(right, evaluation.modes, labels, lambda mode: [mode.by_activity[group][NDCG] for group in groups])
-    left.set_title("found among what was hidden", loc="left")
-    right.set_title("nDCG@10 by activity", loc="left")
-    left.legend(frameon=False, loc="upper left")
-    canvas.suptitle(f"{evaluation.split}; {evaluation.n_test_users:,} users, 95 % intervals", x=0.01, ha="left")
-    replace_file(path, lambda beside: canvas.savefig(beside, format="png"))
-
-
-def _bars(axes: Any, modes: Sequence[ModeFigures], labels: list[str], chosen: Callable[[ModeFigures], Any]) -> None:
-    """One group of bars for each label, one bar in it for each mode; nothing to average: no bar."""
-    width = 0.8 / len(modes)
-    for at, mode in enumerate(modes):
-        there = [(place, figure) for place, figure in enumerate(chosen(mode)) if figure.mean is not None]
-        means = [figure.mean for _, figure in there]
-        # of few users the mean can lie outside of its percentile interval, and matplotlib refuses a negative length
-        ends = [
-            [max(figure.mean - figure.low, 0.0) for _, figure in there],
-            [max(figure.high - figure.mean, 0.0) for _, figure in there],
-        ]
-        places = [place + width * (at - (len(modes) - 1) / 2) for place, _ in there]
-        axes.bar(places, means, width * 0.92, yerr=ends, capsize=2, label=mode.name, error_kw={"lw": 1})
-    axes.set_xticks(range(len(labels)), labels, fontsize=9)
-    axes.set_xlim(-0.6, len(labels) - 0.4)
-    axes.set_ylim(bottom=0)
-    axes.spines[["top", "right"]].set_visible(False)
+    names, groups = [NDCG, "recall@10", "recall@20", "map@10", "hit_rate@10"], evaluation.n_by_activity
+    found = [[mode.figures[name] for name in names] for mode in evaluation.modes]
+    by_activity = [[mode.by_activity[group][NDCG] for group in groups] for mode in evaluation.modes]
+    counts = [_group_label(group, groups[group]).strip().replace(": ", "\n") for group in groups]
+    panels = (
+        Panel("found among what was hidden", 700, [_LABELS[name][0] for name in names], found),
+        Panel("nDCG@10 by activity", 460, counts, by_activity),
+    )
+    title = f"{evaluation.split}; {evaluation.n_test_users:,} users, 95 % intervals"
+    text = as_svg(title, [mode.name for mode in evaluation.modes], panels)
+    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def _shown(figure: Figure, style: str) -> str:

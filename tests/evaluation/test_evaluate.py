@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from benchmarks.datasets import load_dataset
-from recommender.commands.evaluation_report import as_table, draw_png, read_json, write_json
+from recommender.commands.bar_chart import Panel, as_svg
+from recommender.commands.evaluation_report import as_table, draw_svg, read_json, write_json
 from recommender.errors import InputFileError, SettingError
 from recommender.evaluation import evaluate as evaluation
 from recommender.evaluation import split
@@ -515,19 +517,51 @@ def test_a_difference_is_one_only_if_the_interval_leaves_zero_out() -> None:
         assert as_table(told).splitlines()[-2:] == [f"nDCG@10 of classic less popular: {verdict}", "note: few"]
 
 
-def test_the_picture_is_a_png_even_where_a_mean_is_outside_of_its_interval(tmp_path: Path) -> None:
+def test_the_picture_has_a_bar_for_each_mean_there_is_and_its_interval(tmp_path: Path) -> None:
     found = two_modes()
-    odd = replace(found.modes[0], figures={**found.modes[0].figures, "ndcg@10": Figure(0.5, 0.6, 0.7, 3)})
-    draw_png(replace(found, modes=(odd, *found.modes[1:])), tmp_path / "evaluation.png")
-    assert (tmp_path / "evaluation.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["evaluation.png"]
+    # of few users the mean can lie outside of its percentile interval
+    odd = replace(found.modes[0], figures={**found.modes[0].figures, "ndcg@10": Figure(0.5, 0.6, 0.75, 3)})
+    modes = (replace(odd, name="<classic>"), *found.modes[1:])
+    draw_svg(replace(found, modes=modes), tmp_path / "evaluation.svg")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["evaluation.svg"]
+    root = ElementTree.fromstring((tmp_path / "evaluation.svg").read_text())
+    texts = [text.text for text in root.iterfind("{*}text")]
+    assert {"<classic>", "popular", "nDCG@10", "hit rate@10", "cold (1-4)", "0 users"} <= set(texts)
+    shown = [
+        mode.figures[name] for mode in modes for name in ("recall@10", "recall@20", "map@10", "hit_rate@10", "ndcg@10")
+    ]
+    shown += [group["ndcg@10"] for mode in modes for group in mode.by_activity.values()]
+    bars = [rect for rect in root.iterfind("{*}rect") if float(rect.get("width", "0").rstrip("%")) not in (24, 100)]
+    assert len(bars) == sum(figure.mean is not None for figure in shown)
+    left = [bar for bar in bars if float(bar.get("x", "")) < 760]
+    highest = max(max(figure.mean or 0, figure.high or 0) for figure in shown[:10])
+    one = 370 / (0.2 * math.ceil(highest / 0.2))  # pixels; ticks of 0.2
+    means = sorted(figure.mean for figure in shown[:10] if figure.mean is not None)
+    assert sorted(float(bar.get("height", "")) for bar in left) == pytest.approx([m * one for m in means], abs=0.01)
+    ends = {float(line.get("y2", "")) for line in root.iterfind("{*}line")}
+    assert {round(450 - end * one, 2) for end in (0.6, 0.75)} <= ends
+
+
+@pytest.mark.parametrize(
+    ("highest", "step"), [(0.0, 1.0), (0.05, 0.01), (0.3, 0.1), (0.52, 0.2), (1.0, 0.2), (7.0, 2.0)]
+)
+def test_ticks_are_round_and_at_most_six(highest: float, step: float) -> None:
+    line = [Figure(highest, None, None, 3)]
+    texts = [
+        text.text
+        for text in ElementTree.fromstring(as_svg("", [], [Panel("", 100, ["x"], [line])])).iterfind("{*}text")
+    ]
+    ticks = [float(text) for text in texts if text and re.fullmatch(r"[\d.]+", text)]
+    assert ticks[:2] == pytest.approx([0.0, step])
+    assert highest <= ticks[-1] + 1e-9
+    assert 2 <= len(ticks) <= 6
 
 
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"none/evaluation.json cannot be written \(No such file or directory\)"):
         write_json(two_modes(), tmp_path / "none" / "evaluation.json")
-    with pytest.raises(SettingError, match=r"none/evaluation.png cannot be written"):
-        draw_png(two_modes(), tmp_path / "none" / "evaluation.png")
+    with pytest.raises(SettingError, match=r"none/evaluation.svg cannot be written"):
+        draw_svg(two_modes(), tmp_path / "none" / "evaluation.svg")
     (tmp_path / "folder").mkdir()
     with pytest.raises(SettingError, match="cannot be written"):
         write_json(two_modes(), tmp_path / "folder")

@@ -417,8 +417,8 @@ def test_the_evaluation_of_the_tables_is_a_table_a_json_file_and_a_picture(
         mean, low, high, _ = mode.figures["ndcg@10"]
         assert f"{mean:.4f} [{low:.4f}, {high:.4f}]" in out
     assert "nDCG@10 of taste less taste, ratings only: +" in out
-    assert Path("evaluation.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    assert sorted(path.name for path in Path.cwd().iterdir()) == ["evaluation.json", "evaluation.png"]
+    assert Path("evaluation.svg").read_text().startswith("<svg ")
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["evaluation.json", "evaluation.svg"]
     # it only looks: no version, no lists
     assert (read_versions(engine), lists(engine)) == ([], [])
     # what the gate notes is what the evaluation shows
