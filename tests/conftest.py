@@ -24,8 +24,18 @@ REAL_CATEGORIES = REAL_DATA / "amazon_products_2023" / "amazon_categories.csv"
 needs_real_data = pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"real data not present at {REAL_DATA}")
 
 
+# The longest files: they start first, so that no process is left with one when the others have nothing more to do.
+LONGEST = ("test_soak.py", "test_steps.py", "test_updater.py", "test_crafted_model_file.py", "test_database_dies.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pytest-xdist keep the order of `pytest_collection_modifyitems`; its own is by number of tests."""
+    config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the one pair that does not exist: connectorx is a way to read from servers only."""
+    """Put the longest files first, and leave out a pair that does not exist: connectorx reads from servers only."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     nonsense = []
     for item in items:
         values = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
