@@ -36,12 +36,12 @@ from recommender.database.schema import metadata, products, ratings, recommendat
 from recommender.database.shop_reader import read_catalog
 from recommender.database.staging._load_data import as_lines
 from recommender.database.staging.bulk_load import staged
-from recommender.fallback.new_products import all_places
 from recommender.fallback.popular import rank_popular
 from recommender.neighbors.cosine_index import CosineIndex
-from recommender.publishing.batch import BatchJob, CataloguedProducts, from_popular, recommendation_batches
+from recommender.publishing.batch import BatchJob, from_popular, recommendation_batches
 from recommender.ranking.rankings import ClassicRanking
 from recommender.settings import PROJECT_ROOT, Settings, load_settings
+from recommender.shop.products import Products
 from recommender.shop.ratings import RatingMatrix
 from recommender.synthetic.catalog import write_sample_catalog
 from tests.support.mariadb_server import MariaDBServer
@@ -78,8 +78,7 @@ def fill(engine: Engine, settings: Settings, shape: Shape, folder: Path) -> None
 def write_rows(file: Path, matrix: RatingMatrix, engine: Engine, job: BatchJob) -> int:
     """The rows of the batch as the client loads them; how many."""
     catalog, rows = read_catalog(engine), 0
-    places = all_places(catalog.places(matrix.product_ids), len(catalog))
-    listed, top_up = CataloguedProducts.of(matrix, catalog, places), from_popular(matrix, rank_popular(matrix))
+    listed, top_up = Products.of(matrix.product_ids, catalog), from_popular(matrix, rank_popular(matrix))
     batches = recommendation_batches(matrix, job, listed, top_up=top_up, generated_at=WHEN)
     with file.open("wb") as out:
         for batch in batches:

@@ -155,8 +155,8 @@ def ladder(name: str, *arguments: Any) -> None:
 def new_products(name: str, split: Split, profiles: Profiles, stars: Any, categories: Any) -> None:
     """What the taste ranking loses by them."""
     train = split.train
-    places = np.arange(train.shape[1], dtype=np.int32)
-    new = find_new_products(profiles.confidences, train.recommendable, places, stars=stars, category_ids=categories)
+    rows = np.arange(train.shape[1], dtype=np.int32)
+    new = find_new_products(profiles.confidences, train.recommendable, rows, stars=stars, category_ids=categories)
     cold = build_cold_start(train, profiles, new=new)
     taste = TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable)
     names = ("without", "with")

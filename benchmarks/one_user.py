@@ -32,6 +32,7 @@ from recommender.publishing.versions import Version
 from recommender.ranking.classic import rank_products, rank_products_for_rows
 from recommender.ranking.rankings import CLASSIC, TasteSimilarity
 from recommender.shop.catalog import ProductCatalog
+from recommender.shop.products import Products
 from recommender.shop.profiles import build_profiles
 from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
 
@@ -107,8 +108,7 @@ def opening(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
         similarity=similarity,
         similar_products=SimilarProducts(matrix),
         popular=rank_popular(matrix),
-        catalog=catalog,
-        places=np.arange(n, dtype=np.int32),
+        products=Products.of(matrix.product_ids, catalog),
         known_users=matrix.user_ids,
         known_segments=np.full(len(matrix.user_ids), -1, np.int32),
         ladder=build_cold_start(matrix, similarity.profiles),

@@ -37,7 +37,7 @@ def read_snapshot(engine: Engine, *, times: bool = True, log: bool = True) -> Sn
     """
     ratings = _read_matrix(engine, times=times, known=lambda names: np.zeros(len(names), np.bool_))
     catalog = read_catalog(engine)
-    ratings = replace(ratings, recommendable=catalog.places(ratings.product_ids) >= 0)
+    ratings = replace(ratings, recommendable=catalog.rows_of(ratings.product_ids) >= 0)
     snapshot = Snapshot(ratings, catalog, read_people(engine), _read_log(engine) if log else None)
     require_people(engine, ratings.people)
     return snapshot

@@ -92,7 +92,7 @@ class ColdStart:
         lists, 0 or more; ``new_share``: of the lists that get a new product, which takes the last place, also a
         neighbors' (0: none).
         Columns from n_products on are new products that only the catalog knows
-        (`recommender.fallback.new_products.all_places`). SettingError for what does not fit.
+        (`recommender.shop.products`). SettingError for what does not fit.
         """
         wanted = checked_numbers("row", rows, len(self.segment_of_row))
         lists = np.array(columns, np.int32, order="C"), np.array(stars, np.float64, order="C")

@@ -18,51 +18,41 @@ from recommender.fallback._cold_start_kernels import New
 TENTHS = 10
 
 
-def all_places(places: NDArray[np.int32], n_catalog: int) -> NDArray[np.int32]:
-    """Where each column is in the catalog: the matrix's ``places`` (n_products,), then what only the catalog knows.
-
-    So column n_products + j is the j-th product of the catalog, by place, that has no column of its own.
-    """
-    known = np.zeros(n_catalog, np.bool_)
-    known[places[places >= 0]] = True
-    return np.concatenate([places, np.flatnonzero(~known).astype(np.int32)])
-
-
 def find_new_products(
     profiles: Any,
     recommendable: NDArray[np.bool_],
-    places: NDArray[np.int32],
+    catalog_rows: NDArray[np.int32],
     *,
     stars: NDArray[np.float64],
     category_ids: NDArray[np.integer],
 ) -> New:
-    """The products of the catalog that are in nobody's profile.
+    """The products of the catalog that are in nobody's profile, by column.
 
-    ``profiles`` CSR (n_users, n_products), ``recommendable`` (n_products,); ``places`` (n_products,) of its columns in
-    the catalog, -1 for those not in it; ``stars`` (0: not known) and ``category_ids`` of the catalog (n_catalog,).
-    Columns are numbered as `all_places`. SettingError if the lengths do not fit.
+    ``profiles`` CSR (n_users, n_products), ``recommendable`` (n_products,); ``catalog_rows`` (n,) of all columns, as
+    `recommender.shop.products` numbers them, -1: not in the catalog; ``stars`` (0: not known) and ``category_ids`` of
+    the catalog (n_catalog,). SettingError if the lengths do not fit.
     """
-    n_products, n_catalog = profiles.shape[1], len(stars)
-    if recommendable.shape != (n_products,) or places.shape != (n_products,) or category_ids.shape != (n_catalog,):
+    n_products, n_catalog, rows = profiles.shape[1], len(stars), catalog_rows
+    if recommendable.shape != (n_products,) or len(rows) < n_products or category_ids.shape != (n_catalog,):
         raise SettingError(
-            f"{recommendable.shape} flags, {places.shape} places and {category_ids.shape} categories do not fit "
-            f"{n_products} products and a catalog of {n_catalog}: pass one flag and place per product, one category "
+            f"{recommendable.shape} flags, {rows.shape} rows and {category_ids.shape} categories do not fit "
+            f"{n_products} products and a catalog of {n_catalog}: pass one flag and row per product, one category "
             "per product of the catalog"
         )
-    everywhere = all_places(places, n_catalog)
     had = np.bincount(profiles.indices, minlength=n_products) > 0  # (n_products,)
-    is_new = np.concatenate([recommendable & ~had & (places >= 0), np.ones(len(everywhere) - n_products, np.bool_)])
+    is_new = rows >= 0  # (n,)
+    is_new[:n_products] &= recommendable & ~had
     columns = np.flatnonzero(is_new).astype(np.int32)
-    categories = category_ids[everywhere[columns]]  # (k,)
+    categories = category_ids[rows[columns]]  # (k,)
     order = np.lexsort((columns, categories))
     names, starts = np.unique(categories[order], return_index=True)  # of categories with something new
-    weights = _weights(stars[everywhere[columns[order]]])
+    weights = _weights(stars[rows[columns[order]]])
     category_of = np.full(n_products, -1, np.int32)
-    listed = np.flatnonzero(places >= 0)
+    listed = np.flatnonzero(rows[:n_products] >= 0)
     if len(names):
-        mine = category_ids[places[listed]]
-        at = np.minimum(np.searchsorted(names, mine), len(names) - 1)
-        category_of[listed] = np.where(names[at] == mine, at, -1)
+        own = category_ids[rows[listed]]
+        at = np.minimum(np.searchsorted(names, own), len(names) - 1)
+        category_of[listed] = np.where(names[at] == own, at, -1)
     return New(columns[order], np.cumsum(weights), np.append(starts, len(columns)).astype(np.int64), category_of)
 
 

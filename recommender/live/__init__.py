@@ -2,6 +2,7 @@
 
 live_model  answers as a model would that is trained now
 changes     the users who have changed, and what follows from it
+columns     the numbering of all products, those that came later included
 users       what the tables hold of such a user
 popular     the order of popular products as ratings come and go
 cosine      cosine neighbors among users some of whom have changed

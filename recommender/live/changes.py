@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from recommender.live.columns import LiveColumns
 from recommender.live.cosine import LiveCosine
 from recommender.live.popular import PopularOrder, Tally
 from recommender.live.taste import LiveTaste
-from recommender.live.users import LiveColumns, LiveUser, Room, UserRecord, live_user
+from recommender.live.users import LiveUser, Room, UserRecord, live_user
 from recommender.model.served_model import ServedModel
 from recommender.ranking.rankings import TasteSimilarity
 from recommender.shop.catalog import Product
@@ -24,7 +25,7 @@ class Changes:
         self.model = model
         self.users: dict[int, LiveUser] = {}
         self.n_taken = 0
-        self.columns = LiveColumns(matrix.product_ids, matrix.recommendable, model.places, model.catalog)
+        self.columns = LiveColumns(model.products, matrix.recommendable)
         self.tally = Tally(matrix)
         self.popular = PopularOrder(model.popular, self.tally, self.columns)
         self.cosine = LiveCosine(similarity, matrix.user_ids)
@@ -40,7 +41,7 @@ class Changes:
         self.n_taken += 1
         profile = record.profile(self.model.weights)
         missing = profile.names[self.columns.columns_of(profile.names) < 0].tolist()
-        missing += [product for product in profile.others if self.columns.find(product) is None]
+        missing += [product for product in profile.others if self.columns.find(product.decode("ascii")) is None]
         for product in missing:
             self.columns.add(product, facts.get(product))
         self.room.reserve(len(self.columns))

@@ -34,7 +34,6 @@ from recommender.model.neighborhood import Neighborhood, Owned
 from recommender.model.served_model import Answer, Recommendation, ServedModel, as_recommendations
 from recommender.ranking.rankings import BY_TASTE, CLASSIC, TasteSimilarity
 from recommender.ranking.taste import TasteRanker
-from recommender.shop.catalog import UNKNOWN as NOT_LISTED
 from recommender.shop.catalog import Product
 from recommender.shop.ratings import STARS_PER_UNIT
 
@@ -50,7 +49,7 @@ class LiveModel(ServedModel):
     def __init__(self, changes: Changes) -> None:
         fields = {name: value for name, value in vars(changes.model).items() if name != "popular"}
         own = {"known_users": changes.known_users, "known_segments": changes.known_segments}
-        own |= {"changes": changes, "n_taken": changes.n_taken}
+        own |= {"products": changes.columns, "changes": changes, "n_taken": changes.n_taken}
         self.__dict__ |= fields | own  # a frozen dataclass is set up once, and here
 
     @classmethod
@@ -74,7 +73,7 @@ class LiveModel(ServedModel):
     def unknown_products(self, records: Iterable[UserRecord]) -> set[bytes]:
         """Products of the records that neither the model nor its catalog have."""
         named = {product for record in records for product, *_ in (*record.ratings, *record.events)}
-        return {product for product in named if self.changes.columns.find(product) is None}
+        return {product for product in named if self.changes.columns.find(product.decode("ascii")) is None}
 
     @cached_property
     def popular(self) -> PopularProducts:
@@ -101,28 +100,12 @@ class LiveModel(ServedModel):
         count = int(self.changes.tally.counts[column]) if column < len(self.changes.tally.counts) else 0
         return count, STARS_PER_UNIT * int(self.changes.tally.totals[column]) / count if count else None
 
-    def find(self, product_id: str) -> int | None:
-        """The column of any product; None if nobody has heard of it."""
-        return self.changes.columns.find(product_id.encode())
-
-    def product(self, column: int) -> Product:
-        """What the catalog says, also of what came later."""
-        if column < len(self.places):
-            return super().product(column)
-        return self.changes.columns.came_later[column - len(self.places)][1] or NOT_LISTED
-
-    def product_id(self, column: int) -> str:
-        """The id of any column."""
-        if column < len(self.places):
-            return super().product_id(column)
-        return self.changes.columns.came_later[column - len(self.places)][0].decode("ascii")
-
     def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
         """A flag for each column; None if the wish leaves nothing out."""
         if not wish.filters:
             return None
         later = self.changes.columns.came_later
-        return self.masks.mask(wish, lambda: allowed_products(wish, self.catalog, self.places, self.categories), later)
+        return self.masks.mask(wish, lambda: allowed_products(wish, self.products, self.categories), later)
 
     def first(self, user_id: int, cut: Cut, ranking: str) -> list[Recommendation]:
         """As ``ServedModel.first``, with what the user and everybody else have done since."""
@@ -144,7 +127,7 @@ class LiveModel(ServedModel):
     def basket(self, ratings: Mapping[str, int]) -> LiveUser:
         """Somebody without an account who rated these products, in half stars. UnknownProductError."""
         for product in ratings:
-            if self.changes.columns.find(product.encode()) is None:
+            if self.changes.columns.find(product) is None:
                 raise UnknownProductError(product)
         record = UserRecord(NOBODY, tuple((product.encode(), stars, 0) for product, stars in ratings.items()))
         user = live_user(record, self.changes.columns, self.weights)

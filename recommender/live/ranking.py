@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.fallback.caps import first_under_cap
-from recommender.live.users import LiveColumns, Room
+from recommender.live.columns import LiveColumns
+from recommender.live.users import Room
 from recommender.model.list_request import Cut
 from recommender.shop.ratings import STARS_PER_UNIT
 

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.live.columns import LiveColumns
 from recommender.live.cosine import Near
 from recommender.live.ranking import Gathered, Kind, RankedNow, best_of
-from recommender.live.users import Crowd, LiveColumns, LiveUser, Room, spans
+from recommender.live.users import Crowd, LiveUser, Room, spans
 from recommender.model.list_request import Cut
 from recommender.neighbors import _taste_kernels
 from recommender.neighbors._taste_kernels import Queries

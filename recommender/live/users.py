@@ -1,13 +1,11 @@
 """Users whose ratings or interactions have changed since the model was built, as the tables have them now.
 
-Products that the model's matrix has no column for are numbered after its own: first those that only the catalog knows,
-as `recommender.fallback.new_products.all_places` has it, then those that came after the model was built. Entries are
-kept in the order of product ids, in which the formulas add up and ties are decided.
+Products have the columns of `recommender.live.columns`. Entries are kept in the order of product ids, in which the
+formulas add up and ties are decided.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,11 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.shop.catalog import Product, ProductCatalog
+from recommender.live.columns import LiveColumns
 from recommender.shop.profiles import RATED
-
-_LATER_BITS = 20  # of the number of products that came later
-_LAST = (1 << _LATER_BITS) - 1
 
 
 class Profile(NamedTuple):
@@ -96,96 +91,6 @@ class LiveUser:
         """Columns and half stars of the products rated."""
         chosen = self.half_stars > 0
         return self.columns[chosen], self.half_stars[chosen]
-
-
-class LiveColumns:
-    """Columns of all products there are, also those that came after the model was built; columns are only added."""
-
-    def __init__(
-        self,
-        product_ids: NDArray[np.bytes_],
-        recommendable: NDArray[np.bool_],
-        places: NDArray[np.int32],
-        catalog: ProductCatalog,
-    ) -> None:
-        self._ids, self._recommendable, self._places, self._catalog = product_ids, recommendable, places, catalog
-        self.came_later: list[tuple[bytes, Product | None]] = []  # None: not in the catalog
-        self._later: dict[bytes, int] = {}
-        self._later_names: list[bytes] = []  # ascending
-
-    def __len__(self) -> int:
-        return len(self._places) + len(self.came_later)
-
-    def find(self, product_id: bytes) -> int | None:
-        """The product's column; None if it has none."""
-        column = int(np.searchsorted(self._ids, product_id))
-        if column < len(self._ids) and self._ids[column] == product_id:
-            return column
-        place = self._catalog.place_of(product_id.decode("ascii"))
-        if place is None:
-            return self._later.get(product_id)
-        only_there = self._places[len(self._ids) :]  # ascending
-        return len(self._ids) + int(only_there.searchsorted(np.int32(place)))  # of another type, all would be copied
-
-    def columns_of(self, product_ids: NDArray[np.bytes_]) -> NDArray[np.int32]:
-        """Their columns (m,), -1 for those that have none."""
-        if not len(self._ids):
-            places = np.zeros(len(product_ids), np.int64)
-            there = np.zeros(len(product_ids), np.bool_)
-        else:
-            places = np.minimum(np.searchsorted(self._ids, product_ids), len(self._ids) - 1)
-            there = self._ids[places] == product_ids
-        columns = np.where(there, places, -1).astype(np.int32)
-        for at in np.flatnonzero(~there).tolist():
-            column = self.find(bytes(product_ids[at]))
-            columns[at] = -1 if column is None else column
-        return columns
-
-    def add(self, product_id: bytes, facts: Product | None) -> None:
-        """Give a product that has none a column; ``facts`` of the catalog, None if it is not in it."""
-        self._later[product_id] = len(self)
-        insort(self._later_names, product_id)
-        self.came_later.append((product_id, facts))
-
-    def keys(self, columns: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Two numbers for each of the columns (m,), in the order of whose pairs are their product ids.
-
-        The first counts the matrix's columns before, twice, the second tells apart what lies between two of these: the
-        catalog's own by their place, what came later by where it would be among them.
-        """
-        n_products = len(self._ids)
-        between, within = columns.astype(np.int64) * 2 + 1, np.zeros(len(columns), np.int64)
-        others = np.flatnonzero(columns >= n_products)
-        if len(others):
-            names = np.array([self._name(int(column)) for column in columns[others]], self._ids.dtype)
-            between[others] = 2 * np.searchsorted(self._ids, names)
-            within[others] = [self._within(int(column)) for column in columns[others]]
-        return between, within
-
-    def _name(self, column: int) -> bytes:
-        if column < len(self._places):
-            return bytes(self._catalog.product_ids[self._places[column]])
-        return self.came_later[column - len(self._places)][0]
-
-    def _within(self, column: int) -> int:
-        n_products = len(self._ids)
-        if column < len(self._places):
-            return (column - n_products) << _LATER_BITS | _LAST
-        name = self.came_later[column - len(self._places)][0]
-        place = np.searchsorted(self._catalog.product_ids, name)
-        before = int(self._places[n_products:].searchsorted(np.int32(place)))
-        return before << _LATER_BITS | bisect_left(self._later_names, name)
-
-    def recommendable(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Which of the columns (m,) the catalog has."""
-        n_products, n_known = len(self._ids), len(self._places)
-        inside = columns < n_products
-        found = np.zeros(len(columns), np.bool_)
-        found[inside] = self._recommendable[columns[inside]]
-        found[~inside & (columns < n_known)] = True
-        for at in np.flatnonzero(columns >= n_known).tolist():
-            found[at] = self.came_later[int(columns[at]) - n_known][1] is not None
-        return found
 
 
 def live_user(

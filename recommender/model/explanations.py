@@ -134,15 +134,14 @@ def _stars(mean: float | None) -> str:
 def _shared(model: ServedModel, hood: Neighborhood, place: int) -> list[str]:
     """What both have, the rarest first: few people having it says more."""
     few = hood.rarest_shared(place, model.raters, N_SHARED).tolist()
-    return [product for _, product in sorted((int(model.raters[column]), model.product_id(column)) for column in few)][
-        :N_SHARED
-    ]
+    named = sorted((int(model.raters[column]), model.products.id_of(column)) for column in few)
+    return [product for _, product in named[:N_SHARED]]
 
 
 def _name(model: ServedModel, product_id: str) -> str:
     """The title in quotes, cut at a word; the id where there is none."""
-    column = model.find(product_id)
-    title = None if column is None else model.product(column).title
+    column = model.products.find(product_id)
+    title = None if column is None else model.products.facts(column).title
     if not title:
         return product_id
     cut = title if len(title) <= LONGEST_TITLE else title[:LONGEST_TITLE].rsplit(" ", 1)[0] + " …"

@@ -52,6 +52,6 @@ class ListItems:
 
 
 def _item_of(model: ServedModel, column: int) -> Item:
-    facts = model.product(column)
-    names = orjson.dumps({"product_id": model.product_id(column), "product_name": facts.title})
+    facts = model.products.facts(column)
+    names = orjson.dumps({"product_id": model.products.id_of(column), "product_name": facts.title})
     return names[1:-1] + b',"predicted_rating":', b',"price":%b}' % orjson.dumps(facts.price)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from recommender.fallback import _cap_kernels
 from recommender.fallback._cold_start_kernels import Cap
 from recommender.fallback.caps import NO_CAP
-from recommender.shop.catalog import Product, ProductCatalog
+from recommender.shop.catalog import Product
+from recommender.shop.products import Products
 
 kernels: Any = _cap_kernels  # compiled functions have no signature a type checker could use
 
@@ -64,23 +65,22 @@ class Wish:
         )
 
 
-def allowed_products(
-    wish: Wish, catalog: ProductCatalog, places: NDArray[np.int32], categories: Categories
-) -> NDArray[np.bool_]:
-    """Which products (n,), at these places of the catalog, the wish leaves in; none that is not in the catalog.
+def allowed_products(wish: Wish, products: Products, categories: Categories) -> NDArray[np.bool_]:
+    """Which products (n,) the wish leaves in; none that is not in the catalog.
 
     A price or a number of stars that is not known fails every bound on it, and is in stock only what is known to be.
     """
-    keep, wanted, listed = np.empty(len(places), np.bool_), _ALL, _ALL
+    catalog, rows = products.catalog, products.catalog_rows
+    keep, wanted, listed = np.empty(len(rows), np.bool_), _ALL, _ALL
     if wish.category_ids:
         wanted = np.isin(categories.ids, np.array(sorted(wish.category_ids), np.int64))
     if wish.in_stock_only:
         listed = np.zeros(len(catalog), np.bool_) if catalog.in_stock is None else catalog.in_stock
     if wish.exclude:
         listed = listed.copy() if len(listed) else np.ones(len(catalog), np.bool_)
-        listed[[place for one in wish.exclude if (place := catalog.place_of(one)) is not None]] = False
+        listed[[row for one in wish.exclude if (row := catalog.row_of(one)) is not None]] = False
     bounds = [np.nan if bound is None else float(bound) for bound in (wish.min_price, wish.max_price, wish.min_stars)]
-    kernels.allowed(places, categories.codes, wanted, catalog.prices, catalog.stars, listed, *bounds, keep)
+    kernels.allowed(rows, categories.codes, wanted, catalog.prices, catalog.stars, listed, *bounds, keep)
     return keep
 
 
@@ -105,10 +105,10 @@ class Categories:
     ids: NDArray[np.int32]  # (n_categories,) ascending; of the codes
 
     @classmethod
-    def of(cls, catalog: ProductCatalog, places: NDArray[np.int32]) -> Categories:
-        """Of the products at these places of the catalog (n,), -1: not there."""
-        ids, codes = _codes(catalog.category_ids)
-        return cls(np.append(codes, np.int32(-1)).take(places, mode="wrap"), ids)
+    def of(cls, products: Products) -> Categories:
+        """Of all products (n,)."""
+        ids, codes = _codes(products.catalog.category_ids)
+        return cls(np.append(codes, np.int32(-1)).take(products.catalog_rows, mode="wrap"), ids)
 
     def cap(self, most: int | None, later: Sequence[Product | None] = ()) -> Cap:
         """At most so many of a category; ``later``: the facts of columns beyond the codes."""

@@ -27,8 +27,8 @@ from recommender.neighbors.similar_products import SimilarProducts
 from recommender.ranking.classic import candidates_of_row, rank_row
 from recommender.ranking.rankings import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteSimilarity
 from recommender.ranking.taste import TasteRanker
-from recommender.shop.catalog import Product, ProductCatalog
 from recommender.shop.cursor import AT_THE_START, Cursor
+from recommender.shop.products import Products
 from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
 
 NOBODYS = np.empty(0, np.int32)
@@ -67,8 +67,7 @@ class ServedModel:
     similarity: CosineIndex
     similar_products: SimilarProducts  # prepared when first asked for
     popular: PopularProducts
-    catalog: ProductCatalog
-    places: NDArray[np.int32]  # in the catalog: of the matrix's columns, -1: it has left; then of what only it has
+    products: Products  # of the matrix and of the catalog
     known_users: NDArray[np.int64]  # (n_known,) ascending: users with a row in users or a rating
     known_segments: NDArray[np.int32]  # (n_known,) country and age group, -1: not known; (0,) without a ladder
     ladder: ColdStart | None  # what lists by taste are topped up from; None: there are none
@@ -104,13 +103,13 @@ class ServedModel:
 
     @cached_property
     def categories(self) -> Categories:
-        """The category of each of ``places``."""
-        return Categories.of(self.catalog, self.places)
+        """The category of each product."""
+        return Categories.of(self.products)
 
     @cached_property
     def list_items(self) -> ListItems:
         """The JSON of recent products."""
-        return ListItems(len(self.places))
+        return ListItems(len(self.products.catalog_rows))
 
     @cached_property
     def raters(self) -> NDArray[np.int64]:
@@ -140,37 +139,12 @@ class ServedModel:
             return *ranker.index.neighbors(row, ranker.n_neighbors), self.similarity.profiles.confidences
         return *self.similarity.neighbors(row, self.n_neighbors), self.matrix.half_stars
 
-    def column_of(self, product_id: str) -> int | None:
-        """The matrix's column of a product; None if nobody has rated it."""
-        ids = self.matrix.product_ids
-        column = int(np.searchsorted(ids, product_id.encode()))
-        return column if column < len(ids) and ids[column] == product_id.encode() else None
-
-    def find(self, product_id: str) -> int | None:
-        """The column of a product, the catalog's own after the matrix's; None if nobody has heard of it."""
-        column, place = self.column_of(product_id), self.catalog.place_of(product_id)
-        if column is None and place is not None:
-            n_products = self.matrix.shape[1]
-            # a number of another type would have all of them copied
-            column = n_products + int(self.places[n_products:].searchsorted(np.int32(place)))
-        return column
-
-    def product(self, column: int) -> Product:
-        """What the catalog says about the product of a column, or of the catalog's own after them."""
-        return self.catalog.product(int(self.places[column]))
-
-    def product_id(self, column: int) -> str:
-        """The id of the product of a column, or of the catalog's own after them."""
-        ids = self.matrix.product_ids
-        found: bytes = ids[column] if column < len(ids) else self.catalog.product_ids[self.places[column]]
-        return found.decode("ascii")
-
     def recommend(
         self, user_id: int, n: int, ranking: str | None = None, *, allowed: NDArray[np.bool_] | None = None
     ) -> Answer:
         """The first n products of a known user's list: the neighbors' first, then others' if those are too few.
 
-        ``allowed``: a flag for each of ``places``; None: all. Raises UnknownUserError. Shorter than n only if there are
+        ``allowed``: a flag for each product; None: all. Raises UnknownUserError. Shorter than n only if there are
         no more that somebody has rated and the user has not.
         """
         return answer_of(self.first(user_id, Cut(n, allowed, NO_CAP, NEW_RANK), ranking or self.ranking))
@@ -211,10 +185,10 @@ class ServedModel:
         return self._with_popular(NOTHING, NOBODYS, self.cut(wish))[wish.offset :]
 
     def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
-        """A flag for each of ``places``; None if the wish leaves nothing out."""
+        """A flag for each product; None if the wish leaves nothing out."""
         if not wish.filters:
             return None
-        return self.masks.mask(wish, lambda: allowed_products(wish, self.catalog, self.places, self.categories))
+        return self.masks.mask(wish, lambda: allowed_products(wish, self.products, self.categories))
 
     def _classic(self, row: int | None, cut: Cut) -> list[Recommendation]:
         """Neighbors' products, then the most often rated."""

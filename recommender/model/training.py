@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recommender.evaluation.tuning import tune
 from recommender.fallback.cold_start import ColdStart, build_cold_start
-from recommender.fallback.new_products import all_places, find_new_products
+from recommender.fallback.new_products import find_new_products
 from recommender.fallback.popular import rank_popular
 from recommender.model.served_model import ServedModel
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.neighbors.similar_products import SimilarProducts
 from recommender.ranking.rankings import AUTO, BY_TASTE, CLASSIC, TasteSimilarity
 from recommender.ranking.taste import TasteParameters
-from recommender.shop.catalog import ProductCatalog
+from recommender.shop.products import Products
 from recommender.shop.profiles import Interactions, Profiles, build_profiles
 from recommender.shop.ratings import RatingMatrix, distinct
 from recommender.shop.segments import Segments
@@ -91,7 +90,7 @@ def serve(trained: Trained, *, built_at: datetime, version: int | None = None) -
     shop, similarity, settings = trained.shop, trained.similarity, trained.settings
     matrix, catalog, people = shop.ratings, shop.catalog, shop.people
     known = distinct(matrix.user_ids[np.diff(matrix.half_stars.indptr) > 0], people.user_ids)
-    places = catalog.places(matrix.product_ids)
+    products = Products.of(matrix.product_ids, catalog)
     ladder, known_segments = None, np.empty(0, np.int32)
     segment_names: tuple[tuple[str, str], ...] = ()
     if isinstance(similarity, TasteSimilarity):
@@ -100,14 +99,13 @@ def serve(trained: Trained, *, built_at: datetime, version: int | None = None) -
         segment_names = segments.names
         known_segments = segments.at(np.searchsorted(everybody, known)).codes
         raters = segments.at(np.searchsorted(everybody, matrix.user_ids))
-        ladder = _cold_start(matrix, similarity.profiles, catalog, places, raters)
+        ladder = _cold_start(matrix, similarity.profiles, products, raters)
     return ServedModel(
         matrix=matrix,
         similarity=similarity,
         similar_products=SimilarProducts(matrix),
         popular=rank_popular(matrix),
-        catalog=catalog,
-        places=all_places(places, len(catalog)),
+        products=products,
         known_users=known,
         known_segments=known_segments,
         ladder=ladder,
@@ -124,22 +122,16 @@ def serve(trained: Trained, *, built_at: datetime, version: int | None = None) -
     )
 
 
-def _cold_start(
-    matrix: RatingMatrix,
-    profiles: Profiles,
-    catalog: ProductCatalog,
-    places: NDArray[np.int32],
-    segments: Segments,
-) -> ColdStart:
+def _cold_start(matrix: RatingMatrix, profiles: Profiles, products: Products, segments: Segments) -> ColdStart:
     """What lists by taste are topped up from: the users' segments, what is popular now, what is new in the catalog.
 
-    ``places``: of the matrix's products in the catalog; ``segments``: of the matrix's users.
+    ``segments``: of the matrix's users.
     """
     new = find_new_products(
         profiles.confidences,
         matrix.recommendable,
-        places,
-        stars=catalog.stars,
-        category_ids=catalog.category_ids,
+        products.catalog_rows,
+        stars=products.catalog.stars,
+        category_ids=products.catalog.category_ids,
     )
     return build_cold_start(matrix, profiles, segments=segments.codes, n_segments=len(segments), new=new)

@@ -36,6 +36,7 @@ from recommender.neighbors.cosine_index import CosineIndex
 from recommender.ranking.classic import candidates_of_row, rank_products, rank_products_for_rows
 from recommender.ranking.taste import SHALLOW, TasteRanker
 from recommender.shop.catalog import ProductCatalog
+from recommender.shop.products import Products
 from recommender.shop.profiles import build_profiles
 from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
 
@@ -157,8 +158,8 @@ def _tiny_taste(matrix: RatingMatrix) -> TasteRanker:
 
 def _run_caps(matrix: RatingMatrix) -> None:
     """What caps and filters of lists need, by both rankings."""
-    n, places = matrix.shape[1], np.arange(matrix.shape[1], dtype=np.int32)
-    categories, taste = Categories(places, places), _tiny_taste(matrix)
+    n, numbers = matrix.shape[1], np.arange(matrix.shape[1], dtype=np.int32)
+    categories, taste = Categories(numbers, numbers), _tiny_taste(matrix)
     cap = categories.cap(1)
     neighbors = CosineIndex(matrix.half_stars).neighbors(1, 2)
     found = candidates_of_row(
@@ -166,8 +167,8 @@ def _run_caps(matrix: RatingMatrix) -> None:
     )
     first_under_cap(*found[:3], cap, 2)
     taste.rank_near(taste.near(1), SHALLOW + 1, taste.votes.bars(None), cap)
-    catalog = ProductCatalog(matrix.product_ids, pa.nulls(n, pa.string()), np.ones(n), np.ones(n), places)
-    allowed_products(Wish(1, min_price=1.0), catalog, places, categories)
+    catalog = ProductCatalog(matrix.product_ids, pa.nulls(n, pa.string()), np.ones(n), np.ones(n), numbers)
+    allowed_products(Wish(1, min_price=1.0), Products(matrix.product_ids, catalog, numbers), categories)
 
 
 # the first two are alike in what they take to compile, and have no compiled function in common; the third has of both.

@@ -21,6 +21,7 @@ from recommender.publishing.versions import EXPIRED, KEPT, PUBLISHED, Version
 from recommender.ranking.taste import TasteParameters
 from recommender.settings import LARGEST_ID, checked_number
 from recommender.shop.cursor import Cursor
+from recommender.shop.products import Products
 from recommender.shop.ratings import NO_TIME
 
 _LATEST = 253_402_300_800_000_000  # microseconds from 1970 to the year 10000
@@ -91,13 +92,14 @@ def check_times(name: str, times: NDArray[np.int64]) -> None:
     require(within(times[times != NO_TIME], -_LATEST, _LATEST), f"{name} are out of range")
 
 
-def check_places(places: NDArray[np.int32], product_ids: NDArray[np.bytes_], catalog_ids: NDArray[np.bytes_]) -> None:
-    """Where the matrix's products are in the catalog, -1: nowhere; behind them all that only the catalog has."""
-    own, others = places[: len(product_ids)], places[len(product_ids) :]
-    there = own >= 0
-    require((catalog_ids[own[there]] == product_ids[there]).all(), "its places are of other products")
+def check_numbering(products: Products) -> None:
+    """The matrix's products in their rows of the catalog, -1: in none; behind them all that only the catalog has."""
+    ids, catalog_ids = products.matrix_ids, products.catalog.product_ids
+    own, others = products.catalog_rows[: len(ids)], products.catalog_rows[len(ids) :]
+    present = own >= 0
+    require((catalog_ids[own[present]] == ids[present]).all(), "its places are of other products")
     free = np.ones(len(catalog_ids), np.bool_)
-    free[own[there]] = False
+    free[own[present]] = False
     require(np.array_equal(others, np.flatnonzero(free)), "its places behind the matrix are not the catalog's own")
 
 

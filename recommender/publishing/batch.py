@@ -31,7 +31,7 @@ from recommender.publishing.versions import (
 )
 from recommender.ranking.classic import RankedProducts
 from recommender.ranking.rankings import Ranking
-from recommender.shop.catalog import ProductCatalog
+from recommender.shop.products import Products
 from recommender.shop.ratings import RatingMatrix
 from recommender.shop.snapshot import Snapshot
 
@@ -81,15 +81,14 @@ def write_batch(
     block, ``metrics`` are noted with the version. Raises ForeignDataError if a table is not ours, DatabaseError.
     """
     refuse_foreign_lists(engine)
-    matrix, catalog, made_at = model.matrix, model.catalog, model.built_at
+    matrix, products, made_at = model.matrix, model.products, model.built_at
     ladder = model.ladder if job.ranking.profiles else None
     number = next_number(read_versions(engine))
     top_up = _from_ladder(ladder, job, number) if ladder else from_popular(matrix, model.popular)
-    catalogued = CataloguedProducts.of(matrix, catalog, model.places)
-    batches = recommendation_batches(matrix, job, catalogued, top_up=top_up, generated_at=made_at)
+    batches = recommendation_batches(matrix, job, products, top_up=top_up, generated_at=made_at)
     with staged(engine, BATCH_TABLES, in_turns=True) as stage:
         stage.load(recommendations, _reporting(batches, progress))
-        left_out = {**matrix.left_out, **catalog.left_out}
+        left_out = {**matrix.left_out, **products.catalog.left_out}
         if left_out:  # noted beside the metrics: a column of its own would make the tables of older releases foreign
             metrics = {**(metrics or {}), LEFT_OUT: left_out}
         version = Version(0, made_at, fingerprint, matrix.n_ratings, job.settings(), metrics=metrics)
@@ -106,7 +105,7 @@ def _reporting(batches: Iterable[pa.RecordBatch], progress: Callable[[int], obje
 def recommendation_batches(
     matrix: RatingMatrix,
     job: BatchJob,
-    products: CataloguedProducts,
+    products: Products,
     *,
     top_up: TopUp,
     generated_at: datetime,
@@ -138,42 +137,27 @@ def _from_ladder(ladder: ColdStart, job: BatchJob, version: int) -> TopUp:
     return lambda rows, ranked: ladder.top_up(rows, ranked.columns, ranked.predicted, version=version, new_share=share)
 
 
-@dataclass(frozen=True, eq=False)
-class CataloguedProducts:
-    """Ids and titles of the matrix's columns, and of the catalog's products that it has no column for, after them."""
-
-    catalog: ProductCatalog
-    places: NDArray[np.int32]  # (n,) in the catalog, -1: not there
-    ids: pa.StringArray  # (n,)
-
-    @classmethod
-    def of(cls, matrix: RatingMatrix, catalog: ProductCatalog, places: NDArray[np.int32]) -> CataloguedProducts:
-        """``places``: those of the model."""
-        ids = np.concatenate([matrix.product_ids, catalog.product_ids[places[matrix.shape[1] :]]])
-        return cls(catalog, places, pa.array(ids.astype(str), pa.string()))
-
-
 def _as_rows(
     user_ids: NDArray[np.int64],
     ranked: RankedProducts,
     lists: FilledLists,
-    products: CataloguedProducts,
+    products: Products,
     generated_at: datetime,
 ) -> pa.RecordBatch:
-    user, place = np.nonzero(lists.columns >= 0)  # of (n_users, n)
-    columns, sources = lists.columns[user, place], lists.sources[user, place]
+    user, rank = np.nonzero(lists.columns >= 0)  # of (n_users, n)
+    columns, sources = lists.columns[user, rank], lists.sources[user, rank]
     evident = sources == 0
     generated = np.full(len(user), np.datetime64(generated_at.replace(tzinfo=None), "us"))
     return pa.record_batch(
         {
             "user_id": pa.array(user_ids[user]),
-            "rank": pa.array(place.astype(np.int32) + 1),
-            "product_id": products.ids.take(pa.array(columns)),
-            "product_name": products.catalog.titles_of(products.places[columns]),
-            "predicted_rating": pa.array(lists.stars[user, place]),
+            "rank": pa.array(rank.astype(np.int32) + 1),
+            "product_id": products.ids(columns),
+            "product_name": products.titles(columns),
+            "predicted_rating": pa.array(lists.stars[user, rank]),
             "source": pa.array(SOURCES).take(pa.array(sources)),
-            "support": pa.array(ranked.support[user, place], mask=~evident),
-            "n_neighbors": pa.array(ranked.n_raters[user, place], mask=~evident),
+            "support": pa.array(ranked.support[user, rank], mask=~evident),
+            "n_neighbors": pa.array(ranked.n_raters[user, rank], mask=~evident),
             "generated_at": pa.array(generated),
         }
     )

@@ -32,7 +32,7 @@ from recommender.publishing._saved_model import (
     check_entries,
     check_finite,
     check_flags,
-    check_places,
+    check_numbering,
     check_times,
     check_users,
     ids_of,
@@ -42,6 +42,7 @@ from recommender.publishing.versions import PUBLISHED, Version
 from recommender.ranking.rankings import TasteSimilarity, under
 from recommender.settings import checked_choice, checked_number
 from recommender.shop.catalog import ProductCatalog
+from recommender.shop.products import Products
 from recommender.shop.profiles import Profiles
 from recommender.shop.ratings import RatingMatrix
 
@@ -82,7 +83,7 @@ def save_model(file: Path, model: ServedModel, version: Version, *, overwrite: b
 
     A file is published, too, where there is none yet. Raises ModelFileError, and what `refuse_foreign_file` does.
     """
-    csr, catalog = model.matrix.half_stars, model.catalog
+    csr, catalog = model.matrix.half_stars, model.products.catalog
     arrays: Arrays = {
         "ratings.half_stars": csr.data,
         "ratings.indices": csr.indices,
@@ -95,7 +96,7 @@ def save_model(file: Path, model: ServedModel, version: Version, *, overwrite: b
         "popular.columns": model.popular.columns,
         "popular.predicted": model.popular.predicted,
         **{f"similar.{name}": array for name, array in model.similar_products.arrays().items()},
-        "places": model.places,
+        "places": model.products.catalog_rows,
         "catalog.product_ids": _as_bytes(catalog.product_ids),
         "catalog.prices": catalog.prices,
         "catalog.stars": catalog.stars,
@@ -136,15 +137,17 @@ def open_model(file: Path) -> tuple[ServedModel, Version]:
 
 def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Version]:
     _check_kinds(arrays, _KINDS)
-    matrix, catalog, places = _matrix(arrays), _catalog(arrays), arrays["places"]
+    matrix, catalog, catalog_rows = _matrix(arrays), _catalog(arrays), arrays["places"]
     n_users, n_products = matrix.shape
     cosine = _similarity(matrix, arrays, facts["parameters"])
     popular = PopularProducts(arrays["popular.columns"], arrays["popular.predicted"])
-    fits = places.size >= n_products and cosine.shape[0] == n_users and len(popular.columns) == len(popular.predicted)
+    fits = catalog_rows.size >= n_products and cosine.shape[0] == n_users
+    fits &= len(popular.columns) == len(popular.predicted)
     ladder = _ladder(matrix, cosine, arrays)
-    if not (fits and within(popular.columns, 0, n_products) and within(places, -1, len(catalog))):
+    if not (fits and within(popular.columns, 0, n_products) and within(catalog_rows, -1, len(catalog))):
         raise ValueError("its parts are of different sizes")
-    check_places(places, matrix.product_ids, catalog.product_ids)
+    products = Products(matrix.product_ids, catalog, catalog_rows)
+    check_numbering(products)
     check_finite("popular.predicted", popular.predicted)
     if np.bincount(popular.columns, minlength=1).max() > 1:
         raise ValueError("a popular product is there twice")
@@ -160,8 +163,7 @@ def _model(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Versi
         similarity=cosine,
         similar_products=SimilarProducts(matrix, arrays=under("similar.", arrays)),
         popular=popular,
-        catalog=catalog,
-        places=places,
+        products=products,
         known_users=arrays["known_users"],
         known_segments=arrays["known_segments"],
         ladder=ladder,

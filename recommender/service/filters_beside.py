@@ -19,7 +19,7 @@ LARGE = 200_000  # products; a smaller catalog is looked through in less time th
 
 def is_missing(model: ServedModel, wish: Wish) -> bool:
     """Is this a filter of a large catalog that was not asked for lately?"""
-    return wish.filters and len(model.catalog) >= LARGE and not model.masks.knows(wish)
+    return wish.filters and len(model.products.catalog) >= LARGE and not model.masks.knows(wish)
 
 
 async def make_filter(model: ServedModel, wish: Wish, ranking: str | None) -> None:
@@ -30,7 +30,7 @@ async def make_filter(model: ServedModel, wish: Wish, ranking: str | None) -> No
 
 def _made(model: ServedModel, wish: Wish, ranking: str) -> Kept:
     """The mask and all that a list needs of it."""
-    allowed = allowed_products(wish, model.catalog, model.places, model.categories)
+    allowed = allowed_products(wish, model.products, model.categories)
     kept = Kept(allowed, model.matrix.recommendable)
     _ = kept.without
     if ranking in BY_TASTE and isinstance(model.similarity, TasteSimilarity):

@@ -76,7 +76,7 @@ def answer_list(user: str, query: bytes, model: ServedModel, default_limit: int,
     if errors:
         raise InvalidParameterError(errors)
     check_served(ranking, model)
-    check_stock(wish, model.catalog)
+    check_stock(wish, model.products.catalog)
     answer = model.select(user_id, wish, ranking)
     first = wish.offset + 1
     if explained:

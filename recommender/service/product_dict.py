@@ -14,10 +14,10 @@ STARS_ITEM = {"type": "number", "minimum": 0.5, "maximum": 5}
 
 def listed(model: ServedModel, rank: int, column: int, **figures: Any) -> dict[str, Any]:
     """The product of a column at its rank, with the list's own figures before the price."""
-    facts = model.product(column)
+    facts = model.products.facts(column)
     return {
         "rank": rank,
-        "product_id": model.product_id(column),
+        "product_id": model.products.id_of(column),
         "product_name": facts.title,
         **figures,
         "price": facts.price,

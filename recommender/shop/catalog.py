@@ -55,27 +55,27 @@ class ProductCatalog:
         given = titles.is_valid().to_numpy(zero_copy_only=False)
         return [self.product_ids, self.prices, self.stars, self.category_ids, *stock, starts, given, text]
 
-    def place_of(self, product_id: str) -> int | None:
-        """Where the product is; None if the catalog has none of that id."""
-        place = int(np.searchsorted(self.product_ids, product_id.encode()))
-        found = place < len(self) and self.product_ids[place] == product_id.encode()
-        return place if found else None
+    def row_of(self, product_id: str) -> int | None:
+        """The product's row of the catalog; None if there is none of that id."""
+        row = int(np.searchsorted(self.product_ids, product_id.encode()))
+        found = row < len(self) and self.product_ids[row] == product_id.encode()
+        return row if found else None
 
-    def places(self, product_ids: NDArray[np.bytes_]) -> NDArray[np.int32]:
-        """Where each product is (m,), -1 for those that are not in the catalog."""
+    def rows_of(self, product_ids: NDArray[np.bytes_]) -> NDArray[np.int32]:
+        """Each product's row of the catalog (m,), -1 for those that are not in it."""
         at = np.searchsorted(self.product_ids, product_ids)
         within = np.minimum(at, max(len(self) - 1, 0))
         found = self.product_ids[within] == product_ids if len(self) else np.zeros(len(product_ids), np.bool_)
         return np.where(found, at, -1).astype(np.int32)
 
-    def product(self, place: int) -> Product:
-        """The product at ``place``; all unknown at -1."""
-        if place < 0:
+    def product(self, row: int) -> Product:
+        """The product in a row; all unknown at -1."""
+        if row < 0:
             return UNKNOWN
-        price, stars, category = float(self.prices[place]), float(self.stars[place]), int(self.category_ids[place])
+        price, stars, category = float(self.prices[row]), float(self.stars[row]), int(self.category_ids[row])
         known = None if category == NO_CATEGORY else category
-        return Product(self.titles[place].as_py(), price if math.isfinite(price) else None, stars or None, known)
+        return Product(self.titles[row].as_py(), price if math.isfinite(price) else None, stars or None, known)
 
-    def titles_of(self, places: NDArray[np.int32]) -> pa.StringArray:
-        """The titles at these places (m,), null at -1."""
-        return self.titles.take(pa.array(places, mask=places < 0))
+    def titles_of(self, rows: NDArray[np.int32]) -> pa.StringArray:
+        """The titles in these rows (m,), null at -1."""
+        return self.titles.take(pa.array(rows, mask=rows < 0))

@@ -33,7 +33,7 @@ class Snapshot:
         """The same with rows and columns in ``ratings`` for users and products that only the log knows."""
         if self.log is None:
             return self
-        in_catalog = self.catalog.places(self.log.product_ids) >= 0
+        in_catalog = self.catalog.rows_of(self.log.product_ids) >= 0
         return replace(self, ratings=widened(self.ratings, self.log, in_catalog))
 
     def fingerprint(self, ranking: str, *, by_taste: bool) -> str:

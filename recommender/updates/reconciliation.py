@@ -121,7 +121,7 @@ class Reconciliation:
         columns, half_stars = user.rated()
         mixes, n_products = self._mixes_of(mixing), len(self._matrix.product_ids)
         numbers = [
-            int(mixes[column]) if column < n_products else _mix(model.product_id(column).encode(), mixing)
+            int(mixes[column]) if column < n_products else _mix(model.products.id_of(column).encode(), mixing)
             for column in columns.tolist()
         ]
         return _added(half_stars, np.array(numbers, np.int64))

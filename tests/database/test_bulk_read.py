@@ -223,17 +223,17 @@ def test_the_catalog_is_by_ascending_id_and_a_product_that_is_not_there_is_unkno
         connection.execute(insert(products), [_facts(3, "three"), _facts(1, "one"), _facts(2, None)])
     catalog = read_catalog(tables)
     assert catalog.product_ids.tolist() == [b"0000000001", b"0000000002", b"0000000003"]
-    assert [catalog.place_of(name) for name in ("0000000003", "0000000001", "B000000009", "", "é")] == [
+    assert [catalog.row_of(name) for name in ("0000000003", "0000000001", "B000000009", "", "é")] == [
         2,
         0,
         None,
         None,
         None,
     ]
-    places = catalog.places(np.array(["0000000003", "B000000009", "0000000002", "0000000000"], "S10"))
-    assert places.tolist() == [2, -1, 1, -1]
-    assert catalog.titles_of(places).to_pylist() == ["three", None, None, None]
-    assert [catalog.product(place) for place in places.tolist()] == [
+    rows = catalog.rows_of(np.array(["0000000003", "B000000009", "0000000002", "0000000000"], "S10"))
+    assert rows.tolist() == [2, -1, 1, -1]
+    assert catalog.titles_of(rows).to_pylist() == ["three", None, None, None]
+    assert [catalog.product(row) for row in rows.tolist()] == [
         Product("three", 3.99, 4.5, 2**31 - 1),
         Product(None, None, None, None),
         Product(None, 2.99, 4.5, 2**31 - 1),
@@ -243,8 +243,8 @@ def test_the_catalog_is_by_ascending_id_and_a_product_that_is_not_there_is_unkno
 
 def test_an_empty_catalog_knows_no_product(tables: Engine) -> None:
     catalog = read_catalog(tables)
-    assert (len(catalog), catalog.place_of("0000000001")) == (0, None)
-    assert catalog.places(np.array(["0000000001"], "S10")).tolist() == [-1]
+    assert (len(catalog), catalog.row_of("0000000001")) == (0, None)
+    assert catalog.rows_of(np.array(["0000000001"], "S10")).tolist() == [-1]
     assert catalog.titles_of(np.array([-1], np.int32)).to_pylist() == [None]
 
 

@@ -104,7 +104,7 @@ def statements(mariadb: MariaDBServer, tmp_path_factory: pytest.TempPathFactory)
             TrainedModel(load_settings(environ=env, env_file=tmp_path / "no.env"), lambda: None).load()
         )
         with writing(engine) as connection:
-            store_rating(connection, 2, model.product_id(0), 1)
+            store_rating(connection, 2, model.products.id_of(0), 1)
             assert 2 in Reconciliation(model.matrix).look(connection, model).users
         engine.dispose()
         cursor.execute("SET GLOBAL general_log = OFF")

@@ -177,7 +177,7 @@ def test_the_catalog_leaves_out_unusable_ids_and_does_not_know_unusable_facts(sh
     wanted = [b"B00000TEXT", b"B0000UTF-8", ASINS[0].encode()]
     with shop.connect() as connection:
         facts = read_facts(connection, wanted)
-    places = [catalog.place_of(name.decode()) for name in wanted]
+    places = [catalog.row_of(name.decode()) for name in wanted]
     assert [catalog.product(place) for place in places if place is not None] == [facts[name] for name in wanted]
     if not is_mysql(shop):
         assert facts[b"B00000TEXT"] == Product(None, None, None, None)

@@ -17,7 +17,7 @@ from recommender.errors import SettingError
 from recommender.fallback import _cold_start_kernels as kernels
 from recommender.fallback.cold_start import NEW_PRODUCT_SHARE, SOURCES, ColdStart, FilledLists, build_cold_start
 from recommender.fallback.decayed_popularity import MICROSECONDS_PER_DAY
-from recommender.fallback.new_products import all_places, find_new_products
+from recommender.fallback.new_products import find_new_products
 from recommender.fallback.popular import damped_means
 from recommender.shop.profiles import Profiles
 from recommender.shop.ratings import RatingMatrix
@@ -212,7 +212,7 @@ def shop_with_news(n_users: int = 400) -> tuple[RatingMatrix, Profiles, ColdStar
     news = find_new_products(
         profiles.confidences,
         matrix.recommendable,
-        np.arange(N, dtype=np.int32),
+        np.arange(13, dtype=np.int32),
         stars=np.array([4.0] * 8 + [4.0, 1.0, 3.0, 2.0, 0.0]),
         category_ids=CATEGORIES,
     )
@@ -221,26 +221,26 @@ def shop_with_news(n_users: int = 400) -> tuple[RatingMatrix, Profiles, ColdStar
 
 def test_new_is_what_the_catalog_has_and_nobody_else() -> None:
     matrix, profiles = shop_of([[0, 1], [1, 2]], recommendable=[True] * 5 + [False, True, True])
-    places = np.array([4, 5, 0, 9, 8, 1, -1, 2], np.int32)  # column 6 has left the catalog, 5 may not be recommended
+    # column 6 has left the catalog, 5 may not be recommended; rows 3, 6, 7, 10 have no column of the matrix
+    rows = np.array([4, 5, 0, 9, 8, 1, -1, 2, 3, 6, 7, 10], np.int32)
     news = find_new_products(
-        profiles.confidences, matrix.recommendable, places,
+        profiles.confidences, matrix.recommendable, rows,
         stars=np.array([5.0, 5.0, 4.0, 3.0, 5.0, 5.0, 0.0, 1.0, 2.0, 4.0, 5.0]),
         category_ids=np.array([1, 1, 1, 2, 2, 2, 2, 1, 1, 2, 2]),
     )  # fmt: skip
-    # columns 3, 4, 7 at places 9, 8, 2; places 3, 6, 7, 10 have no column and get 8, 9, 10, 11
-    assert all_places(places, 11).tolist() == [*places.tolist(), 3, 6, 7, 10]
+    # columns 3, 4, 7 are in rows 9, 8, 2
     assert news.columns.tolist() == [4, 7, 10, 3, 8, 9, 11]  # category 1, then 2
     assert news.starts.tolist() == [0, 3, 7]
-    # tenths of stars; place 6 has none and counts as the mean of 20, 40, 10, 40, 30 and 50
+    # tenths of stars; row 6 has none and counts as the mean of 20, 40, 10, 40, 30 and 50
     assert np.diff(news.sums, prepend=0).tolist() == [20, 40, 10, 40, 30, 32, 50]
     assert news.category_of.tolist() == [1, 1, 0, 1, 0, 0, -1, 0]
 
 
 def test_who_has_nothing_of_a_category_with_something_new_gets_nothing_new() -> None:
     matrix, profiles = shop_of([[0, 1], [0], [1], []], 2)
-    at = np.arange(2, dtype=np.int32)
+    rows = np.arange(3, dtype=np.int32)
     news = find_new_products(
-        profiles.confidences, matrix.recommendable, at, stars=np.zeros(3), category_ids=np.array([1, 2, 2])
+        profiles.confidences, matrix.recommendable, rows, stars=np.zeros(3), category_ids=np.array([1, 2, 2])
     )
     assert news.category_of.tolist() == [-1, 0]
     assert (news.columns.tolist(), news.sums.tolist()) == ([2], [1])  # no stars anywhere: a chance all the same
@@ -250,7 +250,7 @@ def test_who_has_nothing_of_a_category_with_something_new_gets_nothing_new() -> 
     assert named(filled, 2) == [(0, "popular"), (2, "new")]
     assert named(filled, 3) == [(1, "popular"), (0, "popular"), (2, "new")]  # 1 has the more stars
     none = find_new_products(
-        profiles.confidences, matrix.recommendable, at, stars=np.zeros(2), category_ids=np.array([1, 2])
+        profiles.confidences, matrix.recommendable, rows[:2], stars=np.zeros(2), category_ids=np.array([1, 2])
     )
     assert none.category_of.tolist() == [-1, -1]
     filled = build_cold_start(matrix, profiles, new=none).top_up([0], *blank(1, 2), new_share=1.0)
@@ -305,9 +305,9 @@ def test_a_list_of_one_place_and_one_with_nothing_else_in_it_get_no_new_product(
     one = cold.top_up(np.arange(400), *blank(400, 1), new_share=1.0)
     assert not (one.sources == NEW).any()
     matrix, profiles = shop_of([[0, 1], [0, 1]])
-    places = np.arange(N, dtype=np.int32)
+    rows = np.arange(N, dtype=np.int32)
     news = find_new_products(
-        profiles.confidences, matrix.recommendable, places, stars=np.ones(N), category_ids=np.ones(N, np.int64)
+        profiles.confidences, matrix.recommendable, rows, stars=np.ones(N), category_ids=np.ones(N, np.int64)
     )
     cold = build_cold_start(matrix, profiles, new=news)
     assert cold.top_up([0, 1], *blank(2, 4), new_share=1.0).columns.tolist() == [[-1] * 4] * 2
@@ -460,7 +460,7 @@ def test_what_cannot_be_used_is_named_with_the_remedy() -> None:
     for segments, count in (([0, 1], None), ([0, 1, 2, 0, 0, 0], 2), ([0, 0, 0, 0, 0, -2], None)):
         with pytest.raises(SettingError, match="^segments .* do not fit: pass one number for each of 6 rows, from -1"):
             build_cold_start(matrix, profiles, segments=np.array(segments, np.int32), n_segments=count)
-    with pytest.raises(SettingError, match="do not fit 8 products and a catalog of 3: pass one flag and place per"):
+    with pytest.raises(SettingError, match="do not fit 8 products and a catalog of 3: pass one flag and row per"):
         find_new_products(
             profiles.confidences, matrix.recommendable, np.zeros(7, np.int32), stars=np.ones(3),
             category_ids=np.ones(3, np.int64),

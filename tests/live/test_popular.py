@@ -35,4 +35,4 @@ def test_many_ratings_that_change_at_once_leave_the_order_that_a_full_sort_gives
             (product for product in IDS if given[product] and product not in gone),
             key=lambda product: (-len(given[product]), -sum(given[product]), product),
         )
-        assert [live.product_id(column) for column in live.popular.columns.tolist()] == expected
+        assert [live.products.id_of(column) for column in live.popular.columns.tolist()] == expected

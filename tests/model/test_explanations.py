@@ -41,7 +41,7 @@ def kitchen() -> ServedModel:
 def test_a_worked_example() -> None:
     model = kitchen()
     answer = model.recommend(1, 3, CLASSIC)
-    assert [model.product_id(item.column) for item in answer.recommendations] == [C, D, E]
+    assert [model.products.id_of(item.column) for item in answer.recommendations] == [C, D, E]
     first, second, third = explain(model, 1, answer.recommendations, CLASSIC, named=True)
     # cosine(1, 2) = 41 / (sqrt(41) sqrt(66)) = 0.788, cosine(1, 3) = 20 / (sqrt(41) * 5) = 0.625
     assert first.to_dict() == {
@@ -118,7 +118,7 @@ def test_the_evidence_is_that_of_the_neighbors(seed: int, ranking: str) -> None:
             assert reason.source == item.source
             if item.source != "neighbors":
                 continue
-            product = model.product_id(item.column)
+            product = model.products.id_of(item.column)
             having = [(v, s) for v, s in neighbors if product in stars[v]]
             assert (reason.n_neighbors, reason.n_asked) == (len(having), len(neighbors))
             assert reason.n_neighbors == item.n_neighbors

@@ -37,10 +37,10 @@ def test_the_body_is_the_json_of_the_same_dictionaries(model: ServedModel) -> No
             items = [
                 {
                     "rank": rank,
-                    "product_id": model.product_id(item.column),
-                    "product_name": model.product(item.column).title,
+                    "product_id": model.products.id_of(item.column),
+                    "product_name": model.products.facts(item.column).title,
                     "predicted_rating": round(item.predicted_rating, 3),
-                    "price": model.product(item.column).price,
+                    "price": model.products.facts(item.column).price,
                 }
                 for rank, item in enumerate(answer.recommendations, start=offset + 1)
             ]
@@ -57,7 +57,8 @@ def test_products_are_kept_in_two_halves_and_those_that_came_later_are_not(monke
         asked.append(column)
         return Product(TITLE, None, None, None)
 
-    shop = cast(ServedModel, SimpleNamespace(product=product, product_id=lambda column: f"B{column:09d}"))
+    products = SimpleNamespace(facts=product, id_of=lambda column: f"B{column:09d}")
+    shop = cast(ServedModel, SimpleNamespace(products=products))
     items = ListItems(n_places=100)
 
     def ask(*columns: int) -> list[int]:

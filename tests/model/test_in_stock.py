@@ -100,18 +100,18 @@ def test_a_model_file_holds_it_where_it_is_known(shop: Engine, tmp_path: Path) -
         save_model(file, model, version_of(model, number))
         opened, _ = open_model(file)
         if number == 1:
-            assert opened.catalog.in_stock is None
+            assert opened.products.catalog.in_stock is None
             stock(shop)
         else:
-            assert opened.catalog.in_stock is not None
-            assert opened.catalog.in_stock.tolist() == [False, True, False, False, True, False]
+            assert opened.products.catalog.in_stock is not None
+            assert opened.products.catalog.in_stock.tolist() == [False, True, False, False, True, False]
 
 
 def test_a_live_model_filters_too_and_what_came_later_is_not_known_to_be_in_stock(shop: Engine) -> None:
     stock(shop)
     live = LiveModel.of(build(shop))
     wish = Wish(10, in_stock_only=True)
-    assert {live.product_id(item.column) for item in live.select(1, wish, "classic").recommendations} <= {B, E}
+    assert {live.products.id_of(item.column) for item in live.select(1, wish, "classic").recommendations} <= {B, E}
     assert not fits(wish, b"B00000000Z", Product(None, 1.0, 4.0, 1))
     assert fits(Wish(10), b"B00000000Z", Product(None, 1.0, 4.0, 1))
     assert np.array_equal(read_catalog(shop).in_stock, [False, True, False, False, True, False])  # type: ignore[arg-type]

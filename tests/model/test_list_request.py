@@ -23,6 +23,7 @@ from recommender.model.list_request import Categories, Wish
 from recommender.model.served_model import Answer, ServedModel
 from recommender.ranking.rankings import CLASSIC, TASTE
 from recommender.shop.catalog import Product, ProductCatalog
+from recommender.shop.products import Products
 from tests.publishing.test_model_file import build
 from tests.support.shop import fill, product_row
 
@@ -47,21 +48,21 @@ def model() -> ServedModel:
 
 def everything(model: ServedModel, user: int, ranking: str) -> list[Any]:
     """The whole list, in the order in which any shorter one has it."""
-    return model.recommend(user, len(model.places) + 5, ranking).recommendations
+    return model.recommend(user, len(model.products) + 5, ranking).recommendations
 
 
 def kept(model: ServedModel, items: list[Any], wish: Wish) -> list[Any]:
     """The items that a reader of the rules would leave in."""
     out = []
     for item in items:
-        product = model.product(item.column)
+        product = model.products.facts(item.column)
         price, stars = product.price, product.stars or 0.0
         fits = (
             (not wish.category_ids or product.category_id in wish.category_ids)
             and (wish.min_price is None or (price is not None and price >= wish.min_price))
             and (wish.max_price is None or (price is not None and price <= wish.max_price))
             and (wish.min_stars is None or stars >= wish.min_stars)
-            and model.product_id(item.column) not in wish.exclude
+            and model.products.id_of(item.column) not in wish.exclude
         )
         if fits:
             out.append(item)
@@ -98,7 +99,7 @@ def by_the_rules(model: ServedModel, user: int, wish: Wish, ranking: str) -> lis
     had: Counter[int | None] = Counter()
 
     def take(item: Any) -> None:
-        category = model.product(item.column).category_id
+        category = model.products.facts(item.column).category_id
         if wish.diversity is None or had[category] < wish.diversity:
             had[category] += 1
             out.append(item)
@@ -155,7 +156,7 @@ def test_a_cap_per_category_passes_over_what_is_beyond_it(
     seen: Counter[int | None] = Counter()
     expected = []
     for item in whole:
-        category = model.product(item.column).category_id
+        category = model.products.facts(item.column).category_id
         seen[category] += 1
         if seen[category] <= most:
             expected.append(item)
@@ -176,8 +177,8 @@ def test_categories_are_codes_from_0_whatever_their_ids(ids: list[int]) -> None:
         np.ones(len(ids)),
         np.array(ids, np.int32),
     )
-    places = np.array([-1, *range(len(ids))], np.int32)
-    categories = Categories.of(catalog, places)
+    rows = np.array([-1, *range(len(ids))], np.int32)
+    categories = Categories.of(Products(np.array(["A"], "S10"), catalog, rows))
     assert categories.ids.tolist() == sorted(set(ids))
     assert categories.codes.tolist() == [-1, *(sorted(set(ids)).index(one) for one in ids)]
 

@@ -32,7 +32,7 @@ from recommender.database.connection import connect, writing
 from recommender.database.schema import users
 from recommender.errors import ModelFileError, UnknownUserError
 from recommender.fallback.cold_start import ColdStart, build_cold_start
-from recommender.fallback.new_products import all_places, find_new_products
+from recommender.fallback.new_products import find_new_products
 from recommender.fallback.popular import rank_popular
 from recommender.model.served_model import ServedModel
 from recommender.neighbors.cosine_index import CosineIndex
@@ -46,6 +46,7 @@ from recommender.ranking.rankings import CLASSIC, RANKINGS, TASTE, TasteSimilari
 from recommender.ranking.taste import TasteParameters
 from recommender.settings import load_settings
 from recommender.shop.catalog import ProductCatalog
+from recommender.shop.products import Products
 from recommender.shop.profiles import Profiles, build_profiles
 from recommender.shop.ratings import RatingMatrix
 from tests.conftest import REAL_DATA, ROOT, needs_real_data
@@ -82,20 +83,22 @@ def build(
     profiles = build_profiles(replace(matrix, rated_at=rated_at))
     by_taste = TasteSimilarity.of(matrix, profiles, parameters=parameters)
     known = np.union1d(matrix.user_ids, np.array(others or [], np.int64))
-    products = ProductCatalog(
-        product_ids=np.array(ids, "S10"),
-        titles=pa.array([catalog[product][0] for product in ids], pa.string()),
-        prices=np.array([catalog[product][1] for product in ids], np.float64),
-        stars=np.arange(len(ids)) / 2,
-        category_ids=np.arange(len(ids), dtype=np.int32) % np.int32(n_categories or len(ids)),
+    products = Products.of(
+        matrix.product_ids,
+        ProductCatalog(
+            product_ids=np.array(ids, "S10"),
+            titles=pa.array([catalog[product][0] for product in ids], pa.string()),
+            prices=np.array([catalog[product][1] for product in ids], np.float64),
+            stars=np.arange(len(ids)) / 2,
+            category_ids=np.arange(len(ids), dtype=np.int32) % np.int32(n_categories or len(ids)),
+        ),
     )
     return ServedModel(
         matrix=matrix,
         similarity=by_taste if taste else CosineIndex(matrix.half_stars),
         similar_products=SimilarProducts(matrix),
         popular=rank_popular(matrix),
-        catalog=products,
-        places=all_places(products.places(matrix.product_ids), len(products)),
+        products=products,
         known_users=known,
         known_segments=(known % 3 - 1).astype(np.int32) if taste else np.empty(0, np.int32),
         ladder=ladder_of(matrix, profiles, products) if taste else None,
@@ -107,14 +110,14 @@ def build(
     )
 
 
-def ladder_of(matrix: RatingMatrix, profiles: Profiles, products: ProductCatalog) -> ColdStart:
+def ladder_of(matrix: RatingMatrix, profiles: Profiles, products: Products) -> ColdStart:
     """Two segments, users of every third id in none, and whatever nobody rated as new."""
     new = find_new_products(
         profiles.confidences,
         matrix.recommendable,
-        products.places(matrix.product_ids),
-        stars=products.stars,
-        category_ids=products.category_ids,
+        products.catalog_rows,
+        stars=products.catalog.stars,
+        category_ids=products.catalog.category_ids,
     )
     segments = (matrix.user_ids % 3 - 1).astype(np.int32)
     return build_cold_start(matrix, profiles, segments=segments, n_segments=2, new=new)
@@ -138,9 +141,9 @@ def everything(model: ServedModel, *, lengths: tuple[int, ...] = (1, 10, 14)) ->
     columns = range(model.matrix.shape[1])
     said["similar"] = [[a.tolist() for a in model.similar_products.similar(column, 5)] for column in columns]
     said["rankings"] = model.rankings
-    said["ids"] = [model.product_id(column) for column in range(len(model.places))]
-    said["columns"] = [model.product(column) for column in columns]
-    said["catalog"] = [model.catalog.product(place) for place in range(len(model.catalog))]
+    said["ids"] = [model.products.id_of(column) for column in range(len(model.products))]
+    said["columns"] = [model.products.facts(column) for column in columns]
+    said["catalog"] = [model.products.catalog.product(place) for place in range(len(model.products.catalog))]
     said["default"] = [model.recommend(user, 10) for user in known[:5]]
     said["facts"] = model.built_at, model.n_neighbors, model.ranking, model.version, model.matrix.n_ratings
     for unknown in (0, 4711, 2**63 - 1):
@@ -153,13 +156,13 @@ def everything(model: ServedModel, *, lengths: tuple[int, ...] = (1, 10, 14)) ->
 
 def arrays_of(model: ServedModel) -> Arrays:
     """Every array that a model holds."""
-    csr, catalog = model.matrix.half_stars, model.catalog
+    csr, catalog = model.matrix.half_stars, model.products.catalog
     buffers = {f"titles.{place}": buffer for place, buffer in enumerate(catalog.titles.buffers()) if buffer}
     return {
         "half_stars": csr.data, "indices": csr.indices, "indptr": csr.indptr, "user_ids": model.matrix.user_ids,
         "product_ids": model.matrix.product_ids, "recommendable": model.matrix.recommendable,
         "popular.columns": model.popular.columns, "popular.predicted": model.popular.predicted,
-        "places": model.places, "known_segments": model.known_segments, "known_users": model.known_users,
+        "places": model.products.catalog_rows, "known_segments": model.known_segments, "known_users": model.known_users,
         "catalog.product_ids": catalog.product_ids,
         "prices": catalog.prices, "stars": catalog.stars, "category_ids": catalog.category_ids,
         **profile_arrays(model), **{f"similar.{k}": a for k, a in model.similar_products.arrays().items()},
@@ -244,8 +247,10 @@ def test_titles_that_are_missing_or_empty_come_back_as_such(titles: list[str | N
 
 def test_titles_cut_from_a_larger_column_come_back_without_the_rest() -> None:
     model = small()
-    whole = pa.array(["before", *model.catalog.titles.to_pylist(), "after" * 1_000])
-    assert_answers_the_same(replace(model, catalog=replace(model.catalog, titles=whole[1:-1])))
+    whole = pa.array(["before", *model.products.catalog.titles.to_pylist(), "after" * 1_000])
+    assert_answers_the_same(
+        replace(model, products=replace(model.products, catalog=replace(model.products.catalog, titles=whole[1:-1])))
+    )
 
 
 def test_a_model_whose_neighbors_were_computed_before_is_the_same() -> None:
@@ -362,7 +367,7 @@ model, version = open_model(Path(sys.argv[1]))
 model.prepare()
 prepared = own() - empty
 answers = [model.recommend(user, 10, way) for user in model.known_users.tolist() for way in model.rankings]
-titles = [model.product(item.column).title for answer in answers for item in answer.recommendations]
+titles = [model.products.facts(item.column).title for answer in answers for item in answer.recommendations]
 similarities = model.similarity.similarities(0)
 late = [name for name, n in compiled().items() if n != before[name]]
 told = {"late": late, "titles": len(titles), "prepared": prepared}

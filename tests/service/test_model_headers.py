@@ -87,7 +87,7 @@ def test_a_kept_answer_is_not_computed_again(client: TestClient, monkeypatch: py
 def test_a_new_model_never_answers_with_what_the_old_one_said(client: TestClient) -> None:
     old = client.get(LIST)
     model = model_of(client)
-    app_of(client).state.model = renewed(model, version=7, catalog=_renamed(model))
+    app_of(client).state.model = renewed(model, version=7, products=_renamed(model))
     new = client.get(LIST)
     assert "Renamed" in new.text
     assert new.headers["etag"] != old.headers["etag"]
@@ -102,7 +102,7 @@ def test_an_answer_that_a_model_gave_while_another_took_its_place_is_not_kept(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = model_of(client)
-    new, real = renewed(old, catalog=_renamed(old)), ServedModel.select
+    new, real = renewed(old, products=_renamed(old)), ServedModel.select
 
     def select(*arguments: Any, **options: Any) -> Any:
         app_of(client).state.model = new
@@ -117,7 +117,9 @@ def test_an_answer_that_a_model_gave_while_another_took_its_place_is_not_kept(
 def _renamed(model: ServedModel) -> Any:
     import pyarrow as pa
 
-    return replace(model.catalog, titles=pa.array([f"Renamed {n}" for n in range(len(model.catalog))]))
+    products = renewed(model).changes.model.products
+    titles = pa.array([f"Renamed {n}" for n in range(len(products.catalog))])
+    return replace(products, catalog=replace(products.catalog, titles=titles))
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -155,4 +155,4 @@ def test_what_comes_while_it_runs_is_in_neither_gate_nor_lists_nor_file(
     (shop,) = judged
     assert (shop.ratings.n_ratings, version.n_ratings, model.n_ratings) == (10, 10, 10)
     assert shop.ratings.half_stars.sum() == model.matrix.half_stars.sum() == 2 * 36
-    assert set(model.catalog.titles.to_pylist()) == {f"Product {product}" for product in (A, B, C, D)}
+    assert set(model.products.catalog.titles.to_pylist()) == {f"Product {product}" for product in (A, B, C, D)}

@@ -56,17 +56,17 @@ def _ladder(older: ServedModel, model: ServedModel) -> ColdStart:
     assert older.ladder is not None
     assert model.ladder is not None
     ladder, new = older.ladder.ladder, older.ladder.new
-    ours = np.array([model.product_id(column) for column in range(len(model.places))], "S10")
+    ours = np.array([model.products.id_of(column) for column in range(len(model.products))], "S10")
     order = np.argsort(ours)
 
     def moved(columns: NDArray[np.int32]) -> NDArray[np.int32]:
-        names = np.array([older.product_id(column) for column in columns.tolist()], "S10")
+        names = np.array([older.products.id_of(column) for column in columns.tolist()], "S10")
         return order[np.searchsorted(ours[order], names)].astype(np.int32)
 
     columns = _places(older.matrix.product_ids, model.matrix.product_ids)
     stars = np.where(columns >= 0, ladder.stars[columns], older.ladder.mean)
     # what only the older catalog knew has a column of the matrix now, after the matrix's own
-    stars = np.concatenate([stars, np.full(len(model.places) - len(stars), older.ladder.mean)])
+    stars = np.concatenate([stars, np.full(len(model.products) - len(stars), older.ladder.mean)])
     category_of = np.where(columns >= 0, new.category_of[columns], -1).astype(np.int32)
     return replace(
         model.ladder,
@@ -89,7 +89,14 @@ def _similarity(model: ServedModel) -> TasteSimilarity:
 def as_told(model: ServedModel, found: list[Recommendation]) -> list[tuple[Any, ...]]:
     """Everything about the recommendations, by product id."""
     return [
-        (model.product_id(r.column), r.predicted_rating, r.support, r.n_neighbors, r.source, *model.product(r.column))
+        (
+            model.products.id_of(r.column),
+            r.predicted_rating,
+            r.support,
+            r.n_neighbors,
+            r.source,
+            *model.products.facts(r.column),
+        )
         for r in found
     ]
 
@@ -114,10 +121,10 @@ def as_seen(model: ServedModel, user_id: int, ranking: str) -> Seen:
     """What a model says of a user and of those near to it."""
 
     def named(columns: NDArray[np.int32], half_stars: NDArray[np.int8]) -> dict[str, int]:
-        return {model.product_id(c): s for c, s in zip(columns.tolist(), half_stars.tolist(), strict=True)}
+        return {model.products.id_of(c): s for c, s in zip(columns.tolist(), half_stars.tolist(), strict=True)}
 
     def ids(columns: NDArray[np.int32]) -> set[str]:
-        return {model.product_id(column) for column in columns.tolist()}
+        return {model.products.id_of(column) for column in columns.tolist()}
 
     hood = model.neighborhood(user_id, ranking)
     near = {

@@ -65,7 +65,7 @@ class ServiceMetrics(Collector):
             age = max(0.0, time.time() - model.built_at.timestamp())
             yield _gauge("model_age_seconds", "Seconds since the served model was built", age)
             yield _gauge("model_users", "Users that the served model knows", len(model.known_users))
-            yield _gauge("model_products", "Products in its catalog", len(model.catalog))
+            yield _gauge("model_products", "Products in its catalog", len(model.products.catalog))
             yield _gauge("model_ratings", "Ratings it counts", model.n_ratings)
             yield _left_out(model.left_out)
         if (watch := getattr(self._state, "watch", None)) is not None:

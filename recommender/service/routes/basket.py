@@ -92,7 +92,7 @@ async def basket(request: Request) -> Response:
     model: LiveModel = request.app.state.model
     request.state.model = model
     check_served(ranking, model)
-    check_stock(wish, model.catalog)
+    check_stock(wish, model.products.catalog)
     answer = model.select_for(model.basket(ratings), wish, ranking)
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))

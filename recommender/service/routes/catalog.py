@@ -101,10 +101,10 @@ async def product(request: Request) -> Response:
     if errors:
         raise InvalidParameterError(errors)
     model: ServedModel = request.app.state.model
-    column = model.find(product_id)
+    column = model.products.find(product_id)
     if column is None:
         raise UnknownProductError(product_id)
-    facts = model.product(column)
+    facts = model.products.facts(column)
     count, mean = model.raters_of(column)
     if not has_key(request):
         mean = mean_of_many(mean, count)
@@ -140,7 +140,7 @@ async def popular(request: Request) -> Response:
         raise InvalidParameterError(errors)
     await make_filter(request.app.state.model, wish, CLASSIC)
     model: ServedModel = request.app.state.model
-    check_stock(wish, model.catalog)
+    check_stock(wish, model.products.catalog)
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
         | {"ratings": int(model.raters[item.column])}

@@ -81,7 +81,7 @@ async def health(request: Request) -> Response:
     body = {
         "status": "degraded" if fault else "ok",
         "users": len(model.known_users),
-        "products": len(model.catalog),
+        "products": len(model.products.catalog),
         "ratings": model.n_ratings,
         "model_built_at": model.built_at.strftime(_TIME),
         "model_version": model.version,

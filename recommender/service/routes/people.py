@@ -160,8 +160,8 @@ async def ratings(request: Request) -> Response:
     order = np.argsort(-half_stars, kind="stable")[offset : offset + limit]
     rated = [
         {
-            "product_id": model.product_id(column),
-            "product_name": model.product(column).title,
+            "product_id": model.products.id_of(column),
+            "product_name": model.products.facts(column).title,
             "rating": stars * STARS_PER_UNIT,
         }
         for column, stars in zip(columns[order].tolist(), half_stars[order].tolist(), strict=True)

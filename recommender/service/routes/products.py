@@ -94,9 +94,9 @@ async def similar(request: Request) -> Response:
     if errors:
         raise InvalidParameterError(errors)
     model: ServedModel = request.app.state.model
-    if model.find(product_id) is None:  # as `/products/{product_id}` finds it, what came later too
+    if model.products.find(product_id) is None:  # as `/products/{product_id}` finds it, what came later too
         raise UnknownProductError(product_id)
-    column = model.column_of(product_id)
+    column = model.products.column_of(product_id)
     return Response(orjson.dumps(_body(model, product_id, column, limit)), media_type="application/json")
 
 

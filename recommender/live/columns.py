@@ -1,0 +1,110 @@
+"""The numbering of all products while new ones come: the model's, then what came after it was built.
+
+Entries of users are kept in the order of product ids, in which the formulas add up and ties are decided. `keys` gives
+that order for columns.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.shop.catalog import UNKNOWN, Product
+from recommender.shop.products import Products
+
+_LATER_BITS = 20  # of the number of products that came later
+_LAST = (1 << _LATER_BITS) - 1
+
+
+class LiveColumns(Products):
+    """Columns of all products there are; columns are only added, and what is said of one never changes."""
+
+    def __init__(self, products: Products, recommendable: NDArray[np.bool_]) -> None:
+        """``products`` of the model; ``recommendable`` (n_in_matrix,): which of its columns the catalog has."""
+        super().__init__(products.matrix_ids, products.catalog, products.catalog_rows)
+        self._recommendable = recommendable
+        self.came_later: list[tuple[bytes, Product | None]] = []  # None: not in the catalog
+        self._later: dict[str, int] = {}
+        self._later_names: list[bytes] = []  # ascending
+
+    def __len__(self) -> int:
+        return len(self.catalog_rows) + len(self.came_later)
+
+    def find(self, product_id: str) -> int | None:
+        """The product's column; None if it has none."""
+        column = super().find(product_id)
+        return self._later.get(product_id) if column is None else column
+
+    def facts(self, column: int) -> Product:
+        """What the catalog says, also about what came later."""
+        if column < len(self.catalog_rows):
+            return super().facts(column)
+        return self.came_later[column - len(self.catalog_rows)][1] or UNKNOWN
+
+    def id_of(self, column: int) -> str:
+        """The product id of any column."""
+        if column < len(self.catalog_rows):
+            return super().id_of(column)
+        return self.came_later[column - len(self.catalog_rows)][0].decode("ascii")
+
+    def columns_of(self, product_ids: NDArray[np.bytes_]) -> NDArray[np.int32]:
+        """Their columns (m,), -1 for those that have none."""
+        ids = self.matrix_ids
+        if not len(ids):
+            columns = np.zeros(len(product_ids), np.int64)
+            present = np.zeros(len(product_ids), np.bool_)
+        else:
+            columns = np.minimum(np.searchsorted(ids, product_ids), len(ids) - 1)
+            present = ids[columns] == product_ids
+        found = np.where(present, columns, -1).astype(np.int32)
+        for at in np.flatnonzero(~present).tolist():
+            column = self.find(bytes(product_ids[at]).decode("ascii"))
+            found[at] = -1 if column is None else column
+        return found
+
+    def add(self, product_id: bytes, facts: Product | None) -> None:
+        """Give a product that has none a column; ``facts`` of the catalog, None if it is not in it."""
+        self._later[product_id.decode("ascii")] = len(self)
+        insort(self._later_names, product_id)
+        self.came_later.append((product_id, facts))
+
+    def keys(self, columns: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Two numbers for each of the columns (m,): sorted by the pair, columns are in the order of product ids.
+
+        First: twice the number of the matrix's products with a smaller id, plus 1 for a product of the matrix. Second:
+        the order of the products that lie between two of these.
+        """
+        n_in_matrix = len(self.matrix_ids)
+        between, within = columns.astype(np.int64) * 2 + 1, np.zeros(len(columns), np.int64)
+        others = np.flatnonzero(columns >= n_in_matrix)
+        if len(others):
+            names = np.array([self._name(int(column)) for column in columns[others]], self.matrix_ids.dtype)
+            between[others] = 2 * np.searchsorted(self.matrix_ids, names)
+            within[others] = [self._within(int(column)) for column in columns[others]]
+        return between, within
+
+    def _name(self, column: int) -> bytes:
+        if column < len(self.catalog_rows):
+            return bytes(self.catalog.product_ids[self.catalog_rows[column]])
+        return self.came_later[column - len(self.catalog_rows)][0]
+
+    def _within(self, column: int) -> int:
+        """Where a column stands among all that the matrix does not have: the catalog's before what came later."""
+        if column < len(self.catalog_rows):
+            return (column - len(self.matrix_ids)) << _LATER_BITS | _LAST
+        name = self.came_later[column - len(self.catalog_rows)][0]
+        before = self.n_others_before(int(np.searchsorted(self.catalog.product_ids, name)))
+        return before << _LATER_BITS | bisect_left(self._later_names, name)
+
+    def recommendable(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which of the columns (m,) the catalog has."""
+        n_in_matrix, n_known = len(self.matrix_ids), len(self.catalog_rows)
+        inside = columns < n_in_matrix
+        found = np.zeros(len(columns), np.bool_)
+        found[inside] = self._recommendable[columns[inside]]
+        found[~inside & (columns < n_known)] = True
+        for at in np.flatnonzero(columns >= n_known).tolist():
+            found[at] = self.came_later[int(columns[at]) - n_known][1] is not None
+        return found

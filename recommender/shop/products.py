@@ -1,0 +1,81 @@
+"""The numbering of all products: the columns of the rating matrix first, then what only the catalog has.
+
+Column n_in_matrix + j is the j-th product of the catalog, by ascending id, that the matrix has no column for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recommender.shop.catalog import Product, ProductCatalog
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """All n products: which column each has, and what the catalog says about it."""
+
+    matrix_ids: NDArray[np.bytes_]  # (n_in_matrix,) ascending; of the matrix's columns
+    catalog: ProductCatalog
+    catalog_rows: NDArray[np.int32]  # (n,) of each column in the catalog, -1: it has left; behind the matrix ascending
+
+    @classmethod
+    def of(cls, matrix_ids: NDArray[np.bytes_], catalog: ProductCatalog) -> Products:
+        """The products of a matrix with these columns and of a catalog."""
+        rows = catalog.rows_of(matrix_ids)
+        others = np.ones(len(catalog), np.bool_)
+        others[rows[rows >= 0]] = False
+        return cls(matrix_ids, catalog, np.concatenate([rows, np.flatnonzero(others).astype(np.int32)]))
+
+    def __len__(self) -> int:
+        return len(self.catalog_rows)
+
+    @property
+    def n_in_matrix(self) -> int:
+        """How many have a column of the matrix."""
+        return len(self.matrix_ids)
+
+    def column_of(self, product_id: str) -> int | None:
+        """The product's column of the matrix; None if nobody has rated it or turned to it."""
+        name = product_id.encode()
+        column = int(np.searchsorted(self.matrix_ids, name))
+        return column if column < len(self.matrix_ids) and self.matrix_ids[column] == name else None
+
+    def find(self, product_id: str) -> int | None:
+        """The product's column; None if there is no such product."""
+        if (column := self.column_of(product_id)) is not None:
+            return column
+        row = self.catalog.row_of(product_id)
+        return None if row is None else self.n_in_matrix + self.n_others_before(row)
+
+    def n_others_before(self, row: int) -> int:
+        """How many of the products that only the catalog has stand above this row of it."""
+        # a number of another type would have all of them copied
+        return int(self.catalog_rows[len(self.matrix_ids) :].searchsorted(np.int32(row)))
+
+    def facts(self, column: int) -> Product:
+        """What the catalog says about the product of a column."""
+        return self.catalog.product(int(self.catalog_rows[column]))
+
+    def id_of(self, column: int) -> str:
+        """The product id of a column."""
+        ids, rows = self.matrix_ids, self.catalog_rows
+        found: bytes = ids[column] if column < len(ids) else self.catalog.product_ids[rows[column]]
+        return found.decode("ascii")
+
+    def ids(self, columns: NDArray[np.integer]) -> pa.StringArray:
+        """The product ids of these columns (m,)."""
+        return self._id_texts.take(pa.array(columns))
+
+    def titles(self, columns: NDArray[np.integer]) -> pa.StringArray:
+        """The titles of these columns (m,), null where the catalog has none."""
+        return self.catalog.titles_of(self.catalog_rows[columns])
+
+    @cached_property
+    def _id_texts(self) -> pa.StringArray:
+        others = self.catalog.product_ids[self.catalog_rows[len(self.matrix_ids) :]]
+        return pa.array(np.concatenate([self.matrix_ids, others]).astype(str), pa.string())
