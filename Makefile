@@ -46,7 +46,7 @@ amazon_products.csv amazon_categories.csv: | setup
 # compiles beside the catalog and steps 1 and 2 what step 3 needs; it waits for what is left then
 compiling: | setup
 	@[ -n "$$(find recommender -name '*.nbi' -print -quit)" ] \
-	|| { $(BIN)/python -m recommender.model.warm_up </dev/null >/dev/null 2>&1 & }
+	|| { $(BIN)/python -m recommender.commands.warm_up </dev/null >/dev/null 2>&1 & }
 
 run: setup compiling amazon_products.csv amazon_categories.csv
 	@$(BIN)/python to_rds.py --if-changed

@@ -26,8 +26,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import recommendation_engine
 from recommender.commands.exit_status import FORESEEN, one_line
+from recommender.commands.warm_up import warm_up
 from recommender.database.connection import connect
-from recommender.model.warm_up import warm_up
 from recommender.service.api_keys import ApiKeys, document_for_all
 from recommender.service.connection_limits import ConnectionLimits
 from recommender.service.list_answer import answer_at_once

@@ -24,9 +24,9 @@ import numpy as np
 from sqlalchemy import Engine
 
 from benchmarks.serve import LARGE, USUAL, Shop, make_shop
+from recommender.commands.warm_up import warm_up
 from recommender.database.connection import connect, writing
 from recommender.live.live_model import LiveModel
-from recommender.model.warm_up import warm_up
 from recommender.settings import Settings, load_settings
 from recommender.updates.model_source import TrainedModel
 from recommender.updates.records import optional_tables, read_facts, read_records

@@ -7,9 +7,10 @@ import re
 import numpy as np
 import pytest
 
+from recommender.fallback.caps import NO_CAP
 from recommender.fallback.popular import damped_means
 from recommender.neighbors.similar_products import SimilarProducts
-from recommender.ranking.classic import rank_row
+from recommender.ranking.classic import rank_near
 from recommender.ranking.rankings import TasteSimilarity
 from recommender.shop.profiles import build_profiles
 from recommender.shop.ratings import RatingMatrix, build_rating_matrix
@@ -61,7 +62,7 @@ def test_the_neighbors_and_predicted_ratings_are_those_of_the_page(
     neighbors, cosines = similarity.neighbors(ROW, 20)
     assert [int(matrix.user_ids[row]) for row in neighbors] == [2, 3, 5]
     assert all(stands(cosine) for cosine in cosines)
-    ranked = rank_row(matrix.half_stars, ROW, neighbors, cosines, 10, recommendable=matrix.recommendable, scale=0.5)
+    ranked = rank_near(matrix.half_stars, ROW, neighbors, cosines, 10, NO_CAP, matrix.recommendable, 0.5)
     assert matrix.products(ranked.columns) == ["C", "D"]
     assert stands(ranked.predicted[0])
     assert stands(ranked.predicted[1])

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from recommender.commands.data_report import describe, forecast
 from recommender.commands.evaluation_report import as_table, draw_svg, ladder_as_table, write_json
+from recommender.commands.warm_up import BESIDE, warm_up
 from recommender.database.connection import connected, label
 from recommender.database.schema import INTERACTION_TYPES, interactions
 from recommender.database.shop_reader import (
@@ -38,7 +39,6 @@ from recommender.evaluation.result import NDCG, Evaluation
 from recommender.files.evaluation_file import read_evaluation_file
 from recommender.model.served_model import ServedModel
 from recommender.model.training import ModelSettings
-from recommender.model.warm_up import BESIDE, warm_up
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.publishing.model_file import refuse_foreign_file, save_model
 from recommender.publishing.version_files import drop_files, kept_file, publish_file

@@ -1,11 +1,13 @@
 """The model with every change since it was trained: "live" means up to date. Records in, a model out.
 
-live_model  answers as a model would that is trained now
-changes     the users who have changed, and what follows from it
-columns     the numbering of all products, those that came later included
-users       what the tables hold of such a user
-popular     the order of popular products as ratings come and go
-cosine      cosine neighbors among users some of whom have changed
-ranking     ranked products where somebody has changed
-taste       the taste ranking where somebody has changed
+live_model    answers as a model would that is trained now
+changes       the users who have changed, and what follows from it
+users         what the tables hold of such a user
+columns       the numbering of all products, those that came later included
+changed_rows  the rows of changed users, in arrays that only grow
+index         neighbors among rows of the matrix and of changed users
+cosine        the same by cosine
+taste         the same by taste
+ranking       ranked products where somebody has changed
+popular       the order of popular products as ratings come and go
 """

@@ -1,64 +1,84 @@
-"""What has changed since a model was built, and what is prepared to ask it all the same."""
+"""The changes since a model was built, and the indexes that answer with them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterable, Mapping
+from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recommender.live.columns import LiveColumns
 from recommender.live.cosine import LiveCosine
-from recommender.live.popular import PopularOrder, Tally
+from recommender.live.index import LiveIndex
+from recommender.live.popular import Tally, moved
 from recommender.live.taste import LiveTaste
-from recommender.live.users import LiveUser, Room, UserRecord, live_user
+from recommender.live.users import LiveUser, UserRecord, live_user
 from recommender.model.served_model import ServedModel
-from recommender.ranking.rankings import TasteSimilarity
+from recommender.ranking.rankings import BY_TASTE, TasteSimilarity
 from recommender.shop.catalog import Product
 from recommender.shop.segments import UNKNOWN
 
+Facts = Mapping[bytes, Product | None]
+
 
 class Changes:
-    """What has changed since a model was built, and what is prepared to ask it all the same; changed in place."""
+    """The changes since a model was built; never changed itself: `after` gives another one with more."""
 
     def __init__(self, model: ServedModel) -> None:
         matrix, similarity = model.matrix, model.similarity
         self.model = model
         self.users: dict[int, LiveUser] = {}
-        self.n_taken = 0
         self.columns = LiveColumns(model.products, matrix.recommendable)
         self.tally = Tally(matrix)
-        self.popular = PopularOrder(model.popular, self.tally, self.columns)
+        self.popular_order = model.popular.columns
         self.cosine = LiveCosine(similarity, matrix.user_ids)
         self.taste: LiveTaste | None = None
         if isinstance(similarity, TasteSimilarity):
             decays = similarity.profiles.times is not None
-            self.taste = LiveTaste(similarity.taste.index, matrix.user_ids, decays=decays)
-        self.room = Room()
+            self.taste = LiveTaste(similarity.taste.votes, matrix.user_ids, decays=decays)
         self.known_users, self.known_segments = model.known_users, model.known_segments
 
-    def take(self, record: UserRecord, facts: Mapping[bytes, Product | None]) -> None:
-        """Let the record be what there is of its user. ``facts``: of products that have no column."""
-        self.n_taken += 1
-        profile = record.profile(self.model.weights)
-        missing = profile.names[self.columns.columns_of(profile.names) < 0].tolist()
-        missing += [product for product in profile.others if self.columns.find(product.decode("ascii")) is None]
-        for product in missing:
-            self.columns.add(product, facts.get(product))
-        self.room.reserve(len(self.columns))
-        self.tally.reserve(len(self.columns))
+    def index(self, ranking: str) -> LiveIndex:
+        """The one that finds the neighbors that a ranking asks."""
+        return self.taste if ranking in BY_TASTE and self.taste is not None else self.cosine
+
+    def after(self, records: Iterable[UserRecord], facts: Facts) -> Changes:
+        """The changes once each record is what there is of its user. ``facts``: of products that have no column."""
+        new, records = copy.copy(self), list(records)
+        new.users = self.users.copy()
+        new.columns = self._columns_for(records, facts)
+        new.tally = self.tally.copy(len(new.columns))
+        new.cosine, new.taste = self.cosine.copy(), self.taste.copy() if self.taste else None
+        rated = [new._take(record) for record in records]
+        changed = np.unique(np.concatenate([np.empty(0, np.int32), *rated]))
+        new.popular_order = moved(self.popular_order, changed, new.tally, new.columns)
+        return new
+
+    def _columns_for(self, records: Iterable[UserRecord], facts: Facts) -> LiveColumns:
+        """With columns for all products of the records."""
+        missing = [product for product in sorted(products_of(records)) if self._find(product) is None]
+        return self.columns.added((product, facts.get(product)) for product in missing) if missing else self.columns
+
+    def _find(self, product: bytes) -> int | None:
+        return self.columns.find(product.decode("ascii"))
+
+    def _take(self, record: UserRecord) -> NDArray[np.int32]:
+        """Let the record be what there is of its user; returns the columns whose ratings have changed."""
         before = self.users.get(record.user_id) or self._as_built(record.user_id)
         segment = self._segment(record)
         user = live_user(record, self.columns, self.model.weights, row=before.row, segment=segment)
-        self._count(before, user)
-        if record.user_id in self.users:
-            if self.taste is not None:
-                self.taste.forget(before)
-        elif before.row >= 0:
-            self.cosine.hide(before.row)
-            if self.taste is not None:
-                self.taste.hide(before.row)
+        self.cosine.take(user)
+        if self.taste is not None:
+            self.taste.take(user)
         self.users[record.user_id] = user
         self._know(user)
+        was, now = before.rated(), user.rated()
+        self.tally.add(*was, -1)
+        self.tally.add(*now, 1)
+        ours, theirs = (columns.astype(np.int64) << 4 | half_stars for columns, half_stars in (was, now))
+        return (np.setxor1d(ours, theirs) >> 4).astype(np.int32)
 
     def _as_built(self, user_id: int) -> LiveUser:
         """The user as the model has it, with ratings alone."""
@@ -69,13 +89,6 @@ class Changes:
         part = slice(*matrix.half_stars.indptr[row : row + 2])
         columns, half_stars = matrix.half_stars.indices[part], matrix.half_stars.data[part]
         return LiveUser(user_id, columns, half_stars, np.ones(len(columns)), None, row=row)
-
-    def _count(self, before: LiveUser, after: LiveUser) -> None:
-        was, now = before.rated(), after.rated()
-        self.tally.add(*was, -1)
-        self.tally.add(*now, 1)
-        ours, theirs = (columns.astype(np.int64) << 4 | half_stars for columns, half_stars in (was, now))
-        self.popular.move(np.unique(np.setxor1d(ours, theirs) >> 4).astype(np.int32))
 
     def _segment(self, record: UserRecord) -> int:
         names, pair = self.model.segment_names, (record.country or "", record.age_group or "")
@@ -96,3 +109,8 @@ class Changes:
         elif there and len(self.known_segments) and self.known_segments[at] != user.segment:
             self.known_segments = self.known_segments.copy()
             self.known_segments[at] = user.segment
+
+
+def products_of(records: Iterable[UserRecord]) -> set[bytes]:
+    """All products that the records name."""
+    return {product for record in records for product, *_ in chain(record.ratings, record.events)}

@@ -6,7 +6,8 @@ that order for columns.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +18,20 @@ from recommender.shop.products import Products
 _LATER_BITS = 20  # of the number of products that came later
 _LAST = (1 << _LATER_BITS) - 1
 
+Later = tuple[bytes, Product | None]  # a product id, and what the catalog says of it; None: it is not there
+
 
 class LiveColumns(Products):
-    """Columns of all products there are; columns are only added, and what is said of one never changes."""
+    """Columns of all products there are; never changed: `added` gives another one with more of them."""
 
-    def __init__(self, products: Products, recommendable: NDArray[np.bool_]) -> None:
-        """``products`` of the model; ``recommendable`` (n_in_matrix,): which of its columns the catalog has."""
+    def __init__(self, products: Products, recommendable: NDArray[np.bool_], came_later: Sequence[Later] = ()) -> None:
+        """``products`` of the model; ``recommendable`` (n_in_matrix,): which of its columns the catalog has;
+        ``came_later``: product ids and what the catalog says of them, None: nothing."""
         super().__init__(products.matrix_ids, products.catalog, products.catalog_rows)
-        self._recommendable = recommendable
-        self.came_later: list[tuple[bytes, Product | None]] = []  # None: not in the catalog
-        self._later: dict[str, int] = {}
-        self._later_names: list[bytes] = []  # ascending
+        names = [name for name, _ in came_later]
+        self._recommendable, self.came_later = recommendable, came_later
+        self._later = {name.decode("ascii"): len(self.catalog_rows) + at for at, name in enumerate(names)}
+        self._later_names = sorted(names)
 
     def __len__(self) -> int:
         return len(self.catalog_rows) + len(self.came_later)
@@ -64,11 +68,9 @@ class LiveColumns(Products):
             found[at] = -1 if column is None else column
         return found
 
-    def add(self, product_id: bytes, facts: Product | None) -> None:
-        """Give a product that has none a column; ``facts`` of the catalog, None if it is not in it."""
-        self._later[product_id.decode("ascii")] = len(self)
-        insort(self._later_names, product_id)
-        self.came_later.append((product_id, facts))
+    def added(self, more: Iterable[Later]) -> LiveColumns:
+        """The same with columns for products that have none."""
+        return LiveColumns(self, self._recommendable, [*self.came_later, *more])
 
     def keys(self, columns: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Two numbers for each of the columns (m,): sorted by the pair, columns are in the order of product ids.

@@ -1,100 +1,72 @@
-"""Cosine neighbors among users some of whom have changed since the index was built; exact, as if built anew.
+"""Cosine neighbors among users some of whom have changed since the index was built.
 
-A row that has changed is hidden from the index; what its user has now is compared with whoever asks, beside it. Dot
-products are whole numbers: those of the index are found again from the similarities, which lost nothing of them.
+Dot products are whole numbers, so rounding recovers them exactly from the similarities of the index.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
-from recommender.live.users import Crowd, LiveUser, Room
-from recommender.neighbors._cosine_kernels import VALUE_BITS, Packed, Queries
+from recommender.live.index import SHIFT, LiveIndex, Near, Rows
+from recommender.live.users import LiveUser
+from recommender.neighbors._cosine_kernels import Queries
 from recommender.neighbors.cosine_index import CosineIndex
 
 _WHOLE = 2.0**52
 _SURE = 1.0 - 2.0**-48
+_ONE_ROW, _OUTSIDE = np.zeros(1, np.int64), np.array([-1], np.int32)
 
 
-class Near(NamedTuple):
-    """Neighbors, nearest first, (k,) each."""
-
-    numbers: NDArray[np.int64]  # the row of the matrix, or -1 - j: the j-th of the crowd
-    similarities: NDArray[np.float64]
-
-    @property
-    def unchanged(self) -> bool:
-        """Are all of them rows?"""
-        return not len(self.numbers) or int(self.numbers.min()) >= 0
-
-
-class LiveCosine:
-    """The index, and which of its rows are hidden."""
+class LiveCosine(LiveIndex):
+    """A `CosineIndex` of half stars, with the changes since; products have the numbers of their columns."""
 
     def __init__(self, index: CosineIndex, user_ids: NDArray[np.int64]) -> None:
         arrays = index.packed
         if arrays is None:
             raise SettingError("some user has rated more products, or there are more of them, than can be served live")
-        self._index, self._user_ids = index, user_ids
-        self._inverse = arrays.inverse.copy()
-        self._arrays: Packed = arrays._replace(inverse=self._inverse)
+        super().__init__(Rows(arrays.indptr, arrays.ratings, np.empty(0)), arrays.positions, user_ids)
+        self._index, self._arrays = index, arrays
 
-    def hide(self, row: int) -> None:
-        """Never find the row again."""
-        self._inverse[self._arrays.positions[row]] = 0.0
-
-    def of_row(self, row: int, k: int, crowd: Crowd, columns: NDArray[np.int32], room: Room) -> Near:
-        """The k nearest of a row that has not changed; ``columns``: what it rated."""
+    def of_row(self, row: int, k: int) -> Near:
         p = self._arrays
         itself = p.positions[[row]]
-        queries = Queries(p.indptr, p.ratings, np.array([row]), itself, p.norms[itself])
-        entries = p.ratings[p.indptr[row] : p.indptr[row + 1]]
-        return self._nearest(queries, k, crowd, columns, (entries & 15).astype(np.float64), -1, room)
+        queries = Queries(p.indptr, p.ratings, np.array([row]), itself, p.norms[itself], self._hidden)
+        return self._nearest(queries, self.entries_of(row), -1, k)
 
-    def of_user(self, user: LiveUser, k: int, crowd: Crowd, room: Room) -> Near:
-        """The k nearest of anybody."""
-        columns, half_stars = user.rated()
-        if not len(columns):
-            return Near(np.empty(0, np.int64), np.empty(0))
-        inside = columns < len(self._arrays.dense_from)  # of what came later no row has any
-        entries = columns[inside].astype(np.uint32) << np.uint32(VALUE_BITS) | half_stars[inside].astype(np.uint32)
+    def of_user(self, user: LiveUser, k: int) -> Near:
+        entries = self.entries_of_user(user)
+        if not len(entries):
+            return Near.nothing()
+        inside = entries[entries >> SHIFT < len(self._arrays.dense_from)]  # of what came later no row has any
         norm = np.array([user.squared_norm], np.float64)
-        queries = Queries(np.array([0, len(entries)]), entries, np.zeros(1, np.int64), np.array([-1], np.int32), norm)
-        return self._nearest(queries, k, crowd, columns, half_stars.astype(np.float64), user.user_id, room)
+        queries = Queries(np.array([0, len(inside)]), inside, _ONE_ROW, _OUTSIDE, norm, self._hidden)
+        return self._nearest(queries, entries, user.user_id, k)
 
-    def _nearest(
-        self,
-        queries: Queries,
-        k: int,
-        crowd: Crowd,
-        columns: NDArray[np.int32],
-        half_stars: NDArray[np.float64],
-        user_id: int,
-        room: Room,
-    ) -> Near:
+    def entries_of_user(self, user: LiveUser) -> NDArray[np.uint32]:
+        columns, half_stars = user.rated()
+        return columns.astype(np.uint32) << SHIFT | half_stars.astype(np.uint32)
+
+    def _row_of(self, user: LiveUser) -> tuple[NDArray[np.uint32], NDArray[np.float64], float, float]:
+        entries = self.entries_of_user(user)
+        return entries, (entries & np.uint32(15)).astype(np.float64), float(user.squared_norm), 0.0
+
+    def _nearest(self, queries: Queries, entries: NDArray[np.uint32], user_id: int, k: int) -> Near:
         width = max(min(k, self._index.shape[0]), 1)
         rows, similarities = np.empty((1, width), np.int32), np.empty((1, width))
-        self._index.search(self._arrays, queries, width, rows, similarities)
-        found = int(np.count_nonzero(rows[0] >= 0))
-        near = Near(rows[0, :found].astype(np.int64), similarities[0, :found])
-        if not len(crowd):
-            return near
-        dots = crowd.sums(columns, half_stars, crowd.half_stars, room)  # (d,) whole numbers
-        others = np.flatnonzero((dots > 0) & (crowd.user_ids != user_id))
+        self._index.search(queries, width, rows, similarities)
+        near = Near.found(rows[0], similarities[0])
+        others, dots, _ = self._beside(entries >> SHIFT, (entries & np.uint32(15)).astype(np.float64), user_id)
         if not len(others):
             return near
         p, norm = self._arrays, queries.norms[0]
-        norms = np.concatenate([p.norms[p.positions[near.numbers]], crowd.squared_norms[others]])
-        own_dots = np.rint(near.similarities * np.sqrt(norm * norms[:found]))
-        all_dots = np.concatenate([own_dots, dots[others]])
-        ids = np.concatenate([self._user_ids[near.numbers], crowd.user_ids[others]])
-        order = _order(all_dots, norms, ids, k, norm)
-        numbers = np.concatenate([near.numbers, -1 - others])
+        norms = np.concatenate([p.norms[p.positions[near.numbers]], self._changed.norms[others]])
+        own_dots = np.rint(near.similarities * np.sqrt(norm * norms[: len(near.numbers)]))
+        numbers, all_dots = np.concatenate([near.numbers, -1 - others]), np.concatenate([own_dots, dots])
+        order = _order(all_dots, norms, self.ids_of(numbers), k, norm)
         return Near(numbers[order], np.minimum(all_dots / np.sqrt(norm * norms), 1.0)[order])
 
 

@@ -1,14 +1,13 @@
 """The model with every rating and interaction that came after it was built: what a model built now would answer.
 
 The arrays of the model stay as they are. Users who have changed are hidden in them and kept beside them as the tables
-have them now; whoever asks is compared with both. As long as neither the user nor a neighbor has changed, the answer is
-computed by compiled code alone, else a part of it in numpy by the same operations in the same order: equal to the last
-digit to an answer of a model that is built anew. What is of the model's own time, not of now: in rankings by taste the
-raters of products, the number of users and the biases, and what lists are filled up from; similar products; people's
-country and age group; the catalog, but for products that somebody has rated or turned to since.
+have them now. Who asks is compared with both, and the rankings' own kernels rank the rows of the neighbors found: equal
+to the last digit to an answer of a model that is built anew. What is of the model's own time, not of now: in rankings
+by taste the raters of products, the number of users and the biases, and what lists are filled up from; similar
+products; people's country and age group; the catalog, but for products that somebody has rated or turned to since.
 
-`LiveModel.after` gives the model after a change and shares almost everything with the one before, which must not be
-asked from then on. Changes and questions belong on one thread.
+`LiveModel.after` gives the model after a change and shares almost everything with the one before. Neither changes any
+more: any thread may ask either of them.
 """
 
 from __future__ import annotations
@@ -25,17 +24,15 @@ from recommender.fallback._cold_start_kernels import Cap
 from recommender.fallback.popular import PopularProducts
 from recommender.fallback.walked_lists import Near as Given
 from recommender.fallback.walked_lists import OneList
-from recommender.live.changes import Changes
-from recommender.live.cosine import Near
-from recommender.live.ranking import Gathered, rank_now
-from recommender.live.users import Crowd, LiveUser, UserRecord, live_user
+from recommender.live.changes import Changes, Facts, products_of
+from recommender.live.index import Near
+from recommender.live.ranking import rank_by_taste, rank_classic
+from recommender.live.users import LiveUser, UserRecord, live_user
 from recommender.model.list_request import Cut, Wish, allowed_products
 from recommender.model.neighborhood import Neighborhood, Owned
 from recommender.model.served_model import Answer, Recommendation, ServedModel, as_recommendations
 from recommender.ranking.rankings import BY_TASTE, CLASSIC, TasteSimilarity
 from recommender.ranking.taste import TasteRanker
-from recommender.shop.catalog import Product
-from recommender.shop.ratings import STARS_PER_UNIT
 
 NOBODY = 0  # the user_id of a basket
 
@@ -44,12 +41,11 @@ class LiveModel(ServedModel):
     """A ``ServedModel`` with the changes since it was built."""
 
     changes: Changes
-    n_taken: int  # how many changes there were
 
     def __init__(self, changes: Changes) -> None:
         fields = {name: value for name, value in vars(changes.model).items() if name != "popular"}
         own = {"known_users": changes.known_users, "known_segments": changes.known_segments}
-        own |= {"products": changes.columns, "changes": changes, "n_taken": changes.n_taken}
+        own |= {"products": changes.columns, "changes": changes}
         self.__dict__ |= fields | own  # a frozen dataclass is set up once, and here
 
     @classmethod
@@ -57,33 +53,21 @@ class LiveModel(ServedModel):
         """The model before any change."""
         return cls(Changes(model))
 
-    def after(self, records: Iterable[UserRecord], facts: Mapping[bytes, Product | None]) -> LiveModel:
-        """The model once each record is what there is of its user; this one must not be asked any more.
+    def after(self, records: Iterable[UserRecord], facts: Facts) -> LiveModel:
+        """The model once each record is what there is of its user.
 
         ``facts``: what the catalog says of products that `unknown_products` named, None: nothing.
         """
-        for record in records:
-            self.changes.take(record, facts)
-        return LiveModel(self.changes)
-
-    def latest(self) -> LiveModel:
-        """The last of those that `after` gave, from this one on: the one that may be asked."""
-        return self if self.n_taken == self.changes.n_taken else LiveModel(self.changes)
+        return LiveModel(self.changes.after(records, facts))
 
     def unknown_products(self, records: Iterable[UserRecord]) -> set[bytes]:
         """Products of the records that neither the model nor its catalog have."""
-        named = {product for record in records for product, *_ in (*record.ratings, *record.events)}
-        return {product for product in named if self.changes.columns.find(product.decode("ascii")) is None}
+        return {product for product in products_of(records) if self.products.find(product.decode("ascii")) is None}
 
     @cached_property
     def popular(self) -> PopularProducts:
         """Most popular first, as of now."""
-        return self.changes.popular.products()
-
-    @cached_property
-    def crowd(self) -> Crowd:
-        """The users who have changed."""
-        return Crowd(self.changes.users.values())
+        return self.changes.tally.popular(self.changes.popular_order)
 
     @property
     def n_ratings(self) -> int:
@@ -91,14 +75,13 @@ class LiveModel(ServedModel):
         return self.changes.tally.n_ratings
 
     @property
-    def raters(self) -> NDArray[np.int64]:
+    def raters(self) -> NDArray[np.integer]:
         """How many people rated each column."""
         return self.changes.tally.counts
 
     def raters_of(self, column: int) -> tuple[int, float | None]:
         """As of now."""
-        count = int(self.changes.tally.counts[column]) if column < len(self.changes.tally.counts) else 0
-        return count, STARS_PER_UNIT * int(self.changes.tally.totals[column]) / count if count else None
+        return self.changes.tally.of(column)
 
     def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
         """A flag for each column; None if the wish leaves nothing out."""
@@ -109,17 +92,13 @@ class LiveModel(ServedModel):
 
     def first(self, user_id: int, cut: Cut, ranking: str) -> list[Recommendation]:
         """As ``ServedModel.first``, with what the user and everybody else have done since."""
-        if not self.changes.users:
+        user = self._changed(user_id)
+        if user is not None:
+            return self._first_to(user, cut, ranking)
+        _, row = self._place_and_row(user_id)
+        if row is None or not self.changes.users:  # listed, but never rated anything; or nobody has changed
             return super().first(user_id, cut, ranking)
-        user = self.changes.users.get(user_id)
-        if user is None:
-            _, row = self._place_and_row(user_id)
-            if row is None:  # listed, but never rated anything
-                return super().first(user_id, cut, ranking)
-            return self._row_by_taste(row, ranking, cut) if ranking in BY_TASTE else self._row_classic(row, cut)
-        if not user.known:
-            raise UnknownUserError(user_id)
-        return self._first_to(user, cut, ranking)
+        return self._row_by_taste(row, ranking, cut) if ranking in BY_TASTE else self._row_classic(row, cut)
 
     def _cap(self, most: int) -> Cap:
         return self.categories.cap(most, [facts for _, facts in self.changes.columns.came_later])
@@ -130,9 +109,7 @@ class LiveModel(ServedModel):
             if self.changes.columns.find(product) is None:
                 raise UnknownProductError(product)
         record = UserRecord(NOBODY, tuple((product.encode(), stars, 0) for product, stars in ratings.items()))
-        user = live_user(record, self.changes.columns, self.weights)
-        self.changes.room.reserve(len(self.changes.columns))
-        return replace(user, times=None)
+        return replace(live_user(record, self.changes.columns, self.weights), times=None)
 
     def select_for(self, user: LiveUser, wish: Wish, ranking: str | None = None) -> Answer:
         """`select` for a basket."""
@@ -140,31 +117,31 @@ class LiveModel(ServedModel):
 
     def _first_to(self, user: LiveUser, cut: Cut, ranking: str) -> list[Recommendation]:
         """`first` for anybody with this profile."""
-        if ranking in BY_TASTE:
-            return self._by_taste_to(user, ranking, cut)
-        seen, _ = user.rated()
-        near = self.changes.cosine.of_user(user, self.n_neighbors, self.crowd, self.changes.room)
-        return self._classic_now(near, seen, cut)
+        near = self._near_user(user, ranking)
+        own = self.changes.index(ranking).entries_of_user(user)
+        if ranking not in BY_TASTE:
+            return self._classic_now(near, own, user.rated()[0], cut)
+        rules = self._rules(cut, 0.0 if user.user_id == NOBODY else None)
+        ladder = self._ladder_for(ranking)
+        walk = partial(ladder.list_of, user.segment, user.columns, user_id=user.user_id, **rules)
+        return self._taste_now(near, own, user.row, ranking, cut, walk)
 
     def near(self, user_id: int, ranking: str) -> Near:
         """The neighbors that a ranking asks for a known user, nearest first."""
         if (user := self.changes.users.get(user_id)) is not None:
             return self._near_user(user, ranking)
         row = self._place_and_row(user_id)[1]
-        return Near(np.empty(0, np.int64), np.empty(0)) if row is None else self._near_row(row, ranking)
+        return Near.nothing() if row is None else self._near_row(row, ranking)
 
     def _near_row(self, row: int, ranking: str) -> Near:
-        changes = self.changes
-        if ranking in BY_TASTE and changes.taste is not None:
-            return changes.taste.of_row(row, self._ranker(ranking).n_neighbors, self.crowd, changes.room)
-        columns = self.matrix.rated_columns(row)
-        return changes.cosine.of_row(row, self.n_neighbors, self.crowd, columns, changes.room)
+        return self.changes.index(ranking).of_row(row, self._n_asked(ranking))
 
     def _near_user(self, user: LiveUser, ranking: str) -> Near:
-        changes = self.changes
-        if ranking in BY_TASTE and changes.taste is not None:
-            return changes.taste.of_user(user, self._ranker(ranking).n_neighbors, self.crowd, changes.room)
-        return changes.cosine.of_user(user, self.n_neighbors, self.crowd, changes.room)
+        return self.changes.index(ranking).of_user(user, self._n_asked(ranking))
+
+    def _n_asked(self, ranking: str) -> int:
+        by_taste = ranking in BY_TASTE and self.changes.taste is not None
+        return self._ranker(ranking).n_neighbors if by_taste else self.n_neighbors
 
     def _ranker(self, ranking: str) -> TasteRanker:
         assert isinstance(self.similarity, TasteSimilarity)
@@ -173,69 +150,44 @@ class LiveModel(ServedModel):
     def _row_classic(self, row: int, cut: Cut) -> list[Recommendation]:
         near = self._near_row(row, CLASSIC)
         if not near.unchanged:
-            return self._classic_now(near, self.matrix.rated_columns(row), cut)
+            return self._classic_now(near, self.changes.cosine.entries_of(row), self.matrix.rated_columns(row), cut)
         return self._classic_near(row, near.numbers.astype(np.int32), near.similarities, cut)
 
-    def _classic_now(self, near: Near, seen: NDArray[np.int32], cut: Cut) -> list[Recommendation]:
-        """`recommender.ranking.classic.rank_products` with neighbors some of whom have changed."""
-        changes, entries = self.changes, self.rated_by(near)
-        ranked = rank_now(entries, near.similarities, seen, cut, changes.columns, changes.room)
-        return self._with_popular(ranked, np.sort(seen), cut)
-
-    def rated_by(self, near: Near) -> Gathered:
-        """What each neighbor rated."""
-        csr, crowd = self.matrix.half_stars, self.crowd
-        each = [
-            (csr.indices[csr.indptr[at] : csr.indptr[at + 1]], csr.data[csr.indptr[at] : csr.indptr[at + 1]])
-            if at >= 0
-            else crowd.users[-1 - at].rated()
-            for at in near.numbers.tolist()
-        ]
-        owners = np.repeat(np.arange(len(each)), [len(columns) for columns, _ in each])
-        columns = np.concatenate([np.empty(0, np.int32), *(columns for columns, _ in each)])
-        half_stars = np.concatenate([np.empty(0, np.int64), *(stars for _, stars in each)])
-        return Gathered(owners, columns, half_stars)
+    def _classic_now(
+        self, near: Near, own: NDArray[np.uint32], seen: NDArray[np.int32], cut: Cut
+    ) -> list[Recommendation]:
+        """Products of neighbors some of whom have changed, then the most often rated."""
+        rows = self.changes.cosine.gathered(near, own, valued=False)
+        given = self._recommendable(cut.allowed), self.changes.columns, self.matrix
+        return self._with_popular(rank_classic(rows, near.similarities, cut, *given), np.sort(seen), cut)
 
     def _row_by_taste(self, row: int, ranking: str, cut: Cut) -> list[Recommendation]:
-        taste, ranker, ladder = self.changes.taste, self._ranker(ranking), self._ladder_for(ranking)
+        taste, ladder = self.changes.taste, self._ladder_for(ranking)
         near, rules = self._near_row(row, ranking), self._rules(cut)
         assert taste is not None
         if near.unchanged:
             lists = np.array([row], np.int64), near.numbers.astype(np.int32)[None], near.similarities[None]
-            return self._taste_near(row, ranker, lists, cut, rules, self._bars(cut.allowed, ranking))
-        base, seen = taste.base_of(row, ranker), self._profile_columns(row)
-        return self._taste_now(near, ranker, base, seen, cut, partial(ladder.list_of_row, row, **rules))
-
-    def _by_taste_to(self, user: LiveUser, ranking: str, cut: Cut) -> list[Recommendation]:
-        taste, ladder = self.changes.taste, self._ladder_for(ranking)
-        ranker, near = self._ranker(ranking), self._near_user(user, ranking)
-        assert taste is not None
-        rules = self._rules(cut, 0.0 if user.user_id == NOBODY else None)
-        walk = partial(ladder.list_of, user.segment, user.columns, user_id=user.user_id, **rules)
-        return self._taste_now(near, ranker, taste.base_of(user.row, ranker), user.columns, cut, walk)
+            return self._taste_near(row, self._ranker(ranking), lists, cut, rules, self._bars(cut.allowed, ranking))
+        walk = partial(ladder.list_of_row, row, **rules)
+        return self._taste_now(near, taste.entries_of(row), row, ranking, cut, walk)
 
     def _taste_now(
         self,
         near: Near,
-        ranker: TasteRanker,
-        base: float,
-        seen: NDArray[np.int32],
+        own: NDArray[np.uint32],
+        row: int,
+        ranking: str,
         cut: Cut,
         walk: Callable[[Given, int], OneList],
     ) -> list[Recommendation]:
-        """Neighbors some of whom have changed, then down the ladder; ``walk`` goes on from what they give."""
-        taste = self.changes.taste
+        """Products of neighbors some of whom have changed, then down the ladder; ``walk`` goes on from the first."""
+        taste, bars = self.changes.taste, self._bars(cut.allowed, ranking)
         assert taste is not None
-        ranked = taste.rank(
-            taste.entries(near, self.crowd, ranker), near.similarities, ranker, base=base, seen=seen, cut=cut,
-            columns=self.changes.columns, room=self.changes.room,
-        )  # fmt: skip
+        rows, bases = taste.gathered(near, own, valued=True), np.append(taste.bases_of(near), taste.base_of(row))
+        given = cut, bars, self.changes.columns, self._ranker(ranking).votes
+        ranked = rank_by_taste(rows, near.similarities, bases, *given)
         found = walk(Given(ranked.columns[None], ranked.predicted[None]), cut.n)
         return as_recommendations(found, ranked.support, ranked.n_raters)
-
-    def _profile_columns(self, row: int) -> NDArray[np.int32]:
-        assert isinstance(self.similarity, TasteSimilarity)
-        return self.similarity.profiles.columns_of(row)
 
     def ratings_of(self, user_id: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
         """As of now."""
@@ -245,20 +197,17 @@ class LiveModel(ServedModel):
     def neighborhood(self, user_id: int, ranking: str) -> Neighborhood:
         """As of now."""
         user, near = self._changed(user_id), self.near(user_id, ranking)
+        ids = self.changes.index(ranking).ids_of(near.numbers)
         owned = [
-            self._owned_by(number, ranking) if number >= 0 else _owned_now(self.crowd.users[-1 - number], ranking)
-            for number in near.numbers.tolist()
+            self._owned_by(number, ranking) if number >= 0 else _owned_now(self.changes.users[neighbor], ranking)
+            for number, neighbor in zip(near.numbers.tolist(), ids.tolist(), strict=True)
         ]
-        ids = [
-            int(self.matrix.user_ids[number]) if number >= 0 else self.crowd.users[-1 - number].user_id
-            for number in near.numbers.tolist()
-        ]
-        if user is None:
+        if user is not None:
+            own, _ = _owned_now(user, ranking)
+        else:
             _, row = self._place_and_row(user_id)
             own = np.empty(0, np.int32) if row is None else self._owned_by(row, ranking)[0]
-        else:
-            own, _ = _owned_now(user, ranking)
-        return Neighborhood(np.array(ids, np.int64), near.similarities, owned, own)
+        return Neighborhood(ids, near.similarities, owned, own)
 
     def _changed(self, user_id: int) -> LiveUser | None:
         """The user, who is known, if there was a change. UnknownUserError if there is nothing left of this one."""

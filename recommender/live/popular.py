@@ -6,6 +6,8 @@ so a rating moves one product.
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,73 +19,80 @@ FANS = (16, 100), (8, 1_000), (2, 1 << 62)  # compared with in one round, of up 
 
 
 class Tally:
-    """How many ratings each column has, and their sum in half stars; changed in place."""
+    """How many ratings each column has, and their sum in half stars; a `copy` goes its own way."""
 
     def __init__(self, matrix: RatingMatrix) -> None:
         csr, n_products = matrix.half_stars, matrix.shape[1]
-        self.counts = np.bincount(csr.indices, minlength=n_products).astype(np.int64)
-        self.totals = np.bincount(csr.indices, csr.data, n_products).astype(np.int64)
+        self.counts = np.bincount(csr.indices, minlength=n_products).astype(np.int32)
+        self.totals = np.bincount(csr.indices, csr.data, n_products).astype(np.int32)
         self.n_ratings, self.total = int(self.counts.sum()), int(self.totals.sum())
 
-    def reserve(self, n_columns: int) -> None:
-        """Make room for that many columns."""
-        if n_columns > len(self.counts):
-            more = np.zeros(n_columns - len(self.counts), np.int64)
-            self.counts, self.totals = np.concatenate([self.counts, more]), np.concatenate([self.totals, more])
+    def copy(self, n_columns: int) -> Tally:
+        """The same, with room for that many columns; changes of it do not show here."""
+        tally, more = copy.copy(self), np.zeros(max(n_columns - len(self.counts), 0), np.int32)
+        tally.counts, tally.totals = np.concatenate([self.counts, more]), np.concatenate([self.totals, more])
+        return tally
 
     def add(self, columns: NDArray[np.int32], half_stars: NDArray[np.int8], sign: int) -> None:
         """Count ratings of distinct products; ``sign`` -1: no longer."""
         self.counts[columns] += sign
-        self.totals[columns] += sign * half_stars.astype(np.int64)
+        self.totals[columns] += sign * half_stars.astype(np.int32)
         self.n_ratings += sign * len(columns)
         self.total += sign * int(half_stars.sum(dtype=np.int64))
+
+    def of(self, column: int) -> tuple[int, float | None]:
+        """How many people rated a column, and their mean stars; None if nobody did."""
+        count = int(self.counts[column]) if column < len(self.counts) else 0
+        return count, STARS_PER_UNIT * int(self.totals[column]) / count if count else None
 
     @property
     def mean_rating(self) -> float:
         """As `RatingMatrix.mean_rating`."""
         return STARS_PER_UNIT * self.total / self.n_ratings if self.n_ratings else 0.0
 
+    def popular(self, order: NDArray[np.int32]) -> PopularProducts:
+        """Columns in this order, with their damped means."""
+        totals, counts = self.totals[order].astype(np.float64), self.counts[order]
+        damped = (STARS_PER_UNIT * totals + PRIOR_VOTES * self.mean_rating) / (counts + PRIOR_VOTES)
+        return PopularProducts(order, np.rint(damped * 1e9) / 1e9)
 
-class PopularOrder:
-    """The recommendable columns that have a rating, most popular first; changed in place."""
 
-    def __init__(self, popular: PopularProducts, tally: Tally, columns: LiveColumns) -> None:
-        self._order, self._tally, self._columns = popular.columns, tally, columns
+def moved(
+    order: NDArray[np.int32], changed: NDArray[np.int32], tally: Tally, columns: LiveColumns
+) -> NDArray[np.int32]:
+    """The order with the columns, whose ratings have changed, where they belong now."""
+    rest = order[np.isin(order, changed, invert=True)]
+    present = changed[(tally.counts[changed] > 0) & columns.recommendable(changed)]
+    ranks = _ranks(present, tally, columns)
+    first = np.lexsort(ranks[::-1])
+    return np.insert(rest, _places(rest, ranks[:, first], tally, columns), present[first])
 
-    def move(self, changed: NDArray[np.int32]) -> None:
-        """Put the columns whose ratings have changed where they belong now."""
-        rest = self._order[np.isin(self._order, changed, invert=True)]
-        there = changed[(self._tally.counts[changed] > 0) & self._columns.recommendable(changed)]
-        ranks = self._ranks(there)
-        order = np.lexsort(ranks[::-1])
-        self._order = np.insert(rest, self._places(rest, ranks[:, order]), there[order])
 
-    def products(self) -> PopularProducts:
-        """All of them as they are now, with their damped means."""
-        totals, counts = self._tally.totals[self._order].astype(np.float64), self._tally.counts[self._order]
-        damped = (STARS_PER_UNIT * totals + PRIOR_VOTES * self._tally.mean_rating) / (counts + PRIOR_VOTES)
-        return PopularProducts(self._order, np.rint(damped * 1e9) / 1e9)
+def _ranks(columns: NDArray[np.int32], tally: Tally, numbered: LiveColumns) -> NDArray[np.int64]:
+    """Four numbers for each of the columns (m,), compared from the first on: the smallest is the most popular."""
+    counts, totals = -tally.counts[columns].astype(np.int64), -tally.totals[columns].astype(np.int64)
+    return np.stack([counts, totals, *numbered.keys(columns)])
 
-    def _ranks(self, columns: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Four numbers for each of the columns (m,), compared from the first on: the smallest is the most popular."""
-        return np.stack([-self._tally.counts[columns], -self._tally.totals[columns], *self._columns.keys(columns)])
 
-    def _places(self, order: NDArray[np.int32], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many of the ordered columns come before each of the ranks (4, m): all are searched for at once.
+def _places(
+    order: NDArray[np.int32], ranks: NDArray[np.int64], tally: Tally, columns: LiveColumns
+) -> NDArray[np.int64]:
+    """How many of the ordered columns come before each of the ranks (4, m): all are searched for at once.
 
-        Each round compares each with several columns, the more the fewer are searched for, since then a round costs
-        more than its comparisons.
-        """
-        fan = next(fan for fan, most in FANS if ranks.shape[1] <= most)
-        low, high = np.zeros(ranks.shape[1], np.int64), np.full(ranks.shape[1], len(order))
-        while (low < high).any():
-            step = -(-(high - low) // fan)
-            tried = low[:, None] + step[:, None] * np.arange(fan)  # (m, fan), ascending
-            theirs = self._ranks(order[np.minimum(tried, len(order) - 1)].ravel()).reshape(len(ranks), *tried.shape)
-            n_before = ((tried < high[:, None]) & _less(theirs, ranks[:, :, None])).sum(axis=1)
-            high = np.minimum(high, low + n_before * step)
-            low = np.where(n_before > 0, low + (n_before - 1) * step + 1, low)
-        return low
+    Each round compares each with several columns, the more the fewer are searched for, since then a round costs
+    more than its comparisons.
+    """
+    fan = next(fan for fan, most in FANS if ranks.shape[1] <= most)
+    low, high = np.zeros(ranks.shape[1], np.int64), np.full(ranks.shape[1], len(order))
+    while (low < high).any():
+        step = -(-(high - low) // fan)
+        tried = low[:, None] + step[:, None] * np.arange(fan)  # (m, fan), ascending
+        theirs = _ranks(order[np.minimum(tried, len(order) - 1)].ravel(), tally, columns)
+        theirs = theirs.reshape(len(ranks), *tried.shape)
+        n_before = ((tried < high[:, None]) & _less(theirs, ranks[:, :, None])).sum(axis=1)
+        high = np.minimum(high, low + n_before * step)
+        low = np.where(n_before > 0, low + (n_before - 1) * step + 1, low)
+    return low
 
 
 def _less(these: NDArray[np.int64], those: NDArray[np.int64]) -> NDArray[np.bool_]:

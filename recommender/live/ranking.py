@@ -1,75 +1,125 @@
-"""Ranked products of whoever has changed, or has neighbors who have; in numpy, as the compiled code does it."""
+"""Ranked products where somebody has changed: the rankings' own kernels, on the rows of the neighbors alone.
+
+Products that the matrix has no column for have no place in what the kernels were prepared with. The same kernels rank
+them on their own, and the two lists are merged: what a product is ranked by are sums of its own.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.fallback.caps import first_under_cap
+from recommender.fallback.caps import NO_CAP, first_under_cap
 from recommender.live.columns import LiveColumns
-from recommender.live.users import Room
+from recommender.live.index import SHIFT, Rows
 from recommender.model.list_request import Cut
-from recommender.shop.ratings import STARS_PER_UNIT
+from recommender.ranking.classic import RankedProducts, rank_near
+from recommender.ranking.taste import RankedByTaste, TasteRanker
+from recommender.ranking.taste_votes import TasteVotes
+from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
 
-Kind = TypeVar("Kind", bound=np.generic)
-
-
-class RankedNow(NamedTuple):
-    """Ranked products, best first, (m,) each."""
-
-    columns: NDArray[np.int32]
-    predicted: NDArray[np.float64]
-    support: NDArray[np.float64]
-    n_raters: NDArray[np.integer]
+Ranked = TypeVar("Ranked", RankedProducts, RankedByTaste)
 
 
-class Gathered(NamedTuple):
-    """What neighbors have, one neighbor after the other, (m,) each."""
+class _Ratings(NamedTuple):
+    """Rows of half stars, as the classic ranking reads them."""
 
-    owners: NDArray[np.int64]  # place among the neighbors
-    columns: NDArray[np.int32]
-    half_stars: NDArray[np.int64]  # 0: not rated
-
-
-def rank_now(
-    entries: Gathered,
-    similarities: NDArray[np.float64],
-    seen: NDArray[np.int32],
-    cut: Cut,
-    columns: LiveColumns,
-    room: Room,
-) -> RankedNow:
-    """The classic ranking: `recommender.ranking.classic.rank_products` on the neighbors' ratings."""
-    close = similarities[entries.owners]
-    found, slot = room.distinct(entries.columns)
-    support = np.bincount(slot, close, len(found))
-    weighted = np.bincount(slot, close * (entries.half_stars * STARS_PER_UNIT), len(found))
-    predicted = np.rint(weighted / support * 1e9) / 1e9
-    support = np.rint(support * 1e9) / 1e9
-    best = best_of(found, predicted, support, seen, cut, columns)
-    raters = np.bincount(slot, minlength=len(found))
-    return RankedNow(found[best], predicted[best], support[best], raters[best])
+    indptr: NDArray[Any]
+    indices: NDArray[np.int32]
+    data: NDArray[np.int8]
 
 
-def best_of(
-    found: NDArray[np.int32],
-    scores: NDArray[np.float64],
-    support: NDArray[np.float64],
-    seen: NDArray[np.int32],
-    cut: Cut,
-    columns: LiveColumns,
-) -> NDArray[np.intp]:
-    """Places of the best of the columns found (m,) that are wanted: by score, then support, then product id."""
-    n, keep = cut.n, columns.recommendable(found) & ~np.isin(found, seen)
+def rank_classic(
+    rows: Rows, similarities: NDArray[np.float64], cut: Cut, recommendable: NDArray[np.bool_], columns: LiveColumns,
+    matrix: RatingMatrix,
+) -> RankedProducts:  # fmt: skip
+    """The classic list of who has the last of the rows, from the others (k,), the neighbors.
+
+    ``recommendable`` (n_in_matrix,): under the filters of ``cut``.
+    """
+
+    def ranked(part: Rows, mask: NDArray[np.bool_], n: int, cap: Any) -> RankedProducts:
+        # of the types that the kernel is compiled for
+        indptr = part.indptr.astype(matrix.half_stars.indptr.dtype)
+        ratings = _Ratings(indptr, part.numbers.astype(np.int32), part.half_stars)
+        neighbors = np.arange(len(similarities), dtype=np.int32)
+        return rank_near(ratings, len(similarities), neighbors, similarities, n, cap, mask, STARS_PER_UNIT)
+
+    inside, later = _split(rows, matrix.shape[1], columns, cut)
+    best = ranked(inside, recommendable, cut.n, cut.cap)
+    if later is None:
+        return best
+    others = ranked(later.rows, later.wanted, len(later.columns), NO_CAP)
+    return _merged(best, others._replace(columns=later.columns[others.columns]), cut, columns)
+
+
+def rank_by_taste(
+    rows: Rows, similarities: NDArray[np.float64], bases: NDArray[np.float64], cut: Cut, bars: Any,
+    columns: LiveColumns, votes: TasteVotes,
+) -> RankedProducts:  # fmt: skip
+    """The list by taste of who has the last of the rows, from the others (k,), the neighbors.
+
+    ``bases`` (k + 1,): mu + the bias of each; ``bars``: what ``votes`` asks of scores under the filters of ``cut``.
+    """
+
+    def ranked(voters: TasteVotes, bars: Any, n: int, cap: Any) -> RankedByTaste:
+        k = len(similarities)
+        lists = np.array([k]), np.arange(k, dtype=np.int32)[None], similarities[None]
+        found = TasteRanker.of(voters).rank_near(lists, n, bars, cap)
+        return found.first(int(np.count_nonzero(found.columns[0] >= 0)))
+
+    inside, later = _split(rows, votes.index.shape[1], columns, cut)
+    best = ranked(votes.of_rows(*inside, bases), bars, cut.n, cut.cap)
+    if later is not None:
+        voters = votes.of_unknown(*later.rows, bases, later.wanted)
+        others = ranked(voters, voters.bars(None), len(later.columns), NO_CAP)
+        best = _merged(best, others._replace(columns=later.columns[others.columns]), cut, columns)
+    return RankedProducts(best.columns, best.stars, best.support, best.n_raters)
+
+
+class _Later(NamedTuple):
+    """Products that the matrix has no column for, numbered in the order of product ids."""
+
+    rows: Rows
+    columns: NDArray[np.int32]  # (m,)
+    wanted: NDArray[np.bool_]  # (m,)
+
+
+def _split(rows: Rows, n_in_matrix: int, columns: LiveColumns, cut: Cut) -> tuple[Rows, _Later | None]:
+    """The rows without what the matrix has no column for, and that."""
+    numbers = rows.numbers
+    beyond = numbers >= n_in_matrix
+    if not beyond.any():
+        return rows, None
+    names, local = np.unique(numbers[beyond], return_inverse=True)
+    order = np.lexsort(columns.keys(names)[::-1])
+    ranks = np.empty(len(names), np.uint32)
+    ranks[order] = np.arange(len(names), dtype=np.uint32)
+    part = _part(rows, beyond)
+    entries = ranks[local] << SHIFT | part.half_stars.astype(np.uint32)
+    found = names[order].astype(np.int32)
+    wanted = columns.recommendable(found)
     if cut.allowed is not None:
-        keep &= cut.allowed[found]
-    left = np.flatnonzero(keep)
+        wanted &= cut.allowed[found]
+    return _part(rows, ~beyond), _Later(part._replace(entries=entries), found, wanted)
+
+
+def _part(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
+    """The chosen entries."""
+    before = np.concatenate([[0], np.cumsum(chosen)])
+    return Rows(before[rows.indptr], rows.entries[chosen], rows.values[chosen] if rows.values.size else rows.values)
+
+
+def _merged(ours: Ranked, theirs: Ranked, cut: Cut, columns: LiveColumns) -> Ranked:
+    """The best of two lists: by score, then support, then product id."""
+    pairs: Any = zip(ours, theirs, strict=True)
+    both: Any = [np.concatenate(pair) for pair in pairs]
+    found, scores, support = both[:3]
+    keys: Any = columns.keys(found)
     if cut.cap.most:
-        keys = columns.keys(found[left])
-        return left[first_under_cap(found[left], scores[left], support[left], cut.cap, n, keys=keys)]
-    if len(left) > n:
-        left = left[scores[left] >= np.partition(scores[left], len(left) - n)[len(left) - n]]
-    between, within = columns.keys(found[left])
-    return left[np.lexsort((within, between, -support[left], -scores[left]))[:n]]
+        best = first_under_cap(found, scores, support, cut.cap, cut.n, keys=keys)
+    else:
+        best = np.lexsort((*keys[::-1], -support, -scores))[: cut.n]
+    return type(ours)(*(array[best] for array in both))

@@ -6,7 +6,7 @@ formulas add up and ties are decided.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -108,68 +108,3 @@ def live_user(
         known=record.listed or bool(record.ratings),
         segment=segment,
     )
-
-
-class Crowd:
-    """Live users as one: the entries of all, one user after the other."""
-
-    def __init__(self, users: Iterable[LiveUser]) -> None:
-        self.users = [user for user in users if len(user.columns)]
-        self.user_ids = np.array([user.user_id for user in self.users], np.int64)  # (d,)
-        self.sizes = np.array([len(user.columns) for user in self.users], np.int64)  # (d,)
-        self.squared_norms = np.array([user.squared_norm for user in self.users], np.float64)  # (d,)
-        self.starts = np.concatenate([[0], np.cumsum(self.sizes)])  # (d + 1,)
-        self.owners = np.repeat(np.arange(len(self.users)), self.sizes)  # (m,)
-        self.columns = np.concatenate([np.empty(0, np.int32), *(user.columns for user in self.users)])  # (m,)
-        self.half_stars = np.concatenate([np.empty(0), *(user.half_stars for user in self.users)])  # (m,) float64
-        self.confidences = np.concatenate([np.empty(0), *(user.confidences for user in self.users)])  # (m,)
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-    def sums(
-        self, columns: NDArray[np.int32], ours: NDArray[np.float64], theirs: NDArray[np.float64], room: Room
-    ) -> NDArray[np.float64]:
-        """Of ours * theirs over the columns both have, for each user (d,), added up in the order of product ids."""
-        given = room.given(columns, ours)
-        found = np.bincount(self.owners, given[self.columns] * theirs, len(self.users)).astype(np.float64)
-        given[columns] = 0.0
-        return found
-
-
-class Room:
-    """One number for each column, zero between uses."""
-
-    def __init__(self) -> None:
-        self._numbers = np.zeros(0)
-        self._places = np.zeros(0, np.int32)
-
-    def reserve(self, n_columns: int) -> None:
-        """Make room for that many columns."""
-        if n_columns > self._numbers.size:
-            self._numbers, self._places = np.zeros(n_columns + 1024), np.zeros(n_columns + 1024, np.int32)
-
-    def given(self, columns: NDArray[np.int32], values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The numbers with these values in these columns; whoever asks sets them back to zero."""
-        self._numbers[columns] = values
-        return self._numbers
-
-    def distinct(self, columns: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """The distinct columns (c,), in no particular order, and the place of each of the columns (m,) among them."""
-        places = self._places  # what is left in it does no harm: only what was just written is read
-        every = np.arange(len(columns), dtype=np.int32)
-        places[columns] = every
-        found = columns[places[columns] == every]
-        places[found] = every[: len(found)]
-        return found, places[columns]
-
-
-def spans(starts: NDArray[np.integer], sizes: NDArray[np.integer]) -> NDArray[np.int64]:
-    """starts[0], starts[0] + 1, ... for each of the spans, one after the other.
-
-    >>> spans(np.array([7, 2]), np.array([2, 3])).tolist()
-    [7, 8, 2, 3, 4]
-    """
-    ends = np.cumsum(sizes)
-    shifts: NDArray[np.int64] = np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1] if len(ends) else 0)
-    return shifts

@@ -77,7 +77,7 @@ class Neighborhood:
         """By place and number, what was told of it: the same neighbors are near for most products of a list."""
         return {}
 
-    def rarest_shared(self, place: int, raters: NDArray[np.int64], n: int) -> NDArray[np.int32]:
+    def rarest_shared(self, place: int, raters: NDArray[np.integer], n: int) -> NDArray[np.int32]:
         """Those of the shared columns that fewest people rated: n, and others that as many rated as the last."""
         if (place, n) not in self._rarest:
             both = self.shared(place)

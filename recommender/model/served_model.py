@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recommender.errors import SettingError, UnknownUserError
 from recommender.fallback._cold_start_kernels import Cap, Place
-from recommender.fallback.caps import NO_CAP, first_under_cap
+from recommender.fallback.caps import NO_CAP
 from recommender.fallback.cold_start import SOURCES, ColdStart
 from recommender.fallback.popular import PopularProducts
 from recommender.fallback.walked_lists import Near, OneList, popular_list
@@ -24,7 +24,7 @@ from recommender.model.list_request import NEW_RANK, Categories, Cut, Wish, allo
 from recommender.model.neighborhood import Neighborhood, Owned, with_stars
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.neighbors.similar_products import SimilarProducts
-from recommender.ranking.classic import candidates_of_row, rank_row
+from recommender.ranking.classic import rank_near
 from recommender.ranking.rankings import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteSimilarity
 from recommender.ranking.taste import TasteRanker
 from recommender.shop.cursor import AT_THE_START, Cursor
@@ -112,7 +112,7 @@ class ServedModel:
         return ListItems(len(self.products.catalog_rows))
 
     @cached_property
-    def raters(self) -> NDArray[np.int64]:
+    def raters(self) -> NDArray[np.integer]:
         """How many people rated each product of the matrix, (n_products,); counted when first asked for."""
         return np.bincount(self.matrix.half_stars.indices, minlength=self.matrix.shape[1])
 
@@ -200,14 +200,9 @@ class ServedModel:
     def _classic_near(
         self, row: int, neighbors: NDArray[np.int32], similarities: NDArray[np.float64], cut: Cut
     ) -> list[Recommendation]:
-        recommendable, seen = self._recommendable(cut.allowed), self.matrix.rated_columns(row)
         given = self.matrix.half_stars, row, neighbors, similarities
-        if cut.cap.most:
-            all_of_them = candidates_of_row(*given, recommendable=recommendable, scale=STARS_PER_UNIT)
-            best = first_under_cap(*all_of_them[:3], cut.cap, cut.n)
-            return self._with_popular(tuple(array[best] for array in all_of_them), seen, cut)
-        ranked = rank_row(*given, cut.n, recommendable=recommendable, scale=STARS_PER_UNIT)
-        return self._with_popular(ranked, seen, cut)
+        ranked = rank_near(*given, cut.n, cut.cap, self._recommendable(cut.allowed), STARS_PER_UNIT)
+        return self._with_popular(ranked, self.matrix.rated_columns(row), cut)
 
     def _with_popular(
         self, ranked: tuple[NDArray[Any], ...], seen: NDArray[np.int32], cut: Cut

@@ -76,6 +76,7 @@ class Queries(NamedTuple):
     rows: NDArray[np.int64]  # (m,) into indptr
     itself: NDArray[np.int32]  # (m,) position of the row that is no neighbor of itself; -1: none
     norms: NDArray[np.float64]  # (m,) squared
+    hidden: NDArray[np.int32]  # positions of rows that nobody finds
 
 
 # ---- exact order ---------------------------------------------------------------------------------------------
@@ -460,7 +461,7 @@ def _make_room(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure):
 def top_k_packed(p, total, queries, slots, k, acc, out_rows, out_similarities):
     """Neighbors of query i into line slots[i] of the outputs; acc (n_padded,) uint16 or uint32, zero at both ends.
 
-    total: the sum of all squared norms, here for the speed only. A row whose inverse is 0 is never found.
+    total: the sum of all squared norms, here for the speed only.
 
     uint16 for rows whose dot products are below 2^15, uint32 below 2^31: the top bit serves the comparison.
     """
@@ -478,6 +479,8 @@ def top_k_packed(p, total, queries, slots, k, acc, out_rows, out_similarities):
         work, first_dense = _accumulate_packed(asked, p, acc)
         if itself >= 0:
             acc[itself] = 0
+        for position in queries.hidden:
+            acc[position] = 0
         size, low = _NONE, _TINY
         top[:] = 0
         # No dot^2 * norm passes |u|^2 * max |v|^4: below 2^52 different ratios are different floats.

@@ -84,6 +84,7 @@ class Queries(NamedTuple):
     asking: NDArray[np.float64]  # (n,) norm^1.2 of the decayed row
     ceiling: NDArray[np.float64]  # (n,) the row's scores are not higher
     itself: NDArray[np.int32]  # (n,) position that is no neighbor; -1: none
+    hidden: NDArray[np.int32]  # positions of rows that nobody finds
 
 
 class Room(NamedTuple):
@@ -236,9 +237,12 @@ def _accumulate(row, part, q, p, acc):
             while post < end:
                 acc[np.uint64(p.lists[post])] += weight * p.list_values[post]
                 post += _ONE
-    itself = q.itself[row] - p.part_cuts[part]
-    if 0 <= itself < p.part_cuts[part + 1] - p.part_cuts[part]:
-        acc[itself] = 0.0
+    start, end = p.part_cuts[part], p.part_cuts[part + 1]
+    if start <= q.itself[row] < end:
+        acc[q.itself[row] - start] = 0.0
+    for position in q.hidden:
+        if start <= position < end:
+            acc[position - start] = 0.0
 
 
 @_inner
@@ -410,8 +414,7 @@ def _mark(row, mark, q, room):
 
 @_outer
 def top_k(p, q, rows, k, room, out_rows, out_similarities):
-    """Neighbors of the queries rows[i] into line i of the outputs; a row whose inverse is 0 and whose norm is infinite
-    is never found."""
+    """Neighbors of the queries rows[i] into line i of the outputs."""
     for i in range(rows.size):
         row = np.int64(rows[i])
         _mark(row, _MARKED, q, room)

@@ -36,6 +36,7 @@ SHORT_RUN_ROWS = 8_192
 _PACKED_RATING, _PACKED_INDEX, _PACKED_SQUARED_NORM = 15, 2**28, 2.0**31
 _SHORT_DOT = 2.0**15
 _ALONE = np.zeros(1, np.int64)  # the slot of a query that comes alone
+_NOBODY = np.empty(0, np.int32)  # is hidden
 
 kernels: Any = _cosine_kernels  # compiled functions have no signature a type checker could use
 
@@ -165,16 +166,16 @@ class CosineIndex:
             return
         arrays = self._arrays
         itself = arrays.positions[rows]  # (m,)
-        queries = _cosine_kernels.Queries(arrays.indptr, arrays.ratings, rows, itself, arrays.norms[itself])
-        self.search(arrays, queries, k, indices, similarities)
+        queries = _cosine_kernels.Queries(arrays.indptr, arrays.ratings, rows, itself, arrays.norms[itself], _NOBODY)
+        self.search(queries, k, indices, similarities)
 
-    def search(self, arrays: Any, queries: _cosine_kernels.Queries, k: int, *out: NDArray[Any]) -> None:
-        """Neighbors of the queries (m,) among ``arrays``: the index's own, or a version of them with rows hidden.
+    def search(self, queries: _cosine_kernels.Queries, k: int, *out: NDArray[Any]) -> None:
+        """Neighbors of the queries (m,) into indices and similarities (m, k), in the packed form.
 
         In the accumulator that holds their products: |dot| <= |u| * max |v|.
         """
         if len(queries.norms) == 1:  # what follows would cost as much as the search
-            self._search(np.uint16 if self._is_short(queries.norms[0]) else np.uint32, arrays, queries, _ALONE, k, out)
+            self._search(np.uint16 if self._is_short(queries.norms[0]) else np.uint32, queries, _ALONE, k, out)
             return
         short = self._is_short(queries.norms)  # (m,)
         for kind, chosen in ((np.uint16, np.flatnonzero(short)), (np.uint32, np.flatnonzero(~short))):
@@ -182,13 +183,13 @@ class CosineIndex:
                 part = queries._replace(
                     rows=queries.rows[chosen], itself=queries.itself[chosen], norms=queries.norms[chosen]
                 )
-                self._search(kind, arrays, part, chosen, k, out)
+                self._search(kind, part, chosen, k, out)
 
     def _search(
-        self, kind: type, arrays: Any, queries: Any, slots: NDArray[np.int64], k: int, out: tuple[NDArray[Any], ...]
+        self, kind: type, queries: Any, slots: NDArray[np.int64], k: int, out: tuple[NDArray[Any], ...]
     ) -> None:
         acc = self._room(kind)
-        kernels.top_k_packed(arrays, self._total, queries, slots, k, acc, *out)
+        kernels.top_k_packed(self._arrays, self._total, queries, slots, k, acc, *out)
         self._spare[kind].append(acc)  # after an exception it may not be zero, and is dropped
 
     def _is_short(self, norms: Any) -> Any:

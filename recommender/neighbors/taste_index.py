@@ -43,6 +43,8 @@ LEAST_CONFIDENCE, MOST_CONFIDENCE = 1e-9, 1e9  # beyond, cubes of squared norms 
 
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
 
+_NOBODY = np.empty(0, np.int32)  # is hidden
+
 Progress = Callable[[int], object]
 Neighbors = tuple[NDArray[np.int32], NDArray[np.float64]]
 
@@ -156,28 +158,27 @@ class TasteIndex:
         """Neighbors of checked rows (m,) into indices and similarities (m, k), in the calling thread."""
         k = max(min(indices.shape[1], self.shape[0] - 1), 1)  # more there cannot be: the kernel's room stays small
         indices[:, k:], similarities[:, k:] = -1, 0.0
-        self.search(self.packed, self.queries, rows, indices[:, :k], similarities[:, :k])
+        self.search(self.queries, rows, indices[:, :k], similarities[:, :k])
 
     @property
     def queries(self) -> _taste_kernels.Queries:
         """The rows themselves as those who ask."""
         p = self.packed
-        return _taste_kernels.Queries(p.indptr, p.places, p.weights, p.asking, p.ceiling, p.positions)
+        return _taste_kernels.Queries(p.indptr, p.places, p.weights, p.asking, p.ceiling, p.positions, _NOBODY)
 
     def search(
         self,
-        packed: _taste_kernels.Profiles,
         queries: _taste_kernels.Queries,
         rows: NDArray[np.int64],
         indices: NDArray[np.int32],
         similarities: NDArray[np.float64],
     ) -> None:
-        """The same for queries among ``packed``: the index's own arrays, or a version of them with rows hidden."""
+        """The same for the rows (m,) of queries."""
         try:
             room = self._spare.pop()  # list.pop and append are atomic: a pool without a lock
         except IndexError:
             room = self._new_room()
-        kernels.top_k(packed, queries, rows, indices.shape[1], room, indices, similarities)
+        kernels.top_k(self.packed, queries, rows, indices.shape[1], room, indices, similarities)
         self._spare.append(room)  # after an exception they may not be zero, and are dropped
 
     def _new_room(self) -> _taste_kernels.Room:

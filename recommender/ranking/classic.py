@@ -21,6 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from recommender.arrays import at_least_one, run_blocks, thread_count
 from recommender.errors import SettingError
+from recommender.fallback._cold_start_kernels import Cap
+from recommender.fallback.caps import first_under_cap
 from recommender.ranking import _classic_kernels
 
 BLOCK_ROWS = 1024  # rows per call of compiled code
@@ -83,35 +85,30 @@ def rank_products(
     return _ranked_row(ratings, rows, near, near_similarities, width, mask, float(scale))
 
 
-def rank_row(
+def rank_near(
     ratings: Any,
     row: int,
     neighbors: NDArray[np.int32],
     similarities: NDArray[np.float64],
     n: int,
-    *,
+    cap: Cap,
     recommendable: NDArray[np.bool_],
     scale: float,
 ) -> RankedProducts:
-    """`rank_products` of what `CosineIndex.neighbors` gave for a row of these ratings: nothing is checked again."""
-    rows = np.array([row], np.int64)
-    return _ranked_row(ratings, rows, neighbors[None], similarities[None], n, recommendable, scale)
+    """`rank_products` of what `CosineIndex.neighbors` gave for a row of these ratings: nothing is checked again.
 
-
-def candidates_of_row(
-    ratings: Any,
-    row: int,
-    neighbors: NDArray[np.int32],
-    similarities: NDArray[np.float64],
-    *,
-    recommendable: NDArray[np.bool_],
-    scale: float,
-) -> RankedProducts:
-    """All that `rank_row` would rank, in no order."""
+    ``cap``: no more of a category than it lets in.
+    """
+    if not cap.most:
+        return _ranked_row(
+            ratings, np.array([row], np.int64), neighbors[None], similarities[None], n, recommendable, scale
+        )
     found = kernels.candidates(
         row, neighbors, similarities, ratings.indptr, ratings.indices, ratings.data, recommendable, scale
     )
-    return RankedProducts(*found)
+    columns, predicted, support, n_raters = found
+    best = first_under_cap(columns, predicted, support, cap, n)
+    return RankedProducts(columns[best], predicted[best], support[best], n_raters[best])
 
 
 def _ranked_row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,32 @@ class TasteVotes:
         """The same votes under another power; what they have in common is shared."""
         return self._of(self.index, self.packed._replace(divisor=_divisors(self.index, damping)), recommendable)
 
+    def of_rows(
+        self, indptr: NDArray[np.int64], entries: NDArray[np.uint32], values: NDArray[np.float64], base: NDArray[Any]
+    ) -> TasteVotes:
+        """The votes of other users on the same products; arrays as in `_taste_kernels.Votes`."""
+        packed = self.packed._replace(indptr=indptr, entries=entries, values=values, base=base)
+        votes = self._of(self.index, packed, self._bars)
+        votes._spare = self._spare
+        return votes
+
+    def of_unknown(
+        self,
+        indptr: NDArray[np.int64],
+        entries: NDArray[np.uint32],
+        values: NDArray[np.float64],
+        base: NDArray[np.float64],
+        recommendable: NDArray[np.bool_],
+    ) -> TasteVotes:
+        """The votes on products (m,) that the statistics do not know: rated by one, without a bias."""
+        size = len(recommendable)
+        padded = size + -size % kernels.BLOCK
+        item_bias, divisor, columns = np.zeros(padded), np.ones(padded), np.arange(size, dtype=np.int32)
+        packed = _taste_kernels.Votes(indptr, entries, values, base, item_bias, divisor, columns)
+        inverse = np.zeros(padded)
+        inverse[:size] = recommendable
+        return self._of(self.index, packed, _taste_kernels.Bars(inverse, _highest(inverse)))
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All there is to the votes beside the index, by name, not copied: to be saved and given to `from_arrays`."""
         return votes_arrays(self.packed, self._bars)
@@ -108,7 +135,7 @@ class TasteVotes:
             raise SettingError(f"recommendable has shape {mask.shape}: pass one flag per column, ({n_columns},)")
         inverse = 1.0 / self.packed.divisor
         inverse[:n_columns] *= mask[self.index.columns]
-        return _taste_kernels.Bars(inverse, inverse.reshape(-1, kernels.BLOCK).max(axis=1))
+        return _taste_kernels.Bars(inverse, _highest(inverse))
 
     def _run(self, kernel: Any, lists: Lists, *rest: Any) -> Any:
         k = lists[1].shape[1]
@@ -116,22 +143,32 @@ class TasteVotes:
             sums = self._spare.pop()  # list.pop and append are atomic: a pool without a lock
         except IndexError:
             sums = self._new_sums(k)
-        if sums.ends.size < k:
+        if sums.ends.size < k or sums.read.size < k * self._longest:
             sums = self._new_sums(k)
         result = kernel(*lists, self.packed, sums, *rest)
         self._spare.append(sums)  # after an exception they may not be zero, and are dropped
         return result
 
+    @cached_property
+    def _longest(self) -> int:
+        return int(np.diff(self.packed.indptr).max(initial=0))
+
     def _new_sums(self, k: int) -> _taste_kernels.Sums:
         """Of what is not zero only what is used is ever touched."""
-        size, longest = self.packed.divisor.size, int(np.diff(self.packed.indptr).max(initial=0))
+        size = self.packed.divisor.size
         return _taste_kernels.Sums(
             acc=np.zeros(size, np.float64), marks=np.zeros(size, np.int32),
             hints=np.zeros(kernels.N_HINTS, np.uint8), places=np.empty(size + 1, np.int64),
             supports=np.empty(size + 1, np.float64), scores=np.empty(size + 1, np.float64),
-            histogram=np.zeros(kernels.N_BUCKETS, np.int64), read=np.empty(k * longest, np.uint32),
+            histogram=np.zeros(kernels.N_BUCKETS, np.int64), read=np.empty(k * self._longest, np.uint32),
             ends=np.empty(k, np.int64),
         )  # fmt: skip
+
+
+def _highest(inverse: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest of each block."""
+    highest: NDArray[np.float64] = inverse.reshape(-1, kernels.BLOCK).max(axis=1)
+    return highest
 
 
 def _divisors(index: TasteIndex, damping: float) -> NDArray[np.float64]:

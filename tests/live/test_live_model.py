@@ -14,6 +14,7 @@ from recommender.database.connection import writing
 from recommender.database.schema import INTERACTION_TYPES, interactions, metadata, products, ratings, users
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
 from recommender.live.live_model import LiveModel
+from recommender.live.users import UserRecord
 from recommender.model.explanations import explain
 from recommender.model.list_request import Wish
 from recommender.model.served_model import ServedModel
@@ -184,3 +185,39 @@ def test_pages_are_cuts_of_one_list_for_everybody_whatever_has_changed(shop: Eng
                 assert as_told(service.model, [item for page in pages for item in page]) == found, (user, ranking)
                 n_new += user in changed and "new" in {source for _, _, _, _, source, *_ in found}
     assert n_new > 3
+
+
+def told(model: ServedModel) -> list[Any]:
+    """What a model says to everybody it knows, and of the popular."""
+    lists = [
+        as_told(model, model.select(user, wish, ranking).recommendations)
+        for user in model.known_users.tolist()
+        for ranking in RANKINGS
+        for wish in (Wish(6), FILTERED)
+    ]
+    return [model.n_ratings, as_told(model, model.select_popular(Wish(40))), *lists]
+
+
+def test_a_model_answers_as_before_whatever_comes_after_it(shop: Engine) -> None:
+    draw, service = np.random.default_rng(7), Service(shop)
+    models, answers = [service.model], [told(service.model)]
+    for _ in range(6):
+        for _ in range(10):
+            service.change_at_random(draw)
+        models.append(service.model)
+        answers.append(told(build(shop, service.base)))
+    assert [told(model) for model in models] == answers
+    assert len(models[-1].changes.columns) > len(models[0].changes.columns)
+
+
+def test_two_models_after_one_have_nothing_to_do_with_each_other(shop: Engine) -> None:
+    first = LiveModel.of(build(shop))
+    base = told(first)
+    records = [UserRecord(3, ((asin(number).encode(), 9, 0),), listed=True) for number in range(5)]
+    one, other = [first], [first]
+    for number in (0, 1, 3):  # in turn, each in the memory behind the other
+        one.append(one[-1].after([records[number]], {}))
+        other.append(other[-1].after([records[number + 1]], {}))
+    alone = [LiveModel.of(first.changes.model).after([records[number]], {}) for number in (0, 1, 3, 1, 2, 4)]
+    assert [told(model) for model in (*one[1:], *other[1:])] == [told(model) for model in alone]
+    assert told(first) == base

@@ -337,7 +337,7 @@ from recommender.ranking import _classic_kernels as _scoring_kernels
 from recommender.neighbors import _taste_kernels
 from recommender.ranking import _taste_kernels as _taste_ranking_kernels
 from recommender.publishing.model_file import open_model
-from recommender.model.warm_up import warm_up
+from recommender.commands.warm_up import warm_up
 
 def compiled():  # how many versions of each function this process has compiled or loaded
     return {

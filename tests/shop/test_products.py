@@ -64,15 +64,10 @@ def _first(catalog: ProductCatalog, n: int) -> ProductCatalog:
 
 def test_what_came_later_stands_behind_and_is_in_the_order_of_ids_among_the_others() -> None:
     base = products()
-    live, came = LiveColumns(base, np.array([True, False, True])), Product("came", 1.0, None, None)
-    for product, facts in (
-        (b"B000000008", came),
-        (b"B000000003", None),
-        (b"B000000000", came),
-        (b"B00000000Z", came),
-        (b"B00000000A", came),
-    ):
-        live.add(product, facts)
+    first, came = LiveColumns(base, np.array([True, False, True])), Product("came", 1.0, None, None)
+    second = first.added([(b"B000000008", came), (b"B000000003", None)])
+    live = second.added([(b"B000000000", came), (b"B00000000Z", came), (b"B00000000A", came)])
+    assert (len(first), first.find("B000000008"), len(second), second.find("B000000000")) == (6, None, 8, None)
     ids = [*IDS, "B000000008", "B000000003", "B000000000", "B00000000Z", "B00000000A"]
     columns = np.arange(11, dtype=np.int32)
     assert len(live) == 11

@@ -360,7 +360,7 @@ def test_a_change_that_cannot_be_counted_leads_to_a_model_that_has_it(
 ) -> None:
     built = client.get("/health").json()["model_built_at"]
     time.sleep(1.1)  # times of building are told in whole seconds
-    monkeypatch.setattr(Changes, "take", failing_once(IndexError("a fault of ours"), Changes.take))
+    monkeypatch.setattr(Changes, "after", failing_once(IndexError("a fault of ours"), Changes.after))
     with writing(shop) as connection:
         connection.execute(insert(ratings), RATED)
     wait_until(partial(is_listed, client, wanted), 5.0)

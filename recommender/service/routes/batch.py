@@ -1,9 +1,9 @@
 """The HTTP route that answers for many users at once.
 
 The lists are made in slices of some milliseconds, between which the service answers others. All are of the model that
-was served before the first, also when a newer one is served since; changes that come meanwhile count in the next slice,
-since a live model must not be asked once a change has been made to it. Two requests at a time are answered, the others
-wait: each would get its slice before anybody else got an answer, and hold its lists until all are made.
+was served when the request came; a change that comes meanwhile shows in none of them. Two requests at a time are
+answered, the others wait: each would get its slice before anybody else got an answer, and hold its lists until all are
+made.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from recommender.errors import UnknownUserError
 from recommender.live.live_model import LiveModel
@@ -138,7 +138,7 @@ async def batch(request: Request) -> Response:
         model: LiveModel = request.app.state.model
         request.state.model = model
         check_served(ranking, model)
-        results, unknown = await _answer(request.app, model, user_ids, Wish(limit, new_rank=default), ranking)
+        results, unknown = await _answer(model, user_ids, Wish(limit, new_rank=default), ranking)
         whole = b'{"results":[%s],"unknown":%s}' % (b",".join(results), orjson.dumps(unknown))
     return Response(whole, 200, PRIVATE, "application/json")
 
@@ -160,15 +160,13 @@ def _user_ids(body: Body, errors: Errors) -> list[int]:
 
 
 async def _answer(
-    app: FastAPI, model: LiveModel, user_ids: list[int], wish: Wish, ranking: str | None
+    model: ServedModel, user_ids: list[int], wish: Wish, ranking: str | None
 ) -> tuple[list[bytes], list[int]]:
-    """Each known user's list as JSON, and who is unknown; of the model, with what changes meanwhile."""
+    """Each known user's list as JSON, and who is unknown."""
     results: list[bytes] = []
     unknown: list[int] = []
     left = iter(user_ids)
     while len(results) + len(unknown) < len(user_ids):
-        served: LiveModel = app.state.model
-        model = served if served.changes is model.changes else model.latest()
         until = perf_counter() + SLICE
         for user_id in left:
             try:

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from recommender.commands import wait_until_ready
-from recommender.model import warm_up
+from recommender.commands import wait_until_ready, warm_up
 from recommender.neighbors.cosine_index import CosineIndex
 from tests.conftest import ROOT
 from tests.steps.test_recommendation_engine import A, B, C, D
@@ -33,18 +32,20 @@ from recommender.neighbors import _cosine_kernels
 from recommender.ranking import _classic_kernels as _scoring_kernels
 from recommender.neighbors import _taste_kernels
 from recommender.ranking import _taste_kernels as _taste_ranking_kernels
+from recommender.live import _kernels as live_kernels
 from recommender.live.live_model import LiveModel
 from recommender.live.users import UserRecord
 from recommender.commands.self_check import self_check
 from tests.support.published import model_of
 from recommender.model.list_request import Wish
-from recommender.model.warm_up import BESIDE, warm_up
+from recommender.commands.warm_up import BESIDE, warm_up
 
 def compiled():  # how many versions of each function this process has compiled or loaded
     return {
         f"{module.__name__}.{name}": len(function.signatures)
         for module in (
-            _cap_kernels, _cold_start_kernels, _cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels
+            live_kernels, _cap_kernels, _cold_start_kernels, _cosine_kernels, _scoring_kernels, _taste_kernels,
+            _taste_ranking_kernels,
         )
         for name, function in vars(module).items()
         if hasattr(function, "signatures")

@@ -1,7 +1,7 @@
 """Load the compiled code before it is needed; on its first use on a machine that means to compile it.
 
-    python -m recommender.model.warm_up           # compile what is not compiled yet, on two cores
-    python -m recommender.model.warm_up taste     # one part of it, in this process
+    python -m recommender.commands.warm_up           # compile what is not compiled yet, on two cores
+    python -m recommender.commands.warm_up taste     # one part of it, in this process
 
 The machine code is kept beside the modules, or in the user's cache folder where that is not writable (or in
 NUMBA_CACHE_DIR). Loading it takes less than a second, which no request should wait; compiling it is for two processes,
@@ -26,14 +26,16 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from recommender.fallback.caps import NO_CAP, first_under_cap
+from recommender.fallback.caps import NO_CAP
 from recommender.fallback.cold_start import build_cold_start
 from recommender.fallback.popular import PopularProducts
 from recommender.fallback.walked_lists import Near
+from recommender.live.cosine import LiveCosine
+from recommender.live.users import LiveUser
 from recommender.model.list_request import Categories, Wish, allowed_products
 from recommender.neighbors import _cosine_kernels
 from recommender.neighbors.cosine_index import CosineIndex
-from recommender.ranking.classic import candidates_of_row, rank_products, rank_products_for_rows
+from recommender.ranking.classic import rank_near, rank_products, rank_products_for_rows
 from recommender.ranking.taste import SHALLOW, TasteRanker
 from recommender.shop.catalog import ProductCatalog
 from recommender.shop.products import Products
@@ -69,7 +71,7 @@ def compile_in_two_processes() -> None:
     with contextlib.ExitStack() as running:
         for part in BESIDE:
             with contextlib.suppress(OSError):
-                command = [sys.executable, "-m", "recommender.model.warm_up", part]
+                command = [sys.executable, "-m", "recommender.commands.warm_up", part]
                 running.enter_context(
                     subprocess.Popen(
                         command,
@@ -162,19 +164,28 @@ def _run_caps(matrix: RatingMatrix) -> None:
     categories, taste = Categories(numbers, numbers), _tiny_taste(matrix)
     cap = categories.cap(1)
     neighbors = CosineIndex(matrix.half_stars).neighbors(1, 2)
-    found = candidates_of_row(
-        matrix.half_stars, 1, *neighbors, recommendable=matrix.recommendable, scale=STARS_PER_UNIT
-    )
-    first_under_cap(*found[:3], cap, 2)
+    rank_near(matrix.half_stars, 1, *neighbors, 2, cap, matrix.recommendable, STARS_PER_UNIT)
     taste.rank_near(taste.near(1), SHALLOW + 1, taste.votes.bars(None), cap)
     catalog = ProductCatalog(matrix.product_ids, pa.nulls(n, pa.string()), np.ones(n), np.ones(n), numbers)
     allowed_products(Wish(1, min_price=1.0), Products(matrix.product_ids, catalog, numbers), categories)
 
 
-# the first two are alike in what they take to compile, and have no compiled function in common; the third has of both.
-# Batches and their gate need the first two alone, so step 3 does not wait for what only requests with filters need.
+def _run_live(matrix: RatingMatrix) -> None:
+    """What a list needs when one of the neighbors has changed."""
+    index, two = LiveCosine(CosineIndex(matrix.half_stars), matrix.user_ids), np.arange(2, dtype=np.int32)
+    index.take(LiveUser(9, two, np.ones(2, np.int8), np.ones(2), None))
+    index.gathered(index.of_row(1, 3), index.entries_of(1), valued=False)
+
+
+# The first two take equally long to compile, and have no compiled function in common; the others have of both.
+# Batches and their gate need the first two alone, so step 3 does not wait for what only requests need.
 BESIDE = ("classic", "taste")
-PARTS: dict[str, Callable[[RatingMatrix], None]] = {"classic": _run_classic, "taste": _run_taste, "caps": _run_caps}
+PARTS: dict[str, Callable[[RatingMatrix], None]] = {
+    "classic": _run_classic,
+    "taste": _run_taste,
+    "caps": _run_caps,
+    "live": _run_live,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -189,7 +200,8 @@ def main(arguments: list[str] | None = None) -> int:
         load(part)
     if not parts:
         compile_in_two_processes()
-        load("caps")
+        for part in PARTS:
+            load(part)
     return 0
 
 

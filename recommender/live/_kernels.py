@@ -1,0 +1,71 @@
+"""Compiled loops behind `live`: what changed users share with one who asks, and the rows of neighbors side by side.
+
+Rows are entries number << 4 | half stars, in the order of product ids, in which the formulas add up. What products are
+numbered by is the index's own matter.
+"""
+# Numba infers its own types; the docstrings give shapes and dtypes.
+# mypy: ignore-errors
+
+import numpy as np
+from numba import njit
+
+_outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
+
+VALUE_BITS = 4
+LEAST_HEADS = 4_096  # 16 kB
+_SHIFT = np.uint32(VALUE_BITS)
+
+
+@_outer
+def shared(numbers, weights, rows, indptr, entries, values):
+    """Sum of weight * value over the products that each of the rows (d,) shares with numbers (m,), and how many."""
+    size = LEAST_HEADS
+    while size < 16 * numbers.size:
+        size *= 2
+    mask = np.int64(size - 1)
+    heads, following = np.zeros(size, np.int32), np.empty(numbers.size, np.int32)  # chains of j + 1, ended by 0
+    for j in range(numbers.size):
+        head = np.int64(numbers[j]) & mask
+        following[j], heads[head] = heads[head], j + 1
+    sums, counts = np.zeros(rows.size), np.zeros(rows.size, np.int64)
+    for i in range(rows.size):
+        for post in range(indptr[rows[i]], indptr[rows[i] + 1]):
+            number = entries[post] >> _SHIFT
+            at = heads[np.int64(number) & mask]  # mostly 0: no branch is guessed wrong
+            while at > 0 and numbers[at - 1] != number:
+                at = following[at - 1]
+            if at > 0:
+                sums[i] += weights[at - 1] * values[post]
+                counts[i] += 1
+    return sums, counts
+
+
+@_outer
+def gather(numbers, indptr, entries, values, more_indptr, more_entries, more_values, own):
+    """The rows of neighbors (k,) and then own (m,), as rows of their own: indptr (k + 2,), entries, values.
+
+    A neighbor is a row of the first arrays, or -1 - j: row j of the others. Values are 1 where there are none; where
+    there are none at all, none come back.
+    """
+    starts = np.zeros(numbers.size + 2, np.int64)
+    for i in range(numbers.size):
+        row = numbers[i]
+        size = indptr[row + 1] - indptr[row] if row >= 0 else more_indptr[-row] - more_indptr[-1 - row]
+        starts[i + 1] = starts[i] + size
+    starts[numbers.size + 1] = starts[numbers.size] + own.size
+    valued = values.size > 0 or more_values.size > 0
+    out, out_values = np.empty(starts[-1], np.uint32), np.ones(starts[-1] if valued else 0)
+    for i in range(numbers.size):
+        row, to = numbers[i], starts[i]
+        start = indptr[row] if row >= 0 else more_indptr[-1 - row]
+        for j in range(starts[i + 1] - to):
+            out[to + j] = entries[start + j] if row >= 0 else more_entries[start + j]
+        if row >= 0 and values.size > 0:
+            for j in range(starts[i + 1] - to):
+                out_values[to + j] = values[start + j]
+        elif row < 0 and more_values.size > 0:
+            for j in range(starts[i + 1] - to):
+                out_values[to + j] = more_values[start + j]
+    for j in range(own.size):
+        out[starts[numbers.size] + j] = own[j]
+    return starts, out, out_values
