@@ -17,7 +17,7 @@ from recommender.updates.change_feed import ChangeFeed, Look
 from recommender.updates.reconciliation import Difference, Reconciliation
 from recommender.updates.records import read_differing
 
-PEOPLE = 400
+PEOPLE = 100
 COMPARE_EVERY = 1.0  # seconds
 _log = logging.getLogger("uvicorn.error")
 

@@ -1,9 +1,10 @@
 """Keeps the served model in step with the tables: own writes at once, everybody else's within a second.
 
-One thread reads and writes the tables, one question after the other. What it has read it hands to the event loop in
-that order; there the model is replaced by its successor between two requests. So a write is stored, then counted, then
-acknowledged, and no request ever sees half of a change. The number of the published version is asked for on another
-thread: while versions are being swapped, or while somebody reads the lists for long, that question has to wait.
+One thread reads and writes the tables, one question after the other, and makes the model's successor of what it has
+read. The event loop puts that in the place of the served model, between two requests. So a write is stored, then
+counted, then acknowledged, and no request ever sees half of a change. The number of the published version is asked for
+on another thread: while versions are being swapped, or while somebody reads the lists for long, that question has to
+wait.
 
 A newer model (another published version, another model file, or so many changes that they slow answers down) is made
 beside the one that is served, given the changes since it was made, and put in its place; one that cannot be loaded is
@@ -15,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -41,7 +41,6 @@ from recommender.updates.writes import prepare
 PATIENCE = 1.8  # seconds that a write may take
 MOST_CHANGED, CHANGED_SHARE = 2_000, 50  # users, or one in so many: then the model is made anew
 PAUSE = 10.0  # seconds at least, after a model was put in place, until one is made for the sake of changes alone
-SLICE = 0.002  # seconds of counting before requests have their turn
 RETRY = 30.0  # seconds until a model that could not be loaded is tried again
 LATE = 5.0  # seconds without a look at the tables after which the service counts as degraded
 AWAY = "the database does not answer"
@@ -64,13 +63,12 @@ class LiveService(DatabaseWatch):
         self._following: Following | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stamp: Stamp = None
-        self._waiting: deque[tuple[UserRecord, Facts]] = deque()  # changes to be counted
         self._loading: asyncio.Task[None] | None = None
         self._failed: tuple[Stamp, float] = (None, 0.0)  # what could not be loaded, and until when to leave it
         self._handed_over = False  # on the database's thread: changes since the served model was put in place
         self._spoiled = False  # the served model lacks a change
         self._rested_at = 0.0  # until then no model is made for the sake of changes alone
-        self._newest: LiveModel | None = None  # on the database's thread: the one that changes go to
+        self._newest: LiveModel | None = None  # on the database's thread: with all changes that were read
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="changes")
         self._asking_version = ThreadPoolExecutor(1, thread_name_prefix="version")
         self._seen = time.monotonic()
@@ -140,8 +138,6 @@ class LiveService(DatabaseWatch):
                 self.errors += not answered
                 if answered and self._following is not None and self._following.busy:
                     continue  # with the next piece; writes have had their turn between
-                while self._waiting and not self._looked.is_set():
-                    await asyncio.sleep(0)
                 self._looked.set()
             await asyncio.sleep(INTERVAL)
 
@@ -199,7 +195,7 @@ class LiveService(DatabaseWatch):
         with database_errors(engine), engine.connect() as connection:
             if self._are_others(connection, model):
                 return  # what is in the tables is not about the people of this model
-            self._apply_soon(*self._piece(connection, following, model))
+            self._count(*self._piece(connection, following, model))
         following.counted()
         self._pass_over(following)
         if not (following.busy or self._spoiled):
@@ -264,7 +260,7 @@ class LiveService(DatabaseWatch):
 
         found = retried(transaction, deadline)
         self.answered()
-        self._apply_soon(*found, urgent=True)
+        self._count(*found)
 
     @staticmethod
     def _in_time(deadline: float) -> None:
@@ -272,10 +268,20 @@ class LiveService(DatabaseWatch):
         if time.monotonic() > deadline:
             raise DatabaseError("the database took too long")
 
-    def _apply_soon(self, records: list[UserRecord], facts: Facts, *, urgent: bool = False) -> None:
+    def _count(self, records: list[UserRecord], facts: Facts) -> None:
+        """Count the changes, and have the model with them served."""
+        model = self._newest
+        assert model is not None
+        for record in records:
+            try:
+                model = model.after([record], facts)
+            except Exception:  # a fault of ours: the others count, and a model is made that has all
+                _log.exception("a change of user %s could not be counted", record.user_id)
+                self._soon(self._spoil)
+            time.sleep(0)  # requests have their turn
         if records:
-            self._handed_over = True
-            self._soon(self._enter, records, facts, urgent)
+            self._newest, self._handed_over = model, True
+            self._soon(self._replace, model)
 
     def _soon(self, call: Callable[..., object], *given: object) -> None:
         if self._loop is not None:
@@ -309,33 +315,9 @@ class LiveService(DatabaseWatch):
 
     # ---- on the event loop ---------------------------------------------------------------------------------------
 
-    def _enter(self, records: list[UserRecord], facts: Facts, urgent: bool) -> None:
-        """Have these counted in their turn, or now, because somebody waits for it."""
-        if urgent:  # what was read of these users before is out of date
-            now = {record.user_id for record in records}
-            self._waiting = deque(entry for entry in self._waiting if entry[0].user_id not in now)
-            for record in records:
-                self._count(record, facts)
-            return
-        idle = not self._waiting
-        self._waiting.extend((record, facts) for record in records)
-        if idle:
-            self._apply()
-
-    def _apply(self) -> None:
-        """Count the changes that wait, some milliseconds of them before requests have their turn again."""
-        until = time.perf_counter() + SLICE
-        while self._waiting and time.perf_counter() < until:
-            self._count(*self._waiting.popleft())
-        if self._waiting and self._loop is not None:
-            self._loop.call_soon(self._apply)
-
-    def _count(self, record: UserRecord, facts: Facts) -> None:
-        try:
-            self._state.model = self.model.after([record], facts)
-        except Exception:  # a fault of ours: the other changes count all the same, and a model is made that has all
-            self._spoiled = True
-            _log.exception("a change of user %s could not be counted", record.user_id)
+    def _replace(self, model: LiveModel) -> None:
+        """Answer with this one from now on."""
+        self._state.model = model
 
     def _spoil(self) -> None:
         """The served model lacks changes that only one made anew will have."""
@@ -343,7 +325,6 @@ class LiveService(DatabaseWatch):
 
     def _swap(self, model: LiveModel, stamp: Stamp) -> None:
         self._spoiled = False
-        self._waiting.clear()  # the new model has been given all that waits, or what came of it since
         self._state.model, self._stamp = model, stamp
         what = "a model of the tables as they are" if model.version is None else f"version {model.version}"
         _log.info("serving %s, made %s", what, model.built_at.isoformat(timespec="seconds"))

@@ -401,26 +401,40 @@ def test_a_write_that_the_database_undid_for_anothers_sake_is_tried_again(
     assert listed(client, 1) == anew(1)
 
 
-def test_a_write_is_counted_before_a_long_queue_of_others_changes_and_not_undone_by_it(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+def test_a_write_is_counted_between_two_pieces_of_others_changes_and_not_undone_by_them(
+    client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = watch_of(client)
+    watch, written, pieces = watch_of(client), threading.Event(), list[set[int]]()
+    statuses: list[int] = []
 
-    def queue() -> None:  # what was read of them before
-        old = [UserRecord(user, ((C.encode(), 2, 0),), (), False, None, None) for user in (*range(1000, 1300), 1)]
-        monkeypatch.setattr(live_service, "SLICE", 0.0)  # nothing of it is counted before somebody asks
-        watch._enter(old, {}, False)
+    def write() -> None:
+        rate(client, 1, B, 4.5)
+        statuses.append(client.get("/recommendations/1299").status_code)
+        written.set()
 
-    assert watch._loop
-    watch._loop.call_soon_threadsafe(queue)
-    rate(client, 1, B, 4.5)
-    assert client.get("/recommendations/1299").status_code == 404  # is still in the queue
-    found = {item["product_id"]: item["rating"] for item in client.get("/users/1/ratings").json()["ratings"]}
-    assert found == {A: 5.0, B: 4.5}
-    monkeypatch.setattr(live_service, "SLICE", 0.005)
+    def read(connection: Any, user_ids: set[int], there: Any) -> list[UserRecord]:
+        if user_ids != {1}:  # a piece of others' changes
+            pieces.append(user_ids)
+            if len(pieces) == 1:
+                writer.start()
+                wait_until(lambda: not watch._thread._work_queue.empty())
+            else:
+                assert written.wait(10)
+        return read_records(connection, user_ids, there)
+
+    writer = threading.Thread(target=write)
+    monkeypatch.setattr("recommender.updates.following.PEOPLE", 50)
+    monkeypatch.setattr(live_service, "read_records", read)
+    users = *range(1000, 1300), 1
+    rows = [{"user_id": user, "product_id": C, "rating": 1.0, "created_at": WHEN} for user in users]
+    with writing(shop) as connection:
+        connection.execute(insert(ratings), rows)
     wait_until(lambda: client.get("/recommendations/1299").status_code == 200)
+    writer.join()
+    assert statuses == [404]  # answered while others' changes were still to be read
+    assert sum(map(len, pieces)) >= 300
     found = {item["product_id"]: item["rating"] for item in client.get("/users/1/ratings").json()["ratings"]}
-    assert found == {A: 5.0, B: 4.5}
+    assert found == {A: 5.0, B: 4.5, C: 1.0}
 
 
 def _now() -> Any:
