@@ -20,6 +20,7 @@ from recommender.ranking.rankings import TasteSimilarity
 from recommender.ranking.taste import TasteParameters
 from recommender.shop.profiles import build_profiles
 from recommender.shop.ratings import RatingMatrix
+from recommender.shop.snapshot import Snapshot
 
 WEIGHTS = (0.2, 0.5, 1.0, 2.0)
 AUTO = TasteParameters(7, 0.5)
@@ -28,7 +29,12 @@ BUILT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 def build(engine: Engine, older: ServedModel | None = None) -> ServedModel:
     """A model of the tables as they are; ``older``: whose statistics and ladder it takes over."""
-    shop = read_snapshot(engine).for_taste()
+    return build_of(read_snapshot(engine), older)
+
+
+def build_of(snapshot: Snapshot, older: ServedModel | None = None) -> ServedModel:
+    """The same of a snapshot."""
+    shop = snapshot.for_taste()
     matrix = shop.ratings
     profiles = build_profiles(matrix, shop.log, np.array(WEIGHTS))
     statistics = None if older is None else _statistics(older, matrix)
@@ -63,10 +69,11 @@ def _ladder(older: ServedModel, model: ServedModel) -> ColdStart:
         names = np.array([older.products.id_of(column) for column in columns.tolist()], "S10")
         return order[np.searchsorted(ours[order], names)].astype(np.int32)
 
+    known = [older.products.find(model.products.id_of(column)) for column in range(len(model.products))]
+    stars = np.array(
+        [older.ladder.mean if at is None or at >= len(ladder.stars) else ladder.stars[at] for at in known], np.float64
+    )
     columns = _places(older.matrix.product_ids, model.matrix.product_ids)
-    stars = np.where(columns >= 0, ladder.stars[columns], older.ladder.mean)
-    # what only the older catalog knew has a column of the matrix now, after the matrix's own
-    stars = np.concatenate([stars, np.full(len(model.products) - len(stars), older.ladder.mean)])
     category_of = np.where(columns >= 0, new.category_of[columns], -1).astype(np.int32)
     return replace(
         model.ladder,

@@ -1,0 +1,142 @@
+"""Any changes in any order: the live model against one that is built anew, without a database between them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recommender.errors import UnknownUserError
+from recommender.live.live_model import LiveModel
+from recommender.live.users import UserRecord
+from recommender.model.list_request import Wish
+from recommender.model.served_model import ServedModel
+from recommender.shop.catalog import Product, ProductCatalog
+from recommender.shop.profiles import Interactions
+from recommender.shop.ratings import build_rating_matrix
+from recommender.shop.segments import People
+from recommender.shop.snapshot import Snapshot
+from tests.support.model_built_anew import as_seen, as_told, build_of
+
+USERS, LISTED = range(1, 11), (*range(1, 7), *range(11, 17))  # the last ones stay: a segment keeps its number
+PRODUCTS = [f"B{number:09d}".encode() for number in range(16)]
+LATE, UNLISTED = set(PRODUCTS[3::4]), PRODUCTS[15]  # come into the catalog when somebody turns to them; never do
+ERASE, DELETE = 15, 0  # beside 1 to 10, half stars, and 11 to 14, kinds of interactions
+RANKINGS = ("classic", "taste", "auto")
+WISHES = Wish(5), Wish(4, offset=1, category_ids=frozenset({0, 1}), diversity=2), Wish(16, diversity=1)
+
+Act = tuple[int, int, int]
+ACTS = st.tuples(st.sampled_from(USERS), st.integers(0, 15), st.integers(DELETE, ERASE))
+
+
+@dataclass
+class Shop:
+    """What the tables would hold."""
+
+    ratings: dict[int, dict[bytes, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
+    events: dict[int, dict[tuple[bytes, int], int]] = field(default_factory=lambda: defaultdict(dict))
+    listed: set[int] = field(default_factory=lambda: set(LISTED))
+    catalog: set[bytes] = field(default_factory=lambda: set(PRODUCTS) - LATE)
+    clock: int = 0
+
+    def act(self, user: int, number: int, what: int) -> None:
+        product = PRODUCTS[number]
+        self.clock += 1
+        if what == ERASE:
+            self.listed.discard(user)
+            self.ratings.pop(user, None)
+            self.events.pop(user, None)
+        elif what == DELETE:
+            self.ratings[user].pop(product, None)
+        elif what <= 10:
+            _, first = self.ratings[user].get(product, (0, self.clock))
+            self.ratings[user][product] = what, first
+        else:
+            self.events[user][product, what - 11] = self.clock
+        if what not in (ERASE, DELETE) and product != UNLISTED:
+            self.catalog.add(product)
+
+    def record(self, user: int) -> UserRecord:
+        rated = tuple((product, *given) for product, given in self.ratings[user].items())
+        turned = tuple((product, kind, time) for (product, kind), time in self.events[user].items())
+        return UserRecord(user, rated, turned, user in self.listed, *(segment(user) if user in self.listed else ()))
+
+    def snapshot(self) -> Snapshot:
+        names = np.array(PRODUCTS, "S10")
+        rated = [(u, PRODUCTS.index(p), *given) for u, own in self.ratings.items() for p, given in own.items()]
+        turned = [(u, PRODUCTS.index(p), k, time) for u, own in self.events.items() for (p, k), time in own.items()]
+        users, codes, stars, times = (np.array(column, np.int64) for column in zip(*rated, strict=True))
+        held, inverse = np.unique(codes, return_inverse=True)
+        in_catalog = np.array([PRODUCTS[code] in self.catalog for code in held.tolist()])
+        matrix = build_rating_matrix(
+            users, names[held], inverse, stars.astype(np.int8), in_catalog=in_catalog, rated_at=times
+        )
+        by, what, kinds, at = (np.array([row[n] for row in turned], np.int64) for n in range(4))
+        log = Interactions(by, what.astype(np.int32), names, kinds.astype(np.int8), at)
+        known = np.array(sorted(self.listed), np.int64)
+        pairs = [segment(user) for user in known.tolist()]
+        people = People(known, *(pa.chunked_array([pa.array([p[n] for p in pairs], pa.string())]) for n in (0, 1)))
+        return Snapshot(matrix, catalog_of(self.catalog), people, log if len(turned) else None)
+
+
+def segment(user: int) -> tuple[str, str]:
+    return "NL" if user % 2 else "BE", "18-24" if user % 3 else "65+"
+
+
+def facts(product: bytes) -> Product | None:
+    number = PRODUCTS.index(product)
+    return None if product == UNLISTED else Product(f"Product {number}", float(number), 4.0, number % 3)
+
+
+def catalog_of(products: set[bytes]) -> ProductCatalog:
+    ids = sorted(products)
+    known: list[Any] = [facts(product) for product in ids]
+    return ProductCatalog(
+        np.array(ids, "S10"),
+        pa.array([one.title for one in known], pa.string()),
+        np.array([one.price for one in known]),
+        np.array([one.stars for one in known]),
+        np.array([one.category_id for one in known], np.int32),
+    )
+
+
+def told(model: ServedModel, user: int) -> list[Any]:
+    try:
+        lists = [
+            as_told(model, model.select(user, wish, ranking).recommendations) for ranking in RANKINGS for wish in WISHES
+        ]
+        return [*lists, *(as_seen(model, user, ranking) for ranking in RANKINGS)]
+    except UnknownUserError:
+        return ["unknown"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    before=st.lists(ACTS, max_size=60),
+    after=st.lists(st.lists(ACTS, min_size=1, max_size=4), min_size=1, max_size=8),
+)
+def test_whatever_happened_each_answer_equals_that_of_a_model_built_anew(
+    before: list[Act], after: list[list[Act]]
+) -> None:
+    """Changes come several at a time, of several people; now and then somebody is told twice."""
+    shop = Shop()
+    for act in [(1, 0, 9), (2, 0, 7), (2, 1, 10), *before, (1, 0, 9), (2, 1, 12)]:  # so that there is something
+        shop.act(*act)
+    base = build_of(shop.snapshot())
+    live = LiveModel.of(base)
+    for acts in after:
+        for act in acts:
+            shop.act(*act)
+        live = live.after([shop.record(user) for user, *_ in acts], {product: facts(product) for product in LATE})
+        if not any(shop.ratings.values()):
+            continue
+        anew = build_of(shop.snapshot(), base)
+        assert live.n_ratings == anew.n_ratings
+        assert live.known_users.tolist() == anew.known_users.tolist()
+        assert [told(live, user) for user in USERS] == [told(anew, user) for user in USERS]
+        assert as_told(live, live.select_popular(Wish(16))) == as_told(anew, anew.select_popular(Wish(16)))
