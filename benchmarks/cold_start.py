@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +102,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def _ndcg(split: Split, rankers: Sequence[Any]) -> list[str]:
     found = evaluate(split, rankers, seed=0, n_resamples=1)
     return [f"{mode.figures[NDCG].mean:.4f}" for mode in found.modes]
-
-
-def real(name: str) -> RatingMatrix:
-    """A set of real ratings with times in microseconds."""
-    matrix = load_dataset(name)
-    return replace(matrix, rated_at=None if matrix.rated_at is None else 1_000_000 * matrix.rated_at)
 
 
 def half_lives(name: str, split: Split, profiles: Profiles) -> None:
@@ -200,19 +193,19 @@ def run(short: bool) -> None:
     print("nDCG@10 by half-life in days, lists made\n")
     _table(["set", *map(_days, HALF_LIVES)], [])
     for name in REAL:
-        cut = split_newest(real(name), rng=np.random.default_rng(0))
+        cut = split_newest(load_dataset(name), rng=np.random.default_rng(0))
         half_lives(name, cut, build_profiles(cut.train))
     half_lives("planted", split, profiles)
     print("\nplanted, nDCG@10 of the segment step by prior\n")
     priors(shop.matrix, shop.log, mine)
     ladder("planted", shop.matrix, shop.log, WEIGHTS, mine)
     for name in REAL if short else (*REAL, "filmtrust", "beauty_2014"):
-        ladder(name, real(name))
+        ladder(name, load_dataset(name))
     print("\nnew products in the last place of 10 %: nDCG@10\n")
     _table(["set", "new products", "without", "with", "cost and 95 % interval"], [])
     new_products("planted", split, profiles, facts.stars, facts.category_ids)
     for name in REAL:
-        cut = split_newest(real(name), rng=np.random.default_rng(0))
+        cut = split_newest(load_dataset(name), rng=np.random.default_rng(0))
         unknown = np.zeros(cut.train.shape[1])
         new_products(name, cut, build_profiles(cut.train), unknown, unknown.astype(np.int32))
     speed(Shape(20_000, 30_000, 300_000) if short else Shape(200_000, 300_000, 3_800_000))

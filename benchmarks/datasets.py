@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from recommender.commands.evaluation_report import as_table
+from recommender.database.clock import SECOND
 from recommender.errors import InputFileError, RecommenderError
 from recommender.evaluation.evaluate import Ranker, evaluate
 from recommender.evaluation.rankers import ClassicRanker, PopularRanker
@@ -64,7 +65,8 @@ def _renamed(frame: pd.DataFrame, **names: str) -> pd.DataFrame:
 def load_dataset(name: str, data: Path = DATA) -> RatingMatrix:
     """The ratings of one set; user ids that are no numbers are numbered from 1 in sorted order.
 
-    ``rated_at`` is None for filmtrust. Every product may be recommended. InputFileError if the set is not there.
+    ``rated_at`` is whole seconds, in microseconds; None for filmtrust. Every product may be recommended.
+    InputFileError if the set is not there.
     """
     folder = data / name
     if not folder.is_dir():
@@ -80,7 +82,7 @@ def load_dataset(name: str, data: Path = DATA) -> RatingMatrix:
         codes,
         np.rint(2 * frame["rating"].to_numpy()).astype(np.int8),
         in_catalog=np.ones(len(products), np.bool_),
-        rated_at=frame["time"].to_numpy(np.int64) if "time" in frame else None,
+        rated_at=SECOND * frame["time"].to_numpy(np.int64) if "time" in frame else None,
     )
 
 

@@ -7,8 +7,8 @@ of all of it, so the first faulty row ends the reading with its line number.
 - user_id: any text up to 255 characters; whole numbers stay as they are, otherwise all are numbered in sorted order.
 - product_id: any text up to 255 characters. Every product may be recommended.
 - rating: 0.5 to 5 in half steps; without the column every row counts as 5 stars (clicks, purchases).
-- timestamp: seconds or milliseconds since 1970, or ISO 8601, without a zone UTC; in every row or in none. Times are
-  kept to the second.
+- timestamp: seconds or milliseconds since 1970, or ISO 8601, without a zone UTC; in every row or in none. Parts of a
+  second are cut off.
 
 Of a user and product that come twice, the last row of the file wins.
 """
@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from recommender.database.clock import SECOND
 from recommender.database.identities import Identities
 from recommender.errors import InputFileError
 from recommender.files.csv_columns import CsvColumn, required_text_column
@@ -48,7 +49,7 @@ class _FirstFault(RejectedRows):
 
 
 def read_evaluation_file(path: Path) -> RatingMatrix:
-    """Read the whole file into memory; ``rated_at`` is None if there is no timestamp column.
+    """Read the whole file into memory; ``rated_at`` (microseconds) is None if there is no timestamp column.
 
     InputFileError: missing, unreadable, empty, a column missing (the message names those there are), a faulty row
     (with its line number).
@@ -66,7 +67,7 @@ def read_evaluation_file(path: Path) -> RatingMatrix:
         codes,
         _half_stars(read, kept),
         in_catalog=np.ones(len(products), np.bool_),
-        rated_at=_seconds(read["timestamp"].take(kept)) if "timestamp" in read.column_names else None,
+        rated_at=_whole_seconds(read["timestamp"].take(kept)) if "timestamp" in read.column_names else None,
     )
 
 
@@ -97,6 +98,7 @@ def _half_stars(read: pa.Table, kept: pa.Array) -> NDArray[np.int8]:
     return np.rint(2 * stars).astype(np.int8)
 
 
-def _seconds(times: pa.ChunkedArray) -> NDArray[np.int64]:
+def _whole_seconds(times: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Microseconds since 1970, (n,), the part of a second cut off."""
     microseconds: NDArray[np.int64] = pc.cast(times, pa.int64()).to_numpy()
-    return microseconds // 1_000_000
+    return microseconds // SECOND * SECOND

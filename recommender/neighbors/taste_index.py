@@ -53,7 +53,7 @@ class TasteIndex:
     """Profiles prepared once for many neighbor queries; may be shared between threads.
 
     profiles: scipy CSR array (n_users, n_products) of confidences > 0 with ascending columns; never changed.
-    times: (nnz,) int64 seconds or `NO_TIME`, aligned with profiles.data; None for no decay.
+    times: (nnz,) int64 microseconds or `NO_TIME`, aligned with profiles.data; None for no decay.
     statistics: `TasteStatistics`, maybe older than the profiles; None to take them from the profiles.
     Raises SettingError for profiles that are not CSR, columns that do not ascend, times or statistics that do not
     fit; RatingError naming row and column of a value that is not from 1e-9 to 1e9.
@@ -244,9 +244,9 @@ def _checked_values(profiles: Any) -> NDArray[np.float64]:
 def _checked_times(times: NDArray[np.int64] | None, nnz: int) -> NDArray[np.int64]:
     if times is None:
         return np.empty(0, np.int64)
-    seconds = np.asarray(times)
-    if seconds.shape != (nnz,) or seconds.dtype.kind not in "iu":
+    moments = np.asarray(times)
+    if moments.shape != (nnz,) or moments.dtype.kind not in "iu":
         raise SettingError(
-            f"times are {seconds.dtype} of shape {seconds.shape}: pass whole seconds, one for each of the {nnz} entries"
+            f"times are {moments.dtype} of shape {moments.shape}: pass microseconds, one for each of the {nnz} entries"
         )
-    return np.ascontiguousarray(seconds, np.int64)
+    return np.ascontiguousarray(moments, np.int64)

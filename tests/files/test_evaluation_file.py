@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,14 +11,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine, update
 
 from benchmarks.datasets import load_dataset
+from recommender.database import schema
+from recommender.database.connection import writing
+from recommender.database.shop_reader import read_rating_matrix
 from recommender.errors import InputFileError
+from recommender.fallback.decayed_popularity import decayed
 from recommender.files.evaluation_file import read_evaluation_file
+from recommender.shop.profiles import build_profiles
 from recommender.shop.ratings import RatingMatrix
 from tests.conftest import REAL_DATA, needs_real_data
+from tests.support.shop import fill
 
-NOON = 1_717_243_200  # 2024-06-01 12:00 UTC
+NOON = 1_717_243_200  # 2024-06-01 12:00 UTC, seconds
+DAY = 86_400
 
 Read = Callable[[str], RatingMatrix]
 
@@ -72,16 +81,30 @@ def test_the_last_of_a_repeated_pair_wins_with_its_time(read: Read) -> None:
     matrix = read("user_id,product_id,rating,timestamp\n1,B,1,50\n1,A,2,40\n1,B,3,30\n2,B,5,10\n1,B,4,20\n")
     assert entries(matrix) == [(1, "A", 2.0), (1, "B", 4.0), (2, "B", 5.0)]
     assert matrix.rated_at is not None
-    assert matrix.rated_at.tolist() == [40, 20, 10]
+    assert matrix.rated_at.tolist() == [40_000_000, 20_000_000, 10_000_000]
 
 
 @pytest.mark.parametrize(
     "text", [f"{NOON}", f"{NOON}987", "2024-06-01 12:00:00", "2024-06-01T14:00:00+02:00", "2024-06-01T12:00:00.5Z"]
 )
-def test_times_are_seconds_milliseconds_or_iso_kept_to_the_second(read: Read, text: str) -> None:
+def test_times_are_seconds_milliseconds_or_iso_cut_to_the_second_in_microseconds(read: Read, text: str) -> None:
     matrix = read(f"user_id,product_id,timestamp\n1,A,{text}\n1,B,{NOON + 1}\n")
     assert matrix.rated_at is not None
-    assert matrix.rated_at.tolist() == [NOON, NOON + 1]
+    assert matrix.rated_at.tolist() == [NOON * 1_000_000, (NOON + 1) * 1_000_000]
+
+
+def test_popularity_forgets_what_a_file_holds_as_it_forgets_what_the_tables_hold(engine: Engine, read: Read) -> None:
+    days_ago = {"B000000001": 0, "B000000002": 30, "B000000003": 90}
+    fill(engine, {7: dict.fromkeys(days_ago, 4.0)}, days_ago)
+    rows = schema.ratings
+    with writing(engine) as connection:
+        for product, days in days_ago.items():
+            time = dt.datetime(2024, 6, 1, 12) - dt.timedelta(days=days)
+            connection.execute(update(rows).where(rows.c.product_id == product).values(created_at=time))
+    lines = [f"7,{product},4,{NOON - days * DAY}" for product, days in days_ago.items()]
+    from_file = read("\n".join(["user_id,product_id,rating,timestamp", *lines, ""]))
+    for matrix in (from_file, read_rating_matrix(engine, times=True)):
+        assert decayed(build_profiles(matrix), half_life=30).tolist() == [1.0, 0.5, 0.125]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +172,7 @@ def test_any_rows_against_a_dictionary(
     matrix = read_evaluation_file(path)
     assert entries(matrix) == [(user, product, stars) for user, product, stars, _ in ordered]
     assert matrix.rated_at is not None
-    assert matrix.rated_at.tolist() == [time for *_, time in ordered]
+    assert matrix.rated_at.tolist() == [time * 1_000_000 for *_, time in ordered]
 
 
 @needs_real_data
