@@ -46,8 +46,9 @@ from recommender.files.ratings_file import HINT as RATINGS_HINT
 from recommender.files.ratings_file import read_ratings_file
 from recommender.paths import open_input
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
+from recommender.shop.profiles import INTERACTION_TYPES
 from recommender.synthetic.people import people_blocks, segments
-from recommender.synthetic.shoppers import INTERACTION_TYPES, CatalogFacts, TasteBlock, plant_tastes
+from recommender.synthetic.shoppers import CatalogFacts, TasteBlock, plant_tastes
 
 NUM_USERS = 5_000
 NUM_INTERACTIONS = 100_000

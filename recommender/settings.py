@@ -134,13 +134,6 @@ class Settings:
     request_timeout: int
     connection_limit: int
 
-    @property
-    def database_label(self) -> str:
-        """Where the tables are, for messages; never holds the password."""
-        if self.db_host:
-            return f"MySQL database {self.db_name} at {self.db_host}:{self.db_port} as {self.db_user}"
-        return f"SQLite file {self.sqlite_file}"
-
 
 def load_settings(
     options: Mapping[str, object] | None = None,

@@ -71,7 +71,7 @@ def connect(
         if error_code(error) != ER.BAD_DB_ERROR:
             raise _translated(error, engine) from None
         if not create:
-            raise StepOrderError(f"there is no {settings.database_label}: run python to_rds.py first") from None
+            raise StepOrderError(f"there is no {label(engine)}: run python to_rds.py first") from None
         _create_database(settings)
         with database_errors(engine):
             _ping(engine)
@@ -185,15 +185,16 @@ def _check_ca(file: str) -> None:
 
 def _connect_sqlite(settings: Settings, create: bool, timeout: float | None) -> Engine:
     file = settings.sqlite_file
+    url = URL.create("sqlite", database=str(file))
     if not create and not file.is_file():
-        raise StepOrderError(f"there is no {settings.database_label}: run python to_rds.py first")
+        raise StepOrderError(f"there is no {_place(url)}: run python to_rds.py first")
     if file.exists() and not file.is_file():
         raise SettingError(f"SQLITE_FILE={file} is no regular file: name another")
     if not file.parent.is_dir():
         raise SettingError(f"SQLITE_FILE={file}: the folder {file.parent} does not exist; make it or name another")
     watch = FileWatch(file, settings.lock_wait_seconds if timeout is None else timeout)
     engine = create_engine(
-        URL.create("sqlite", database=str(file)),
+        url,
         connect_args={"timeout": min(watch.seconds, NOTICE)},
         hide_parameters=True,
         execution_options={"watch": watch},
@@ -266,10 +267,13 @@ def is_mysql(engine: Engine) -> bool:
 
 def label(engine: Engine) -> str:
     """Where ``engine`` leads, without the password."""
-    url = engine.url
-    if is_mysql(engine):
-        return f"MySQL database {url.database} at {url.host}:{url.port} as {url.username}"
-    return f"SQLite file {url.database}"
+    return _place(engine.url)
+
+
+def _place(url: URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return f"SQLite file {url.database}"
+    return f"MySQL database {url.database} at {url.host}:{url.port} as {url.username}"
 
 
 @contextmanager

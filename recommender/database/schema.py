@@ -30,12 +30,13 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement, quoted_name
 
+from recommender.shop.profiles import INTERACTION_TYPES as INTERACTION_TYPES  # the values of a column
+
 ASIN_LENGTH = 10
 TITLE_BYTES = 65_535  # MySQL's TEXT
 URL_LENGTH = 1_000  # characters
 CATEGORY_NAME_LENGTH = 255
 LARGEST_INT = 2**31 - 1
-INTERACTION_TYPES = ("view", "click", "add_to_cart", "purchase")
 
 _MYSQL: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_unicode_ci"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from pymysql.constants import ER
 from sqlalchemy import Connection, Engine, Table, exc, func, inspect, select
@@ -11,6 +12,9 @@ from sqlalchemy import Connection, Engine, Table, exc, func, inspect, select
 from recommender.database.connection import database_errors, error_code, label
 from recommender.database.schema import metadata
 from recommender.errors import ForeignDataError, StepOrderError
+
+IDS_PER_QUERY = 400  # older versions of SQLite allow 999 parameters
+_Id = TypeVar("_Id")
 
 
 def existing_tables(place: Engine | Connection) -> set[str]:
@@ -48,6 +52,15 @@ def count_rows(engine: Engine, table: Table) -> int:
     """How many rows ``table`` has."""
     with database_errors(engine), engine.connect() as connection:
         return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def in_blocks(ids: Sequence[_Id]) -> Iterator[Sequence[_Id]]:
+    """Cut ids into blocks that a statement may ask for at once.
+
+    >>> [len(block) for block in in_blocks(range(1_000))]
+    [400, 400, 200]
+    """
+    return (ids[start : start + IDS_PER_QUERY] for start in range(0, len(ids), IDS_PER_QUERY))
 
 
 def drop_tables(connection: Connection, names: Sequence[str]) -> None:

@@ -34,7 +34,7 @@ class UserRecord:
 
     user_id: int
     ratings: tuple[tuple[bytes, int, int], ...] = ()  # product, half stars, microseconds when it was first given
-    events: tuple[tuple[bytes, int, int], ...] = ()  # product, place in schema.INTERACTION_TYPES, microseconds
+    events: tuple[tuple[bytes, int, int], ...] = ()  # product, place in INTERACTION_TYPES, microseconds
     listed: bool = False  # in users
     country: str | None = None
     age_group: str | None = None

@@ -19,11 +19,9 @@ from recommender.database.connection import error_code, label
 from recommender.database.deletions_log import KEPT_DAYS, deleted_since, reaches_back
 from recommender.database.own_tables import has_our_columns, list_tables, noted_lists
 from recommender.database.schema import deletions, ratings, recommendations, users
-from recommender.database.tables import existing_tables
+from recommender.database.tables import existing_tables, in_blocks
 from recommender.errors import DatabaseError
 from recommender.shop.cursor import AT_THE_START, Cursor
-
-_AT_A_TIME = 400  # SQLite allows 999 parameters in its older versions
 
 
 def erase_from_lists(connection: Connection, user_id: int) -> int:
@@ -72,15 +70,14 @@ def drop_erased(connection: Connection, lists: Table, since: Cursor = AT_THE_STA
             f"{label(connection.engine)}: the ratings were read before deletions that {deletions.name} no longer notes "
             f"(it does so for {KEPT_DAYS} days): load the model again, or run the step again"
         )
-    gone, dropped = sorted(noted), 0
-    for start in range(0, len(gone), _AT_A_TIME):
-        block = set(gone[start : start + _AT_A_TIME])
-        remain = {user_id for user_id in block if not noted[user_id]}
+    dropped = 0
+    for block in in_blocks(sorted(noted)):
+        gone, remain = set(block), {user_id for user_id in block if not noted[user_id]}
         for known in (users, ratings):
             if known.name in there and remain:
-                block -= _of(connection, known, remain)
-        if block:
-            dropped += connection.execute(delete(lists).where(lists.c.user_id.in_(block))).rowcount
+                gone -= _of(connection, known, remain)
+        if gone:
+            dropped += connection.execute(delete(lists).where(lists.c.user_id.in_(gone))).rowcount
     return dropped
 
 

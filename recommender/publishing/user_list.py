@@ -12,11 +12,11 @@ from sqlalchemy.schema import CreateTable
 from recommender.database.connection import database_errors, waiting_for_locks, writing
 from recommender.database.own_tables import note_published_lists, prepare_notes
 from recommender.database.schema import products, recommendations
+from recommender.database.tables import in_blocks
 from recommender.errors import SettingError
 from recommender.publishing.versions import refuse_foreign_lists
 from recommender.shop.ratings import checked_user_id
 
-_IDS_PER_QUERY = 500  # SQLite allows 999 parameters in its older versions
 _OPTIONAL = ("product_name", "support", "n_neighbors")
 
 
@@ -26,8 +26,8 @@ def with_product_details(recs: pd.DataFrame, engine: Engine) -> pd.DataFrame:
     found: dict[str, tuple[str | None, float]] = {}
     statement = select(products.c.asin, products.c.title, products.c.price)
     with database_errors(engine), engine.connect() as connection:
-        for start in range(0, len(wanted), _IDS_PER_QUERY):
-            rows = connection.execute(statement.where(products.c.asin.in_(wanted[start : start + _IDS_PER_QUERY])))
+        for block in in_blocks(wanted):
+            rows = connection.execute(statement.where(products.c.asin.in_(block)))
             found.update({asin: (title, price) for asin, title, price in rows})
     details = [found.get(str(product), (None, float("nan"))) for product in recs["product_id"]]
     return recs.assign(

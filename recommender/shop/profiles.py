@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from recommender.shop.ratings import RatingMatrix, distinct
 
 RATED = 1.0  # confidence of a rated product
+INTERACTION_TYPES = ("view", "click", "add_to_cart", "purchase")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Interactions:
     user_ids: NDArray[np.int64]  # (n,)
     product_codes: NDArray[np.int32]  # (n,) into product_ids
     product_ids: NDArray[np.bytes_]  # distinct, in no particular order
-    kinds: NDArray[np.int8]  # (n,) into schema.INTERACTION_TYPES
+    kinds: NDArray[np.int8]  # (n,) into INTERACTION_TYPES
     times: NDArray[np.int64]  # (n,) microseconds since 1970, or NO_TIME
     left_out: Mapping[str, int] = field(default_factory=dict)  # rows that are not here, by what is wrong with them
 

@@ -22,9 +22,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from recommender.shop.profiles import INTERACTION_TYPES
 from recommender.synthetic._taste_groups import Tastes
-
-INTERACTION_TYPES = ("view", "click", "add_to_cart", "purchase")
 
 # Constants, never the clock: two runs with one seed agree on any day.
 TIMELINE_START = np.datetime64("2021-01-01T00:00:00", "us")

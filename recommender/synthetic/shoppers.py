@@ -35,7 +35,6 @@ import numpy.typing as npt
 
 from recommender.errors import SettingError
 from recommender.synthetic._shopper_events import (
-    INTERACTION_TYPES,
     LOG_START,
     TIMELINE_END,
     TIMELINE_START,
@@ -46,7 +45,6 @@ from recommender.synthetic._shopper_events import (
 from recommender.synthetic._taste_groups import N_GROUPS, CatalogFacts, Tastes, plant_groups, popularity_score
 
 __all__ = [
-    "INTERACTION_TYPES",
     "LOG_START",
     "TIMELINE_END",
     "TIMELINE_START",

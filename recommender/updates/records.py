@@ -6,7 +6,7 @@ Rows that no model is built from (`recommender.database.usable_rows`) are left o
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,13 @@ from recommender.database.bulk_read import fitting
 from recommender.database.clock import event_time
 from recommender.database.schema import INTERACTION_TYPES, deletions, interactions, products, ratings, users
 from recommender.database.shop_reader import as_product
-from recommender.database.tables import existing_tables, table_is_there
+from recommender.database.tables import existing_tables, in_blocks, table_is_there
 from recommender.database.usable_rows import fault_of, usable
 from recommender.live.users import UserRecord
 from recommender.model.served_model import ServedModel
 from recommender.settings import LARGEST_ID
 from recommender.shop.catalog import Product
 
-_AT_A_TIME = 400  # SQLite allows 999 parameters in its older versions
 _log = logging.getLogger("recommender")
 Entry = tuple[bytes, int, int]
 _KINDS = {name: kind for kind, name in enumerate(INTERACTION_TYPES)}
@@ -39,8 +38,7 @@ def read_records(connection: Connection, user_ids: Iterable[int], there: frozens
     """Everything that the model takes from the tables about these users; ``there``: `optional_tables`."""
     wanted = sorted({user_id for user_id in user_ids if 1 <= user_id <= LARGEST_ID})
     records = []
-    for start in range(0, len(wanted), _AT_A_TIME):
-        block = wanted[start : start + _AT_A_TIME]
+    for block in in_blocks(wanted):
         rated = _ratings(connection, block)
         events = _events(connection, block) if interactions.name in there else {}
         people = _people(connection, block) if users.name in there else {}
@@ -64,21 +62,21 @@ def read_differing(connection: Connection, model: ServedModel) -> set[int]:
     return differing | set(model.known_users.tolist()) - people
 
 
-def _ratings(connection: Connection, user_ids: list[int]) -> dict[int, list[Entry]]:
+def _ratings(connection: Connection, user_ids: Sequence[int]) -> dict[int, list[Entry]]:
     found = dict[int, list[Entry]]()
     for user, product, stars, at in _usable(connection, ratings, "rating", user_ids):
         found.setdefault(user, []).append((product.encode(), int(2 * stars), int(at)))
     return found
 
 
-def _events(connection: Connection, user_ids: list[int]) -> dict[int, list[Entry]]:
+def _events(connection: Connection, user_ids: Sequence[int]) -> dict[int, list[Entry]]:
     found = dict[int, list[Entry]]()
     for user, product, kind, at in _usable(connection, interactions, "interaction_type", user_ids):
         found.setdefault(user, []).append((product.encode(), _KINDS[kind], int(at)))
     return found
 
 
-def _usable(connection: Connection, table: Table, name: str, user_ids: list[int]) -> Iterator[tuple[Any, ...]]:
+def _usable(connection: Connection, table: Table, name: str, user_ids: Sequence[int]) -> Iterator[tuple[Any, ...]]:
     """User, product, the value of that name and the microsecond of the users' usable rows."""
     engine, c = connection.engine, table.c
     # as they are: a text where a number should be must reach the verdict
@@ -94,7 +92,7 @@ def _usable(connection: Connection, table: Table, name: str, user_ids: list[int]
             )
 
 
-def _people(connection: Connection, user_ids: list[int]) -> dict[int, tuple[str | None, str | None]]:
+def _people(connection: Connection, user_ids: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
     c, text = users.c, pa.string()
     statement = select(c.user_id, c.country, c.age_group).where(c.user_id.in_(user_ids))
     return {
@@ -108,8 +106,8 @@ def read_facts(connection: Connection, product_ids: Iterable[bytes]) -> dict[byt
     wanted = sorted(product_ids)
     facts: dict[bytes, Product | None] = dict.fromkeys(wanted)
     c = products.c
-    for start in range(0, len(wanted), _AT_A_TIME):
-        names = [name.decode("ascii") for name in wanted[start : start + _AT_A_TIME]]
+    for block in in_blocks(wanted):
+        names = [name.decode("ascii") for name in block]
         told: list[Any] = [literal_column(name) for name in ("asin", "title", "price", "stars", "category_id")]
         for asin, *values in connection.execute(select(*told).select_from(products).where(c.asin.in_(names))):
             facts[asin.encode()] = as_product(*values)

@@ -25,7 +25,7 @@ from recommender.evaluation.comparison import evaluate_modes
 from recommender.files.evaluation_file import read_evaluation_file
 from recommender.publishing.versions import published_version, read_versions
 from recommender.ranking.rankings import TasteSimilarity
-from recommender.synthetic.shoppers import INTERACTION_TYPES
+from recommender.shop.profiles import INTERACTION_TYPES
 from tests.evaluation.test_comparison import WEIGHTS, Planted, ndcg, small_shop
 from tests.support.shop import fill, product_row
 

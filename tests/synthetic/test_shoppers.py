@@ -13,9 +13,9 @@ import scipy.sparse as sp
 from scipy.stats import spearmanr
 
 from recommender.errors import SettingError
+from recommender.shop.profiles import INTERACTION_TYPES
 from recommender.synthetic._shopper_events import INTERACTIONS_PER_LOGGED_RATING
 from recommender.synthetic.shoppers import (
-    INTERACTION_TYPES,
     LOG_START,
     TIMELINE_END,
     TIMELINE_START,
