@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from recommender.commands.bar_chart import Panel, as_svg
-from recommender.errors import InputFileError
 from recommender.evaluation.result import COVERAGE, FIGURES, GROUPS, NDCG, Evaluation, Figure
-from recommender.paths import open_input, replace_file
+from recommender.paths import replace_file
 
 # name in the table, how a number is shown
 _LABELS = {
@@ -72,21 +71,6 @@ def write_json(evaluation: Evaluation, path: Path, *, cold_start: Evaluation | N
     data = evaluation.to_dict() | ({} if cold_start is None else {"cold_start": cold_start.to_dict()})
     text = json.dumps(data, indent=2, allow_nan=False)
     replace_file(path, lambda beside: beside.write_text(text + "\n", encoding="utf-8"))
-
-
-def read_json(path: Path) -> Evaluation:
-    """The evaluation that `write_json` wrote; InputFileError if there is none, SettingError if of another format."""
-    try:
-        with open_input(path, "evaluate first") as file:
-            data = json.loads(file.read().decode())
-    except ValueError:
-        data = None
-    if not isinstance(data, dict):
-        raise InputFileError(f"{path} holds no JSON object: evaluate again")
-    try:
-        return Evaluation.from_dict(data)
-    except (KeyError, TypeError, AttributeError):
-        raise InputFileError(f"{path} holds no evaluation: evaluate again") from None
 
 
 def draw_svg(evaluation: Evaluation, path: Path) -> None:

@@ -18,7 +18,6 @@ from recommender.evaluation.gate_statistics import (
     Measured,
     floor_of,
     loss_noticed,
-    measured,
     paired,
 )
 from recommender.evaluation.result import NDCG, Evaluation, Figure, ModeFigures
@@ -65,8 +64,6 @@ def judge(
 def _paired_verdict(evaluation: Evaluation, ranking: str, against: str, level: float) -> tuple[str, str]:
     """Why the new version is refused, "" if it is not, and the comparison in words."""
     mine, theirs = evaluation.mode(ranking), evaluation.mode(against)
-    assert mine.ndcg_per_user is not None, "an evaluation that was read from a file has no users"
-    assert theirs.ndcg_per_user is not None, "an evaluation that was read from a file has no users"
     pair = paired(mine.ndcg_per_user, theirs.ndcg_per_user, level)
     old, n = _mean(theirs.figures[NDCG]), len(mine.ndcg_per_user)
     noticed = _noticed(pair.noise, old, level, n) if pair.n_differing else "nobody is served better or worse"
@@ -127,9 +124,6 @@ def metrics_of(evaluation: Evaluation, ranking: str) -> dict[str, Any]:
 
 def _measured_now(mode: ModeFigures) -> Measured:
     figure, values = mode.figures[NDCG], mode.ndcg_per_user
-    if values is None:
-        found = measured({NDCG: figure._asdict()})
-        return found or Measured(0.0, 0.0, max(figure.n, 1))
     error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return Measured(_mean(figure), error, len(values))
 

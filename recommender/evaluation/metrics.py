@@ -164,31 +164,6 @@ def bootstrap_interval(
     return Interval(*bootstrap_intervals(column, weight, rng, n_resamples=n_resamples, level=level)[0].tolist())
 
 
-def bootstrap_difference(
-    first: ArrayLike,
-    second: ArrayLike,
-    rng: np.random.Generator,
-    *,
-    n_resamples: int = N_RESAMPLES,
-    level: float = LEVEL,
-) -> Interval:
-    """Mean of first - second, both (n_users,) of the same users, and its interval: the paired comparison of two lists.
-
-    An interval that does not hold 0 is a difference at this level. Far narrower than the two intervals suggest, as
-    users who are hard to serve are so for both.
-
-    >>> a = np.random.default_rng(0).random(200)
-    >>> round(bootstrap_difference(a, a - 0.25, np.random.default_rng(1), n_resamples=10).low, 9)
-    0.25
-    """
-    one, other = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    if one.shape != other.shape:
-        raise SettingError(
-            f"values of {one.shape} and {other.shape} users cannot be paired: pass the same users' values"
-        )
-    return bootstrap_interval(one - other, rng, n_resamples=n_resamples, level=level)
-
-
 def bootstrap_intervals(
     values: Floats, weights: Floats, rng: np.random.Generator, *, n_resamples: int = N_RESAMPLES, level: float = LEVEL
 ) -> Floats:

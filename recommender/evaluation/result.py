@@ -1,4 +1,4 @@
-"""What an evaluation found: the figures of every mode with their intervals, and the way to JSON and back."""
+"""What an evaluation found: the figures of every mode with their intervals, and the way to JSON."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class Figure(NamedTuple):
 class ModeFigures:
     """What one ranking reached: figures by name (`FIGURES`), the same by activity group (all but coverage).
 
-    ``seconds``: time spent ranking and predicting, if a clock was given. ``ndcg_per_user`` (n_test_users,), in the
-    order of ``Split.test_rows``, for paired comparisons; not written to JSON, so None after reading it.
+    ``seconds``: time spent ranking and predicting, None without a clock. ``ndcg_per_user`` (n_test_users,), in the
+    order of ``Split.test_rows``, for paired comparisons; not written to JSON.
     """
 
     name: str
     figures: Mapping[str, Figure]
     by_activity: Mapping[str, Mapping[str, Figure]]
-    seconds: float | None = None
-    ndcg_per_user: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    seconds: float | None
+    ndcg_per_user: NDArray[np.float64] = field(compare=False, repr=False)
 
 
 class Difference(NamedTuple):
@@ -61,7 +61,7 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Modes side by side on one split; `to_dict` and `from_dict` are each other's inverse (but ``ndcg_per_user``)."""
+    """Modes side by side on one split."""
 
     modes: tuple[ModeFigures, ...]
     differences: tuple[Difference, ...]
@@ -96,24 +96,6 @@ class Evaluation:
         counts = {"n_by_activity": dict(self.n_by_activity), "notes": list(self.notes)}
         return {"format": FORMAT, **plain, **counts, "modes": modes, "differences": differences}
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
-        """The evaluation that `to_dict` wrote; SettingError if it is of another format."""
-        if data.get("format") != FORMAT:
-            raise SettingError(f"an evaluation of format {data.get('format')!r} cannot be read: evaluate again")
-        modes = (
-            ModeFigures(
-                name,
-                _as_figures(mode["figures"]),
-                {group: _as_figures(figures) for group, figures in mode["by_activity"].items()},
-                mode["seconds"],
-            )
-            for name, mode in data["modes"].items()
-        )
-        differences = (Difference(d["first"], d["second"], Figure(**d[NDCG])) for d in data["differences"])
-        counts = {"n_by_activity": data["n_by_activity"], "notes": tuple(data["notes"])}
-        return cls(tuple(modes), tuple(differences), **{name: data[name] for name in _PLAIN}, **counts)
-
 
 def figure_of(name: str, interval: NDArray[np.float64], n_users: int) -> Figure:
     """The figure ``name`` from its mean, low and high end (3,); NaN becomes None, a squared error its root."""
@@ -125,7 +107,3 @@ def figure_of(name: str, interval: NDArray[np.float64], n_users: int) -> Figure:
 
 def _as_dicts(figures: Mapping[str, Figure]) -> dict[str, dict[str, float | int | None]]:
     return {name: figure._asdict() for name, figure in figures.items()}
-
-
-def _as_figures(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
-    return {name: Figure(**figure) for name, figure in data.items()}

@@ -160,34 +160,6 @@ def rank_products_for_rows(
     return out
 
 
-def evidence(
-    ratings: Any, row: int, column: int, neighbors: ArrayLike, similarities: ArrayLike, scale: float = 1.0
-) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-    """Who among the neighbors of `row` rated `column`: (neighbor rows, similarities, ratings), each (m,).
-
-    In neighbor order, so the sums of `rank_products` can be recomputed from it. Same errors.
-    """
-    rows = np.array([row], np.int64)
-    near = np.atleast_2d(np.ascontiguousarray(neighbors, np.int32))  # (1, k)
-    near_similarities = np.atleast_2d(np.ascontiguousarray(similarities, np.float64))  # (1, k)
-    _checked(ratings, rows, near, near_similarities, None)
-    if not 0 <= column < ratings.shape[1]:
-        raise SettingError(f"column {column} does not exist: pass one from 0 to {ratings.shape[1] - 1}")
-    found = []
-    for v, similarity in zip(near[0].tolist(), near_similarities[0].tolist(), strict=True):
-        if v < 0:
-            break
-        span = slice(ratings.indptr[v], ratings.indptr[v + 1])
-        given = ratings.data[span][ratings.indices[span] == column]
-        if given.size and given[0] != 0:
-            found.append((v, similarity, float(given[0]) * scale))
-    return (
-        np.array([v for v, _, _ in found], np.int32),
-        np.array([similarity for _, similarity, _ in found], np.float64),
-        np.array([rating for _, _, rating in found], np.float64),
-    )
-
-
 def _empty(n_rows: int, n: int) -> RankedProducts:
     return RankedProducts(
         np.empty((n_rows, n), np.int32),

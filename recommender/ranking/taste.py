@@ -46,44 +46,13 @@ class TasteParameters(NamedTuple):
 
 
 class RankedByTaste(NamedTuple):
-    """Ranked columns of one row, each (n,), or of many rows, each (n_rows, n) padded with -1 and 0."""
+    """Ranked columns of many rows, each (n_rows, n) padded with -1 and 0."""
 
     columns: NDArray[np.int32]
     score: NDArray[np.float64]
     support: NDArray[np.float64]
     stars: NDArray[np.float64]
     n_raters: NDArray[np.int32]  # neighbors that have the product
-
-    def first(self, n: int) -> RankedByTaste:
-        """The first n places of the first list."""
-        part = (0, slice(n))
-        return RankedByTaste(
-            self.columns[part], self.score[part], self.support[part], self.stars[part], self.n_raters[part]
-        )
-
-
-def rank_taste(
-    votes: TasteVotes,
-    row: int,
-    neighbors: ArrayLike,
-    similarities: ArrayLike,
-    *,
-    n: int | None,
-    recommendable: NDArray[np.bool_] | None = None,
-) -> RankedByTaste:
-    """Rank the products that the neighbors of one row have and the row has not, best first.
-
-    neighbors, similarities: (k,), best first, as `TasteIndex.neighbors` returns them; a -1 ends the list.
-    n: at most so many products; None for all. recommendable: (n_columns,) mask applied before the cut, None for the
-    votes' own. Products nobody near has are never filled in: no neighbors, no products.
-    Raises SettingError for a row or neighbor that does not exist, n < 1, a mask or lists of the wrong length.
-    """
-    lists = _checked_lists(votes, [row], np.atleast_2d(neighbors), np.atleast_2d(similarities))
-    bars = votes.bars(recommendable)
-    width = _most(votes, lists[1]) if n is None else min(at_least_one("n", n), votes.index.shape[1])
-    out = _empty(1, width)
-    found = votes.rank(lists, bars, width, out)
-    return out.first(found)
 
 
 def rank_taste_for_rows(
@@ -96,9 +65,12 @@ def rank_taste_for_rows(
     recommendable: NDArray[np.bool_] | None = None,
     n_threads: int | None = None,
 ) -> RankedByTaste:
-    """`rank_taste` for many rows: rows (m,), neighbors and similarities (m, k), results (m, n) padded.
+    """Rank the products that the neighbors of each row have and the row has not, best first: (m, n), padded.
 
-    The same answer as one row at a time, for any number of threads. Same errors.
+    rows: (m,). neighbors, similarities: (m, k), best first, as `TasteIndex.top_k` returns them; a -1 ends a list.
+    recommendable: (n_columns,) mask applied before the cut, None for the votes' own. Products nobody near has are never
+    filled in: no neighbors, no products. The answer is the same for any number of threads.
+    Raises SettingError for a row or neighbor that does not exist, n < 1, a mask or lists of the wrong length.
     """
     lists = _checked_lists(votes, rows, neighbors, similarities)
     bars = votes.bars(recommendable)
@@ -248,12 +220,6 @@ def _empty(n_rows: int, n: int) -> RankedByTaste:
     shape = (n_rows, n)
     score, support, stars = (np.empty(shape, np.float64) for _ in range(3))
     return RankedByTaste(np.empty(shape, np.int32), score, support, stars, np.empty(shape, np.int32))
-
-
-def _most(votes: TasteVotes, near: NDArray[np.int32]) -> int:
-    """How many products the neighbors have together: no list can be longer."""
-    real, indptr = near[near >= 0], votes.index.packed.indptr
-    return min(int((indptr[real + 1] - indptr[real]).sum()), votes.index.shape[1])
 
 
 def _checked_lists(votes: TasteVotes, rows: ArrayLike, neighbors: ArrayLike, similarities: ArrayLike) -> Lists:

@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
@@ -98,12 +97,6 @@ class RatingMatrix:
         return fingerprint_of(
             "", self.user_ids, self.product_ids, self.recommendable, csr.indptr, csr.indices, csr.data, *times
         )
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """The dense users x products DataFrame in stars, unrated = 0: 8 bytes a cell, for small data only."""
-        dense = self.half_stars.toarray() * STARS_PER_UNIT
-        products = self.product_ids.astype(str)
-        return pd.DataFrame(dense, index=pd.Index(self.user_ids, name="user_id"), columns=pd.Index(products))
 
 
 def fingerprint_of(text: str, *arrays: NDArray[Any]) -> str:

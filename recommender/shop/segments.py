@@ -29,11 +29,6 @@ class Segments:
         """The same segments for some of the users asked for, or for all in another order."""
         return Segments(self.names, self.codes[places])
 
-    def code_of(self, country: str | None, age_group: str | None) -> int:
-        """The segment of a user who is not among those asked for; -1 if there is none."""
-        wanted = (country or "", age_group or "")
-        return self.names.index(wanted) if wanted in self.names else UNKNOWN
-
 
 @dataclass(frozen=True, eq=False)
 class People:

@@ -1,9 +1,9 @@
 """Made-up people: name, e-mail, age group, gender and country, from Faker's names, fast and repeatable.
 
-    >>> people = make_people(3, seed=7)
+    >>> people = next(people_blocks(3, seed=7))
     >>> list(people.columns)
     ['name', 'email', 'age_group', 'gender', 'country']
-    >>> bool(people.equals(make_people(1000, seed=7).head(3)))
+    >>> bool(people.equals(next(people_blocks(1000, seed=7)).head(3)))
     True
 
 Faker (https://faker.readthedocs.io) draws a pool of first and last names for each country once, then numpy combines
@@ -65,20 +65,11 @@ class _NamePools:
     last_ascii: _Texts  # same shape as last
 
 
-def make_people(n: int, seed: int) -> pd.DataFrame:
-    """Return ``n`` people as a DataFrame of ``PEOPLE_COLUMNS``, row i for the i-th person.
-
-    The first k rows are the same for every ``n >= k``. ``n = 0`` gives an empty frame. SettingError if n is negative.
-    """
-    blocks = list(people_blocks(n, seed, people_per_block=max(n, 1)))
-    return blocks[0] if blocks else pd.DataFrame(columns=list(PEOPLE_COLUMNS), dtype=object)
-
-
 def people_blocks(n: int, seed: int, *, people_per_block: int = 50_000) -> Iterator[pd.DataFrame]:
-    """Yield the rows of ``make_people(n, seed)`` in order, ``people_per_block`` to a frame (fewer in the last).
+    """Yield ``n`` people, a row of ``PEOPLE_COLUMNS`` each, ``people_per_block`` to a frame (fewer in the last).
 
-    Memory is bounded by the block. The index of the frames runs on (0 .. n-1). SettingError for a negative n or
-    seed, or a block size below 1.
+    The first k rows are the same for every ``n >= k`` and any block size. Memory is bounded by the block. The index of
+    the frames runs on (0 .. n-1). SettingError for a negative n or seed, or a block size below 1.
     """
     if n < 0:
         raise SettingError(f"NUM_USERS={n}: the number of people cannot be negative; give 0 or more")
@@ -138,7 +129,7 @@ def _draw_name_pools(seed: int) -> _NamePools:
 
 
 def segments(n: int, seed: int) -> npt.NDArray[np.int64]:
-    """Country and age group of the people of ``make_people(n, seed)`` as one number 0..71 each, (n,).
+    """Country and age group of the people of ``people_blocks(n, seed)`` as one number 0..71 each, (n,).
 
     country * 6 + age group, in the order of ``COUNTRIES`` and ``AGE_GROUPS``; without making the names, so fast.
     """

@@ -293,8 +293,10 @@ def test_losing_to_popularity_is_told_with_the_numbers_and_what_does_better() ->
 
 def evaluation(notes: tuple[str, ...] = (), **found: float) -> Evaluation:
     """Modes with these nDCG, each interval +- 0.01, of users that are not told apart."""
+    spread = np.tile([1.0, -1.0], 250) * 0.02 / 3.92 * 499**0.5  # a standard error of 0.02 / 3.92
     modes = tuple(
-        ModeFigures(name, {NDCG: Figure(mean, mean - 0.01, mean + 0.01, 500)}, {}) for name, mean in found.items()
+        ModeFigures(name, {NDCG: Figure(mean, mean - 0.01, mean + 0.01, 500)}, {}, None, mean + spread)
+        for name, mean in found.items()
     )
     return Evaluation(modes, (), "newest", 0, 500, 100, 2_000, 500, {}, notes)
 
@@ -363,7 +365,6 @@ def test_what_is_recorded_is_the_rankings_figures_and_the_others_ndcg(shop: Plan
     recorded = metrics_of(found, "taste")
     mode = found.mode("taste")
     others = ["classic", "auto", "taste, ratings only", "popular"]
-    assert mode.ndcg_per_user is not None
     assert recorded == {
         "ranking": "taste",
         "n_test_users": 200,
@@ -422,6 +423,4 @@ def test_a_ranking_that_is_not_compared_today_is_measured_for_the_published_vers
 
 
 def values_of(found: Evaluation, name: str) -> Floats:
-    values = found.mode(name).ndcg_per_user
-    assert values is not None
-    return values
+    return found.mode(name).ndcg_per_user

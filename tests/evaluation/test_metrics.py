@@ -162,17 +162,6 @@ def test_the_bootstrap_is_as_wide_as_the_standard_error_says() -> None:
     assert high == pytest.approx(mean + 1.96 * error, abs=0.15 * error)
 
 
-def test_the_paired_interval_sees_a_difference_that_the_two_intervals_hide() -> None:
-    rng = np.random.default_rng(1)
-    easy_or_hard = rng.random(300)
-    first, second = easy_or_hard + 0.02, easy_or_hard + 0.01 * rng.standard_normal(300)
-    one, other = (metrics.bootstrap_interval(values, np.random.default_rng(2)) for values in (first, second))
-    paired = metrics.bootstrap_difference(first, second, np.random.default_rng(2))
-    assert one.low < other.high
-    assert 0.018 < paired.low < paired.mean < paired.high < 0.022
-    assert paired.mean == pytest.approx(first.mean() - second.mean())
-
-
 def test_columns_share_their_draws_however_many_there_are() -> None:
     values = np.random.default_rng(3).random((50, 3))
     together = metrics.bootstrap_intervals(values, np.ones((50, 3)), np.random.default_rng(4))
@@ -204,5 +193,3 @@ def test_what_does_not_fit_is_an_error_that_names_it() -> None:
         metrics.bootstrap_interval([1.0], rng, n_resamples=0)
     with pytest.raises(SettingError, match="one weight for each value"):
         metrics.bootstrap_interval([1.0], rng, weights=[1.0, 1.0])
-    with pytest.raises(SettingError, match="cannot be paired"):
-        metrics.bootstrap_difference([1.0], [1.0, 2.0], rng)

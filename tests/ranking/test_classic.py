@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from recommender.errors import SettingError
 from recommender.fallback.popular import PopularProducts
 from recommender.neighbors.cosine_index import CosineIndex, top_k_cosine
-from recommender.ranking.classic import RankedProducts, evidence, rank_products, rank_products_for_rows
+from recommender.ranking.classic import RankedProducts, rank_products, rank_products_for_rows
 
 HALF_STARS = st.sampled_from([0.0, 0.0, *(i / 2 for i in range(1, 11))])
 
@@ -154,28 +154,6 @@ def test_many_candidates_keep_their_order() -> None:
         assert entries(rank_products(ratings, row, indices[row], similarities[row], n=None)) == expected
 
 
-# ---- evidence --------------------------------------------------------------------------------------------------
-
-
-def test_evidence_names_the_neighbors_who_rated_it() -> None:
-    who, similarities, ratings = evidence(RATINGS, 0, 2, NEIGHBORS, SIMILARITIES)
-    assert (who.tolist(), similarities.tolist(), ratings.tolist()) == ([1, 2], [0.75, 0.25], [5.0, 5.0])
-    assert [array.tolist() for array in evidence(RATINGS, 0, 3, NEIGHBORS, SIMILARITIES, 0.5)] == [[2], [0.25], [2.0]]
-    assert [array.tolist() for array in evidence(RATINGS, 0, 4, [1, -1], [0.75, 0.0])] == [[], [], []]
-
-
-def test_predictions_can_be_recomputed_from_the_evidence() -> None:
-    ratings = random_ratings(400, 300, 0.05)
-    index = CosineIndex(ratings)
-    for row in range(0, 400, 40):
-        neighbors, similarities = index.neighbors(row, 20)
-        for column, predicted, support, raters in entries(rank_products(ratings, row, neighbors, similarities, n=10)):
-            who, weights, given_ratings = evidence(ratings, row, column, neighbors, similarities)
-            assert who.size == raters
-            assert support == pytest.approx(weights.sum(), abs=1e-9)
-            assert predicted == pytest.approx((weights * given_ratings).sum() / weights.sum(), abs=2e-9)
-
-
 # ---- refusals: compiled code checks no bounds, so these would read foreign memory ------------------------------
 
 
@@ -193,8 +171,6 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "rows and lists": (lambda: rank_products_for_rows(RATINGS, [0, 1], [[1]], [[0.5]], n=1), "one list per row"),
     "n of many": (lambda: rank_products_for_rows(RATINGS, [0], [[1]], [[0.5]], n=-1), "n=-1"),
     "threads": (lambda: rank_products_for_rows(RATINGS, [0], [[1]], [[0.5]], n=1, n_threads=0), "n_threads=0"),
-    "column": (lambda: evidence(RATINGS, 0, 5, NEIGHBORS, SIMILARITIES), "column 5 does not exist"),
-    "evidence row": (lambda: evidence(RATINGS, 7, 0, NEIGHBORS, SIMILARITIES), "row 7 does not exist"),
 }
 
 

@@ -41,6 +41,7 @@ from recommender.shop.profiles import Profiles, build_profiles
 from recommender.shop.ratings import RatingMatrix
 from tests.evaluation.test_comparison import Planted, small_shop
 from tests.shop.test_profiles import WEIGHTS, log_of, matrix_of, widened_by
+from tests.support.frames import as_frame
 from tests.support.shop import WHEN, fill
 
 A, B, C, D, E, F = (f"B00000000{letter}" for letter in "ABCDEF")
@@ -339,7 +340,7 @@ def test_a_notebook_ranks_by_taste_with_what_load_model_returned(store: Engine) 
     assert len(re.get_recommendations(9, matrix, similarity, ranking="taste", n=1)) == 1
     assert re.get_recommendations(9, matrix, similarity, ranking="classic").empty
     plain = re.load_model(store)
-    for model in (plain, (matrix, CosineIndex(matrix.half_stars)), (matrix.to_dataframe(), similarity)):
+    for model in (plain, (matrix, CosineIndex(matrix.half_stars)), (as_frame(matrix), similarity)):
         with pytest.raises(SettingError, match='needs what load_model\\(engine, ranking="taste"\\) returned'):
             re.get_recommendations(1, *model, ranking="taste")
     with pytest.raises(SettingError, match="RANKING='best' \\(argument\\) is not known: choose classic or taste"):

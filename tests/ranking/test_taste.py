@@ -25,7 +25,7 @@ from recommender.neighbors.taste_statistics import (
     item_weights,
     taste_statistics,
 )
-from recommender.ranking.taste import RankedByTaste, TasteRanker, rank_taste, rank_taste_for_rows
+from recommender.ranking.taste import RankedByTaste, TasteRanker, rank_taste_for_rows
 from recommender.ranking.taste_votes import TasteVotes
 from recommender.shop.ratings import NO_TIME
 
@@ -153,6 +153,16 @@ def ranked_by_definition(
             stars = stars_by_definition(shop, row, i, neighbors)
             ranked.append((i, round9(support / divisors[i]), round9(support), stars, len(having)))
     return sorted(ranked, key=lambda entry: (-entry[1], -entry[2], entry[0]))
+
+
+def rank_one(
+    votes: TasteVotes, row: int, neighbors: Any, similarities: Any, *, n: int | None, recommendable: Any = None
+) -> RankedByTaste:
+    """The list of one row without its padding; ``n``: None for everything."""
+    width = votes.index.shape[1] if n is None else n
+    near, close = np.atleast_2d(neighbors), np.atleast_2d(similarities)
+    ranked = rank_taste_for_rows(votes, [row], near, close, n=width, recommendable=recommendable)
+    return RankedByTaste(*(array[0][ranked.columns[0] >= 0] for array in ranked))
 
 
 def entries(ranked: RankedByTaste) -> list[tuple[int, float, float, float, int]]:
@@ -385,7 +395,7 @@ def test_votes_and_stars_by_hand() -> None:
     stars = np.array([[8, 0, 0, 0], [6, 10, 0, 0], [0, 4, 9, 0], [0, 0, 0, 0]], np.int8)
     known = TasteStatistics(4, np.array([2, 2, 1, 1]), 3.0, np.array([0.5, 0.25, 0, 0]), np.array([0.125, -0.5, 0, 0]))
     index = TasteIndex(sp.csr_array(owned), statistics=known)
-    ranked = rank_taste(TasteVotes(index, sp.csr_array(stars)), 0, [1, 2, -1], [0.75, 0.5, 0.0], n=10)
+    ranked = rank_one(TasteVotes(index, sp.csr_array(stars)), 0, [1, 2, -1], [0.75, 0.5, 0.0], n=10)
     deviations = 0.75 * (5.0 - (3.0 - 0.5 + 0.25)) + 0.5 * (2.0 - (3.0 + 0.0 + 0.25))
     assert entries(ranked) == [
         (1, round9((0.75 + 0.5) / 2**0.2), 0.75 + 0.5, round9(3.0 + 0.125 + 0.25 + deviations / (1.25 + 3)), 2),
@@ -399,7 +409,7 @@ def test_equal_scores_go_by_support_then_by_column() -> None:
     owned = np.eye(5)
     known = TasteStatistics(5, np.array([1, 1, 32, 1, 1]), 3.0, np.zeros(5), np.zeros(5))
     votes = TasteVotes(TasteIndex(sp.csr_array(owned), statistics=known), sp.csr_array((5, 5), dtype=np.int8))
-    ranked = rank_taste(votes, 0, [2, 4, 1, 3], [0.5, 0.25, 0.25 + 1e-11, 0.2], n=None)
+    ranked = rank_one(votes, 0, [2, 4, 1, 3], [0.5, 0.25, 0.25 + 1e-11, 0.2], n=None)
     # 0.5 / 32^0.2 = 0.25
     assert (ranked.columns.tolist(), ranked.score.tolist()) == ([2, 1, 4, 3], [0.25, 0.25, 0.25, 0.2])
 
@@ -430,8 +440,8 @@ def test_ranking_agrees_with_the_definition(shop: Shop, k: int, n: int, damping:
     for row in range(n_rows):
         expected = ranked_by_definition(shop, row, pairs(indices[row], similarities[row]), mask, damping)
         near = index.neighbors(row, k)
-        assert entries(rank_taste(votes, row, *near, n=None, recommendable=mask)) == expected
-        assert entries(rank_taste(votes, row, *near, n=n, recommendable=mask)) == expected[:n]
+        assert entries(rank_one(votes, row, *near, n=None, recommendable=mask)) == expected
+        assert entries(rank_one(votes, row, *near, n=n, recommendable=mask)) == expected[:n]
         found = len(expected[:n])
         line = [array[row] for array in many]
         assert list(zip(*(array[:found].tolist() for array in line), strict=True)) == expected[:n]
@@ -478,8 +488,8 @@ def test_long_lists_keep_their_order_however_they_are_found() -> None:
         near = votes.index.neighbors(row, k)
         expected = ranked_by_definition(shop, row, pairs(*near), None)
         for n in (1, 10, 500):
-            assert entries(rank_taste(votes, row, *near, n=n)) == expected[:n]
-        assert entries(rank_taste(votes, row, *near, n=None)) == expected
+            assert entries(rank_one(votes, row, *near, n=n)) == expected[:n]
+        assert entries(rank_one(votes, row, *near, n=None)) == expected
 
 
 def test_nobody_near_nothing_ranked() -> None:
@@ -531,13 +541,13 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "1 ratings are of products not in the user's profile",
     ),
     "damping": (lambda: TasteVotes(INDEX, STARS, damping=math.nan), "damping=nan"),
-    "neighbor": (lambda: rank_taste(VOTES, 0, [2], [0.5], n=1), "neighbor 2 does not exist"),
-    "negative neighbor": (lambda: rank_taste(VOTES, 0, [-2], [0.5], n=1), "neighbor -2 does not exist"),
-    "lengths": (lambda: rank_taste(VOTES, 0, [1], [0.5, 0.5], n=1), "one list per row"),
+    "neighbor": (lambda: rank_one(VOTES, 0, [2], [0.5], n=1), "neighbor 2 does not exist"),
+    "negative neighbor": (lambda: rank_one(VOTES, 0, [-2], [0.5], n=1), "neighbor -2 does not exist"),
+    "lengths": (lambda: rank_one(VOTES, 0, [1], [0.5, 0.5], n=1), "one list per row"),
     "lists": (lambda: rank_taste_for_rows(VOTES, [0, 1], [[1]], [[0.5]], n=1), "one list per row"),
-    "ranked row": (lambda: rank_taste(VOTES, 5, [1], [0.5], n=1), "row 5 does not exist"),
-    "n": (lambda: rank_taste(VOTES, 0, [1], [0.5], n=0), "n=0"),
-    "mask": (lambda: rank_taste(VOTES, 0, [1], [0.5], n=1, recommendable=np.ones(4, np.bool_)), "(3,)"),
+    "ranked row": (lambda: rank_one(VOTES, 5, [1], [0.5], n=1), "row 5 does not exist"),
+    "n": (lambda: rank_one(VOTES, 0, [1], [0.5], n=0), "n=0"),
+    "mask": (lambda: rank_one(VOTES, 0, [1], [0.5], n=1, recommendable=np.ones(4, np.bool_)), "(3,)"),
     "pairs": (lambda: TasteRanker(PROFILES, STARS).predict([0], [0, 1]), "1 rows and 2 columns are no pairs"),
     "column": (lambda: TasteRanker(PROFILES, STARS).predict([0], [3]), "column 3 does not exist"),
     "statistics": (lambda: taste_statistics(PROFILES, STARS[:, :2]), "must have one shape"),

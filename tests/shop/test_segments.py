@@ -11,7 +11,6 @@ from sqlalchemy import Engine, insert
 from recommender.database.connection import writing
 from recommender.database.schema import metadata, users
 from recommender.database.shop_reader import read_people
-from recommender.shop.segments import Segments
 from tests.support.shop import WHEN
 
 PEOPLE: dict[int, tuple[str | None, str | None]] = {
@@ -51,13 +50,6 @@ def test_segments_are_numbered_by_name_and_found_for_whoever_is_asked_for(engine
     # the numbers do not depend on who is asked for
     assert read_people(engine).segments(np.array([50])).codes.tolist() == [2]
     assert read_people(engine).segments(np.empty(0, np.int64)).codes.tolist() == []
-
-
-def test_a_name_leads_to_its_segment() -> None:
-    segments = Segments(NAMES, np.empty(0, np.int32))
-    assert segments.code_of("Spain", "25-34") == 2
-    for unknown in (("Spain", "65+"), (None, "65+"), ("Spain", None), (None, None), ("", "")):
-        assert segments.code_of(*unknown) == -1
 
 
 @pytest.mark.parametrize("people", [{}, {7: (None, None), 9: ("Spain", None)}])

@@ -34,6 +34,7 @@ from recommender.neighbors.precomputed import PrecomputedIndex
 from recommender.shop.ratings import RatingMatrix, build_rating_matrix
 from tests.conftest import REAL_DATA, needs_real_data
 from tests.support.brute_force import Oracle
+from tests.support.frames import as_frame
 from tests.support.shop import fill, product_row, read_all_beauty, read_filmtrust
 
 A, B, C, D, E = (f"B00000000{letter}" for letter in "ABCDE")
@@ -98,7 +99,7 @@ def test_every_rank_and_rating_equals_brute_force_on_real_ratings(
 def test_a_dense_frame_and_scikit_learns_similarity_give_the_same_answer(frame: bool) -> None:
     stars = read_filmtrust(REAL_DATA / "filmtrust" / "ratings.txt")
     matrix = matrix_of(stars)
-    dense = matrix.to_dataframe().sample(frac=1, axis=0, random_state=1).sample(frac=1, axis=1, random_state=2)
+    dense = as_frame(matrix).sample(frac=1, axis=0, random_state=1).sample(frac=1, axis=1, random_state=2)
     raw: Any = cosine_similarity(dense)
     if frame:
         order = np.random.default_rng(3).permutation(len(dense))
@@ -126,7 +127,7 @@ def test_any_small_shop_equals_brute_force_sparse_and_dense(
 ) -> None:
     matrix = matrix_of(stars, catalog)
     index = CosineIndex(matrix.half_stars)
-    frame = matrix.to_dataframe()
+    frame = as_frame(matrix)
     raw = cosine_similarity(frame)
     oracle = Oracle(stars)
     for user in stars:
@@ -161,11 +162,11 @@ def test_an_unknown_user_is_refused_by_name(user: object) -> None:
         re.get_recommendations(user, matrix, index)
     if user is not True:  # in a pandas index True equals 1
         with pytest.raises(UnknownUserError):
-            re.get_recommendations(user, matrix.to_dataframe(), cosine_similarity(matrix.to_dataframe()))
+            re.get_recommendations(user, as_frame(matrix), cosine_similarity(as_frame(matrix)))
 
 
 def test_a_nan_in_a_frame_is_refused_with_user_product_and_remedy() -> None:
-    frame = matrix_of(SMALL).to_dataframe()
+    frame = as_frame(matrix_of(SMALL))
     similarity = cosine_similarity(frame)
     frame.loc[2, C] = np.nan
     with pytest.raises(RatingError, match=rf"user 2, product {C}: rating nan .*fillna\(0\)"):
@@ -173,7 +174,7 @@ def test_a_nan_in_a_frame_is_refused_with_user_product_and_remedy() -> None:
 
 
 def test_a_similarity_of_another_shape_is_refused() -> None:
-    frame = matrix_of(SMALL).to_dataframe()
+    frame = as_frame(matrix_of(SMALL))
     with pytest.raises(SettingError, match=r"shape \(3, 3\).*\(4, 4\)"):
         re.get_recommendations(1, frame, np.eye(3))
 
@@ -360,7 +361,7 @@ def test_arguments_that_mean_nothing_are_refused_by_name(engine: Engine) -> None
         re.save_recommendations(1, pd.concat([recs, recs]), engine)
     with pytest.raises(SettingError, match="the matrix is a ndarray"):
         re.get_recommendations(1, matrix.half_stars.toarray(), similarity)
-    frame = matrix.to_dataframe()
+    frame = as_frame(matrix)
     for unknown in ([1, 2], True, None):
         with pytest.raises(UnknownUserError):
             re.get_recommendations(unknown, frame, similarity)
@@ -374,7 +375,7 @@ def test_a_huge_number_of_recommendations_takes_no_memory_of_its_own(engine: Eng
 
 def test_a_labeled_similarity_is_aligned_on_both_sides_or_refused() -> None:
     matrix = matrix_of(SMALL)
-    frame = matrix.to_dataframe()
+    frame = as_frame(matrix)
     expected = re.get_recommendations(1, frame, cosine_similarity(frame))
     labeled = pd.DataFrame(cosine_similarity(frame), index=frame.index, columns=frame.index)
     for similarity in (

@@ -14,10 +14,14 @@ from recommender.synthetic.people import (
     COUNTRIES,
     GENDERS,
     PEOPLE_COLUMNS,
-    make_people,
     people_blocks,
     segments,
 )
+
+
+def make_people(n: int, seed: int) -> pd.DataFrame:
+    """All of them in one frame."""
+    return next(people_blocks(n, seed, people_per_block=n))
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +99,14 @@ def test_blocks_of_any_size_hold_the_same_people(people: pd.DataFrame, people_pe
 
 def test_one_person_and_nobody() -> None:
     assert len(make_people(1, 7)) == 1
-    nobody = make_people(0, 7)
-    assert (len(nobody), tuple(nobody.columns)) == (0, PEOPLE_COLUMNS)
     assert list(people_blocks(0, 7)) == []
 
 
 def test_impossible_sizes_name_the_setting() -> None:
     with pytest.raises(SettingError, match=re.escape("NUM_USERS=-1: the number of people cannot be negative")):
-        make_people(-1, 7)
+        people_blocks(-1, 7)
     with pytest.raises(SettingError, match="--seed=-3: give 0 or more"):
-        make_people(1, -3)
+        people_blocks(1, -3)
     with pytest.raises(SettingError, match="people_per_block=0"):
         people_blocks(5, 7, people_per_block=0)
 

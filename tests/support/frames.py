@@ -1,0 +1,14 @@
+"""A rating matrix as what a notebook may have in hand."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+
+
+def as_frame(matrix: RatingMatrix) -> pd.DataFrame:
+    """The dense users x products DataFrame in stars, unrated = 0."""
+    dense = matrix.half_stars.toarray() * STARS_PER_UNIT
+    products = pd.Index(matrix.product_ids.astype(str))
+    return pd.DataFrame(dense, index=pd.Index(matrix.user_ids, name="user_id"), columns=products)
