@@ -24,7 +24,7 @@ _HALF_STEPS = [half / 2 for half in range(1, 11)]
 def packed_ratings(
     engine: Engine, extra: Sequence[Any] = (), condition: ColumnElement[bool] | None = None
 ) -> pa.Table | None:
-    """user_id, product_id, half_stars of all ratings, and the ``extra`` whole numbers of each (0 for NULL), labeled.
+    """user_id, product_id, half_stars of all ratings, and the ``extra`` whole numbers of each, labeled and never NULL.
 
     ``condition``: of those rows alone. None if a rating is not in half steps, a value of another kind than its column,
     or a text was cut short.
@@ -63,7 +63,7 @@ def _pack(user_id: Any, product_id: Any, rating: Any, *extra: Any) -> tuple[Colu
     """``42,B08N5WRWNW,9`` and a line end per rating in one text; how many; how many of them in half steps."""
     line = cast(user_id, String) + "," + product_id + "," + cast(cast(rating * 2, Integer), String)
     for number in extra:
-        line = line + "," + func.coalesce(cast(number, String), "0")
+        line = line + "," + cast(number, String)
     line = line + "\n"
     allowed = func.sum(func.coalesce(cast(rating.in_(_HALF_STEPS), Integer), 0))
     return func.aggregate_strings(line, ""), func.count(), allowed

@@ -203,7 +203,7 @@ def _rating_columns(table: pa.Table) -> RatingColumns | None:
     codes, products = codes_of(table["product_id"])
     if (len(user_ids) and user_ids.min() < 1) or fixed_bytes(products) is None:
         return None
-    rated_at = table["rated_at"].fill_null(0).to_numpy() if "rated_at" in table.column_names else None
+    rated_at = table["rated_at"].to_numpy() if "rated_at" in table.column_names else None
     return RatingColumns(user_ids, codes, products, half_stars, rated_at)
 
 
