@@ -52,7 +52,7 @@ class _AtTheCut:
 
     def __init__(self, split: Split, profiles: Profiles, half_life: int | None) -> None:
         assert profiles.times is not None
-        self.name, self._split, self._half_life = _days(half_life), split, half_life
+        self._split, self._half_life = split, half_life
         order = np.argsort(profiles.times, kind="stable")
         self._times, self._columns = profiles.times[order], profiles.confidences.indices[order]
         self._confidences = profiles.confidences.data[order]
@@ -77,8 +77,8 @@ class _AtTheCut:
 class _WithNew:
     """The taste ranking's first `K`, topped up, with so large a share of lists that end in a new product."""
 
-    def __init__(self, name: str, taste: TasteRanker, cold: ColdStart, share: float) -> None:
-        self.name, self._taste, self._cold, self._share = name, taste, cold, share
+    def __init__(self, taste: TasteRanker, cold: ColdStart, share: float) -> None:
+        self._taste, self._cold, self._share = taste, cold, share
 
     def rank(self, rows: NDArray[np.int64], n: int) -> NDArray[np.int32]:
         ranked = self._taste.rank_products(rows, K)
@@ -100,13 +100,14 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _ndcg(split: Split, rankers: Sequence[Any]) -> list[str]:
-    found = evaluate(split, rankers, seed=0, n_resamples=1)
+    numbered = {str(place): ranker for place, ranker in enumerate(rankers)}
+    found = evaluate(split, numbered, seed=0, n_resamples=1)
     return [f"{mode.figures[NDCG].mean:.4f}" for mode in found.modes]
 
 
 def half_lives(name: str, split: Split, profiles: Profiles) -> None:
     """Two rows of the table: decayed popularity of this set."""
-    at_the_end = [ColdStartRanker(_days(h), build_cold_start(split.train, profiles, half_life=h)) for h in HALF_LIVES]
+    at_the_end = [ColdStartRanker(build_cold_start(split.train, profiles, half_life=h)) for h in HALF_LIVES]
     at_the_cut = [_AtTheCut(split, profiles, h) for h in HALF_LIVES]
     for when, rankers in (("at the end", at_the_end), ("at the cut", at_the_cut)):
         print("| " + " | ".join([f"{name}, {when}", *_ndcg(split, rankers)]) + " |", flush=True)
@@ -123,10 +124,7 @@ def priors(matrix: RatingMatrix, log: Interactions, mine: NDArray[np.int32]) -> 
         seen = split.train.half_stars
         made = [(HALF_LIFE_DAYS, prior) for prior in PRIORS] + [(h, SEGMENT_PRIOR) for h in (180, None)]
         rankers = [
-            ColdStartRanker(
-                f"{h} {prior}",
-                build_cold_start(cold, profiles, segments=mine, prior=prior, half_life=h, seen=seen),
-            )
+            ColdStartRanker(build_cold_start(cold, profiles, segments=mine, prior=prior, half_life=h, seen=seen))
             for h, prior in made
         ]
         rows.append([f"seed {seed}", *_ndcg(split, rankers)])
@@ -152,10 +150,9 @@ def new_products(name: str, split: Split, profiles: Profiles, stars: Any, catego
     new = find_new_products(profiles.confidences, train.recommendable, rows, stars=stars, category_ids=categories)
     cold = build_cold_start(train, profiles, new=new)
     taste = TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable)
-    names = ("without", "with")
-    rankers = [_WithNew(name, taste, cold, share) for name, share in zip(names, (0.0, NEW_PRODUCT_SHARE), strict=True)]
+    rankers = {"without": _WithNew(taste, cold, 0.0), "with": _WithNew(taste, cold, NEW_PRODUCT_SHARE)}
     found = evaluate(split, rankers, seed=0)
-    means = [found.mode(each).figures[NDCG].mean or 0.0 for each in names]
+    means = [found.mode(each).figures[NDCG].mean or 0.0 for each in rankers]
     lost = found.differences[0].figure
     cost = f"{lost.mean:.5f} ({lost.low:.5f} to {lost.high:.5f})"
     print(f"| {name} | {len(new.columns):,} | {means[0]:.4f} | {means[1]:.4f} | {cost} |", flush=True)

@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for name in options.names or list(LOADERS)[: 3 if options.short else None]:
             split = split_newest(load_dataset(name), rng=np.random.default_rng(options.seed))
-            rankers: list[Ranker] = [ClassicRanker(split.train), PopularRanker(split.train)]
+            rankers: dict[str, Ranker] = {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}
             evaluation = evaluate(split, rankers, seed=options.seed, clock=time.perf_counter)
             print(f"== {name}\n{as_table(evaluation)}\n", flush=True)
     except RecommenderError as error:

@@ -42,11 +42,9 @@ Parameters = Mapping[str, Any]
 class ScoreRanker:
     """Ranks by dense scores, higher is better: what the user has and what may not be recommended left out."""
 
-    def __init__(
-        self, name: str, train: RatingMatrix, scores: Callable[[Rows], Scores], *, floor: float = -np.inf
-    ) -> None:
+    def __init__(self, train: RatingMatrix, scores: Callable[[Rows], Scores], *, floor: float = -np.inf) -> None:
         """``floor``: a product is in no list unless its score is above."""
-        self.name, self._train, self._scores, self._floor = name, train, scores, floor
+        self._train, self._scores, self._floor = train, scores, floor
 
     def rank(self, rows: Rows, n: int) -> NDArray[np.int32]:
         """The best n columns of each row, (len(rows), n), -1 where there are no more; equal scores by column."""
@@ -75,7 +73,7 @@ class Peer(NamedTuple):
     """How to train a ranking on given parameters, and which parameters to try."""
 
     name: str
-    train: Callable[..., ScoreRanker]  # (name, matrix, **parameters)
+    train: Callable[..., ScoreRanker]  # (matrix, **parameters)
     grid: tuple[Parameters, ...]
 
 
@@ -85,7 +83,7 @@ def ones(train: RatingMatrix) -> Any:
     return sp.csr_matrix((np.ones(csr.nnz, np.float32), csr.indices, csr.indptr), shape=csr.shape)
 
 
-def ease(name: str, train: RatingMatrix, *, ridge: float) -> ScoreRanker:
+def ease(train: RatingMatrix, *, ridge: float) -> ScoreRanker:
     """score(u, i) = (X B)_ui with B = I - P diag(1 / diag P), P = (X'X + ridge I)^-1: -(X P)_ui / P_ii if u lacks i.
 
     With fewer users than products the same numbers come from the smaller inverse, M = (XX' + ridge I)^-1 X, since then
@@ -95,10 +93,10 @@ def ease(name: str, train: RatingMatrix, *, ridge: float) -> ScoreRanker:
     if x.shape[0] < x.shape[1]:
         answers = _inverse((x @ x.T).toarray(order="F"), ridge) @ x  # (n_users, n_products)
         answers /= -(1.0 - np.asarray(x.multiply(answers).sum(axis=0)).ravel()) / ridge
-        return ScoreRanker(name, train, lambda rows: answers[rows])
+        return ScoreRanker(train, lambda rows: answers[rows])
     weights = _inverse((x.T @ x).toarray(order="F"), ridge)  # (n_products, n_products)
     weights /= -np.diag(weights)
-    return ScoreRanker(name, train, lambda rows: x[rows] @ weights)
+    return ScoreRanker(train, lambda rows: x[rows] @ weights)
 
 
 def _inverse(gram: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
@@ -111,17 +109,17 @@ def _inverse(gram: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
     return np.asarray(upper + np.triu(upper, 1).T)
 
 
-def rp3beta(name: str, train: RatingMatrix, *, beta: float, k: int) -> ScoreRanker:
+def rp3beta(train: RatingMatrix, *, beta: float, k: int) -> ScoreRanker:
     """scores = X W; W_ij = sum over users of (1 / raters_i) (1 / length_u) / raters_j^beta, the k largest of each i."""
     x = ones(train)
     lengths, raters = (np.maximum(np.asarray(x.sum(axis=axis)).ravel(), 1) for axis in (1, 0))
     back = sp.diags_array(1 / raters) @ x.T  # product -> user
     walks = sp.csr_array(back @ (sp.diags_array(1 / lengths) @ x) @ sp.diags_array(raters**-beta))
     walks.setdiag(0)
-    return ScoreRanker(name, train, _by_items(x, _largest(walks, k)), floor=0.0)
+    return ScoreRanker(train, _by_items(x, _largest(walks, k)), floor=0.0)
 
 
-def user_knn(name: str, train: RatingMatrix, *, k: int) -> ScoreRanker:
+def user_knn(train: RatingMatrix, *, k: int) -> ScoreRanker:
     """LensKit's UserKNN: for each product the k nearest users that have it."""
     unit = _unit_rows(ones(train))
     csr = train.half_stars
@@ -135,7 +133,7 @@ def user_knn(name: str, train: RatingMatrix, *, k: int) -> ScoreRanker:
         _add_nearest(place[order], user[order], close.data[order], csr.indptr, csr.indices, k, out)
         return out
 
-    return ScoreRanker(name, train, scores, floor=0.0)
+    return ScoreRanker(train, scores, floor=0.0)
 
 
 @njit(cache=True)
@@ -150,7 +148,7 @@ def _add_nearest(places: Any, users: Any, close: Any, indptr: Any, indices: Any,
                 out[place, indices[at]] += close[pair]
 
 
-def item_knn(name: str, train: RatingMatrix, *, k: int) -> ScoreRanker:
+def item_knn(train: RatingMatrix, *, k: int) -> ScoreRanker:
     """LensKit's ItemKNN: for each candidate the k nearest of the user's products."""
     columns = _unit_rows(sp.csr_matrix(ones(train).T))
     close = sp.csr_array(columns @ columns.T)
@@ -165,10 +163,10 @@ def item_knn(name: str, train: RatingMatrix, *, k: int) -> ScoreRanker:
             out[at] = nearest.sum(axis=0)
         return out
 
-    return ScoreRanker(name, train, scores, floor=0.0)
+    return ScoreRanker(train, scores, floor=0.0)
 
 
-def implicit_knn(name: str, train: RatingMatrix, *, kind: str, **parameters: Any) -> ScoreRanker:
+def implicit_knn(train: RatingMatrix, *, kind: str, **parameters: Any) -> ScoreRanker:
     """``kind``: TFIDFRecommender or BM25Recommender; their own weights and their K nearest products."""
     from implicit import nearest_neighbours
 
@@ -177,10 +175,10 @@ def implicit_knn(name: str, train: RatingMatrix, *, kind: str, **parameters: Any
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it hands itself another format than it asks for
         model.fit(x, show_progress=False)
-    return ScoreRanker(name, train, _by_items(x, model.similarity), floor=0.0)
+    return ScoreRanker(train, _by_items(x, model.similarity), floor=0.0)
 
 
-def implicit_factors(name: str, train: RatingMatrix, *, kind: str, **parameters: Any) -> ScoreRanker:
+def implicit_factors(train: RatingMatrix, *, kind: str, **parameters: Any) -> ScoreRanker:
     """``kind``: als.AlternatingLeastSquares or bpr.BayesianPersonalizedRanking; scores = user . product factors."""
     import importlib
 
@@ -191,7 +189,7 @@ def implicit_factors(name: str, train: RatingMatrix, *, kind: str, **parameters:
         model = recommender(num_threads=threads, random_state=SEED, **parameters)
         model.fit(ones(train), show_progress=False)
     users, products = model.user_factors, model.item_factors
-    return ScoreRanker(name, train, lambda rows: users[rows] @ products.T)
+    return ScoreRanker(train, lambda rows: users[rows] @ products.T)
 
 
 def _by_items(x: Any, weights: Any) -> Callable[[Rows], Scores]:

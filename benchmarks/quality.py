@@ -56,35 +56,32 @@ class Line(NamedTuple):
     parameters: Parameters | None
 
 
-class _Taste(TasteRanker):
-    """The taste ranking of the training ratings under a name of its own."""
-
-    def __init__(self, name: str, train: RatingMatrix, **parameters: Any) -> None:
-        self.name = name
-        profiles = build_profiles(train)
-        super().__init__(
-            profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable,
-            n_threads=THREADS, **parameters,
-        )  # fmt: skip
+def _taste(train: RatingMatrix, **parameters: Any) -> TasteRanker:
+    """The taste ranking of the training ratings."""
+    profiles = build_profiles(train)
+    return TasteRanker(
+        profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable,
+        n_threads=THREADS, **parameters,
+    )  # fmt: skip
 
 
-UNTUNED: tuple[Callable[[RatingMatrix], Ranker], ...] = (
-    PopularRanker,
-    ClassicRanker,
-    lambda train: _Taste("taste", train),
-)
+UNTUNED: dict[str, Callable[[RatingMatrix], Ranker]] = {
+    "popular": PopularRanker,
+    "classic": ClassicRanker,
+    "taste": _taste,
+}
 OURS = ("classic", "taste", TUNED)
 
 
 def validation_ndcg(validation: Split, ranker: Ranker) -> float:
     """Mean nDCG@10 on the users of a validation cut."""
-    mean = evaluate(validation, [ranker], seed=SEED, n_resamples=1).modes[0].figures[NDCG].mean
+    mean = evaluate(validation, {"": ranker}, seed=SEED, n_resamples=1).modes[0].figures[NDCG].mean
     return mean or 0.0
 
 
 def tune(peer: Peer, validation: Split) -> Parameters:
     """The parameters of the peer's grid that rank the validation cut best; of equals the first."""
-    found = [validation_ndcg(validation, peer.train(peer.name, validation.train, **choice)) for choice in peer.grid]
+    found = [validation_ndcg(validation, peer.train(validation.train, **choice)) for choice in peer.grid]
     return peer.grid[int(np.argmax(found))]
 
 
@@ -92,16 +89,16 @@ def measure(matrix: RatingMatrix, peers: Sequence[Peer], *, seed: int = SEED, ve
     """Popularity, ours and the tuned peers on one set, one line each in that order."""
     split = split_newest(matrix, rng=np.random.default_rng(seed))
     validation = split_newest(split.train, rng=np.random.default_rng(seed + 1))
-    lines = [_line(split, seed, make) for make in UNTUNED]
+    lines = [_line(split, seed, name, make) for name, make in UNTUNED.items()]
     started = time.perf_counter()
     tuned = tune_taste(split.train, seed=seed + 1, n_threads=THREADS)
     chosen: dict[str, Any] = tuned.parameters._asdict()
-    lines.append(_line(split, seed, partial(_Taste, TUNED, **chosen), chosen, time.perf_counter() - started))
+    lines.append(_line(split, seed, TUNED, partial(_taste, **chosen), chosen, time.perf_counter() - started))
     for peer in peers:
         started = time.perf_counter()
         best = tune(peer, validation)
         seconds = time.perf_counter() - started
-        lines.append(_line(split, seed, partial(peer.train, peer.name, **best), best, seconds))
+        lines.append(_line(split, seed, peer.name, partial(peer.train, **best), best, seconds))
         if verbose:
             print(f"   {peer.name}: {_shown(best)}", file=sys.stderr, flush=True)
     return lines
@@ -110,6 +107,7 @@ def measure(matrix: RatingMatrix, peers: Sequence[Peer], *, seed: int = SEED, ve
 def _line(
     split: Split,
     seed: int,
+    name: str,
     train: Callable[[RatingMatrix], Ranker],
     parameters: Parameters | None = None,
     tuning: float = 0.0,
@@ -118,9 +116,9 @@ def _line(
     started = time.perf_counter()
     ranker = train(split.train)
     training = time.perf_counter() - started
-    mode = evaluate(split, [ranker], seed=seed, clock=time.perf_counter).modes[0]
+    mode = evaluate(split, {name: ranker}, seed=seed, clock=time.perf_counter).modes[0]
     ndcg, recall = mode.figures[NDCG], mode.figures[RECALL]
-    return Line(ranker.name, ndcg, recall, tuning, training, mode.seconds or 0.0, parameters)
+    return Line(name, ndcg, recall, tuning, training, mode.seconds or 0.0, parameters)
 
 
 def as_table(lines: Sequence[Line]) -> str:

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from recommender.arrays import at_least_one
 from recommender.errors import SettingError
-from recommender.evaluation.evaluate import among, evaluate
+from recommender.evaluation.evaluate import Ranker, among, evaluate
+from recommender.evaluation.rankers import PopularRanker
 from recommender.evaluation.result import Evaluation
 from recommender.evaluation.split import Split, chosen_entries, hide_newest, limited, trainable_log
 from recommender.fallback.cold_start import ColdStart, build_cold_start
-from recommender.fallback.popular import rank_popular
 from recommender.ranking.taste import TasteRanker
 from recommender.shop.profiles import Interactions, Profiles, build_profiles
 from recommender.shop.ratings import RatingMatrix
@@ -44,8 +44,8 @@ Rows = NDArray[np.int64]
 class ColdStartRanker:
     """A ladder from its third step on, for users of whom nothing is known but, perhaps, the segment."""
 
-    def __init__(self, name: str, cold: ColdStart) -> None:
-        self.name, self._cold = name, cold
+    def __init__(self, cold: ColdStart) -> None:
+        self._cold = cold
 
     def rank(self, rows: Rows, n: int) -> NDArray[np.int32]:
         """The first n columns of each row, (len(rows), n), padded with -1."""
@@ -59,31 +59,11 @@ class ColdStartRanker:
         return stars
 
 
-class _PlainPopularRanker:
-    """The most often rated products of ``train``, less what ``seen`` (CSR) has of each row."""
-
-    name = POPULAR
-
-    def __init__(self, train: RatingMatrix, seen: Any) -> None:
-        self._popular, self._seen = rank_popular(train), seen
-        self._stars = np.full(train.shape[1], np.nan)
-        self._stars[self._popular.columns] = self._popular.predicted
-
-    def rank(self, rows: Rows, n: int) -> NDArray[np.int32]:
-        shape = len(rows), n
-        return self._popular.top_up(self._seen, rows, np.full(shape, -1, np.int32), np.zeros(shape))[0]
-
-    def predict(self, rows: Rows, columns: NDArray[np.integer]) -> NDArray[np.float64]:
-        assert len(rows) == len(columns), "one column for each row"
-        stars: NDArray[np.float64] = self._stars[columns]
-        return stars
-
-
 class _TasteStep:
     """The taste ranking on these profiles, less what ``seen`` (CSR) has of each row: it may know less than was seen."""
 
-    def __init__(self, name: str, profiles: Profiles, train: RatingMatrix, seen: Any) -> None:
-        self.name, self._seen = name, seen
+    def __init__(self, profiles: Profiles, train: RatingMatrix, seen: Any) -> None:
+        self._seen = seen
         mask = train.recommendable
         self._taste = TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=mask)
 
@@ -148,18 +128,18 @@ def _rankers(
     log: Interactions | None,
     weights: NDArray[np.float64] | None,
     segments: NDArray[np.int32] | None,
-) -> list[Any]:
+) -> dict[str, Ranker]:
     """The steps there is something for, in the order of the ladder."""
     train, seen, known = split.train, split.train.half_stars, trainable_log(split, log, weights)
     cold, others = strangers(split, log, weights)
-    rankers: list[Any] = [_TasteStep(OWN_RATINGS, build_profiles(train, known, weights), train, seen)]
+    rankers: dict[str, Ranker] = {OWN_RATINGS: _TasteStep(build_profiles(train, known, weights), train, seen)}
     if known is not None:
-        rankers.append(_TasteStep(OWN_INTERACTIONS, build_profiles(cold, known, weights), cold, seen))
+        rankers[OWN_INTERACTIONS] = _TasteStep(build_profiles(cold, known, weights), cold, seen)
     if segments is not None and (segments[split.test_rows] >= 0).any():
-        rankers.append(ColdStartRanker(SEGMENT, build_cold_start(cold, others, segments=segments, seen=seen)))
+        rankers[SEGMENT] = ColdStartRanker(build_cold_start(cold, others, segments=segments, seen=seen))
     if train.n_timed:
-        rankers.append(ColdStartRanker(DECAYED, build_cold_start(cold, others, seen=seen)))
-    return [*rankers, _PlainPopularRanker(cold, seen)]
+        rankers[DECAYED] = ColdStartRanker(build_cold_start(cold, others, seen=seen))
+    return rankers | {POPULAR: PopularRanker(cold, seen)}
 
 
 def _without(matrix: RatingMatrix, rows: Rows) -> RatingMatrix:

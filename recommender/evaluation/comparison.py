@@ -23,12 +23,6 @@ RATINGS_ONLY = "taste, ratings only"
 AS_PUBLISHED = "as published"
 
 
-def _named(ranker: Any, name: str) -> Any:
-    """The ranker, filed under this name."""
-    ranker.name = name
-    return ranker
-
-
 def stand_in(
     published: Mapping[str, Any],
     *,
@@ -88,33 +82,33 @@ def evaluate_modes(
     if n_users is not None and len(split.test_rows) > n_users:
         split = limited(split, matrix, np.random.default_rng(seed).choice(split.test_rows, n_users, replace=False))
     known = trainable_log(split, log, weights)
-    rankers: list[Ranker] = []
+    rankers: dict[str, Ranker] = {}
     if CLASSIC in rankings:
-        rankers.append(ClassicRanker(split.train, n_neighbors=n_neighbors))
+        rankers[CLASSIC] = ClassicRanker(split.train, n_neighbors=n_neighbors)
     if by_taste := [name for name in BY_TASTE if name in rankings]:
-        rankers += _by_taste(split, known, weights, by_taste)
-    rankers.append(PopularRanker(split.train))
+        rankers |= _by_taste(split, known, weights, by_taste)
+    rankers[POPULAR] = PopularRanker(split.train)
     if published is not None:
         name = stand_in(published, n_neighbors=n_neighbors, weights=weights, rankings=rankings)
         if name == AS_PUBLISHED:
-            rankers.append(_named(_as_published(split, log, weights, published), AS_PUBLISHED))
+            rankers[AS_PUBLISHED] = _as_published(split, log, weights, published)
     return evaluate(split, rankers, seed=seed, progress=progress, clock=clock)
 
 
 def _by_taste(
     split: Split, log: Interactions | None, weights: NDArray[np.float64] | None, names: list[str]
-) -> Iterator[TasteRanker]:
-    """The rankers by taste, and taste on ratings alone beside them where there are interactions too."""
+) -> Iterator[tuple[str, Ranker]]:
+    """Names and rankers by taste, and taste on ratings alone beside them where there are interactions too."""
     train = split.train
     taste = _taste_ranker(build_profiles(train, log, weights), train)
     if TASTE in names:
-        yield taste
+        yield TASTE, taste
     if AUTO in names:
         parameters = tune(train, log, weights).parameters
         votes = taste.votes.damped(parameters.damping, train.recommendable)
-        yield _named(TasteRanker.of(votes, n_neighbors=parameters.n_neighbors), AUTO)
+        yield AUTO, TasteRanker.of(votes, n_neighbors=parameters.n_neighbors)
     if log is not None:
-        yield _named(_taste_ranker(build_profiles(train), train), RATINGS_ONLY)
+        yield RATINGS_ONLY, _taste_ranker(build_profiles(train), train)
 
 
 def _as_published(

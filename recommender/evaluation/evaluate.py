@@ -2,7 +2,7 @@
 
     matrix = read_evaluation_file(Path("ratings.csv"))        # or load_model's
     split = split_newest(matrix, rng=np.random.default_rng(0))
-    rankers = [ClassicRanker(split.train), PopularRanker(split.train)]
+    rankers = {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}
     evaluation = evaluate(split, rankers, seed=0)
     evaluation.mode("classic").figures["ndcg@10"]             # Figure(mean, low, high, n)
 
@@ -14,7 +14,7 @@ their number of training ratings, as a ranking that wins on average can lose whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple, Protocol
 
@@ -48,10 +48,6 @@ BLOCK_USERS = 4_096
 class Ranker(Protocol):
     """One way to rank, trained on ``Split.train``."""
 
-    @property
-    def name(self) -> str:
-        """What the figures are filed under."""
-
     def rank(self, rows: NDArray[np.int64], n: int) -> NDArray[np.int32]:
         """The best n recommendable columns that each row has not rated, (len(rows), n), padded with -1."""
 
@@ -61,31 +57,31 @@ class Ranker(Protocol):
 
 def evaluate(
     split: Split,
-    rankers: Sequence[Ranker],
+    rankers: Mapping[str, Ranker],
     *,
     seed: int,
     n_resamples: int = metrics.N_RESAMPLES,
     progress: Callable[[int], object] | None = None,
     clock: Callable[[], float] | None = None,
 ) -> Evaluation:
-    """Measure every ranker on the test users of ``split``, in blocks of users.
+    """Measure every ranker on the test users of ``split``, in blocks of users; by the names that they are given.
 
     ``seed`` is that of the bootstrap; all modes see the same draws. ``progress`` is called with the number of users
     just done, ``len(rankers) * len(split.test_rows)`` in all. ``clock``: such as ``time.perf_counter``, None leaves the
     seconds out, and two runs with one seed then give equal evaluations.
-    SettingError: no test user, no ranker, two of one name, or a list that breaks the rules of `Ranker`.
+    SettingError: no test user, no ranker, or a list that breaks the rules of `Ranker`.
     """
     rows = split.test_rows
-    names = [ranker.name for ranker in rankers]
+    names = list(rankers)
     if not rows.size:
         raise SettingError(
             f"nothing to evaluate: of {split.train.shape[0]:,} users none has two ratings or more with a recommendable "
             "product among the hidden ones; collect longer histories, or load the catalog that the ratings are of"
         )
-    if not names or len(set(names)) < len(names):
-        raise SettingError(f"rankings {names} cannot be compared: give at least one, each with a name of its own")
+    if not names:
+        raise SettingError("no ranking is to be measured: give at least one")
     distinct_stars = len(np.unique(np.concatenate([split.train.half_stars.data, split.hidden.data])))
-    measured = [_measure(ranker, split, distinct_stars > 1, progress, clock) for ranker in rankers]
+    measured = [_measure(*each, split, distinct_stars > 1, progress, clock) for each in rankers.items()]
     counts = np.diff(split.train.half_stars.indptr)[rows]
     groups = {name: (counts >= least) & (counts <= (most or NEVER)) for name, (least, most) in GROUPS.items()}
     figures, differences = _figures(measured, np.ones(len(rows), np.bool_), seed, n_resamples)
@@ -136,6 +132,7 @@ class _Measured(NamedTuple):
 
 
 def _measure(
+    name: str,
     ranker: Ranker,
     split: Split,
     has_stars: bool,
@@ -157,11 +154,11 @@ def _measure(
         lists = ranker.rank(rows, DEPTH)
         predicted = ranker.predict(rows[user], hidden.indices) if has_stars else None
         seconds += now() - started
-        _check_lists(ranker.name, lists, rows, train)
+        _check_lists(name, lists, rows, train)
         recommended[lists[:, :K][lists[:, :K] >= 0]] = True
         values[block, :7], weights[block, :7] = _judged_lists(lists, split.relevant[rows], raters, train.shape[0])
         if predicted is not None:
-            errors = _checked(ranker.name, predicted, user.shape) - STARS_PER_UNIT * hidden.data
+            errors = _checked(name, predicted, user.shape) - STARS_PER_UNIT * hidden.data
             values[block, 7:], weights[block, 7:] = _judged_stars(errors, user, len(rows))
         if progress is not None:
             progress(len(rows))

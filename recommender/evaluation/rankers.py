@@ -1,12 +1,14 @@
 """Rankings as `evaluation.evaluate` compares them: whole catalog, seen products left out, short lists left short.
 
-- `ClassicRanker`: the predicted rating of the nearest users, as `recommender.neighbors.cosine_index` and
-  `recommender.ranking.classic` give it to people.
+- `ClassicRanker`: the predicted rating of the nearest users, by the `recommender.ranking.rankings.ClassicRanking` that
+  people are served by.
 - `PopularRanker`: what most people rated, as `recommender.fallback.popular`; the floor that any other ranking has to
   beat.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from recommender.arrays import at_least_one
 from recommender.fallback.popular import rank_popular
 from recommender.neighbors.cosine_index import CosineIndex
-from recommender.ranking.classic import rank_products_for_rows
+from recommender.ranking.rankings import ClassicRanking
 from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
 
 Rows = NDArray[np.int64]
@@ -25,22 +27,16 @@ Stars = NDArray[np.float64]
 class ClassicRanker:
     """User-based collaborative filtering on the ratings of ``train``: candidates by predicted rating."""
 
-    name = "classic"
-
     def __init__(self, train: RatingMatrix, *, n_neighbors: int = 20) -> None:
         """SettingError for n_neighbors below 1, RatingError as `CosineIndex`."""
         self.n_neighbors = min(at_least_one("n_neighbors", n_neighbors), max(train.shape[0], 1))
         self._train = train
         self._index = CosineIndex(train.half_stars)
+        self._ranking = ClassicRanking(train, self._index, self.n_neighbors)
 
     def rank(self, rows: Rows, n: int) -> Columns:
         """The best n columns of each row, (len(rows), n), -1 where there are no more."""
-        near = self._index.top_k(self.n_neighbors, rows=rows)
-        recommendable = self._train.recommendable
-        ratings = self._train.half_stars
-        return rank_products_for_rows(
-            ratings, rows, *near, n=n, recommendable=recommendable, scale=STARS_PER_UNIT
-        ).columns
+        return self._ranking.rank_products(rows, n).columns
 
     def predict(self, rows: Rows, columns: NDArray[np.integer]) -> Stars:
         """Stars for each pair, (len(rows),): sum of cosine * rating / sum of cosine; NaN where no neighbor rated it.
@@ -66,44 +62,23 @@ class ClassicRanker:
 
 
 class PopularRanker:
-    """The products that most people rated; for each user the same ones, less what the user rated."""
+    """The products that most people rated; for each user the same ones, less what ``seen`` has of the row.
 
-    name = "popular"
+    ``seen``: CSR array (n_users, n_products); None: the ratings of ``train``.
+    """
 
-    def __init__(self, train: RatingMatrix) -> None:
-        self._train = train
-        popular = rank_popular(train)
-        self._columns = popular.columns  # (m,) most popular first
-        self._place = np.full(train.shape[1], len(popular.columns), np.int64)  # (n_products,) unranked behind all
-        self._place[popular.columns] = np.arange(len(popular.columns))
+    def __init__(self, train: RatingMatrix, seen: Any = None) -> None:
+        self._popular, self._seen = rank_popular(train), train.half_stars if seen is None else seen
         self._predicted = np.full(train.shape[1], np.nan)  # (n_products,)
-        self._predicted[popular.columns] = popular.predicted
+        self._predicted[self._popular.columns] = self._popular.predicted
 
     def rank(self, rows: Rows, n: int) -> Columns:
         """The best n columns of each row, (len(rows), n), -1 where there are no more."""
-        out = np.full((len(rows), n), -1, np.int32)
-        waiting, head = np.arange(len(rows)), 4 * n  # most people have not seen most of what is popular
-        while waiting.size:
-            head = min(head, len(self._columns))
-            unseen = self._unseen(rows[waiting], head)  # (len(waiting), head)
-            complete = (unseen.sum(axis=1) >= n) | (head == len(self._columns))
-            place = np.cumsum(unseen, axis=1)
-            user, column = np.nonzero(unseen & (place <= n) & complete[:, None])
-            out[waiting[user], place[user, column] - 1] = self._columns[column]
-            waiting, head = waiting[~complete], 4 * head
-        return out
+        shape = len(rows), n
+        return self._popular.top_up(self._seen, rows, np.full(shape, -1, np.int32), np.zeros(shape))[0]
 
     def predict(self, rows: Rows, columns: NDArray[np.integer]) -> Stars:
         """The damped mean of each pair's product, (len(rows),); NaN for one that nobody rated or may be recommended."""
         assert len(rows) == len(columns), "one column for each row"
         predicted: Stars = self._predicted[columns]
         return predicted
-
-    def _unseen(self, rows: Rows, head: int) -> NDArray[np.bool_]:
-        """Which of the ``head`` most popular products each row has not rated."""
-        seen = self._train.half_stars[rows]
-        user = np.repeat(np.arange(len(rows)), np.diff(seen.indptr))
-        place = self._place[seen.indices]
-        unseen = np.ones((len(rows), head), np.bool_)
-        unseen[user[place < head], place[place < head]] = False
-        return unseen

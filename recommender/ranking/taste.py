@@ -94,8 +94,6 @@ class TasteRanker:
     Raises as `TasteIndex` and `TasteVotes` do.
     """
 
-    name = "taste"
-
     def __init__(
         self,
         profiles: Any,

@@ -44,17 +44,17 @@ def test_ease_is_the_closed_form_of_its_paper(shape: tuple[int, int]) -> None:
     p = np.linalg.inv(x.T @ x + 7.0 * np.eye(shape[1]))
     b = np.eye(shape[1]) - p @ np.diag(1 / np.diag(p))
     unseen = x == 0
-    np.testing.assert_allclose(scores_of(ease("e", train, ridge=7.0), train)[unseen], (x @ b)[unseen], atol=1e-9)
+    np.testing.assert_allclose(scores_of(ease(train, ridge=7.0), train)[unseen], (x @ b)[unseen], atol=1e-9)
 
 
 def test_rp3beta_walks_three_steps() -> None:
     # user 0 has A, user 1 A and B, user 2 B and C
     train = matrix_of([[8, 0, 0], [8, 8, 0], [0, 8, 8]])
-    found = scores_of(rp3beta("r", train, beta=0.5, k=9), train)
+    found = scores_of(rp3beta(train, beta=0.5, k=9), train)
     # from A to a user: 1/2 each; from user 1 to B: 1/2; B has 2 raters
     assert found[0, 1] == pytest.approx(1 / 2 * 1 / 2 / 2**0.5)
     assert found[0, 2] == 0  # C is five steps away
-    assert scores_of(rp3beta("r", train, beta=0.5, k=1), train)[0, 1] == found[0, 1]  # the way back to A takes no place
+    assert scores_of(rp3beta(train, beta=0.5, k=1), train)[0, 1] == found[0, 1]  # the way back to A takes no place
     # user 1: B -> user 2 -> C is 1/2 * 1/2; C has one rater
     assert found[1, 2] == pytest.approx(1 / 2 * 1 / 2 / 1)
 
@@ -75,7 +75,7 @@ def test_user_knn_sums_the_k_nearest_users_that_have_the_product(k: int) -> None
         for i in range(18):
             having = [close[u, v] for v in range(25) if v != u and x[v, i]]
             expected[u, i] = sum(sorted(having, reverse=True)[:k])
-    np.testing.assert_allclose(scores_of(user_knn("u", train, k=k), train), expected, atol=1e-5)
+    np.testing.assert_allclose(scores_of(user_knn(train, k=k), train), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("k", [1, 2, 50])
@@ -89,14 +89,12 @@ def test_item_knn_sums_the_k_nearest_of_what_the_user_has(k: int) -> None:
         for i in range(18):
             mine = [close[i, j] for j in range(18) if j != i and x[u, j]]
             expected[u, i] = sum(sorted(mine, reverse=True)[:k])
-    np.testing.assert_allclose(scores_of(item_knn("i", train, k=k), train), expected, atol=1e-5)
+    np.testing.assert_allclose(scores_of(item_knn(train, k=k), train), expected, atol=1e-5)
 
 
 def test_a_list_is_by_score_then_column_without_what_the_user_has_or_may_not_get() -> None:
     train = matrix_of([[8, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], [True, True, True, True, False, True])
-    ranker = ScoreRanker(
-        "fixed", train, lambda rows: np.tile([9.0, 1.0, 2.0, 1.0, 9.0, 0.0], (len(rows), 1)), floor=0.0
-    )
+    ranker = ScoreRanker(train, lambda rows: np.tile([9.0, 1.0, 2.0, 1.0, 9.0, 0.0], (len(rows), 1)), floor=0.0)
     assert ranker.rank(np.array([0, 1]), 5).tolist() == [[2, 1, 3, -1, -1], [0, 2, 1, 3, -1]]
     assert ranker.rank(np.array([1]), 8).tolist() == [[0, 2, 1, 3, -1, -1, -1, -1]]  # more than there are products
     assert ranker.rank(np.array([0]), 2).tolist() == [[2, 1]]
@@ -116,15 +114,15 @@ def test_every_peer_finds_the_block_a_user_belongs_to(peer: Peer) -> None:
     # users 0-9 have products 0-9 but one each, users 10-19 products 10-19 but one each
     dense = np.kron(np.eye(2), 8 * (1 - np.eye(10)))
     choice = dict(peer.grid[0])
-    lists = peer.train(peer.name, matrix_of(dense), **choice).rank(np.arange(20), 1)
+    lists = peer.train(matrix_of(dense), **choice).rank(np.arange(20), 1)
     assert lists.ravel().tolist() == list(range(20))
 
 
-def fixed(name: str, train: RatingMatrix, *, best: int) -> ScoreRanker:
+def fixed(train: RatingMatrix, *, best: int) -> ScoreRanker:
     """Ranks column ``best`` first."""
     scores = np.arange(train.shape[1])[::-1] + 1.0
     scores[best] = 100.0
-    return ScoreRanker(name, train, lambda rows: np.tile(scores, (len(rows), 1)))
+    return ScoreRanker(train, lambda rows: np.tile(scores, (len(rows), 1)))
 
 
 def test_tuning_takes_what_ranks_the_validation_cut_best() -> None:
@@ -144,9 +142,9 @@ def test_a_peer_is_tuned_on_training_ratings_alone_and_then_trained_on_all_of_th
     split = split_newest(matrix, rng=np.random.default_rng(0))
     seen: list[RatingMatrix] = []
 
-    def spy(name: str, train: RatingMatrix, *, best: int) -> ScoreRanker:
+    def spy(train: RatingMatrix, *, best: int) -> ScoreRanker:
         seen.append(train)
-        return fixed(name, train, best=best)
+        return fixed(train, best=best)
 
     lines = measure(matrix, [Peer("spy", spy, grid(best=(1, 2)))])
     assert [line.name for line in lines] == ["popular", "classic", "taste", TUNED, "spy"]

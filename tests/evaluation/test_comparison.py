@@ -110,8 +110,6 @@ def ndcg(evaluation: Evaluation, name: str) -> float:
 class Oracle:
     """Ranks by the planted appeal, which nobody can know: the best there is."""
 
-    name = "oracle"
-
     def __init__(self, shop: Planted, train: RatingMatrix) -> None:
         self._shop, self._train = shop, train
         self._places = np.searchsorted(shop.product_ids, train.product_ids)
@@ -133,7 +131,7 @@ def test_taste_finds_70_percent_of_what_the_planted_truth_would_and_interactions
     shop = default_shoppers(*default_catalog(tmp_path))
     found = evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
     split = split_newest(shop.matrix, rng=np.random.default_rng(0))
-    best = ndcg(evaluate(split, [Oracle(shop, split.train)], seed=0, n_resamples=10), "oracle")
+    best = ndcg(evaluate(split, {"oracle": Oracle(shop, split.train)}, seed=0, n_resamples=10), "oracle")
     assert found.n_test_users == len(split.test_rows) == 5_000
     assert 0.3 < best < 0.5  # an oracle that finds nothing would make any share true
     for name in ("taste", "taste, ratings only"):

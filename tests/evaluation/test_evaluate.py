@@ -59,8 +59,8 @@ def matrices(draw: st.DrawFn, *, timed: bool = True) -> RatingMatrix:
 class ListsRanker:
     """Lists and predictions given beforehand, by row."""
 
-    def __init__(self, name: str, lists: NDArray[np.int32], stars: NDArray[np.float64] | None = None) -> None:
-        self.name, self.lists, self.stars = name, lists, stars
+    def __init__(self, lists: NDArray[np.int32], stars: NDArray[np.float64] | None = None) -> None:
+        self.lists, self.stars = lists, stars
 
     def rank(self, rows: NDArray[np.int64], n: int) -> NDArray[np.int32]:
         return self.lists[rows, :n]
@@ -230,12 +230,12 @@ def test_every_figure_against_plain_python(matrix: RatingMatrix, seed: int, bloc
     distinct = set(matrix.half_stars.data.tolist())
     assume(len(distinct) > 1)
     stars = np.where(rng.random(matrix.shape) < 0.3, np.nan, rng.uniform(0.5, 5.0, matrix.shape))
-    given_lists = [ListsRanker(name, random_lists(split, rng), stars) for name in ("one", "two")]
+    given_lists = {name: ListsRanker(random_lists(split, rng), stars) for name in ("one", "two")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "BLOCK_USERS", block_users)
         found = evaluate(split, given_lists, seed=1, n_resamples=5)
-    for ranker in given_lists:
-        mode = found.mode(ranker.name)
+    for name, ranker in given_lists.items():
+        mode = found.mode(name)
         expected = plain_figures(split, ranker, split.test_rows.tolist())
         assert list(mode.figures) == list(FIGURES)
         for name, figure in mode.figures.items():
@@ -268,13 +268,13 @@ def oracle_ranker(split: Split) -> ListsRanker:
     for row in range(len(lists)):
         columns = np.flatnonzero(split.relevant[[row]].toarray()[0])[:DEPTH]
         lists[row, : len(columns)] = columns
-    return ListsRanker("oracle", lists, split.hidden.toarray() / 2)
+    return ListsRanker(lists, split.hidden.toarray() / 2)
 
 
 def test_who_knows_what_is_hidden_is_perfect_and_who_says_nothing_is_zero() -> None:
     split = planted()
-    silent = ListsRanker("silent", np.full((150, DEPTH), -1, np.int32))
-    found = evaluate(split, [oracle_ranker(split), silent], seed=0)
+    silent = ListsRanker(np.full((150, DEPTH), -1, np.int32))
+    found = evaluate(split, {"oracle": oracle_ranker(split), "silent": silent}, seed=0)
     perfect = Figure(1.0, 1.0, 1.0, 150)
     for name in ("ndcg@10", "recall@10", "recall@20", "map@10", "hit_rate@10", "served", "predicted"):
         assert found.mode("oracle").figures[name] == perfect
@@ -294,14 +294,14 @@ def test_a_hidden_product_that_may_not_be_recommended_is_not_relevant() -> None:
     split = split_newest(matrix, rng=np.random.default_rng(0))
     assert split.hidden.toarray().tolist() == [[0, 0, 8], [10, 0, 0]]
     assert split.test_rows.tolist() == [1]
-    found = evaluate(split, [PopularRanker(split.train)], seed=0)
+    found = evaluate(split, {"popular": PopularRanker(split.train)}, seed=0)
     assert (found.n_users, found.n_products, found.n_ratings, found.n_test_users) == (2, 2, 6, 1)
     assert found.mode("popular").figures["ndcg@10"] == Figure(1.0, 1.0, 1.0, 1)
 
 
 def test_few_test_users_and_equal_ratings_are_said_and_intervals_given() -> None:
     split = split_newest(matrix_of(np.full((99, 4), 10)), rng=np.random.default_rng(0))
-    found = evaluate(split, [PopularRanker(split.train)], seed=0)
+    found = evaluate(split, {"popular": PopularRanker(split.train)}, seed=0)
     assert found.notes == (
         "only 99 users could be tested, fewer than 100: go by the intervals, not the means",
         "all ratings are equal: RMSE, MAE and the share predicted mean nothing and are left out",
@@ -309,12 +309,12 @@ def test_few_test_users_and_equal_ratings_are_said_and_intervals_given() -> None
     assert found.mode("popular").figures["ndcg@10"] == Figure(1.0, 1.0, 1.0, 99)
     assert found.mode("popular").figures["rmse"].mean is None
     assert found.mode("popular").figures["predicted"].mean is None
-    assert evaluate(planted(), [PopularRanker(planted().train)], seed=0).notes == ()
+    assert evaluate(planted(), {"popular": PopularRanker(planted().train)}, seed=0).notes == ()
 
 
 def test_the_interval_is_that_of_the_values_per_user() -> None:
     split = planted()
-    found = evaluate(split, [PopularRanker(split.train)], seed=3).mode("popular")
+    found = evaluate(split, {"popular": PopularRanker(split.train)}, seed=3).mode("popular")
     rng, means = np.random.default_rng(3), []
     for _ in range(1_000):
         means.append(found.ndcg_per_user[rng.integers(0, 150, 150)].mean())
@@ -325,7 +325,7 @@ def test_the_interval_is_that_of_the_values_per_user() -> None:
 def test_one_seed_one_evaluation_and_the_clock_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "BLOCK_USERS", 60)  # 60 + 60 + 30 users
     split = planted()
-    modes: list[Ranker] = [ClassicRanker(split.train), PopularRanker(split.train)]
+    modes: dict[str, Ranker] = {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}
     done: list[int] = []
     first, second = (evaluate(split, modes, seed=4, progress=done.append) for _ in range(2))
     assert first == second
@@ -339,14 +339,12 @@ def test_one_seed_one_evaluation_and_the_clock_is_the_callers(monkeypatch: pytes
 def test_no_test_user_is_an_error_that_says_what_to_do() -> None:
     split = split_newest(matrix_of([[10, 0], [0, 10]]), rng=np.random.default_rng(0))
     with pytest.raises(SettingError, match="nothing to evaluate: of 2 users none has two ratings"):
-        evaluate(split, [PopularRanker(split.train)], seed=0)
+        evaluate(split, {"popular": PopularRanker(split.train)}, seed=0)
 
 
-def test_no_ranking_or_two_of_one_name_are_an_error() -> None:
-    split = planted()
-    for modes in ([], [PopularRanker(split.train), PopularRanker(split.train)]):
-        with pytest.raises(SettingError, match="give at least one, each with a name of its own"):
-            evaluate(split, modes, seed=0)
+def test_no_ranking_is_an_error() -> None:
+    with pytest.raises(SettingError, match="no ranking is to be measured: give at least one"):
+        evaluate(planted(), {}, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -366,15 +364,15 @@ def test_a_list_that_nobody_may_be_shown_is_not_measured(lists: list[int], fault
     padded = np.full((1, DEPTH), -1, np.int32)
     padded[0, : len(lists)] = lists
     with pytest.raises(SettingError, match=fault):
-        evaluate(split, [ListsRanker("odd", padded)], seed=0)
+        evaluate(split, {"odd": ListsRanker(padded)}, seed=0)
     padded[0] = [2, 3, 4, *[-1] * (DEPTH - 3)]  # the hidden one and two more are fine
-    assert evaluate(split, [ListsRanker("fine", padded)], seed=0).modes[0].figures["ndcg@10"].mean == 1.0
+    assert evaluate(split, {"fine": ListsRanker(padded)}, seed=0).modes[0].figures["ndcg@10"].mean == 1.0
 
 
 def test_an_answer_of_another_shape_is_refused() -> None:
     split = planted()
     with pytest.raises(SettingError, match=r"shape \(150, 7\) where \(150, 20\) was asked for"):
-        evaluate(split, [ListsRanker("narrow", np.full((150, 7), -1, np.int32))], seed=0)
+        evaluate(split, {"narrow": ListsRanker(np.full((150, 7), -1, np.int32))}, seed=0)
 
 
 # --- rankings
@@ -449,7 +447,7 @@ def test_popular_reaches_far_down_for_a_user_who_has_seen_the_head() -> None:
 
 def two_modes() -> Evaluation:
     split = planted()
-    return evaluate(split, [ClassicRanker(split.train), PopularRanker(split.train)], seed=0)
+    return evaluate(split, {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}, seed=0)
 
 
 def test_the_json_file_holds_all_that_was_found(tmp_path: Path) -> None:
@@ -595,7 +593,7 @@ def test_a_set_that_is_not_there_is_named(tmp_path: Path) -> None:
 @needs_real_data
 def test_on_movielens_the_predicted_rating_ranks_far_below_popularity() -> None:
     split = split_newest(load_dataset("movielens_small", REAL_DATA), rng=np.random.default_rng(0))
-    found = evaluate(split, [ClassicRanker(split.train), PopularRanker(split.train)], seed=0)
+    found = evaluate(split, {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}, seed=0)
     classic, popular = (found.mode(name).figures["ndcg@10"].mean for name in ("classic", "popular"))
     assert classic == pytest.approx(0.0256, abs=0.002)
     assert popular == pytest.approx(0.0863, abs=0.002)

@@ -12,8 +12,8 @@ import pytest
 def compared_by(module: ModuleType, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """The split, and the rankers by name, that ``function`` of ``module`` hands to ``evaluate``."""
 
-    def capture(split: Any, rankers: list[Any], **_: Any) -> Any:
-        return split, {ranker.name: ranker for ranker in rankers}
+    def capture(split: Any, rankers: dict[str, Any], **_: Any) -> Any:
+        return split, rankers
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "evaluate", capture)
