@@ -1,4 +1,4 @@
-"""How the constants of the cold-start ladder were chosen, what each step finds, what new products cost, how fast it is.
+"""How the constants of the cold start were chosen, what each step finds, what new products cost, how fast it is.
 
     python -m benchmarks.cold_start            # a minute and a quarter
     python -m benchmarks.cold_start --short    # without the largest parts
@@ -7,7 +7,7 @@ Half-life: nDCG@10 of decayed popularity on the newest 20 % of each user's ratin
 as of the newest event of the data, which the project's evaluation measures; people who left the shop decades ago are
 then offered what came long after them. "made at the cut": each user's list as of the first hidden rating, from what had
 happened by then, which is what a service does. Planted shoppers (steps 1 and 2 at their defaults) never change their
-tastes, so there forgetting can only cost. Prior and ladder: `recommender.evaluation.cold_start`.
+tastes, so there forgetting can only cost. Prior and steps: `recommender.evaluation.cold_start`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.datasets import load_dataset
 from benchmarks.neighbors import Shape
 from benchmarks.one_user import make_matrix, microseconds
 from recommender.errors import RecommenderError
-from recommender.evaluation.cold_start import ColdStartRanker, evaluate_ladder, strangers
+from recommender.evaluation.cold_start import ColdStartRanker, evaluate_cold_start, strangers
 from recommender.evaluation.evaluate import evaluate
 from recommender.evaluation.result import NDCG, K
 from recommender.evaluation.split import Split, before_the_cut, hide_newest, limited, split_newest
@@ -102,7 +102,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def _ndcg(split: Split, rankers: Sequence[Any]) -> list[str]:
     numbered = {str(place): ranker for place, ranker in enumerate(rankers)}
     found = evaluate(split, numbered, seed=0, n_resamples=1)
-    return [f"{mode.figures[NDCG].mean:.4f}" for mode in found.modes]
+    return [f"{ranking.figures[NDCG].mean:.4f}" for ranking in found.rankings]
 
 
 def half_lives(name: str, split: Split, profiles: Profiles) -> None:
@@ -132,13 +132,13 @@ def priors(matrix: RatingMatrix, log: Interactions, mine: NDArray[np.int32]) -> 
     _table([f"half-life {HALF_LIFE_DAYS}", *head, f"{SEGMENT_PRIOR:.0f}, half-life 180", "never"], rows)
 
 
-def ladder(name: str, *arguments: Any) -> None:
+def steps(name: str, *arguments: Any) -> None:
     """What each step finds."""
     rows = []
-    found = evaluate_ladder(*arguments)
-    for mode in found.modes:
-        ndcg, served = mode.figures[NDCG], mode.figures["served"].mean or 0.0
-        rows.append([mode.name, f"{ndcg.mean:.4f}", f"{ndcg.low:.4f} to {ndcg.high:.4f}", f"{served:.0%}"])
+    found = evaluate_cold_start(*arguments)
+    for ranking in found.rankings:
+        ndcg, served = ranking.figures[NDCG], ranking.figures["served"].mean or 0.0
+        rows.append([ranking.name, f"{ndcg.mean:.4f}", f"{ndcg.low:.4f} to {ndcg.high:.4f}", f"{served:.0%}"])
     print(f"\n{name}, {found.n_test_users:,} users tested\n")
     _table(["step", "nDCG@10", "95 % interval", "users served"], rows)
 
@@ -152,7 +152,7 @@ def new_products(name: str, split: Split, profiles: Profiles, stars: Any, catego
     taste = TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable)
     rankers = {"without": _WithNew(taste, cold, 0.0), "with": _WithNew(taste, cold, NEW_PRODUCT_SHARE)}
     found = evaluate(split, rankers, seed=0)
-    means = [found.mode(each).figures[NDCG].mean or 0.0 for each in rankers]
+    means = [found.ranking(each).figures[NDCG].mean or 0.0 for each in rankers]
     lost = found.differences[0].figure
     cost = f"{lost.mean:.5f} ({lost.low:.5f} to {lost.high:.5f})"
     print(f"| {name} | {len(new.columns):,} | {means[0]:.4f} | {means[1]:.4f} | {cost} |", flush=True)
@@ -195,9 +195,9 @@ def run(short: bool) -> None:
     half_lives("planted", split, profiles)
     print("\nplanted, nDCG@10 of the segment step by prior\n")
     priors(shop.matrix, shop.log, mine)
-    ladder("planted", shop.matrix, shop.log, WEIGHTS, mine)
+    steps("planted", shop.matrix, shop.log, WEIGHTS, mine)
     for name in REAL if short else (*REAL, "filmtrust", "beauty_2014"):
-        ladder(name, load_dataset(name))
+        steps(name, load_dataset(name))
     print("\nnew products in the last place of 10 %: nDCG@10\n")
     _table(["set", "new products", "without", "with", "cost and 95 % interval"], [])
     new_products("planted", split, profiles, facts.stars, facts.category_ids)

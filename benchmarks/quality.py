@@ -75,7 +75,7 @@ OURS = ("classic", "taste", TUNED)
 
 def validation_ndcg(validation: Split, ranker: Ranker) -> float:
     """Mean nDCG@10 on the users of a validation cut."""
-    mean = evaluate(validation, {"": ranker}, seed=SEED, n_resamples=1).modes[0].figures[NDCG].mean
+    mean = evaluate(validation, {"": ranker}, seed=SEED, n_resamples=1).rankings[0].figures[NDCG].mean
     return mean or 0.0
 
 
@@ -116,9 +116,9 @@ def _line(
     started = time.perf_counter()
     ranker = train(split.train)
     training = time.perf_counter() - started
-    mode = evaluate(split, {name: ranker}, seed=seed, clock=time.perf_counter).modes[0]
-    ndcg, recall = mode.figures[NDCG], mode.figures[RECALL]
-    return Line(name, ndcg, recall, tuning, training, mode.seconds or 0.0, parameters)
+    ranking = evaluate(split, {name: ranker}, seed=seed, clock=time.perf_counter).rankings[0]
+    ndcg, recall = ranking.figures[NDCG], ranking.figures[RECALL]
+    return Line(name, ndcg, recall, tuning, training, ranking.seconds or 0.0, parameters)
 
 
 def as_table(lines: Sequence[Line]) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender.commands.data_report import describe, forecast
-from recommender.commands.evaluation_report import as_table, draw_svg, ladder_as_table, write_json
+from recommender.commands.evaluation_report import as_table, cold_start_as_table, draw_svg, write_json
 from recommender.commands.warm_up import BESIDE, warm_up
 from recommender.database.connection import connected, label
 from recommender.database.schema import INTERACTION_TYPES, interactions
@@ -31,8 +31,8 @@ from recommender.database.shop_reader import (
 from recommender.database.tables import existing_tables
 from recommender.database.usable_rows import as_words
 from recommender.errors import NothingToEvaluateError, SettingError
-from recommender.evaluation.cold_start import evaluate_ladder
-from recommender.evaluation.comparison import evaluate_modes, stand_in
+from recommender.evaluation.cold_start import evaluate_cold_start
+from recommender.evaluation.comparison import evaluate_rankings, stand_in
 from recommender.evaluation.gate import judge, metrics_of
 from recommender.evaluation.gate_statistics import FORCED, REFUSED, history_of
 from recommender.evaluation.result import NDCG, Evaluation
@@ -90,12 +90,12 @@ def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
             matrix, log = read_taste_data(engine)
             segments = read_people(engine).segments(matrix.user_ids).codes
     announce_compiling()
-    evaluation, ladder = evaluated(settings, matrix, log, seed=seed), None
+    evaluation, cold_start = evaluated(settings, matrix, log, seed=seed), None
     print(as_table(evaluation))
     if segments is not None:
-        ladder = evaluate_ladder(matrix, log, _weights(settings), segments, seed=seed, clock=time.perf_counter)
-        print(f"\n{ladder_as_table(ladder)}")
-    write_json(evaluation, Path(JSON_FILE), cold_start=ladder)
+        cold_start = evaluate_cold_start(matrix, log, _weights(settings), segments, seed=seed, clock=time.perf_counter)
+        print(f"\n{cold_start_as_table(cold_start)}")
+    write_json(evaluation, Path(JSON_FILE), cold_start=cold_start)
     draw_svg(evaluation, Path(SVG_FILE))
     print(f"\nwritten: {JSON_FILE}, {SVG_FILE}")
 
@@ -110,9 +110,9 @@ def evaluated(
     n_users: int | None = None,
     published: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """The evaluation of the rankings, with a progress bar where it takes long; arguments as `evaluate_modes`."""
+    """The evaluation of the rankings, with a progress bar where it takes long; arguments as `evaluate_rankings`."""
     with tqdm(unit=" lists", unit_scale=True, desc="evaluate", delay=2, leave=False) as bar:
-        return evaluate_modes(
+        return evaluate_rankings(
             matrix,
             log,
             _weights(settings),
@@ -161,7 +161,7 @@ def gate(
         return None, None
     print(f"gate     {evaluation.split}")
     metrics = metrics_of(evaluation, settings.ranking)
-    shown = ", ".join(f"{mode.name} {mode.figures[NDCG].mean or 0:.4f}" for mode in evaluation.modes)
+    shown = ", ".join(f"{ranking.name} {ranking.figures[NDCG].mean or 0:.4f}" for ranking in evaluation.rankings)
     print(f"gate     nDCG@10 of {evaluation.n_test_users:,} users: {shown} in {time.perf_counter() - started:.2f} s")
     against = None
     if other is not None:

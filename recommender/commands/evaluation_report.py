@@ -33,21 +33,26 @@ _MISSING = "-"
 
 
 def as_table(evaluation: Evaluation) -> str:
-    """All figures, modes side by side, then nDCG by activity and the paired differences; fits a terminal, no colors."""
-    modes = evaluation.modes
+    """All figures, rankings side by side, then nDCG by activity and the paired differences; without colors."""
+    rankings = evaluation.rankings
     head = [
         f"{evaluation.split}; {evaluation.n_test_users:,} of {evaluation.n_users:,} users tested, "
         f"{evaluation.n_products:,} products ranked, {evaluation.n_ratings:,} ratings, seed {evaluation.seed}",
         "in brackets: 95 % bootstrap interval over users; coverage has none, it is of all lists together",
         "",
     ]
-    rows = [("", *(mode.name for mode in modes))]
-    rows += [(_LABELS[name][0], *(_shown(mode.figures[name], _LABELS[name][1]) for mode in modes)) for name in FIGURES]
-    rows.append(("seconds", *(_MISSING if mode.seconds is None else f"{mode.seconds:.2f}" for mode in modes)))
-    rows.append(("",) * (len(modes) + 1))
-    rows.append(("nDCG@10 by activity", *[""] * len(modes)))
+    rows = [("", *(ranking.name for ranking in rankings))]
     rows += [
-        (_group_label(group, n_users), *(_shown(mode.by_activity[group][NDCG], "{:.4f}") for mode in modes))
+        (_LABELS[name][0], *(_shown(ranking.figures[name], _LABELS[name][1]) for ranking in rankings))
+        for name in FIGURES
+    ]
+    rows.append(
+        ("seconds", *(_MISSING if ranking.seconds is None else f"{ranking.seconds:.2f}" for ranking in rankings))
+    )
+    rows.append(("",) * (len(rankings) + 1))
+    rows.append(("nDCG@10 by activity", *[""] * len(rankings)))
+    rows += [
+        (_group_label(group, n_users), *(_shown(ranking.by_activity[group][NDCG], "{:.4f}") for ranking in rankings))
         for group, n_users in evaluation.n_by_activity.items()
     ]
     differences = [
@@ -58,33 +63,35 @@ def as_table(evaluation: Evaluation) -> str:
     return "\n".join([*head, *_aligned(rows), *([""] if differences else []), *differences, *notes])
 
 
-def ladder_as_table(ladder: Evaluation) -> str:
-    """What each step of the cold-start ladder finds, one line each (see `recommender.evaluation.cold_start`)."""
+def cold_start_as_table(cold_start: Evaluation) -> str:
+    """What each step for users without ratings finds, one line each (see `recommender.evaluation.cold_start`)."""
     names = (NDCG, "recall@20", "hit_rate@10", "served")
     rows = [("users without ratings", *(_LABELS[name][0] for name in names))]
-    rows += [(step.name, *(_shown(step.figures[name], _LABELS[name][1]) for name in names)) for step in ladder.modes]
-    return "\n".join([ladder.split, "", *_aligned(rows), *(f"note: {note}" for note in ladder.notes)])
+    rows += [
+        (step.name, *(_shown(step.figures[name], _LABELS[name][1]) for name in names)) for step in cold_start.rankings
+    ]
+    return "\n".join([cold_start.split, "", *_aligned(rows), *(f"note: {note}" for note in cold_start.notes)])
 
 
 def write_json(evaluation: Evaluation, path: Path, *, cold_start: Evaluation | None = None) -> None:
-    """Write ``evaluation.json``, the ladder's under ``cold_start``; SettingError if it cannot be written."""
+    """Write ``evaluation.json``, with ``cold_start`` under that key; SettingError if it cannot be written."""
     data = evaluation.to_dict() | ({} if cold_start is None else {"cold_start": cold_start.to_dict()})
     text = json.dumps(data, indent=2, allow_nan=False)
     replace_file(path, lambda beside: beside.write_text(text + "\n", encoding="utf-8"))
 
 
 def draw_svg(evaluation: Evaluation, path: Path) -> None:
-    """Draw ranking quality, and nDCG by activity, of all modes with their intervals; SettingError as `write_json`."""
+    """Draw quality, and nDCG by activity, of all rankings with their intervals; SettingError as `write_json`."""
     names, groups = [NDCG, "recall@10", "recall@20", "map@10", "hit_rate@10"], evaluation.n_by_activity
-    found = [[mode.figures[name] for name in names] for mode in evaluation.modes]
-    by_activity = [[mode.by_activity[group][NDCG] for group in groups] for mode in evaluation.modes]
+    found = [[ranking.figures[name] for name in names] for ranking in evaluation.rankings]
+    by_activity = [[ranking.by_activity[group][NDCG] for group in groups] for ranking in evaluation.rankings]
     counts = [_group_label(group, groups[group]).strip().replace(": ", "\n") for group in groups]
     panels = (
         Panel("found among what was hidden", 700, [_LABELS[name][0] for name in names], found),
         Panel("nDCG@10 by activity", 460, counts, by_activity),
     )
     title = f"{evaluation.split}; {evaluation.n_test_users:,} users, 95 % intervals"
-    text = as_svg(title, [mode.name for mode in evaluation.modes], panels)
+    text = as_svg(title, [ranking.name for ranking in evaluation.rankings], panels)
     replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 

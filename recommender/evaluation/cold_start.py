@@ -1,4 +1,4 @@
-"""What each step of the cold-start ladder is worth to users without ratings, on one shop's hidden ratings.
+"""What each step of the cold start is worth to users without ratings, on one shop's hidden ratings.
 
 A fifth of the users is drawn at random and treated as if they had never rated anything: all their ratings are taken out
 of what is trained on. Each step ranks the whole catalog for them by what it may know, less what they had rated before
@@ -42,7 +42,7 @@ Rows = NDArray[np.int64]
 
 
 class ColdStartRanker:
-    """A ladder from its third step on, for users of whom nothing is known but, perhaps, the segment."""
+    """The steps of the cold start from the third on, for users of whom nothing is known but, perhaps, the segment."""
 
     def __init__(self, cold: ColdStart) -> None:
         self._cold = cold
@@ -84,7 +84,7 @@ class _TasteStep:
         return self._taste.predict(rows, columns)
 
 
-def evaluate_ladder(
+def evaluate_cold_start(
     matrix: RatingMatrix,
     log: Interactions | None = None,
     weights: NDArray[np.float64] | None = None,
@@ -97,9 +97,9 @@ def evaluate_ladder(
 ) -> Evaluation:
     """Hide the newest ratings of a ``share`` of the users, take the others away as well, rank by every step, compare.
 
-    ``log`` and ``weights`` as `recommender.evaluation.comparison.evaluate_modes`; ``segments`` (n_users,): the segment
-    of each row of ``matrix``, -1 not known. NothingToEvaluateError if nothing can be hidden, SettingError for a seed
-    below 0, a share outside of 0..1 or segments that do not fit.
+    ``log`` and ``weights`` as `recommender.evaluation.comparison.evaluate_rankings`; ``segments`` (n_users,): the
+    segment of each row of ``matrix``, -1 not known. NothingToEvaluateError if nothing can be hidden, SettingError for a
+    seed below 0, a share outside of 0..1 or segments that do not fit.
     """
     if not 0.0 < share <= 1.0:
         raise SettingError(f"share={share!r} of the users cannot be tested: pass one above 0, at most 1")
@@ -129,7 +129,7 @@ def _rankers(
     weights: NDArray[np.float64] | None,
     segments: NDArray[np.int32] | None,
 ) -> dict[str, Ranker]:
-    """The steps there is something for, in the order of the ladder."""
+    """The steps there is something for, in their order."""
     train, seen, known = split.train, split.train.half_stars, trainable_log(split, log, weights)
     cold, others = strangers(split, log, weights)
     rankers: dict[str, Ranker] = {OWN_RATINGS: _TasteStep(build_profiles(train, known, weights), train, seen)}

@@ -30,7 +30,7 @@ def stand_in(
     weights: NDArray[np.float64] | None,
     rankings: Collection[str] = RANKINGS,
 ) -> str:
-    """The mode of `evaluate_modes` with these arguments that ranks by the settings of a published version.
+    """The name that `evaluate_rankings` with these arguments gives the settings of a published version.
 
     `AS_PUBLISHED` where none of ``rankings`` does. A version that does not say what interactions counted (those before
     settings held that) is taken to have counted them as ``weights`` do.
@@ -57,7 +57,7 @@ def _weights_of(published: Mapping[str, Any], weights: NDArray[np.float64] | Non
     return np.array(noted, np.float64)
 
 
-def evaluate_modes(
+def evaluate_rankings(
     matrix: RatingMatrix,
     log: Interactions | None = None,
     weights: NDArray[np.float64] | None = None,

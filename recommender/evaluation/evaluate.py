@@ -4,7 +4,7 @@
     split = split_newest(matrix, rng=np.random.default_rng(0))
     rankers = {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}
     evaluation = evaluate(split, rankers, seed=0)
-    evaluation.mode("classic").figures["ndcg@10"]             # Figure(mean, low, high, n)
+    evaluation.ranking("classic").figures["ndcg@10"]          # Figure(mean, low, high, n)
 
 Every hidden product that may be recommended is relevant, whatever its stars: it is what the user turned to next.
 Candidates are all recommendable products, never a sample of them (Krichene and Rendle 2020), less those the user rated
@@ -35,7 +35,7 @@ from recommender.evaluation.result import (
     Evaluation,
     Figure,
     K,
-    ModeFigures,
+    RankingFigures,
     figure_of,
 )
 from recommender.evaluation.split import NEVER, Split
@@ -66,7 +66,7 @@ def evaluate(
 ) -> Evaluation:
     """Measure every ranker on the test users of ``split``, in blocks of users; by the names that they are given.
 
-    ``seed`` is that of the bootstrap; all modes see the same draws. ``progress`` is called with the number of users
+    ``seed`` is that of the bootstrap; all rankings see the same draws. ``progress`` is called with the number of users
     just done, ``len(rankers) * len(split.test_rows)`` in all. ``clock``: such as ``time.perf_counter``, None leaves the
     seconds out, and two runs with one seed then give equal evaluations.
     SettingError: no test user, no ranker, or a list that breaks the rules of `Ranker`.
@@ -86,8 +86,8 @@ def evaluate(
     groups = {name: (counts >= least) & (counts <= (most or NEVER)) for name, (least, most) in GROUPS.items()}
     figures, differences = _figures(measured, np.ones(len(rows), np.bool_), seed, n_resamples)
     by_group = {name: _figures(measured, mask, seed, n_resamples)[0] for name, mask in groups.items()}
-    modes = (
-        ModeFigures(
+    rankings = (
+        RankingFigures(
             names[i],
             {name: (figures[i] | {COVERAGE: one.coverage})[name] for name in FIGURES},
             {group: by_group[group][i] for group in groups},
@@ -97,7 +97,7 @@ def evaluate(
         for i, one in enumerate(measured)
     )
     return Evaluation(
-        tuple(modes),
+        tuple(rankings),
         tuple(Difference(names[i], names[j], figure) for (i, j), figure in differences.items()),
         split=split.description,
         seed=seed,

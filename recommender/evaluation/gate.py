@@ -20,7 +20,7 @@ from recommender.evaluation.gate_statistics import (
     loss_noticed,
     paired,
 )
-from recommender.evaluation.result import NDCG, Evaluation, Figure, ModeFigures
+from recommender.evaluation.result import NDCG, Evaluation, Figure, RankingFigures
 from recommender.ranking.rankings import RANKINGS
 
 
@@ -39,11 +39,11 @@ def judge(
 ) -> Verdict:
     """Hold a new version, ranked by ``ranking``, against the published settings, its history and popularity.
 
-    ``against``: the mode of ``evaluation`` that ranks by the published version's settings; None: there is none, or its
+    ``against``: the ranking of ``evaluation`` by the published version's settings; None: there is none, or its
     settings are the new version's. ``history``: `history_of`. The first version always passes; losing to popularity is
     a warning.
     """
-    new = _measured_now(evaluation.mode(ranking))
+    new = _measured_now(evaluation.ranking(ranking))
     rules = (against is not None) + bool(history)
     level = LEVEL / max(rules, 1)
     reasons, notes = [], []
@@ -63,7 +63,7 @@ def judge(
 
 def _paired_verdict(evaluation: Evaluation, ranking: str, against: str, level: float) -> tuple[str, str]:
     """Why the new version is refused, "" if it is not, and the comparison in words."""
-    mine, theirs = evaluation.mode(ranking), evaluation.mode(against)
+    mine, theirs = evaluation.ranking(ranking), evaluation.ranking(against)
     pair = paired(mine.ndcg_per_user, theirs.ndcg_per_user, level)
     old, n = _mean(theirs.figures[NDCG]), len(mine.ndcg_per_user)
     noticed = _noticed(pair.noise, old, level, n) if pair.n_differing else "nobody is served better or worse"
@@ -98,7 +98,7 @@ def _noticed(noise: float, mean: float, level: float, n: int) -> str:
 
 def _lost_to_popularity(evaluation: Evaluation, ranking: str) -> list[str]:
     """The warning that plain popularity finds more, with the rankings that do better than it."""
-    means = {mode.name: _mean(mode.figures[NDCG]) for mode in evaluation.modes}
+    means = {each.name: _mean(each.figures[NDCG]) for each in evaluation.rankings}
     popular = means[POPULAR]
     if popular <= means[ranking]:
         return []
@@ -115,15 +115,15 @@ def metrics_of(evaluation: Evaluation, ranking: str) -> dict[str, Any]:
 
     ``standard_error``: of its nDCG, which the floor of later versions needs.
     """
-    mode = evaluation.mode(ranking)
-    figures = {name: figure._asdict() for name, figure in mode.figures.items()}
-    others = {m.name: m.figures[NDCG]._asdict() for m in evaluation.modes if m.name != ranking}
-    facts = {"n_test_users": evaluation.n_test_users, "standard_error": round(_measured_now(mode).error, 9)}
+    own = evaluation.ranking(ranking)
+    figures = {name: figure._asdict() for name, figure in own.figures.items()}
+    others = {each.name: each.figures[NDCG]._asdict() for each in evaluation.rankings if each.name != ranking}
+    facts = {"n_test_users": evaluation.n_test_users, "standard_error": round(_measured_now(own).error, 9)}
     return {"ranking": ranking, **facts, **figures, "others": others}
 
 
-def _measured_now(mode: ModeFigures) -> Measured:
-    figure, values = mode.figures[NDCG], mode.ndcg_per_user
+def _measured_now(ranking: RankingFigures) -> Measured:
+    figure, values = ranking.figures[NDCG], ranking.ndcg_per_user
     error = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return Measured(_mean(figure), error, len(values))
 

@@ -1,4 +1,4 @@
-"""What an evaluation found: the figures of every mode with their intervals, and the way to JSON."""
+"""What an evaluation found: the figures of every ranking with their intervals, and the way to JSON."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Figure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ModeFigures:
+class RankingFigures:
     """What one ranking reached: figures by name (`FIGURES`), the same by activity group (all but coverage).
 
     ``seconds``: time spent ranking and predicting, None without a clock. ``ndcg_per_user`` (n_test_users,), in the
@@ -61,9 +61,9 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Modes side by side on one split."""
+    """Rankings side by side on one split."""
 
-    modes: tuple[ModeFigures, ...]
+    rankings: tuple[RankingFigures, ...]
     differences: tuple[Difference, ...]
     split: str
     seed: int
@@ -74,27 +74,30 @@ class Evaluation:
     n_by_activity: Mapping[str, int]
     notes: tuple[str, ...] = ()
 
-    def mode(self, name: str) -> ModeFigures:
-        """The figures of one mode; SettingError, naming those there are, if it was not evaluated."""
-        for mode in self.modes:
-            if mode.name == name:
-                return mode
-        raise SettingError(f"mode {name!r} was not evaluated: choose one of {', '.join(m.name for m in self.modes)}")
+    def ranking(self, name: str) -> RankingFigures:
+        """The figures of one ranking; SettingError, naming those there are, if it was not evaluated."""
+        for ranking in self.rankings:
+            if ranking.name == name:
+                return ranking
+        raise SettingError(
+            f"ranking {name!r} was not evaluated: choose one of {', '.join(m.name for m in self.rankings)}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists, numbers and None, for JSON."""
         plain = {name: getattr(self, name) for name in _PLAIN}
-        modes = {
-            mode.name: {
-                "figures": _as_dicts(mode.figures),
-                "by_activity": {group: _as_dicts(figures) for group, figures in mode.by_activity.items()},
-                "seconds": mode.seconds,
+        by_name = {
+            ranking.name: {
+                "figures": _as_dicts(ranking.figures),
+                "by_activity": {group: _as_dicts(figures) for group, figures in ranking.by_activity.items()},
+                "seconds": ranking.seconds,
             }
-            for mode in self.modes
+            for ranking in self.rankings
         }
         differences = [{"first": d.first, "second": d.second, NDCG: d.figure._asdict()} for d in self.differences]
         counts = {"n_by_activity": dict(self.n_by_activity), "notes": list(self.notes)}
-        return {"format": FORMAT, **plain, **counts, "modes": modes, "differences": differences}
+        # "modes" is what files have called the rankings since the first
+        return {"format": FORMAT, **plain, **counts, "modes": by_name, "differences": differences}
 
 
 def figure_of(name: str, interval: NDArray[np.float64], n_users: int) -> Figure:

@@ -3,7 +3,7 @@
 Where ratings have no times, chance decides.
 
 The split is in time per user, not in time for all: the ratings of others may be younger than the hidden ones (Meng et
-al. 2020), which flatters all modes alike.
+al. 2020), which flatters all rankings alike.
 """
 
 from __future__ import annotations

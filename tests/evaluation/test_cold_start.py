@@ -1,4 +1,4 @@
-"""Each step of the cold-start ladder on planted shops: what it must find, must not know, and when it is left out."""
+"""Each step of the cold start on planted shops: what it must find, must not know, and when it is left out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import NothingToEvaluateError, SettingError
-from recommender.evaluation import cold_start as ladder_evaluation
-from recommender.evaluation.cold_start import DECAYED, OWN_INTERACTIONS, OWN_RATINGS, POPULAR, SEGMENT, evaluate_ladder
+from recommender.evaluation import cold_start
+from recommender.evaluation.cold_start import (
+    DECAYED,
+    OWN_INTERACTIONS,
+    OWN_RATINGS,
+    POPULAR,
+    SEGMENT,
+    evaluate_cold_start,
+)
 from recommender.evaluation.result import NDCG, Evaluation
 from recommender.evaluation.split import Split, before_the_cut
 from recommender.fallback.decayed_popularity import MICROSECONDS_PER_DAY
@@ -41,7 +48,7 @@ def shop() -> Planted:
 
 
 def names(evaluation: Evaluation) -> list[str]:
-    return [mode.name for mode in evaluation.modes]
+    return [ranking.name for ranking in evaluation.rankings]
 
 
 def in_turn(n_users: int) -> NDArray[np.int32]:
@@ -72,12 +79,12 @@ def two_countries(n_users: int = 200) -> tuple[RatingMatrix, NDArray[np.int32]]:
 
 def test_a_segment_finds_what_is_its_own_and_popularity_only_what_is_everybodys() -> None:
     matrix, segments = two_countries()
-    found = evaluate_ladder(matrix, segments=segments, share=0.5)
+    found = evaluate_cold_start(matrix, segments=segments, share=0.5)
     assert names(found) == [OWN_RATINGS, SEGMENT, DECAYED, POPULAR]
     assert found.n_test_users == 100
     # seen two of four, so one of the first two places is right: 1 or 1 / log2(3), and nothing else can be
     assert 0.63 <= ndcg(found, SEGMENT) <= 1.0
-    assert found.mode(SEGMENT).figures["recall@10"].mean == 1.0
+    assert found.ranking(SEGMENT).figures["recall@10"].mean == 1.0
     # popularity puts the products of the larger segment ahead: 40 % find theirs in the fifth place or later
     assert ndcg(found, POPULAR) < ndcg(found, SEGMENT) - 0.1
     assert ndcg(found, DECAYED) < ndcg(found, SEGMENT) - 0.1
@@ -86,14 +93,14 @@ def test_a_segment_finds_what_is_its_own_and_popularity_only_what_is_everybodys(
 def test_on_planted_shoppers_each_step_finds_more_than_the_one_below(tmp_path: Path) -> None:
     planted = default_shoppers(*default_catalog(tmp_path))
     mine = segments_of_people(5_000, 42)[planted.matrix.user_ids - 1].astype(np.int32)
-    found = evaluate_ladder(planted.matrix, planted.log, WEIGHTS, mine)
+    found = evaluate_cold_start(planted.matrix, planted.log, WEIGHTS, mine)
     assert names(found) == STEPS
     assert found.n_test_users == 1_000
     assert ndcg(found, OWN_RATINGS) > 4 * ndcg(found, OWN_INTERACTIONS) > 4 * ndcg(found, SEGMENT)
     assert ndcg(found, SEGMENT) > 2 * ndcg(found, DECAYED) > ndcg(found, POPULAR)
     # three in four of these users had not come to the log before their cut; the others are found half as well as by
     # their ratings
-    served = found.mode(OWN_INTERACTIONS).figures["served"].mean
+    served = found.ranking(OWN_INTERACTIONS).figures["served"].mean
     assert served is not None
     assert 0.2 < served < 0.3
     assert ndcg(found, OWN_INTERACTIONS) / served > 0.6 * ndcg(found, OWN_RATINGS)
@@ -118,12 +125,12 @@ def test_a_step_the_shop_has_nothing_for_is_left_out(shop: Planted) -> None:
         (timeless, None, None, segments, [OWN_RATINGS, SEGMENT, POPULAR]),
         (timeless, None, None, None, [OWN_RATINGS, POPULAR]),
     ):
-        assert names(evaluate_ladder(matrix, log, weights, mine)) == expected
+        assert names(evaluate_cold_start(matrix, log, weights, mine)) == expected
 
 
 def compared(*arguments: Any, **options: Any) -> tuple[Split, dict[str, Any]]:
     """The split and the rankers, by name, that are compared."""
-    found: tuple[Split, dict[str, Any]] = compared_by(ladder_evaluation, evaluate_ladder, *arguments, **options)
+    found: tuple[Split, dict[str, Any]] = compared_by(cold_start, evaluate_cold_start, *arguments, **options)
     return found
 
 
@@ -135,7 +142,7 @@ def test_a_fifth_of_the_users_is_drawn_by_the_seed_and_told(shop: Planted) -> No
     )
     other, _ = compared(shop.matrix, seed=2)
     assert set(split.test_rows.tolist()) != set(other.test_rows.tolist())
-    assert evaluate_ladder(shop.matrix, shop.log, WEIGHTS) == evaluate_ladder(shop.matrix, shop.log, WEIGHTS)
+    assert evaluate_cold_start(shop.matrix, shop.log, WEIGHTS) == evaluate_cold_start(shop.matrix, shop.log, WEIGHTS)
     everyone, _ = compared(shop.matrix, share=1.0)
     assert len(everyone.test_rows) == 200
 
@@ -151,7 +158,7 @@ def test_own_interactions_are_the_taste_ranking_without_the_ratings_less_what_wa
     split, rankers = compared(shop.matrix, shop.log, WEIGHTS)
     train, rows = split.train, split.test_rows
     lists = rankers[OWN_INTERACTIONS].rank(rows, 5)
-    cold, _ = ladder_evaluation.strangers(split, shop.log, WEIGHTS)
+    cold, _ = cold_start.strangers(split, shop.log, WEIGHTS)
     known = before_the_cut(shop.log, train, split.hidden, split.cut_times)
     profiles = build_profiles(cold, known, WEIGHTS)
     taste = TasteRanker(profiles.confidences, cold.half_stars, times=profiles.times)
@@ -170,7 +177,7 @@ def test_own_interactions_are_the_taste_ranking_without_the_ratings_less_what_wa
 
 def test_lower_steps_know_nothing_of_the_users_they_are_tested_on(shop: Planted) -> None:
     split, _ = compared(shop.matrix, shop.log, WEIGHTS)
-    cold, others = ladder_evaluation.strangers(split, shop.log, WEIGHTS)
+    cold, others = cold_start.strangers(split, shop.log, WEIGHTS)
     rows = split.test_rows
     assert cold.half_stars[rows].nnz == others.confidences[rows].nnz == 0
     kept = np.setdiff1d(np.arange(cold.shape[0]), rows)
@@ -201,7 +208,7 @@ def test_what_the_future_holds_is_not_trained_on(shop: Planted) -> None:
     }
     early = late | {"times": split.cut_times[split.test_rows] - 1}
     plain, leaky, fair = (
-        evaluate_ladder(shop.matrix, log, WEIGHTS, segments)
+        evaluate_cold_start(shop.matrix, log, WEIGHTS, segments)
         for log in (
             shop.log,
             with_events(with_events(shop.log, **secret), **late),
@@ -210,14 +217,14 @@ def test_what_the_future_holds_is_not_trained_on(shop: Planted) -> None:
     )
     assert leaky == plain
     for step in (OWN_RATINGS, OWN_INTERACTIONS):
-        assert fair.mode(step) != plain.mode(step)  # so these do hear of what may be known
+        assert fair.ranking(step) != plain.ranking(step)  # so these do hear of what may be known
     for step in (SEGMENT, DECAYED, POPULAR):
-        assert fair.mode(step) == plain.mode(step)
+        assert fair.ranking(step) == plain.ranking(step)
 
 
 def test_predicted_stars_are_the_damped_means_of_the_others(shop: Planted) -> None:
     split, rankers = compared(shop.matrix, segments=in_turn(shop.matrix.shape[0]))
-    cold, _ = ladder_evaluation.strangers(split, None, None)
+    cold, _ = cold_start.strangers(split, None, None)
     csr, mu = cold.half_stars.tocsc(), cold.mean_rating
     columns = np.arange(cold.shape[1])
     for step in (SEGMENT, DECAYED, POPULAR):
@@ -237,9 +244,9 @@ def test_everybody_can_be_a_stranger() -> None:
         np.array([3, 4]), np.array([0, 1], np.int32), matrix.product_ids, np.zeros(2, np.int8), np.ones(2, np.int64)
     )
     matrix = widened(matrix, log, np.ones(8, np.bool_))
-    found = evaluate_ladder(matrix, log, WEIGHTS, segments, share=1.0)
+    found = evaluate_cold_start(matrix, log, WEIGHTS, segments, share=1.0)
     for step in (SEGMENT, DECAYED, POPULAR):
-        assert found.mode(step).figures["served"].mean == 0.0
+        assert found.ranking(step).figures["served"].mean == 0.0
         assert ndcg(found, step) == 0.0
     assert found.notes[0] == "only 20 users could be tested, fewer than 100: go by the intervals, not the means"
 
@@ -247,20 +254,20 @@ def test_everybody_can_be_a_stranger() -> None:
 def test_what_cannot_be_evaluated_is_named(shop: Planted) -> None:
     for share in (0.0, -1.0, 1.1, float("nan")):
         with pytest.raises(SettingError, match=f"^share={share} of the users cannot be tested: pass one above 0, at m"):
-            evaluate_ladder(shop.matrix, share=share)
+            evaluate_cold_start(shop.matrix, share=share)
     with pytest.raises(SettingError, match="^3 segments for 200 users: pass one for each row$"):
-        evaluate_ladder(shop.matrix, segments=np.zeros(3, np.int32))
+        evaluate_cold_start(shop.matrix, segments=np.zeros(3, np.int32))
     with pytest.raises(SettingError, match="^seed=-1 cannot be used"):
-        evaluate_ladder(shop.matrix, seed=-1)
+        evaluate_cold_start(shop.matrix, seed=-1)
     single = replace(two_countries()[0], half_stars=sp.csr_array(np.eye(8, dtype=np.int8)), rated_at=None)
     lonely = replace(single, user_ids=np.arange(8))
     with pytest.raises(NothingToEvaluateError, match="^nothing to evaluate: of 8 users none"):
-        evaluate_ladder(lonely)
+        evaluate_cold_start(lonely)
 
 
 def test_progress_counts_every_list(shop: Planted) -> None:
     done: list[int] = []
-    found = evaluate_ladder(shop.matrix, shop.log, WEIGHTS, progress=done.append, clock=iter(range(10**6)).__next__)
+    found = evaluate_cold_start(shop.matrix, shop.log, WEIGHTS, progress=done.append, clock=iter(range(10**6)).__next__)
     assert sum(done) == 4 * 40
-    assert all((mode.seconds or 0) > 0 for mode in found.modes)
-    assert found.mode(POPULAR).figures[NDCG].n == 40
+    assert all((ranking.seconds or 0) > 0 for ranking in found.rankings)
+    assert found.ranking(POPULAR).figures[NDCG].n == 40

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 import load_recommendation_data as step2
 from recommender.errors import NothingToEvaluateError, SettingError
-from recommender.evaluation import comparison as mode_evaluation
-from recommender.evaluation.comparison import evaluate_modes
+from recommender.evaluation import comparison
+from recommender.evaluation.comparison import evaluate_rankings
 from recommender.evaluation.evaluate import evaluate
 from recommender.evaluation.gate import judge
 from recommender.evaluation.result import NDCG, Evaluation
@@ -99,7 +99,7 @@ def shop() -> Planted:
 
 
 def ndcg(evaluation: Evaluation, name: str) -> float:
-    mean = evaluation.mode(name).figures[NDCG].mean
+    mean = evaluation.ranking(name).figures[NDCG].mean
     assert mean is not None
     return mean
 
@@ -129,7 +129,7 @@ class Oracle:
 
 def test_taste_finds_70_percent_of_what_the_planted_truth_would_and_interactions_add_to_it(tmp_path: Path) -> None:
     shop = default_shoppers(*default_catalog(tmp_path))
-    found = evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
+    found = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
     split = split_newest(shop.matrix, rng=np.random.default_rng(0))
     best = ndcg(evaluate(split, {"oracle": Oracle(shop, split.train)}, seed=0, n_resamples=10), "oracle")
     assert found.n_test_users == len(split.test_rows) == 5_000
@@ -158,20 +158,22 @@ def test_with_a_log_taste_is_measured_without_it_as_well(shop: Planted) -> None:
         (nobody, WEIGHTS, without),
         (None, WEIGHTS, without),
     ):
-        found = evaluate_modes(shop.matrix, log, weights, n_neighbors=20, n_users=20)
-        assert [mode.name for mode in found.modes] == names
-        some = evaluate_modes(shop.matrix, log, weights, n_neighbors=20, n_users=20, rankings=["classic", "taste"])
-        assert [mode.name for mode in some.modes] == [name for name in names if name != "auto"]
-    full = evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
-    plain = evaluate_modes(shop.matrix, n_neighbors=20)
-    assert plain.mode("taste").figures == full.mode("taste, ratings only").figures != full.mode("taste").figures
-    assert plain.mode("classic") == full.mode("classic")
-    assert plain.mode("popular") == full.mode("popular")
+        found = evaluate_rankings(shop.matrix, log, weights, n_neighbors=20, n_users=20)
+        assert [ranking.name for ranking in found.rankings] == names
+        some = evaluate_rankings(shop.matrix, log, weights, n_neighbors=20, n_users=20, rankings=["classic", "taste"])
+        assert [ranking.name for ranking in some.rankings] == [name for name in names if name != "auto"]
+    full = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
+    plain = evaluate_rankings(shop.matrix, n_neighbors=20)
+    assert (
+        plain.ranking("taste").figures == full.ranking("taste, ratings only").figures != full.ranking("taste").figures
+    )
+    assert plain.ranking("classic") == full.ranking("classic")
+    assert plain.ranking("popular") == full.ranking("popular")
 
 
 def compared(*arguments: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
-    """The split and the rankers, by name, that ``evaluate_modes`` compares."""
-    found: tuple[Any, dict[str, Any]] = compared_by(mode_evaluation, evaluate_modes, *arguments, **options)
+    """The split and the rankers, by name, that ``evaluate_rankings`` compares."""
+    found: tuple[Any, dict[str, Any]] = compared_by(comparison, evaluate_rankings, *arguments, **options)
     return found
 
 
@@ -223,7 +225,7 @@ def test_what_the_future_holds_is_not_trained_on(shop: Planted) -> None:
     }
     early = late | {"times": split.cut_times[split.test_rows] - 1}
     plain, leaky, fair = (
-        evaluate_modes(shop.matrix, log, WEIGHTS, n_neighbors=20)
+        evaluate_rankings(shop.matrix, log, WEIGHTS, n_neighbors=20)
         for log in (
             shop.log,
             with_events(with_events(shop.log, **secret), **late),
@@ -231,8 +233,8 @@ def test_what_the_future_holds_is_not_trained_on(shop: Planted) -> None:
         )
     )
     assert leaky == plain
-    assert fair.mode("taste") != plain.mode("taste")  # so the figures do hear of what may be known
-    assert fair.mode("taste, ratings only") == plain.mode("taste, ratings only")
+    assert fair.ranking("taste") != plain.ranking("taste")  # so the figures do hear of what may be known
+    assert fair.ranking("taste, ratings only") == plain.ranking("taste, ratings only")
 
 
 def test_without_times_the_tested_keep_their_interactions_but_those_with_what_is_hidden(shop: Planted) -> None:
@@ -273,7 +275,7 @@ def test_of_users_who_are_not_drawn_nothing_is_hidden(matrix: RatingMatrix, n_us
     whole = split_newest(matrix, rng=np.random.default_rng(seed))
     if not whole.test_rows.size:
         with pytest.raises(NothingToEvaluateError):
-            evaluate_modes(matrix, n_neighbors=5, seed=seed, n_users=n_users)
+            evaluate_rankings(matrix, n_neighbors=5, seed=seed, n_users=n_users)
         return
     split, _ = compared(matrix, n_neighbors=5, seed=seed, n_users=n_users)
     drawn = set(split.test_rows.tolist())
@@ -302,23 +304,23 @@ def test_users_are_drawn_by_the_seed_and_every_one_is_measured_as_if_all_had_bee
 
     assert draw(0) == draw(0) != draw(1)
     assert all(len(draw(seed)) == 50 for seed in range(3))
-    some, again = (evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20, n_users=50) for _ in range(2))
+    some, again = (evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20, n_users=50) for _ in range(2))
     assert some == again
-    assert some.n_test_users == some.mode("taste").figures[NDCG].n == 50
+    assert some.n_test_users == some.ranking("taste").figures[NDCG].n == 50
     assert some.n_ratings == 2_000
-    every, enough = (evaluate_modes(shop.matrix, n_neighbors=20, n_users=n) for n in (None, 200))
+    every, enough = (evaluate_rankings(shop.matrix, n_neighbors=20, n_users=n) for n in (None, 200))
     assert every == enough
     assert every.n_test_users == 200
 
 
 def test_progress_counts_every_list_and_without_a_clock_there_are_no_seconds(shop: Planted) -> None:
     done: list[int] = []
-    found = evaluate_modes(
+    found = evaluate_rankings(
         shop.matrix, shop.log, WEIGHTS, n_neighbors=20, progress=done.append, clock=iter(range(10**6)).__next__
     )
     assert sum(done) == 5 * 200
-    assert all((mode.seconds or 0) > 0 for mode in found.modes)
-    assert all(mode.seconds is None for mode in evaluate_modes(shop.matrix, n_neighbors=20).modes)
+    assert all((ranking.seconds or 0) > 0 for ranking in found.rankings)
+    assert all(ranking.seconds is None for ranking in evaluate_rankings(shop.matrix, n_neighbors=20).rankings)
 
 
 def matrix_of(dense: list[list[int]], in_catalog: list[bool]) -> RatingMatrix:
@@ -333,15 +335,15 @@ def test_where_nothing_can_be_hidden_that_is_the_error() -> None:
         matrix_of([[9, 8, 0], [0, 8, 9]], [True, False, False]),  # the newest is not in the catalog
     ):
         with pytest.raises(NothingToEvaluateError, match="^nothing to evaluate: of 2 users none has two ratings or"):
-            evaluate_modes(matrix, n_neighbors=20)
+            evaluate_rankings(matrix, n_neighbors=20)
 
 
 def test_few_test_users_are_told_and_have_intervals_all_the_same() -> None:
-    found = evaluate_modes(matrix_of([[9, 8, 0], [0, 8, 9], [9, 9, 9]], [True] * 3), n_neighbors=20)
+    found = evaluate_rankings(matrix_of([[9, 8, 0], [0, 8, 9], [9, 9, 9]], [True] * 3), n_neighbors=20)
     assert found.n_test_users == 3
     assert found.notes[0] == "only 3 users could be tested, fewer than 100: go by the intervals, not the means"
-    for mode in found.modes:
-        mean, low, high, n = mode.figures[NDCG]
+    for ranking in found.rankings:
+        mean, low, high, n = ranking.figures[NDCG]
         assert mean is not None
         assert low is not None
         assert high is not None
@@ -352,4 +354,4 @@ def test_few_test_users_are_told_and_have_intervals_all_the_same() -> None:
 
 def test_a_seed_that_cannot_be_used_is_an_error_of_ours(shop: Planted) -> None:
     with pytest.raises(SettingError, match="^seed=-1 cannot be used: pass a whole number from 0$"):
-        evaluate_modes(shop.matrix, n_neighbors=20, seed=-1)
+        evaluate_rankings(shop.matrix, n_neighbors=20, seed=-1)

@@ -235,19 +235,19 @@ def test_every_figure_against_plain_python(matrix: RatingMatrix, seed: int, bloc
         patch.setattr(evaluation, "BLOCK_USERS", block_users)
         found = evaluate(split, given_lists, seed=1, n_resamples=5)
     for name, ranker in given_lists.items():
-        mode = found.mode(name)
+        ranking = found.ranking(name)
         expected = plain_figures(split, ranker, split.test_rows.tolist())
-        assert list(mode.figures) == list(FIGURES)
-        for name, figure in mode.figures.items():
+        assert list(ranking.figures) == list(FIGURES)
+        for name, figure in ranking.figures.items():
             assert figure.mean == (None if expected[name] is None else pytest.approx(expected[name], abs=1e-8)), name
         counts = np.diff(split.train.half_stars.indptr)
         for group, (least, most) in {"cold": (1, 4), "light": (5, 19), "heavy": (20, 999)}.items():
             users = [row for row in split.test_rows.tolist() if least <= counts[row] <= most]
             assert found.n_by_activity[group] == len(users)
             expected = plain_figures(split, ranker, users)
-            for name, figure in mode.by_activity[group].items():
+            for name, figure in ranking.by_activity[group].items():
                 assert figure.mean == (None if expected[name] is None else pytest.approx(expected[name], abs=1e-8))
-    one, two = (found.mode(name).ndcg_per_user for name in ("one", "two"))
+    one, two = (found.ranking(name).ndcg_per_user for name in ("one", "two"))
     difference = float((one - two).mean())
     assert found.differences[0][:2] == ("one", "two")
     assert found.differences[0].figure.mean == pytest.approx(difference, abs=1e-8)
@@ -277,11 +277,13 @@ def test_who_knows_what_is_hidden_is_perfect_and_who_says_nothing_is_zero() -> N
     found = evaluate(split, {"oracle": oracle_ranker(split), "silent": silent}, seed=0)
     perfect = Figure(1.0, 1.0, 1.0, 150)
     for name in ("ndcg@10", "recall@10", "recall@20", "map@10", "hit_rate@10", "served", "predicted"):
-        assert found.mode("oracle").figures[name] == perfect
-        assert found.mode("silent").figures[name] == Figure(0.0, 0.0, 0.0, 150)
-    assert found.mode("oracle").figures["rmse"] == found.mode("oracle").figures["mae"] == Figure(0.0, 0.0, 0.0, 150)
+        assert found.ranking("oracle").figures[name] == perfect
+        assert found.ranking("silent").figures[name] == Figure(0.0, 0.0, 0.0, 150)
+    assert (
+        found.ranking("oracle").figures["rmse"] == found.ranking("oracle").figures["mae"] == Figure(0.0, 0.0, 0.0, 150)
+    )
     nothing = Figure(None, None, None, 0)
-    silent_figures = found.mode("silent").figures
+    silent_figures = found.ranking("silent").figures
     assert [silent_figures[name] for name in ("novelty@10", "rmse", "mae")] == [nothing] * 3
     assert silent_figures["coverage@10"] == Figure(0.0, None, None, 150)
     assert found.differences[0].figure == perfect
@@ -296,7 +298,7 @@ def test_a_hidden_product_that_may_not_be_recommended_is_not_relevant() -> None:
     assert split.test_rows.tolist() == [1]
     found = evaluate(split, {"popular": PopularRanker(split.train)}, seed=0)
     assert (found.n_users, found.n_products, found.n_ratings, found.n_test_users) == (2, 2, 6, 1)
-    assert found.mode("popular").figures["ndcg@10"] == Figure(1.0, 1.0, 1.0, 1)
+    assert found.ranking("popular").figures["ndcg@10"] == Figure(1.0, 1.0, 1.0, 1)
 
 
 def test_few_test_users_and_equal_ratings_are_said_and_intervals_given() -> None:
@@ -306,15 +308,15 @@ def test_few_test_users_and_equal_ratings_are_said_and_intervals_given() -> None
         "only 99 users could be tested, fewer than 100: go by the intervals, not the means",
         "all ratings are equal: RMSE, MAE and the share predicted mean nothing and are left out",
     )
-    assert found.mode("popular").figures["ndcg@10"] == Figure(1.0, 1.0, 1.0, 99)
-    assert found.mode("popular").figures["rmse"].mean is None
-    assert found.mode("popular").figures["predicted"].mean is None
+    assert found.ranking("popular").figures["ndcg@10"] == Figure(1.0, 1.0, 1.0, 99)
+    assert found.ranking("popular").figures["rmse"].mean is None
+    assert found.ranking("popular").figures["predicted"].mean is None
     assert evaluate(planted(), {"popular": PopularRanker(planted().train)}, seed=0).notes == ()
 
 
 def test_the_interval_is_that_of_the_values_per_user() -> None:
     split = planted()
-    found = evaluate(split, {"popular": PopularRanker(split.train)}, seed=3).mode("popular")
+    found = evaluate(split, {"popular": PopularRanker(split.train)}, seed=3).ranking("popular")
     rng, means = np.random.default_rng(3), []
     for _ in range(1_000):
         means.append(found.ndcg_per_user[rng.integers(0, 150, 150)].mean())
@@ -325,15 +327,18 @@ def test_the_interval_is_that_of_the_values_per_user() -> None:
 def test_one_seed_one_evaluation_and_the_clock_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "BLOCK_USERS", 60)  # 60 + 60 + 30 users
     split = planted()
-    modes: dict[str, Ranker] = {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}
+    rankings: dict[str, Ranker] = {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}
     done: list[int] = []
-    first, second = (evaluate(split, modes, seed=4, progress=done.append) for _ in range(2))
+    first, second = (evaluate(split, rankings, seed=4, progress=done.append) for _ in range(2))
     assert first == second
-    assert first.modes[0].seconds is None
-    assert done == 2 * len(modes) * [60, 60, 30]
+    assert first.rankings[0].seconds is None
+    assert done == 2 * len(rankings) * [60, 60, 30]
     ticks = iter(range(100))
-    assert [mode.seconds for mode in evaluate(split, modes, seed=4, clock=lambda: next(ticks)).modes] == [3, 3]
-    assert evaluate(split, modes, seed=5) != first
+    assert [ranking.seconds for ranking in evaluate(split, rankings, seed=4, clock=lambda: next(ticks)).rankings] == [
+        3,
+        3,
+    ]
+    assert evaluate(split, rankings, seed=5) != first
 
 
 def test_no_test_user_is_an_error_that_says_what_to_do() -> None:
@@ -366,7 +371,7 @@ def test_a_list_that_nobody_may_be_shown_is_not_measured(lists: list[int], fault
     with pytest.raises(SettingError, match=fault):
         evaluate(split, {"odd": ListsRanker(padded)}, seed=0)
     padded[0] = [2, 3, 4, *[-1] * (DEPTH - 3)]  # the hidden one and two more are fine
-    assert evaluate(split, {"fine": ListsRanker(padded)}, seed=0).modes[0].figures["ndcg@10"].mean == 1.0
+    assert evaluate(split, {"fine": ListsRanker(padded)}, seed=0).rankings[0].figures["ndcg@10"].mean == 1.0
 
 
 def test_an_answer_of_another_shape_is_refused() -> None:
@@ -445,16 +450,16 @@ def test_popular_reaches_far_down_for_a_user_who_has_seen_the_head() -> None:
 # --- reports
 
 
-def two_modes() -> Evaluation:
+def two_rankings() -> Evaluation:
     split = planted()
     return evaluate(split, {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}, seed=0)
 
 
 def test_the_json_file_holds_all_that_was_found(tmp_path: Path) -> None:
-    found = two_modes()
+    found = two_rankings()
     write_json(found, tmp_path / "evaluation.json")
     data = json.loads((tmp_path / "evaluation.json").read_text())
-    figure = found.mode("classic").figures["ndcg@10"]
+    figure = found.ranking("classic").figures["ndcg@10"]
     assert data["modes"]["classic"]["figures"]["ndcg@10"] == {
         "mean": figure.mean, "low": figure.low, "high": figure.high, "n": 150,
     }  # fmt: skip
@@ -465,13 +470,13 @@ def test_the_json_file_holds_all_that_was_found(tmp_path: Path) -> None:
         *["modes", "differences"],
     ]
     assert (data["format"], data["n_test_users"], list(data["modes"])) == (1, 150, ["classic", "popular"])
-    for mode in found.modes:
-        written = data["modes"][mode.name]
+    for ranking in found.rankings:
+        written = data["modes"][ranking.name]
         assert written == {
-            "figures": {name: figure._asdict() for name, figure in mode.figures.items()},
+            "figures": {name: figure._asdict() for name, figure in ranking.figures.items()},
             "by_activity": {
                 group: {name: figure._asdict() for name, figure in figures.items()}
-                for group, figures in mode.by_activity.items()
+                for group, figures in ranking.by_activity.items()
             },
             "seconds": None,
         }
@@ -481,7 +486,7 @@ def test_the_json_file_holds_all_that_was_found(tmp_path: Path) -> None:
 
 
 def test_the_table_shows_modes_side_by_side_with_their_intervals() -> None:
-    found = two_modes()
+    found = two_rankings()
     lines = as_table(found).splitlines()
     assert lines[0] == (
         "newest 20% of each user's ratings hidden; 150 of 150 users tested, 40 products ranked, "
@@ -493,7 +498,7 @@ def test_the_table_shows_modes_side_by_side_with_their_intervals() -> None:
     (covered,) = [line for line in lines if line.startswith("coverage@10")]
     assert "[" not in covered
     assert sum("[" in line for line in lines[2:]) >= 9  # the others have
-    classic, popular = (found.mode(name).figures["ndcg@10"] for name in ("classic", "popular"))
+    classic, popular = (found.ranking(name).figures["ndcg@10"] for name in ("classic", "popular"))
     shown = [f"{f.mean:.4f} [{f.low:.4f}, {f.high:.4f}]" for f in (classic, popular)]
     row = next(line for line in lines if line.startswith("nDCG@10 "))
     assert re.split(r"\s{2,}", row) == ["nDCG@10", *shown]
@@ -505,7 +510,7 @@ def test_the_table_shows_modes_side_by_side_with_their_intervals() -> None:
 
 
 def test_a_difference_is_one_only_if_the_interval_leaves_zero_out() -> None:
-    found = two_modes()
+    found = two_rankings()
     for figure, verdict in (
         (Figure(0.1, 0.01, 0.2, 150), "+0.1000 [+0.0100, +0.2000], a difference"),
         (Figure(0.1, -0.01, 0.2, 150), "+0.1000 [-0.0100, +0.2000], no difference that these users could show"),
@@ -516,19 +521,21 @@ def test_a_difference_is_one_only_if_the_interval_leaves_zero_out() -> None:
 
 
 def test_the_picture_has_a_bar_for_each_mean_there_is_and_its_interval(tmp_path: Path) -> None:
-    found = two_modes()
+    found = two_rankings()
     # of few users the mean can lie outside of its percentile interval
-    odd = replace(found.modes[0], figures={**found.modes[0].figures, "ndcg@10": Figure(0.5, 0.6, 0.75, 3)})
-    modes = (replace(odd, name="<classic>"), *found.modes[1:])
-    draw_svg(replace(found, modes=modes), tmp_path / "evaluation.svg")
+    odd = replace(found.rankings[0], figures={**found.rankings[0].figures, "ndcg@10": Figure(0.5, 0.6, 0.75, 3)})
+    rankings = (replace(odd, name="<classic>"), *found.rankings[1:])
+    draw_svg(replace(found, rankings=rankings), tmp_path / "evaluation.svg")
     assert [entry.name for entry in tmp_path.iterdir()] == ["evaluation.svg"]
     root = ElementTree.fromstring((tmp_path / "evaluation.svg").read_text())
     texts = [text.text for text in root.iterfind("{*}text")]
     assert {"<classic>", "popular", "nDCG@10", "hit rate@10", "cold (1-4)", "0 users"} <= set(texts)
     shown = [
-        mode.figures[name] for mode in modes for name in ("recall@10", "recall@20", "map@10", "hit_rate@10", "ndcg@10")
+        ranking.figures[name]
+        for ranking in rankings
+        for name in ("recall@10", "recall@20", "map@10", "hit_rate@10", "ndcg@10")
     ]
-    shown += [group["ndcg@10"] for mode in modes for group in mode.by_activity.values()]
+    shown += [group["ndcg@10"] for ranking in rankings for group in ranking.by_activity.values()]
     bars = [rect for rect in root.iterfind("{*}rect") if float(rect.get("width", "0").rstrip("%")) not in (24, 100)]
     assert len(bars) == sum(figure.mean is not None for figure in shown)
     left = [bar for bar in bars if float(bar.get("x", "")) < 760]
@@ -557,12 +564,12 @@ def test_ticks_are_round_and_at_most_six(highest: float, step: float) -> None:
 
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"none/evaluation.json cannot be written \(No such file or directory\)"):
-        write_json(two_modes(), tmp_path / "none" / "evaluation.json")
+        write_json(two_rankings(), tmp_path / "none" / "evaluation.json")
     with pytest.raises(SettingError, match=r"none/evaluation.svg cannot be written"):
-        draw_svg(two_modes(), tmp_path / "none" / "evaluation.svg")
+        draw_svg(two_rankings(), tmp_path / "none" / "evaluation.svg")
     (tmp_path / "folder").mkdir()
     with pytest.raises(SettingError, match="cannot be written"):
-        write_json(two_modes(), tmp_path / "folder")
+        write_json(two_rankings(), tmp_path / "folder")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
@@ -594,7 +601,7 @@ def test_a_set_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_on_movielens_the_predicted_rating_ranks_far_below_popularity() -> None:
     split = split_newest(load_dataset("movielens_small", REAL_DATA), rng=np.random.default_rng(0))
     found = evaluate(split, {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}, seed=0)
-    classic, popular = (found.mode(name).figures["ndcg@10"].mean for name in ("classic", "popular"))
+    classic, popular = (found.ranking(name).figures["ndcg@10"].mean for name in ("classic", "popular"))
     assert classic == pytest.approx(0.0256, abs=0.002)
     assert popular == pytest.approx(0.0863, abs=0.002)
     high = found.differences[0].figure.high

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from recommender.errors import SettingError
 from recommender.evaluation import gate_statistics
-from recommender.evaluation.comparison import AS_PUBLISHED, evaluate_modes, stand_in
+from recommender.evaluation.comparison import AS_PUBLISHED, evaluate_rankings, stand_in
 from recommender.evaluation.gate import Verdict, judge, metrics_of
 from recommender.evaluation.gate_statistics import Measured, floor_of, history_of, measured, paired
-from recommender.evaluation.result import NDCG, Evaluation, Figure, ModeFigures
+from recommender.evaluation.result import NDCG, Evaluation, Figure, RankingFigures
 from recommender.publishing.versions import Version
 from tests.evaluation.test_comparison import WEIGHTS, Planted, small_shop
 
@@ -46,12 +46,14 @@ def losing(rng: np.random.Generator, values: Floats, share: float) -> Floats:
 
 def night(new: Floats, old: Floats | None = None) -> Evaluation:
     """What is measured in one night: the new version, the published settings if they differ, popularity."""
-    modes = {"taste": new, "popular": np.zeros(len(new))} | ({} if old is None else {AS_PUBLISHED: old})
-    return Evaluation(tuple(mode_of(*mode) for mode in modes.items()), (), "newest", 0, len(new), 9, 9, len(new), {})
+    rankings = {"taste": new, "popular": np.zeros(len(new))} | ({} if old is None else {AS_PUBLISHED: old})
+    return Evaluation(
+        tuple(ranking_of(*ranking) for ranking in rankings.items()), (), "newest", 0, len(new), 9, 9, len(new), {}
+    )
 
 
-def mode_of(name: str, values: Floats) -> ModeFigures:
-    return ModeFigures(name, {NDCG: Figure(float(values.mean()), None, None, len(values))}, {}, None, values)
+def ranking_of(name: str, values: Floats) -> RankingFigures:
+    return RankingFigures(name, {NDCG: Figure(float(values.mean()), None, None, len(values))}, {}, None, values)
 
 
 class Shop:
@@ -292,13 +294,13 @@ def test_losing_to_popularity_is_told_with_the_numbers_and_what_does_better() ->
 
 
 def evaluation(notes: tuple[str, ...] = (), **found: float) -> Evaluation:
-    """Modes with these nDCG, each interval +- 0.01, of users that are not told apart."""
+    """Rankings with these nDCG, each interval +- 0.01, of users that are not told apart."""
     spread = np.tile([1.0, -1.0], 250) * 0.02 / 3.92 * 499**0.5  # a standard error of 0.02 / 3.92
-    modes = tuple(
-        ModeFigures(name, {NDCG: Figure(mean, mean - 0.01, mean + 0.01, 500)}, {}, None, mean + spread)
+    rankings = tuple(
+        RankingFigures(name, {NDCG: Figure(mean, mean - 0.01, mean + 0.01, 500)}, {}, None, mean + spread)
         for name, mean in found.items()
     )
-    return Evaluation(modes, (), "newest", 0, 500, 100, 2_000, 500, {}, notes)
+    return Evaluation(rankings, (), "newest", 0, 500, 100, 2_000, 500, {}, notes)
 
 
 def test_a_version_can_be_refused_and_warned_of_at_once_notes_first() -> None:
@@ -336,7 +338,7 @@ def shop() -> Planted:
 
 
 def test_a_run_on_the_same_data_is_never_refused(shop: Planted) -> None:
-    found = evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
+    found = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
     history = {}
     for ranking in ("classic", "taste"):
         entry = measured(json.loads(json.dumps(metrics_of(found, ranking), allow_nan=False)))  # as the table keeps it
@@ -350,30 +352,32 @@ def test_a_run_on_the_same_data_is_never_refused(shop: Planted) -> None:
 
 
 def test_shuffled_ratings_are_refused(shop: Planted) -> None:
-    recorded = measured(metrics_of(evaluate_modes(shop.matrix, n_neighbors=20), "taste"))
+    recorded = measured(metrics_of(evaluate_rankings(shop.matrix, n_neighbors=20), "taste"))
     assert recorded is not None
     csr, rng = shop.matrix.half_stars, np.random.default_rng(0)
     columns = np.concatenate(  # as many ratings for everybody, of products that say nothing about the user
         [np.sort(rng.choice(csr.shape[1], n, replace=False)) for n in np.diff(csr.indptr)]
     ).astype(csr.indices.dtype)
     noise = replace(shop.matrix, half_stars=sp.csr_array((csr.data, columns, csr.indptr), shape=csr.shape))
-    assert not judge(evaluate_modes(noise, n_neighbors=20), "taste", history=[recorded]).publish
+    assert not judge(evaluate_rankings(noise, n_neighbors=20), "taste", history=[recorded]).publish
 
 
 def test_what_is_recorded_is_the_rankings_figures_and_the_others_ndcg(shop: Planted) -> None:
-    found = evaluate_modes(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
+    found = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
     recorded = metrics_of(found, "taste")
-    mode = found.mode("taste")
+    ranking = found.ranking("taste")
     others = ["classic", "auto", "taste, ratings only", "popular"]
     assert recorded == {
         "ranking": "taste",
         "n_test_users": 200,
-        "standard_error": round(float(np.std(mode.ndcg_per_user, ddof=1)) / 200**0.5, 9),
-        "others": {name: found.mode(name).figures[NDCG]._asdict() for name in others},
-        **{name: {"mean": f.mean, "low": f.low, "high": f.high, "n": f.n} for name, f in mode.figures.items()},
+        "standard_error": round(float(np.std(ranking.ndcg_per_user, ddof=1)) / 200**0.5, 9),
+        "others": {name: found.ranking(name).figures[NDCG]._asdict() for name in others},
+        **{name: {"mean": f.mean, "low": f.low, "high": f.high, "n": f.n} for name, f in ranking.figures.items()},
     }
     assert {"ndcg@10", "coverage@10", "served", "rmse"} <= recorded.keys()
-    with pytest.raises(SettingError, match="mode 'best' was not evaluated: choose one of classic, taste, auto, taste"):
+    with pytest.raises(
+        SettingError, match="ranking 'best' was not evaluated: choose one of classic, taste, auto, taste"
+    ):
         metrics_of(found, "best")
 
 
@@ -398,18 +402,18 @@ def test_the_published_settings_are_measured_on_the_same_users_once(
 ) -> None:
     rankings = ["classic", "taste"]
     assert stand_in(published, n_neighbors=20, weights=WEIGHTS, rankings=rankings) == name
-    found = evaluate_modes(
+    found = evaluate_rankings(
         shop.matrix, shop.log, WEIGHTS, n_neighbors=20, rankings=rankings, published=published, n_users=80
     )
-    assert [mode.name for mode in found.modes] == [
+    assert [ranking.name for ranking in found.rankings] == [
         *["classic", "taste", "taste, ratings only", "popular"], *([name] if name == AS_PUBLISHED else [])
     ]  # fmt: skip
     weights = np.array(published.get("interaction_weights", WEIGHTS))
     if published["ranking"] == "classic":
-        own = evaluate_modes(shop.matrix, n_neighbors=published["n_neighbors"], rankings=["classic"], n_users=80)
+        own = evaluate_rankings(shop.matrix, n_neighbors=published["n_neighbors"], rankings=["classic"], n_users=80)
         assert np.array_equal(values_of(found, name), values_of(own, "classic"))
     elif published["ranking"] == "taste" or published == AUTO_AS_TASTE:
-        own = evaluate_modes(shop.matrix, shop.log, weights, n_neighbors=20, rankings=["taste"], n_users=80)
+        own = evaluate_rankings(shop.matrix, shop.log, weights, n_neighbors=20, rankings=["taste"], n_users=80)
         assert np.array_equal(values_of(found, name), values_of(own, "taste"))
     else:
         assert not np.array_equal(values_of(found, name), values_of(found, "taste"))
@@ -417,10 +421,10 @@ def test_the_published_settings_are_measured_on_the_same_users_once(
 
 def test_a_ranking_that_is_not_compared_today_is_measured_for_the_published_version(shop: Planted) -> None:
     published = {"ranking": "classic", "n_neighbors": 20}
-    found = evaluate_modes(shop.matrix, n_neighbors=20, rankings=["taste"], published=published)
-    both = evaluate_modes(shop.matrix, n_neighbors=20, rankings=["taste", "classic"])
+    found = evaluate_rankings(shop.matrix, n_neighbors=20, rankings=["taste"], published=published)
+    both = evaluate_rankings(shop.matrix, n_neighbors=20, rankings=["taste", "classic"])
     assert np.array_equal(values_of(found, AS_PUBLISHED), values_of(both, "classic"))
 
 
 def values_of(found: Evaluation, name: str) -> Floats:
-    return found.mode(name).ndcg_per_user
+    return found.ranking(name).ndcg_per_user

@@ -19,8 +19,8 @@ from recommender.database.connection import writing
 from recommender.database.own_tables import kept_table
 from recommender.database.schema import interactions, model_versions, products, ratings, recommendations, users
 from recommender.database.tables import existing_tables
-from recommender.evaluation.cold_start import evaluate_ladder
-from recommender.evaluation.comparison import evaluate_modes
+from recommender.evaluation.cold_start import evaluate_cold_start
+from recommender.evaluation.comparison import evaluate_rankings
 from recommender.files.evaluation_file import read_evaluation_file
 from recommender.publishing.versions import published_version, read_versions
 from recommender.ranking.rankings import TasteSimilarity
@@ -418,8 +418,8 @@ def test_the_evaluation_of_the_tables_is_a_table_a_json_file_and_a_picture(
     found = written()
     assert list(found["modes"]) == ["classic", "taste", "auto", "taste, ratings only", "popular"]
     assert (found["n_test_users"], found["n_ratings"], found["seed"]) == (200, 2_000, 0)
-    for mode in found["modes"].values():
-        assert "{mean:.4f} [{low:.4f}, {high:.4f}]".format(**mode["figures"]["ndcg@10"]) in out
+    for ranking in found["modes"].values():
+        assert "{mean:.4f} [{low:.4f}, {high:.4f}]".format(**ranking["figures"]["ndcg@10"]) in out
     assert "nDCG@10 of taste less taste, ratings only: +" in out
     assert Path("evaluation.svg").read_text().startswith("<svg ")
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["evaluation.json", "evaluation.svg"]
@@ -444,14 +444,14 @@ def test_the_evaluation_of_the_tables_shows_what_users_without_ratings_are_given
     written = json.loads(Path("evaluation.json").read_text())["cold_start"]
     # people of even ids are of the second segment by name
     segments = ((planted.matrix.user_ids + 1) % 2).astype(np.int32)
-    found = evaluate_ladder(planted.matrix, planted.log, WEIGHTS, segments)
-    assert list(written["modes"]) == [mode.name for mode in found.modes]
-    assert len(found.modes) == 5
-    for mode in found.modes:
-        assert written["modes"][mode.name]["figures"]["ndcg@10"] == mode.figures["ndcg@10"]._asdict()
-        mean, low, high, _ = mode.figures["ndcg@10"]
+    found = evaluate_cold_start(planted.matrix, planted.log, WEIGHTS, segments)
+    assert list(written["modes"]) == [ranking.name for ranking in found.rankings]
+    assert len(found.rankings) == 5
+    for ranking in found.rankings:
+        assert written["modes"][ranking.name]["figures"]["ndcg@10"] == ranking.figures["ndcg@10"]._asdict()
+        mean, low, high, _ = ranking.figures["ndcg@10"]
         assert any(
-            line.startswith(f"{mode.name} ") and f"{mean:.4f} [{low:.4f}, {high:.4f}]" in line
+            line.startswith(f"{ranking.name} ") and f"{mean:.4f} [{low:.4f}, {high:.4f}]" in line
             for line in out.splitlines()
         )
     assert f"\n{found.split}\n" in out
@@ -487,13 +487,13 @@ def test_a_file_of_ratings_is_evaluated_without_a_database_and_by_its_seed(
     )
     assert "cold_start" not in json.loads(Path("evaluation.json").read_text())  # a file has no log and no people
     assert list(found[0]) == ["classic", "taste", "auto", "popular"]
-    figures = [[mode["figures"] for mode in one.values()] for one in found]
+    figures = [[ranking["figures"] for ranking in one.values()] for one in found]
     assert figures[0] == figures[1] != figures[2]  # the draws of the intervals differ
-    means = [[mode["figures"]["ndcg@10"]["mean"] for mode in one.values()] for one in found]
+    means = [[ranking["figures"]["ndcg@10"]["mean"] for ranking in one.values()] for one in found]
     assert means[0] == means[2]  # and what is hidden does not: the times say
     assert means[0][1] > 2 * means[0][0]
     assert offline("--evaluate", "--ratings", "mine.csv", "--top-n-similar-users", "3") == 0
-    near = evaluate_modes(read_evaluation_file(Path("mine.csv")), n_neighbors=3)
+    near = evaluate_rankings(read_evaluation_file(Path("mine.csv")), n_neighbors=3)
     mean = written()["modes"]["classic"]["figures"]["ndcg@10"]["mean"]
     assert mean == ndcg(near, "classic") != means[0][0]
 

@@ -69,7 +69,7 @@ def test_the_figures_are_those_of_an_evaluation_of_each_pair() -> None:
                 profiles.confidences, split.train.half_stars, times=profiles.times, n_neighbors=k, damping=damping,
                 recommendable=split.train.recommendable,
             )  # fmt: skip
-            expected = evaluate(split, {"taste": ranker}, seed=0, n_resamples=1).mode("taste").figures[NDCG].mean
+            expected = evaluate(split, {"taste": ranker}, seed=0, n_resamples=1).ranking("taste").figures[NDCG].mean
             assert tuned.ndcg[i, j] == pytest.approx(expected, abs=1e-9)
     assert tuned.n_users == len(split.test_rows) > 40
 
