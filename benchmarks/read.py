@@ -37,7 +37,7 @@ from tests.support.mariadb_server import MariaDBServer
 
 QUERY = "SELECT user_id, product_id, rating FROM product_ratings"
 BASELINE = "connectorx, raw Arrow"
-SLOW = ("pandas read_sql, PyMySQL", "ours, streamed")
+SLOW = ("pandas read_sql, PyMySQL", "ours, streamed", "ours, SQLite, streamed")
 Environ = dict[str, str]
 
 
@@ -111,6 +111,7 @@ def readers(maria: Environ, sqlite: Environ) -> dict[str, tuple[Callable[..., in
         "pandas read_sql, PyMySQL": (through_pandas, (maria,)),
         "pandas read_sql, SQLite": (through_pandas, (sqlite,)),
         "ours, SQLite": (through_ours, (sqlite,)),
+        "ours, SQLite, streamed": (through_ours, (sqlite, "streamed")),
     }
 
 

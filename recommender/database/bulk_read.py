@@ -2,8 +2,17 @@
 
 Three ways, the first that works is taken; all give equal arrays, and a test compares them: **connectorx** (MySQL and
 MariaDB, see ``_connectorx``), **packed** (ratings only, see ``_packed_ratings``), and **streamed**, the rows of the
-Python driver, a block at a time, which serves everything. The time goes into the server's table scan; for 3 million
-ratings see ``python -m benchmarks.read``.
+Python driver, a block at a time, which serves everything. The time goes into the server's table scan.
+
+None of the three can do for another. Seconds for 3 million ratings, with their times in brackets, medians of 5 rounds
+in turn (``python -m benchmarks.read``), where connectorx without our checks takes 2.0:
+
+              connectorx    packed       streamed
+    MariaDB   2.3 (3.0)     4.0 (5.1)    15.0 (16.2)
+    SQLite    -             2.3 (4.5)    10.0 (11.6)
+
+Tables that nothing packs are read from MariaDB in 0.8 s by connectorx and 4.6 s streamed (1 million interactions), in
+0.65 s and 2.6 s (a catalog of 500,000 products).
 """
 
 from __future__ import annotations
