@@ -41,9 +41,9 @@ from recommender.database.staging.bulk_load import Stage, drop_leftovers, staged
 from recommender.database.tables import count_rows, existing_tables, require_rows
 from recommender.database.usable_rows import usable
 from recommender.errors import InputFileError, SettingError, WriteConflictError
-from recommender.files.csv_rows import RejectedRows
 from recommender.files.ratings_file import HINT as RATINGS_HINT
 from recommender.files.ratings_file import read_ratings_file
+from recommender.files.rejected_rows import RejectedRows
 from recommender.paths import open_input
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
 from recommender.shop.profiles import INTERACTION_TYPES

@@ -32,7 +32,8 @@ from recommender.database.staging.bulk_load import LoadCount, Stage, drop_leftov
 from recommender.database.tables import count_rows, existing_tables
 from recommender.errors import SettingError
 from recommender.files.catalog_files import category_rows, product_rows
-from recommender.files.csv_rows import CsvRows, RejectedRows
+from recommender.files.csv_rows import CsvRows
+from recommender.files.rejected_rows import RejectedRows
 from recommender.settings import DATABASE_OPTIONS, PROJECT_ROOT, add_options, load_settings
 
 READ_CHUNK_SIZE = 50_000

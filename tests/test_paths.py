@@ -15,8 +15,8 @@ import load_recommendation_data as step2
 import recommendation_engine as step3
 import to_rds as step1
 from recommender.errors import InputFileError, ModelFileError, RecommenderError, SettingError
-from recommender.files.csv_rows import RejectedRows
 from recommender.files.evaluation_file import read_evaluation_file
+from recommender.files.rejected_rows import RejectedRows
 from recommender.paths import new_text_file, open_input, replace_file
 from recommender.publishing.model_file import open_model
 from recommender.publishing.version_files import drop_files, kept_file

@@ -20,7 +20,8 @@ from recommender.files.csv_columns import (
     text_column,
     whole_number_column,
 )
-from recommender.files.csv_rows import CsvRows, RejectedRows
+from recommender.files.csv_rows import CsvRows
+from recommender.files.rejected_rows import RejectedRows
 
 WHERE_TO_GET_IT = (
     'get "Amazon Products Dataset 2023 (1.4M Products)" by asaniczka from '

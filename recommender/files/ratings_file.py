@@ -27,7 +27,8 @@ import pyarrow.compute as pc
 from recommender.database.identities import TEXT, Identities
 from recommender.database.schema import ASIN_LENGTH
 from recommender.files.csv_columns import CsvColumn, code_column, number_column, required_text_column
-from recommender.files.csv_rows import CsvRows, RejectedRows
+from recommender.files.csv_rows import CsvRows
+from recommender.files.rejected_rows import RejectedRows
 from recommender.settings import LARGEST_ID
 
 HINT = "name the CSV file with the columns user_id,product_id,rating[,timestamp]"

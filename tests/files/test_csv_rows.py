@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recommender.errors import InputFileError, SettingError, TooManyRejectedError
-from recommender.files import csv_rows
+from recommender.files import csv_rows, rejected_rows
 from recommender.files.csv_columns import (
     CsvColumn,
     code_column,
@@ -23,7 +23,8 @@ from recommender.files.csv_columns import (
     text_column,
     whole_number_column,
 )
-from recommender.files.csv_rows import CsvRows, RejectedRows
+from recommender.files.csv_rows import CsvRows
+from recommender.files.rejected_rows import RejectedRows
 
 COLUMNS = [
     code_column("key", 2),
@@ -55,11 +56,13 @@ def read(
     limit = options.pop("limit", 10**9)
     error, rows = "", None
     with pytest.MonkeyPatch.context() as patch, RejectedRows(rejected_path, limit=limit) as rejected:
-        for name in ("READ_BYTES", "LONGEST_ROW", "ROWS_FOR_EXACT", "_WINDOW_AFTER_FAULT", "RAW_CHARACTERS"):
+        for name in ("READ_BYTES", "LONGEST_ROW", "ROWS_FOR_EXACT", "_WINDOW_AFTER_FAULT"):
             if name in options:
                 patch.setattr(csv_rows, name, options.pop(name))
+        if "RAW_CHARACTERS" in options:
+            patch.setattr(rejected_rows, "RAW_CHARACTERS", options.pop("RAW_CHARACTERS"))
         if not fast:
-            patch.setattr(CsvRows, "_fast", lambda *_: None)
+            patch.setattr(csv_rows, "fast_batch", lambda *_: None)
             patch.setattr(csv_rows, "ROWS_FOR_EXACT", 10**9)
         try:
             rows = CsvRows(path, columns, rejected, **options)

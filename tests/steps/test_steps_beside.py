@@ -20,7 +20,7 @@ from recommender.database.origin import refuse_foreign_catalog
 from recommender.database.schema import metadata, products, ratings, users
 from recommender.database.tables import existing_tables, require_rows
 from recommender.errors import ForeignDataError
-from recommender.files.csv_rows import RejectedRows
+from recommender.files.rejected_rows import RejectedRows
 from recommender.settings import Settings, load_settings
 from recommender.synthetic.catalog import write_sample_catalog
 from recommender.updates.writes import store_rating

@@ -1,0 +1,102 @@
+"""The fast way through a file: where its rows end, and rows that are plainly right through pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import csv as pa_csv
+
+from recommender.files.csv_columns import CsvColumn, stripped
+
+Offsets = npt.NDArray[np.int64]
+
+
+def row_ends(data: bytes, start: int, reach: int, at_end: bool) -> Offsets:
+    """Offsets behind the rows in ``start..reach``, if every quote in them is in its place: a line ends a row where
+    the number of quotes so far is even. ``at_end``: the last row needs no line feed."""
+    held = np.frombuffer(data, np.uint8)[start:reach]
+    lines = np.flatnonzero(held == ord("\n"))
+    quotes = np.flatnonzero(held == ord('"'))
+    if len(quotes):
+        lines = lines[np.searchsorted(quotes, lines) % 2 == 0]
+    ends = lines + (start + 1)
+    if at_end and (not len(ends) or ends[-1] < reach):
+        ends = np.append(ends, reach)
+    return ends
+
+
+def fast_batch(
+    data: bytes, start: int, ends: Offsets, header: Sequence[str], columns: Sequence[CsvColumn], longest: int
+) -> pa.RecordBatch | None:
+    """The rows from ``start`` that should end at ``ends`` (n,), none of them longer than ``longest`` bytes, as a batch
+    of ``columns``; None if anything wants a closer look."""
+    end = int(ends[-1])
+    if not _plain_bytes(data, start, end):
+        return None
+    if np.diff(ends, prepend=start).max() > longest:
+        return None
+    if data.count(b"\n", start, end) > len(ends) and _may_swallow_rows(data, start, ends, len(header) - 1):
+        return None
+    piece = pa.py_buffer(data)[start:end]
+    try:
+        table = pa_csv.read_csv(
+            pa.BufferReader(piece),
+            pa_csv.ReadOptions(column_names=header, block_size=end - start + 1, use_threads=False),
+            pa_csv.ParseOptions(newlines_in_values=True),
+            pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False, check_utf8=True
+            ),
+        )
+        if table.num_rows != len(ends):
+            return None
+        values = []
+        for column in columns:
+            array = column.fast(stripped(table[column.name].chunk(0)))
+            if array is None:
+                return None
+            values.append(array)
+    except pa.ArrowInvalid:
+        return None
+    return pa.record_batch(values, names=[column.name for column in columns])
+
+
+def _may_swallow_rows(data: bytes, start: int, ends: Offsets, commas: int) -> bool:
+    """Has a row of several lines a first line with the ``commas`` of a whole row? Then a quote in it may be open."""
+    starts = np.concatenate([[start], ends[:-1]])
+    lines = np.flatnonzero(np.frombuffer(data, np.uint8)[start : ends[-1]] == ord("\n")) + start + 1
+    lines = np.append(lines, ends[-1])  # the last row may have no line feed
+    first_ends = lines[np.searchsorted(lines, starts, side="right")]
+    several = first_ends < ends
+    pairs = zip(starts[several].tolist(), first_ends[several].tolist(), strict=True)
+    return any(data.count(b",", begin, first_end) >= commas for begin, first_end in pairs)
+
+
+def _plain_bytes(data: bytes, start: int, end: int) -> bool:
+    """No NUL, no carriage return but before a line feed, no empty line, every quote in its place?"""
+    if data.find(b"\0", start, end) >= 0 or data[start] in b"\r\n" or data.find(b"\n\n", start, end) >= 0:
+        return False
+    if data.find(b"\r", start, end) >= 0:
+        lone = data.count(b"\r", start, end) != data.count(b"\r\n", start, end)
+        if lone or data.find(b"\n\r\n", start, end) >= 0:
+            return False
+    held = np.frombuffer(data, np.uint8)[start:end]
+    quotes = np.flatnonzero(held == ord('"'))
+    if len(quotes) % 2:
+        return False
+    opening, closing = quotes[::2], quotes[1::2]
+    before = held[opening[opening > 0] - 1]
+    behind = held[closing[closing < len(held) - 1] + 1]
+    return bool(_MAY_OPEN[before].all() and _MAY_CLOSE[behind].all())
+
+
+def _among(characters: bytes) -> npt.NDArray[np.bool_]:
+    found = np.zeros(256, np.bool_)
+    found[list(characters)] = True
+    return found
+
+
+# a doubled quote is one that closes and one that opens again
+_MAY_OPEN, _MAY_CLOSE = _among(b',\n"'), _among(b',\r\n"')

@@ -1,0 +1,57 @@
+"""``rejected_rows.csv``: what could not go in, with its line and reason."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from recommender.errors import SettingError
+from recommender.paths import new_text_file
+
+RAW_CHARACTERS = 1_000
+
+
+class RejectedRows:
+    """The file of rejected rows; a context manager, and written anew, header first, as soon as it is entered.
+
+    A link of that name is not followed (`recommender.paths`).
+    """
+
+    def __init__(self, path: Path = Path("rejected_rows.csv"), *, limit: int | None = None) -> None:
+        """``limit``: rejected rows of one file that are still accepted; None: 1 % of its rows, or 100 if more."""
+        self.path = path
+        self.limit = limit
+
+    def __enter__(self) -> RejectedRows:
+        with self._writable():
+            self._file = new_text_file(self.path)
+            self._file.write("file,line,reason,raw\n")
+        # quoted, as the writer itself would not quote a lone carriage return
+        self._writer = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self._writable():
+            self._file.close()
+
+    def flush(self) -> None:
+        """Write what is held back, so that a full disk is known before the tables are changed."""
+        with self._writable():
+            self._file.flush()
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = self.path.absolute()
+            raise SettingError(f"{where} cannot be written ({error.strerror}): mend that, or cd") from None
+
+    def add(self, file: Path, line: int, reason: str, raw: bytes) -> None:
+        """Note one row."""
+        text = raw[: 4 * RAW_CHARACTERS].decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+        with self._writable():
+            self._writer.writerow([str(file), line, reason, text[:RAW_CHARACTERS]])
