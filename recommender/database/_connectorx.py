@@ -21,14 +21,8 @@ import pyarrow as pa
 from sqlalchemy import Engine, Select, text
 from sqlalchemy.dialects import mysql
 
-from recommender.database.connection import (
-    CONNECT_TIMEOUT,
-    STATEMENT_TIMEOUT,
-    database_errors,
-    is_mysql,
-    label,
-    lock_watch,
-)
+from recommender.database._engines import CONNECT_TIMEOUT, STATEMENT_TIMEOUT
+from recommender.database.connection import database_errors, is_mysql, label, lock_watch
 from recommender.database.lock_wait import LockWatch, given_up
 from recommender.errors import DatabaseError
 

@@ -1,29 +1,25 @@
-"""Connections to MySQL, MariaDB, Amazon RDS or SQLite, and the few statements on which they differ.
+"""Connections to MySQL, MariaDB, Amazon RDS or SQLite, transactions, and what goes wrong with both in one line.
 
-A server's session is put into strict mode and UTC, so that nothing is truncated or shifted in silence. Every
-connection has time-outs, and a limit for waiting for locks of others. No connection hands over a file of this machine
-(see ``server_connection``). Driver errors become one-line ``DatabaseError``s that name host, port and user, never the
-password.
+What every connection is set to stands in ``_engines``. Driver errors become one-line ``DatabaseError``s that name host,
+port and user, never the password.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
-import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from typing import TypeVar
 
 from pymysql import err
-from pymysql.constants import CLIENT, CR, ER
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc, text
+from pymysql.constants import CR, ER
+from sqlalchemy import Connection, Engine, exc, text
 
-from recommender.database.lock_wait import NOTICE, FileWatch, LockWatch, given_up, is_lock_error, patiently
-from recommender.database.schema import metadata
-from recommender.database.server_connection import UNTRUSTED, Server
+from recommender.database._engines import CONNECT_TIMEOUT, server_engine, sqlite_engine
+from recommender.database.lock_wait import FileWatch, LockWatch, given_up, is_lock_error, patiently
+from recommender.database.server_connection import UNTRUSTED
 from recommender.errors import (
     DatabaseError,
     RecommenderError,
@@ -33,16 +29,9 @@ from recommender.errors import (
 )
 from recommender.settings import Settings
 
-CONNECT_TIMEOUT = 5  # seconds; as long again for the login
-STATEMENT_TIMEOUT = 600  # seconds; a bulk load of some millions of rows is one statement
 # another transaction's doing; 1020: what this one has read is out of date (MariaDB 11.6 and newer ask for it)
 _CONFLICTS = (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.TABLE_DEF_CHANGED)
-_ASK_AGAIN = 0.003  # seconds; a batch leaves SQLite's write lock for 0.01 between its transactions
 _PAUSE = 0.01  # seconds until a transaction is tried again
-# SQLite keeps texts that are not UTF-8: one of them must not end the reading of a table
-_TEXT = partial(str, encoding="utf-8", errors="replace")
-_SESSION = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
-_ROW_LOCK_WAIT = 2  # seconds; a statement that meets a locked row is undone then, and tried again by who sent it
 _T = TypeVar("_T")
 DRIVER_ERRORS = (exc.SQLAlchemyError, err.MySQLError, sqlite3.Error)
 
@@ -63,7 +52,7 @@ def connect(
     """
     if not settings.db_host:
         return _connect_sqlite(settings, create, statement_timeout)
-    engine = _mysql_engine(settings, settings.db_name, statement_timeout, connect_timeout)
+    engine = server_engine(settings, settings.db_name, statement_timeout, connect_timeout)
     try:
         _ping(engine)
     except (exc.DBAPIError, UnicodeError) as error:
@@ -89,161 +78,24 @@ def connected(settings: Settings, *, create: bool = False) -> Iterator[Engine]:
         engine.dispose()
 
 
-def _mysql_engine(
-    settings: Settings,
-    database: str | None,
-    statement_timeout: float | None = None,
-    connect_timeout: float = CONNECT_TIMEOUT,
-) -> Engine:
-    url = URL.create(
-        "mysql+pymysql",
-        username=settings.db_user,
-        password=settings.db_password or None,
-        host=settings.db_host,
-        port=settings.db_port,
-        database=database,
-    )
-    lock_wait = settings.lock_wait_seconds
-    if statement_timeout is None:
-        statement_timeout = STATEMENT_TIMEOUT + lock_wait
-    else:  # the server must give up before the driver does, or the connection is lost
-        lock_wait = max(1, min(lock_wait, int(statement_timeout * 2 / 3)))
-    waits = f"lock_wait_timeout = {lock_wait}, innodb_lock_wait_timeout = {min(lock_wait, _ROW_LOCK_WAIT)}"
-    arguments: dict[str, Any] = {
-        "host": settings.db_host,
-        "port": settings.db_port,
-        "user": settings.db_user,
-        "password": settings.db_password.encode(),  # as text the driver takes Latin-1 only
-        "database": database,
-        "charset": "utf8mb4",
-        "client_flag": CLIENT.FOUND_ROWS,  # a row that is set to what it was counts as found, which SQLAlchemy goes by
-        "connect_timeout": connect_timeout,
-        "read_timeout": connect_timeout,
-        "write_timeout": statement_timeout,
-        "init_command": f"{_SESSION}, {waits}",
-        # without a CA the driver's newer versions would encrypt where they can, and trust anybody's certificate
-        "ssl_disabled": not settings.db_ssl_ca,
-    }
-    if settings.db_ssl_ca:
-        _check_ca(settings.db_ssl_ca)
-        arguments["ssl"] = {"ca": settings.db_ssl_ca, "check_hostname": True, "verify_mode": True}
-    server = Server(arguments, statement_timeout)
-    options = {
-        "server": server,
-        "watch": LockWatch(server.connect, metadata.tables, lock_wait),
-        "ssl_ca": settings.db_ssl_ca,  # bulk_read's own connection has to ask for the same TLS
-    }
-    return _server_engine(url, options)
-
-
-def _server_engine(url: URL, options: dict[str, Any], *, offers_rows: bool = False) -> Engine:
-    server, watch = options["server"], options["watch"]
-    # pool_pre_ping: a server that was restarted meanwhile costs a reconnect, not an error
-    pool: dict[str, Any] = {"poolclass": NullPool} if offers_rows else {"pool_pre_ping": True}
-    engine = create_engine(
-        url,
-        creator=lambda: server.connect(offers_rows=offers_rows),
-        hide_parameters=True,
-        execution_options=options,
-        pool_reset_on_return=None,
-        **pool,
-    )
-    event.listen(engine, "reset", _roll_back)
-    if watch.seconds > NOTICE:
-        event.listen(engine, "connect", lambda connection, _record: watch.follow(connection))
-    return engine
-
-
-def _roll_back(connection: Any, _record: object, state: Any) -> None:
-    """Undo what a connection left undone when it goes back to the pool; of one that is lost, the server does it."""
-    if not state.transaction_was_reset:
-        with suppress(err.MySQLError):  # the pool itself would write a stack trace
-            connection.rollback()
-
-
-def loading_engine(engine: Engine) -> Engine:
-    """``engine``, but for connections that take part in LOAD DATA LOCAL and are closed when they are given back.
-
-    An engine that ``connect`` did not make is returned as it is.
-    """
-    options = engine.get_execution_options()
-    return _server_engine(engine.url, dict(options), offers_rows=True) if "server" in options else engine
-
-
 def lock_watch(engine: Engine) -> LockWatch | FileWatch | None:
     """Who tells what a statement of ``engine`` waits for; None for an engine that ``connect`` did not make."""
     watch: LockWatch | FileWatch | None = engine.get_execution_options().get("watch")
     return watch
 
 
-def _check_ca(file: str) -> None:
-    try:
-        ssl.create_default_context(cafile=file)
-    except (OSError, ssl.SSLError):  # the driver would let them through as they are
-        raise SettingError(f"DB_SSL_CA={file} is not a readable PEM file of certificates: name the CA's file") from None
-
-
 def _connect_sqlite(settings: Settings, create: bool, timeout: float | None) -> Engine:
     file = settings.sqlite_file
-    url = URL.create("sqlite", database=str(file))
+    engine = sqlite_engine(file, settings.lock_wait_seconds if timeout is None else timeout)
     if not create and not file.is_file():
-        raise StepOrderError(f"there is no {_place(url)}: run python to_rds.py first")
+        raise StepOrderError(f"there is no {label(engine)}: run python to_rds.py first")
     if file.exists() and not file.is_file():
         raise SettingError(f"SQLITE_FILE={file} is no regular file: name another")
     if not file.parent.is_dir():
         raise SettingError(f"SQLITE_FILE={file}: the folder {file.parent} does not exist; make it or name another")
-    watch = FileWatch(file, settings.lock_wait_seconds if timeout is None else timeout)
-    engine = create_engine(
-        url,
-        connect_args={"timeout": min(watch.seconds, NOTICE)},
-        hide_parameters=True,
-        execution_options={"watch": watch},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: object) -> None:
-        connection.text_factory = _TEXT
-        connection.isolation_level = None  # the driver's own BEGIN leaves DDL outside of the transaction
-        cursor = connection.cursor()
-        # a file may come from elsewhere: what its views and triggers call is limited to what can do no harm
-        cursor.execute("PRAGMA trusted_schema = OFF")
-        cursor.execute("PRAGMA cell_size_check = ON")
-        # readers go on while a step writes
-        watch.patiently(lambda: cursor.execute("PRAGMA journal_mode = WAL"))
-        # NORMAL would leave a commit to the next checkpoint: a power cut then takes back what was acknowledged
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("writes", False):
-            watch.patiently(lambda: _begin_writing(connection))
-        else:
-            connection.exec_driver_sql("BEGIN")
-
     with database_errors(engine):
         _ping(engine)
     return engine
-
-
-def _begin_writing(connection: Connection) -> None:
-    """Take the write lock of a SQLite file, within the time-out of the connection.
-
-    SQLite's own waiting asks ten times a second, and misses the moments between the short transactions of a batch.
-    """
-    raw: Any = connection.connection.dbapi_connection
-    patience = raw.execute("PRAGMA busy_timeout").fetchone()[0]
-    deadline = time.monotonic() + patience / 1000
-    raw.execute("PRAGMA busy_timeout = 0").close()
-    try:
-        while time.monotonic() < deadline:
-            with suppress(sqlite3.OperationalError):  # locked, or something that is told below
-                raw.execute("BEGIN IMMEDIATE").close()
-                return
-            time.sleep(_ASK_AGAIN)
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    finally:
-        raw.execute(f"PRAGMA busy_timeout = {patience}").close()
 
 
 def _ping(engine: Engine) -> None:
@@ -252,7 +104,7 @@ def _ping(engine: Engine) -> None:
 
 
 def _create_database(settings: Settings) -> None:
-    server = _mysql_engine(settings, None)
+    server = server_engine(settings, None)
     name = server.dialect.identifier_preparer.quote_identifier(settings.db_name)
     with database_errors(server), server.begin() as connection:
         statement = f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
@@ -267,13 +119,10 @@ def is_mysql(engine: Engine) -> bool:
 
 def label(engine: Engine) -> str:
     """Where ``engine`` leads, without the password."""
-    return _place(engine.url)
-
-
-def _place(url: URL) -> str:
-    if url.get_backend_name() == "sqlite":
-        return f"SQLite file {url.database}"
-    return f"MySQL database {url.database} at {url.host}:{url.port} as {url.username}"
+    url = engine.url
+    if is_mysql(engine):
+        return f"MySQL database {url.database} at {url.host}:{url.port} as {url.username}"
+    return f"SQLite file {url.database}"
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait is told after half a second."""
     monkeypatch.setattr(lock_wait, "NOTICE", 0.5)
     monkeypatch.setattr(lock_wait, "_LOOK", 0.1)
-    monkeypatch.setattr("recommender.database.connection.NOTICE", 0.5)
+    monkeypatch.setattr("recommender.database._engines.NOTICE", 0.5)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from pymysql.constants import ER
 from sqlalchemy import Table, exc, func, select
 from sqlalchemy.schema import CreateTable
 
-from recommender.database.connection import label, loading_engine, waiting_for_locks, writing
+from recommender.database._engines import loading_engine
+from recommender.database.connection import label, waiting_for_locks, writing
 from recommender.database.own_tables import OLD, STAGING, OwnTable, drop_own, forget, leftovers, note, prepare_notes
 from recommender.database.server_connection import ServerConnection
 from recommender.database.staging._load_data import FORMAT, as_lines, give_up_if_hung_up, send_while_made
