@@ -56,8 +56,9 @@ from recommender.neighbors.cosine_index import CosineIndex
 from recommender.neighbors.precomputed import PrecomputedIndex
 from recommender.publishing import user_list as user_lists
 from recommender.publishing.batch import BatchJob, write_batch
+from recommender.publishing.publication import drop_left_lists
 from recommender.publishing.user_list import as_text
-from recommender.publishing.versions import Version, current_version, drop_left_lists, read_versions, was_refused
+from recommender.publishing.versions import Version, current_version, read_versions, was_refused
 from recommender.ranking import dataframe as dense
 from recommender.ranking.classic import rank_products
 from recommender.ranking.rankings import AUTO, BY_TASTE, ClassicRanking, TasteRanking, TasteSimilarity

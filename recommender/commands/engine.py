@@ -41,8 +41,9 @@ from recommender.model.served_model import ServedModel
 from recommender.model.training import ModelSettings
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.publishing.model_file import refuse_foreign_file, save_model
+from recommender.publishing.publication import roll_back
 from recommender.publishing.version_files import drop_files, kept_file, publish_file
-from recommender.publishing.versions import EXPIRED, PUBLISHED, Version, published_version, read_versions, roll_back
+from recommender.publishing.versions import EXPIRED, PUBLISHED, Version, published_version, read_versions
 from recommender.ranking.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.settings import Settings, interaction_weights
 from recommender.shop.profiles import Interactions

@@ -20,15 +20,8 @@ from recommender.database.staging.bulk_load import staged
 from recommender.fallback.cold_start import SOURCES, ColdStart, FilledLists
 from recommender.fallback.popular import PopularProducts
 from recommender.model.served_model import ServedModel
-from recommender.publishing.versions import (
-    LEFT_OUT,
-    PEOPLE,
-    Version,
-    next_number,
-    publish_lists,
-    read_versions,
-    refuse_foreign_lists,
-)
+from recommender.publishing.publication import publish_lists, refuse_foreign_lists
+from recommender.publishing.versions import LEFT_OUT, PEOPLE, Version, next_number, read_versions
 from recommender.ranking.classic import RankedProducts
 from recommender.ranking.rankings import Ranking
 from recommender.shop.products import Products

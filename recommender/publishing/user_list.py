@@ -14,7 +14,7 @@ from recommender.database.own_tables import note_published_lists, prepare_notes
 from recommender.database.schema import products, recommendations
 from recommender.database.tables import in_blocks
 from recommender.errors import SettingError
-from recommender.publishing.versions import refuse_foreign_lists
+from recommender.publishing.publication import refuse_foreign_lists
 from recommender.shop.ratings import checked_user_id
 
 _OPTIONAL = ("product_name", "support", "n_neighbors")

@@ -19,7 +19,7 @@ from recommender.database.schema import data_origin, ratings, recommendations, u
 from recommender.database.staging._stage import Stage
 from recommender.database.tables import existing_tables
 from recommender.errors import OtherPeopleError, WriteConflictError
-from recommender.publishing.versions import roll_back
+from recommender.publishing.publication import roll_back
 from recommender.settings import Settings
 from recommender.updates.writes import erase_user, prepare
 from tests.support.service import KEY, WITH_KEY, wait_until

@@ -17,7 +17,8 @@ from recommender.database.schema import BATCH_TABLES, CATALOG_TABLES, SHOPPER_TA
 from recommender.database.tables import existing_tables
 from recommender.errors import ForeignDataError
 from recommender.publishing.batch import BatchJob
-from recommender.publishing.versions import Version, current_version, read_versions, roll_back
+from recommender.publishing.publication import roll_back
+from recommender.publishing.versions import Version, current_version, read_versions
 from recommender.ranking.rankings import ClassicRanking
 from recommender.synthetic.catalog import write_sample_catalog
 from recommender.updates.writes import erase_user, prepare

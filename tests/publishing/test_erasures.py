@@ -14,10 +14,11 @@ import recommendation_engine as re
 from recommender.database.connection import connect, writing
 from recommender.database.schema import deletions
 from recommender.database.tables import existing_tables
-from recommender.publishing import versions
+from recommender.publishing import publication
 from recommender.publishing.batch import BatchJob
 from recommender.publishing.erasures import drop_erased
-from recommender.publishing.versions import Version, roll_back
+from recommender.publishing.publication import roll_back
+from recommender.publishing.versions import Version
 from recommender.ranking.rankings import ClassicRanking
 from recommender.settings import Settings
 from recommender.shop.cursor import Cursor
@@ -107,7 +108,7 @@ def test_who_is_erased_when_the_lists_are_complete_is_taken_out_of_them(
         erase(other, 2)
         return dropped
 
-    monkeypatch.setattr(versions, "drop_erased", then_erase)
+    monkeypatch.setattr(publication, "drop_erased", then_erase)
     batch()
     assert tables_with(engine, 2) == set()
 

@@ -21,13 +21,8 @@ from recommender.database.staging._stage import Stage
 from recommender.database.tables import existing_tables
 from recommender.errors import ForeignDataError, UnknownVersionError
 from recommender.publishing.batch import BatchJob
-from recommender.publishing.versions import (
-    Version,
-    current_version,
-    published_version,
-    read_versions,
-    roll_back,
-)
+from recommender.publishing.publication import roll_back
+from recommender.publishing.versions import Version, current_version, published_version, read_versions
 from recommender.ranking.rankings import ClassicRanking
 from recommender.settings import Settings
 from tests.support.published import write_lists
