@@ -38,7 +38,6 @@ from recommender.service.parameters import LARGEST_LIMIT
 from recommender.service.problems import add_problem_handlers
 from recommender.service.routes import basket as basket_routes
 from recommender.service.routes import batch as batch_routes
-from recommender.service.routes import catalog as catalog_routes
 from recommender.service.routes import documentation as documentation_page
 from recommender.service.routes import operation as service_routes
 from recommender.service.routes import people as user_routes
@@ -60,7 +59,7 @@ SWITCH_INTERVAL = 0.001
 ROUTERS: dict[str | Enum, tuple[APIRouter, ...]] = {
     # batch before the route that would take "batch" for a user
     "Recommendations": (batch_routes.router, router, basket_routes.router),
-    "Products": (product_routes.router, catalog_routes.router),
+    "Products": (product_routes.router,),
     "People (with a key)": (user_routes.router,),
     "Writes (with a key)": (write_routes.router,),
     "Operation": (service_routes.router,),

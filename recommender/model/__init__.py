@@ -7,5 +7,4 @@ filters         which products pass a filter; a cache of recent ones
 neighborhood    the neighbors of one user and what they have
 explanations    why a product was recommended
 coarse_figures  figures about few people, too coarse to find one of them
-list_items      the JSON of recent products, kept ready
 """

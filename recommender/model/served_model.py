@@ -19,7 +19,6 @@ from recommender.fallback.cold_start import SOURCES, ColdStart
 from recommender.fallback.popular import PopularProducts
 from recommender.fallback.walked_lists import Near, OneList, popular_list
 from recommender.model.filters import KeptMasks
-from recommender.model.list_items import ListItems
 from recommender.model.list_request import NEW_RANK, Categories, Cut, Wish, allowed_products
 from recommender.model.neighborhood import Neighborhood, Owned, with_stars
 from recommender.neighbors.cosine_index import CosineIndex
@@ -92,7 +91,7 @@ class ServedModel:
     def prepare(self) -> None:
         """Do now what the first questions would have to wait for."""
         self.similar_products.prepare()
-        _ = self.masks, self.list_items, self.categories  # a `LiveModel` shares what is there
+        _ = self.masks, self.categories  # a `LiveModel` shares what is there
         if isinstance(self.similarity, TasteSimilarity):
             self.similarity.ranker(self.ranking if self.ranking in BY_TASTE else TASTE)
 
@@ -105,11 +104,6 @@ class ServedModel:
     def categories(self) -> Categories:
         """The category of each product."""
         return Categories.of(self.products)
-
-    @cached_property
-    def list_items(self) -> ListItems:
-        """The JSON of recent products."""
-        return ListItems(len(self.products.catalog_rows))
 
     @cached_property
     def raters(self) -> NDArray[np.integer]:

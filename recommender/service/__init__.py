@@ -10,6 +10,5 @@ problems           errors as application/problem+json
 asked_people       requests about people whose user_ids have changed their meaning
 filters_beside     filters of large catalogs, made beside the event loop
 connection_limits  what clients can make a worker hold
-product_dict       one product as a dictionary
-ranking_parameter  the parameter ``ranking``
+product_json       one product of a list as JSON, and lists put together from kept bytes
 """

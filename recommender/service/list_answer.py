@@ -16,10 +16,9 @@ from recommender.model.list_request import Wish
 from recommender.model.served_model import Answer, ServedModel
 from recommender.service.filter_parameters import Errors, check_stock, wish_of
 from recommender.service.filters_beside import is_missing, make_filter
-from recommender.service.parameters import once, out_of_range, whole_number
+from recommender.service.parameters import check_served, once, out_of_range, ranking_of, whole_number
 from recommender.service.problems import InvalidParameterError
-from recommender.service.product_dict import listed
-from recommender.service.ranking_parameter import check_served, ranking_of
+from recommender.service.product_json import list_body, listed
 from recommender.settings import LARGEST_ID
 
 KEPT_QUERIES = 1_024
@@ -82,7 +81,7 @@ def answer_list(user: str, query: bytes, model: ServedModel, default_limit: int,
     if explained:
         body = _explained(user_id, answer, model, ranking, first=first, named=named)
     else:
-        body = model.list_items.body(model, user_id, answer.recommendations, first=first)
+        body = list_body(model, user_id, answer.recommendations, first=first)
     return ListAnswer(body, answer.source, answer.sources, explained and named)
 
 

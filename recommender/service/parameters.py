@@ -7,7 +7,9 @@ from typing import Any
 
 from fastapi import Request
 
-from recommender.service.problems import documented_problem
+from recommender.model.served_model import ServedModel
+from recommender.ranking.rankings import RANKINGS
+from recommender.service.problems import NotInThisModelError, documented_problem
 from recommender.settings import LARGEST_ID
 
 LARGEST_LIMIT = 100
@@ -43,6 +45,19 @@ LIMIT: dict[str, Any] = {
     "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT},
     "example": 2,
 }
+
+RANKING: dict[str, Any] = {
+    "name": "ranking",
+    "in": "query",
+    "description": "How to rank; RANKING if not given.",
+    "schema": {"type": "string", "enum": list(RANKINGS)},
+    "example": "taste",
+}
+NOT_IN_THIS_MODEL = documented_problem(
+    "The model was not made for this ranking.",
+    status=409,
+    detail="ranking auto is not in this model: make it with RANKING=auto",
+)
 
 
 def documented_json(schema: dict[str, Any], example: Any, description: str, **more: Any) -> dict[str, Any]:
@@ -99,3 +114,18 @@ def user_id_of(request: Request, errors: list[dict[str, str]]) -> int:
     if user_id is None:
         errors.append(out_of_range("user_id", text, LARGEST_ID))
     return user_id or 0
+
+
+def ranking_of(request: Request, errors: list[dict[str, str]]) -> str | None:
+    """The ranking that is asked for, None: not given; one nobody knows is noted in ``errors``."""
+    ranking = once(request, "ranking", errors)
+    if ranking is not None and ranking not in RANKINGS:
+        known = " or ".join(RANKINGS)
+        errors.append({"parameter": "ranking", "value": ranking[:100], "message": f"must be {known}"})
+    return ranking
+
+
+def check_served(ranking: str | None, model: ServedModel) -> None:
+    """NotInThisModelError if the model cannot answer by this ranking."""
+    if ranking not in (None, *model.rankings):
+        raise NotInThisModelError(f"ranking {ranking} is not in this model: make it with RANKING={ranking}")

@@ -1,10 +1,9 @@
-"""What is kept between lists changes none of them: masks of filters, JSON of products, the questions of queries."""
+"""What is kept between lists changes none of them: masks of filters, the questions of queries."""
 
 from __future__ import annotations
 
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import orjson
@@ -14,11 +13,9 @@ from recommender.fallback.popular import FEW, PopularProducts
 from recommender.live.live_model import LiveModel
 from recommender.live.users import UserRecord
 from recommender.model import filters as kept_masks
-from recommender.model import list_items
 from recommender.model.filters import KeptMasks
-from recommender.model.list_items import ListItems
 from recommender.model.list_request import Wish
-from recommender.model.served_model import Recommendation, ServedModel
+from recommender.model.served_model import ServedModel
 from recommender.ranking.rankings import CLASSIC, TASTE
 from recommender.service.list_answer import answer_list
 from recommender.service.problems import InvalidParameterError
@@ -26,55 +23,6 @@ from recommender.shop.catalog import Product
 from tests.model.test_list_request import model
 
 __all__ = ["model"]  # the fixture: sixty users, a catalog of 40 products and 5 that nobody rated
-
-TITLE = 'Möbel "\u2028"\\ \U0001f600'
-
-
-def test_the_body_is_the_json_of_the_same_dictionaries(model: ServedModel) -> None:
-    for user in range(1, 61):
-        for offset in (0, 3):
-            answer = model.select(user, Wish(10, offset), TASTE)
-            items = [
-                {
-                    "rank": rank,
-                    "product_id": model.products.id_of(item.column),
-                    "product_name": model.products.facts(item.column).title,
-                    "predicted_rating": round(item.predicted_rating, 3),
-                    "price": model.products.facts(item.column).price,
-                }
-                for rank, item in enumerate(answer.recommendations, start=offset + 1)
-            ]
-            expected = orjson.dumps({"user_id": user, "recommendations": items})
-            assert model.list_items.body(model, user, answer.recommendations, first=offset + 1) == expected
-    assert model.list_items.body(model, 7, [], first=1) == b'{"user_id":7,"recommendations":[]}'
-
-
-def test_products_are_kept_in_two_halves_and_those_that_came_later_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(list_items, "KEPT", 3)
-    asked: list[int] = []
-
-    def product(column: int) -> Product:
-        asked.append(column)
-        return Product(TITLE, None, None, None)
-
-    products = SimpleNamespace(facts=product, id_of=lambda column: f"B{column:09d}")
-    shop = cast(ServedModel, SimpleNamespace(products=products))
-    items = ListItems(n_places=100)
-
-    def ask(*columns: int) -> list[int]:
-        asked.clear()
-        chosen = [Recommendation(column, 4.0, 0.0, 0, "popular") for column in columns]
-        told = orjson.loads(items.body(shop, 1, chosen, first=1))["recommendations"]
-        assert [item["product_id"] for item in told] == [f"B{column:09d}" for column in columns]
-        assert {item["product_name"] for item in told} == {TITLE}
-        return asked.copy()
-
-    assert ask(0, 1, 2) == [0, 1, 2]
-    assert ask(0, 1, 2) == []
-    assert ask(3, 0) == [3]  # 0 is in the older half, and moves to the newer
-    assert ask(4, 5) == [4, 5]  # a third time the newer half is full: 3, 0 and 4 are the older one now
-    assert ask(0, 1) == [1]
-    assert ask(100) == ask(100) == [100]
 
 
 def test_a_mask_is_kept_by_what_it_leaves_out_whatever_the_limit(model: ServedModel) -> None:
@@ -121,7 +69,6 @@ def test_a_live_model_shares_what_its_base_keeps(model: ServedModel) -> None:
     model.prepare()
     live = LiveModel.of(model)
     assert live.masks is model.masks
-    assert live.after([], {}).list_items is model.list_items
     wish = Wish(8, category_ids=frozenset(range(20)), max_price=7.0)
     for user in range(1, 61):
         for ranking in (CLASSIC, TASTE):

@@ -12,10 +12,17 @@ from recommender.service.filter_parameters import WISH_PARAMETERS, check_stock, 
 from recommender.service.filters_beside import make_filter
 from recommender.service.json_body import json_object, product_id_in, refused
 from recommender.service.model_headers import PRIVATE
-from recommender.service.parameters import LARGEST_LIMIT, documented_json, documented_refusal
+from recommender.service.parameters import (
+    LARGEST_LIMIT,
+    NOT_IN_THIS_MODEL,
+    RANKING,
+    check_served,
+    documented_json,
+    documented_refusal,
+    ranking_of,
+)
 from recommender.service.problems import InvalidParameterError, documented_problem
-from recommender.service.product_dict import PRODUCT_ID_ITEM, STARS_ITEM, listed
-from recommender.service.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served, ranking_of
+from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM, listed
 from recommender.service.routes.recommendations import EXAMPLE, HEADERS, LISTED_ITEM
 from recommender.service.routes.writes import half_stars_in
 

@@ -30,10 +30,16 @@ from recommender.service.json_body import (
     whole_number_in,
 )
 from recommender.service.model_headers import PRIVATE, STAMP
-from recommender.service.parameters import LARGEST_LIMIT, documented_json, documented_refusal
+from recommender.service.parameters import (
+    LARGEST_LIMIT,
+    NOT_IN_THIS_MODEL,
+    RANKING,
+    check_served,
+    documented_json,
+    documented_refusal,
+)
 from recommender.service.problems import InvalidParameterError, documented_problem, problem
-from recommender.service.product_dict import STARS_ITEM, listed_schema
-from recommender.service.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served
+from recommender.service.product_json import STARS_ITEM, list_body, listed_schema
 from recommender.settings import LARGEST_ID
 
 MOST_USERS = 1_000
@@ -180,7 +186,7 @@ async def _answer(
 
 
 def _list_of(model: ServedModel, user_id: int, wish: Wish, ranking: str | None) -> bytes:
-    return model.list_items.body(model, user_id, model.select(user_id, wish, ranking).recommendations, first=1)
+    return list_body(model, user_id, model.select(user_id, wish, ranking).recommendations, first=1)
 
 
 async def not_a_user(_request: Request) -> Response:

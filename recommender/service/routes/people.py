@@ -18,15 +18,18 @@ from recommender.service.filter_parameters import OFFSET, offset_of
 from recommender.service.parameters import (
     LARGEST_LIMIT,
     LIMIT,
+    NOT_IN_THIS_MODEL,
+    RANKING,
     USER_ID,
+    check_served,
     documented_json,
     documented_refusal,
     limit_of,
+    ranking_of,
     user_id_of,
 )
 from recommender.service.problems import NOT_KEPT, InvalidParameterError, documented_problem
-from recommender.service.product_dict import PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, STARS_ITEM
-from recommender.service.ranking_parameter import NOT_IN_THIS_MODEL, RANKING, check_served, ranking_of
+from recommender.service.product_json import PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, STARS_ITEM
 from recommender.shop.ratings import STARS_PER_UNIT
 
 LARGEST_OFFSET = 10_000_000

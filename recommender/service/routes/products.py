@@ -1,4 +1,4 @@
-"""The HTTP routes about products."""
+"""The HTTP routes about products: one of the catalog, similar ones, and what is popular."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from recommender.errors import UnknownProductError
+from recommender.model.coarse_figures import FEWEST, mean_of_many
 from recommender.model.served_model import ServedModel
+from recommender.ranking.rankings import CLASSIC
 from recommender.service import model_headers
+from recommender.service.api_keys import HEADER, has_key
+from recommender.service.filter_parameters import NO_STOCK, WISH_PARAMETERS, check_stock, wish_of
+from recommender.service.filters_beside import make_filter
 from recommender.service.parameters import (
     LARGEST_LIMIT,
     LIMIT,
@@ -19,9 +24,19 @@ from recommender.service.parameters import (
     limit_of,
 )
 from recommender.service.problems import InvalidParameterError, documented_problem
-from recommender.service.product_dict import listed, listed_schema
+from recommender.service.product_json import (
+    PRICE_ITEM,
+    PRODUCT_ID_ITEM,
+    PRODUCT_NAME_ITEM,
+    STARS_ITEM,
+    listed,
+    listed_schema,
+)
+from recommender.shop.catalog import UNKNOWN
 
 _ASIN = re.compile(r"[0-9A-Z]{10}")
+
+_HEADERS = model_headers.DOCUMENTED
 
 router = APIRouter()
 
@@ -33,7 +48,7 @@ PRODUCT_ID = {
     "schema": {"type": "string", "pattern": "^[0-9A-Z]{10}$"},
     "example": "B08N5WRWNW",
 }
-_EXAMPLE = {
+_SIMILAR_EXAMPLE = {
     "product_id": "B08N5WRWNW",
     "similar": [
         {
@@ -46,7 +61,7 @@ _EXAMPLE = {
         }
     ],
 }
-_SCHEMA: dict[str, Any] = {
+_SIMILAR_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["product_id", "similar"],
     "additionalProperties": False,
@@ -64,11 +79,69 @@ _SCHEMA: dict[str, Any] = {
         },
     },
 }
+_PRODUCT_EXAMPLE = {
+    "product_id": "B08N5WRWNW",
+    "product_name": "Wireless Keyboard, Quiet Keys",
+    "price": 29.99,
+    "stars": 4.6,
+    "category_id": 104,
+    "in_catalog": True,
+    "ratings": 17,
+    "mean_rating": 4.41,
+}
+_PRODUCT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": list(_PRODUCT_EXAMPLE),
+    "additionalProperties": False,
+    "properties": {
+        "product_id": PRODUCT_ID_ITEM,
+        "product_name": PRODUCT_NAME_ITEM,
+        "price": PRICE_ITEM,
+        "stars": {"type": ["number", "null"], "description": "The catalog's."},
+        "category_id": {"type": ["integer", "null"]},
+        "in_catalog": {"type": "boolean", "description": "false: it has left; people's ratings of it are kept."},
+        "ratings": {"type": "integer", "minimum": 0, "description": "How many people here rated it."},
+        "mean_rating": {
+            "type": ["number", "null"],
+            "description": f"Theirs; of fewer than {FEWEST} people only with a right {HEADER}.",
+        },
+    },
+}
+_POPULAR_ITEM = {
+    "rank": 1,
+    "product_id": "B08N5WRWNW",
+    "product_name": "Wireless Keyboard, Quiet Keys",
+    "predicted_rating": 4.386,
+    "price": 29.99,
+    "ratings": 17,
+}
+_POPULAR_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["popular"],
+    "additionalProperties": False,
+    "properties": {
+        "popular": {
+            "type": "array",
+            "items": listed_schema(
+                {"predicted_rating": STARS_ITEM}, more={"ratings": {"type": "integer", "minimum": 1}}
+            ),
+        }
+    },
+}
 NO_SUCH_PRODUCT: dict[int | str, dict[str, Any]] = {
     304: model_headers.NOT_MODIFIED,
     404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
     422: documented_refusal("product_id", "x", "must be ten characters of 0-9 and A-Z"),
 }
+
+
+def product_id_of(request: Request, errors: list[dict[str, str]]) -> str:
+    """The product_id in the path; what is wrong with it is noted in ``errors``."""
+    product_id: str = request.path_params["product_id"]
+    if not _ASIN.fullmatch(product_id):
+        message = "must be ten characters of 0-9 and A-Z"
+        errors.append({"parameter": "product_id", "value": product_id[:100], "message": message})
+    return product_id
 
 
 @router.get(
@@ -77,11 +150,11 @@ NO_SUCH_PRODUCT: dict[int | str, dict[str, Any]] = {
     openapi_extra={"parameters": [PRODUCT_ID, LIMIT, model_headers.IF_NONE_MATCH]},
     responses={
         200: documented_json(
-            _SCHEMA,
-            _EXAMPLE,
+            _SIMILAR_SCHEMA,
+            _SIMILAR_EXAMPLE,
             "Other products by cosine, best first; none is made up: of what nobody had rated when the model was made "
             "there are none.",
-            headers=model_headers.DOCUMENTED,
+            headers=_HEADERS,
         ),
         **NO_SUCH_PRODUCT,
     },
@@ -97,23 +170,10 @@ async def similar(request: Request) -> Response:
     if model.products.find(product_id) is None:  # as `/products/{product_id}` finds it, what came later too
         raise UnknownProductError(product_id)
     column = model.products.column_of(product_id)
-    return Response(orjson.dumps(_body(model, product_id, column, limit)), media_type="application/json")
+    return Response(orjson.dumps(_similar_to(model, product_id, column, limit)), media_type="application/json")
 
 
-# a load balancer may ask with HEAD; the framework's GET routes do not answer it
-router.add_route("/products/{product_id}/similar", similar, methods=["HEAD"], include_in_schema=False)
-
-
-def product_id_of(request: Request, errors: list[dict[str, str]]) -> str:
-    """The product_id in the path; what is wrong with it is noted in ``errors``."""
-    product_id: str = request.path_params["product_id"]
-    if not _ASIN.fullmatch(product_id):
-        message = "must be ten characters of 0-9 and A-Z"
-        errors.append({"parameter": "product_id", "value": product_id[:100], "message": message})
-    return product_id
-
-
-def _body(model: ServedModel, product_id: str, column: int | None, limit: int) -> dict[str, Any]:
+def _similar_to(model: ServedModel, product_id: str, column: int | None, limit: int) -> dict[str, Any]:
     if column is None:  # nobody had rated it
         return {"product_id": product_id, "similar": []}
     found = model.similar_products.similar(column, limit)
@@ -122,3 +182,78 @@ def _body(model: ServedModel, product_id: str, column: int | None, limit: int) -
         for rank, (other, cosine, common) in enumerate(zip(*(a.tolist() for a in found), strict=True), start=1)
     ]
     return {"product_id": product_id, "similar": items}
+
+
+@router.get(
+    "/products/{product_id}",
+    summary="What is known of one product",
+    openapi_extra={"parameters": [PRODUCT_ID, model_headers.IF_NONE_MATCH]},
+    responses={
+        200: documented_json(
+            _PRODUCT_SCHEMA,
+            _PRODUCT_EXAMPLE,
+            "The catalog's facts, and what people here think.",
+            headers=_HEADERS,
+        ),
+        **NO_SUCH_PRODUCT,
+    },
+)
+async def product(request: Request) -> Response:
+    """A product of the catalog, or one that has left it and is still rated."""
+    errors: list[dict[str, str]] = []
+    product_id = product_id_of(request, errors)
+    if errors:
+        raise InvalidParameterError(errors)
+    model: ServedModel = request.app.state.model
+    column = model.products.find(product_id)
+    if column is None:
+        raise UnknownProductError(product_id)
+    facts = model.products.facts(column)
+    count, mean = model.raters_of(column)
+    if not has_key(request):
+        mean = mean_of_many(mean, count)
+    body = {
+        "product_id": product_id,
+        "product_name": facts.title,
+        "price": facts.price,
+        "stars": facts.stars,
+        "category_id": facts.category_id,
+        "in_catalog": facts is not UNKNOWN,
+        "ratings": count,
+        "mean_rating": None if mean is None else round(mean, 2),
+    }
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+@router.get(
+    "/popular",
+    summary="What most people rated",
+    openapi_extra={"parameters": [*WISH_PARAMETERS, model_headers.IF_NONE_MATCH]},
+    responses={
+        200: documented_json(_POPULAR_SCHEMA, {"popular": [_POPULAR_ITEM]}, "Most ratings first.", headers=_HEADERS),
+        304: model_headers.NOT_MODIFIED,
+        409: NO_STOCK,
+        422: documented_refusal("category_id", "x", "must be a whole number from 0 to 2147483647"),
+    },
+)
+async def popular(request: Request) -> Response:
+    """Products by their number of ratings, then their damped mean; the filters of `/recommendations/{user_id}`."""
+    errors: list[dict[str, str]] = []
+    wish = wish_of(request, request.app.state.default_limit, errors)
+    if errors:
+        raise InvalidParameterError(errors)
+    await make_filter(request.app.state.model, wish, CLASSIC)
+    model: ServedModel = request.app.state.model
+    check_stock(wish, model.products.catalog)
+    items = [
+        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
+        | {"ratings": int(model.raters[item.column])}
+        for rank, item in enumerate(model.select_popular(wish), start=wish.offset + 1)
+    ]
+    return Response(orjson.dumps({"popular": items}), media_type="application/json")
+
+
+# a load balancer may ask with HEAD; the framework's GET routes do not answer it
+router.add_route("/products/{product_id}/similar", similar, methods=["HEAD"], include_in_schema=False)
+router.add_route("/products/{product_id}", product, methods=["HEAD"], include_in_schema=False)
+router.add_route("/popular", popular, methods=["HEAD"], include_in_schema=False)

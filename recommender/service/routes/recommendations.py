@@ -17,10 +17,16 @@ from recommender.service.api_keys import HEADER, has_key
 from recommender.service.filter_parameters import WISH_PARAMETERS
 from recommender.service.list_answer import answer_list, make_filter_of
 from recommender.service.model_headers import PRIVATE
-from recommender.service.parameters import LARGEST_LIMIT, USER_ID, documented_json, documented_refusal
+from recommender.service.parameters import (
+    LARGEST_LIMIT,
+    NOT_IN_THIS_MODEL,
+    RANKING,
+    USER_ID,
+    documented_json,
+    documented_refusal,
+)
 from recommender.service.problems import NOT_KEPT, documented_problem
-from recommender.service.product_dict import PRODUCT_ID_ITEM, STARS_ITEM, listed_schema
-from recommender.service.ranking_parameter import NOT_IN_THIS_MODEL, RANKING
+from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM, listed_schema
 
 router = APIRouter()
 

@@ -17,7 +17,7 @@ from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
 from recommender.service.json_body import json_object, number_in, product_id_in, refused, user_id_in
 from recommender.service.parameters import USER_ID, documented_json, documented_refusal, user_id_of
 from recommender.service.problems import InvalidParameterError, documented_problem
-from recommender.service.product_dict import PRODUCT_ID_ITEM, STARS_ITEM
+from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM
 from recommender.service.routes.products import PRODUCT_ID, product_id_of
 from recommender.settings import LARGEST_ID
 from recommender.updates.updater import LiveService
