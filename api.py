@@ -16,7 +16,6 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from enum import Enum
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -36,14 +35,8 @@ from recommender.service.middleware.fast_path import Shortcut
 from recommender.service.middleware.layer import Observation
 from recommender.service.parameters import LARGEST_LIMIT
 from recommender.service.problems import add_problem_handlers
-from recommender.service.routes import basket as basket_routes
-from recommender.service.routes import batch as batch_routes
-from recommender.service.routes import documentation as documentation_page
-from recommender.service.routes import operation as service_routes
-from recommender.service.routes import people as user_routes
-from recommender.service.routes import products as product_routes
-from recommender.service.routes import writes as write_routes
-from recommender.service.routes.recommendations import router
+from recommender.service.routes import PAGE, ROUTERS
+from recommender.service.routes.batch import AT_A_TIME
 from recommender.settings import Settings, load_settings
 from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel
 from recommender.updates.updater import LiveService
@@ -54,16 +47,6 @@ CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; together what a caller
 # seconds after which a thread that computes must let the event loop go on, which waits for it after every pause of its
 # own: while a model is made, or very many rows are read, beside it
 SWITCH_INTERVAL = 0.001
-
-# under which headings /docs shows them
-ROUTERS: dict[str | Enum, tuple[APIRouter, ...]] = {
-    # batch before the route that would take "batch" for a user
-    "Recommendations": (batch_routes.router, router, basket_routes.router),
-    "Products": (product_routes.router,),
-    "People (with a key)": (user_routes.router,),
-    "Writes (with a key)": (write_routes.router,),
-    "Operation": (service_routes.router,),
-}
 
 
 class PlainState(State):
@@ -128,7 +111,7 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         if settings.require_key == "all":
             app.observation.require(app.state.api_keys)
         app.outermost = for_origins(app.observation, settings.cors_origins)
-        app.state.batches = asyncio.Semaphore(batch_routes.AT_A_TIME)
+        app.state.batches = asyncio.Semaphore(AT_A_TIME)
         app.observation.request_timeout = settings.request_timeout
         limits = ConnectionLimits(settings.connection_limit, settings.request_timeout)
         limits.apply(app)
@@ -191,7 +174,7 @@ def create_app() -> RecommendationApp:
     for tag, routers in ROUTERS.items():
         for part in routers:
             app.include_router(part, tags=[tag])
-    app.include_router(documentation_page.router)
+    app.include_router(PAGE)
     return app
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fastapi import Request
-
 from recommender.model.list_request import LARGEST_OFFSET, Wish
-from recommender.service.parameters import LARGEST_LIMIT, LIMIT, limit_of, once, out_of_range, whole_number
+from recommender.service.parameters import ASIN, LARGEST_LIMIT, LIMIT, NO_ASIN, RequestReader, whole_number
 from recommender.service.problems import NotInThisModelError, documented_problem
 from recommender.shop.catalog import ProductCatalog
 
-Errors = list[dict[str, str]]
 Value = TypeVar("Value")
 
 MOST_VALUES = 100
 LARGEST_CATEGORY = 2**31 - 1
-_ASIN = re.compile(r"[0-9A-Z]{10}")
 _DECIMAL = re.compile(r"[0-9]{1,7}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 
 
@@ -62,18 +58,18 @@ WISH_PARAMETERS = [
 ]
 
 
-def wish_of(request: Request, default_limit: int, errors: Errors) -> Wish:
-    """The wish of a request; what cannot be used is noted in ``errors`` and left out."""
+def wish_of(asked: RequestReader, default_limit: int) -> Wish:
+    """The wish of a request."""
     return Wish(
-        limit=limit_of(request, default_limit, errors),
-        offset=offset_of(request, errors),
-        category_ids=frozenset(_each(request, "category_id", _category, errors)),
-        min_price=_decimal(request, "min_price", 9_999_999.99, errors),
-        max_price=_decimal(request, "max_price", 9_999_999.99, errors),
-        min_stars=_decimal(request, "min_stars", 5.0, errors),
-        exclude=frozenset(_each(request, "exclude", _product_id, errors)),
-        diversity=_diversity(request, errors),
-        in_stock_only=_in_stock_only(request, errors),
+        limit=asked.limit(default_limit),
+        offset=asked.number("offset", LARGEST_OFFSET, lowest=0) or 0,
+        category_ids=_each(asked, "category_id", _category, f"must be a whole number from 0 to {LARGEST_CATEGORY}"),
+        min_price=_decimal(asked, "min_price", 9_999_999.99),
+        max_price=_decimal(asked, "max_price", 9_999_999.99),
+        min_stars=_decimal(asked, "min_stars", 5.0),
+        exclude=_each(asked, "exclude", _product_id, NO_ASIN),
+        diversity=asked.number("diversity", LARGEST_LIMIT),
+        in_stock_only=asked.flag("in_stock_only"),
         new_rank=default_limit,
     )
 
@@ -92,63 +88,32 @@ def check_stock(wish: Wish, catalog: ProductCatalog) -> None:
         raise NotInThisModelError(f"in_stock_only: {missing}")
 
 
-def _in_stock_only(request: Request, errors: Errors) -> bool:
-    given = once(request, "in_stock_only", errors)
-    if given not in (None, "true", "false"):
-        errors.append(_refused("in_stock_only", str(given), "must be true or false"))
-    return given == "true"
-
-
-def offset_of(request: Request, errors: Errors, highest: int = LARGEST_OFFSET) -> int:
-    """The parameter ``offset``; 0 if it is not given, or wrong and noted in ``errors``."""
-    given = once(request, "offset", errors)
-    offset = 0 if given is None else whole_number(given, highest, lowest=0)
-    if offset is None:
-        errors.append(_refused("offset", str(given), f"must be a whole number from 0 to {highest}"))
-    return offset or 0
-
-
-def _diversity(request: Request, errors: Errors) -> int | None:
-    given = once(request, "diversity", errors)
-    most = None if given is None else whole_number(given, LARGEST_LIMIT)
-    if given is not None and most is None:
-        errors.append(out_of_range("diversity", given, LARGEST_LIMIT))
-    return most
-
-
-def _decimal(request: Request, name: str, highest: float, errors: Errors) -> float | None:
-    given = once(request, name, errors)
+def _decimal(asked: RequestReader, name: str, highest: float) -> float | None:
+    given = asked.once(name)
     if given is None:
         return None
     if _DECIMAL.fullmatch(given) and float(given) <= highest:
         return float(given)
-    errors.append(_refused(name, given, f"must be a number from 0 to {highest:.10g}, such as 4.5"))
+    asked.refuse(name, given, f"must be a number from 0 to {highest:.10g}, such as 4.5")
     return None
 
 
-def _each(
-    request: Request, name: str, read: Callable[[str], tuple[Value | None, str]], errors: Errors
-) -> Iterable[Value]:
-    values = request.query_params.getlist(name)
+def _each(asked: RequestReader, name: str, read: Callable[[str], Value | None], message: str) -> frozenset[Value]:
+    values, found = asked.all(name), []
     if len(values) > MOST_VALUES:
-        errors.append(_refused(name, values[MOST_VALUES], f"must be given {MOST_VALUES} times at most"))
-    found = []
+        asked.refuse(name, values[MOST_VALUES], f"must be given {MOST_VALUES} times at most")
     for text in values[:MOST_VALUES]:
-        value, rule = read(text)
+        value = read(text)
         if value is None:
-            errors.append(_refused(name, text, rule))
+            asked.refuse(name, text, message)
         else:
             found.append(value)
-    return found
+    return frozenset(found)
 
 
-def _category(text: str) -> tuple[int | None, str]:
-    return whole_number(text, LARGEST_CATEGORY, lowest=0), f"must be a whole number from 0 to {LARGEST_CATEGORY}"
+def _category(text: str) -> int | None:
+    return whole_number(text, LARGEST_CATEGORY, lowest=0)
 
 
-def _product_id(text: str) -> tuple[str | None, str]:
-    return (text if _ASIN.fullmatch(text) else None), "must be ten characters of 0-9 and A-Z"
-
-
-def _refused(parameter: str, value: str, message: str) -> dict[str, str]:
-    return {"parameter": parameter, "value": value[:100], "message": message}
+def _product_id(text: str) -> str | None:
+    return text if ASIN.fullmatch(text) else None

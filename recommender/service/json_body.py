@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from recommender.service.problems import InvalidParameterError
+from recommender.service.parameters import ASIN, NO_ASIN
+from recommender.service.problems import Errors, InvalidParameterError
 from recommender.settings import LARGEST_ID
 
-Errors = list[dict[str, str]]
 Body = dict[str, Any]
 
 MOST_UNKNOWN = 10  # unknown fields that an answer names
-_ASIN = re.compile(r"[0-9A-Z]{10}")
 
 
 async def json_object(request: Request, required: Sequence[str] = (), optional: Sequence[str] = ()) -> Body:
@@ -57,9 +55,9 @@ def user_id_in(body: Body, errors: Errors, name: str = "user_id") -> int:
 def product_id_in(body: Body, errors: Errors, name: str = "product_id") -> str:
     """The id of a product in a required field; empty if it is wrong and noted in ``errors``."""
     value = body.get(name)
-    if isinstance(value, str) and _ASIN.fullmatch(value):
+    if isinstance(value, str) and ASIN.fullmatch(value):
         return value
-    errors.append(refused(name, value, "must be ten characters of 0-9 and A-Z"))
+    errors.append(refused(name, value, NO_ASIN))
     return ""
 
 

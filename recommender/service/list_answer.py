@@ -9,14 +9,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
-from fastapi import Request
 
 from recommender.model.explanations import explain
 from recommender.model.list_request import Wish
 from recommender.model.served_model import Answer, ServedModel
-from recommender.service.filter_parameters import Errors, check_stock, wish_of
+from recommender.service.filter_parameters import check_stock, wish_of
 from recommender.service.filters_beside import is_missing, make_filter
-from recommender.service.parameters import check_served, once, out_of_range, ranking_of, whole_number
+from recommender.service.parameters import RequestReader, check_served, out_of_range, whole_number
 from recommender.service.problems import InvalidParameterError
 from recommender.service.product_json import list_body, listed
 from recommender.settings import LARGEST_ID
@@ -100,12 +99,9 @@ def _explained(
 def _question(query: bytes, default_limit: int) -> _Question:
     if not query:
         return _Question(Wish(default_limit, new_rank=default_limit), None, explained=False, errors=())
-    request, errors = Request({"type": "http", "query_string": query}), Errors()
-    wish = wish_of(request, default_limit, errors)
-    ranking = ranking_of(request, errors)
-    if (explained := once(request, "explain", errors)) not in (None, "true", "false"):
-        errors.append({"parameter": "explain", "value": str(explained)[:100], "message": "must be true or false"})
-    return _Question(wish, ranking, explained == "true", tuple(errors))
+    asked = RequestReader(query)
+    wish, ranking, explained = wish_of(asked, default_limit), asked.ranking(), asked.flag("explain")
+    return _Question(wish, ranking, explained, tuple(asked.errors))
 
 
 _kept_question = lru_cache(KEPT_QUERIES)(_question)

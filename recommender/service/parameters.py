@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import Request
 
 from recommender.model.served_model import ServedModel
 from recommender.ranking.rankings import RANKINGS
-from recommender.service.problems import NotInThisModelError, documented_problem
+from recommender.service.problems import Errors, InvalidParameterError, NotInThisModelError, documented_problem
 from recommender.settings import LARGEST_ID
 
 LARGEST_LIMIT = 100
+ASIN = re.compile(r"[0-9A-Z]{10}")
+NO_ASIN = "must be ten characters of 0-9 and A-Z"
 _POSITIVE = re.compile(r"[1-9][0-9]{0,18}")  # [0-9] and fullmatch: \d would let other scripts' digits in
 
 
@@ -76,12 +80,9 @@ def documented_refusal(parameter: str, value: str, message: str) -> dict[str, An
     )
 
 
-def once(request: Request, name: str, errors: list[dict[str, str]]) -> str | None:
-    """The value of a query parameter; one that is given twice is an error."""
-    values = request.query_params.getlist(name)
-    if len(values) > 1:
-        errors.append({"parameter": name, "value": values[1][:100], "message": "must be given once"})
-    return values[0] if values else None
+def refused(parameter: str, value: str, message: str) -> dict[str, str]:
+    """The entry in ``errors`` for a parameter."""
+    return {"parameter": parameter, "value": value[:100], "message": message}
 
 
 def whole_number(text: str, highest: int, *, lowest: int = 1) -> int | None:
@@ -93,36 +94,88 @@ def whole_number(text: str, highest: int, *, lowest: int = 1) -> int | None:
     return None
 
 
-def out_of_range(parameter: str, value: str, highest: int) -> dict[str, str]:
-    """The entry in ``errors`` for a number that is none or too large."""
-    return {"parameter": parameter, "value": value[:100], "message": f"must be a whole number from 1 to {highest}"}
+def out_of_range(parameter: str, value: str, highest: int, *, lowest: int = 1) -> dict[str, str]:
+    """The entry in ``errors`` for what is no whole number in this range."""
+    return refused(parameter, value, f"must be a whole number from {lowest} to {highest}")
 
 
-def limit_of(request: Request, default: int, errors: list[dict[str, str]]) -> int:
-    """The parameter ``limit``; ``default`` if it is not given, or wrong and noted in ``errors``."""
-    given = once(request, "limit", errors)
-    limit = default if given is None else whole_number(given, LARGEST_LIMIT)
-    if given is not None and limit is None:
-        errors.append(out_of_range("limit", given, LARGEST_LIMIT))
-    return default if limit is None else limit
+class RequestReader:
+    """Reads the parameters of one request. What cannot be used is noted, and told all at once by `done`."""
 
+    def __init__(self, query: bytes, path: Mapping[str, str] | None = None) -> None:
+        self._path = path or {}
+        self._values: dict[str, list[str]] = {}
+        for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+            self._values.setdefault(name, []).append(value)
+        self.errors: Errors = []
 
-def user_id_of(request: Request, errors: list[dict[str, str]]) -> int:
-    """The user_id in the path; 0 if it is none and noted in ``errors``."""
-    text: str = request.path_params["user_id"]
-    user_id = whole_number(text, LARGEST_ID)
-    if user_id is None:
-        errors.append(out_of_range("user_id", text, LARGEST_ID))
-    return user_id or 0
+    @classmethod
+    def of(cls, request: Request) -> RequestReader:
+        """For the path and the query of this request."""
+        return cls(request.scope["query_string"], request.path_params)
 
+    def done(self) -> None:
+        """Raise InvalidParameterError if anything could not be used."""
+        if self.errors:
+            raise InvalidParameterError(self.errors)
 
-def ranking_of(request: Request, errors: list[dict[str, str]]) -> str | None:
-    """The ranking that is asked for, None: not given; one nobody knows is noted in ``errors``."""
-    ranking = once(request, "ranking", errors)
-    if ranking is not None and ranking not in RANKINGS:
-        known = " or ".join(RANKINGS)
-        errors.append({"parameter": "ranking", "value": ranking[:100], "message": f"must be {known}"})
-    return ranking
+    def refuse(self, parameter: str, value: str, message: str) -> None:
+        """Note what cannot be used."""
+        self.errors.append(refused(parameter, value, message))
+
+    def all(self, name: str) -> list[str]:
+        """The values of a parameter that may be given several times."""
+        return self._values.get(name, [])
+
+    def once(self, name: str) -> str | None:
+        """The value of a parameter, the first of one that is given twice; None: it is not given."""
+        values = self._values.get(name)
+        if values is None:
+            return None
+        if len(values) > 1:
+            self.refuse(name, values[1], "must be given once")
+        return values[0]
+
+    def number(self, name: str, highest: int, *, lowest: int = 1) -> int | None:
+        """The whole number that is given; None if it is not given or wrong."""
+        given = self.once(name)
+        number = None if given is None else whole_number(given, highest, lowest=lowest)
+        if given is not None and number is None:
+            self.errors.append(out_of_range(name, given, highest, lowest=lowest))
+        return number
+
+    def flag(self, name: str) -> bool:
+        """Is it given as true?"""
+        given = self.once(name)
+        if given not in (None, "true", "false"):
+            self.refuse(name, str(given), "must be true or false")
+        return given == "true"
+
+    def limit(self, default: int) -> int:
+        """The parameter ``limit``."""
+        return self.number("limit", LARGEST_LIMIT) or default
+
+    def ranking(self) -> str | None:
+        """The ranking that is asked for; None: not given, or one nobody knows."""
+        ranking = self.once("ranking")
+        if ranking is not None and ranking not in RANKINGS:
+            self.refuse("ranking", ranking, f"must be {' or '.join(RANKINGS)}")
+        return ranking
+
+    def user_id(self) -> int:
+        """The user_id in the path; 0 if it is none."""
+        text = self._path["user_id"]
+        user_id = whole_number(text, LARGEST_ID)
+        if user_id is None:
+            self.errors.append(out_of_range("user_id", text, LARGEST_ID))
+        return user_id or 0
+
+    def product_id(self) -> str:
+        """The product_id in the path."""
+        product_id = self._path["product_id"]
+        if not ASIN.fullmatch(product_id):
+            self.refuse("product_id", product_id, NO_ASIN)
+        return product_id
 
 
 def check_served(ranking: str | None, model: ServedModel) -> None:

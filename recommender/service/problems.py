@@ -18,6 +18,8 @@ from recommender.errors import (
     UnknownUserError,
 )
 
+Errors = list[dict[str, str]]  # of each: parameter, value, message
+
 PROBLEM = "application/problem+json"
 NOT_KEPT = {"Cache-Control": "private, no-store"}
 

@@ -1,0 +1,42 @@
+"""The HTTP routes, one file for each heading of /docs."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from recommender.service.routes import (
+    basket,
+    batch,
+    documentation,
+    operation,
+    people,
+    products,
+    recommendations,
+    writes,
+)
+
+# under which headings /docs shows them
+ROUTERS: dict[str | Enum, tuple[APIRouter, ...]] = {
+    # batch before the route that would take "batch" for a user
+    "Recommendations": (batch.router, recommendations.router, basket.router),
+    "Products": (products.router,),
+    "People (with a key)": (people.router,),
+    "Writes (with a key)": (writes.router,),
+    "Operation": (operation.router,),
+}
+PAGE = documentation.router  # under no heading
+
+
+def _answer_head(router: APIRouter) -> None:
+    """Let every GET route answer HEAD too, as a load balancer may ask; the framework's own do not."""
+    for route in tuple(router.routes):
+        if isinstance(route, APIRoute) and route.methods == {"GET"}:
+            router.add_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
+
+
+for _routers in ROUTERS.values():
+    for _router in _routers:
+        _answer_head(_router)

@@ -16,12 +16,12 @@ from recommender.service.parameters import (
     LARGEST_LIMIT,
     NOT_IN_THIS_MODEL,
     RANKING,
+    RequestReader,
     check_served,
     documented_json,
     documented_refusal,
-    ranking_of,
 )
-from recommender.service.problems import InvalidParameterError, documented_problem
+from recommender.service.problems import documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM, listed
 from recommender.service.routes.recommendations import EXAMPLE, HEADERS, LISTED_ITEM
 from recommender.service.routes.writes import half_stars_in
@@ -88,13 +88,11 @@ async def basket(request: Request) -> Response:
     A product without a rating counts as 5 stars; of one given twice the last counts. Filters as of
     `/recommendations/{user_id}`.
     """
-    errors: list[dict[str, str]] = []
-    wish = wish_of(request, request.app.state.default_limit, errors)
-    ranking = ranking_of(request, errors)
+    asked = RequestReader.of(request)
+    wish, ranking = wish_of(asked, request.app.state.default_limit), asked.ranking()
     body = await json_object(request, ("ratings",))
-    ratings = _ratings(body["ratings"], errors)
-    if errors:
-        raise InvalidParameterError(errors)
+    ratings = _ratings(body["ratings"], asked.errors)
+    asked.done()
     await make_filter(request.app.state.model, wish, ranking)
     model: LiveModel = request.app.state.model
     request.state.model = model

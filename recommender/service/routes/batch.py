@@ -22,7 +22,6 @@ from recommender.model.served_model import ServedModel
 from recommender.ranking.rankings import RANKINGS
 from recommender.service.json_body import (
     Body,
-    Errors,
     choice_in,
     is_whole_number,
     json_object,
@@ -38,7 +37,7 @@ from recommender.service.parameters import (
     documented_json,
     documented_refusal,
 )
-from recommender.service.problems import InvalidParameterError, documented_problem, problem
+from recommender.service.problems import Errors, InvalidParameterError, documented_problem, problem
 from recommender.service.product_json import STARS_ITEM, list_body, listed_schema
 from recommender.settings import LARGEST_ID
 

@@ -135,8 +135,3 @@ async def ready(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Requests and their durations by route, recommendations by source, the model's age and size, the database."""
     return Response(request.app.state.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-# a load balancer may ask with HEAD; the framework's GET routes do not answer it
-for _path, _route in (("/health", health), ("/live", live), ("/ready", ready), ("/metrics", metrics)):
-    router.add_route(_path, _route, methods=["HEAD"], include_in_schema=False)

@@ -14,21 +14,19 @@ from fastapi import APIRouter, Request, Response
 from recommender.model.served_model import ServedModel
 from recommender.service import api_keys, model_headers
 from recommender.service.api_keys import DOCUMENTED_KEY, require_key
-from recommender.service.filter_parameters import OFFSET, offset_of
+from recommender.service.filter_parameters import OFFSET
 from recommender.service.parameters import (
     LARGEST_LIMIT,
     LIMIT,
     NOT_IN_THIS_MODEL,
     RANKING,
     USER_ID,
+    RequestReader,
     check_served,
     documented_json,
     documented_refusal,
-    limit_of,
-    ranking_of,
-    user_id_of,
 )
-from recommender.service.problems import NOT_KEPT, InvalidParameterError, documented_problem
+from recommender.service.problems import NOT_KEPT, documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, STARS_ITEM
 from recommender.shop.ratings import STARS_PER_UNIT
 
@@ -107,13 +105,11 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 async def neighbors(request: Request) -> Response:
     """The people whose ratings (by taste: ratings and interactions) are most like the user's; needs a key."""
     require_key(request)
-    errors: list[dict[str, str]] = []
+    asked = RequestReader.of(request)
     model: ServedModel = request.app.state.model
-    user_id = user_id_of(request, errors)
-    limit = limit_of(request, min(model.n_neighbors, LARGEST_LIMIT), errors)
-    ranking = ranking_of(request, errors)
-    if errors:
-        raise InvalidParameterError(errors)
+    user_id, limit = asked.user_id(), asked.limit(min(model.n_neighbors, LARGEST_LIMIT))
+    ranking = asked.ranking()
+    asked.done()
     check_served(ranking, model)
     hood = model.neighborhood(user_id, ranking or model.ranking)
     near = [
@@ -152,12 +148,10 @@ async def neighbors(request: Request) -> Response:
 async def ratings(request: Request) -> Response:
     """The user's ratings, also of products that have left the catalog; needs a key."""
     require_key(request)
-    errors: list[dict[str, str]] = []
-    user_id = user_id_of(request, errors)
-    limit = limit_of(request, LARGEST_LIMIT, errors)
-    offset = offset_of(request, errors, LARGEST_OFFSET)
-    if errors:
-        raise InvalidParameterError(errors)
+    asked = RequestReader.of(request)
+    user_id, limit = asked.user_id(), asked.limit(LARGEST_LIMIT)
+    offset = asked.number("offset", LARGEST_OFFSET, lowest=0) or 0
+    asked.done()
     model: ServedModel = request.app.state.model
     columns, half_stars = model.ratings_of(user_id)  # by ascending product_id
     order = np.argsort(-half_stars, kind="stable")[offset : offset + limit]
@@ -171,8 +165,3 @@ async def ratings(request: Request) -> Response:
     ]
     body = {"user_id": user_id, "total": len(columns), "ratings": rated}
     return Response(orjson.dumps(body), 200, NOT_KEPT, "application/json")
-
-
-# the framework's GET routes do not answer HEAD
-for _path, _route in (("/users/{user_id}/neighbors", neighbors), ("/users/{user_id}/ratings", ratings)):
-    router.add_route(_path, _route, methods=["HEAD"], include_in_schema=False)

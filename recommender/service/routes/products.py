@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
@@ -16,14 +15,8 @@ from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.filter_parameters import NO_STOCK, WISH_PARAMETERS, check_stock, wish_of
 from recommender.service.filters_beside import make_filter
-from recommender.service.parameters import (
-    LARGEST_LIMIT,
-    LIMIT,
-    documented_json,
-    documented_refusal,
-    limit_of,
-)
-from recommender.service.problems import InvalidParameterError, documented_problem
+from recommender.service.parameters import LARGEST_LIMIT, LIMIT, RequestReader, documented_json, documented_refusal
+from recommender.service.problems import documented_problem
 from recommender.service.product_json import (
     PRICE_ITEM,
     PRODUCT_ID_ITEM,
@@ -33,8 +26,6 @@ from recommender.service.product_json import (
     listed_schema,
 )
 from recommender.shop.catalog import UNKNOWN
-
-_ASIN = re.compile(r"[0-9A-Z]{10}")
 
 _HEADERS = model_headers.DOCUMENTED
 
@@ -135,15 +126,6 @@ NO_SUCH_PRODUCT: dict[int | str, dict[str, Any]] = {
 }
 
 
-def product_id_of(request: Request, errors: list[dict[str, str]]) -> str:
-    """The product_id in the path; what is wrong with it is noted in ``errors``."""
-    product_id: str = request.path_params["product_id"]
-    if not _ASIN.fullmatch(product_id):
-        message = "must be ten characters of 0-9 and A-Z"
-        errors.append({"parameter": "product_id", "value": product_id[:100], "message": message})
-    return product_id
-
-
 @router.get(
     "/products/{product_id}/similar",
     summary="Products that the same people rated alike",
@@ -161,11 +143,10 @@ def product_id_of(request: Request, errors: list[dict[str, str]]) -> str:
 )
 async def similar(request: Request) -> Response:
     """Other products of the catalog by the cosine of their ratings, with how many users rated both."""
-    errors: list[dict[str, str]] = []
-    product_id = product_id_of(request, errors)
-    limit = limit_of(request, request.app.state.default_limit, errors)
-    if errors:
-        raise InvalidParameterError(errors)
+    asked = RequestReader.of(request)
+    product_id = asked.product_id()
+    limit = asked.limit(request.app.state.default_limit)
+    asked.done()
     model: ServedModel = request.app.state.model
     if model.products.find(product_id) is None:  # as `/products/{product_id}` finds it, what came later too
         raise UnknownProductError(product_id)
@@ -200,10 +181,9 @@ def _similar_to(model: ServedModel, product_id: str, column: int | None, limit: 
 )
 async def product(request: Request) -> Response:
     """A product of the catalog, or one that has left it and is still rated."""
-    errors: list[dict[str, str]] = []
-    product_id = product_id_of(request, errors)
-    if errors:
-        raise InvalidParameterError(errors)
+    asked = RequestReader.of(request)
+    product_id = asked.product_id()
+    asked.done()
     model: ServedModel = request.app.state.model
     column = model.products.find(product_id)
     if column is None:
@@ -238,10 +218,9 @@ async def product(request: Request) -> Response:
 )
 async def popular(request: Request) -> Response:
     """Products by their number of ratings, then their damped mean; the filters of `/recommendations/{user_id}`."""
-    errors: list[dict[str, str]] = []
-    wish = wish_of(request, request.app.state.default_limit, errors)
-    if errors:
-        raise InvalidParameterError(errors)
+    asked = RequestReader.of(request)
+    wish = wish_of(asked, request.app.state.default_limit)
+    asked.done()
     await make_filter(request.app.state.model, wish, CLASSIC)
     model: ServedModel = request.app.state.model
     check_stock(wish, model.products.catalog)
@@ -251,9 +230,3 @@ async def popular(request: Request) -> Response:
         for rank, item in enumerate(model.select_popular(wish), start=wish.offset + 1)
     ]
     return Response(orjson.dumps({"popular": items}), media_type="application/json")
-
-
-# a load balancer may ask with HEAD; the framework's GET routes do not answer it
-router.add_route("/products/{product_id}/similar", similar, methods=["HEAD"], include_in_schema=False)
-router.add_route("/products/{product_id}", product, methods=["HEAD"], include_in_schema=False)
-router.add_route("/popular", popular, methods=["HEAD"], include_in_schema=False)

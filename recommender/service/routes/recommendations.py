@@ -136,7 +136,3 @@ async def recommendations(request: Request) -> Response:
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     headers |= NOT_KEPT if answer.names_people else PRIVATE
     return Response(answer.body, 200, headers, "application/json")
-
-
-# the framework's GET routes do not answer HEAD
-router.add_route("/recommendations/{user_id}", recommendations, methods=["HEAD"], include_in_schema=False)

@@ -15,10 +15,10 @@ from fastapi import APIRouter, Request, Response
 from recommender.database.schema import INTERACTION_TYPES
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
 from recommender.service.json_body import json_object, number_in, product_id_in, refused, user_id_in
-from recommender.service.parameters import USER_ID, documented_json, documented_refusal, user_id_of
+from recommender.service.parameters import USER_ID, RequestReader, documented_json, documented_refusal
 from recommender.service.problems import InvalidParameterError, documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM
-from recommender.service.routes.products import PRODUCT_ID, product_id_of
+from recommender.service.routes.products import PRODUCT_ID
 from recommender.settings import LARGEST_ID
 from recommender.updates.updater import LiveService
 from recommender.updates.writes import delete_rating, erase_user, store_interaction, store_rating
@@ -119,10 +119,9 @@ async def interact(request: Request) -> Response:
 async def unrate(request: Request) -> Response:
     """Delete one rating."""
     require_key(request)
-    errors: list[dict[str, str]] = []
-    user_id, product_id = user_id_of(request, errors), product_id_of(request, errors)
-    if errors:
-        raise InvalidParameterError(errors)
+    asked = RequestReader.of(request)
+    user_id, product_id = asked.user_id(), asked.product_id()
+    asked.done()
     await _service(request).write(user_id, lambda connection: delete_rating(connection, user_id, product_id))
     return Response(status_code=204)
 
@@ -137,10 +136,9 @@ async def unrate(request: Request) -> Response:
 async def erase(request: Request) -> Response:
     """Delete everything about a person: ratings, interactions, the row in users, and the lists of all versions."""
     require_key(request)
-    errors: list[dict[str, str]] = []
-    user_id = user_id_of(request, errors)
-    if errors:
-        raise InvalidParameterError(errors)
+    asked = RequestReader.of(request)
+    user_id = asked.user_id()
+    asked.done()
     await _service(request).write(user_id, lambda connection: erase_user(connection, connection.engine, user_id))
     return Response(status_code=204)
 
