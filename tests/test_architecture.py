@@ -56,7 +56,7 @@ PURE = {
     "synthetic._words",
     "synthetic.shoppers",
 }
-PURE_MAY_USE = {"numpy", "scipy", "numba", "pandas", "recommender"}
+PURE_MAY_USE = {"numpy", "scipy", "numba", "pandas", "cachetools", "recommender"}
 # the standard library's ways to files, network, clock and global random state
 IMPURE_STDLIB = {"os", "io", "pathlib", "time", "random", "socket", "subprocess", "urllib", "tempfile", "shutil"}
 TOP_LEVEL = {

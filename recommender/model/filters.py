@@ -2,18 +2,20 @@
 
 A mask is a pass over the whole catalog, and some of what follows from it is another; the same few filters are asked for
 again and again. A mask is known again by being the same array, so it must not be written to. The most recently used are
-kept, within ``BYTES``, for one model: its catalog and its columns never change. For products that came later, which are
-only ever added, a mask is made longer when it is asked for next.
+kept, within ``BYTES``, for one model: its catalog and its columns never change. What is made of a mask later is counted
+as soon as it is made. For products that came later, which are only ever added, a mask is made longer when it is asked
+for next. Any number of threads may ask.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import threading
+import weakref
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from recommender.fallback.popular import PopularProducts
@@ -39,7 +41,11 @@ class Kept:
         self.recommendable = recommendable & allowed[: len(recommendable)]
         self._everything: PopularProducts | None = None
         self._popular, self._read = PopularProducts(np.empty(0, np.int32), np.empty(0)), 0
+        self._without: NDArray[np.bool_] | None = None
         self._bars: dict[str, Any] = {}
+        self._lock = threading.Lock()  # of what is made later
+        self.masks: Callable[[], KeptMasks | None] = lambda: None  # where it is kept, under these filters
+        self.filters: Filters = ()
 
     def is_for(self, later: Later) -> bool:
         """Does the mask have a flag for each of these, and for no more?"""
@@ -54,33 +60,48 @@ class Kept:
         kept._bars = self._bars  # they are of the matrix's columns
         return kept
 
-    @cached_property
-    def without(self) -> NDArray[np.bool_]:
-        """What is not allowed."""
-        return ~self.allowed
-
     @property
     def size(self) -> int:
         """Bytes, of what is made later too once it is."""
-        bars: int = sum(array.nbytes for bars in self._bars.values() for array in bars)
-        made = self.allowed.nbytes + self.recommendable.nbytes + (self.without.nbytes if "without" in vars(self) else 0)
-        return int(made + bars + self._popular.columns.nbytes + self._popular.predicted.nbytes)
+        made = [self.allowed, self.recommendable, self._popular.columns, self._popular.predicted]
+        made += [] if self._without is None else [self._without]
+        return sum(array.nbytes for array in (*made, *(array for bars in list(self._bars.values()) for array in bars)))
+
+    @property
+    def without(self) -> NDArray[np.bool_]:
+        """What is not allowed."""
+        if (without := self._without) is None:
+            with self._lock:
+                self._without = without = ~self.allowed
+            self._grew()
+        return without
 
     def popular(self, everything: PopularProducts, n: int) -> PopularProducts:
         """The first n and more of the popular products that are allowed, or all there are."""
-        if self._everything is not everything:
-            self._everything, self._read = everything, 0
-        while self._read == 0 or (len(self._popular.columns) < n and self._read < len(everything.columns)):
-            self._read = max(AT_FIRST, 4 * self._read)
-            first = PopularProducts(everything.columns[: self._read], everything.predicted[: self._read])
-            self._popular = first.among(self.allowed)
-        return self._popular
+        with self._lock:
+            before = self._popular
+            if self._everything is not everything:
+                self._everything, self._read = everything, 0
+            while self._read == 0 or (len(self._popular.columns) < n and self._read < len(everything.columns)):
+                self._read = max(AT_FIRST, 4 * self._read)
+                first = PopularProducts(everything.columns[: self._read], everything.predicted[: self._read])
+                self._popular = first.among(self.allowed)
+            found = self._popular
+        if found is not before:
+            self._grew()
+        return found
 
     def bars(self, ranking: str, ranker: TasteRanker) -> Any:
         """What the ranker's kernel asks of scores under the mask."""
-        if ranking not in self._bars:
-            self._bars[ranking] = ranker.votes.bars(self.recommendable)
-        return self._bars[ranking]
+        if (bars := self._bars.get(ranking)) is None:
+            with self._lock:
+                self._bars[ranking] = bars = ranker.votes.bars(self.recommendable)
+            self._grew()
+        return bars
+
+    def _grew(self) -> None:
+        if (masks := self.masks()) is not None:
+            masks.recount(self)
 
 
 def _filters_of(wish: Wish) -> Filters:
@@ -93,55 +114,43 @@ class KeptMasks:
 
     def __init__(self, recommendable: NDArray[np.bool_]) -> None:
         self._recommendable = recommendable
-        self._sizes: dict[int, int] = {}
-        self._bytes, self._last = 0, -1
-        self._of_filters: OrderedDict[Filters, Kept] = OrderedDict()
-        self._of_mask: dict[int, Kept] = {}
+        self._lock = threading.Lock()
+        self._of_filters: LRUCache[Filters, Kept] = LRUCache(BYTES, getsizeof=_counted)
+        self._of_mask: weakref.WeakValueDictionary[int, Kept] = weakref.WeakValueDictionary()
 
     def mask(self, wish: Wish, make: Callable[[], NDArray[np.bool_]], later: Later = ()) -> NDArray[np.bool_]:
         """The mask of a wish; made if it is not here. ``later``: what came later, always the same growing list."""
-        self._settle()
-        filters = _filters_of(wish)
-        kept = self._of_filters.get(filters)
+        with self._lock:
+            kept = self._of_filters.get(_filters_of(wish))
         if kept is None:
-            kept = self._keep(filters, Kept(make(), self._recommendable))
+            kept = self.take(wish, Kept(make(), self._recommendable))
         if not kept.is_for(later):
-            kept = self._keep(filters, kept.extended(wish, later))
-        self._of_filters.move_to_end(filters)
-        self._last = id(kept.allowed)
+            kept = self.take(wish, kept.extended(wish, later))
         return kept.allowed
 
     def knows(self, wish: Wish) -> bool:
         """Is the mask of this wish here, for all products but those that came later?"""
         return _filters_of(wish) in self._of_filters
 
-    def take(self, wish: Wish, made: Kept) -> None:
-        """Keep a mask that was made elsewhere."""
-        self._settle()
-        self._keep(_filters_of(wish), made)
+    def take(self, wish: Wish, made: Kept) -> Kept:
+        """Keep a mask, in the place of the one that was there; the least recent go if there is no room."""
+        made.filters, made.masks = _filters_of(wish), weakref.ref(self)  # no circle: a model goes at once
+        with self._lock:
+            self._of_filters[made.filters] = self._of_mask[id(made.allowed)] = made
+        return made
 
-    def _keep(self, filters: Filters, kept: Kept) -> Kept:
-        """Keep this one, in the place of what was there."""
-        if (before := self._of_filters.get(filters)) is not None:
-            self._forget(before)
-        self._of_filters[filters] = self._of_mask[id(kept.allowed)] = kept
-        return kept
-
-    def _forget(self, kept: Kept) -> None:
-        del self._of_mask[id(kept.allowed)]
-        self._bytes -= self._sizes.pop(id(kept.allowed), 0)
-
-    def _settle(self) -> None:
-        """Count what was made of the mask asked for last, and let the least recent go if there is no room."""
-        if (last := self._of_mask.get(self._last)) is not None:
-            size = last.size
-            self._bytes += size - self._sizes.get(self._last, 0)
-            self._sizes[self._last] = size
-        while len(self._of_filters) > 1 and (self._bytes > BYTES or len(self._of_filters) > MOST):
-            _, oldest = self._of_filters.popitem(last=False)
-            self._forget(oldest)
+    def recount(self, kept: Kept) -> None:
+        """Count what was made of a mask, if it is still here."""
+        with self._lock:
+            if self._of_filters.get(kept.filters) is kept:
+                self._of_filters[kept.filters] = kept
 
     def of(self, allowed: NDArray[np.bool_]) -> Kept:
         """What was made of a mask; anew for one that is not kept here."""
         kept = self._of_mask.get(id(allowed))
         return kept if kept is not None and kept.allowed is allowed else Kept(allowed, self._recommendable)
+
+
+def _counted(kept: Kept) -> int:
+    """Bytes that a mask counts for: so many that there are ``MOST`` at most, and that a huge one stays alone."""
+    return min(max(kept.size, BYTES // MOST), BYTES)

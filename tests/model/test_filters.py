@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -13,10 +18,10 @@ from recommender.fallback.popular import FEW, PopularProducts
 from recommender.live.live_model import LiveModel
 from recommender.live.users import UserRecord
 from recommender.model import filters as kept_masks
-from recommender.model.filters import KeptMasks
+from recommender.model.filters import Kept, KeptMasks
 from recommender.model.list_request import Wish
 from recommender.model.served_model import ServedModel
-from recommender.ranking.rankings import CLASSIC, TASTE
+from recommender.ranking.rankings import CLASSIC, TASTE, TasteSimilarity
 from recommender.service.list_answer import answer_list
 from recommender.service.problems import InvalidParameterError
 from recommender.shop.catalog import Product
@@ -35,8 +40,7 @@ def test_a_mask_is_kept_by_what_it_leaves_out_whatever_the_limit(model: ServedMo
 def test_the_least_recent_mask_goes_first_and_a_foreign_one_is_taken_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kept_masks, "MOST", 2)
-    masks, made = KeptMasks(np.array([True, False, True])), list[float]()
+    made = list[float]()
 
     def mask(price: float) -> Any:
         def make() -> Any:
@@ -45,13 +49,16 @@ def test_the_least_recent_mask_goes_first_and_a_foreign_one_is_taken_as_it_is(
 
         return masks.mask(Wish(1, min_price=price), make)
 
-    for price in (1.0, 2.0, 1.0, 3.0, 1.0, 1.0, 2.0, 3.0):  # until the next question one more is there
+    monkeypatch.setattr(kept_masks, "MOST", 2)
+    masks = KeptMasks(np.array([True, False, True]))
+    for price in (1.0, 2.0, 1.0, 3.0, 1.0, 1.0, 2.0, 3.0):
         mask(price)
     assert made == [1.0, 2.0, 3.0, 2.0, 3.0]
     monkeypatch.setattr(kept_masks, "BYTES", 1)
-    for price in (3.0, 3.0, 2.0, 2.0, 3.0):  # the one that is used stays in any case
+    masks = KeptMasks(np.array([True, False, True]))
+    for price in (3.0, 3.0, 2.0, 2.0, 3.0, 2.0):  # the one that is used stays in any case
         mask(price)
-    assert made[5:] == [2.0, 3.0]
+    assert made[5:] == [3.0, 2.0, 3.0, 2.0]
     assert masks.of(mask(2.0)).recommendable.tolist() == [False, False, True]
     assert masks.of(mask(2.0)) is masks.of(mask(2.0))
     foreign = np.array([True, True, False, False, True])  # with a product that came later
@@ -63,6 +70,108 @@ def test_popular_products_of_a_mask_are_those_of_the_model_that_asks() -> None:
     kept = KeptMasks(np.ones(3, np.bool_)).of(np.array([True, True, False]))
     before, now = (PopularProducts(np.array(columns, np.int32), np.zeros(3)) for columns in ([0, 1, 2], [2, 1, 0]))
     assert [kept.popular(these, 2).columns.tolist() for these in (before, now, before)] == [[0, 1], [1, 0], [0, 1]]
+
+
+def test_what_is_made_of_a_mask_counts_at_once(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(model.similarity, TasteSimilarity)
+    ranker, n = model.similarity.ranker(TASTE), len(model.matrix.recommendable)
+    masks, everything = KeptMasks(model.matrix.recommendable), PopularProducts(np.arange(n, dtype=np.int32), np.ones(n))
+    monkeypatch.setattr(kept_masks, "MOST", 10**9)
+
+    def bytes_counted() -> int:
+        return int(masks._of_filters.currsize)
+
+    def kept(price: float) -> Kept:
+        return masks.of(masks.mask(Wish(1, min_price=price), lambda: np.ones(n, np.bool_)))
+
+    first, second = kept(1.0), kept(2.0)
+    assert bytes_counted() == 4 * n  # of each the mask and what may be recommended
+    _ = first.without, second.without, second.without
+    assert bytes_counted() == 6 * n
+    for _ in range(2):
+        first.popular(everything, 3)
+        assert bytes_counted() == 6 * n + n * (4 + 8)
+    bars = sum(array.nbytes for array in first.bars(TASTE, ranker))
+    assert bars > 0
+    assert bytes_counted() == first.size + second.size == 18 * n + bars
+    assert first.bars(TASTE, ranker) is first.bars(TASTE, ranker)
+    _ = Kept(first.allowed, first.recommendable).without  # not kept: nothing to count
+    assert bytes_counted() == 18 * n + bars
+
+
+def test_what_grew_too_large_lets_the_least_recent_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_masks, "BYTES", 4_500)
+    masks = KeptMasks(np.ones(1_000, np.bool_))
+    wishes = [Wish(1, min_price=price) for price in (1.0, 2.0)]
+    kept = [masks.of(masks.mask(wish, lambda: np.ones(1_000, np.bool_))) for wish in wishes]
+    assert [masks.knows(wish) for wish in wishes] == [True, True]
+    _ = kept[0].without  # 5,000 bytes in all: this one is in use, so the other goes
+    assert [masks.knows(wish) for wish in wishes] == [True, False]
+    _ = kept[1].without  # which counts no more
+    assert masks._of_filters.currsize == kept[0].size == 3_000
+
+
+def test_masks_go_with_their_model_and_not_when_garbage_is_looked_for() -> None:
+    masks = KeptMasks(np.ones(3, np.bool_))
+    kept = weakref.ref(masks.of(masks.mask(Wish(1, min_price=1.0), lambda: np.ones(3, np.bool_))))
+    assert kept() is not None
+    gc.disable()
+    try:
+        del masks
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
+def test_a_thread_gets_the_popular_products_of_its_own_model_while_another_asks() -> None:
+    kept = Kept(np.ones(4, np.bool_), np.ones(4, np.bool_))
+    other = PopularProducts(np.array([3, 2, 1, 0], np.int32), np.zeros(4))
+    found: list[list[int]] = []
+    asking = threading.Thread(target=lambda: found.append(kept.popular(other, 2).columns.tolist()))
+
+    class Interrupted(PopularProducts):
+        """Lets the other thread ask as soon as it is looked through, and waits for it a while."""
+
+        @property
+        def columns(self) -> Any:
+            if asking.ident is None:
+                asking.start()
+                asking.join(0.2)
+            return np.array([0, 1, 2, 3], np.int32)
+
+        @columns.setter
+        def columns(self, _: Any) -> None: ...
+
+    mine = object.__new__(Interrupted)
+    object.__setattr__(mine, "predicted", np.zeros(4))
+    assert kept.popular(mine, 2).columns.tolist() == [0, 1, 2, 3]
+    asking.join()
+    assert found == [[3, 2, 1, 0]]
+    assert kept.popular(other, 2).columns.tolist() == [3, 2, 1, 0]
+
+
+def test_many_threads_may_ask_for_masks_while_these_push_each_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_masks, "BYTES", 4_000)  # one or two of them
+    masks = KeptMasks(np.ones(500, np.bool_))
+    everything = PopularProducts(np.arange(500, dtype=np.int32), np.zeros(500))
+
+    def ask(seed: int) -> int:
+        right = 0
+        for number in np.random.default_rng(seed).integers(3, 20, 400).tolist():
+            flags = np.arange(500) % number == 0
+            kept = masks.of(masks.mask(Wish(1, min_price=float(number)), flags.copy))
+            first = kept.popular(everything, 5).columns[:5].tolist()
+            right += kept.without.tolist() == (~flags).tolist() and first == (number * np.arange(5)).tolist()
+        return right
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(ask, range(4))) == [400] * 4
+    finally:
+        sys.setswitchinterval(before)
+    assert masks._of_filters.currsize == sum(kept.size for kept in masks._of_filters.values()) <= 4_000
 
 
 def test_a_live_model_shares_what_its_base_keeps(model: ServedModel) -> None:

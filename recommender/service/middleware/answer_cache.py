@@ -10,8 +10,10 @@ few at a time: 64 MB of them at once stopped every request for 30 ms and more.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import NamedTuple
+
+from cachetools import LRUCache
 
 from recommender.model.served_model import ServedModel
 from recommender.service.model_headers import RawHeader
@@ -38,11 +40,18 @@ class Answers:
     """A bounded dictionary of answers for one model at a time."""
 
     def __init__(self, capacity: int = 0) -> None:
-        self.capacity = capacity  # bytes
         self._model: ServedModel | None = None
-        self._kept: OrderedDict[Target, Answer] = OrderedDict()
-        self._before: deque[OrderedDict[Target, Answer]] = deque()  # never asked again
-        self._bytes = 0
+        self._kept: LRUCache[Target, Answer] = LRUCache(capacity, _size)
+        self._before: deque[LRUCache[Target, Answer]] = deque()  # never asked again
+
+    @property
+    def capacity(self) -> int:
+        """Bytes that there is room for; given anew it begins with no answers."""
+        return int(self._kept.maxsize)
+
+    @capacity.setter
+    def capacity(self, capacity: int) -> None:
+        self._kept = LRUCache(capacity, _size)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -55,29 +64,18 @@ class Answers:
             self.clear()
             self._model = model
             return None
-        answer = self._kept.get(target)
-        if answer is not None:
-            self._kept.move_to_end(target)
-        return answer
+        return self._kept.get(target)
 
     def keep(self, model: ServedModel, target: Target, answer: Answer) -> None:
         """Keep an answer that ``model`` gave, and let the oldest go if there is no room."""
-        size = len(answer.body) + OVERHEAD
-        if model is not self._model or size > self.capacity or len(target[1]) > LONGEST_QUERY:
-            return
-        if (before := self._kept.pop(target, None)) is not None:
-            self._bytes -= len(before.body) + OVERHEAD
-        self._kept[target] = answer
-        self._bytes += size
-        while self._bytes > self.capacity:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= len(oldest.body) + OVERHEAD
+        if model is self._model and _size(answer) <= self.capacity and len(target[1]) <= LONGEST_QUERY:
+            self._kept[target] = answer
 
     def clear(self) -> None:
         """Forget all of them."""
         if self._kept:
             self._before.append(self._kept)
-        self._kept, self._bytes = OrderedDict(), 0
+        self._kept = LRUCache(self.capacity, _size)
 
     def _let_go(self) -> None:
         oldest = self._before[0]
@@ -85,3 +83,7 @@ class Answers:
             oldest.popitem()
         if not oldest:
             self._before.popleft()
+
+
+def _size(answer: Answer) -> int:
+    return len(answer.body) + OVERHEAD
