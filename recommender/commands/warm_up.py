@@ -33,7 +33,7 @@ from recommender.fallback.walked_lists import Near
 from recommender.live.cosine import LiveCosine
 from recommender.live.users import LiveUser
 from recommender.model.list_request import Categories, Wish, allowed_products
-from recommender.neighbors import _cosine_kernels
+from recommender.neighbors._cosine_kernels import squared_norms
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.ranking.classic import rank_near, rank_products, rank_products_for_rows
 from recommender.ranking.taste import SHALLOW, TasteRanker
@@ -91,7 +91,7 @@ def load(part: str) -> None:
 
 def _is_compiled() -> bool:
     """Is there any compiled code? Tried with a small function, which is compiled if there is none."""
-    smallest: Any = _cosine_kernels.squared_norms
+    smallest: Any = squared_norms
     misses = sum(smallest.stats.cache_misses.values())
     smallest(np.zeros(1, np.int64), np.zeros(0))
     return bool(misses == sum(smallest.stats.cache_misses.values()))
@@ -100,7 +100,7 @@ def _is_compiled() -> bool:
 @contextlib.contextmanager
 def _alone(part: str) -> Iterator[None]:
     """Hold the lock of a part, beside the compiled code; the end of a process, however it comes, gives it back."""
-    kernel: Any = _cosine_kernels.squared_norms
+    kernel: Any = squared_norms
     folder = Path(kernel.stats.cache_path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

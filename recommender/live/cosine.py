@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recommender.errors import SettingError
 from recommender.live.index import SHIFT, LiveIndex, Near, Rows
 from recommender.live.users import LiveUser
-from recommender.neighbors._cosine_kernels import Queries
+from recommender.neighbors._cosine_kernels import CosineQueries
 from recommender.neighbors.cosine_index import CosineIndex
 
 _WHOLE = 2.0**52
@@ -34,7 +34,7 @@ class LiveCosine(LiveIndex):
     def of_row(self, row: int, k: int) -> Near:
         p = self._arrays
         itself = p.positions[[row]]
-        queries = Queries(p.indptr, p.ratings, np.array([row]), itself, p.norms[itself], self._hidden)
+        queries = CosineQueries(p.indptr, p.ratings, np.array([row]), itself, p.norms[itself], self._hidden)
         return self._nearest(queries, self.entries_of(row), -1, k)
 
     def of_user(self, user: LiveUser, k: int) -> Near:
@@ -43,7 +43,7 @@ class LiveCosine(LiveIndex):
             return Near.nothing()
         inside = entries[entries >> SHIFT < len(self._arrays.dense_from)]  # of what came later no row has any
         norm = np.array([user.squared_norm], np.float64)
-        queries = Queries(np.array([0, len(inside)]), inside, _ONE_ROW, _OUTSIDE, norm, self._hidden)
+        queries = CosineQueries(np.array([0, len(inside)]), inside, _ONE_ROW, _OUTSIDE, norm, self._hidden)
         return self._nearest(queries, entries, user.user_id, k)
 
     def entries_of_user(self, user: LiveUser) -> NDArray[np.uint32]:
@@ -54,7 +54,7 @@ class LiveCosine(LiveIndex):
         entries = self.entries_of_user(user)
         return entries, (entries & np.uint32(15)).astype(np.float64), float(user.squared_norm), 0.0
 
-    def _nearest(self, queries: Queries, entries: NDArray[np.uint32], user_id: int, k: int) -> Near:
+    def _nearest(self, queries: CosineQueries, entries: NDArray[np.uint32], user_id: int, k: int) -> Near:
         width = max(min(k, self._index.shape[0]), 1)
         rows, similarities = np.empty((1, width), np.int32), np.empty((1, width))
         self._index.search(queries, width, rows, similarities)

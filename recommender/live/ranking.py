@@ -68,7 +68,9 @@ def rank_by_taste(
         k = len(similarities)
         lists = np.array([k]), np.arange(k, dtype=np.int32)[None], similarities[None]
         found = TasteRanker.of(voters).rank_near(lists, n, bars, cap)
-        return found.first(int(np.count_nonzero(found.columns[0] >= 0)))
+        part = (0, slice(int(np.count_nonzero(found.columns[0] >= 0))))
+        best: Any = [array[part] for array in found]
+        return RankedByTaste(*best)
 
     inside, later = _split(rows, votes.index.shape[1], columns, cut)
     best = ranked(votes.of_rows(*inside, bases), bars, cut.n, cut.cap)

@@ -6,19 +6,17 @@ rated by one, users that came later have no bias. All else is as of now.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.live.index import SHIFT, LiveIndex, Near, Rows
 from recommender.live.users import LiveUser
-from recommender.neighbors import _taste_kernels
-from recommender.neighbors._taste_kernels import Queries
+from recommender.neighbors._taste_kernels import KEY_HALF, KEY_MASK, TasteQueries, weigh
 from recommender.neighbors.taste_statistics import TasteStatistics, fifth_root, item_weights
 from recommender.ranking.taste_votes import TasteVotes
 
-kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
 _ALMOST_ONE = 1.0 + 1e-9
 _FIRST, _OUTSIDE = np.zeros(1, np.int64), np.array([-1], np.int32)
 
@@ -59,7 +57,7 @@ class LiveTaste(LiveIndex):
         inside = user.columns < len(self._squares)
         asking, ceiling = np.array([terms.asking]), np.array([terms.ceiling])
         ends = np.array([0, np.count_nonzero(inside)], np.int64)
-        queries = Queries(ends, places[inside], terms.weights[inside], asking, ceiling, _OUTSIDE, self._hidden)
+        queries = TasteQueries(ends, places[inside], terms.weights[inside], asking, ceiling, _OUTSIDE, self._hidden)
         return self._nearest(queries, 0, k, places, terms.weights, terms.asking, user.user_id)
 
     def entries_of_user(self, user: LiveUser) -> NDArray[np.uint32]:
@@ -95,16 +93,14 @@ class LiveTaste(LiveIndex):
         squares[inside] = self._squares[user.columns[inside]]
         times = user.times if self._decays and user.times is not None else np.empty(0, np.int64)
         numbers = np.arange(size, dtype=np.uint32)
-        weights, asking, answering = kernels.weigh(
-            np.array([0, size], np.int64), numbers, user.confidences, times, squares
-        )
+        weights, asking, answering = weigh(np.array([0, size], np.int64), numbers, user.confidences, times, squares)
         # as taste_index prepares its rows
         own, others = fifth_root(np.concatenate([asking * asking * asking, answering * answering])).tolist()
         return Terms(weights, own, others, float(np.sqrt(asking[0])) * self._largest * _ALMOST_ONE)
 
     def _nearest(
         self,
-        queries: Queries,
+        queries: TasteQueries,
         row: int,
         k: int,
         places: NDArray[np.uint32],
@@ -123,6 +119,6 @@ class LiveTaste(LiveIndex):
         others, dots = others[new], dots[new]
         numbers = np.concatenate([near.numbers, -1 - others])
         both = np.concatenate([near.similarities, dots / (asking * self._changed.norms[others])])
-        keys = (both.view(np.int64) + kernels._KEY_HALF) & kernels._KEY_MASK
+        keys = (both.view(np.int64) + KEY_HALF) & KEY_MASK
         order = np.lexsort((self.ids_of(numbers), -keys))[:k]
         return Near(numbers[order], both[order])

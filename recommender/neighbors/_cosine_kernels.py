@@ -68,7 +68,7 @@ class Packed(NamedTuple):
     positions: NDArray[np.int32]  # (n_rows,) row -> position
 
 
-class Queries(NamedTuple):
+class CosineQueries(NamedTuple):
     """Whose neighbors `top_k_packed` finds: m rows of the ratings, or anybody's."""
 
     indptr: NDArray[np.int64]  # where the entries of each row begin and end

@@ -37,7 +37,7 @@ GUESS_FROM = 2048  # entries of the lists read, below which guessing does not pa
 SCAN_BELOW = 8  # read the accumulator itself, not the lists again, where 1 in 20 was touched
 N_BUCKETS = 1024  # 32 octaves of 32
 _BUCKET_SHIFT = 47  # of a float64's bits: exponent and 5 bits of the fraction are left
-_KEY_HALF, _KEY_MASK = 1 << 12, -(1 << 13)  # 40 of 53 significant bits
+KEY_HALF, KEY_MASK = 1 << 12, -(1 << 13)  # 40 of 53 significant bits
 _MARGIN = 1.0 - 2.0**-36  # scores are within 2^-50 of similarities, whose 40 bits decide
 _TINY = 5e-324
 _RUN = 12  # sorted by insertion before merging
@@ -75,7 +75,7 @@ class Profiles(NamedTuple):
     positions: NDArray[np.int32]  # (n_rows,) row -> position
 
 
-class Queries(NamedTuple):
+class TasteQueries(NamedTuple):
     """Who asks: the rows of `Profiles`, or anybody."""
 
     indptr: NDArray[np.int64]  # (n + 1,)
@@ -362,7 +362,7 @@ def _order(size, own, p, room):
         position = room.where[j]
         room.scores[j] = room.dots[j] / (own * p.answering[position])
         room.rows[j] = p.names[position] >> 24
-        keys[j] = (bits[j] + _KEY_HALF) & _KEY_MASK
+        keys[j] = (bits[j] + KEY_HALF) & KEY_MASK
         highest, lowest = max(highest, keys[j]), min(lowest, keys[j])
     shift = 13
     while (highest - lowest) >> shift >= N_BUCKETS - 1:

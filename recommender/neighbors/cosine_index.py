@@ -166,10 +166,11 @@ class CosineIndex:
             return
         arrays = self._arrays
         itself = arrays.positions[rows]  # (m,)
-        queries = _cosine_kernels.Queries(arrays.indptr, arrays.ratings, rows, itself, arrays.norms[itself], _NOBODY)
+        norms = arrays.norms[itself]
+        queries = _cosine_kernels.CosineQueries(arrays.indptr, arrays.ratings, rows, itself, norms, _NOBODY)
         self.search(queries, k, indices, similarities)
 
-    def search(self, queries: _cosine_kernels.Queries, k: int, *out: NDArray[Any]) -> None:
+    def search(self, queries: _cosine_kernels.CosineQueries, k: int, *out: NDArray[Any]) -> None:
         """Neighbors of the queries (m,) into indices and similarities (m, k), in the packed form.
 
         In the accumulator that holds their products: |dot| <= |u| * max |v|.

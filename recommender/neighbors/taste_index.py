@@ -161,14 +161,14 @@ class TasteIndex:
         self.search(self.queries, rows, indices[:, :k], similarities[:, :k])
 
     @property
-    def queries(self) -> _taste_kernels.Queries:
+    def queries(self) -> _taste_kernels.TasteQueries:
         """The rows themselves as those who ask."""
         p = self.packed
-        return _taste_kernels.Queries(p.indptr, p.places, p.weights, p.asking, p.ceiling, p.positions, _NOBODY)
+        return _taste_kernels.TasteQueries(p.indptr, p.places, p.weights, p.asking, p.ceiling, p.positions, _NOBODY)
 
     def search(
         self,
-        queries: _taste_kernels.Queries,
+        queries: _taste_kernels.TasteQueries,
         rows: NDArray[np.int64],
         indices: NDArray[np.int32],
         similarities: NDArray[np.float64],

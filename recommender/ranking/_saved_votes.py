@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.arrays import LARGEST, check_finite, check_sizes, require, typed_fields
-from recommender.neighbors import _taste_kernels as _index_kernels
+from recommender.neighbors._taste_kernels import Profiles
 from recommender.ranking import _taste_kernels
 
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
@@ -35,7 +35,7 @@ def votes_arrays(votes: _taste_kernels.Votes, bars: _taste_kernels.Bars) -> dict
 
 
 def saved_votes(
-    arrays: Mapping[str, NDArray[Any]], packed: _index_kernels.Profiles, columns: NDArray[np.int32]
+    arrays: Mapping[str, NDArray[Any]], packed: Profiles, columns: NDArray[np.int32]
 ) -> tuple[_taste_kernels.Votes, _taste_kernels.Bars]:
     """The votes on an index; SettingError if they do not belong to it."""
     saved = typed_fields(SavedVotes, VOTES, arrays)
