@@ -18,7 +18,7 @@ from recommender.live.users import LiveUser, UserRecord, live_user
 from recommender.model.served_model import ServedModel
 from recommender.ranking.rankings import BY_TASTE, TasteSimilarity
 from recommender.shop.catalog import Product
-from recommender.shop.segments import UNKNOWN
+from recommender.shop.segments import NO_SEGMENT
 
 Facts = Mapping[bytes, Product | None]
 
@@ -92,7 +92,7 @@ class Changes:
 
     def _segment(self, record: UserRecord) -> int:
         names, pair = self.model.segment_names, (record.country or "", record.age_group or "")
-        return names.index(pair) if pair in names else UNKNOWN
+        return names.index(pair) if pair in names else NO_SEGMENT
 
     def _know(self, user: LiveUser) -> None:
         """Keep the list of known users, and their segments, as the tables have them."""

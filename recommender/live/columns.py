@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.shop.catalog import UNKNOWN, Product
+from recommender.shop.catalog import NOT_IN_CATALOG, Product
 from recommender.shop.products import Products
 
 _LATER_BITS = 20  # of the number of products that came later
@@ -45,7 +45,7 @@ class LiveColumns(Products):
         """What the catalog says, also about what came later."""
         if column < len(self.catalog_rows):
             return super().facts(column)
-        return self.came_later[column - len(self.catalog_rows)][1] or UNKNOWN
+        return self.came_later[column - len(self.catalog_rows)][1] or NOT_IN_CATALOG
 
     def id_of(self, column: int) -> str:
         """The product id of any column."""

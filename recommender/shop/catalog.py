@@ -24,7 +24,7 @@ class Product(NamedTuple):
     category_id: int | None
 
 
-UNKNOWN = Product(None, None, None, None)
+NOT_IN_CATALOG = Product(None, None, None, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class ProductCatalog:
     def product(self, row: int) -> Product:
         """The product in a row; all unknown at -1."""
         if row < 0:
-            return UNKNOWN
+            return NOT_IN_CATALOG
         price, stars, category = float(self.prices[row]), float(self.stars[row]), int(self.category_ids[row])
         known = None if category == NO_CATEGORY else category
         return Product(self.titles[row].as_py(), price if math.isfinite(price) else None, stars or None, known)

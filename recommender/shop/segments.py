@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-UNKNOWN = -1
+NO_SEGMENT = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +51,11 @@ class People:
         ages, age = _ranks(self.age_groups)
         known = (country >= 0) & (age >= 0)
         if not known.any():
-            return Segments((), np.full(len(user_ids), UNKNOWN, np.int32))
+            return Segments((), np.full(len(user_ids), NO_SEGMENT, np.int32))
         pairs, codes = np.unique(country[known] * len(ages) + age[known], return_inverse=True)
         listed = self.user_ids[known]
         at = np.minimum(np.searchsorted(listed, user_ids), len(listed) - 1)
-        found = np.where(listed[at] == user_ids, codes[at], UNKNOWN)
+        found = np.where(listed[at] == user_ids, codes[at], NO_SEGMENT)
         names = tuple((countries[pair // len(ages)], ages[pair % len(ages)]) for pair in pairs.tolist())
         return Segments(names, found.astype(np.int32))
 
@@ -66,5 +66,5 @@ def _ranks(texts: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
     distinct = encoded.dictionary.to_pylist()
     names = sorted(text for text in distinct if text.strip())
     place = {text: rank for rank, text in enumerate(names)}
-    ranks = np.array([place.get(text, UNKNOWN) for text in distinct] + [UNKNOWN], np.int64)
+    ranks = np.array([place.get(text, NO_SEGMENT) for text in distinct] + [NO_SEGMENT], np.int64)
     return names, ranks[encoded.indices.fill_null(len(distinct)).to_numpy()]

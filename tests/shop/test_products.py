@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from recommender.live.columns import LiveColumns
-from recommender.shop.catalog import UNKNOWN, Product, ProductCatalog
+from recommender.shop.catalog import NOT_IN_CATALOG, Product, ProductCatalog
 from recommender.shop.products import Products
 
 CATALOG = [f"B{number:09d}" for number in (1, 2, 4, 6, 7)]
@@ -36,7 +36,7 @@ def test_what_only_the_catalog_has_is_numbered_after_the_matrix() -> None:
 
 def test_facts_ids_and_titles_are_of_the_same_column() -> None:
     numbered = products()
-    assert numbered.facts(1) is UNKNOWN
+    assert numbered.facts(1) is NOT_IN_CATALOG
     for column, product in enumerate(IDS):
         title = f"title of {product}" if product in CATALOG else None
         price = CATALOG.index(product) + 1.0 if product in CATALOG else None
@@ -74,7 +74,7 @@ def test_what_came_later_stands_behind_and_is_in_the_order_of_ids_among_the_othe
     assert [live.id_of(column) for column in range(11)] == ids
     assert [live.find(product) for product in ids] == live.columns_of(np.array(ids, "S10")).tolist() == list(range(11))
     assert live.columns_of(np.array(["B000000009"], "S10")).tolist() == [-1]
-    assert [live.facts(column) for column in (6, 7)] == [came, UNKNOWN]
+    assert [live.facts(column) for column in (6, 7)] == [came, NOT_IN_CATALOG]
     assert live.recommendable(columns).tolist() == [True, False, True, True, True, True, True, False, True, True, True]
     between, within = live.keys(columns)
     assert [ids[column] for column in np.lexsort((within, between)).tolist()] == sorted(ids)

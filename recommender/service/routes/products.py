@@ -25,7 +25,7 @@ from recommender.service.product_json import (
     listed,
     listed_schema,
 )
-from recommender.shop.catalog import UNKNOWN
+from recommender.shop.catalog import NOT_IN_CATALOG
 
 _HEADERS = model_headers.DOCUMENTED
 
@@ -198,7 +198,7 @@ async def product(request: Request) -> Response:
         "price": facts.price,
         "stars": facts.stars,
         "category_id": facts.category_id,
-        "in_catalog": facts is not UNKNOWN,
+        "in_catalog": facts is not NOT_IN_CATALOG,
         "ratings": count,
         "mean_rating": None if mean is None else round(mean, 2),
     }
