@@ -1,4 +1,4 @@
-"""Compiled loops behind caps per category, and behind masks: one pass each, in memory that the answer bounds."""
+"""Compiled loops behind caps per category: one pass, in memory that the answer bounds."""
 # Numba infers its own types; the docstrings give shapes and dtypes.
 # mypy: ignore-errors
 
@@ -86,26 +86,3 @@ def first_under_cap(columns, scores, supports, between, within, most, codes, lat
         best[0], best[end] = best[end], best[0]
         _sift_down(_NONE, _NONE, end, best, scores, supports, between, within)
     return best
-
-
-@_outer
-def allowed(places, codes, wanted, prices, stars, listed, lowest_price, highest_price, lowest_stars, keep):
-    """keep[i]: is the product at places[i] of the catalog, -1: not there, within all bounds? A bound of nan is none.
-
-    codes (n,), wanted (n_codes,) flags or (0,): every category. listed (n_catalog,) flags or (0,): all.
-    """
-    for i in range(places.size):
-        place = places[i]
-        fits = place >= 0
-        if fits:
-            if wanted.size > 0:
-                fits &= wanted[codes[i]]
-            if listed.size > 0:
-                fits &= listed[place]
-            if not np.isnan(lowest_price):
-                fits &= prices[place] >= lowest_price
-            if not np.isnan(highest_price):
-                fits &= prices[place] <= highest_price
-            if not np.isnan(lowest_stars):
-                fits &= stars[place] >= lowest_stars
-        keep[i] = fits

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.fallback import _cap_kernels
 from recommender.fallback._cold_start_kernels import Cap
 from recommender.fallback.caps import NO_CAP
+from recommender.model import _filter_kernels
 from recommender.shop.catalog import Product
 from recommender.shop.products import Products
 
-kernels: Any = _cap_kernels  # compiled functions have no signature a type checker could use
+kernels: Any = _filter_kernels  # compiled functions have no signature a type checker could use
 
 LARGEST_OFFSET = 1_000
 _ALL = np.empty(0, np.bool_)

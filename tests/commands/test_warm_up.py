@@ -28,6 +28,7 @@ import recommendation_engine as re
 from recommender.fallback.cold_start import build_cold_start
 from recommender.fallback import _cap_kernels
 from recommender.fallback import _cold_start_kernels
+from recommender.model import _filter_kernels
 from recommender.neighbors import _cosine_kernels
 from recommender.ranking import _classic_kernels as _scoring_kernels
 from recommender.neighbors import _taste_kernels
@@ -44,7 +45,8 @@ def compiled():  # how many versions of each function this process has compiled 
     return {
         f"{module.__name__}.{name}": len(function.signatures)
         for module in (
-            live_kernels, _cap_kernels, _cold_start_kernels, _cosine_kernels, _scoring_kernels, _taste_kernels,
+            live_kernels, _cap_kernels, _cold_start_kernels, _cosine_kernels, _filter_kernels, _scoring_kernels,
+            _taste_kernels,
             _taste_ranking_kernels,
         )
         for name, function in vars(module).items()
