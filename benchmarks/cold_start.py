@@ -28,7 +28,7 @@ from benchmarks.neighbors import Shape
 from benchmarks.one_user import make_matrix, microseconds
 from recommender.errors import RecommenderError
 from recommender.evaluation.cold_start import ColdStartRanker, evaluate_cold_start, strangers
-from recommender.evaluation.evaluate import evaluate
+from recommender.evaluation.measure import evaluate
 from recommender.evaluation.result import NDCG, K
 from recommender.evaluation.split import Split, before_the_cut, hide_newest, limited, split_newest
 from recommender.fallback.cold_start import NEW_PRODUCT_SHARE, ColdStart, build_cold_start

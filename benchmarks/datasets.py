@@ -20,7 +20,7 @@ import pandas as pd
 from recommender.commands.evaluation_report import as_table
 from recommender.database.clock import SECOND
 from recommender.errors import InputFileError, RecommenderError
-from recommender.evaluation.evaluate import Ranker, evaluate
+from recommender.evaluation.measure import Ranker, evaluate
 from recommender.evaluation.rankers import ClassicRanker, PopularRanker
 from recommender.evaluation.split import split_newest
 from recommender.shop.ratings import RatingMatrix, build_rating_matrix

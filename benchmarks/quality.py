@@ -7,7 +7,7 @@
 
 Everybody gets the same training ratings (the newest 20 % of each user's are hidden, random ones where there are no
 times), ranks the whole catalog less what the user has, and is measured by the same lines
-(`recommender.evaluation.evaluate`). A peer's parameters are those of its grid (`benchmarks.peers`) with the highest
+(`recommender.evaluation.measure`). A peer's parameters are those of its grid (`benchmarks.peers`) with the highest
 nDCG@10 on a validation cut, made the same way from the training ratings alone; it is then trained anew on all of them.
 auto takes its two from `recommender.evaluation.tuning`, which hides ratings of the training part likewise; classic and
 taste are as they come. Seconds: to train on chosen parameters and to rank all test users (2 threads); tuning is a
@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.datasets import LOADERS, load_dataset
 from benchmarks.peers import PEERS, SEED, THREADS, Parameters, Peer
 from recommender.errors import RecommenderError
-from recommender.evaluation.evaluate import Ranker, evaluate
+from recommender.evaluation.measure import Ranker, evaluate
 from recommender.evaluation.rankers import ClassicRanker, PopularRanker
 from recommender.evaluation.result import DEPTH, NDCG, Figure
 from recommender.evaluation.split import Split, split_newest

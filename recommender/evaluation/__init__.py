@@ -3,7 +3,7 @@
 split            which ratings are hidden
 metrics          nDCG, recall, coverage, RMSE and their intervals
 rankers          the rankings as an evaluation asks them
-evaluate         one evaluation
+measure          one evaluation
 result           what it found
 comparison       all rankings of a shop side by side
 cold_start       each step of the cold start by itself

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from recommender.arrays import at_least_one
 from recommender.errors import SettingError
-from recommender.evaluation.evaluate import Ranker, among, evaluate
+from recommender.evaluation.measure import Ranker, among, evaluate
 from recommender.evaluation.rankers import PopularRanker
 from recommender.evaluation.result import Evaluation
 from recommender.evaluation.split import Split, chosen_entries, hide_newest, limited, trainable_log

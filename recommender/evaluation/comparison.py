@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.evaluation.evaluate import Ranker, evaluate
+from recommender.evaluation.measure import Ranker, evaluate
 from recommender.evaluation.rankers import ClassicRanker, PopularRanker
 from recommender.evaluation.result import Evaluation
 from recommender.evaluation.split import Split, hide_newest, limited, trainable_log

@@ -22,8 +22,8 @@ from recommender.arrays import at_least_one
 from recommender.evaluation import metrics
 from recommender.evaluation.result import K
 from recommender.evaluation.split import Split, split_newest, trainable_log
+from recommender.neighbors.shop_statistics import taste_statistics
 from recommender.neighbors.taste_index import TasteIndex
-from recommender.neighbors.taste_statistics import taste_statistics
 from recommender.ranking.taste import N_NEIGHBORS, TasteParameters, rank_taste_for_rows
 from recommender.ranking.taste_votes import DAMPING, TasteVotes
 from recommender.shop.profiles import Interactions, build_profiles

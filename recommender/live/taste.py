@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recommender.live.index import SHIFT, LiveIndex, Near, Rows
 from recommender.live.users import LiveUser
 from recommender.neighbors._taste_kernels import KEY_HALF, KEY_MASK, TasteQueries, weigh
-from recommender.neighbors.taste_statistics import TasteStatistics, fifth_root, item_weights
+from recommender.neighbors.shop_statistics import TasteStatistics, fifth_root, item_weights
 from recommender.ranking.taste_votes import TasteVotes
 
 _ALMOST_ONE = 1.0 + 1e-9

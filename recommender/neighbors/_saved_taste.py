@@ -21,7 +21,7 @@ from recommender.arrays import (
     typed_fields,
 )
 from recommender.neighbors import _taste_kernels
-from recommender.neighbors.taste_statistics import TasteStatistics
+from recommender.neighbors.shop_statistics import TasteStatistics
 
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
 

@@ -28,7 +28,7 @@ from recommender.arrays import at_least_one, checked_csr, checked_numbers, run_b
 from recommender.errors import RatingError, SettingError
 from recommender.neighbors import _taste_kernels
 from recommender.neighbors._saved_taste import index_arrays, saved_index
-from recommender.neighbors.taste_statistics import (
+from recommender.neighbors.shop_statistics import (
     TasteStatistics,
     fifth_root,
     item_weights,

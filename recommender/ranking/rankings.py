@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from recommender.errors import SettingError
 from recommender.neighbors.cosine_index import CosineIndex
+from recommender.neighbors.shop_statistics import TasteStatistics
 from recommender.neighbors.taste_index import TasteIndex
-from recommender.neighbors.taste_statistics import TasteStatistics
 from recommender.ranking.classic import RankedProducts, rank_products_for_rows
 from recommender.ranking.taste import TasteParameters, TasteRanker
 from recommender.ranking.taste_votes import TasteVotes

@@ -6,7 +6,7 @@ the neighbors v that have product i, which u has not:
     support(i) = sum of sim(v) * c_vi                         c the profile's confidence, 1 for a rated product
     score(i)   = support(i) / raters_i^0.2
     stars(i)   = b_ui + sum of sim(v) * (r_vi - b_vi) / (sum of sim(v) + 3)      over the neighbors that rated i
-    b_ui       = mu + b_u + b_i                               `recommender.neighbors.taste_statistics`
+    b_ui       = mu + b_u + b_i                               `recommender.neighbors.shop_statistics`
 
 Order: score descending, then support descending, then column ascending. Which products are bought together says more
 of what will be bought than the stars do (Cremonesi et al. 2010), so stars are shown, not ordered by. They are always
@@ -29,8 +29,8 @@ from recommender.arrays import at_least_one, checked_numbers, run_blocks, thread
 from recommender.errors import SettingError
 from recommender.fallback._cold_start_kernels import Cap
 from recommender.fallback.caps import NO_CAP, first_under_cap
+from recommender.neighbors.shop_statistics import TasteStatistics, taste_statistics
 from recommender.neighbors.taste_index import BLOCK_ROWS, TasteIndex
-from recommender.neighbors.taste_statistics import TasteStatistics, taste_statistics
 from recommender.ranking._taste_kernels import Bars
 from recommender.ranking.taste_votes import DAMPING, Lists, TasteVotes
 

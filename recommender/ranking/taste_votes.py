@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from recommender.arrays import checked_csr
 from recommender.errors import SettingError
+from recommender.neighbors.shop_statistics import HIGHEST_STARS, LOWEST_STARS, damping_divisors
 from recommender.neighbors.taste_index import TasteIndex
-from recommender.neighbors.taste_statistics import HIGHEST_STARS, LOWEST_STARS, damping_divisors
 from recommender.ranking import _taste_kernels
 from recommender.ranking._saved_votes import saved_votes, votes_arrays
 from recommender.shop.ratings import STARS_PER_UNIT

@@ -19,8 +19,8 @@ import load_recommendation_data as step2
 from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation import comparison
 from recommender.evaluation.comparison import evaluate_rankings
-from recommender.evaluation.evaluate import evaluate
 from recommender.evaluation.gate import judge
+from recommender.evaluation.measure import evaluate
 from recommender.evaluation.result import NDCG, Evaluation
 from recommender.evaluation.split import before_the_cut, hide_newest, split_newest, trainable_log
 from recommender.neighbors.cosine_index import CosineIndex

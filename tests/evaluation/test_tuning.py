@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
-from recommender.evaluation.evaluate import evaluate
+from recommender.evaluation.measure import evaluate
 from recommender.evaluation.result import NDCG
 from recommender.evaluation.split import split_newest
 from recommender.evaluation.tuning import DAMPINGS, LEAST_USERS, NEIGHBORS, tune

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from recommender.errors import RatingError, SettingError
-from recommender.neighbors.taste_index import TasteIndex
-from recommender.neighbors.taste_statistics import (
+from recommender.neighbors.shop_statistics import (
     TasteStatistics,
     damping_divisors,
     fifth_root,
     item_weights,
     taste_statistics,
 )
+from recommender.neighbors.taste_index import TasteIndex
 from recommender.ranking.taste import RankedByTaste, TasteRanker, rank_taste_for_rows
 from recommender.ranking.taste_votes import TasteVotes
 from recommender.shop.ratings import NO_TIME

@@ -15,7 +15,7 @@ from recommender.fallback._cold_start_kernels import Ladder, New
 from recommender.fallback.cold_start import ColdStart
 from recommender.model.served_model import Recommendation, ServedModel
 from recommender.model.training import ModelSettings, Trained, serve
-from recommender.neighbors.taste_statistics import TasteStatistics
+from recommender.neighbors.shop_statistics import TasteStatistics
 from recommender.ranking.rankings import TasteSimilarity
 from recommender.ranking.taste import TasteParameters
 from recommender.shop.profiles import build_profiles

@@ -23,9 +23,9 @@ from benchmarks.datasets import load_dataset
 from recommender.commands.bar_chart import Panel, as_svg
 from recommender.commands.evaluation_report import as_table, draw_svg, write_json
 from recommender.errors import InputFileError, SettingError
-from recommender.evaluation import evaluate as evaluation
+from recommender.evaluation import measure as evaluation
 from recommender.evaluation import split
-from recommender.evaluation.evaluate import Ranker, evaluate
+from recommender.evaluation.measure import Ranker, evaluate
 from recommender.evaluation.rankers import ClassicRanker, PopularRanker
 from recommender.evaluation.result import DEPTH, FIGURES, PER_USER, Evaluation, Figure
 from recommender.evaluation.split import NEVER, Split, split_newest
