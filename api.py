@@ -36,7 +36,7 @@ from recommender.service.middleware.layer import Observation
 from recommender.service.parameters import LARGEST_LIMIT
 from recommender.service.problems import add_problem_handlers
 from recommender.service.routes import PAGE, ROUTERS
-from recommender.service.routes.batch import AT_A_TIME
+from recommender.service.routes.batch import BATCHES_AT_A_TIME
 from recommender.settings import Settings, load_settings
 from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel
 from recommender.updates.updater import LiveService
@@ -111,7 +111,7 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         if settings.require_key == "all":
             app.observation.require(app.state.api_keys)
         app.outermost = for_origins(app.observation, settings.cors_origins)
-        app.state.batches = asyncio.Semaphore(AT_A_TIME)
+        app.state.batches = asyncio.Semaphore(BATCHES_AT_A_TIME)
         app.observation.request_timeout = settings.request_timeout
         limits = ConnectionLimits(settings.connection_limit, settings.request_timeout)
         limits.apply(app)

@@ -43,7 +43,7 @@ from recommender.settings import LARGEST_ID
 
 MOST_USERS = 1_000
 SLICE = 0.004  # seconds of computing before others are let in
-AT_A_TIME = 2  # requests
+BATCHES_AT_A_TIME = 2  # requests
 _MOST_ERRORS = 10
 
 router = APIRouter()

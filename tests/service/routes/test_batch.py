@@ -200,7 +200,7 @@ def test_two_at_a_time_are_computed_whoever_asks(client: TestClient, monkeypatch
             return await asyncio.gather(*[asking.post(PATH, json={"user_ids": [1, 2, 3]}) for _ in range(50)])
 
     assert {answer.status_code for answer in asyncio.run(all_at_once())} == {200}
-    assert most == batch_routes.AT_A_TIME == 2
+    assert most == batch_routes.BATCHES_AT_A_TIME == 2
 
 
 def test_a_slice_is_short() -> None:
