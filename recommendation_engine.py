@@ -54,13 +54,12 @@ from recommender.model.served_model import ServedModel
 from recommender.model.training import ModelSettings, Trained, serve, train, train_taste
 from recommender.neighbors.cosine_index import CosineIndex
 from recommender.neighbors.precomputed import PrecomputedIndex
-from recommender.publishing import user_list as user_lists
 from recommender.publishing.batch import BatchJob, write_batch
 from recommender.publishing.publication import drop_left_lists
-from recommender.publishing.user_list import as_text
+from recommender.publishing.user_list import as_text, replace_list, with_product_details
 from recommender.publishing.versions import Version, current_version, read_versions, was_refused
-from recommender.ranking import dataframe as dense
 from recommender.ranking.classic import rank_products
+from recommender.ranking.dataframe import find_neighbors, rank_frame
 from recommender.ranking.rankings import AUTO, BY_TASTE, ClassicRanking, TasteRanking, TasteSimilarity
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
 from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
@@ -145,10 +144,10 @@ def get_recommendations(
         ranked = TasteRanking(matrix, similarity_matrix, wanted).rank_products(rows, min(top, matrix.shape[1])).of(0)
         names = matrix.products(ranked.columns)
     elif isinstance(matrix, pd.DataFrame):
-        names, ranked = dense.rank_frame(user_id, matrix, similarity_matrix, n_neighbors=k, n=top)
+        names, ranked = rank_frame(user_id, matrix, similarity_matrix, n_neighbors=k, n=top)
     else:
         row = matrix.row_of(user_id)
-        neighbors, similarities = dense.find_neighbors(similarity_matrix, matrix.user_ids, row, k)
+        neighbors, similarities = find_neighbors(similarity_matrix, matrix.user_ids, row, k)
         ranked = rank_products(
             matrix.half_stars,
             row,
@@ -183,7 +182,7 @@ def enrich_with_product_details(rec_df: pd.DataFrame, engine: Engine) -> pd.Data
 
     A product that has left the catalog, or has no title, has the name None; a price that is not known is NaN.
     """
-    return user_lists.with_product_details(rec_df, engine)
+    return with_product_details(rec_df, engine)
 
 
 def save_recommendations(user_id: int, rec_df: pd.DataFrame, engine: Engine) -> None:
@@ -191,7 +190,7 @@ def save_recommendations(user_id: int, rec_df: pd.DataFrame, engine: Engine) -> 
 
     ``rec_df`` needs ``product_id`` (each once) and ``predicted_rating``. SettingError, ForeignDataError, DatabaseError.
     """
-    user_lists.replace_list(user_id, rec_df, engine)
+    replace_list(user_id, rec_df, engine)
 
 
 def batch_generate(
