@@ -20,8 +20,8 @@ from recommender.files.rejected_rows import RejectedRows
 from recommender.paths import new_text_file, open_input, replace_file
 from recommender.publishing.model_file import open_model
 from recommender.publishing.version_files import drop_files, kept_file
+from recommender.sample_catalog import main as sample_catalog
 from recommender.settings import load_settings
-from recommender.synthetic.catalog import main as sample_catalog
 from tests.support.shop import fill
 
 ROW = b"user_id,product_id,rating\n1,B000000001,5\n"

@@ -14,11 +14,8 @@ Rows are made in fixed blocks, each from its own random stream, so memory is bou
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
-import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recommender.errors import RecommenderError, SettingError
+from recommender.errors import SettingError
 from recommender.paths import refuse_to_replace
 from recommender.synthetic import _words as sample_words
 from recommender.synthetic._columns import (
@@ -210,37 +207,3 @@ def _quoted(title: pa.StringArray) -> pa.StringArray:
     special = pc.match_substring_regex(title, '[",]')
     doubled = pc.replace_substring(title, '"', '""')
     return pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), title)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``python -m recommender.sample_catalog``; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m recommender.sample_catalog",
-        description="Write a made-up product catalog with the columns of the Kaggle 'Amazon Products Dataset 2023': "
-        "amazon_products.csv and amazon_categories.csv. The same --products and --seed give the same bytes.",
-        epilog="Example, as large as the real file (1,426,337 rows, about 375 MB): "
-        "python -m recommender.sample_catalog --products 1426337 --out big",
-    )
-    parser.add_argument("--products", type=int, default=DEFAULT_PRODUCTS, metavar="N", help="rows (%(default)s)")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, metavar="S", help="random seed (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder, made if missing (current)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
-    options = parser.parse_args(arguments)
-    products, categories = options.out / "amazon_products.csv", options.out / "amazon_categories.csv"
-    try:
-        try:
-            options.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingError(f"--out={options.out}: this folder cannot be made ({error.strerror})") from None
-        write_sample_catalog(
-            products, categories, n_products=options.products, seed=options.seed, overwrite=options.overwrite
-        )
-    except RecommenderError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{options.products:,} made-up products in {products}, their categories in {categories}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

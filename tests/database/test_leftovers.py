@@ -20,7 +20,7 @@ from recommender.database.schema import BATCH_TABLES, CATALOG_TABLES, SHOPPER_TA
 from recommender.database.staging import _mysql as _server_stage
 from recommender.database.staging.bulk_load import staged
 from recommender.database.tables import existing_tables
-from recommender.synthetic.catalog import main as make_sample
+from recommender.sample_catalog import main as make_sample
 
 FILES = ["--products", "amazon_products.csv", "--categories", "amazon_categories.csv"]
 STEP_2 = ["--num-users", "40", "--num-interactions", "200", "--num-ratings", "120"]

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 from recommender.errors import SettingError
+from recommender.sample_catalog import main
 from recommender.synthetic import _words as sample_words
-from recommender.synthetic.catalog import main, write_sample_catalog
+from recommender.synthetic.catalog import write_sample_catalog
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = "asin,title,imgUrl,productURL,stars,reviews,price,listPrice,category_id,isBestSeller,boughtInLastMonth"
@@ -310,7 +311,7 @@ def test_the_command_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFix
 def test_memory_is_bounded_and_two_hundred_thousand_rows_take_seconds(tmp_path: Path) -> None:
     script = (
         "import pathlib, sys, time\n"
-        "from recommender.synthetic.catalog import main\n"
+        "from recommender.sample_catalog import main\n"
         "start = time.process_time()\n"
         "status = main(['--products', '200000', '--out', sys.argv[1]])\n"
         "status_of_process = pathlib.Path('/proc/self/status').read_text()\n"  # ru_maxrss is the parent's at first
