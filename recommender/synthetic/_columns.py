@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.special import ndtr
 
 from recommender.synthetic._titles import joined
 
@@ -76,6 +75,8 @@ def _fixed_width(text: npt.NDArray[np.uint8]) -> pa.StringArray:
 
 def draw_demand(n: int, rng: np.random.Generator) -> tuple[_Ints, _Ints, npt.NDArray[np.bool_], _Ints]:
     """Return (stars in tenths, reviews, best seller, bought in the last month), all driven by one hidden demand."""
+    from scipy.special import ndtr  # step 2 loads this module, and draws no catalog
+
     demand = rng.normal(size=n)
 
     def rank(weight: float) -> _Floats:  # uniform in 0..1, correlated with demand

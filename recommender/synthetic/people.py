@@ -19,13 +19,15 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from faker import Faker
 
 from recommender.errors import SettingError
+
+if TYPE_CHECKING:  # half a start of the sample catalog, which needs neither pandas nor Faker
+    import pandas as pd
 
 PEOPLE_COLUMNS = ("name", "email", "age_group", "gender", "country")
 
@@ -82,6 +84,8 @@ def people_blocks(n: int, seed: int, *, people_per_block: int = 50_000) -> Itera
 
 def _cut_blocks(n: int, seed: int, people_per_block: int) -> Iterator[pd.DataFrame]:
     """Yield blocks put together from the fixed chunks."""
+    import pandas as pd
+
     pools = _draw_name_pools(seed)
     for start in range(0, n, people_per_block):
         stop = min(start + people_per_block, n)
@@ -94,6 +98,8 @@ def _cut_blocks(n: int, seed: int, people_per_block: int) -> Iterator[pd.DataFra
 
 def _make_chunk(chunk: int, seed: int, pools: _NamePools) -> pd.DataFrame:
     """Make the people ``chunk * _CHUNK`` to ``(chunk + 1) * _CHUNK - 1`` from the chunk's own random stream."""
+    import pandas as pd
+
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(chunk,)))
     country, gender, age_group = _draw_kinds(rng)
     column = np.where(gender == 2, rng.integers(0, 2, _CHUNK), gender)  # which of the two first-name pools
@@ -116,6 +122,8 @@ def _make_chunk(chunk: int, seed: int, pools: _NamePools) -> pd.DataFrame:
 
 def _draw_name_pools(seed: int) -> _NamePools:
     """Draw the names of every country with Faker, each locale seeded by itself."""
+    from faker import Faker
+
     first = np.empty((len(COUNTRIES), 2, _POOL_SIZE), dtype=object)
     last = np.empty((len(COUNTRIES), _POOL_SIZE), dtype=object)
     for row, (_, locale) in enumerate(COUNTRIES.values()):
