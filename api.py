@@ -26,20 +26,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import recommendation_engine
 from recommender.commands.exit_status import FORESEEN, one_line
 from recommender.commands.warm_up import warm_up
-from recommender.database.connection import connect
-from recommender.service.api_keys import ApiKeys, document_for_all
-from recommender.service.connection_limits import ConnectionLimits
-from recommender.service.list_answer import answer_at_once
-from recommender.service.middleware.cross_origin import for_origins
-from recommender.service.middleware.fast_path import Shortcut
-from recommender.service.middleware.layer import Observation
-from recommender.service.parameters import LARGEST_LIMIT
-from recommender.service.problems import add_problem_handlers
-from recommender.service.routes import PAGE, ROUTERS
-from recommender.service.routes.batch import BATCHES_AT_A_TIME
+from recommender.database import connect
+from recommender.service import (
+    BATCHES_AT_A_TIME,
+    LARGEST_LIMIT,
+    PAGE,
+    ROUTERS,
+    ApiKeys,
+    ConnectionLimits,
+    Observation,
+    Shortcut,
+    add_problem_handlers,
+    answer_at_once,
+    document_for_all,
+    for_origins,
+)
 from recommender.settings import Settings, load_settings
-from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel
-from recommender.updates.updater import LiveService
+from recommender.updates import LiveService, ModelSource, SavedModel, TrainedModel
 
 FIRST_LOOK = 2.0  # seconds that a start waits for a database that hangs, where a model file does without
 CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; together what a caller can wait for, see LiveService

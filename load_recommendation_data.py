@@ -31,24 +31,37 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender.commands.exit_status import FORESEEN, exit_status
-from recommender.database.bulk_read import read_table
-from recommender.database.clock import read_now
-from recommender.database.connection import connected, database_errors, label
-from recommender.database.identities import MADE_UP, NUMBERS, TEXT, newest_deletion, read_identities
-from recommender.database.origin import is_up_to_date, origin_batch, refuse_foreign_rows, shopper_summary
+from recommender.database import (
+    MADE_UP,
+    NUMBERS,
+    TEXT,
+    Stage,
+    connected,
+    count_rows,
+    database_errors,
+    drop_leftovers,
+    existing_tables,
+    is_up_to_date,
+    label,
+    newest_deletion,
+    origin_batch,
+    read_identities,
+    read_now,
+    read_table,
+    refuse_foreign_rows,
+    require_rows,
+    shopper_summary,
+    staged,
+    usable,
+)
 from recommender.database.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
-from recommender.database.staging.bulk_load import Stage, drop_leftovers, staged
-from recommender.database.tables import count_rows, existing_tables, require_rows
-from recommender.database.usable_rows import usable
 from recommender.errors import InputFileError, SettingError, WriteConflictError
-from recommender.files.ratings_file import HINT as RATINGS_HINT
-from recommender.files.ratings_file import read_ratings_file
-from recommender.files.rejected_rows import RejectedRows
+from recommender.files import HINT as RATINGS_HINT
+from recommender.files import RejectedRows, read_ratings_file
 from recommender.paths import open_input
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
-from recommender.shop.profiles import INTERACTION_TYPES
-from recommender.synthetic.people import people_blocks, segments
-from recommender.synthetic.shoppers import CatalogFacts, TasteBlock, plant_tastes
+from recommender.shop import INTERACTION_TYPES
+from recommender.synthetic import CatalogFacts, TasteBlock, people_blocks, plant_tastes, segments
 
 NUM_USERS = 5_000
 NUM_INTERACTIONS = 100_000

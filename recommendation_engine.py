@@ -46,24 +46,35 @@ from recommender.commands import engine as commands
 from recommender.commands.engine_options import batch_size, parse_arguments, sample_user
 from recommender.commands.exit_status import FORESEEN, exit_status
 from recommender.commands.self_check import self_check
-from recommender.database.connection import connect, connected, label
+from recommender.database import around, connect, connected, label, read_rating_matrix, read_snapshot, read_taste_data
 from recommender.database.schema import INTERACTION_TYPES
-from recommender.database.shop_reader import around, read_rating_matrix, read_snapshot, read_taste_data
 from recommender.errors import NotPublishedError, SettingError
-from recommender.model.served_model import ServedModel
-from recommender.model.training import ModelSettings, Trained, serve, train, train_taste
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.neighbors.precomputed import PrecomputedIndex
-from recommender.publishing.batch import BatchJob, write_batch
-from recommender.publishing.publication import drop_left_lists
-from recommender.publishing.user_list import as_text, replace_list, with_product_details
-from recommender.publishing.versions import Version, current_version, read_versions, was_refused
-from recommender.ranking.classic import rank_products
-from recommender.ranking.dataframe import find_neighbors, rank_frame
-from recommender.ranking.rankings import AUTO, BY_TASTE, ClassicRanking, TasteRanking, TasteSimilarity
+from recommender.model import ModelSettings, ServedModel, Trained, serve, train, train_taste
+from recommender.neighbors import CosineIndex, PrecomputedIndex
+from recommender.publishing import (
+    BatchJob,
+    Version,
+    as_text,
+    current_version,
+    drop_left_lists,
+    read_versions,
+    replace_list,
+    was_refused,
+    with_product_details,
+    write_batch,
+)
+from recommender.ranking import (
+    AUTO,
+    BY_TASTE,
+    ClassicRanking,
+    TasteRanking,
+    TasteSimilarity,
+    find_neighbors,
+    rank_frame,
+    rank_products,
+)
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
-from recommender.shop.snapshot import Snapshot
+from recommender.shop import STARS_PER_UNIT, RatingMatrix, Snapshot
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10

@@ -25,15 +25,24 @@ from sqlalchemy import Engine, func, select
 from tqdm import tqdm
 
 from recommender.commands.exit_status import FORESEEN, exit_status
-from recommender.database.connection import connected, database_errors, label
-from recommender.database.origin import origin_batch, read_origin, refuse_foreign_catalog, unchanged_catalog
+from recommender.database import (
+    LoadCount,
+    Stage,
+    connected,
+    count_rows,
+    database_errors,
+    drop_leftovers,
+    existing_tables,
+    label,
+    origin_batch,
+    read_origin,
+    refuse_foreign_catalog,
+    staged,
+    unchanged_catalog,
+)
 from recommender.database.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
-from recommender.database.staging.bulk_load import LoadCount, Stage, drop_leftovers, staged
-from recommender.database.tables import count_rows, existing_tables
 from recommender.errors import SettingError
-from recommender.files.catalog_files import category_rows, product_rows
-from recommender.files.csv_rows import CsvRows
-from recommender.files.rejected_rows import RejectedRows
+from recommender.files import CsvRows, RejectedRows, category_rows, product_rows
 from recommender.settings import DATABASE_OPTIONS, PROJECT_ROOT, add_options, load_settings
 
 READ_CHUNK_SIZE = 50_000

@@ -31,19 +31,15 @@ from sqlalchemy.schema import CreateTable
 
 import recommendation_engine
 from benchmarks.neighbors import THREADS, Shape, make_ratings
-from recommender.database.connection import connect, writing
+from recommender.database import as_lines, connect, read_catalog, staged, writing
 from recommender.database.schema import metadata, products, ratings, recommendations
-from recommender.database.shop_reader import read_catalog
-from recommender.database.staging._load_data import as_lines
-from recommender.database.staging.bulk_load import staged
-from recommender.fallback.popular import rank_popular
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.publishing.batch import BatchJob, from_popular, recommendation_batches
-from recommender.ranking.rankings import ClassicRanking
+from recommender.fallback import rank_popular
+from recommender.neighbors import CosineIndex
+from recommender.publishing import BatchJob, from_popular, recommendation_batches
+from recommender.ranking import ClassicRanking
 from recommender.settings import PROJECT_ROOT, Settings, load_settings
-from recommender.shop.products import Products
-from recommender.shop.ratings import RatingMatrix
-from recommender.synthetic.catalog import write_sample_catalog
+from recommender.shop import Products, RatingMatrix
+from recommender.synthetic import write_sample_catalog
 from tests.support.mariadb_server import MariaDBServer
 
 SHAPE, SHORT = Shape(200_000, 300_000, 3_800_000), Shape(20_000, 30_000, 300_000)

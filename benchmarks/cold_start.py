@@ -27,17 +27,31 @@ from benchmarks.datasets import load_dataset
 from benchmarks.neighbors import Shape
 from benchmarks.one_user import make_matrix, microseconds
 from recommender.errors import RecommenderError
-from recommender.evaluation.cold_start import ColdStartRanker, evaluate_cold_start, strangers
-from recommender.evaluation.measure import evaluate
-from recommender.evaluation.result import NDCG, K
-from recommender.evaluation.split import Split, before_the_cut, hide_newest, limited, split_newest
-from recommender.fallback.cold_start import NEW_PRODUCT_SHARE, ColdStart, build_cold_start
-from recommender.fallback.decayed_popularity import HALF_LIFE_DAYS, MICROSECONDS_PER_DAY, SEGMENT_PRIOR
-from recommender.fallback.new_products import find_new_products
-from recommender.ranking.taste import TasteRanker
-from recommender.shop.profiles import Interactions, Profiles, build_profiles
-from recommender.shop.ratings import RatingMatrix
-from recommender.synthetic.people import segments
+from recommender.evaluation import (
+    NDCG,
+    ColdStartRanker,
+    K,
+    Split,
+    before_the_cut,
+    evaluate,
+    evaluate_cold_start,
+    hide_newest,
+    limited,
+    split_newest,
+    strangers,
+)
+from recommender.fallback import (
+    HALF_LIFE_DAYS,
+    MICROSECONDS_PER_DAY,
+    NEW_PRODUCT_SHARE,
+    SEGMENT_PRIOR,
+    ColdStart,
+    build_cold_start,
+    find_new_products,
+)
+from recommender.ranking import TasteRanker
+from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles
+from recommender.synthetic import segments
 from tests.evaluation.test_comparison import WEIGHTS, default_catalog, default_shoppers
 
 HALF_LIVES = (7, 30, 90, 180, 365, 730, 1_460, 3_650, None)

@@ -18,12 +18,10 @@ import numpy as np
 import pandas as pd
 
 from recommender.commands.evaluation_report import as_table
-from recommender.database.clock import SECOND
+from recommender.database import SECOND
 from recommender.errors import InputFileError, RecommenderError
-from recommender.evaluation.measure import Ranker, evaluate
-from recommender.evaluation.rankers import ClassicRanker, PopularRanker
-from recommender.evaluation.split import split_newest
-from recommender.shop.ratings import RatingMatrix, build_rating_matrix
+from recommender.evaluation import ClassicRanker, PopularRanker, Ranker, evaluate, split_newest
+from recommender.shop import RatingMatrix, build_rating_matrix
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -19,10 +19,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from recommender.commands.data_report import forecast, peak_bytes
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.publishing.batch import BLOCK_USERS
-from recommender.ranking.classic import rank_products_for_rows
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.neighbors import CosineIndex
+from recommender.publishing import BLOCK_USERS
+from recommender.ranking import rank_products_for_rows
+from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
 SIZES = [(5_000, 20_000, 30_000), (20_000, 30_000, 1_500_000), (200_000, 300_000, 3_800_000)]
 

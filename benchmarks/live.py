@@ -25,12 +25,10 @@ from sqlalchemy import Engine
 
 from benchmarks.serve import LARGE, USUAL, Shop, make_shop
 from recommender.commands.warm_up import warm_up
-from recommender.database.connection import connect, writing
-from recommender.live.live_model import LiveModel
+from recommender.database import connect, writing
+from recommender.live import LiveModel
 from recommender.settings import Settings, load_settings
-from recommender.updates.model_source import TrainedModel
-from recommender.updates.records import optional_tables, read_facts, read_records
-from recommender.updates.writes import prepare, store_rating
+from recommender.updates import TrainedModel, optional_tables, prepare, read_facts, read_records, store_rating
 from tests.support.mariadb_server import MariaDBServer
 
 CHANGED = (0, 10, 100, 1_000, 2_000)

@@ -29,10 +29,10 @@ import pandas as pd
 from sqlalchemy import create_engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from recommender.database.connection import connect
+from recommender.database import connect
 from recommender.database.schema import PRODUCT_COLUMNS, products
 from recommender.settings import PROJECT_ROOT, Settings, load_settings
-from recommender.synthetic.catalog import write_sample_catalog
+from recommender.synthetic import write_sample_catalog
 from tests.support.mariadb_server import MariaDBServer
 
 ROWS, SHORT_ROWS, ROUNDS = 1_426_337, 100_000, 3

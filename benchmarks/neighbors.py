@@ -46,7 +46,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from recommender.neighbors.cosine_index import CosineIndex, top_k_cosine
+from recommender.neighbors import CosineIndex, top_k_cosine
 from recommender.paths import replace_file
 
 K = 20

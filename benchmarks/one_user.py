@@ -22,19 +22,12 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from benchmarks.neighbors import Shape, make_ratings
-from recommender.fallback.cold_start import build_cold_start
-from recommender.fallback.popular import rank_popular
-from recommender.model.served_model import ServedModel
-from recommender.neighbors.similar_products import SimilarProducts
-from recommender.publishing._array_file import open_arrays
-from recommender.publishing.model_file import open_model, save_model
-from recommender.publishing.versions import Version
-from recommender.ranking.classic import rank_products, rank_products_for_rows
-from recommender.ranking.rankings import CLASSIC, TasteSimilarity
-from recommender.shop.catalog import ProductCatalog
-from recommender.shop.products import Products
-from recommender.shop.profiles import build_profiles
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.fallback import build_cold_start, rank_popular
+from recommender.model import ServedModel
+from recommender.neighbors import SimilarProducts
+from recommender.publishing import Version, open_arrays, open_model, save_model
+from recommender.ranking import CLASSIC, TasteSimilarity, rank_products, rank_products_for_rows
+from recommender.shop import STARS_PER_UNIT, ProductCatalog, Products, RatingMatrix, build_profiles
 
 SHAPE, SHORT = Shape(200_000, 300_000, 3_800_000), Shape(20_000, 30_000, 300_000)
 K, N, SAMPLE = 20, 10, 2_000

@@ -25,7 +25,7 @@ import numpy as np
 from sqlalchemy import text
 
 from benchmarks.serve import LARGE, USUAL, Shop, make_shop, server
-from recommender.database.connection import connect, writing
+from recommender.database import connect, writing
 from recommender.settings import load_settings
 
 if TYPE_CHECKING:

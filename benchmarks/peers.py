@@ -28,7 +28,7 @@ from numba import njit
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from recommender.shop.ratings import RatingMatrix
+from recommender.shop import RatingMatrix
 
 THREADS = 2
 BLOCK_ROWS = 256

@@ -30,14 +30,20 @@ from threadpoolctl import threadpool_limits
 from benchmarks.datasets import LOADERS, load_dataset
 from benchmarks.peers import PEERS, SEED, THREADS, Parameters, Peer
 from recommender.errors import RecommenderError
-from recommender.evaluation.measure import Ranker, evaluate
-from recommender.evaluation.rankers import ClassicRanker, PopularRanker
-from recommender.evaluation.result import DEPTH, NDCG, Figure
-from recommender.evaluation.split import Split, split_newest
-from recommender.evaluation.tuning import tune as tune_taste
-from recommender.ranking.taste import TasteRanker
-from recommender.shop.profiles import build_profiles
-from recommender.shop.ratings import RatingMatrix
+from recommender.evaluation import (
+    DEPTH,
+    NDCG,
+    ClassicRanker,
+    Figure,
+    PopularRanker,
+    Ranker,
+    Split,
+    evaluate,
+    split_newest,
+)
+from recommender.evaluation import tune as tune_taste
+from recommender.ranking import TasteRanker
+from recommender.shop import RatingMatrix, build_profiles
 
 USER_KNN = next(peer for peer in PEERS if peer.name == "user-kNN")
 SHORT_SETS, SHORT_PEERS = ("all_beauty", "filmtrust"), ("TF-IDF", "user-kNN", "RP3beta", "EASE^R")

@@ -26,10 +26,9 @@ import numpy as np
 
 from benchmarks.neighbors import FULL, SHORT, Shape, in_turns, readable
 from benchmarks.one_user import K, N, make_matrix
-from recommender.evaluation.tuning import tune
-from recommender.ranking.rankings import ClassicRanking, TasteRanking, TasteSimilarity
-from recommender.ranking.taste import N_NEIGHBORS
-from recommender.shop.profiles import build_profiles
+from recommender.evaluation import tune
+from recommender.ranking import N_NEIGHBORS, ClassicRanking, TasteRanking, TasteSimilarity
+from recommender.shop import build_profiles
 
 
 def compare(shape: Shape, rounds: int) -> None:

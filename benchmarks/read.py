@@ -29,8 +29,7 @@ import pandas as pd
 from sqlalchemy import Engine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from recommender.database.bulk_read import read_ratings
-from recommender.database.connection import connect
+from recommender.database import connect, read_ratings
 from recommender.database.schema import metadata, ratings
 from recommender.settings import load_settings
 from tests.support.mariadb_server import MariaDBServer

@@ -18,6 +18,6 @@ These do.
     commands    what the command line does besides
     service     HTTP: routes, and the layer around them
 ``errors`` and ``arrays`` (checks and threads for compiled code) are for all; ``settings`` and ``paths`` (which paths
-may be read and written) for the second list. A room imports only rooms above it
-(tests/test_architecture.py).
+may be read and written) for the second list. A room imports only rooms above it, and is entered by its face: by what
+its ``__init__.py`` hands out (tests/test_architecture.py).
 """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recommender.errors import RecommenderError, SettingError
-from recommender.synthetic.catalog import DEFAULT_PRODUCTS, DEFAULT_SEED, write_sample_catalog
+from recommender.synthetic import DEFAULT_PRODUCTS, DEFAULT_SEED, write_sample_catalog
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

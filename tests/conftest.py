@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from recommender.database.connection import connect
+from recommender.database import connect
 from recommender.settings import Settings, load_settings
 from tests.support.mariadb_server import MariaDBServer
 

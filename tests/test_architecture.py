@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -136,6 +139,96 @@ def test_a_room_names_each_of_its_modules_once(room: Path) -> None:
     assert named == ([] if room.name == "commands" else sorted(modules))
 
 
+ROOMS = {path.parent.name: path.parent for path in sorted((ROOT / "recommender").glob("*/__init__.py"))}
+FACES = sorted(set(ROOMS) - {"commands"})  # only scripts use commands, each module by its name
+VOCABULARY = "recommender.database.schema"  # the names of tables and columns, no part of the face
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def taken_from_rooms(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Room, module and name of all that ``file`` imports of the rooms, wherever in it."""
+    for node in ast.walk(tree_of(file)):
+        if isinstance(node, ast.Import):
+            taken = [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            taken = [(node.module or "", alias.name) for alias in node.names]
+        else:
+            continue
+        for module, name in taken:
+            whole = module if module != "recommender" else f"{module}.{name}"
+            if whole.startswith("recommender.") and (room := whole.split(".")[1]) in FACES:
+                yield room, module, name
+
+
+def room_of(file: Path) -> str:
+    return next((room for room, folder in ROOMS.items() if folder in file.parents), "")
+
+
+def sources() -> list[Path]:
+    """All files but those of tests, which may look behind a face."""
+    return [
+        *parts(),
+        *(ROOT / f"{script}.py" for script in sorted(SCRIPTS)),
+        *sorted((ROOT / "benchmarks").glob("*.py")),
+    ]
+
+
+@pytest.mark.parametrize("file", sources(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_room_is_entered_by_its_face(file: Path) -> None:
+    for room, module, name in taken_from_rooms(file):
+        face = f"recommender.{room}"
+        if room == room_of(file):
+            assert module != face or (name and is_module(f"{face}.{name}")), f"{room} imports its own face"
+        elif VOCABULARY not in (module, f"{module}.{name}"):
+            assert module == face, f"{name or module} is to be imported from {face}"
+            assert not is_module(f"{face}.{name}"), f"{face}.{name} is a module: import names"
+
+
+@pytest.mark.parametrize("room", FACES)
+def test_a_face_hands_out_exactly_what_it_imports(room: str) -> None:
+    tree = tree_of(ROOMS[room] / "__init__.py")
+    _docstring, *imports, listed = tree.body
+    names = []
+    for node in imports:
+        assert isinstance(node, ast.ImportFrom)
+        assert f"{node.module}.".startswith(f"recommender.{room}.")
+        names += [alias.asname or alias.name for alias in node.names]
+    assert isinstance(listed, ast.Assign)
+    assert ast.unparse(listed.targets[0]) == "__all__"
+    assert sorted(ast.literal_eval(listed.value)) == sorted(set(names))
+    assert not [name for name in names if name.startswith("_")]
+    # such a module could only be reached past the name that hides it
+    assert not [name for name in names if is_module(f"recommender.{room}.{name}")]
+
+
+@pytest.mark.parametrize("room", FACES)
+def test_what_a_face_hands_out_is_used_outside_of_the_room(room: str) -> None:
+    face = f"recommender.{room}"
+    outside = [file for file in [*sources(), *(ROOT / "tests").rglob("*.py")] if room_of(file) != room]
+    used = {name for file in outside for _, module, name in taken_from_rooms(file) if module == face}
+    assert set(importlib.import_module(face).__all__) <= used
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("recommender.commands.demo_key", ("numpy", "sqlalchemy")),
+        ("recommender.commands.wait_until_ready", ("numpy", "sqlalchemy")),
+        ("recommender.sample_catalog", ("numba", "pandas", "faker", "sqlalchemy")),
+        ("to_rds", ("numba",)),
+        ("load_recommendation_data", ("numba", "scipy.special")),
+    ],
+)
+def test_a_face_makes_no_light_command_load_what_it_does_not_need(module: str, heavy: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_no_script_imports_another_but_the_api_the_engine() -> None:
     for script in SCRIPTS:
         others = {name.split(".")[0] for name in imports_of(ROOT / f"{script}.py")} & SCRIPTS
@@ -171,8 +264,6 @@ def test_the_top_level_holds_nothing_unforeseen() -> None:
 
 
 def _tracked_files() -> list[str]:
-    import subprocess
-
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode != 0:  # an unpacked archive
         return [path.name for path in ROOT.iterdir() if not path.name.startswith(".")]

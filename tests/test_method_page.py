@@ -7,13 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from recommender.fallback.caps import NO_CAP
+from recommender.fallback import NO_CAP
 from recommender.fallback.popular import damped_means
-from recommender.neighbors.similar_products import SimilarProducts
-from recommender.ranking.classic import rank_near
-from recommender.ranking.rankings import TasteSimilarity
-from recommender.shop.profiles import build_profiles
-from recommender.shop.ratings import RatingMatrix, build_rating_matrix
+from recommender.neighbors import SimilarProducts
+from recommender.ranking import TasteSimilarity, rank_near
+from recommender.shop import RatingMatrix, build_profiles, build_rating_matrix
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")

@@ -15,11 +15,9 @@ import load_recommendation_data as step2
 import recommendation_engine as step3
 import to_rds as step1
 from recommender.errors import InputFileError, ModelFileError, RecommenderError, SettingError
-from recommender.files.evaluation_file import read_evaluation_file
-from recommender.files.rejected_rows import RejectedRows
+from recommender.files import RejectedRows, read_evaluation_file
 from recommender.paths import new_text_file, open_input, replace_file
-from recommender.publishing.model_file import open_model
-from recommender.publishing.version_files import drop_files, kept_file
+from recommender.publishing import drop_files, kept_file, open_model
 from recommender.sample_catalog import main as sample_catalog
 from recommender.settings import load_settings
 from tests.support.shop import fill
@@ -57,7 +55,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DB_HOST", "")
     monkeypatch.setenv("SQLITE_FILE", str(tmp_path / "shop.db"))
-    from recommender.database.connection import connect
+    from recommender.database import connect
 
     engine = connect(load_settings(env_file=tmp_path / "no.env"), create=True)
     fill(engine, {1: {"B000000001": 5.0}, 2: {"B000000001": 4.0, "B000000002": 2.0}}, ["B000000001", "B000000002"])

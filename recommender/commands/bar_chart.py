@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from recommender.evaluation.result import Figure
+from recommender.evaluation import Figure
 
 COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f")
 HEIGHT, TOP, BOTTOM = 520, 80, 450  # pixels; the bars stand on BOTTOM

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.fallback.popular import rank_popular
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.publishing.batch import BLOCK_USERS
-from recommender.ranking.classic import rank_products_for_rows
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.fallback import rank_popular
+from recommender.neighbors import CosineIndex
+from recommender.publishing import BLOCK_USERS
+from recommender.ranking import rank_products_for_rows
+from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
 SAMPLE_SHARE = 0.02  # of the work is timed, to forecast the rest
 LEAST_SAMPLE_WORK = 20_000_000  # multiplications: some 10 ms, so that the clock means something

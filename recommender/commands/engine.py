@@ -19,36 +19,50 @@ from tqdm import tqdm
 from recommender.commands.data_report import describe, forecast
 from recommender.commands.evaluation_report import as_table, cold_start_as_table, draw_svg, write_json
 from recommender.commands.warm_up import BESIDE, warm_up
-from recommender.database.connection import connected, label
-from recommender.database.schema import INTERACTION_TYPES, interactions
-from recommender.database.shop_reader import (
+from recommender.database import (
+    as_words,
+    connected,
+    existing_tables,
+    label,
     read_catalog,
     read_interactions,
     read_people,
     read_rating_matrix,
     read_taste_data,
 )
-from recommender.database.tables import existing_tables
-from recommender.database.usable_rows import as_words
+from recommender.database.schema import INTERACTION_TYPES, interactions
 from recommender.errors import NothingToEvaluateError, SettingError
-from recommender.evaluation.cold_start import evaluate_cold_start
-from recommender.evaluation.comparison import evaluate_rankings, stand_in
-from recommender.evaluation.gate import judge, metrics_of
-from recommender.evaluation.gate_statistics import FORCED, REFUSED, history_of
-from recommender.evaluation.result import NDCG, Evaluation
-from recommender.files.evaluation_file import read_evaluation_file
-from recommender.model.served_model import ServedModel
-from recommender.model.training import ModelSettings
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.publishing.model_file import refuse_foreign_file, save_model
-from recommender.publishing.publication import roll_back
-from recommender.publishing.version_files import drop_files, kept_file, publish_file
-from recommender.publishing.versions import EXPIRED, PUBLISHED, Version, published_version, read_versions
-from recommender.ranking.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
+from recommender.evaluation import (
+    FORCED,
+    NDCG,
+    REFUSED,
+    Evaluation,
+    evaluate_cold_start,
+    evaluate_rankings,
+    history_of,
+    judge,
+    metrics_of,
+    stand_in,
+)
+from recommender.files import read_evaluation_file
+from recommender.model import ModelSettings, ServedModel
+from recommender.neighbors import CosineIndex
+from recommender.publishing import (
+    EXPIRED,
+    PUBLISHED,
+    Version,
+    drop_files,
+    kept_file,
+    publish_file,
+    published_version,
+    read_versions,
+    refuse_foreign_file,
+    roll_back,
+    save_model,
+)
+from recommender.ranking import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.settings import Settings, interaction_weights
-from recommender.shop.profiles import Interactions
-from recommender.shop.ratings import RatingMatrix
-from recommender.shop.snapshot import Snapshot
+from recommender.shop import Interactions, RatingMatrix, Snapshot
 
 _RANKED_BY = ("ranking", "n_neighbors", "damping", "interaction_weights")  # of a version's settings
 JSON_FILE, SVG_FILE = "evaluation.json", "evaluation.svg"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recommender.errors import SettingError, UnknownUserError
 from recommender.settings import DATABASE_OPTIONS, add_options
-from recommender.shop.ratings import RatingMatrix
+from recommender.shop import RatingMatrix
 
 
 def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants: Iterable[str]) -> argparse.Namespace:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from recommender.commands.bar_chart import Panel, as_svg
-from recommender.evaluation.result import COVERAGE, FIGURES, GROUPS, NDCG, Evaluation, Figure
+from recommender.evaluation import COVERAGE, FIGURES, GROUPS, NDCG, Evaluation, Figure
 from recommender.paths import replace_file
 
 # name in the table, how a number is shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from recommender.database.connection import DRIVER_ERRORS
+from recommender.database import DRIVER_ERRORS
 from recommender.errors import NotPublishedError, RecommenderError
 
 # a driver's own errors are DatabaseErrors by the time they come here, unless they came where nobody waited for one

@@ -6,8 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from recommender.errors import SelfCheckError
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.shop.ratings import RatingMatrix
+from recommender.neighbors import CosineIndex
+from recommender.shop import RatingMatrix
 
 SELF_CHECK_USERS = 100
 SELF_CHECK_TOLERANCE = 1e-9

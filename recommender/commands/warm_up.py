@@ -26,21 +26,12 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from recommender.fallback.caps import NO_CAP
-from recommender.fallback.cold_start import build_cold_start
-from recommender.fallback.popular import PopularProducts
-from recommender.fallback.walked_lists import Near
-from recommender.live.cosine import LiveCosine
-from recommender.live.users import LiveUser
-from recommender.model.list_request import Categories, Wish, allowed_products
-from recommender.neighbors._cosine_kernels import squared_norms
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.ranking.classic import rank_near, rank_products, rank_products_for_rows
-from recommender.ranking.taste import SHALLOW, TasteRanker
-from recommender.shop.catalog import ProductCatalog
-from recommender.shop.products import Products
-from recommender.shop.profiles import build_profiles
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.fallback import NO_CAP, Near, PopularProducts, build_cold_start
+from recommender.live import LiveCosine, LiveUser
+from recommender.model import Categories, Wish, allowed_products
+from recommender.neighbors import CosineIndex, squared_norms
+from recommender.ranking import SHALLOW, TasteRanker, rank_near, rank_products, rank_products_for_rows
+from recommender.shop import STARS_PER_UNIT, ProductCatalog, Products, RatingMatrix, build_profiles
 
 try:
     import fcntl

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, Engine, Label, literal_column, select
 
-from recommender.shop.ratings import NO_TIME
+from recommender.shop import NO_TIME
 
 SECOND = 1_000_000  # microseconds
 EPOCH, _LATEST = datetime(1970, 1, 1), datetime(9999, 12, 31)

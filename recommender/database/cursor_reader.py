@@ -15,7 +15,7 @@ from recommender.database.clock import SECOND, as_microseconds, as_moment, micro
 from recommender.database.connection import database_errors
 from recommender.database.schema import deletions, interactions, ratings
 from recommender.database.tables import existing_tables
-from recommender.shop.cursor import Cursor, Spans
+from recommender.shop import Cursor, Spans
 
 OVERLAP = 10  # seconds
 MOST_RATINGS = 20_000  # counted or read in one look

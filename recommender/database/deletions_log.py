@@ -25,7 +25,7 @@ from recommender.database.clock import SECOND, as_moment, read_now, utc_now
 from recommender.database.connection import database_errors, error_code, is_mysql, writing
 from recommender.database.schema import deletions
 from recommender.database.tables import existing_tables
-from recommender.shop.cursor import Cursor
+from recommender.shop import Cursor
 
 KEPT_DAYS = 30
 LATE = 60  # seconds; the service gives up a write after two

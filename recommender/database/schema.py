@@ -30,7 +30,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement, quoted_name
 
-from recommender.shop.profiles import INTERACTION_TYPES as INTERACTION_TYPES  # the values of a column
+from recommender.shop import INTERACTION_TYPES as INTERACTION_TYPES
 
 ASIN_LENGTH = 10
 TITLE_BYTES = 65_535  # MySQL's TEXT

@@ -22,11 +22,18 @@ from recommender.database.schema import INTERACTION_TYPES, LARGEST_INT, interact
 from recommender.database.tables import existing_tables, require_rows
 from recommender.database.usable_rows import count_left_out, refuse_faulty_table, usable
 from recommender.errors import DatabaseError
-from recommender.shop.catalog import IN_STOCK, NO_CATEGORY, Product, ProductCatalog
-from recommender.shop.profiles import Interactions, widened
-from recommender.shop.ratings import RatingMatrix, build_rating_matrix
-from recommender.shop.segments import People
-from recommender.shop.snapshot import Snapshot
+from recommender.shop import (
+    IN_STOCK,
+    NO_CATEGORY,
+    Interactions,
+    People,
+    Product,
+    ProductCatalog,
+    RatingMatrix,
+    Snapshot,
+    build_rating_matrix,
+    widened,
+)
 
 
 def read_snapshot(engine: Engine, *, times: bool = True, log: bool = True) -> Snapshot:

@@ -11,3 +11,44 @@ tuning           constants chosen on the shop's own ratings
 gate             may a new version replace the published one?
 gate_statistics  the two tests of the gate
 """
+
+from recommender.evaluation.cold_start import ColdStartRanker, evaluate_cold_start, strangers
+from recommender.evaluation.comparison import evaluate_rankings, stand_in
+from recommender.evaluation.gate import judge, metrics_of
+from recommender.evaluation.gate_statistics import FORCED, REFUSED, history_of
+from recommender.evaluation.measure import Ranker, evaluate
+from recommender.evaluation.rankers import ClassicRanker, PopularRanker
+from recommender.evaluation.result import COVERAGE, DEPTH, FIGURES, GROUPS, NDCG, Evaluation, Figure, K
+from recommender.evaluation.split import Split, before_the_cut, hide_newest, limited, split_newest
+from recommender.evaluation.tuning import tune
+
+__all__ = [
+    "COVERAGE",
+    "DEPTH",
+    "FIGURES",
+    "FORCED",
+    "GROUPS",
+    "NDCG",
+    "REFUSED",
+    "ClassicRanker",
+    "ColdStartRanker",
+    "Evaluation",
+    "Figure",
+    "K",
+    "PopularRanker",
+    "Ranker",
+    "Split",
+    "before_the_cut",
+    "evaluate",
+    "evaluate_cold_start",
+    "evaluate_rankings",
+    "hide_newest",
+    "history_of",
+    "judge",
+    "limited",
+    "metrics_of",
+    "split_newest",
+    "stand_in",
+    "strangers",
+    "tune",
+]

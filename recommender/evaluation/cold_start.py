@@ -28,10 +28,9 @@ from recommender.evaluation.measure import Ranker, among, evaluate
 from recommender.evaluation.rankers import PopularRanker
 from recommender.evaluation.result import Evaluation
 from recommender.evaluation.split import Split, chosen_entries, hide_newest, limited, trainable_log
-from recommender.fallback.cold_start import ColdStart, build_cold_start
-from recommender.ranking.taste import TasteRanker
-from recommender.shop.profiles import Interactions, Profiles, build_profiles
-from recommender.shop.ratings import RatingMatrix
+from recommender.fallback import ColdStart, build_cold_start
+from recommender.ranking import TasteRanker
+from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles
 
 OWN_RATINGS, OWN_INTERACTIONS, SEGMENT = "own ratings", "own interactions", "country and age group"
 DECAYED, POPULAR = "popular, decayed", "popular"

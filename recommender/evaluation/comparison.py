@@ -13,10 +13,17 @@ from recommender.evaluation.rankers import ClassicRanker, PopularRanker
 from recommender.evaluation.result import Evaluation
 from recommender.evaluation.split import Split, hide_newest, limited, trainable_log
 from recommender.evaluation.tuning import tune
-from recommender.ranking.rankings import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE, chosen_parameters
-from recommender.ranking.taste import TasteParameters, TasteRanker
-from recommender.shop.profiles import Interactions, Profiles, build_profiles
-from recommender.shop.ratings import RatingMatrix
+from recommender.ranking import (
+    AUTO,
+    BY_TASTE,
+    CLASSIC,
+    RANKINGS,
+    TASTE,
+    TasteParameters,
+    TasteRanker,
+    chosen_parameters,
+)
+from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles
 
 POPULAR = "popular"
 RATINGS_ONLY = "taste, ratings only"

@@ -21,7 +21,7 @@ from recommender.evaluation.gate_statistics import (
     paired,
 )
 from recommender.evaluation.result import NDCG, Evaluation, Figure, RankingFigures
-from recommender.ranking.rankings import RANKINGS
+from recommender.ranking import RANKINGS
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from recommender.evaluation.result import (
     figure_of,
 )
 from recommender.evaluation.split import NEVER, Split
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
 FEW_TEST_USERS = 100
 BLOCK_USERS = 4_096

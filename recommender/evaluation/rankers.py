@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.arrays import at_least_one
-from recommender.fallback.popular import rank_popular
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.ranking.rankings import ClassicRanking
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.fallback import rank_popular
+from recommender.neighbors import CosineIndex
+from recommender.ranking import ClassicRanking
+from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
 Rows = NDArray[np.int64]
 Columns = NDArray[np.int32]

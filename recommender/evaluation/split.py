@@ -16,8 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import NothingToEvaluateError, SettingError
-from recommender.shop.profiles import Interactions
-from recommender.shop.ratings import NO_TIME, RatingMatrix
+from recommender.shop import NO_TIME, Interactions, RatingMatrix
 
 SHARE_HIDDEN = 0.2
 NEVER = np.iinfo(np.int64).max

@@ -22,12 +22,9 @@ from recommender.arrays import at_least_one
 from recommender.evaluation import metrics
 from recommender.evaluation.result import K
 from recommender.evaluation.split import Split, split_newest, trainable_log
-from recommender.neighbors.shop_statistics import taste_statistics
-from recommender.neighbors.taste_index import TasteIndex
-from recommender.ranking.taste import N_NEIGHBORS, TasteParameters, rank_taste_for_rows
-from recommender.ranking.taste_votes import DAMPING, TasteVotes
-from recommender.shop.profiles import Interactions, build_profiles
-from recommender.shop.ratings import RatingMatrix
+from recommender.neighbors import TasteIndex, taste_statistics
+from recommender.ranking import DAMPING, N_NEIGHBORS, TasteParameters, TasteVotes, rank_taste_for_rows
+from recommender.shop import Interactions, RatingMatrix, build_profiles
 
 NEIGHBORS = (50, N_NEIGHBORS, 1_000)
 DAMPINGS = (0.0, 0.1, DAMPING, 0.3, 0.4, 0.5, 0.6, 0.8)

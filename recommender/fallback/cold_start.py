@@ -44,8 +44,7 @@ from recommender.fallback.decayed_popularity import (
 from recommender.fallback.new_products import no_new_products
 from recommender.fallback.popular import damped_means
 from recommender.fallback.walked_lists import NO_FLAGS, Near, OneList, empty_lines
-from recommender.shop.profiles import Profiles
-from recommender.shop.ratings import RatingMatrix
+from recommender.shop import Profiles, RatingMatrix
 
 SOURCES = ("neighbors", "segment", "popular", "new")
 NEW_PRODUCT_SHARE = 0.1

@@ -57,8 +57,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
-from recommender.shop.profiles import Profiles
-from recommender.shop.ratings import NO_TIME
+from recommender.shop import NO_TIME, Profiles
 
 HALF_LIFE_DAYS = 365
 SEGMENT_PRIOR = 100.0  # m, in confidences of today

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.fallback import _cold_start_kernels
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
 PRIOR_VOTES = 10
 FEW = 500  # places, up to which a set is faster than `np.isin`, which costs 20 µs to begin with

@@ -24,14 +24,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recommender.database.clock import SECOND
-from recommender.database.identities import Identities
+from recommender.database import SECOND, Identities
 from recommender.errors import InputFileError
 from recommender.files.csv_columns import CsvColumn, required_text_column
 from recommender.files.csv_rows import CsvRows
 from recommender.files.ratings_file import last_of_each, numbered, rating_column, timestamp_column
 from recommender.files.rejected_rows import RejectedRows
-from recommender.shop.ratings import RatingMatrix, build_rating_matrix
+from recommender.shop import RatingMatrix, build_rating_matrix
 
 LONGEST_ID = 255  # characters
 STARS_WITHOUT_RATING = 5.0

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recommender.database.identities import TEXT, Identities
+from recommender.database import TEXT, Identities
 from recommender.database.schema import ASIN_LENGTH
 from recommender.files.csv_columns import CsvColumn, code_column, number_column, required_text_column
 from recommender.files.csv_rows import CsvRows

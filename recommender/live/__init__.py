@@ -11,3 +11,9 @@ taste         the same by taste
 ranking       ranked products where somebody has changed
 popular       the order of popular products as ratings come and go
 """
+
+from recommender.live.cosine import LiveCosine
+from recommender.live.live_model import LiveModel
+from recommender.live.users import LiveUser, UserRecord
+
+__all__ = ["LiveCosine", "LiveModel", "LiveUser", "UserRecord"]

@@ -15,10 +15,9 @@ from recommender.live.index import LiveIndex
 from recommender.live.popular import Tally, moved
 from recommender.live.taste import LiveTaste
 from recommender.live.users import LiveUser, UserRecord, live_user
-from recommender.model.served_model import ServedModel
-from recommender.ranking.rankings import BY_TASTE, TasteSimilarity
-from recommender.shop.catalog import Product
-from recommender.shop.segments import NO_SEGMENT
+from recommender.model import ServedModel
+from recommender.ranking import BY_TASTE, TasteSimilarity
+from recommender.shop import NO_SEGMENT, Product
 
 Facts = Mapping[bytes, Product | None]
 

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.shop.catalog import NOT_IN_CATALOG, Product
-from recommender.shop.products import Products
+from recommender.shop import NOT_IN_CATALOG, Product, Products
 
 _LATER_BITS = 20  # of the number of products that came later
 _LAST = (1 << _LATER_BITS) - 1

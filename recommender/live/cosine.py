@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from recommender.errors import SettingError
 from recommender.live.index import SHIFT, LiveIndex, Near, Rows
 from recommender.live.users import LiveUser
-from recommender.neighbors._cosine_kernels import CosineQueries
-from recommender.neighbors.cosine_index import CosineIndex
+from recommender.neighbors import CosineIndex, CosineQueries
 
 _WHOLE = 2.0**52
 _SURE = 1.0 - 2.0**-48

@@ -20,19 +20,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import UnknownProductError, UnknownUserError
-from recommender.fallback._cold_start_kernels import Cap
-from recommender.fallback.popular import PopularProducts
-from recommender.fallback.walked_lists import Near as Given
-from recommender.fallback.walked_lists import OneList
+from recommender.fallback import Cap, OneList, PopularProducts
+from recommender.fallback import Near as Given
 from recommender.live.changes import Changes, Facts, products_of
 from recommender.live.index import Near
 from recommender.live.ranking import rank_by_taste, rank_classic
 from recommender.live.users import LiveUser, UserRecord, live_user
-from recommender.model.list_request import Cut, Wish, allowed_products
-from recommender.model.neighborhood import Neighborhood, Owned
-from recommender.model.served_model import Answer, Recommendation, ServedModel, as_recommendations
-from recommender.ranking.rankings import BY_TASTE, CLASSIC, TasteSimilarity
-from recommender.ranking.taste import TasteRanker
+from recommender.model import (
+    Answer,
+    Cut,
+    Neighborhood,
+    Owned,
+    Recommendation,
+    ServedModel,
+    Wish,
+    allowed_products,
+    as_recommendations,
+)
+from recommender.ranking import BY_TASTE, CLASSIC, TasteRanker, TasteSimilarity
 
 NOBODY = 0  # the user_id of a basket
 

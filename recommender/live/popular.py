@@ -11,9 +11,9 @@ import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.fallback.popular import PRIOR_VOTES, PopularProducts
+from recommender.fallback import PRIOR_VOTES, PopularProducts
 from recommender.live.columns import LiveColumns
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
 FANS = (16, 100), (8, 1_000), (2, 1 << 62)  # compared with in one round, of up to so many columns that are searched for
 

@@ -11,14 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.fallback.caps import NO_CAP, first_under_cap
+from recommender.fallback import NO_CAP, first_under_cap
 from recommender.live.columns import LiveColumns
 from recommender.live.index import SHIFT, Rows
-from recommender.model.list_request import Cut
-from recommender.ranking.classic import RankedProducts, rank_near
-from recommender.ranking.taste import RankedByTaste, TasteRanker
-from recommender.ranking.taste_votes import TasteVotes
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.model import Cut
+from recommender.ranking import RankedByTaste, RankedProducts, TasteRanker, TasteVotes, rank_near
+from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
 Ranked = TypeVar("Ranked", RankedProducts, RankedByTaste)
 

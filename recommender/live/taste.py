@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from recommender.live.index import SHIFT, LiveIndex, Near, Rows
 from recommender.live.users import LiveUser
-from recommender.neighbors._taste_kernels import KEY_HALF, KEY_MASK, TasteQueries, weigh
-from recommender.neighbors.shop_statistics import TasteStatistics, fifth_root, item_weights
-from recommender.ranking.taste_votes import TasteVotes
+from recommender.neighbors import KEY_HALF, KEY_MASK, TasteQueries, TasteStatistics, fifth_root, item_weights, weigh
+from recommender.ranking import TasteVotes
 
 _ALMOST_ONE = 1.0 + 1e-9
 _FIRST, _OUTSIDE = np.zeros(1, np.int64), np.array([-1], np.int32)

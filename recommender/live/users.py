@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.live.columns import LiveColumns
-from recommender.shop.profiles import RATED
+from recommender.shop import RATED
 
 
 class Profile(NamedTuple):

@@ -8,3 +8,35 @@ neighborhood    the neighbors of one user and what they have
 explanations    why a product was recommended
 coarse_figures  figures about few people, too coarse to find one of them
 """
+
+from recommender.model.coarse_figures import FEWEST, STEPS, mean_of_many
+from recommender.model.explanations import explain
+from recommender.model.filters import Kept
+from recommender.model.list_request import LARGEST_OFFSET, Categories, Cut, Wish, allowed_products
+from recommender.model.neighborhood import Neighborhood, Owned
+from recommender.model.served_model import Answer, Recommendation, ServedModel, as_recommendations
+from recommender.model.training import ModelSettings, Trained, serve, train, train_taste
+
+__all__ = [
+    "FEWEST",
+    "LARGEST_OFFSET",
+    "STEPS",
+    "Answer",
+    "Categories",
+    "Cut",
+    "Kept",
+    "ModelSettings",
+    "Neighborhood",
+    "Owned",
+    "Recommendation",
+    "ServedModel",
+    "Trained",
+    "Wish",
+    "allowed_products",
+    "as_recommendations",
+    "explain",
+    "mean_of_many",
+    "serve",
+    "train",
+    "train_taste",
+]

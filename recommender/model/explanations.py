@@ -16,7 +16,7 @@ import numpy as np
 from recommender.model.coarse_figures import coarse, mean_of_many
 from recommender.model.neighborhood import Neighborhood
 from recommender.model.served_model import Recommendation, ServedModel
-from recommender.ranking.rankings import BY_TASTE
+from recommender.ranking import BY_TASTE
 
 N_CLOSEST = 3
 N_SHARED = 3

@@ -18,10 +18,10 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from recommender.fallback.popular import PopularProducts
+from recommender.fallback import PopularProducts
 from recommender.model.list_request import Wish, fits
-from recommender.ranking.taste import TasteRanker
-from recommender.shop.catalog import Product
+from recommender.ranking import TasteRanker
+from recommender.shop import Product
 
 BYTES = 64_000_000
 MOST = 256

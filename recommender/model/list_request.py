@@ -15,11 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.fallback._cold_start_kernels import Cap
-from recommender.fallback.caps import NO_CAP
+from recommender.fallback import NO_CAP, Cap
 from recommender.model import _filter_kernels
-from recommender.shop.catalog import Product
-from recommender.shop.products import Products
+from recommender.shop import Product, Products
 
 kernels: Any = _filter_kernels  # compiled functions have no signature a type checker could use
 

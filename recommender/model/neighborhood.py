@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.shop.ratings import STARS_PER_UNIT
+from recommender.shop import STARS_PER_UNIT
 
 Owned = tuple[NDArray[np.int32], NDArray[np.int8]]  # columns that somebody has, half stars, 0: not rated
 

@@ -13,22 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError, UnknownUserError
-from recommender.fallback._cold_start_kernels import Cap, Place
-from recommender.fallback.caps import NO_CAP
-from recommender.fallback.cold_start import SOURCES, ColdStart
-from recommender.fallback.popular import PopularProducts
-from recommender.fallback.walked_lists import Near, OneList, popular_list
+from recommender.fallback import NO_CAP, SOURCES, Cap, ColdStart, Near, OneList, Place, PopularProducts, popular_list
 from recommender.model.filters import KeptMasks
 from recommender.model.list_request import NEW_RANK, Categories, Cut, Wish, allowed_products
 from recommender.model.neighborhood import Neighborhood, Owned, with_stars
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.neighbors.similar_products import SimilarProducts
-from recommender.ranking.classic import rank_near
-from recommender.ranking.rankings import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteSimilarity
-from recommender.ranking.taste import TasteRanker
-from recommender.shop.cursor import AT_THE_START, Cursor
-from recommender.shop.products import Products
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.neighbors import CosineIndex, SimilarProducts
+from recommender.ranking import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteRanker, TasteSimilarity, rank_near
+from recommender.shop import AT_THE_START, STARS_PER_UNIT, Cursor, Products, RatingMatrix
 
 NOBODYS = np.empty(0, np.int32)
 NOTHING = NOBODYS, np.empty(0), np.empty(0), NOBODYS  # ranked

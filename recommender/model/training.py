@@ -8,20 +8,21 @@ from datetime import datetime
 
 import numpy as np
 
-from recommender.evaluation.tuning import tune
-from recommender.fallback.cold_start import ColdStart, build_cold_start
-from recommender.fallback.new_products import find_new_products
-from recommender.fallback.popular import rank_popular
+from recommender.evaluation import tune
+from recommender.fallback import ColdStart, build_cold_start, find_new_products, rank_popular
 from recommender.model.served_model import ServedModel
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.neighbors.similar_products import SimilarProducts
-from recommender.ranking.rankings import AUTO, BY_TASTE, CLASSIC, TasteSimilarity
-from recommender.ranking.taste import TasteParameters
-from recommender.shop.products import Products
-from recommender.shop.profiles import Interactions, Profiles, build_profiles
-from recommender.shop.ratings import RatingMatrix, distinct
-from recommender.shop.segments import Segments
-from recommender.shop.snapshot import Snapshot
+from recommender.neighbors import CosineIndex, SimilarProducts
+from recommender.ranking import AUTO, BY_TASTE, CLASSIC, TasteParameters, TasteSimilarity
+from recommender.shop import (
+    Interactions,
+    Products,
+    Profiles,
+    RatingMatrix,
+    Segments,
+    Snapshot,
+    build_profiles,
+    distinct,
+)
 
 
 @dataclass(frozen=True)

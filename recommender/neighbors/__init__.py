@@ -6,3 +6,43 @@ taste_index       users by taste: a weighted similarity of profiles
 shop_statistics   what that similarity needs to know of a whole shop
 similar_products  products by the cosine of their raters
 """
+
+from recommender.neighbors._cosine_kernels import CosineQueries, squared_norms
+from recommender.neighbors._taste_kernels import KEY_HALF, KEY_MASK, Profiles, TasteQueries, weigh
+from recommender.neighbors.cosine_index import CosineIndex, top_k_cosine
+from recommender.neighbors.precomputed import PrecomputedIndex
+from recommender.neighbors.shop_statistics import (
+    HIGHEST_STARS,
+    LOWEST_STARS,
+    TasteStatistics,
+    damping_divisors,
+    fifth_root,
+    item_weights,
+    taste_statistics,
+)
+from recommender.neighbors.similar_products import SimilarProducts
+from recommender.neighbors.taste_index import BLOCK_ROWS, LEAST_CONFIDENCE, TasteIndex
+
+__all__ = [
+    "BLOCK_ROWS",
+    "HIGHEST_STARS",
+    "KEY_HALF",
+    "KEY_MASK",
+    "LEAST_CONFIDENCE",
+    "LOWEST_STARS",
+    "CosineIndex",
+    "CosineQueries",
+    "PrecomputedIndex",
+    "Profiles",
+    "SimilarProducts",
+    "TasteIndex",
+    "TasteQueries",
+    "TasteStatistics",
+    "damping_divisors",
+    "fifth_root",
+    "item_weights",
+    "squared_norms",
+    "taste_statistics",
+    "top_k_cosine",
+    "weigh",
+]

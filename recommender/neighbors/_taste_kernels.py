@@ -24,7 +24,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from recommender.shop.ratings import NO_TIME
+from recommender.shop import NO_TIME
 
 # Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
 _inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)

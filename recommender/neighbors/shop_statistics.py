@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from recommender.arrays import checked_csr
 from recommender.errors import SettingError
-from recommender.shop.ratings import STARS_PER_UNIT
+from recommender.shop import STARS_PER_UNIT
 
 ITEM_PRIOR = 10  # ratings of no deviation
 USER_PRIOR = 3

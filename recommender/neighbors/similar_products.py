@@ -26,7 +26,7 @@ from recommender.arrays import at_least_one
 from recommender.errors import SettingError
 from recommender.neighbors import _cosine_kernels
 from recommender.neighbors.cosine_index import CosineIndex, Neighbors
-from recommender.shop.ratings import RatingMatrix
+from recommender.shop import RatingMatrix
 
 GROWTH = 4  # asked again, for so many times more, where the mask left too few: few rounds, little asked in vain
 

@@ -8,3 +8,50 @@ user_list      one user's list
 model_file     the model as a file
 version_files  the files of earlier versions
 """
+
+from recommender.publishing._array_file import open_arrays
+from recommender.publishing.batch import BLOCK_USERS, BatchJob, from_popular, recommendation_batches, write_batch
+from recommender.publishing.erasures import erase_from_lists
+from recommender.publishing.model_file import open_model, refuse_foreign_file, save_model
+from recommender.publishing.publication import drop_left_lists, roll_back
+from recommender.publishing.user_list import as_text, replace_list, with_product_details
+from recommender.publishing.version_files import drop_files, kept_file, publish_file
+from recommender.publishing.versions import (
+    EXPIRED,
+    PUBLISHED,
+    Version,
+    current_version,
+    published_number,
+    published_version,
+    read_versions,
+    was_refused,
+)
+
+__all__ = [
+    "BLOCK_USERS",
+    "EXPIRED",
+    "PUBLISHED",
+    "BatchJob",
+    "Version",
+    "as_text",
+    "current_version",
+    "drop_files",
+    "drop_left_lists",
+    "erase_from_lists",
+    "from_popular",
+    "kept_file",
+    "open_arrays",
+    "open_model",
+    "publish_file",
+    "published_number",
+    "published_version",
+    "read_versions",
+    "recommendation_batches",
+    "refuse_foreign_file",
+    "replace_list",
+    "roll_back",
+    "save_model",
+    "was_refused",
+    "with_product_details",
+    "write_batch",
+]

@@ -11,12 +11,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.arrays import within
-from recommender.fallback.cold_start import ColdStart
-from recommender.fallback.popular import PopularProducts
-from recommender.model.served_model import ServedModel
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.neighbors.similar_products import SimilarProducts
-from recommender.neighbors.taste_index import LEAST_CONFIDENCE
+from recommender.fallback import ColdStart, PopularProducts
+from recommender.model import ServedModel
+from recommender.neighbors import LEAST_CONFIDENCE, CosineIndex, SimilarProducts
 from recommender.publishing import _saved_model as saved
 from recommender.publishing._saved_model import (
     check_entries,
@@ -28,12 +25,9 @@ from recommender.publishing._saved_model import (
     ids_of,
 )
 from recommender.publishing.versions import Version
-from recommender.ranking.rankings import TasteSimilarity, under
+from recommender.ranking import TasteSimilarity, under
 from recommender.settings import checked_choice, checked_number
-from recommender.shop.catalog import ProductCatalog
-from recommender.shop.products import Products
-from recommender.shop.profiles import Profiles
-from recommender.shop.ratings import RatingMatrix
+from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix
 
 Arrays = Mapping[str, NDArray[Any]]
 

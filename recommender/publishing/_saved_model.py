@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 from recommender.arrays import within
 from recommender.database.schema import ASIN_LENGTH, INTERACTION_TYPES
 from recommender.publishing.versions import EXPIRED, KEPT, PUBLISHED, Version
-from recommender.ranking.taste import TasteParameters
+from recommender.ranking import TasteParameters
 from recommender.settings import LARGEST_ID, checked_number
-from recommender.shop.cursor import Cursor
-from recommender.shop.products import Products
-from recommender.shop.ratings import NO_TIME
+from recommender.shop import NO_TIME, Cursor, Products
 
 _LATEST = 253_402_300_800_000_000  # microseconds from 1970 to the year 10000
 _WHERE = re.compile(r"[a-z_]{1,64}\.[a-z_]{1,64}")  # a table and a column

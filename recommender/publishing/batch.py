@@ -15,18 +15,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
+from recommender.database import staged
 from recommender.database.schema import BATCH_TABLES, recommendations
-from recommender.database.staging.bulk_load import staged
-from recommender.fallback.cold_start import SOURCES, ColdStart, FilledLists
-from recommender.fallback.popular import PopularProducts
-from recommender.model.served_model import ServedModel
+from recommender.fallback import SOURCES, ColdStart, FilledLists, PopularProducts
+from recommender.model import ServedModel
 from recommender.publishing.publication import publish_lists, refuse_foreign_lists
 from recommender.publishing.versions import LEFT_OUT, PEOPLE, Version, next_number, read_versions
-from recommender.ranking.classic import RankedProducts
-from recommender.ranking.rankings import Ranking
-from recommender.shop.products import Products
-from recommender.shop.ratings import RatingMatrix
-from recommender.shop.snapshot import Snapshot
+from recommender.ranking import RankedProducts, Ranking
+from recommender.shop import Products, RatingMatrix, Snapshot
 
 BLOCK_USERS = 4_096
 BLOCK_CELLS = 4_000_000  # ranks of one block: 100 MB

@@ -15,13 +15,21 @@ from contextlib import contextmanager
 from pymysql.constants import ER
 from sqlalchemy import Connection, Table, column, delete, exc, select, table
 
-from recommender.database.connection import error_code, label
-from recommender.database.deletions_log import KEPT_DAYS, deleted_since, reaches_back
-from recommender.database.own_tables import has_our_columns, list_tables, noted_lists
+from recommender.database import (
+    KEPT_DAYS,
+    deleted_since,
+    error_code,
+    existing_tables,
+    has_our_columns,
+    in_blocks,
+    label,
+    list_tables,
+    noted_lists,
+    reaches_back,
+)
 from recommender.database.schema import deletions, ratings, recommendations, users
-from recommender.database.tables import existing_tables, in_blocks
 from recommender.errors import DatabaseError
-from recommender.shop.cursor import AT_THE_START, Cursor
+from recommender.shop import AT_THE_START, Cursor
 
 
 def erase_from_lists(connection: Connection, user_id: int) -> int:

@@ -16,14 +16,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recommender.errors import ModelFileError, RecommenderError, SettingError
-from recommender.model.served_model import ServedModel
+from recommender.model import ServedModel
 from recommender.paths import refuse_to_replace
 from recommender.publishing._array_file import is_ours, open_arrays, save_arrays
 from recommender.publishing._opened_model import model_of
 from recommender.publishing.version_files import kept_file, publish_file
 from recommender.publishing.versions import PUBLISHED, Version
-from recommender.ranking.rankings import TasteSimilarity
-from recommender.shop.profiles import Profiles
+from recommender.ranking import TasteSimilarity
+from recommender.shop import Profiles
 
 Arrays = dict[str, NDArray[Any]]
 

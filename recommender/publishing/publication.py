@@ -17,20 +17,27 @@ from dataclasses import replace
 
 from sqlalchemy import Engine, func, select
 
-from recommender.database.connection import database_errors, label, waiting_for_locks
-from recommender.database.deletions_log import cut_log
-from recommender.database.identities import require_people, token_of
-from recommender.database.own_tables import (
+from recommender.database import (
+    Move,
+    Stage,
+    cut_log,
+    database_errors,
+    drop_leftovers,
     drop_own,
+    existing_tables,
     keep_lists,
     kept_lists,
+    label,
     lists_are_ours,
     note_published_lists,
     prepare_notes,
+    refuse_foreign_tables,
+    require_people,
+    staged,
+    token_of,
+    waiting_for_locks,
 )
 from recommender.database.schema import BATCH_TABLES, deletions, model_versions, recommendations
-from recommender.database.staging.bulk_load import Move, Stage, drop_leftovers, staged
-from recommender.database.tables import existing_tables, refuse_foreign_tables
 from recommender.errors import ForeignDataError, OtherPeopleError, UnknownVersionError
 from recommender.publishing.erasures import drop_erased
 from recommender.publishing.versions import (
@@ -44,7 +51,7 @@ from recommender.publishing.versions import (
     published_version,
     read_versions,
 )
-from recommender.shop.cursor import Cursor
+from recommender.shop import Cursor
 
 
 def publish_lists(stage: Stage, new: Version, *, keep: int, since: Cursor, publish: bool = True) -> Version:

@@ -9,13 +9,18 @@ import pandas as pd
 from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.schema import CreateTable
 
-from recommender.database.connection import database_errors, waiting_for_locks, writing
-from recommender.database.own_tables import note_published_lists, prepare_notes
+from recommender.database import (
+    database_errors,
+    in_blocks,
+    note_published_lists,
+    prepare_notes,
+    waiting_for_locks,
+    writing,
+)
 from recommender.database.schema import products, recommendations
-from recommender.database.tables import in_blocks
 from recommender.errors import SettingError
 from recommender.publishing.publication import refuse_foreign_lists
-from recommender.shop.ratings import checked_user_id
+from recommender.shop import checked_user_id
 
 _OPTIONAL = ("product_name", "support", "n_neighbors")
 

@@ -17,12 +17,8 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Connection, Engine, select
 
-from recommender.database.connection import database_errors, label
-from recommender.database.own_tables import (
-    kept_lists,
-)
+from recommender.database import count_rows, database_errors, existing_tables, kept_lists, label, refuse_foreign_tables
 from recommender.database.schema import model_versions, recommendations
-from recommender.database.tables import count_rows, existing_tables, refuse_foreign_tables
 from recommender.errors import ForeignDataError
 
 PUBLISHED, KEPT, EXPIRED = "published", "kept", "expired"

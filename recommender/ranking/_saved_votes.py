@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.arrays import LARGEST, check_finite, check_sizes, require, typed_fields
-from recommender.neighbors._taste_kernels import Profiles
+from recommender.neighbors import Profiles
 from recommender.ranking import _taste_kernels
 
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use

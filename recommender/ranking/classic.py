@@ -21,8 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from recommender.arrays import at_least_one, run_blocks, thread_count
 from recommender.errors import SettingError
-from recommender.fallback._cold_start_kernels import Cap
-from recommender.fallback.caps import first_under_cap
+from recommender.fallback import Cap, first_under_cap
 from recommender.ranking import _classic_kernels
 
 BLOCK_ROWS = 1024  # rows per call of compiled code

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import RatingError, SettingError, UnknownUserError
-from recommender.neighbors.cosine_index import CosineIndex
+from recommender.neighbors import CosineIndex
 from recommender.ranking.classic import RankedProducts, rank_products
 
 SIMILARITY_DECIMALS = 12

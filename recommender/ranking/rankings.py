@@ -18,14 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.neighbors.shop_statistics import TasteStatistics
-from recommender.neighbors.taste_index import TasteIndex
+from recommender.neighbors import CosineIndex, TasteIndex, TasteStatistics
 from recommender.ranking.classic import RankedProducts, rank_products_for_rows
 from recommender.ranking.taste import TasteParameters, TasteRanker
 from recommender.ranking.taste_votes import TasteVotes
-from recommender.shop.profiles import Profiles
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix, fingerprint_of
+from recommender.shop import STARS_PER_UNIT, Profiles, RatingMatrix, fingerprint_of
 
 CLASSIC, TASTE, AUTO = "classic", "taste", "auto"
 RANKINGS = (CLASSIC, TASTE, AUTO)

@@ -27,10 +27,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from recommender.arrays import at_least_one, checked_numbers, run_blocks, thread_count
 from recommender.errors import SettingError
-from recommender.fallback._cold_start_kernels import Cap
-from recommender.fallback.caps import NO_CAP, first_under_cap
-from recommender.neighbors.shop_statistics import TasteStatistics, taste_statistics
-from recommender.neighbors.taste_index import BLOCK_ROWS, TasteIndex
+from recommender.fallback import NO_CAP, Cap, first_under_cap
+from recommender.neighbors import BLOCK_ROWS, TasteIndex, TasteStatistics, taste_statistics
 from recommender.ranking._taste_kernels import Bars
 from recommender.ranking.taste_votes import DAMPING, Lists, TasteVotes
 

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from recommender.arrays import checked_csr
 from recommender.errors import SettingError
-from recommender.neighbors.shop_statistics import HIGHEST_STARS, LOWEST_STARS, damping_divisors
-from recommender.neighbors.taste_index import TasteIndex
+from recommender.neighbors import HIGHEST_STARS, LOWEST_STARS, TasteIndex, damping_divisors
 from recommender.ranking import _taste_kernels
 from recommender.ranking._saved_votes import saved_votes, votes_arrays
-from recommender.shop.ratings import STARS_PER_UNIT
+from recommender.shop import STARS_PER_UNIT
 
 DAMPING = 0.2
 _SCALE = STARS_PER_UNIT, LOWEST_STARS, HIGHEST_STARS

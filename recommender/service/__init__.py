@@ -12,3 +12,29 @@ filters_beside     filters of large catalogs, made beside the event loop
 connection_limits  what clients can make a worker hold
 product_json       one product of a list as JSON, and lists put together from kept bytes
 """
+
+from recommender.service.api_keys import ApiKeys, document_for_all
+from recommender.service.connection_limits import ConnectionLimits
+from recommender.service.list_answer import answer_at_once
+from recommender.service.middleware.cross_origin import for_origins
+from recommender.service.middleware.fast_path import Shortcut
+from recommender.service.middleware.layer import Observation
+from recommender.service.parameters import LARGEST_LIMIT
+from recommender.service.problems import add_problem_handlers
+from recommender.service.routes import PAGE, ROUTERS
+from recommender.service.routes.batch import BATCHES_AT_A_TIME
+
+__all__ = [
+    "BATCHES_AT_A_TIME",
+    "LARGEST_LIMIT",
+    "PAGE",
+    "ROUTERS",
+    "ApiKeys",
+    "ConnectionLimits",
+    "Observation",
+    "Shortcut",
+    "add_problem_handlers",
+    "answer_at_once",
+    "document_for_all",
+    "for_origins",
+]

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from recommender.model.list_request import LARGEST_OFFSET, Wish
+from recommender.model import LARGEST_OFFSET, Wish
 from recommender.service.parameters import ASIN, LARGEST_LIMIT, LIMIT, NO_ASIN, RequestReader, whole_number
 from recommender.service.problems import NotInThisModelError, documented_problem
-from recommender.shop.catalog import ProductCatalog
+from recommender.shop import ProductCatalog
 
 Value = TypeVar("Value")
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 
-from recommender.model.filters import Kept
-from recommender.model.list_request import Wish, allowed_products
-from recommender.model.served_model import ServedModel
-from recommender.ranking.rankings import BY_TASTE, TasteSimilarity
+from recommender.model import Kept, ServedModel, Wish, allowed_products
+from recommender.ranking import BY_TASTE, TasteSimilarity
 
 LARGE = 200_000  # products; a smaller catalog is looked through in less time than a thread takes to be asked
 

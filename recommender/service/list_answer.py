@@ -10,9 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
-from recommender.model.explanations import explain
-from recommender.model.list_request import Wish
-from recommender.model.served_model import Answer, ServedModel
+from recommender.model import Answer, ServedModel, Wish, explain
 from recommender.service.filter_parameters import check_stock, wish_of
 from recommender.service.filters_beside import is_missing, make_filter
 from recommender.service.parameters import RequestReader, check_served, out_of_range, whole_number

@@ -12,7 +12,7 @@ import re
 from hashlib import blake2b
 from typing import Any
 
-from recommender.model.served_model import ServedModel
+from recommender.model import ServedModel
 
 RawHeader = tuple[bytes, bytes]
 PRIVATE = {"Cache-Control": "private"}  # of a person: for the browser that asked, not for a cache that many share

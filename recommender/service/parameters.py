@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 
-from recommender.model.served_model import ServedModel
-from recommender.ranking.rankings import RANKINGS
+from recommender.model import ServedModel
+from recommender.ranking import RANKINGS
 from recommender.service.problems import Errors, InvalidParameterError, NotInThisModelError, documented_problem
 from recommender.settings import LARGEST_ID
 

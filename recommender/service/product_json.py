@@ -14,9 +14,8 @@ from typing import Any
 
 import orjson
 
-from recommender.model.list_request import LARGEST_OFFSET
-from recommender.model.served_model import Recommendation, ServedModel
-from recommender.shop.products import Products
+from recommender.model import LARGEST_OFFSET, Recommendation, ServedModel
+from recommender.shop import Products
 
 KEPT = 40_000  # products; some 400 bytes each
 _RANKS = [b'{"rank":%d,' % rank for rank in range(LARGEST_OFFSET + 101)]

@@ -8,3 +8,48 @@ segments   people of one country and age group
 snapshot   all of that, and the moment it was read
 cursor     how much of the tables a model contains
 """
+
+from recommender.shop.catalog import IN_STOCK, NO_CATEGORY, NOT_IN_CATALOG, Product, ProductCatalog
+from recommender.shop.cursor import AT_THE_START, Cursor, Spans
+from recommender.shop.products import Products
+from recommender.shop.profiles import INTERACTION_TYPES, RATED, Interactions, Profiles, build_profiles, widened
+from recommender.shop.ratings import (
+    NO_TIME,
+    STARS_PER_UNIT,
+    RatingMatrix,
+    build_rating_matrix,
+    checked_user_id,
+    distinct,
+    fingerprint_of,
+)
+from recommender.shop.segments import NO_SEGMENT, People, Segments
+from recommender.shop.snapshot import Snapshot
+
+__all__ = [
+    "AT_THE_START",
+    "INTERACTION_TYPES",
+    "IN_STOCK",
+    "NOT_IN_CATALOG",
+    "NO_CATEGORY",
+    "NO_SEGMENT",
+    "NO_TIME",
+    "RATED",
+    "STARS_PER_UNIT",
+    "Cursor",
+    "Interactions",
+    "People",
+    "Product",
+    "ProductCatalog",
+    "Products",
+    "Profiles",
+    "RatingMatrix",
+    "Segments",
+    "Snapshot",
+    "Spans",
+    "build_profiles",
+    "build_rating_matrix",
+    "checked_user_id",
+    "distinct",
+    "fingerprint_of",
+    "widened",
+]

@@ -22,7 +22,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from recommender.shop.profiles import INTERACTION_TYPES
+from recommender.shop import INTERACTION_TYPES
 from recommender.synthetic._taste_groups import Tastes
 
 # Constants, never the clock: two runs with one seed agree on any day.

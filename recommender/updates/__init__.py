@@ -12,3 +12,25 @@ records           what the tables hold of some users now
 writes            ratings, interactions and deletions that the service stores
 database_watch    whether the database answers
 """
+
+from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel
+from recommender.updates.other_people import means_others
+from recommender.updates.records import optional_tables, read_facts, read_records
+from recommender.updates.updater import LiveService
+from recommender.updates.writes import delete_rating, erase_user, prepare, store_interaction, store_rating
+
+__all__ = [
+    "LiveService",
+    "ModelSource",
+    "SavedModel",
+    "TrainedModel",
+    "delete_rating",
+    "erase_user",
+    "means_others",
+    "optional_tables",
+    "prepare",
+    "read_facts",
+    "read_records",
+    "store_interaction",
+    "store_rating",
+]

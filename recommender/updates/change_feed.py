@@ -15,11 +15,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from recommender.database.clock import read_clocks
-from recommender.database.cursor_reader import LOGS
-from recommender.database.deletions_log import reaches_back
+from recommender.database import LOGS, reaches_back, read_clocks
 from recommender.database.schema import deletions, interactions
-from recommender.shop.cursor import Cursor
+from recommender.shop import Cursor
 from recommender.updates.followed_ids import MOST_ROWS, FollowedIds, IdRows
 from recommender.updates.followed_ratings import FollowedRatings, RatingLook
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event, text
 
-from recommender.database.connection import database_errors, is_mysql
+from recommender.database import database_errors, is_mysql
 from recommender.errors import RecommenderError
 
 INTERVAL = 0.4  # seconds between two questions

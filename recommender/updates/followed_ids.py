@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Column, Connection, and_, func, or_, select
 
-from recommender.database.cursor_reader import MOST_GAPS, missing
-from recommender.shop.cursor import Spans
+from recommender.database import MOST_GAPS, missing
+from recommender.shop import Spans
 
 MOST_ROWS = 20_000  # read in one look
 LIFE, YOUNG = 3_600.0, 30.0  # seconds

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, or_, select
 
-from recommender.database.clock import SECOND, as_moment, microseconds
-from recommender.database.cursor_reader import OVERLAP, TICK, Count, count_ticks
+from recommender.database import OVERLAP, SECOND, TICK, Count, as_moment, count_ticks, microseconds
 from recommender.database.schema import ratings
-from recommender.shop.cursor import Cursor
+from recommender.shop import Cursor
 
 _MOST_SPANS = 200
 Rows = dict[tuple[int, str], int]  # microseconds since 1970 by user and product

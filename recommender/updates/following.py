@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from recommender.live.live_model import LiveModel
+from recommender.live import LiveModel
 from recommender.updates.change_feed import ChangeFeed, Look
 from recommender.updates.reconciliation import Difference, Reconciliation
 from recommender.updates.records import read_differing

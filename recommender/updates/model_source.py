@@ -7,14 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from recommender.database.connection import connect
+from recommender.database import connect, read_snapshot
 from recommender.database.schema import INTERACTION_TYPES
-from recommender.database.shop_reader import read_snapshot
-from recommender.model.served_model import ServedModel
-from recommender.model.training import ModelSettings, serve, train
-from recommender.publishing.model_file import open_model
-from recommender.publishing.versions import Version, published_version, read_versions
-from recommender.ranking.rankings import BY_TASTE, chosen_parameters
+from recommender.model import ModelSettings, ServedModel, serve, train
+from recommender.publishing import Version, open_model, published_version, read_versions
+from recommender.ranking import BY_TASTE, chosen_parameters
 from recommender.settings import Settings, interaction_weights
 
 Stamp = tuple[int, ...] | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recommender.model.served_model import ServedModel
+from recommender.model import ServedModel
 
 
 def means_others(state: Any, model: ServedModel | None) -> bool:

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Integer, cast, func, select, true
 from sqlalchemy.sql.elements import ColumnElement
 
+from recommender.database import usable
 from recommender.database.schema import ratings
-from recommender.database.usable_rows import usable
-from recommender.live.live_model import LiveModel
-from recommender.live.users import LiveUser
-from recommender.shop.ratings import RatingMatrix
+from recommender.live import LiveModel, LiveUser
+from recommender.shop import RatingMatrix
 
 RANGE = 5_000  # ratings
 MOST_PEOPLE = 400  # named in one look

@@ -13,16 +13,21 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import Connection, Engine, Table, func, literal_column, select
 
-from recommender.database.bulk_read import fitting
-from recommender.database.clock import event_time
+from recommender.database import (
+    as_product,
+    event_time,
+    existing_tables,
+    fault_of,
+    fitting,
+    in_blocks,
+    table_is_there,
+    usable,
+)
 from recommender.database.schema import INTERACTION_TYPES, deletions, interactions, products, ratings, users
-from recommender.database.shop_reader import as_product
-from recommender.database.tables import existing_tables, in_blocks, table_is_there
-from recommender.database.usable_rows import fault_of, usable
-from recommender.live.users import UserRecord
-from recommender.model.served_model import ServedModel
+from recommender.live import UserRecord
+from recommender.model import ServedModel
 from recommender.settings import LARGEST_ID
-from recommender.shop.catalog import Product
+from recommender.shop import Product
 
 _log = logging.getLogger("recommender")
 Entry = tuple[bytes, int, int]

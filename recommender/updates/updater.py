@@ -23,14 +23,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from recommender.database.connection import database_errors, retried, writing
-from recommender.database.identities import read_token
+from recommender.database import database_errors, read_token, retried, writing
 from recommender.errors import DatabaseError, OtherPeopleError, RecommenderError
-from recommender.live.live_model import LiveModel
-from recommender.live.users import UserRecord
-from recommender.model.served_model import ServedModel
-from recommender.publishing.versions import published_number
-from recommender.shop.catalog import Product
+from recommender.live import LiveModel, UserRecord
+from recommender.model import ServedModel
+from recommender.publishing import published_number
+from recommender.shop import Product
 from recommender.updates.database_watch import INTERVAL, DatabaseWatch
 from recommender.updates.following import Following
 from recommender.updates.model_source import ModelSource, Stamp

@@ -10,12 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.dialects import mysql, sqlite
 
-from recommender.database.clock import utc_now
-from recommender.database.deletions_log import cut_log, note_deletion, prepare_log
+from recommender.database import cut_log, existing_tables, note_deletion, prepare_log, utc_now
 from recommender.database.schema import interactions, products, ratings, user_id_map, users
-from recommender.database.tables import existing_tables
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
-from recommender.publishing.erasures import erase_from_lists
+from recommender.publishing import erase_from_lists
 
 HALF = 0.5
 

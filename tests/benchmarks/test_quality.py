@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from benchmarks import peers, quality
 from benchmarks.peers import PEERS, Peer, ScoreRanker, ease, grid, item_knn, rp3beta, user_knn
 from benchmarks.quality import TUNED, Line, as_table, measure, tune
-from recommender.evaluation.result import Figure
-from recommender.evaluation.split import split_newest
-from recommender.shop.ratings import RatingMatrix
+from recommender.evaluation import Figure, split_newest
+from recommender.shop import RatingMatrix
 from tests.conftest import needs_real_data
 
 

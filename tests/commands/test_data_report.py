@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recommender.commands.data_report import describe, forecast
-from recommender.neighbors.cosine_index import CosineIndex
+from recommender.neighbors import CosineIndex
 from tests.steps.test_recommendation_engine import A, B, C, D, E, matrix_of, small_shops
 
 

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine
 
 from recommender.commands import demo_key, wait_until_ready
-from recommender.service.api_keys import ApiKeys
+from recommender.service import ApiKeys
 from tests.conftest import ROOT
 from tests.support.service import KEY, uvicorn
 from tests.support.shop import fill

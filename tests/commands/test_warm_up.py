@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine
 
 from recommender.commands import wait_until_ready, warm_up
-from recommender.neighbors.cosine_index import CosineIndex
+from recommender.neighbors import CosineIndex
 from tests.conftest import ROOT
 from tests.steps.test_recommendation_engine import A, B, C, D
 from tests.support.shop import fill

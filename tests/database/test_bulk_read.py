@@ -19,15 +19,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, Integer, insert, literal_column, text
 
-from recommender.database import _connectorx, _packed_ratings, bulk_read
-from recommender.database.bulk_read import RatingColumns, Way, read_ratings, read_table
-from recommender.database.connection import connect
+from recommender.database import (
+    _connectorx,
+    _packed_ratings,
+    bulk_read,
+    connect,
+    read_catalog,
+    read_interactions,
+    read_ratings,
+    read_table,
+)
+from recommender.database.bulk_read import RatingColumns, Way
 from recommender.database.schema import metadata, products, ratings
-from recommender.database.shop_reader import read_catalog, read_interactions
 from recommender.errors import DatabaseError
 from recommender.settings import Settings, load_settings
-from recommender.shop.catalog import Product
-from recommender.shop.ratings import NO_TIME
+from recommender.shop import NO_TIME, Product
 from tests.support.mariadb_server import MariaDBServer
 
 NOON = datetime.datetime(2024, 1, 1, 12)

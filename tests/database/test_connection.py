@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, exc, text
 
-from recommender.database.connection import connect, writing
+from recommender.database import connect, existing_tables, refuse_foreign_tables, staged, writing
 from recommender.database.schema import categories, metadata
-from recommender.database.staging.bulk_load import staged
-from recommender.database.tables import existing_tables, refuse_foreign_tables
 from recommender.errors import DatabaseError, ForeignDataError
 from recommender.settings import load_settings
 from tests.support.mariadb_server import MariaDBServer

@@ -16,7 +16,7 @@ import load_recommendation_data
 from recommender import settings
 from recommender.commands.exit_status import FORESEEN, exit_status
 from recommender.database import _connectorx
-from recommender.synthetic.catalog import write_sample_catalog
+from recommender.synthetic import write_sample_catalog
 from tests.conftest import require_mariadb
 from tests.support import steps
 from tests.support.cut_proxy import CutProxy

@@ -13,19 +13,17 @@ from sqlalchemy import Engine, insert, inspect, select, text, update
 
 import recommendation_engine as re
 from api import create_app
-from recommender.database.connection import connect, writing
+from recommender.database import KEPT_DAYS, connect, cut_log, reaches_back, writing
 from recommender.database.cursor_reader import read_cursor
-from recommender.database.deletions_log import KEPT_DAYS, cut_log, reaches_back
 from recommender.database.schema import deletions, recommendations, users
 from recommender.errors import DatabaseError
-from recommender.publishing.batch import BatchJob
-from recommender.publishing.versions import Version
-from recommender.ranking.rankings import ClassicRanking
+from recommender.publishing import BatchJob, Version
+from recommender.ranking import ClassicRanking
 from recommender.settings import Settings
-from recommender.shop.cursor import AT_THE_START
+from recommender.shop import AT_THE_START
+from recommender.updates import delete_rating, erase_user, optional_tables, prepare, store_rating
 from recommender.updates.change_feed import ChangeFeed
-from recommender.updates.records import optional_tables, read_differing
-from recommender.updates.writes import delete_rating, erase_user, prepare, store_rating
+from recommender.updates.records import read_differing
 from tests.support.published import model_of, write_lists
 from tests.support.shop import WHEN, fill
 

@@ -13,15 +13,13 @@ from sqlalchemy import Engine, delete, select
 import api
 import load_recommendation_data as step2
 import recommendation_engine as step3
-from recommender.database.connection import writing
-from recommender.database.identities import Identities, newest_deletion, read_identities, token_of
+from recommender.database import Identities, existing_tables, newest_deletion, read_identities, token_of, writing
 from recommender.database.schema import data_origin, ratings, recommendations, user_id_map, users
 from recommender.database.staging._stage import Stage
-from recommender.database.tables import existing_tables
 from recommender.errors import OtherPeopleError, WriteConflictError
-from recommender.publishing.publication import roll_back
+from recommender.publishing import roll_back
 from recommender.settings import Settings
-from recommender.updates.writes import erase_user, prepare
+from recommender.updates import erase_user, prepare
 from tests.support.service import KEY, WITH_KEY, wait_until
 from tests.support.shop import fill
 

@@ -14,12 +14,10 @@ from sqlalchemy import Engine, Table, text
 import load_recommendation_data
 import recommendation_engine
 import to_rds
-from recommender.database.connection import writing
+from recommender.database import existing_tables, staged, writing
 from recommender.database.own_tables import KEPT, NEW_END, OLD, OLD_END, STAGING, OwnTable, kept_table, note
 from recommender.database.schema import BATCH_TABLES, CATALOG_TABLES, SHOPPER_TABLES, recommendations
 from recommender.database.staging import _mysql as _server_stage
-from recommender.database.staging.bulk_load import staged
-from recommender.database.tables import existing_tables
 from recommender.sample_catalog import main as make_sample
 
 FILES = ["--products", "amazon_products.csv", "--categories", "amazon_categories.csv"]

@@ -14,18 +14,13 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
-from recommender.database import lock_wait
-from recommender.database.bulk_read import read_ratings
-from recommender.database.connection import connect, writing
+from recommender.database import connect, existing_tables, lock_wait, read_ratings, staged, writing
 from recommender.database.schema import categories, metadata
 from recommender.database.staging import _mysql as _server_stage
-from recommender.database.staging.bulk_load import staged
-from recommender.database.tables import existing_tables
 from recommender.errors import DatabaseError, WriteConflictError
-from recommender.publishing.user_list import replace_list
-from recommender.publishing.versions import read_versions
+from recommender.publishing import read_versions, replace_list
 from recommender.settings import Settings
-from recommender.synthetic.catalog import write_sample_catalog
+from recommender.synthetic import write_sample_catalog
 from tests.database.staging.test_bulk_load import fill, named, rows_of
 from tests.support import steps
 from tests.support.mariadb_server import MariaDBServer

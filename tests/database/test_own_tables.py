@@ -11,17 +11,14 @@ import pytest
 from sqlalchemy import Engine, inspect, select, text
 
 import recommendation_engine as re
-from recommender.database.connection import writing
-from recommender.database.own_tables import kept_table, list_tables
+from recommender.database import existing_tables, list_tables, writing
+from recommender.database.own_tables import kept_table
 from recommender.database.schema import BATCH_TABLES, CATALOG_TABLES, SHOPPER_TABLES, own_tables, recommendations
-from recommender.database.tables import existing_tables
 from recommender.errors import ForeignDataError
-from recommender.publishing.batch import BatchJob
-from recommender.publishing.publication import roll_back
-from recommender.publishing.versions import Version, current_version, read_versions
-from recommender.ranking.rankings import ClassicRanking
-from recommender.synthetic.catalog import write_sample_catalog
-from recommender.updates.writes import erase_user, prepare
+from recommender.publishing import BatchJob, Version, current_version, read_versions, roll_back
+from recommender.ranking import ClassicRanking
+from recommender.synthetic import write_sample_catalog
+from recommender.updates import erase_user, prepare
 from tests.support import steps
 from tests.support.published import write_lists
 from tests.support.shop import fill

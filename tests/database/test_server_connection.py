@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, exc, select, text
 
+from recommender.database import connect, read_ratings, staged
 from recommender.database._connectorx import through_connectorx
-from recommender.database.bulk_read import _schema, read_ratings
-from recommender.database.connection import connect
+from recommender.database.bulk_read import _schema
 from recommender.database.schema import categories, metadata, ratings
 from recommender.database.staging import _mysql as _server_stage
-from recommender.database.staging.bulk_load import staged
 from recommender.errors import DatabaseError
 from recommender.settings import Settings, load_settings
 from tests.database.staging.test_bulk_load import named

@@ -16,23 +16,29 @@ from sqlglot.tokenizer_core import TokenType
 
 import load_recommendation_data
 import recommendation_engine
-from recommender.database.bulk_read import read_ratings
-from recommender.database.connection import connect, writing
+from recommender.database import connect, read_catalog, read_interactions, read_ratings, writing
 from recommender.database.cursor_reader import read_cursor
 from recommender.database.schema import products, ratings, recommendations
-from recommender.database.shop_reader import read_catalog, read_interactions
 from recommender.database.usable_rows import refuse_faulty_table
 from recommender.errors import RatingError
-from recommender.live.live_model import LiveModel
+from recommender.live import LiveModel
+from recommender.publishing import published_number
 from recommender.publishing.erasures import drop_erased
-from recommender.publishing.versions import published_number
 from recommender.settings import load_settings
-from recommender.synthetic.catalog import write_sample_catalog
+from recommender.synthetic import write_sample_catalog
+from recommender.updates import (
+    TrainedModel,
+    delete_rating,
+    erase_user,
+    optional_tables,
+    prepare,
+    read_facts,
+    read_records,
+    store_interaction,
+    store_rating,
+)
 from recommender.updates.change_feed import ChangeFeed
-from recommender.updates.model_source import TrainedModel
 from recommender.updates.reconciliation import Reconciliation
-from recommender.updates.records import optional_tables, read_facts, read_records
-from recommender.updates.writes import delete_rating, erase_user, prepare, store_interaction, store_rating
 from tests.support import steps
 from tests.support.mariadb_server import MariaDBServer
 

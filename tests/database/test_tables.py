@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recommender.database.tables import in_blocks
+from recommender.database import in_blocks
 
 
 def test_blocks_hold_all_ids_in_their_order_and_never_more_than_an_older_sqlite_takes() -> None:

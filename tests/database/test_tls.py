@@ -20,11 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy import insert, text
 
-from recommender.database import _connectorx
-from recommender.database.bulk_read import Way, read_ratings, read_table
-from recommender.database.connection import connect
+from recommender.database import _connectorx, connect, read_catalog, read_ratings, read_table
+from recommender.database.bulk_read import Way
 from recommender.database.schema import metadata, products, ratings
-from recommender.database.shop_reader import read_catalog
 from recommender.errors import DatabaseError, SettingError
 from recommender.settings import Settings, load_settings
 from tests.conftest import require_mariadb

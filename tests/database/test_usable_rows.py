@@ -14,18 +14,15 @@ from sqlalchemy import Engine, insert, text
 import api
 import load_recommendation_data
 import recommendation_engine
-from recommender.database.bulk_read import Way, read_ratings
-from recommender.database.connection import is_mysql, writing
+from recommender.database import as_words, is_mysql, read_catalog, read_interactions, read_ratings, writing
+from recommender.database.bulk_read import Way
 from recommender.database.schema import interactions, products, ratings, users
-from recommender.database.shop_reader import read_catalog, read_interactions
-from recommender.database.usable_rows import as_words
 from recommender.errors import RatingError
-from recommender.live.live_model import LiveModel
-from recommender.publishing.versions import read_versions
+from recommender.live import LiveModel
+from recommender.publishing import read_versions
 from recommender.settings import Settings
-from recommender.shop.catalog import Product
-from recommender.shop.ratings import NO_TIME
-from recommender.updates.records import optional_tables, read_facts, read_records
+from recommender.shop import NO_TIME, Product
+from recommender.updates import optional_tables, read_facts, read_records
 from tests.support.model_built_anew import build
 from tests.support.shop import WHEN, fill, product_row
 

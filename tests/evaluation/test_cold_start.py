@@ -12,22 +12,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import NothingToEvaluateError, SettingError
-from recommender.evaluation import cold_start
-from recommender.evaluation.cold_start import (
-    DECAYED,
-    OWN_INTERACTIONS,
-    OWN_RATINGS,
-    POPULAR,
-    SEGMENT,
-    evaluate_cold_start,
-)
-from recommender.evaluation.result import NDCG, Evaluation
-from recommender.evaluation.split import Split, before_the_cut
-from recommender.fallback.decayed_popularity import MICROSECONDS_PER_DAY
-from recommender.ranking.taste import TasteRanker
-from recommender.shop.profiles import Interactions, build_profiles, widened
-from recommender.shop.ratings import RatingMatrix
-from recommender.synthetic.people import segments as segments_of_people
+from recommender.evaluation import NDCG, Evaluation, Split, before_the_cut, cold_start, evaluate_cold_start
+from recommender.evaluation.cold_start import DECAYED, OWN_INTERACTIONS, OWN_RATINGS, POPULAR, SEGMENT
+from recommender.fallback import MICROSECONDS_PER_DAY
+from recommender.ranking import TasteRanker
+from recommender.shop import Interactions, RatingMatrix, build_profiles, widened
+from recommender.synthetic import segments as segments_of_people
 from tests.evaluation.test_comparison import (
     WEIGHTS,
     Planted,

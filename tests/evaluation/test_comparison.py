@@ -17,19 +17,23 @@ from numpy.typing import NDArray
 
 import load_recommendation_data as step2
 from recommender.errors import NothingToEvaluateError, SettingError
-from recommender.evaluation import comparison
-from recommender.evaluation.comparison import evaluate_rankings
-from recommender.evaluation.gate import judge
-from recommender.evaluation.measure import evaluate
-from recommender.evaluation.result import NDCG, Evaluation
-from recommender.evaluation.split import before_the_cut, hide_newest, split_newest, trainable_log
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.ranking.rankings import ClassicRanking, Ranking, TasteRanking, TasteSimilarity
-from recommender.shop.profiles import Interactions, build_profiles, widened
-from recommender.shop.ratings import NO_TIME, RatingMatrix, build_rating_matrix
-from recommender.synthetic.catalog import write_sample_catalog
-from recommender.synthetic.people import segments
-from recommender.synthetic.shoppers import CatalogFacts, TasteModel, plant_tastes
+from recommender.evaluation import (
+    NDCG,
+    Evaluation,
+    before_the_cut,
+    comparison,
+    evaluate,
+    evaluate_rankings,
+    hide_newest,
+    judge,
+    split_newest,
+)
+from recommender.evaluation.split import trainable_log
+from recommender.neighbors import CosineIndex
+from recommender.ranking import ClassicRanking, Ranking, TasteRanking, TasteSimilarity
+from recommender.shop import NO_TIME, Interactions, RatingMatrix, build_profiles, build_rating_matrix, widened
+from recommender.synthetic import CatalogFacts, plant_tastes, segments, write_sample_catalog
+from recommender.synthetic.shoppers import TasteModel
 from tests.support.compared_rankers import compared_by
 from tests.synthetic.test_shoppers import make_catalog
 

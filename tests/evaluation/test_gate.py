@@ -16,12 +16,22 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
-from recommender.evaluation import gate_statistics
-from recommender.evaluation.comparison import AS_PUBLISHED, evaluate_rankings, stand_in
-from recommender.evaluation.gate import Verdict, judge, metrics_of
-from recommender.evaluation.gate_statistics import Measured, floor_of, history_of, measured, paired
-from recommender.evaluation.result import NDCG, Evaluation, Figure, RankingFigures
-from recommender.publishing.versions import Version
+from recommender.evaluation import (
+    NDCG,
+    Evaluation,
+    Figure,
+    evaluate_rankings,
+    gate_statistics,
+    history_of,
+    judge,
+    metrics_of,
+    stand_in,
+)
+from recommender.evaluation.comparison import AS_PUBLISHED
+from recommender.evaluation.gate import Verdict
+from recommender.evaluation.gate_statistics import Measured, floor_of, measured, paired
+from recommender.evaluation.result import RankingFigures
+from recommender.publishing import Version
 from tests.evaluation.test_comparison import WEIGHTS, Planted, small_shop
 
 NIGHT = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)

@@ -23,14 +23,24 @@ from benchmarks.datasets import load_dataset
 from recommender.commands.bar_chart import Panel, as_svg
 from recommender.commands.evaluation_report import as_table, draw_svg, write_json
 from recommender.errors import InputFileError, SettingError
+from recommender.evaluation import (
+    DEPTH,
+    FIGURES,
+    ClassicRanker,
+    Evaluation,
+    Figure,
+    PopularRanker,
+    Ranker,
+    Split,
+    evaluate,
+    split,
+    split_newest,
+)
 from recommender.evaluation import measure as evaluation
-from recommender.evaluation import split
-from recommender.evaluation.measure import Ranker, evaluate
-from recommender.evaluation.rankers import ClassicRanker, PopularRanker
-from recommender.evaluation.result import DEPTH, FIGURES, PER_USER, Evaluation, Figure
-from recommender.evaluation.split import NEVER, Split, split_newest
-from recommender.fallback.popular import rank_popular
-from recommender.shop.ratings import NO_TIME, RatingMatrix
+from recommender.evaluation.result import PER_USER
+from recommender.evaluation.split import NEVER
+from recommender.fallback import rank_popular
+from recommender.shop import NO_TIME, RatingMatrix
 from tests.conftest import REAL_DATA, needs_real_data
 from tests.support.brute_force import Oracle
 

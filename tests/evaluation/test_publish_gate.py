@@ -15,16 +15,14 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 import api
 import recommendation_engine as re
-from recommender.database.connection import writing
+from recommender.database import existing_tables, writing
 from recommender.database.own_tables import kept_table
 from recommender.database.schema import interactions, model_versions, products, ratings, recommendations, users
-from recommender.database.tables import existing_tables
-from recommender.evaluation.cold_start import evaluate_cold_start
-from recommender.evaluation.comparison import evaluate_rankings
-from recommender.files.evaluation_file import read_evaluation_file
-from recommender.publishing.versions import published_version, read_versions
-from recommender.ranking.rankings import TasteSimilarity
-from recommender.shop.profiles import INTERACTION_TYPES
+from recommender.evaluation import evaluate_cold_start, evaluate_rankings
+from recommender.files import read_evaluation_file
+from recommender.publishing import published_version, read_versions
+from recommender.ranking import TasteSimilarity
+from recommender.shop import INTERACTION_TYPES
 from tests.evaluation.test_comparison import WEIGHTS, Planted, ndcg, small_shop
 from tests.support.shop import fill, product_row
 

@@ -10,14 +10,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
-from recommender.evaluation.measure import evaluate
-from recommender.evaluation.result import NDCG
-from recommender.evaluation.split import split_newest
-from recommender.evaluation.tuning import DAMPINGS, LEAST_USERS, NEIGHBORS, tune
-from recommender.ranking.taste import N_NEIGHBORS, TasteRanker
-from recommender.ranking.taste_votes import DAMPING
-from recommender.shop.profiles import Interactions, build_profiles
-from recommender.shop.ratings import RatingMatrix
+from recommender.evaluation import NDCG, evaluate, split_newest, tune
+from recommender.evaluation.tuning import DAMPINGS, LEAST_USERS, NEIGHBORS
+from recommender.ranking import DAMPING, N_NEIGHBORS, TasteRanker
+from recommender.shop import Interactions, RatingMatrix, build_profiles
 
 DEFAULT = (N_NEIGHBORS, DAMPING)
 

@@ -11,13 +11,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from recommender.fallback.caps import first_under_cap
-from recommender.live.live_model import LiveModel
-from recommender.live.users import UserRecord
-from recommender.model.list_request import Categories, Wish
-from recommender.model.served_model import ServedModel
-from recommender.ranking.rankings import CLASSIC, TASTE
-from recommender.shop.catalog import Product
+from recommender.fallback import first_under_cap
+from recommender.live import LiveModel, UserRecord
+from recommender.model import Categories, ServedModel, Wish
+from recommender.ranking import CLASSIC, TASTE
+from recommender.shop import Product
 from tests.publishing.test_model_file import build
 
 CATEGORIES = Categories(np.array([-1, 0, 0, 1, 1, 2, -1, 2], np.int32), np.array([3, 5, 9], np.int32))

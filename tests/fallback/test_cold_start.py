@@ -14,13 +14,18 @@ from numba import njit
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
+from recommender.fallback import (
+    MICROSECONDS_PER_DAY,
+    NEW_PRODUCT_SHARE,
+    SOURCES,
+    ColdStart,
+    FilledLists,
+    build_cold_start,
+    find_new_products,
+)
 from recommender.fallback import _cold_start_kernels as kernels
-from recommender.fallback.cold_start import NEW_PRODUCT_SHARE, SOURCES, ColdStart, FilledLists, build_cold_start
-from recommender.fallback.decayed_popularity import MICROSECONDS_PER_DAY
-from recommender.fallback.new_products import find_new_products
 from recommender.fallback.popular import damped_means
-from recommender.shop.profiles import Profiles
-from recommender.shop.ratings import RatingMatrix
+from recommender.shop import Profiles, RatingMatrix
 
 N = 8  # products of the small shops
 NEIGHBORS, SEGMENT, POPULAR, NEW = range(4)

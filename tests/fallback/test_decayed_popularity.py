@@ -13,17 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
-from recommender.fallback.decayed_popularity import (
-    MICROSECONDS_PER_DAY,
-    Popularity,
-    decayed,
-    popularity,
-    segment_scores,
-    shares,
-)
-from recommender.fallback.popular import damped_means, rank_popular
-from recommender.shop.profiles import Profiles
-from recommender.shop.ratings import NO_TIME, RatingMatrix
+from recommender.fallback import MICROSECONDS_PER_DAY, rank_popular
+from recommender.fallback.decayed_popularity import Popularity, decayed, popularity, segment_scores, shares
+from recommender.fallback.popular import damped_means
+from recommender.shop import NO_TIME, Profiles, RatingMatrix
 
 N_PRODUCTS = 7
 Cells = dict[tuple[int, int], tuple[float, int]]  # (row, column) -> confidence, day

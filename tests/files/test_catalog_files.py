@@ -10,9 +10,8 @@ import pytest
 
 from recommender.database.schema import PRODUCT_COLUMNS
 from recommender.errors import InputFileError
-from recommender.files.catalog_files import WHERE_TO_GET_IT, category_rows, product_rows
-from recommender.files.csv_rows import CsvRows
-from recommender.files.rejected_rows import RejectedRows
+from recommender.files import CsvRows, RejectedRows, category_rows, product_rows
+from recommender.files.catalog_files import WHERE_TO_GET_IT
 from tests.conftest import REAL_CATEGORIES, REAL_PRODUCTS, needs_real_data
 
 GOOD = {

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recommender.errors import InputFileError, SettingError, TooManyRejectedError
-from recommender.files import csv_rows, rejected_rows
+from recommender.files import CsvRows, RejectedRows, csv_rows, rejected_rows
 from recommender.files.csv_columns import (
     CsvColumn,
     code_column,
@@ -23,8 +23,6 @@ from recommender.files.csv_columns import (
     text_column,
     whole_number_column,
 )
-from recommender.files.csv_rows import CsvRows
-from recommender.files.rejected_rows import RejectedRows
 
 COLUMNS = [
     code_column("key", 2),

@@ -14,14 +14,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, update
 
 from benchmarks.datasets import load_dataset
-from recommender.database import schema
-from recommender.database.connection import writing
-from recommender.database.shop_reader import read_rating_matrix
+from recommender.database import read_rating_matrix, schema, writing
 from recommender.errors import InputFileError
 from recommender.fallback.decayed_popularity import decayed
-from recommender.files.evaluation_file import read_evaluation_file
-from recommender.shop.profiles import build_profiles
-from recommender.shop.ratings import RatingMatrix
+from recommender.files import read_evaluation_file
+from recommender.shop import RatingMatrix, build_profiles
 from tests.conftest import REAL_DATA, needs_real_data
 from tests.support.shop import fill
 

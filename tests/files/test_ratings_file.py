@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from recommender.errors import InputFileError
-from recommender.files.ratings_file import ShopRatings, read_ratings_file
-from recommender.files.rejected_rows import RejectedRows
+from recommender.files import RejectedRows, read_ratings_file
+from recommender.files.ratings_file import ShopRatings
 from tests.conftest import REAL_DATA, needs_real_data
 
 NOON = dt.datetime(2024, 6, 1, 12)

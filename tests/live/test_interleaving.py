@@ -12,15 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender.errors import UnknownUserError
-from recommender.live.live_model import LiveModel
-from recommender.live.users import UserRecord
-from recommender.model.list_request import Wish
-from recommender.model.served_model import ServedModel
-from recommender.shop.catalog import Product, ProductCatalog
-from recommender.shop.profiles import Interactions
-from recommender.shop.ratings import build_rating_matrix
-from recommender.shop.segments import People
-from recommender.shop.snapshot import Snapshot
+from recommender.live import LiveModel, UserRecord
+from recommender.model import ServedModel, Wish
+from recommender.shop import Interactions, People, Product, ProductCatalog, Snapshot, build_rating_matrix
 from tests.support.model_built_anew import as_seen, as_told, build_of
 
 USERS, LISTED = range(1, 11), (*range(1, 7), *range(11, 17))  # the last ones stay: a segment keeps its number

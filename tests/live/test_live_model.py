@@ -10,16 +10,21 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, delete, insert, text
 
-from recommender.database.connection import writing
+from recommender.database import writing
 from recommender.database.schema import INTERACTION_TYPES, interactions, metadata, products, ratings, users
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
-from recommender.live.live_model import LiveModel
-from recommender.live.users import UserRecord
-from recommender.model.explanations import explain
-from recommender.model.list_request import Wish
-from recommender.model.served_model import ServedModel
-from recommender.updates.records import optional_tables, read_facts, read_records
-from recommender.updates.writes import delete_rating, erase_user, prepare, store_interaction, store_rating
+from recommender.live import LiveModel, UserRecord
+from recommender.model import ServedModel, Wish, explain
+from recommender.updates import (
+    delete_rating,
+    erase_user,
+    optional_tables,
+    prepare,
+    read_facts,
+    read_records,
+    store_interaction,
+    store_rating,
+)
 from tests.support.model_built_anew import as_seen, as_told, build
 from tests.support.shop import WHEN, product_row
 

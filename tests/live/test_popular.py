@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recommender.live.live_model import LiveModel
-from recommender.live.users import UserRecord
-from recommender.shop.catalog import Product
+from recommender.live import LiveModel, UserRecord
+from recommender.shop import Product
 from tests.publishing.test_model_file import build
 
 N_PRODUCTS = 900  # more than one round of the search can tell apart

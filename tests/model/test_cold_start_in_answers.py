@@ -11,7 +11,7 @@ from sqlalchemy import Engine, delete, insert, select
 
 import api
 import recommendation_engine as re
-from recommender.database.connection import writing
+from recommender.database import writing
 from recommender.database.schema import interactions, recommendations, users
 from tests.support.shop import WHEN, fill
 

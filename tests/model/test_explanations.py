@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 import api
-from recommender.model.explanations import N_CLOSEST, N_SHARED, Closest, explain
-from recommender.model.served_model import ServedModel
-from recommender.ranking.rankings import CLASSIC, TASTE
-from recommender.service.api_keys import ApiKeys
+from recommender.model import ServedModel, explain
+from recommender.model.explanations import N_CLOSEST, N_SHARED, Closest
+from recommender.ranking import CLASSIC, TASTE
+from recommender.service import ApiKeys
 from tests.publishing.test_model_file import build
 from tests.support.shop import fill, product_row
 

@@ -14,17 +14,16 @@ import numpy as np
 import orjson
 import pytest
 
-from recommender.fallback.popular import FEW, PopularProducts
-from recommender.live.live_model import LiveModel
-from recommender.live.users import UserRecord
+from recommender.fallback import PopularProducts
+from recommender.fallback.popular import FEW
+from recommender.live import LiveModel, UserRecord
+from recommender.model import Kept, ServedModel, Wish
 from recommender.model import filters as kept_masks
-from recommender.model.filters import Kept, KeptMasks
-from recommender.model.list_request import Wish
-from recommender.model.served_model import ServedModel
-from recommender.ranking.rankings import CLASSIC, TASTE, TasteSimilarity
+from recommender.model.filters import KeptMasks
+from recommender.ranking import CLASSIC, TASTE, TasteSimilarity
 from recommender.service.list_answer import answer_list
 from recommender.service.problems import InvalidParameterError
-from recommender.shop.catalog import Product
+from recommender.shop import Product
 from tests.model.test_list_request import model
 
 __all__ = ["model"]  # the fixture: sixty users, a catalog of 40 products and 5 that nobody rated

@@ -12,12 +12,12 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
 import api
-from recommender.database.connection import writing
-from recommender.database.shop_reader import read_catalog
-from recommender.live.live_model import LiveModel
-from recommender.model.list_request import Wish, fits
-from recommender.publishing.model_file import open_model, save_model
-from recommender.shop.catalog import Product
+from recommender.database import read_catalog, writing
+from recommender.live import LiveModel
+from recommender.model import Wish
+from recommender.model.list_request import fits
+from recommender.publishing import open_model, save_model
+from recommender.shop import Product
 from tests.publishing.test_model_file import version_of
 from tests.support.model_built_anew import build
 from tests.support.shop import fill

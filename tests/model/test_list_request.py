@@ -17,13 +17,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 import api
-from recommender.fallback.popular import PopularProducts
-from recommender.fallback.walked_lists import Near, popular_list
-from recommender.model.list_request import Categories, Wish
-from recommender.model.served_model import Answer, ServedModel
-from recommender.ranking.rankings import CLASSIC, TASTE
-from recommender.shop.catalog import Product, ProductCatalog
-from recommender.shop.products import Products
+from recommender.fallback import Near, PopularProducts, popular_list
+from recommender.model import Answer, Categories, ServedModel, Wish
+from recommender.ranking import CLASSIC, TASTE
+from recommender.shop import Product, ProductCatalog, Products
 from tests.publishing.test_model_file import build
 from tests.support.shop import fill, product_row
 

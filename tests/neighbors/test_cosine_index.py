@@ -21,10 +21,9 @@ from numba import njit
 
 from recommender.arrays import run_blocks
 from recommender.errors import RatingError, RecommenderError, SettingError
-from recommender.neighbors import _cosine_kernels
+from recommender.neighbors import CosineIndex, _cosine_kernels, top_k_cosine
 from recommender.neighbors import cosine_index as neighbors
 from recommender.neighbors._cosine_kernels import Packed, Plain
-from recommender.neighbors.cosine_index import CosineIndex, top_k_cosine
 
 # compiled once more with a way in from Python
 compare_exactly = njit(_cosine_kernels.compare_exactly.py_func)

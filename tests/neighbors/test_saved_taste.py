@@ -10,9 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 from recommender.errors import SettingError
-from recommender.neighbors.taste_index import TasteIndex
-from recommender.ranking.taste import TasteRanker
-from recommender.ranking.taste_votes import TasteVotes
+from recommender.neighbors import TasteIndex
+from recommender.ranking import TasteRanker, TasteVotes
 
 Arrays = dict[str, np.ndarray]
 Change = Callable[[np.ndarray], object]

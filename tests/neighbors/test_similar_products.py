@@ -17,10 +17,9 @@ from hypothesis.extra import numpy as hnp
 from sklearn.metrics.pairwise import cosine_similarity
 
 from recommender.errors import RatingError, SettingError
-from recommender.neighbors import similar_products
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.neighbors.similar_products import SimilarColumns, SimilarProducts
-from recommender.shop.ratings import RatingMatrix, build_rating_matrix
+from recommender.neighbors import CosineIndex, SimilarProducts, similar_products
+from recommender.neighbors.similar_products import SimilarColumns
+from recommender.shop import RatingMatrix, build_rating_matrix
 
 HALF_STARS = st.sampled_from([0, 0, 0, *range(1, 11)])
 EQUAL = st.sampled_from([0, 0, 8])  # one rating for all: ties everywhere

@@ -26,7 +26,8 @@ from safetensors.numpy import save_file
 
 from recommender.errors import ModelFileError
 from recommender.publishing import _array_file as array_file
-from recommender.publishing._array_file import open_arrays, save_arrays
+from recommender.publishing import open_arrays
+from recommender.publishing._array_file import save_arrays
 from tests.conftest import ROOT
 
 Arrays = dict[str, NDArray[Any]]

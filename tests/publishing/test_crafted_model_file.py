@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 import api
 from recommender.errors import DatabaseError, ModelFileError
-from recommender.publishing._array_file import open_arrays, save_arrays
-from recommender.publishing.model_file import open_model, save_model
-from recommender.service.api_keys import ApiKeys
-from recommender.updates.model_source import SavedModel
-from recommender.updates.updater import LiveService
+from recommender.publishing import open_arrays, open_model, save_model
+from recommender.publishing._array_file import save_arrays
+from recommender.service import ApiKeys
+from recommender.updates import LiveService, SavedModel
 from tests.publishing.test_model_file import small, version_of
 from tests.service.test_api import STARS, A
 from tests.support.service import KEY, WITH_KEY

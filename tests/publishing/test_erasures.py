@@ -11,18 +11,14 @@ import pytest
 from sqlalchemy import Connection, Engine, Table, event, inspect, text
 
 import recommendation_engine as re
-from recommender.database.connection import connect, writing
+from recommender.database import connect, existing_tables, writing
 from recommender.database.schema import deletions
-from recommender.database.tables import existing_tables
-from recommender.publishing import publication
-from recommender.publishing.batch import BatchJob
+from recommender.publishing import BatchJob, Version, publication, roll_back
 from recommender.publishing.erasures import drop_erased
-from recommender.publishing.publication import roll_back
-from recommender.publishing.versions import Version
-from recommender.ranking.rankings import ClassicRanking
+from recommender.ranking import ClassicRanking
 from recommender.settings import Settings
-from recommender.shop.cursor import Cursor
-from recommender.updates.writes import delete_rating, erase_user, prepare
+from recommender.shop import Cursor
+from recommender.updates import delete_rating, erase_user, prepare
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.published import write_lists
 from tests.support.service import wait_until

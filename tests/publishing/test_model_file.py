@@ -28,27 +28,26 @@ from sqlalchemy import Engine, insert
 
 import api
 import recommendation_engine as re
-from recommender.database.connection import connect, writing
+from recommender.database import connect, writing
 from recommender.database.schema import users
 from recommender.errors import ModelFileError, UnknownUserError
-from recommender.fallback.cold_start import ColdStart, build_cold_start
-from recommender.fallback.new_products import find_new_products
-from recommender.fallback.popular import rank_popular
-from recommender.model.served_model import ServedModel
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.neighbors.precomputed import PrecomputedIndex
-from recommender.neighbors.similar_products import SimilarProducts
-from recommender.publishing._array_file import open_arrays, save_arrays
-from recommender.publishing.model_file import open_model, save_model
-from recommender.publishing.version_files import drop_files, kept_file, publish_file
-from recommender.publishing.versions import Version, read_versions
-from recommender.ranking.rankings import CLASSIC, RANKINGS, TASTE, TasteSimilarity
-from recommender.ranking.taste import TasteParameters
+from recommender.fallback import ColdStart, build_cold_start, find_new_products, rank_popular
+from recommender.model import ServedModel
+from recommender.neighbors import CosineIndex, PrecomputedIndex, SimilarProducts
+from recommender.publishing import (
+    Version,
+    drop_files,
+    kept_file,
+    open_arrays,
+    open_model,
+    publish_file,
+    read_versions,
+    save_model,
+)
+from recommender.publishing._array_file import save_arrays
+from recommender.ranking import CLASSIC, RANKINGS, TASTE, TasteParameters, TasteSimilarity
 from recommender.settings import load_settings
-from recommender.shop.catalog import ProductCatalog
-from recommender.shop.products import Products
-from recommender.shop.profiles import Profiles, build_profiles
-from recommender.shop.ratings import RatingMatrix
+from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix, build_profiles
 from tests.conftest import REAL_DATA, ROOT, needs_real_data
 from tests.service.test_api import CATALOG, NO_RATINGS, STARS, A, B, C, D, fetch, serve, wait_for, wait_until
 from tests.steps.test_recommendation_engine import matrix_of

@@ -11,19 +11,15 @@ import pytest
 from sqlalchemy import Engine, select, text, update
 
 import recommendation_engine as re
-from recommender.database.connection import writing
+from recommender.database import around, existing_tables, writing
 from recommender.database.own_tables import kept_table
 from recommender.database.schema import model_versions, recommendations
-from recommender.database.shop_reader import around
 from recommender.database.staging._mysql import ServerStage
 from recommender.database.staging._sqlite import SqliteStage
 from recommender.database.staging._stage import Stage
-from recommender.database.tables import existing_tables
 from recommender.errors import ForeignDataError, UnknownVersionError
-from recommender.publishing.batch import BatchJob
-from recommender.publishing.publication import roll_back
-from recommender.publishing.versions import Version, current_version, published_version, read_versions
-from recommender.ranking.rankings import ClassicRanking
+from recommender.publishing import BatchJob, Version, current_version, published_version, read_versions, roll_back
+from recommender.ranking import ClassicRanking
 from recommender.settings import Settings
 from tests.support.published import write_lists
 from tests.support.shop import fill

@@ -12,21 +12,18 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 import recommendation_engine as re
-from recommender.database.connection import connect, lock_watch, writing
+from recommender.database import connect, existing_tables, staged, writing
+from recommender.database.connection import lock_watch
 from recommender.database.own_tables import STAGING, OwnTable, note
 from recommender.database.schema import BATCH_TABLES, ratings, recommendations
 from recommender.database.staging import _mysql as _server_stage
 from recommender.database.staging import _sqlite as _sqlite_stage
 from recommender.database.staging._sqlite import SqliteStageInTurns
-from recommender.database.staging.bulk_load import staged
-from recommender.database.tables import existing_tables
 from recommender.errors import DatabaseError
-from recommender.publishing import batch
-from recommender.publishing.batch import BatchJob
-from recommender.publishing.versions import Version
-from recommender.ranking.rankings import ClassicRanking
+from recommender.publishing import BatchJob, Version, batch
+from recommender.ranking import ClassicRanking
 from recommender.settings import Settings
-from recommender.updates.writes import erase_user, prepare, store_rating
+from recommender.updates import erase_user, prepare, store_rating
 from tests.support.published import write_lists
 from tests.support.shop import fill
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from recommender.errors import SettingError
-from recommender.fallback.popular import PopularProducts
-from recommender.neighbors.cosine_index import CosineIndex, top_k_cosine
-from recommender.ranking.classic import RankedProducts, rank_products, rank_products_for_rows
+from recommender.fallback import PopularProducts
+from recommender.neighbors import CosineIndex, top_k_cosine
+from recommender.ranking import RankedProducts, rank_products, rank_products_for_rows
 
 HALF_STARS = st.sampled_from([0.0, 0.0, *(i / 2 for i in range(1, 11))])
 

@@ -16,29 +16,30 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, insert, select, text, update
 
 import recommendation_engine as re
-from recommender.database.connection import writing
+from recommender.database import read_taste_data, writing
 from recommender.database.schema import interactions, products, ratings, recommendations
-from recommender.database.shop_reader import in_catalog, read_taste_data
+from recommender.database.shop_reader import in_catalog
 from recommender.errors import SettingError, StepOrderError
-from recommender.model.training import train_taste
-from recommender.neighbors.cosine_index import CosineIndex, top_k_cosine
-from recommender.publishing.versions import read_versions
-from recommender.ranking import rankings
-from recommender.ranking.classic import RankedProducts, rank_products_for_rows
-from recommender.ranking.rankings import (
+from recommender.model import train_taste
+from recommender.neighbors import CosineIndex, top_k_cosine
+from recommender.publishing import read_versions
+from recommender.ranking import (
     AUTO,
     CLASSIC,
     RANKINGS,
     TASTE,
     ClassicRanking,
+    RankedProducts,
+    TasteParameters,
+    TasteRanker,
     TasteRanking,
     TasteSimilarity,
     chosen_parameters,
+    rank_products_for_rows,
+    rankings,
 )
-from recommender.ranking.taste import TasteParameters, TasteRanker
 from recommender.settings import Settings
-from recommender.shop.profiles import Profiles, build_profiles
-from recommender.shop.ratings import RatingMatrix
+from recommender.shop import Profiles, RatingMatrix, build_profiles
 from tests.evaluation.test_comparison import Planted, small_shop
 from tests.shop.test_profiles import WEIGHTS, log_of, matrix_of, widened_by
 from tests.support.frames import as_frame

@@ -17,17 +17,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from recommender.errors import RatingError, SettingError
-from recommender.neighbors.shop_statistics import (
+from recommender.neighbors import (
+    TasteIndex,
     TasteStatistics,
     damping_divisors,
     fifth_root,
     item_weights,
     taste_statistics,
 )
-from recommender.neighbors.taste_index import TasteIndex
-from recommender.ranking.taste import RankedByTaste, TasteRanker, rank_taste_for_rows
-from recommender.ranking.taste_votes import TasteVotes
-from recommender.shop.ratings import NO_TIME
+from recommender.ranking import RankedByTaste, TasteRanker, TasteVotes, rank_taste_for_rows
+from recommender.shop import NO_TIME
 
 OWNED = st.sampled_from([0.0, 0.0, 0.0, 1.0, 1.0])
 CONFIDENCES = st.sampled_from([0.0, 0.0, 0.0, 0.2, 0.5, 1.0, 1.0, 2.0, 3.7])

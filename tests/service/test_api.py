@@ -22,7 +22,7 @@ from sqlalchemy import Engine, delete, insert, update
 
 import api
 import recommendation_engine
-from recommender.database.connection import connected, writing
+from recommender.database import connected, writing
 from recommender.database.schema import metadata, products, users
 from recommender.errors import RecommenderError, StepOrderError
 from recommender.settings import Settings, load_settings

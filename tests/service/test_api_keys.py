@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 import api
 from recommender.errors import SettingError
-from recommender.service.api_keys import ApiKeys
+from recommender.service import ApiKeys
 from recommender.settings import load_settings
 from tests.support.shop import fill
 

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 import api
-from recommender.model.list_request import allowed_products
+from recommender.model import allowed_products
 from recommender.service import filters_beside
 from tests.service.test_api import CATALOG, STARS
 from tests.support.shop import fill, product_row

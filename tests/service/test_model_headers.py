@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from starlette.types import Receive, Scope, Send
 
 import api
-from recommender.model.served_model import ServedModel
+from recommender.model import ServedModel
 from recommender.service.middleware.answer_cache import LET_GO, OVERHEAD, Answer, Answers
 from recommender.service.model_headers import etag_of, is_known
 from tests.support.changed_model import renewed

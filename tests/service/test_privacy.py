@@ -18,9 +18,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, insert, update
 
 import api
-from recommender.database.connection import writing
+from recommender.database import writing
 from recommender.database.schema import interactions, users
-from recommender.model.coarse_figures import FEWEST, STEPS
+from recommender.model import FEWEST, STEPS
 from tests.support.shop import WHEN, fill, product_row
 
 PEOPLE = range(1, 61)

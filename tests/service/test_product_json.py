@@ -9,14 +9,12 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from recommender.live.live_model import LiveModel
-from recommender.live.users import UserRecord
-from recommender.model.list_request import Wish
-from recommender.model.served_model import Recommendation, ServedModel
-from recommender.ranking.rankings import TASTE
+from recommender.live import LiveModel, UserRecord
+from recommender.model import Recommendation, ServedModel, Wish
+from recommender.ranking import TASTE
 from recommender.service import product_json
 from recommender.service.product_json import ListBodies, listed
-from recommender.shop.catalog import Product
+from recommender.shop import Product
 from tests.model.test_list_request import model
 
 __all__ = ["model"]  # the fixture: sixty users, a catalog of 40 products and 5 that nobody rated

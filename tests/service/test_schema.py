@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from recommender.database.connection import connect
+from recommender.database import connect
 from recommender.settings import load_settings
 from tests.support.service import KEY, uvicorn
 from tests.support.shop import fill

@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from recommender.live.columns import LiveColumns
-from recommender.shop.catalog import NOT_IN_CATALOG, Product, ProductCatalog
-from recommender.shop.products import Products
+from recommender.shop import NOT_IN_CATALOG, Product, ProductCatalog, Products
 
 CATALOG = [f"B{number:09d}" for number in (1, 2, 4, 6, 7)]
 IN_MATRIX = [f"B{number:09d}" for number in (2, 5, 6)]  # 5 has left the catalog

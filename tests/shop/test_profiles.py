@@ -10,9 +10,8 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recommender.evaluation.split import before_the_cut
-from recommender.shop.profiles import Interactions, Profiles, build_profiles, widened
-from recommender.shop.ratings import RatingMatrix, build_rating_matrix
+from recommender.evaluation import before_the_cut
+from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles, build_rating_matrix, widened
 
 WEIGHTS = np.array([0.2, 0.5, 1.0, 2.0])
 PRODUCTS = [3, 0, 5, 1, 4, 2, 6]  # in no particular order; 6 is in the log's names, and no event is of it

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, insert
 
-from recommender.database.connection import writing
+from recommender.database import read_people, writing
 from recommender.database.schema import metadata, users
-from recommender.database.shop_reader import read_people
 from tests.support.shop import WHEN
 
 PEOPLE: dict[int, tuple[str | None, str | None]] = {

@@ -11,16 +11,11 @@ import pytest
 from sqlalchemy import Engine, delete, insert, select, text, update
 
 import recommendation_engine as re
-from recommender.database.connection import writing
+from recommender.database import around, writing
 from recommender.database.schema import interactions, model_versions, products, ratings, recommendations, users
-from recommender.database.shop_reader import around
-from recommender.publishing.batch import BatchJob
-from recommender.publishing.versions import read_versions
-from recommender.ranking.rankings import ClassicRanking
-from recommender.shop.catalog import ProductCatalog
-from recommender.shop.ratings import build_rating_matrix
-from recommender.shop.segments import People
-from recommender.shop.snapshot import Snapshot
+from recommender.publishing import BatchJob, read_versions
+from recommender.ranking import ClassicRanking
+from recommender.shop import People, ProductCatalog, Snapshot, build_rating_matrix
 from tests.support.shop import WHEN, fill, product_row
 
 A, B, C, D, E = (f"B00000000{letter}" for letter in "ABCDE")

@@ -14,14 +14,13 @@ import pytest
 from sqlalchemy import Engine, Table, delete, insert, select, text, update
 
 import load_recommendation_data as step2
-from recommender.database.connection import writing
+from recommender.database import existing_tables, writing
 from recommender.database.cursor_reader import read_cursor
 from recommender.database.schema import interactions, metadata, products, ratings, user_id_map, users
-from recommender.database.tables import existing_tables
 from recommender.errors import ForeignDataError, InputFileError, SettingError, StepOrderError
 from recommender.settings import Settings
+from recommender.updates import optional_tables
 from recommender.updates.change_feed import ChangeFeed
-from recommender.updates.records import optional_tables
 from tests.support.shop import WHEN, fill, product_row
 
 Make = Callable[..., Settings]

@@ -16,13 +16,10 @@ from sqlalchemy.sql.util import find_tables
 import recommendation_engine as re
 from recommender.commands import engine as commands
 from recommender.commands.self_check import self_check
-from recommender.database import bulk_read, shop_reader
+from recommender.database import bulk_read, read_ratings, shop_reader, writing
 from recommender.database._packed_ratings import packed_ratings
-from recommender.database.bulk_read import read_ratings
-from recommender.database.connection import writing
 from recommender.database.schema import interactions, products, ratings, users
-from recommender.publishing.model_file import open_model
-from recommender.publishing.versions import read_versions
+from recommender.publishing import open_model, read_versions
 from tests.support.shop import WHEN, fill
 
 A, B, C, D = (f"B00000000{letter}" for letter in "ABCD")

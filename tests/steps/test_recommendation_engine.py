@@ -18,7 +18,7 @@ from sqlalchemy import Engine, delete, select, text
 
 import recommendation_engine as re
 from recommender.commands.self_check import self_check
-from recommender.database.connection import writing
+from recommender.database import writing
 from recommender.database.schema import metadata, products, ratings, recommendations
 from recommender.errors import (
     DatabaseError,
@@ -29,9 +29,9 @@ from recommender.errors import (
     StepOrderError,
     UnknownUserError,
 )
-from recommender.neighbors.cosine_index import CosineIndex, Neighbors
-from recommender.neighbors.precomputed import PrecomputedIndex
-from recommender.shop.ratings import RatingMatrix, build_rating_matrix
+from recommender.neighbors import CosineIndex, PrecomputedIndex
+from recommender.neighbors.cosine_index import Neighbors
+from recommender.shop import RatingMatrix, build_rating_matrix
 from tests.conftest import REAL_DATA, needs_real_data
 from tests.support.brute_force import Oracle
 from tests.support.frames import as_frame

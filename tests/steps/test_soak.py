@@ -26,7 +26,7 @@ from sqlalchemy import Engine, case, func, insert, select, update
 
 import api
 import recommendation_engine
-from recommender.database.connection import connect, connected
+from recommender.database import connect, connected
 from recommender.database.schema import interactions, ratings, recommendations
 from recommender.settings import load_settings
 from tests.conftest import require_mariadb

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from recommender.database.connection import connect
+from recommender.database import connect, existing_tables
 from recommender.database.schema import interactions, products, ratings, recommendations, users
-from recommender.database.tables import existing_tables
 from recommender.settings import load_settings
-from recommender.synthetic.catalog import write_sample_catalog
+from recommender.synthetic import write_sample_catalog
 from tests.conftest import REAL_CATEGORIES, REAL_DATA, REAL_PRODUCTS
 from tests.service.test_api import fetch, serve, wait_for
 from tests.support import steps

@@ -15,15 +15,13 @@ from sqlalchemy.engine.reflection import Inspector
 
 import load_recommendation_data
 import to_rds
-from recommender.database.connection import connect, writing
-from recommender.database.origin import refuse_foreign_catalog
+from recommender.database import connect, existing_tables, refuse_foreign_catalog, require_rows, writing
 from recommender.database.schema import metadata, products, ratings, users
-from recommender.database.tables import existing_tables, require_rows
 from recommender.errors import ForeignDataError
-from recommender.files.rejected_rows import RejectedRows
+from recommender.files import RejectedRows
 from recommender.settings import Settings, load_settings
-from recommender.synthetic.catalog import write_sample_catalog
-from recommender.updates.writes import store_rating
+from recommender.synthetic import write_sample_catalog
+from recommender.updates import store_rating
 from tests.support.shop import fill
 
 A, B = "B00000000A", "B00000000B"

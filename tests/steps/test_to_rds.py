@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select, text
 
 import to_rds
-from recommender.database.connection import connect, writing
+from recommender.database import connect, existing_tables, writing
 from recommender.database.schema import PRODUCT_COLUMNS, categories, metadata, products, ratings
-from recommender.database.tables import existing_tables
 from recommender.settings import load_settings
 from tests.conftest import REAL_CATEGORIES, REAL_PRODUCTS, needs_real_data
 from tests.support.mariadb_server import MariaDBServer

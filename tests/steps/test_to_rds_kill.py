@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, func, select, text
 
-from recommender.database.connection import connect
+from recommender.database import connect, existing_tables
 from recommender.database.own_tables import NEW_END, OLD_END
 from recommender.database.schema import categories, products
-from recommender.database.tables import existing_tables
 from recommender.settings import load_settings
-from recommender.synthetic.catalog import write_sample_catalog
+from recommender.synthetic import write_sample_catalog
 from tests.support import steps
 from tests.support.mariadb_server import MariaDBServer
 

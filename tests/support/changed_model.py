@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from recommender.live.live_model import LiveModel
-from recommender.model.served_model import ServedModel
+from recommender.live import LiveModel
+from recommender.model import ServedModel
 
 
 def renewed(model: ServedModel, **fields: Any) -> LiveModel:

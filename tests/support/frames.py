@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from recommender.shop.ratings import STARS_PER_UNIT, RatingMatrix
+from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
 
 def as_frame(matrix: RatingMatrix) -> pd.DataFrame:

@@ -10,17 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
-from recommender.database.shop_reader import read_snapshot
+from recommender.database import read_snapshot
+from recommender.fallback import ColdStart
 from recommender.fallback._cold_start_kernels import Ladder, New
-from recommender.fallback.cold_start import ColdStart
-from recommender.model.served_model import Recommendation, ServedModel
-from recommender.model.training import ModelSettings, Trained, serve
-from recommender.neighbors.shop_statistics import TasteStatistics
-from recommender.ranking.rankings import TasteSimilarity
-from recommender.ranking.taste import TasteParameters
-from recommender.shop.profiles import build_profiles
-from recommender.shop.ratings import RatingMatrix
-from recommender.shop.snapshot import Snapshot
+from recommender.model import ModelSettings, Recommendation, ServedModel, Trained, serve
+from recommender.neighbors import TasteStatistics
+from recommender.ranking import TasteParameters, TasteSimilarity
+from recommender.shop import RatingMatrix, Snapshot, build_profiles
 
 WEIGHTS = (0.2, 0.5, 1.0, 2.0)
 AUTO = TasteParameters(7, 0.5)

@@ -7,13 +7,11 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from recommender.database.shop_reader import around
-from recommender.model.served_model import ServedModel
-from recommender.model.training import ModelSettings, Trained, serve
-from recommender.neighbors.cosine_index import CosineIndex
-from recommender.publishing.batch import BatchJob, write_batch
-from recommender.publishing.versions import Version
-from recommender.shop.ratings import RatingMatrix
+from recommender.database import around
+from recommender.model import ModelSettings, ServedModel, Trained, serve
+from recommender.neighbors import CosineIndex
+from recommender.publishing import BatchJob, Version, write_batch
+from recommender.shop import RatingMatrix
 
 
 def model_of(

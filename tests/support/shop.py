@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine, insert
 
-from recommender.database.connection import writing
+from recommender.database import writing
 from recommender.database.schema import metadata, products, ratings, users
 
 WHEN = dt.datetime(2024, 1, 1)

@@ -16,7 +16,7 @@ import pytest
 from recommender.errors import SettingError
 from recommender.sample_catalog import main
 from recommender.synthetic import _words as sample_words
-from recommender.synthetic.catalog import write_sample_catalog
+from recommender.synthetic import write_sample_catalog
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = "asin,title,imgUrl,productURL,stars,reviews,price,listPrice,category_id,isBestSeller,boughtInLastMonth"

@@ -9,14 +9,8 @@ import pandas as pd
 import pytest
 
 from recommender.errors import SettingError
-from recommender.synthetic.people import (
-    AGE_GROUPS,
-    COUNTRIES,
-    GENDERS,
-    PEOPLE_COLUMNS,
-    people_blocks,
-    segments,
-)
+from recommender.synthetic import people_blocks, segments
+from recommender.synthetic.people import AGE_GROUPS, COUNTRIES, GENDERS, PEOPLE_COLUMNS
 
 
 def make_people(n: int, seed: int) -> pd.DataFrame:

@@ -13,18 +13,16 @@ import scipy.sparse as sp
 from scipy.stats import spearmanr
 
 from recommender.errors import SettingError
-from recommender.shop.profiles import INTERACTION_TYPES
+from recommender.shop import INTERACTION_TYPES
+from recommender.synthetic import CatalogFacts, TasteBlock, plant_tastes
 from recommender.synthetic._shopper_events import INTERACTIONS_PER_LOGGED_RATING
 from recommender.synthetic.shoppers import (
     LOG_START,
     TIMELINE_END,
     TIMELINE_START,
-    CatalogFacts,
     Interactions,
     Ratings,
-    TasteBlock,
     TasteModel,
-    plant_tastes,
     popularity_score,
 )
 

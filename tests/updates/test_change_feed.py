@@ -11,17 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, event, insert, text, update
 
-from recommender.database import cursor_reader
-from recommender.database.clock import read_clocks
-from recommender.database.connection import connect, writing
-from recommender.database.cursor_reader import OVERLAP, read_cursor
+from recommender.database import OVERLAP, connect, cursor_reader, read_clocks, writing
+from recommender.database.cursor_reader import read_cursor
 from recommender.database.schema import deletions, interactions, ratings
 from recommender.settings import Settings
-from recommender.shop.cursor import Cursor
-from recommender.updates import change_feed, followed_ids, followed_ratings
+from recommender.shop import Cursor
+from recommender.updates import change_feed, followed_ids, followed_ratings, optional_tables, prepare
 from recommender.updates.change_feed import ChangeFeed
-from recommender.updates.records import optional_tables
-from recommender.updates.writes import prepare
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.shop import WHEN, fill
 

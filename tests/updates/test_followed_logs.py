@@ -8,9 +8,8 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, Table, delete, func, insert, select
 
-from recommender.database.connection import writing
+from recommender.database import staged, writing
 from recommender.database.schema import deletions, interactions, metadata
-from recommender.database.staging.bulk_load import staged
 from tests.support.shop import WHEN
 
 EVENT = {"product_id": "B00000000A", "interaction_type": "view", "created_at": WHEN}

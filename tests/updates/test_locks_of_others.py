@@ -16,7 +16,7 @@ from sqlalchemy import Engine, insert
 
 import api
 import recommendation_engine
-from recommender.database.connection import writing
+from recommender.database import writing
 from recommender.database.schema import ratings
 from recommender.updates import updater as live_service
 from tests.support.mariadb_server import MariaDBServer

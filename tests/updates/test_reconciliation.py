@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, delete, insert, text, update
 
-from recommender.database.connection import is_mysql, writing
+from recommender.database import is_mysql, writing
 from recommender.database.schema import ratings
-from recommender.live.live_model import LiveModel
+from recommender.live import LiveModel
 from recommender.settings import Settings
-from recommender.updates import reconciliation
-from recommender.updates.model_source import TrainedModel
+from recommender.updates import TrainedModel, optional_tables, read_facts, read_records, reconciliation
 from recommender.updates.reconciliation import Reconciliation
-from recommender.updates.records import optional_tables, read_facts, read_records
 from tests.support.shop import WHEN, fill
 
 A, B, C = "B00000000A", "B00000000B", "B00000000C"

@@ -18,18 +18,17 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 import api
 import recommendation_engine
-from recommender.database.connection import connected, writing
+from recommender.database import connected, existing_tables, writing
 from recommender.database.schema import deletions, interactions, products, ratings, recommendations, user_id_map, users
-from recommender.database.tables import existing_tables
 from recommender.errors import DatabaseError, WriteConflictError
+from recommender.live import UserRecord
 from recommender.live import users as live_users
 from recommender.live.changes import Changes
-from recommender.live.users import Profile, UserRecord
-from recommender.model.served_model import ServedModel
+from recommender.live.users import Profile
+from recommender.model import ServedModel
 from recommender.settings import load_settings
+from recommender.updates import read_records, store_rating
 from recommender.updates import updater as live_service
-from recommender.updates.records import read_records
-from recommender.updates.writes import store_rating
 from tests.conftest import require_mariadb
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.service import KEY, WITH_KEY, fetch, uvicorn, wait_until

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, Engine, select, text, update
 
-from recommender.database.connection import retried, writing
+from recommender.database import retried, writing
 from recommender.database.schema import categories, metadata
 from recommender.errors import WriteConflictError
 

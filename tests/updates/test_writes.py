@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert, select
 
-from recommender.database import deletions_log
-from recommender.database.connection import connect, writing
+from recommender.database import connect, deletions_log, existing_tables, writing
 from recommender.database.schema import deletions, interactions, ratings, users
-from recommender.database.tables import existing_tables
 from recommender.settings import Settings
-from recommender.updates.writes import delete_rating, prepare, store_interaction, store_rating
+from recommender.updates import delete_rating, prepare, store_interaction, store_rating
 from tests.support.shop import WHEN, fill
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from recommender.model.served_model import ServedModel
+from recommender.model import ServedModel
 from recommender.service.model_headers import RawHeader
 
 OVERHEAD = 1_000  # bytes that an answer takes besides its body: headers, keys, the dictionary's entry

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from recommender.errors import UnknownUserError
-from recommender.model.served_model import ServedModel
+from recommender.model import ServedModel
 from recommender.service import model_headers, problems
 from recommender.service.list_answer import ListAnswer
 from recommender.service.middleware.answer_cache import Answer

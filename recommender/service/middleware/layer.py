@@ -24,7 +24,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recommender.errors import SettingError
-from recommender.model.served_model import ServedModel
+from recommender.model import ServedModel
 from recommender.service.api_keys import RAW_HEADER, ApiKeys, closed_to
 from recommender.service.asked_people import about_people, refuse_other_people
 from recommender.service.middleware.answer_cache import Answer, Answers
@@ -33,7 +33,7 @@ from recommender.service.middleware.limits import page_headers, read_body, refus
 from recommender.service.middleware.metrics import ServiceMetrics
 from recommender.service.middleware.request_log import RequestLog
 from recommender.service.model_headers import ModelStamp, RawHeader, etag_of, is_known
-from recommender.updates.other_people import means_others
+from recommender.updates import means_others
 
 OTHER = "other"
 MODEL_ROUTES = frozenset(

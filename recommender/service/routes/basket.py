@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from recommender.live.live_model import LiveModel
+from recommender.live import LiveModel
 from recommender.service.filter_parameters import WISH_PARAMETERS, check_stock, wish_of
 from recommender.service.filters_beside import make_filter
 from recommender.service.json_body import json_object, product_id_in, refused

@@ -16,10 +16,9 @@ import orjson
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from recommender.errors import UnknownUserError
-from recommender.live.live_model import LiveModel
-from recommender.model.list_request import Wish
-from recommender.model.served_model import ServedModel
-from recommender.ranking.rankings import RANKINGS
+from recommender.live import LiveModel
+from recommender.model import ServedModel, Wish
+from recommender.ranking import RANKINGS
 from recommender.service.json_body import (
     Body,
     choice_in,

@@ -11,11 +11,11 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from recommender.model.served_model import ServedModel
+from recommender.model import ServedModel
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.parameters import documented_json
 from recommender.service.problems import documented_problem, problem
-from recommender.updates.updater import LiveService
+from recommender.updates import LiveService
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _HEALTH_EXAMPLE = {

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from recommender.model.served_model import ServedModel
+from recommender.model import ServedModel
 from recommender.service import api_keys, model_headers
 from recommender.service.api_keys import DOCUMENTED_KEY, require_key
 from recommender.service.filter_parameters import OFFSET
@@ -28,7 +28,7 @@ from recommender.service.parameters import (
 )
 from recommender.service.problems import NOT_KEPT, documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, STARS_ITEM
-from recommender.shop.ratings import STARS_PER_UNIT
+from recommender.shop import STARS_PER_UNIT
 
 LARGEST_OFFSET = 10_000_000
 

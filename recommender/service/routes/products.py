@@ -8,9 +8,8 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from recommender.errors import UnknownProductError
-from recommender.model.coarse_figures import FEWEST, mean_of_many
-from recommender.model.served_model import ServedModel
-from recommender.ranking.rankings import CLASSIC
+from recommender.model import FEWEST, ServedModel, mean_of_many
+from recommender.ranking import CLASSIC
 from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.filter_parameters import NO_STOCK, WISH_PARAMETERS, check_stock, wish_of
@@ -25,7 +24,7 @@ from recommender.service.product_json import (
     listed,
     listed_schema,
 )
-from recommender.shop.catalog import NOT_IN_CATALOG
+from recommender.shop import NOT_IN_CATALOG
 
 _HEADERS = model_headers.DOCUMENTED
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from recommender.fallback.cold_start import SOURCES
-from recommender.model.coarse_figures import STEPS
+from recommender.fallback import SOURCES
+from recommender.model import STEPS
 from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.filter_parameters import WISH_PARAMETERS

@@ -20,8 +20,7 @@ from recommender.service.problems import InvalidParameterError, documented_probl
 from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM
 from recommender.service.routes.products import PRODUCT_ID
 from recommender.settings import LARGEST_ID
-from recommender.updates.updater import LiveService
-from recommender.updates.writes import delete_rating, erase_user, store_interaction, store_rating
+from recommender.updates import LiveService, delete_rating, erase_user, store_interaction, store_rating
 
 HIGHEST, LOWEST = 5.0, 0.5  # stars
 

@@ -14,12 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, Table, inspect, select, text
 
-from recommender.database.connection import connect, writing
-from recommender.database.own_tables import OLD, STAGING, OwnTable, note, prepare_notes
+from recommender.database import LoadCount, Stage, connect, existing_tables, prepare_notes, staged, writing
+from recommender.database.own_tables import OLD, STAGING, OwnTable, note
 from recommender.database.schema import categories, own_tables, products, ratings, recommendations
 from recommender.database.staging import _mysql as _server_stage
-from recommender.database.staging.bulk_load import LoadCount, Stage, staged
-from recommender.database.tables import existing_tables
 from recommender.errors import DatabaseError
 from recommender.settings import load_settings
 from tests.support.mariadb_server import MariaDBServer

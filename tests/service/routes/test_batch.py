@@ -14,9 +14,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 import api
-from recommender.live.live_model import LiveModel
-from recommender.live.users import UserRecord
-from recommender.model.served_model import Answer, ServedModel
+from recommender.live import LiveModel, UserRecord
+from recommender.model import Answer, ServedModel
 from recommender.service.routes import batch as batch_routes
 from tests.support.changed_model import renewed
 from tests.support.shop import fill, product_row

@@ -9,11 +9,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, insert, update
 
 import api
-from recommender.database.connection import writing
+from recommender.database import writing
 from recommender.database.schema import interactions, users
 from recommender.errors import UnknownUserError
-from recommender.live.live_model import LiveModel
-from recommender.live.users import UserRecord
+from recommender.live import LiveModel, UserRecord
 from tests.support.model_built_anew import as_seen, build
 from tests.support.shop import WHEN, fill, product_row
 
