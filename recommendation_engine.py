@@ -43,38 +43,29 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender.commands import engine as commands
+from recommender.commands.batch import check_cosines, keep_unchanged, read_and_train, tell_loaded, write_and_tell
 from recommender.commands.engine_options import batch_size, parse_arguments, sample_user
 from recommender.commands.exit_status import FORESEEN, exit_status
-from recommender.commands.self_check import self_check
-from recommender.database import around, connect, connected, label, read_rating_matrix, read_snapshot, read_taste_data
+from recommender.database import around, connect, connected, label, read_rating_matrix, read_taste_data
 from recommender.database.schema import INTERACTION_TYPES
 from recommender.errors import NotPublishedError, SettingError
-from recommender.model import ModelSettings, ServedModel, Trained, serve, train, train_taste
+from recommender.model import ModelSettings, Trained, serve, train_taste
 from recommender.neighbors import CosineIndex, PrecomputedIndex
 from recommender.publishing import (
     BatchJob,
-    Version,
+    as_frame,
     as_text,
     current_version,
-    drop_left_lists,
+    job_for,
     read_versions,
     replace_list,
     was_refused,
     with_product_details,
     write_batch,
 )
-from recommender.ranking import (
-    AUTO,
-    BY_TASTE,
-    ClassicRanking,
-    TasteRanking,
-    TasteSimilarity,
-    find_neighbors,
-    rank_frame,
-    rank_products,
-)
+from recommender.ranking import AUTO, BY_TASTE, TasteRanking, TasteSimilarity, find_neighbors, rank_frame, rank_products
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
-from recommender.shop import STARS_PER_UNIT, RatingMatrix, Snapshot
+from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
@@ -158,25 +149,12 @@ def get_recommendations(
         names, ranked = rank_frame(user_id, matrix, similarity_matrix, n_neighbors=k, n=top)
     else:
         row = matrix.row_of(user_id)
-        neighbors, similarities = find_neighbors(similarity_matrix, matrix.user_ids, row, k)
+        near = find_neighbors(similarity_matrix, matrix.user_ids, row, k)
         ranked = rank_products(
-            matrix.half_stars,
-            row,
-            neighbors,
-            similarities,
-            n=top,
-            recommendable=matrix.recommendable,
-            scale=STARS_PER_UNIT,
+            matrix.half_stars, row, *near, n=top, recommendable=matrix.recommendable, scale=STARS_PER_UNIT
         )
         names = matrix.products(ranked.columns)
-    return pd.DataFrame(
-        {
-            "product_id": pd.Series(names, dtype="object"),
-            "predicted_rating": ranked.predicted,
-            "support": ranked.support,
-            "n_neighbors": ranked.n_raters,
-        }
-    )
+    return as_frame(names, ranked)
 
 
 def _or_constant(value: int | None, name: str) -> int:
@@ -227,36 +205,14 @@ def batch_generate(
         raise SettingError("batch_generate works on what load_model returned; use get_recommendations for a DataFrame")
     if users is not None and users < 1:
         raise SettingError(f"users={users}: give 1 or more, or None for all")
-    job = batch_job(matrix, similarity_matrix, users, n_neighbors=n_neighbors, n=n, ranking=ranking)
+    wanted, k = _ranking(ranking), _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
+    percent = _or_constant(None, "NEW_PRODUCT_PERCENT") if wanted in BY_TASTE else 0
+    answers = ModelSettings(k, wanted, percent)
+    job = job_for(matrix, similarity_matrix, users, _or_constant(n, "TOP_N_RECOMMENDATIONS"), answers)
     shop, keep = around(engine, matrix), _or_constant(keep_versions, "KEEP_VERSIONS")
-    answers = ModelSettings(_or_constant(n_neighbors, "TOP_N_SIMILAR_USERS"), _ranking(ranking))
     model = serve(Trained(shop, similarity_matrix, answers), built_at=datetime.now(UTC))
     made_of = job.fingerprint(shop)
     return write_batch(engine, model, job, fingerprint=made_of, keep_versions=keep, progress=progress).n_rows
-
-
-def batch_job(
-    matrix: RatingMatrix,
-    similarity_matrix: CosineIndex,
-    users: int | None,
-    *,
-    n_neighbors: int | None = None,
-    n: int | None = None,
-    ranking: str | None = None,
-    new_product_percent: int | None = None,
-) -> BatchJob:
-    """Whom to recommend what; the arguments are those of ``batch_generate``."""
-    n_users = matrix.shape[0] if users is None else min(users, matrix.shape[0])
-    top = _or_constant(n, "TOP_N_RECOMMENDATIONS")
-    if (wanted := _ranking(ranking)) in BY_TASTE:
-        if not isinstance(similarity_matrix, TasteSimilarity):
-            raise SettingError(f'the {wanted} ranking needs what load_model(engine, ranking="{wanted}") returned')
-        percent = _or_constant(new_product_percent, "NEW_PRODUCT_PERCENT")
-        return BatchJob(
-            np.arange(n_users), top, TasteRanking(matrix, similarity_matrix, wanted), percent, matrix.people
-        )
-    k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
-    return BatchJob(np.arange(n_users), top, ClassicRanking(matrix, similarity_matrix, k), people=matrix.people)
 
 
 def module_constants() -> dict[str, object]:
@@ -267,10 +223,8 @@ def module_constants() -> dict[str, object]:
 
 def run(settings: Settings, options: argparse.Namespace) -> None:
     """The bare command, once its options are known to be usable."""
-    overwrite = options.overwrite
-    file = (
-        None if options.save_model is None else commands.model_file(options.save_model, settings, overwrite=overwrite)
-    )
+    name = options.save_model
+    file = None if name is None else commands.model_file(name, settings, overwrite=options.overwrite)
     users = batch_size(options.users)
     with connected(settings) as engine:
         run_batch(engine, settings, options, users, file)
@@ -285,16 +239,14 @@ def run_batch(
     started = time.perf_counter()
     # the gate needs the times of the ratings and the interactions; unchanged classic lists need neither
     first_look = options.if_stale and settings.ranking not in BY_TASTE and bool(read_versions(engine))
-    snapshot, trained, job = _trained(engine, settings, users, all_of_it=not first_look)
+    snapshot, trained, job = read_and_train(engine, settings, users, all_of_it=not first_look)
     made_of = job.fingerprint(trained.shop)
     version = current_version(engine, made_of, job.settings()) if options.if_stale else None
     stale = version is None or (options.force and was_refused(engine, version))
     if stale and first_look:
-        snapshot, trained, job = _trained(engine, settings, users, all_of_it=True)
+        snapshot, trained, job = read_and_train(engine, settings, users, all_of_it=True)
         made_of = job.fingerprint(trained.shop)
-    matrix = trained.shop.ratings
-    print(f"loaded   {matrix.n_ratings:,} ratings of {matrix.shape[0]:,} users on {matrix.shape[1]:,} products", end="")
-    print(f" in {_since(started)} ({matrix.recommendable.sum():,} of the products are in the catalog)")
+    tell_loaded(trained.shop.ratings, started)
     model = verdict = None
     if version is None or stale:
         _check_and_show(engine, trained, job, options)
@@ -304,10 +256,9 @@ def run_batch(
         )
         model = serve(trained, built_at=datetime.now(UTC))
         noted: dict[str, Any] = {"fingerprint": made_of, "publish": verdict is None, "metrics": metrics}
-        version = _write(engine, model, job, keep_versions=settings.keep_versions, **noted)
+        version = write_and_tell(engine, model, job, keep_versions=settings.keep_versions, **noted)
     else:
-        drop_left_lists(engine)
-        print(f"batch    unchanged: version {version.number} ({version.state}) holds the lists of this data")
+        keep_unchanged(engine, version)
     if file is not None:
         model = model or serve(trained, built_at=version.made_at)
         commands.save_served_model(file, engine, model, version, overwrite=options.overwrite)
@@ -315,49 +266,15 @@ def run_batch(
         raise NotPublishedError(version.number, verdict)
 
 
-def _trained(
-    engine: Engine, settings: Settings, users: int | None, *, all_of_it: bool
-) -> tuple[Snapshot, Trained, BatchJob]:
-    """Read the shop and train; without ``all_of_it`` what only the gate needs is not read."""
-    snapshot = read_snapshot(engine, times=all_of_it, log=all_of_it)
-    trained = train(snapshot, commands.model_settings(settings))
-    job = batch_job(
-        trained.shop.ratings,
-        trained.similarity,
-        users,
-        n_neighbors=settings.top_n_similar_users,
-        n=settings.top_n_recommendations,
-        ranking=settings.ranking,
-        new_product_percent=settings.new_product_percent,
-    )
-    return snapshot, trained, job
-
-
 def _check_and_show(engine: Engine, trained: Trained, job: BatchJob, options: argparse.Namespace) -> None:
     """Check the cosines, then print the list of the sample user."""
-    matrix, started = trained.shop.ratings, time.perf_counter()
-    checked, difference = self_check(matrix, trained.similarity)
-    print(f"checked  cosines of {checked} users against scikit-learn: largest difference {difference:.1e}", end="")
-    print(f" in {_since(started)}")
-    user_id, chosen = sample_user(options.user, matrix), trained.settings
+    check_cosines(trained)
+    matrix, chosen = trained.shop.ratings, trained.settings
+    user_id = sample_user(options.user, matrix)
     recs = get_recommendations(
         user_id, matrix, trained.similarity, n_neighbors=chosen.n_neighbors, n=job.n, ranking=chosen.ranking
     )
     print(as_text(user_id, enrich_with_product_details(recs, engine)))
-
-
-def _write(engine: Engine, model: ServedModel, job: BatchJob, **noted: Any) -> Version:
-    """Write the batch under a progress bar; the new version."""
-    started, rows = time.perf_counter(), len(job.rows) * job.n
-    with tqdm(total=rows, unit=" rows", unit_scale=True, desc="batch", delay=1, leave=False) as bar:
-        version = write_batch(engine, model, job, progress=bar.update, **noted)
-    print(f"batch    {version.n_rows:,} rows for {len(job.rows):,} users into recommendations", end="")
-    print(f" in {_since(started)}: version {version.number}, {version.state}")
-    return version
-
-
-def _since(started: float) -> str:
-    return f"{time.perf_counter() - started:.2f} s"
 
 
 def main(arguments: list[str] | None = None) -> int:

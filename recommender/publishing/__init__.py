@@ -10,11 +10,18 @@ version_files  the files of earlier versions
 """
 
 from recommender.publishing._array_file import open_arrays
-from recommender.publishing.batch import BLOCK_USERS, BatchJob, from_popular, recommendation_batches, write_batch
+from recommender.publishing.batch import (
+    BLOCK_USERS,
+    BatchJob,
+    from_popular,
+    job_for,
+    recommendation_batches,
+    write_batch,
+)
 from recommender.publishing.erasures import erase_from_lists
 from recommender.publishing.model_file import open_model, refuse_foreign_file, save_model
 from recommender.publishing.publication import drop_left_lists, roll_back
-from recommender.publishing.user_list import as_text, replace_list, with_product_details
+from recommender.publishing.user_list import as_frame, as_text, replace_list, with_product_details
 from recommender.publishing.version_files import drop_files, kept_file, publish_file
 from recommender.publishing.versions import (
     EXPIRED,
@@ -33,12 +40,14 @@ __all__ = [
     "PUBLISHED",
     "BatchJob",
     "Version",
+    "as_frame",
     "as_text",
     "current_version",
     "drop_files",
     "drop_left_lists",
     "erase_from_lists",
     "from_popular",
+    "job_for",
     "kept_file",
     "open_arrays",
     "open_model",

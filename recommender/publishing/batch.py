@@ -17,11 +17,13 @@ from sqlalchemy import Engine
 
 from recommender.database import staged
 from recommender.database.schema import BATCH_TABLES, recommendations
+from recommender.errors import SettingError
 from recommender.fallback import SOURCES, ColdStart, FilledLists, PopularProducts
-from recommender.model import ServedModel
+from recommender.model import ModelSettings, ServedModel
+from recommender.neighbors import CosineIndex
 from recommender.publishing.publication import publish_lists, refuse_foreign_lists
 from recommender.publishing.versions import LEFT_OUT, PEOPLE, Version, next_number, read_versions
-from recommender.ranking import RankedProducts, Ranking
+from recommender.ranking import BY_TASTE, ClassicRanking, RankedProducts, Ranking, TasteRanking, TasteSimilarity
 from recommender.shop import Products, RatingMatrix, Snapshot
 
 BLOCK_USERS = 4_096
@@ -50,6 +52,23 @@ class BatchJob:
     def fingerprint(self, shop: Snapshot) -> str:
         """What the lists are made of, as `Snapshot.fingerprint` has it; settings are compared beside it."""
         return shop.fingerprint(self.ranking.fingerprint(), by_taste=self.ranking.profiles is not None)
+
+
+def job_for(
+    matrix: RatingMatrix, similarity: CosineIndex, users: int | None, n: int, answers: ModelSettings
+) -> BatchJob:
+    """``n`` products for each of the ``users`` smallest user_ids of ``matrix`` (None: for all), ranked as ``answers``.
+
+    SettingError if ``similarity`` is not of that ranking.
+    """
+    rows = np.arange(matrix.shape[0] if users is None else min(users, matrix.shape[0]))
+    if answers.ranking not in BY_TASTE:
+        return BatchJob(rows, n, ClassicRanking(matrix, similarity, answers.n_neighbors), people=matrix.people)
+    if not isinstance(similarity, TasteSimilarity):
+        needed = f'load_model(engine, ranking="{answers.ranking}")'
+        raise SettingError(f"the {answers.ranking} ranking needs what {needed} returned")
+    ranking = TasteRanking(matrix, similarity, answers.ranking)
+    return BatchJob(rows, n, ranking, answers.new_product_percent, matrix.people)
 
 
 def write_batch(

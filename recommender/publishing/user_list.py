@@ -1,4 +1,4 @@
-"""One user's list: product details added, shown as a table, stored in the place of the old one."""
+"""One user's list: as a table, with product details, shown, stored in the place of the old one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,22 @@ from recommender.database import (
 from recommender.database.schema import products, recommendations
 from recommender.errors import SettingError
 from recommender.publishing.publication import refuse_foreign_lists
+from recommender.ranking import RankedProducts
 from recommender.shop import checked_user_id
 
 _OPTIONAL = ("product_name", "support", "n_neighbors")
+
+
+def as_frame(product_ids: list[str], ranked: RankedProducts) -> pd.DataFrame:
+    """The list as a table: product, predicted rating and the evidence for it, best first."""
+    return pd.DataFrame(
+        {
+            "product_id": pd.Series(product_ids, dtype="object"),
+            "predicted_rating": ranked.predicted,
+            "support": ranked.support,
+            "n_neighbors": ranked.n_raters,
+        }
+    )
 
 
 def with_product_details(recs: pd.DataFrame, engine: Engine) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.util import find_tables
 
 import recommendation_engine as re
+from recommender.commands import batch
 from recommender.commands import engine as commands
 from recommender.commands.self_check import self_check
 from recommender.database import bulk_read, read_ratings, shop_reader, writing
@@ -115,7 +116,7 @@ def test_stale_classic_lists_are_of_one_read_with_what_the_gate_needs(
         judged.append(shop)
         return gate(settings, engine, shop, *arguments, **options)
 
-    monkeypatch.setattr(re, "read_snapshot", then_rate)
+    monkeypatch.setattr(batch, "read_snapshot", then_rate)
     monkeypatch.setattr(commands, "gate", judge)
     script("--if-stale", "--save-model", "model.rec")
     model, version = open_model(Path("model.rec"))
@@ -144,7 +145,7 @@ def test_what_comes_while_it_runs_is_in_neither_gate_nor_lists_nor_file(
         judged.append(shop)
         return gate(settings, engine, shop, *arguments, **options)
 
-    monkeypatch.setattr(re, "self_check", then_rate)
+    monkeypatch.setattr(batch, "self_check", then_rate)
     monkeypatch.setattr(commands, "gate", judge)
     script("--ranking", ranking, "--save-model", "model.rec")
     (version,) = read_versions(engine)
