@@ -139,7 +139,7 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await task
     app.state.watch.close()
-    app.observation.log.flush()
+    app.observation.log.close()
 
 
 def start(app: FastAPI, settings: Settings) -> None:

@@ -280,7 +280,7 @@ def test_no_key_is_ever_shown(keyed_service: TestClient, capfd: pytest.CaptureFi
         for key in (KEY, "x" + KEY):
             answer = ask(keyed_service, method, ROUTES[method, template], key)
             seen.append(answer.text + str(answer.headers))
-    keyed_service.app.observation.log.flush()  # type: ignore[attr-defined]
+    keyed_service.app.observation.log.close()  # type: ignore[attr-defined]
     written = capfd.readouterr()
     assert "/users/{user_id}/ratings" in written.out  # the log is there
     for text in (*seen, written.out, written.err, keyed_service.get("/metrics").text):

@@ -63,7 +63,7 @@ class Observation:
         self.templates: dict[object, str] = {}  # of the routes' functions
         self.answers = Answers()
         self.log = log or RequestLog()
-        self.metrics = ServiceMetrics(state)
+        self.metrics = ServiceMetrics(state, self.log)
         self.stamp = ModelStamp()
 
     def require(self, keys: ApiKeys) -> None:

@@ -17,6 +17,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from recommender.service.middleware.request_log import RequestLog
+
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # seconds
 _LIMITS = [*map(str, BUCKETS), "+Inf"]
 SOURCES = ("neighbors", "mixed", "popular")
@@ -36,10 +38,10 @@ class RouteCounts:
 class ServiceMetrics(Collector):
     """The counts, and a collector of them; ``state`` is the application's, with ``model`` and ``watch`` once loaded."""
 
-    def __init__(self, state: Any) -> None:
+    def __init__(self, state: Any, log: RequestLog | None = None) -> None:
         self.routes: dict[str, RouteCounts] = {}
         self.sources = dict.fromkeys(SOURCES, 0)
-        self._state = state
+        self._state, self._log = state, log
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -61,6 +63,9 @@ class ServiceMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; those of the model and the database as soon as there is one."""
         yield from self._of_requests()
+        if self._log is not None:
+            lost = "Lines of the request log that were dropped, as nobody read them in time"
+            yield CounterMetricFamily("recommender_dropped_log_lines", lost, value=self._log.dropped)
         if (model := getattr(self._state, "model", None)) is not None:
             age = max(0.0, time.time() - model.built_at.timestamp())
             yield _gauge("model_age_seconds", "Seconds since the served model was built", age)

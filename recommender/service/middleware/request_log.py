@@ -5,42 +5,83 @@
 
 It names the route, never the path: no user, no query string, nothing a caller wrote but a request id of
 ``[A-Za-z0-9._-]``. Lines are handed over together, at most ``DELAY`` seconds later (a killed process loses those), in
-pieces that a pipe takes whole, so that several workers can share it.
+pieces that a pipe takes whole, so that several workers can share it. A thread writes them, so a reader that stops
+reading stops no request: up to ``WAITING`` pieces wait for it, later lines are dropped and counted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import queue
 import secrets
-import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
+from logging.handlers import QueueHandler, QueueListener
+from typing import Any
 
 DELAY = 0.1  # seconds
 WHOLE = 4_096  # bytes that a pipe takes at once (PIPE_BUF)
+WAITING = 1_000  # pieces that a slow reader may be behind: 4 MB, some 25,000 lines
+PATIENCE = 1.0  # seconds that the end of the service waits for a slow reader
+STANDARD_OUTPUT = 1  # its file descriptor
 _METHODS = {name: name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")}
 
 
 def to_standard_output(lines: str) -> None:
-    """Write the lines; a reader that has gone away is no reason to stop serving."""
-    try:
-        sys.stdout.write(lines)
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        pass
+    """Write the lines, past ``sys.stdout``, whose lock a write that never ends would hold.
+
+    A reader that has gone away is no reason to stop serving.
+    """
+    with suppress(OSError):
+        os.write(STANDARD_OUTPUT, lines.encode())
+
+
+class _Writer(logging.NullHandler):  # which has no lock, that `logging.shutdown` would wait for
+    """Writes what the queue's listener hands to it."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        super().__init__()
+        self._write = write
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        self._write(record.getMessage())
+        return True
+
+
+class _Queue(QueueHandler):
+    """Never waits: lines that the queue has no room for are dropped and counted."""
+
+    dropped = 0
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += record.getMessage().count("\n")
 
 
 class RequestLog:
-    """Collects lines on the event loop's thread and hands them to ``write``."""
+    """Collects lines on the event loop's thread and hands them to ``write``, on another thread."""
 
     def __init__(self, write: Callable[[str], object] = to_standard_output) -> None:
         self.enabled = True
-        self._write = write
+        waiting: queue.Queue[Any] = queue.Queue(WAITING)
+        self._queue, self._listener = _Queue(waiting), QueueListener(waiting, _Writer(write))
+        self._is_listening = False
         self._lines: list[str] = []
         self._size = 0
         self._second, self._clock = -1, ""
         self._process, self._numbers = secrets.token_hex(8), count(1)
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were dropped, as nobody took them."""
+        return self._queue.dropped
 
     def new_id(self) -> str:
         """An id that no other request has, of this process or another."""
@@ -72,4 +113,20 @@ class RequestLog:
             text = "".join(self._lines)
             self._lines.clear()
             self._size = 0
-            self._write(text)
+            if not self._is_listening:
+                self._listener.start()
+                self._is_listening = True
+            self._queue.handle(logging.LogRecord("requests", logging.INFO, "", 0, text, None, None))
+
+    def close(self) -> None:
+        """Hand over what has been collected; return when it is written, or its reader has been waited for in vain."""
+        self.flush()
+        if self._is_listening:
+            self._is_listening = False
+            stopping = threading.Thread(target=self._stop, daemon=True)
+            stopping.start()
+            stopping.join(PATIENCE)
+
+    def _stop(self) -> None:
+        with suppress(queue.Full):  # nobody reads
+            self._listener.stop()

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -20,6 +27,7 @@ from recommender.service.middleware.limits import LARGEST_BODY, LARGEST_TARGET, 
 from recommender.service.middleware.metrics import BUCKETS, ServiceMetrics
 from recommender.service.middleware.request_log import WHOLE, RequestLog
 from recommender.updates.database_watch import DatabaseWatch
+from tests.conftest import ROOT
 from tests.service.test_api import serve, wait_for
 from tests.support.mariadb_server import free_port
 from tests.support.shop import fill
@@ -153,6 +161,7 @@ def test_the_model_and_the_database_are_measured(client: TestClient) -> None:
         "database_errors_total": 0,
         "changed_users": 0,
         "failed_loads_total": 0,
+        "dropped_log_lines_total": 0,
     }
 
 
@@ -343,7 +352,7 @@ def test_lines_of_the_log_come_in_pieces_that_a_pipe_takes_whole() -> None:
     async def many() -> None:
         for number in range(200):
             log.add(f"id-{number}", 'G"T', "/x", 200, 0.0015)
-        log.flush()
+        log.close()
 
     asyncio.run(many())
     assert all(len(piece) <= WHOLE and piece.endswith("\n") for piece in written)
@@ -362,4 +371,58 @@ def test_a_line_of_the_log_is_written_without_waiting_for_another_request() -> N
             await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(one(), 20))
+    log.close()
     assert len(written) == 1
+
+
+def test_a_reader_that_takes_nothing_stops_nobody_and_what_it_misses_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("recommender.service.middleware.request_log.WAITING", 2)
+    monkeypatch.setattr("recommender.service.middleware.request_log.PATIENCE", 0.1)
+    written, begun, reads = list[str](), threading.Event(), threading.Event()
+
+    def write(lines: str) -> None:
+        begun.set()
+        reads.wait(20)
+        written.append(lines)
+
+    log = RequestLog(write)
+
+    async def pieces(*names: str) -> None:
+        for name in names:
+            log.add(name, "GET", "/x", 200, 0.001)
+            log.add(name, "GET", "/y", 200, 0.001)
+            log.flush()
+
+    asyncio.run(pieces("first"))
+    assert begun.wait(20)  # it is being written, and waits for the reader
+    asyncio.run(pieces("second", "third", "fourth", "fifth"))
+    assert log.dropped == 4
+    log.close()  # returns, though nobody reads
+    reads.set()
+    while len(written) < 3:
+        time.sleep(0.01)
+    assert [json.loads(line)["request_id"] for line in "".join(written).splitlines()] == [
+        *["first", "first", "second", "second", "third", "third"]
+    ]
+
+
+def test_a_real_server_whose_output_nobody_reads_goes_on_and_ends(shop_env: dict[str, str]) -> None:
+    port, (unread, output) = free_port(), os.pipe()
+    fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 4_096)
+    command = [sys.executable, "-m", "uvicorn", "api:app", "--port", str(port), "--log-level", "error"]
+    server = subprocess.Popen(command, cwd=ROOT, env=os.environ | shop_env, stdout=output, text=True)
+    try:
+        wait_for(port, server)
+        heads = exchange(port, *[get("/recommendations/1")] * 300)  # some 50 KB of lines
+        assert {head.split(b"\r\n", 1)[0] for head in heads} == {b"HTTP/1.1 200 OK"}
+    finally:
+        server.send_signal(signal.SIGINT)  # after which the interpreter ends as after a program
+        server.wait(timeout=20)
+        os.close(output)
+        lines = os.read(unread, 8_192)  # what the pipe took
+        os.close(unread)
+    assert server.returncode in (0, -signal.SIGINT), server.returncode  # not aborted
+    assert 0 < len(lines) <= 4_096
+    assert lines[:1] + lines[-2:] == b"{}\n"  # whole ones
