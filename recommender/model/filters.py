@@ -3,8 +3,8 @@
 A mask is a pass over the whole catalog, and some of what follows from it is another; the same few filters are asked for
 again and again. A mask is known again by being the same array, so it must not be written to. The most recently used are
 kept, within ``BYTES``, for one model: its catalog and its columns never change. What is made of a mask later is counted
-as soon as it is made. For products that came later, which are only ever added, a mask is made longer when it is asked
-for next. Any number of threads may ask.
+as soon as it is made. For products that came later a mask is made longer when it is asked for next. Any number of
+threads may ask.
 """
 
 from __future__ import annotations
@@ -32,12 +32,10 @@ Later = Sequence[tuple[bytes, Product | None]]  # None: not in the catalog
 
 
 class Kept:
-    """One mask over all places, and over the first ``n_later`` of what came later, and what was made of it."""
+    """One mask over all columns, also of what came later, and what was made of it."""
 
-    def __init__(
-        self, allowed: NDArray[np.bool_], recommendable: NDArray[np.bool_], later: Later = (), n_later: int = 0
-    ) -> None:
-        self.allowed, self._later, self._n_later = allowed, later, n_later
+    def __init__(self, allowed: NDArray[np.bool_], recommendable: NDArray[np.bool_], later: Later = ()) -> None:
+        self.allowed, self._later = allowed, later
         self.recommendable = recommendable & allowed[: len(recommendable)]
         self._everything: PopularProducts | None = None
         self._popular, self._read = PopularProducts(np.empty(0, np.int32), np.empty(0)), 0
@@ -48,15 +46,14 @@ class Kept:
         self.filters: Filters = ()
 
     def is_for(self, later: Later) -> bool:
-        """Does the mask have a flag for each of these, and for no more?"""
-        return self._n_later == len(later) and (not later or self._later is later)
+        """Tell whether the mask has a flag for each of these, and for no more."""
+        return self._later is later or not (self._later or later)
 
     def extended(self, wish: Wish, later: Later) -> Kept:
         """With a flag for each of what came later; ``wish``: whose mask this is."""
-        known = self._n_later if self._later is later else 0
-        places = self.allowed[: len(self.allowed) - self._n_later + known]
-        flags = [facts is not None and fits(wish, name, facts) for name, facts in later[known:]]
-        kept = Kept(np.concatenate([places, np.array(flags, np.bool_)]), self.recommendable, later, len(later))
+        known = self.allowed[: len(self.allowed) - len(self._later)]
+        flags = [facts is not None and fits(wish, name, facts) for name, facts in later]
+        kept = Kept(np.concatenate([known, np.array(flags, np.bool_)]), self.recommendable, later)
         kept._bars = self._bars  # they are of the matrix's columns
         return kept
 
@@ -119,7 +116,7 @@ class KeptMasks:
         self._of_mask: weakref.WeakValueDictionary[int, Kept] = weakref.WeakValueDictionary()
 
     def mask(self, wish: Wish, make: Callable[[], NDArray[np.bool_]], later: Later = ()) -> NDArray[np.bool_]:
-        """The mask of a wish; made if it is not here. ``later``: what came later, always the same growing list."""
+        """The mask of a wish; made if it is not here. ``later``: what came later, a list that is never written to."""
         with self._lock:
             kept = self._of_filters.get(_filters_of(wish))
         if kept is None:

@@ -8,7 +8,7 @@ list_answer        what GET /recommendations/{user_id} answers
 model_headers      which model an answer is from
 problems           errors as application/problem+json
 asked_people       requests about people whose user_ids have changed their meaning
-filters_beside     filters of large catalogs, made beside the event loop
+beside             answers that take long, made by another thread
 connection_limits  what clients can make a worker hold
 product_json       one product of a list as JSON, and lists put together from kept bytes
 """

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import orjson
 
 from recommender.model import Answer, ServedModel, Wish, explain
+from recommender.service.beside import takes_long
 from recommender.service.filter_parameters import check_stock, wish_of
-from recommender.service.filters_beside import is_missing, make_filter
 from recommender.service.parameters import RequestReader, check_served, out_of_range, whole_number
 from recommender.service.problems import InvalidParameterError
 from recommender.service.product_json import list_body, listed
@@ -43,17 +43,16 @@ class _Question(NamedTuple):
 def answer_at_once(
     user: str, query: bytes, model: ServedModel, default_limit: int, *, named: bool = False
 ) -> ListAnswer | None:
-    """`answer_list`, but None where it has to wait for a filter to be made."""
-    if query and is_missing(model, _read(query, default_limit).wish):
+    """`answer_list`, but None where others would have to wait for it."""
+    if query and takes_long_to(query, model, default_limit):
         return None
     return answer_list(user, query, model, default_limit, named=named)
 
 
-async def make_filter_of(query: bytes, model: ServedModel, default_limit: int) -> None:
-    """Have the filter of a list made beside the event loop if it is missing."""
+def takes_long_to(query: bytes, model: ServedModel, default_limit: int) -> bool:
+    """Tell whether the list that the query asks for may keep others waiting."""
     question = _read(query, default_limit)
-    if not question.errors:
-        await make_filter(model, question.wish, question.ranking)
+    return not question.errors and takes_long(model, question.wish, explained=question.explained)
 
 
 def _read(query: bytes, default_limit: int) -> _Question:

@@ -233,7 +233,7 @@ def test_masks_that_were_made_longer_take_the_place_of_those_before(monkeypatch:
 
     monkeypatch.setattr(kept_masks, "BYTES", 5_000)  # of two masks, with what may be recommended
     for number in range(20):
-        later.append((b"B0LATER%03d" % number, Product(None, 5.0, None, None)))
+        later = [*later, (b"B0LATER%03d" % number, Product(None, 5.0, None, None))]
         for price in (1.0, 9.0):
             flags = masks.mask(Wish(1, min_price=price), partial(make, price), later)
             assert flags[1_000:].tolist() == [price == 1.0] * (number + 1)

@@ -248,12 +248,14 @@ class _Exchange:
             (*(header for header in headers if header[0] not in _ABOUT_BODY), (b"etag", etag)),
         )
         observation, scope = self._observation, self._scope
-        model = observation.model
+        asked: ServedModel | None = scope.get("state", {}).get("model", self._model)
+        model = scope.get("state", {}).get("model", observation.model)
         if model is None:
             raise RuntimeError("an answer of a model without a model")
         mine = self._with_key and observation.keys is None  # where all have a key, all may be given it
         mine = mine or b"no-store" in own.get(_CACHE_CONTROL, b"")
-        if model is self._model and scope["method"] in _READING and not mine:
+        if asked is observation.model and scope["method"] in _READING and not mine:
             observation.answers.keep(model, (scope["path"], scope["query_string"]), answer)
-        asked = dict(scope["headers"])
-        self.status = await observation.reply(scope, asked, self._send, model, answer, self._request_id)
+        self.status = await observation.reply(
+            scope, dict(scope["headers"]), self._send, model, answer, self._request_id
+        )

@@ -8,8 +8,8 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from recommender.live import LiveModel
+from recommender.service.beside import made, takes_long
 from recommender.service.filter_parameters import WISH_PARAMETERS, check_stock, wish_of
-from recommender.service.filters_beside import make_filter
 from recommender.service.json_body import json_object, product_id_in, refused
 from recommender.service.model_headers import PRIVATE
 from recommender.service.parameters import (
@@ -93,12 +93,12 @@ async def basket(request: Request) -> Response:
     body = await json_object(request, ("ratings",))
     ratings = _ratings(body["ratings"], asked.errors)
     asked.done()
-    await make_filter(request.app.state.model, wish, ranking)
     model: LiveModel = request.app.state.model
     request.state.model = model
     check_served(ranking, model)
     check_stock(wish, model.products.catalog)
-    answer = model.select_for(model.basket(ratings), wish, ranking)
+    basket = model.basket(ratings)
+    answer = await made(lambda: model.select_for(basket, wish, ranking), beside=takes_long(model, wish))
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
         for rank, item in enumerate(answer.recommendations, start=wish.offset + 1)

@@ -1,15 +1,13 @@
 """The HTTP route that answers for many users at once.
 
-The lists are made in slices of some milliseconds, between which the service answers others. All are of the model that
-was served when the request came; a change that comes meanwhile shows in none of them. Two requests at a time are
-answered, the others wait: each would get its slice before anybody else got an answer, and hold its lists until all are
-made.
+The lists are made by another thread. All are of the model that was served when the request came: a change that comes
+meanwhile shows in none of them. Two requests at a time are answered, the others wait, since each holds its lists until
+all are made.
 """
 
 from __future__ import annotations
 
 import asyncio
-from time import perf_counter
 from typing import Any
 
 import orjson
@@ -41,7 +39,6 @@ from recommender.service.product_json import STARS_ITEM, list_body, listed_schem
 from recommender.settings import LARGEST_ID
 
 MOST_USERS = 1_000
-SLICE = 0.004  # seconds of computing before others are let in
 BATCHES_AT_A_TIME = 2  # requests
 _MOST_ERRORS = 10
 
@@ -142,7 +139,8 @@ async def batch(request: Request) -> Response:
         model: LiveModel = request.app.state.model
         request.state.model = model
         check_served(ranking, model)
-        results, unknown = await _answer(model, user_ids, Wish(limit, new_rank=default), ranking)
+        wish = Wish(limit, new_rank=default)
+        results, unknown = await asyncio.to_thread(_answer, model, user_ids, wish, ranking)
         whole = b'{"results":[%s],"unknown":%s}' % (b",".join(results), orjson.dumps(unknown))
     return Response(whole, 200, PRIVATE, "application/json")
 
@@ -163,23 +161,15 @@ def _user_ids(body: Body, errors: Errors) -> list[int]:
     return [] if wrong else [int(one) for one in ids]
 
 
-async def _answer(
-    model: ServedModel, user_ids: list[int], wish: Wish, ranking: str | None
-) -> tuple[list[bytes], list[int]]:
-    """Each known user's list as JSON, and who is unknown."""
+def _answer(model: ServedModel, user_ids: list[int], wish: Wish, ranking: str | None) -> tuple[list[bytes], list[int]]:
+    """Return each known user's list as JSON, and who is unknown."""
     results: list[bytes] = []
     unknown: list[int] = []
-    left = iter(user_ids)
-    while len(results) + len(unknown) < len(user_ids):
-        until = perf_counter() + SLICE
-        for user_id in left:
-            try:
-                results.append(_list_of(model, user_id, wish, ranking))
-            except UnknownUserError:
-                unknown.append(user_id)
-            if perf_counter() > until:
-                break
-        await asyncio.sleep(0)
+    for user_id in user_ids:
+        try:
+            results.append(_list_of(model, user_id, wish, ranking))
+        except UnknownUserError:
+            unknown.append(user_id)
     return results, unknown
 
 

@@ -9,11 +9,10 @@ from fastapi import APIRouter, Request, Response
 
 from recommender.errors import UnknownProductError
 from recommender.model import FEWEST, ServedModel, mean_of_many
-from recommender.ranking import CLASSIC
 from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
+from recommender.service.beside import made, takes_long
 from recommender.service.filter_parameters import NO_STOCK, WISH_PARAMETERS, check_stock, wish_of
-from recommender.service.filters_beside import make_filter
 from recommender.service.parameters import LARGEST_LIMIT, LIMIT, RequestReader, documented_json, documented_refusal
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import (
@@ -220,12 +219,13 @@ async def popular(request: Request) -> Response:
     asked = RequestReader.of(request)
     wish = wish_of(asked, request.app.state.default_limit)
     asked.done()
-    await make_filter(request.app.state.model, wish, CLASSIC)
     model: ServedModel = request.app.state.model
+    request.state.model = model
     check_stock(wish, model.products.catalog)
+    found = await made(lambda: model.select_popular(wish), beside=takes_long(model, wish))
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
         | {"ratings": int(model.raters[item.column])}
-        for rank, item in enumerate(model.select_popular(wish), start=wish.offset + 1)
+        for rank, item in enumerate(found, start=wish.offset + 1)
     ]
     return Response(orjson.dumps({"popular": items}), media_type="application/json")

@@ -6,6 +6,7 @@ route), so the OpenAPI document is written out here instead.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,8 +15,9 @@ from recommender.fallback import SOURCES
 from recommender.model import STEPS
 from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
+from recommender.service.beside import made
 from recommender.service.filter_parameters import WISH_PARAMETERS
-from recommender.service.list_answer import answer_list, make_filter_of
+from recommender.service.list_answer import answer_list, takes_long_to
 from recommender.service.model_headers import PRIVATE
 from recommender.service.parameters import (
     LARGEST_LIMIT,
@@ -131,8 +133,9 @@ async def recommendations(request: Request) -> Response:
     """
     state = request.app.state
     text, query = request.path_params["user_id"], request.scope["query_string"]
-    await make_filter_of(query, state.model, state.default_limit)
-    answer = answer_list(text, query, state.model, state.default_limit, named=has_key(request))
+    request.state.model = model = state.model
+    make = partial(answer_list, text, query, model, state.default_limit, named=has_key(request))
+    answer = await made(make, beside=takes_long_to(query, model, state.default_limit))
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     headers |= NOT_KEPT if answer.names_people else PRIVATE
     return Response(answer.body, 200, headers, "application/json")

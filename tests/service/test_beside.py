@@ -1,0 +1,97 @@
+"""Answers that take long are made by another thread, and are those of any other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+import api
+from recommender.model import ServedModel, allowed_products
+from recommender.service import beside
+from tests.service.test_api import CATALOG, STARS
+from tests.support.changed_model import renewed
+from tests.support.shop import fill, product_row
+
+QUERIES = ("min_price=5", "max_price=30&ranking=taste", "category_id=1&diversity=1", "exclude=B00000000A&limit=2")
+BASKET = {"ratings": [{"product_id": "B00000000A"}]}
+
+
+@pytest.fixture
+def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    fill(engine, STARS, [*CATALOG, product_row("B00000000F")])
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with TestClient(api.create_app()) as client:
+        yield client
+
+
+def answers(client: TestClient) -> list[Any]:
+    found = []
+    for query in QUERIES:
+        found += [client.get(f"/recommendations/{user}?{query}") for user in (1, 2, 77)]
+        found.append(client.post(f"/recommendations?{query}", json=BASKET))
+        found.append(client.get(f"/popular?{query.replace('&ranking=taste', '')}"))
+    return [(answer.status_code, answer.json()) for answer in found]
+
+
+def test_a_filter_of_a_large_catalog_is_made_by_another_thread_and_once(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = answers(client)
+    client.app.state.model.masks.__init__(client.app.state.model.matrix.recommendable)  # type: ignore[attr-defined]
+    client.app.observation.answers.clear()  # type: ignore[attr-defined]
+    threads: list[int] = []
+
+    def noted(*given: Any) -> Any:
+        threads.append(threading.get_ident())
+        return allowed_products(*given)
+
+    monkeypatch.setattr(beside, "LARGE", 1)
+    monkeypatch.setattr("recommender.live.live_model.allowed_products", noted)
+    assert answers(client) == expected
+    assert len(threads) == len(QUERIES)
+    assert client.portal is not None
+    assert client.portal.call(threading.get_ident) not in threads
+
+
+@pytest.mark.parametrize("query", ["limit=100&offset=101", "limit=21&explain=true", "offset=191&diversity=1"])
+def test_a_page_far_down_and_many_explanations_are_made_by_another_thread(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    threads: list[int] = []
+    select = ServedModel.select
+
+    def noted(self: ServedModel, *given: Any) -> Any:
+        threads.append(threading.get_ident())
+        return select(self, *given)
+
+    monkeypatch.setattr(ServedModel, "select", noted)
+    assert client.portal is not None
+    loop = client.portal.call(threading.get_ident)
+    assert client.get(f"/recommendations/1?{query}").status_code == 200
+    assert client.get("/recommendations/2?limit=20&offset=180").status_code == 200
+    assert client.get("/recommendations/2?limit=20&explain=true").status_code == 200
+    assert [thread == loop for thread in threads] == [False, True, True]
+
+
+def test_an_answer_that_took_long_is_of_the_model_that_was_asked_and_not_kept_for_a_newer_one(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, app = "/recommendations/1?offset=201&limit=9", client.app
+    app.state.model = renewed(app.state.model, version=1)  # type: ignore[attr-defined]
+    select = ServedModel.select
+
+    def meanwhile(self: ServedModel, *given: Any) -> Any:
+        answer = select(self, *given)
+        monkeypatch.setattr(ServedModel, "select", select)
+        app.state.model = renewed(app.state.model, version=2)  # type: ignore[attr-defined]
+        return answer
+
+    monkeypatch.setattr(ServedModel, "select", meanwhile)
+    versions = [client.get(path).headers["x-model-version"] for _ in range(3)]
+    assert versions == ["1", "2", "2"]
