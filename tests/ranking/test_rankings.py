@@ -349,6 +349,16 @@ def test_a_notebook_ranks_by_taste_with_what_load_model_returned(store: Engine) 
     assert re.get_recommendations(1, *plain).equals(re.get_recommendations(1, matrix, similarity))
 
 
+def test_a_batch_by_taste_of_plain_cosines_is_refused_before_anything_is_written(store: Engine) -> None:
+    matrix, similarity = re.load_model(store)
+    for ranking in ("taste", "auto"):
+        with pytest.raises(
+            SettingError, match=f'the {ranking} ranking needs what load_model\\(engine, ranking="{ranking}'
+        ):
+            re.batch_generate(matrix, similarity, store, ranking=ranking)
+    assert read_versions(store) == []
+
+
 def test_a_batch_by_taste_serves_who_never_rated_and_nobody_with_what_they_know(store: Engine) -> None:
     log_some(store)
     happen(store, event(10, D, "view"))
