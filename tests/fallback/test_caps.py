@@ -16,7 +16,7 @@ from recommender.live import LiveModel, UserRecord
 from recommender.model import Categories, ServedModel, Wish
 from recommender.ranking import CLASSIC, TASTE
 from recommender.shop import Product
-from tests.publishing.test_model_file import build
+from tests.support.saved_model import build
 
 CATEGORIES = Categories(np.array([-1, 0, 0, 1, 1, 2, -1, 2], np.int32), np.array([3, 5, 9], np.int32))
 LATER = [Product(None, None, None, 5), None, Product(None, None, None, 77)]

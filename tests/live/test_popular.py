@@ -7,7 +7,7 @@ import pytest
 
 from recommender.live import LiveModel, UserRecord
 from recommender.shop import Product
-from tests.publishing.test_model_file import build
+from tests.support.saved_model import build
 
 N_PRODUCTS = 900  # more than one round of the search can tell apart
 IDS = [f"B{number:09d}" for number in range(N_PRODUCTS)]

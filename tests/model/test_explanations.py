@@ -19,7 +19,7 @@ from recommender.model import ServedModel, explain
 from recommender.model.explanations import N_CLOSEST, N_SHARED, Closest
 from recommender.ranking import CLASSIC, TASTE
 from recommender.service import ApiKeys
-from tests.publishing.test_model_file import build
+from tests.support.saved_model import build
 from tests.support.shop import fill, product_row
 
 A, B, C, D, E, F, G = (f"B00000000{letter}" for letter in "ABCDEFG")

@@ -18,8 +18,8 @@ from recommender.model import Wish
 from recommender.model.list_request import fits
 from recommender.publishing import open_model, save_model
 from recommender.shop import Product
-from tests.publishing.test_model_file import version_of
 from tests.support.model_built_anew import build
+from tests.support.saved_model import version_of
 from tests.support.shop import fill
 
 A, B, C, D, E, F = (f"B00000000{letter}" for letter in "ABCDEF")

@@ -21,7 +21,7 @@ from recommender.fallback import Near, PopularProducts, popular_list
 from recommender.model import Answer, Categories, ServedModel, Wish
 from recommender.ranking import CLASSIC, TASTE
 from recommender.shop import Product, ProductCatalog, Products
-from tests.publishing.test_model_file import build
+from tests.support.saved_model import build
 from tests.support.shop import fill, product_row
 
 N_PRODUCTS = 40

@@ -18,8 +18,8 @@ from recommender.publishing import open_arrays, open_model, save_model
 from recommender.publishing._array_file import save_arrays
 from recommender.service import ApiKeys
 from recommender.updates import LiveService, SavedModel
-from tests.publishing.test_model_file import small, version_of
 from tests.service.test_api import STARS, A
+from tests.support.saved_model import small, version_of
 from tests.support.service import KEY, WITH_KEY
 
 PRODUCT, USER = A, min(STARS)

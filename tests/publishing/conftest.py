@@ -1,0 +1,19 @@
+"""A saved model that several files open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recommender.publishing import save_model
+from tests.support.saved_model import small, version_of
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the small model with everything in it, not to be changed."""
+    file = tmp_path_factory.mktemp("model") / "model.rec"
+    model = small(taste=True)
+    save_model(file, model, version_of(model))
+    return file
