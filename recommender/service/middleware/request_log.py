@@ -6,7 +6,7 @@
 It names the route, never the path: no user, no query string, nothing a caller wrote but a request id of
 ``[A-Za-z0-9._-]``. Lines are handed over together, at most ``DELAY`` seconds later (a killed process loses those), in
 pieces that a pipe takes whole, so that several workers can share it. A thread writes them, so a reader that stops
-reading stops no request: up to ``WAITING`` pieces wait for it, later lines are dropped and counted.
+reading stops no request: 4 MB of lines wait for it, later ones are dropped and counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from logging.handlers import QueueHandler, QueueListener
@@ -26,7 +26,8 @@ from typing import Any
 
 DELAY = 0.1  # seconds
 WHOLE = 4_096  # bytes that a pipe takes at once (PIPE_BUF)
-WAITING = 1_000  # pieces that a slow reader may be behind: 4 MB, some 25,000 lines
+TOGETHER = 65_536  # bytes that are handed over at once: waking the thread takes time from requests
+WAITING = 64  # times as much that a slow reader may be behind: 4 MB, some 25,000 lines
 PATIENCE = 1.0  # seconds that the end of the service waits for a slow reader
 STANDARD_OUTPUT = 1  # its file descriptor
 _METHODS = {name: name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")}
@@ -49,8 +50,22 @@ class _Writer(logging.NullHandler):  # which has no lock, that `logging.shutdown
         self._write = write
 
     def handle(self, record: logging.LogRecord) -> bool:
-        self._write(record.getMessage())
+        for piece in in_pieces(record.getMessage()):
+            self._write(piece)
         return True
+
+
+def in_pieces(lines: str) -> Iterator[str]:
+    """Cut lines of ASCII, behind as many of them as a pipe takes whole.
+
+    >>> list(in_pieces("one line\\n" * 500)) == ["one line\\n" * 455, "one line\\n" * 45]
+    True
+    """
+    begin = 0
+    while begin < len(lines):
+        end = lines.rindex("\n", begin, begin + WHOLE) + 1
+        yield lines[begin:end]
+        begin = end
 
 
 class _Queue(QueueHandler):
@@ -100,7 +115,7 @@ class RequestLog:
             f'"method":"{_METHODS.get(method, "other")}","route":"{route}","status":{status},'
             f'"duration_ms":{seconds * 1000:.3f}}}\n'
         )
-        if self._size + len(line) > WHOLE:
+        if self._size + len(line) > TOGETHER:
             self.flush()
         if not self._lines:
             asyncio.get_running_loop().call_later(DELAY, self.flush)

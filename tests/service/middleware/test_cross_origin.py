@@ -57,7 +57,7 @@ def test_a_named_origin_may_call_also_for_a_kept_answer_and_no_other(start: Star
 
 
 def test_a_preflight_has_a_request_id_and_is_counted_and_logged_as_any_request(
-    start: Start, capsys: pytest.CaptureFixture[str]
+    start: Start, capfd: pytest.CaptureFixture[str]
 ) -> None:
     asked = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "X-API-Key"}
     with start(SHOP) as client:
@@ -72,7 +72,7 @@ def test_a_preflight_has_a_request_id_and_is_counted_and_logged_as_any_request(
         metrics = client.get("/metrics").text
     for status in (200, 400, 405):
         assert f'recommender_requests_total{{route="other",status="{status}"}} 1.0' in metrics
-    logged = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    logged = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
     assert [(line["method"], line["route"], line["status"]) for line in logged[:3]] == [
         ("OPTIONS", "other", 200),
         ("OPTIONS", "other", 400),
