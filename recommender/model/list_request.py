@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.arrays import run_blocks, thread_count
 from recommender.fallback import NO_CAP, Cap
 from recommender.model import _filter_kernels
 from recommender.shop import Product, Products
@@ -22,6 +23,7 @@ from recommender.shop import Product, Products
 kernels: Any = _filter_kernels  # compiled functions have no signature a type checker could use
 
 LARGEST_OFFSET = 1_000
+BLOCK_ROWS = 200_000  # products that a thread looks through at a time: a millisecond
 _ALL = np.empty(0, np.bool_)
 NEW_RANK = 10  # TOP_N_RECOMMENDATIONS, unless a shop chose another
 
@@ -78,7 +80,13 @@ def allowed_products(wish: Wish, products: Products, categories: Categories) -> 
         listed = listed.copy() if len(listed) else np.ones(len(catalog), np.bool_)
         listed[[row for one in wish.exclude if (row := catalog.row_of(one)) is not None]] = False
     bounds = [np.nan if bound is None else float(bound) for bound in (wish.min_price, wish.max_price, wish.min_stars)]
-    kernels.allowed(rows, categories.codes, wanted, catalog.prices, catalog.stars, listed, *bounds, keep)
+
+    def block(start: int, stop: int) -> None:
+        part = slice(start, stop)
+        known = catalog.prices, catalog.stars, listed
+        kernels.allowed(rows[part], categories.codes[part], wanted, *known, *bounds, keep[part])
+
+    run_blocks(block, len(rows), block_rows=BLOCK_ROWS, n_threads=thread_count(None))
     return keep
 
 
