@@ -19,7 +19,6 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from starlette.datastructures import State
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,13 +27,13 @@ from recommender.commands.exit_status import FORESEEN, one_line
 from recommender.commands.warm_up import warm_up
 from recommender.database import connect
 from recommender.service import (
-    BATCHES_AT_A_TIME,
     LARGEST_LIMIT,
     PAGE,
     ROUTERS,
     ApiKeys,
     ConnectionLimits,
     Observation,
+    ServiceState,
     Shortcut,
     add_problem_handlers,
     answer_at_once,
@@ -52,27 +51,16 @@ CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; together what a caller
 SWITCH_INTERVAL = 0.001
 
 
-class PlainState(State):
-    """The application's state as plain attributes: each request reads several, which `State` looks up by a call."""
-
-    def __setattr__(self, key: str, value: Any) -> None:
-        object.__setattr__(self, key, value)
-
-    def __delattr__(self, key: str) -> None:
-        object.__delattr__(self, key)
-
-
 class RecommendationApp(FastAPI):
     """A FastAPI inside of the observation, whose failed start is told in one line, not in a stack trace."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.state: State = PlainState()
+        self.state: ServiceState = ServiceState()  # type: ignore[assignment]
         self.observation = Observation(super().__call__, self.state)
         self.observation.shortcut = Shortcut(
             "/recommendations/{user_id}", answer_at_once, default_limit=lambda: self.state.default_limit
         )
-        self.state.metrics = self.observation.metrics
         self.outermost: ASGIApp = self.observation
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
@@ -97,7 +85,7 @@ class RecommendationApp(FastAPI):
             return
 
         async def send_plainly(message: Message) -> None:
-            if message["type"] == "lifespan.startup.failed" and (reason := getattr(self.state, "refused", None)):
+            if message["type"] == "lifespan.startup.failed" and (reason := self.state.refused):
                 message = {"type": message["type"], "message": f"api.py: {reason}"}
             await send(message)
 
@@ -114,7 +102,6 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         if settings.require_key == "all":
             app.observation.require(app.state.api_keys)
         app.outermost = for_origins(app.observation, settings.cors_origins)
-        app.state.batches = asyncio.Semaphore(BATCHES_AT_A_TIME)
         app.observation.request_timeout = settings.request_timeout
         limits = ConnectionLimits(settings.connection_limit, settings.request_timeout)
         limits.apply(app)
@@ -123,42 +110,40 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         access = logging.getLogger("uvicorn.access")
         access.handlers.clear()
         access.propagate = False
-        await asyncio.to_thread(start, app, settings)
+        watch = await asyncio.to_thread(start, app.state, settings)
     except FORESEEN as error:
         app.state.refused = one_line(error)
         raise
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.freeze()  # all of this stays: looking for garbage in it stopped every request for 0.1 s now and then
-    watching = asyncio.create_task(app.state.watch.run())
+    watching = asyncio.create_task(watch.run())
     limiting = asyncio.create_task(limits.run())
-    await app.state.watch.first_look(FIRST_LOOK)  # is the model file of the people in the database?
+    await watch.first_look(FIRST_LOOK)  # is the model file of the people in the database?
     yield
     gc.unfreeze()
     for task in (limiting, watching):
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-    app.state.watch.close()
+    watch.close()
     app.observation.log.close()
 
 
-def start(app: FastAPI, settings: Settings) -> None:
-    """Load the model, from MODEL_FILE or the database, and put what the routes use into ``app.state``."""
+def start(state: ServiceState, settings: Settings) -> LiveService:
+    """Load the model, from MODEL_FILE or the database, and put what the routes use into ``state``."""
     warm_up(lambda: logging.getLogger("uvicorn.error").info("compiling the engine for this machine, once: about 15 s"))
-    source: ModelSource
-    if settings.model_file:
-        source = SavedModel(settings.model_file)
-    else:
-        source = TrainedModel(settings, lambda: app.state.watch.published)
+    file = settings.model_file
+    source: ModelSource = SavedModel(file) if file else TrainedModel(settings, lambda: watch.published)
     model = source.load()
-    app.state.default_limit = min(settings.top_n_recommendations, LARGEST_LIMIT)
-    app.state.watch = LiveService(
-        app.state,
+    watch = LiveService(
+        state,
         lambda: connect(settings, statement_timeout=STATEMENT_TIMEOUT, connect_timeout=CONNECT_TIMEOUT),
         source,
         known_up=settings.model_file is None,
     )
-    app.state.watch.serve(model)
+    watch.serve(model)
+    state.watch, state.default_limit = watch, min(settings.top_n_recommendations, LARGEST_LIMIT)
+    return watch
 
 
 def create_app() -> RecommendationApp:

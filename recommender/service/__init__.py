@@ -10,6 +10,7 @@ problems           errors as application/problem+json
 asked_people       requests about people whose user_ids have changed their meaning
 beside             answers that take long, made by another thread
 connection_limits  what clients can make a worker hold
+state              what the routes share, typed
 product_json       one product of a list as JSON, and lists put together from kept bytes
 """
 
@@ -22,16 +23,16 @@ from recommender.service.middleware.layer import Observation
 from recommender.service.parameters import LARGEST_LIMIT
 from recommender.service.problems import add_problem_handlers
 from recommender.service.routes import PAGE, ROUTERS
-from recommender.service.routes.batch import BATCHES_AT_A_TIME
+from recommender.service.state import ServiceState
 
 __all__ = [
-    "BATCHES_AT_A_TIME",
     "LARGEST_LIMIT",
     "PAGE",
     "ROUTERS",
     "ApiKeys",
     "ConnectionLimits",
     "Observation",
+    "ServiceState",
     "Shortcut",
     "add_problem_handlers",
     "answer_at_once",

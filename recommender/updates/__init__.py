@@ -1,7 +1,7 @@
 """What changes in the tables, and how the served model takes it over.
 
 updater           keeps the served model in step with the tables
-other_people      whether a user_id means another person than in the served model
+served            what is served now, and whether a user_id means another person than in it
 model_source      where the model comes from: the tables, or a file
 change_feed       which users have changed
 followed_ratings  changes of ratings, by their time
@@ -14,8 +14,8 @@ database_watch    whether the database answers
 """
 
 from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel
-from recommender.updates.other_people import means_others
 from recommender.updates.records import optional_tables, read_facts, read_records
+from recommender.updates.served import Served
 from recommender.updates.updater import LiveService
 from recommender.updates.writes import delete_rating, erase_user, prepare, store_interaction, store_rating
 
@@ -23,10 +23,10 @@ __all__ = [
     "LiveService",
     "ModelSource",
     "SavedModel",
+    "Served",
     "TrainedModel",
     "delete_rating",
     "erase_user",
-    "means_others",
     "optional_tables",
     "prepare",
     "read_facts",

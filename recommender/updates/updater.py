@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import Connection, Engine
 
@@ -32,8 +31,8 @@ from recommender.shop import Product
 from recommender.updates.database_watch import INTERVAL, DatabaseWatch
 from recommender.updates.following import Following
 from recommender.updates.model_source import ModelSource, Stamp
-from recommender.updates.other_people import means_others
 from recommender.updates.records import optional_tables, read_facts, read_records
+from recommender.updates.served import Served
 from recommender.updates.writes import prepare
 
 PATIENCE = 1.8  # seconds that a write may take
@@ -54,7 +53,7 @@ Facts = dict[bytes, Product | None]
 class LiveService(DatabaseWatch):
     """The watch of a service; ``state.model`` is a ``LiveModel`` from `serve` on."""
 
-    def __init__(self, state: Any, connect: Callable[[], Engine], source: ModelSource, *, known_up: bool) -> None:
+    def __init__(self, state: Served, connect: Callable[[], Engine], source: ModelSource, *, known_up: bool) -> None:
         super().__init__(connect, known_up=known_up)
         self._state, self._source = state, source
         self._there: frozenset[str] | None = None
@@ -86,13 +85,13 @@ class LiveService(DatabaseWatch):
     @property
     def model(self) -> LiveModel:
         """The model that is served now."""
-        model: LiveModel = self._state.model
-        return model
+        assert self._state.model is not None
+        return self._state.model
 
     @property
     def other_people(self) -> bool:
         """Do the user_ids of the tables mean others than the people of the served model?"""
-        return means_others(self._state, self.model)
+        return self._state.means_others(self.model)
 
     @property
     def lag(self) -> float:

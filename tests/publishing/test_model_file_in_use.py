@@ -176,6 +176,7 @@ def test_a_service_with_a_file_says_ok_once_the_database_answers(
     with TestClient(app) as client:
         wait_until(lambda: client.get("/health").json()["status"] == "ok")
         assert client.get("/recommendations/1").status_code == 200
+        assert app.state.model is not None
         assert app.state.model.version == 1
 
 

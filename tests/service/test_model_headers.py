@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from starlette.types import Receive, Scope, Send
 
 import api
+from recommender.live import LiveModel
 from recommender.model import ServedModel
 from recommender.service.middleware.answer_cache import LET_GO, OVERHEAD, Answer, Answers
 from recommender.service.model_headers import etag_of, is_known
@@ -48,7 +49,7 @@ def app_of(client: TestClient) -> api.RecommendationApp:
     return client.app
 
 
-def model_of(client: TestClient) -> ServedModel:
+def model_of(client: TestClient) -> LiveModel:
     model = app_of(client).observation.model
     assert model is not None
     return model

@@ -19,11 +19,11 @@ import re
 import time
 from collections.abc import Mapping
 from time import perf_counter
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recommender.errors import SettingError
+from recommender.live import LiveModel
 from recommender.model import ServedModel
 from recommender.service.api_keys import RAW_HEADER, ApiKeys, closed_to
 from recommender.service.asked_people import about_people, refuse_other_people
@@ -33,7 +33,7 @@ from recommender.service.middleware.limits import page_headers, read_body, refus
 from recommender.service.middleware.metrics import ServiceMetrics
 from recommender.service.middleware.request_log import RequestLog
 from recommender.service.model_headers import ModelStamp, RawHeader, etag_of, is_known
-from recommender.updates import means_others
+from recommender.service.state import ServiceState
 
 OTHER = "other"
 MODEL_ROUTES = frozenset(
@@ -51,9 +51,9 @@ _NO_ROUTE = frozenset({405, 413, 414})
 
 
 class Observation:
-    """The layer. ``app`` is the framework's, ``state`` its state, where ``model`` is once it is loaded."""
+    """The layer. ``app`` is the framework's, ``state`` its state."""
 
-    def __init__(self, app: ASGIApp, state: Any, *, log: RequestLog | None = None) -> None:
+    def __init__(self, app: ASGIApp, state: ServiceState, *, log: RequestLog | None = None) -> None:
         self._app = app
         self._state = state
         self.shortcut: Shortcut | None = None
@@ -77,9 +77,9 @@ class Observation:
             self.shortcut.named = True
 
     @property
-    def model(self) -> ServedModel | None:
+    def model(self) -> LiveModel | None:
         """The model that is served now."""
-        return getattr(self._state, "model", None)
+        return self._state.model
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -93,7 +93,7 @@ class Observation:
             await self._ask(closed, scope, receive, send, {}, request_id, started)
             return
         model, answer = self.model, None
-        if means_others(self._state, model) and about_people(scope["method"], scope["path"]):
+        if self._state.means_others(model) and about_people(scope["method"], scope["path"]):
             await self._ask(refuse_other_people(), scope, receive, send, headers, request_id, started)
             return
         if scope["method"] in _READING and self._asks_otherwise.isdisjoint(headers):

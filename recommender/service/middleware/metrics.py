@@ -11,13 +11,13 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
-from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from recommender.service.middleware.request_log import RequestLog
+from recommender.service.state import ServiceState
 
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # seconds
 _LIMITS = [*map(str, BUCKETS), "+Inf"]
@@ -36,9 +36,9 @@ class RouteCounts:
 
 
 class ServiceMetrics(Collector):
-    """The counts, and a collector of them; ``state`` is the application's, with ``model`` and ``watch`` once loaded."""
+    """The counts, and a collector of them; ``state`` is the application's."""
 
-    def __init__(self, state: Any, log: RequestLog | None = None) -> None:
+    def __init__(self, state: ServiceState, log: RequestLog | None = None) -> None:
         self.routes: dict[str, RouteCounts] = {}
         self.sources = dict.fromkeys(SOURCES, 0)
         self._state, self._log = state, log
@@ -66,31 +66,26 @@ class ServiceMetrics(Collector):
         if self._log is not None:
             lost = "Lines of the request log that were dropped, as nobody read them in time"
             yield CounterMetricFamily("recommender_dropped_log_lines", lost, value=self._log.dropped)
-        if (model := getattr(self._state, "model", None)) is not None:
+        if (model := self._state.model) is not None:
             age = max(0.0, time.time() - model.built_at.timestamp())
             yield _gauge("model_age_seconds", "Seconds since the served model was built", age)
             yield _gauge("model_users", "Users that the served model knows", len(model.known_users))
             yield _gauge("model_products", "Products in its catalog", len(model.products.catalog))
             yield _gauge("model_ratings", "Ratings it counts", model.n_ratings)
             yield _left_out(model.left_out)
-        if (watch := getattr(self._state, "watch", None)) is not None:
-            others = int(getattr(watch, "other_people", False))
-            yield _gauge("other_people", "1 while user_ids mean others than the model's, and get no answer", others)
+        if (watch := self._state.watch) is not None:
+            others = "1 while user_ids mean others than the model's, and get no answer"
+            yield _gauge("other_people", others, int(self._state.means_others(model)))
             yield _gauge("database_up", "1 if the database answers, 0 if not", int(watch.is_up))
             errors = CounterMetricFamily(
                 "recommender_database_errors", "Questions that the database did not answer", value=watch.errors
             )
             yield errors
-            yield from self._of_changes(model, watch)
-
-    @staticmethod
-    def _of_changes(model: Any, watch: Any) -> Iterator[Metric]:
-        if model is None or (lag := getattr(watch, "lag", None)) is None:
-            return
-        yield _gauge("pull_lag_seconds", "Seconds since the tables were last looked at for changes", lag)
-        yield _gauge("changed_users", "Users who have changed since the model was built", len(model.changes.users))
-        failed = "Newer models that could not be loaded"
-        yield CounterMetricFamily("recommender_failed_loads", failed, value=watch.failed_loads)
+        if watch is not None and model is not None:
+            yield _gauge("pull_lag_seconds", "Seconds since the tables were last looked at for changes", watch.lag)
+            yield _gauge("changed_users", "Users who have changed since the model was built", len(model.changes.users))
+            failed = "Newer models that could not be loaded"
+            yield CounterMetricFamily("recommender_failed_loads", failed, value=watch.failed_loads)
 
     def _of_requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(

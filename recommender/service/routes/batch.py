@@ -39,7 +39,6 @@ from recommender.service.product_json import STARS_ITEM, list_body, listed_schem
 from recommender.settings import LARGEST_ID
 
 MOST_USERS = 1_000
-BATCHES_AT_A_TIME = 2  # requests
 _MOST_ERRORS = 10
 
 router = APIRouter()

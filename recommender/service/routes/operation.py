@@ -116,7 +116,7 @@ async def live(_request: Request) -> Response:
 )
 async def ready(request: Request) -> Response:
     """200 with a model in memory, else 503; a database that is away does not matter."""
-    if getattr(request.app.state, "model", None) is None:
+    if request.app.state.model is None:
         return problem(503, "the model is not loaded yet", headers={"Retry-After": "1"})
     return Response(orjson.dumps({"status": "ready"}), media_type="application/json")
 
@@ -134,4 +134,4 @@ async def ready(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """Requests and their durations by route, recommendations by source, the model's age and size, the database."""
-    return Response(request.app.state.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return Response(request.app.observation.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})

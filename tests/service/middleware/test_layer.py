@@ -23,6 +23,7 @@ from sqlalchemy import Engine
 
 import api
 from recommender.errors import DatabaseError
+from recommender.service import ServiceState
 from recommender.service.middleware.limits import LARGEST_BODY, LARGEST_TARGET, page_headers, read_body
 from recommender.service.middleware.metrics import BUCKETS, ServiceMetrics
 from recommender.service.middleware.request_log import WHOLE, RequestLog
@@ -82,7 +83,7 @@ def test_live_and_ready(client: TestClient) -> None:
     assert client.get("/ready").json() == {"status": "ready"}
     assert client.head("/ready").status_code == 200
     assert isinstance(client.app, api.RecommendationApp)
-    del client.app.state.model
+    client.app.state.model = None
     assert client.get("/live").status_code == 200
     refused = client.get("/ready")
     assert refused.status_code == 503
@@ -135,7 +136,7 @@ def test_recommendations_are_counted_by_source_kept_or_not(client: TestClient) -
 
 
 def test_durations_lie_in_cumulative_buckets() -> None:
-    metrics = ServiceMetrics(object())
+    metrics = ServiceMetrics(ServiceState())
     for seconds in (0.0001, 0.0002, 0.7, 3.0):
         metrics.count("/x", 200, seconds, None)
     lines = metrics.text().decode().splitlines()

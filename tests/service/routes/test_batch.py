@@ -18,6 +18,7 @@ import api
 from recommender.live import LiveModel, UserRecord
 from recommender.model import Answer, ServedModel
 from recommender.service.routes import batch as batch_routes
+from recommender.service.state import BATCHES_AT_A_TIME
 from tests.support.changed_model import renewed
 from tests.support.shop import fill, product_row
 
@@ -125,6 +126,7 @@ def test_others_are_answered_meanwhile_and_all_lists_are_of_one_model_whatever_c
         return select(self, *of)
 
     monkeypatch.setattr(ServedModel, "select", slowly)
+    assert app.state.model is not None
     app.state.model = renewed(app.state.model, version=1)
     first = app.state.model
 
@@ -139,6 +141,7 @@ def test_others_are_answered_meanwhile_and_all_lists_are_of_one_model_whatever_c
                 await asyncio.sleep(0)
                 waits.append(perf_counter() - started)
                 record = UserRecord(1, ((A.encode(), 1 + len(waits) % 10, 0),))
+                assert app.state.model is not None
                 app.state.model = app.state.model.after([record], {})
                 if len(asked) > 100 and app.state.model.version == 1:
                     app.state.model = renewed(app.state.model, version=2)
@@ -161,9 +164,11 @@ def test_an_answer_names_the_model_that_was_asked_not_the_one_that_was_served_wh
 ) -> None:
     app = client.app
     assert isinstance(app, api.RecommendationApp)
+    assert app.state.model is not None
     app.state.model = renewed(app.state.model, version=1)
 
     async def pieces() -> AsyncIterator[bytes]:
+        assert app.state.model is not None
         assert app.state.model.version == 1
         yield b" "
         app.state.model = renewed(app.state.model, version=2)
@@ -202,7 +207,7 @@ def test_two_at_a_time_are_computed(client: TestClient, monkeypatch: pytest.Monk
             return await asyncio.gather(*[asking.post(PATH, json={"user_ids": [1, 2, 3]}) for _ in range(50)])
 
     assert {answer.status_code for answer in asyncio.run(all_at_once())} == {200}
-    assert most == batch_routes.BATCHES_AT_A_TIME == 2
+    assert most == BATCHES_AT_A_TIME == 2
 
 
 def test_the_documented_example_is_what_is_answered(client: TestClient) -> None:

@@ -1,0 +1,22 @@
+"""What the routes share, as ``app.state``: set by ``api.py`` at the start, read by each request."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from recommender.service.api_keys import ApiKeys
+from recommender.updates import LiveService, Served
+
+BATCHES_AT_A_TIME = 2  # batches; the others wait
+
+
+@dataclass
+class ServiceState(Served):
+    """The model that is served, and how. Plain attributes, as each request reads several."""
+
+    watch: LiveService | None = None  # None: not started yet
+    default_limit: int = 10  # products of a list
+    api_keys: ApiKeys = field(default_factory=ApiKeys)
+    batches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BATCHES_AT_A_TIME))
+    refused: str = ""  # why the start failed

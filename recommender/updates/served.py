@@ -1,0 +1,25 @@
+"""What is served now: the model, and whom the user_ids mean in the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recommender.live import LiveModel
+from recommender.model import ServedModel
+
+NOT_READ = ""  # no token
+
+
+@dataclass
+class Served:
+    """The state that `LiveService` keeps up to date; a service adds its own to it."""
+
+    model: LiveModel | None = None  # None: not loaded yet
+    people: str | None = NOT_READ  # the token that was read last (`recommender.database.identities`)
+
+    def means_others(self, model: ServedModel | None) -> bool:
+        """Return whether the people of the tables are others than the model's; False before the first look at them.
+
+        ``model`` is the one that would answer, so that no request finds a new token beside an old model.
+        """
+        return model is not None and self.people not in (NOT_READ, model.people)
