@@ -1,11 +1,11 @@
-"""What all compiled code shares: rows in blocks over threads, and checks of arrays before it sees them.
+"""Helpers of all compiled code: blocks of rows over threads, and checks of arrays before compiled code sees them.
 
-Compiled code checks no bounds. So what callers pass is checked here first, and so are the arrays of a saved index. The
-contents of a saved index are not proofread: it is checked that no search can read or write beyond an array, or run on
-without end. What does not hold is a SettingError that names it.
+Compiled code checks no bounds. So the arguments of callers are checked here first, and so are the arrays of a saved
+index. The contents of a saved index are not proofread. The checks make sure that no search can read or write beyond an
+array, or run without end. A failed check is a SettingError that names the array.
 
 Threads are Python's: the compiled loops release the GIL, and Ctrl-C is served between blocks. Numba's own default layer
-aborts the process when two Python threads enter it at once, and an API does that.
+aborts the process if two Python threads enter it at once, and an API does that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from recommender.errors import SettingError
 
-LARGEST = 1e150  # of what compiled code multiplies: sums of products stay finite
+LARGEST = 1e150  # limit for numbers that compiled code multiplies: sums of products stay finite
 
 
 def run_blocks(
@@ -32,10 +32,10 @@ def run_blocks(
     n_threads: int,
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Call block(start, stop) over all rows, in any order; progress(rows done) from the calling thread.
+    """Call block(start, stop) over all rows, in any order, and progress(rows done) from the calling thread.
 
-    The calling thread works too: one thread less to start, which a run of some milliseconds feels. What a block or
-    progress raises, Ctrl-C included, stops every thread before its next block and is raised here.
+    The calling thread works too: that saves the start of one thread, which matters in a run of some milliseconds. An
+    exception of a block or of progress, Ctrl-C included, stops every thread before its next block and is raised here.
     """
     run = _Run(block, n_rows, block_rows)
     n_helpers = min(n_threads, -(-n_rows // block_rows)) - 1
@@ -55,7 +55,7 @@ def run_blocks(
 
 
 class _Run:
-    """Blocks handed out one by one, to whichever thread asks."""
+    """The blocks of one run, handed out one by one to the threads."""
 
     def __init__(self, block: Callable[[int, int], None], n_rows: int, block_rows: int) -> None:
         self.block, self.n_rows, self.block_rows = block, n_rows, block_rows
@@ -84,7 +84,7 @@ class _Run:
 
 
 def thread_count(n_threads: int | None) -> int:
-    """The given number of threads, checked; None means the processors this process may use."""
+    """Return the given number of threads, checked; for None, the number of processors this process may use."""
     if n_threads is None:
         affinity = getattr(os, "sched_getaffinity", None)  # Linux only
         return len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -92,14 +92,14 @@ def thread_count(n_threads: int | None) -> int:
 
 
 def at_least_one(name: str, value: object) -> int:
-    """The value as an int; SettingError, naming it, when it is not a whole number of 1 or more."""
+    """Return the value as an int. SettingError, naming it, if it is not a whole number of 1 or more."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise SettingError(f"{name}={value!r} cannot be used: pass a whole number of 1 or more")
     return int(value)
 
 
 def checked_numbers(name: str, numbers: ArrayLike, end: int) -> NDArray[np.int64]:
-    """Row or column numbers (m,) from 0 up to end, as int64; SettingError, naming the first that is not."""
+    """Return row or column numbers (m,) from 0 up to end as int64. SettingError, naming the first that is not."""
     wanted = np.asarray(numbers)
     if wanted.size == 0:
         return np.empty(0, np.int64)
@@ -112,7 +112,7 @@ def checked_numbers(name: str, numbers: ArrayLike, end: int) -> NDArray[np.int64
 
 
 def checked_csr(name: str, matrix: Any) -> Any:
-    """The matrix, if it is a CSR array of real numbers; SettingError otherwise."""
+    """Return the matrix if it is a CSR array of real numbers. SettingError otherwise."""
     if sp.issparse(matrix) and getattr(matrix, "format", "") == "csr" and matrix.dtype.kind in "iufb":
         return matrix
     raise SettingError(
@@ -122,36 +122,36 @@ def checked_csr(name: str, matrix: Any) -> Any:
 
 
 def typed_fields(kind: Any, form: str, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """The NamedTuple ``kind`` of one-dimensional arrays named ``form.field``, each of the dtype of its annotation."""
+    """Return the NamedTuple ``kind`` of the arrays named ``form.field``, one-dimensional, each of its field's dtype."""
     names = [f"{form}.{field}" for field in kind._fields]
     if set(arrays) != set(names):
         odd = sorted(set(arrays) ^ set(names))[:3]
         raise SettingError(f"these are not the arrays of a saved index ({odd} missing or foreign): save it again")
     for name, wanted in zip(names, annotated_dtypes(kind).values(), strict=True):
         require_kind(arrays[name], name, wanted)
-    return kind(*(np.asarray(arrays[name]) for name in names))  # np.memmap would be another type to numba
+    return kind(*(np.asarray(arrays[name]) for name in names))  # to numba, np.memmap is another type
 
 
 def annotated_dtypes(kind: Any) -> dict[str, type]:
-    """The dtype that each field of a NamedTuple of arrays is annotated with."""
+    """Return the dtype that each field of a NamedTuple of arrays is annotated with."""
     return {field: get_args(get_args(hint)[1])[0] for field, hint in get_type_hints(kind).items()}
 
 
 def require_kind(array: Any, name: str, *wanted: type, dimensions: int = 1) -> None:
-    """One of the dtypes, and mapped so that compiled code takes it as it is."""
+    """Check that the array has one of the dtypes, and is mapped so that compiled code takes it without a copy."""
     fits = isinstance(array, np.ndarray) and array.dtype in wanted and array.ndim == dimensions
     require(fits, name, " or ".join(kind.__name__ for kind in wanted))
     require(array.flags.carray, name, "contiguous, aligned and writable: map it with mode='c'")
 
 
 def require(holds: Any, name: str, what: str) -> None:
-    """SettingError, unless it holds."""
+    """Raise SettingError unless ``holds``."""
     if not holds:
         raise SettingError(f"array {name} of a saved index is not {what}: save the index again")
 
 
 def check_starts(p: Any, form: str, checks: Mapping[str, tuple[int, int]]) -> None:
-    """Each array of starts: its length, and the length of what it divides."""
+    """Check each array of starts: its length, and the length of the array it divides."""
     for name, (size, end) in checks.items():
         starts = getattr(p, name)
         require(starts.size == size, f"{form}.{name}", f"of length {size}")
@@ -160,13 +160,13 @@ def check_starts(p: Any, form: str, checks: Mapping[str, tuple[int, int]]) -> No
 
 
 def check_sizes(p: Any, form: str, sizes: Mapping[str, int]) -> None:
-    """Each array's length."""
+    """Check each array's length."""
     for name, size in sizes.items():
         require(getattr(p, name).size == size, f"{form}.{name}", f"of length {size}")
 
 
 def check_range(p: Any, form: str, ends: Mapping[str, int], shift: int = 0) -> None:
-    """Each array's numbers, without their ``shift`` lowest bits, from 0 up to its end."""
+    """Check that each array's numbers, without their ``shift`` lowest bits, are from 0 up to its end."""
     for name, end in ends.items():
         array = getattr(p, name)
         inside = array.size == 0 or (array.min() >= 0 and int(array.max()) >> shift < end)
@@ -174,15 +174,15 @@ def check_range(p: Any, form: str, ends: Mapping[str, int], shift: int = 0) -> N
 
 
 def check_rising(array: NDArray[Any], starts: NDArray[np.integer], name: str) -> None:
-    """The numbers rise within each list; ``starts``: where lists begin, ends included."""
+    """Check that the numbers rise within each list; ``starts``: where lists begin, ends included."""
     rises = array[1:] > array[:-1]
     begins = starts[(starts > 0) & (starts < array.size)]
-    rises[begins - 1] = True  # from one list to the next anything may come
+    rises[begins - 1] = True  # between two lists any step is allowed
     require(rises.all(), name, "rising within each list")
 
 
 def check_finite(p: Any, form: str, *names: str, below: float = np.inf) -> None:
-    """No NaN, none below 0, none of ``below`` or more."""
+    """Check that no number is NaN, below 0, or ``below`` or more."""
     for name in names:
         array = getattr(p, name)
         bounded = array.min(initial=0.0) >= 0.0 and array.max(initial=0.0) < below
@@ -190,5 +190,5 @@ def check_finite(p: Any, form: str, *names: str, below: float = np.inf) -> None:
 
 
 def within(values: NDArray[Any], lowest: int, end: int) -> bool:
-    """Whether all numbers are from ``lowest`` up to ``end``, which is not among them."""
+    """Tell whether all numbers are at least ``lowest`` and below ``end``."""
     return values.size == 0 or bool(values.min() >= lowest and values.max() < end)

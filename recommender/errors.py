@@ -1,26 +1,27 @@
-"""Every error this project raises on purpose.
+"""All errors that this project raises on purpose.
 
     RecommenderError                 one line: what was wrong, which value, what to do
     ├── SettingError                 a setting, option or argument that cannot be used   (a ValueError)
     ├── InputFileError               a CSV file that is missing, empty or of another shape
     │   └── TooManyRejectedError     more faulty rows than the limit: probably the wrong file
     ├── DatabaseError                the database refused, broke off or is not reachable
-    │   └── WriteConflictError       it undid a transaction for another's sake: run it again
+    │   └── WriteConflictError       deadlock or lock timeout: the transaction was undone and may be run again
     ├── StepOrderError               a step was run before the one it builds on
     ├── ForeignDataError             rows that this project did not make would be replaced
     ├── RatingError                  ratings that no cosine can be computed from         (a ValueError)
-    ├── UnknownUserError             a user nobody has heard of                          (a LookupError)
-    ├── UnknownProductError          a product nobody has heard of                       (a LookupError)
+    ├── UnknownUserError             a user without any row in the tables                (a LookupError)
+    ├── UnknownProductError          a product neither in the catalog nor rated          (a LookupError)
     ├── UnknownRatingError           a rating that was never given                       (a LookupError)
     ├── UnknownVersionError          a version that was never made, or whose lists are gone (a LookupError)
-    ├── OtherPeopleError         lists or a model of others than the user_ids in the tables mean now
-    ├── NotPublishedError            a version that is worse than the published one is only kept
+    ├── OtherPeopleError             lists or a model of others than the people in the tables now
+    ├── NotPublishedError            a new version is worse than the published one, so it is only kept
     ├── NothingToEvaluateError       no user has a rating that could be hidden
     ├── ModelFileError               a model file that is truncated, foreign or of another format
     └── SelfCheckError               the trained model disagrees with the reference
 
-A script's ``main()`` catches these, a database driver's own and Ctrl-C, and nothing else (``exit_status``): the message
-goes to stderr, the exit status is 1. Any other error is a fault of the project's own and shows its stack trace.
+A script's ``main()`` catches these, a database driver's own and Ctrl-C, and nothing else (``exit_status``). The message
+goes to stderr. The exit status is 1, but 3 for NotPublishedError and 130 for Ctrl-C. Any other error is a fault of the
+project's own and shows its stack trace.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from collections.abc import Sequence
 
 
 class RecommenderError(Exception):
-    """Base of every error that is the caller's to mend; its message is one line with the remedy in it."""
+    """Base of all errors that the caller can mend. The message is one line and holds the remedy."""
 
 
 class SettingError(RecommenderError, ValueError):
@@ -49,7 +50,7 @@ class DatabaseError(RecommenderError):
 
 
 class WriteConflictError(DatabaseError):
-    """The database undid a transaction because of another one (a deadlock, say); the same again may succeed."""
+    """Another transaction was in the way (a deadlock or a lock timeout). The step may be run again."""
 
 
 class StepOrderError(RecommenderError):
@@ -104,7 +105,7 @@ class OtherPeopleError(RecommenderError):
 
 
 class NotPublishedError(RecommenderError):
-    """A new version was made and kept, but not published: it is worse than the one that is. Exit status 3."""
+    """A new version was made and kept, but not published: it is worse than the published one. Exit status 3."""
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(f"version {number} is kept, not published: {reason}; --force publishes it all the same")
@@ -112,7 +113,7 @@ class NotPublishedError(RecommenderError):
 
 
 class NothingToEvaluateError(RecommenderError):
-    """Nobody has two ratings or more with a recommendable product among the hidden ones."""
+    """No user has two ratings or more with a recommendable product among the hidden ones."""
 
 
 class ModelFileError(RecommenderError):

@@ -1,9 +1,9 @@
-"""One rule for every path that is read or written.
+"""The rule for every path that is read or written.
 
-Read is a regular file, or a link to one: a pipe or a device may never answer and never end, and is refused at once.
-Written is a regular file of that very name, new or in the place of an old one: whatever else bears the name (a link, a
-folder, a pipe, a device) stays as it is, and so does the target of a link. A file is written beside its place and
-renamed, so whoever opens it finds the old one or the new one; it keeps the rights of the file it replaces.
+Only a regular file, or a link to one, is read. A pipe or a device may never answer and never end, so it is refused at
+once. Only a regular file of exactly that name is written, new or in place of an old one. A link, a folder, a pipe or a
+device of that name stays as it is, and so does the target of a link. A file is written under another name in the same
+folder and then renamed, so a reader finds the old file or the new one. It keeps the rights of the file it replaces.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import TextIO
 from recommender.errors import InputFileError, SettingError
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)  # a pipe would wait for its writer
+_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)  # a pipe would wait for a writer
 
 
 def opened_regular(path: Path) -> BufferedReader:
-    """The file, open to be read. OSError; ValueError, in words, if it is no regular file."""
+    """Open the file for reading. OSError; ValueError, in words, if it is no regular file."""
     descriptor = os.open(path, _READING)
     try:
         kind = os.fstat(descriptor).st_mode
@@ -38,7 +38,7 @@ def opened_regular(path: Path) -> BufferedReader:
 
 
 def open_input(path: Path, hint: str = "") -> BufferedReader:
-    """A file of rows, open to be read; ``hint`` ends the message about a missing one. InputFileError."""
+    """Open a file of rows for reading; ``hint`` ends the message about a missing file. InputFileError."""
     try:
         return opened_regular(path)
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def open_input(path: Path, hint: str = "") -> BufferedReader:
 
 
 def refuse_to_replace(path: Path) -> None:
-    """SettingError unless there is nothing at ``path``, or a regular file. OSError if that cannot be told."""
+    """Raise SettingError unless ``path`` is free or a regular file. OSError if that cannot be told."""
     try:
         kind = path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -63,7 +63,7 @@ def refuse_to_replace(path: Path) -> None:
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, then put it in its place. SettingError if that cannot be."""
+    """Let ``write`` fill a file beside ``path``, then move it to ``path``. SettingError if that fails."""
     try:
         refuse_to_replace(path)
         beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -82,7 +82,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def new_text_file(path: Path) -> TextIO:
-    """An empty text file at ``path``, never another name's content: an old file of that name is removed, not emptied.
+    """Open a new, empty text file at ``path``. An old file is removed, not emptied: other names of it keep its content.
 
     OSError; SettingError as `refuse_to_replace`.
     """

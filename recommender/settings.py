@@ -2,7 +2,7 @@
 
 Precedence, per name: command-line option, environment variable, ``.env`` beside the scripts, module constant of the
 script, default of the table. An environment variable that is set but empty counts as "not set", and hides the line
-in ``.env``. Nothing is read at import; only ``main()``, ``build_engine()`` and the API's lifespan call
+in ``.env``. Nothing is read at import. Only ``main()``, ``build_engine()`` and the API's lifespan call
 ``load_settings`` and hand the values down. Secrets never show in ``repr``, logs or errors.
 """
 
@@ -27,7 +27,7 @@ LARGEST_ID = 2**63 - 1
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of the table: a whole number if ``default`` is one (``lowest..highest`` allowed), else text."""
+    """One row of the table. The value is a whole number (``lowest..highest``) if ``default`` is one, else text."""
 
     name: str
     default: int | str
@@ -98,7 +98,7 @@ SETTINGS = (
         "CONNECTION_LIMIT", 1_000, "Connections that one API worker holds; the longest idle make room", highest=100_000
     ),
 )
-# a password given as an option would show in the list of processes
+# not DB_PASSWORD: an option shows in the list of processes
 DATABASE_OPTIONS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_SSL_CA", "SQLITE_FILE", "LOCK_WAIT_SECONDS")
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -177,7 +177,7 @@ def checked_choice(name: str, value: object) -> str:
 
 
 def interaction_weights(text: str, kinds: tuple[str, ...]) -> tuple[float, ...]:
-    """The weights of INTERACTION_WEIGHTS in the order of ``kinds``; one that is not given counts nothing.
+    """Return the weights of INTERACTION_WEIGHTS in the order of ``kinds``; a kind that is not given has weight 0.
 
     >>> interaction_weights("click=0.5, purchase=2", ("view", "click", "purchase"))
     (0.0, 0.5, 2.0)
@@ -213,13 +213,13 @@ def _option(name: str) -> str:
 
 def _read_env_file(file: Path) -> dict[str, str | None]:
     try:
-        if file.exists() and not file.is_file():  # left out, the rows could go to another database
+        if file.exists() and not file.is_file():  # without it, the rows could go to another database
             raise SettingError(f"{file} is no regular file: make it a text file, or remove it")
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"{file} cannot be read ({error.__class__.__name__}): make it a UTF-8 text file") from None
     for line in parse_stream(StringIO(text)):
-        if line.error:  # left out, it could send the rows to another database
+        if line.error:  # without it, the rows could go to another database
             at = f"{file}, line {line.original.line}"
             raise SettingError(f"{at} is not NAME=value; is a quote not closed, or a space before the equals sign?")
     return dict(dotenv_values(stream=StringIO(text), interpolate=False))  # a password may hold a dollar sign
@@ -259,7 +259,7 @@ def _checked(setting: Setting, value: object, origin: str) -> object:
             known = " or ".join(setting.choices)
             raise SettingError(f"{setting.name}={str(value)[:100]!r} ({origin}) is not known: choose {known}")
         return str(value)
-    # int() would let 4_2, ' 42' and '٤٢' in; bool is an int
+    # int() would accept 4_2, ' 42' and '٤٢'; bool is an int
     text = str(value)
     digits = text.removeprefix("-")
     if isinstance(value, bool) or not (digits.isascii() and digits.isdigit()) or len(digits) > 19:

@@ -1,1 +1,1 @@
-"""What the command line does besides the four steps. Only scripts use this room, each module by its name."""
+"""Commands beside the four steps. Only scripts use this room, and they import each module by its name."""

@@ -1,4 +1,4 @@
-"""Groups of bars with their intervals as an SVG picture, which every browser shows; no drawing library is needed."""
+"""Bar charts with intervals, as SVG pictures. Every browser shows them, and no drawing library is needed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ LEFT, GAP = 60, 70  # pixels before the first panel and between two
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart: a group of bars for each label, in it one bar of each series."""
+    """One chart: a group of bars for each label, with one bar of each series."""
 
     title: str
     width: int  # pixels
-    labels: Sequence[str]  # a line break begins a second line
+    labels: Sequence[str]  # a line break starts a second line
     series: Sequence[Sequence[Figure]]  # (n_series, n_labels); a mean of None: no bar
 
 
 def as_svg(title: str, names: Sequence[str], panels: Sequence[Panel]) -> str:
-    """Draw the panels side by side; ``names`` (n_series,) are told by the color, in a legend below."""
+    """Draw the panels side by side, and a legend below with the color of each of ``names`` (n_series,)."""
     body, left = [_text(20, 28, title, size=16)], LEFT
     for panel in panels:
         body += _panel(panel, left)
@@ -72,7 +72,7 @@ def _bar(figure: Figure, x: float, width: float, height: float, color: str) -> I
 
 
 def _step(highest: float) -> float:
-    """A round distance of ticks, 1, 2 or 5 times a power of ten, of which at most six reach the highest value."""
+    """Return a round distance of ticks, 1, 2 or 5 times a power of ten. At most six reach the highest value."""
     if highest <= 0.0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(highest / 5))

@@ -1,4 +1,4 @@
-"""What the ratings are like, and what training on them will take, before anybody waits for it."""
+"""A report on the ratings, and a forecast of the time and memory that training will take."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from recommender.publishing import BLOCK_USERS
 from recommender.ranking import rank_products_for_rows
 from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
-SAMPLE_SHARE = 0.02  # of the work is timed, to forecast the rest
-LEAST_SAMPLE_WORK = 20_000_000  # multiplications: some 10 ms, so that the clock means something
+SAMPLE_SHARE = 0.02  # share of the work that is timed, to forecast the rest
+LEAST_SAMPLE_WORK = 20_000_000  # multiplications: some 10 ms, long enough for the clock
 LEAST_SAMPLE_ROWS = 256
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a batch for all users takes: seconds from the ratings in memory on, and the peak of the process in bytes."""
+    """The cost of a batch for all users: seconds once the ratings are in memory, and the process's peak in bytes."""
 
     seconds: float
     peak_bytes: int
@@ -33,7 +33,7 @@ class Forecast:
 class DataReport:
     """Counts and shares of one rating matrix and its catalog."""
 
-    n_users: int  # known: in users or with ratings
+    n_users: int  # known: in the table users, or with ratings
     n_products: int  # in the catalog
     n_ratings: int
     median_ratings_per_user: float  # of users with ratings
@@ -46,7 +46,7 @@ class DataReport:
     work: int  # multiplications of all pairs: sum over products of raters squared
 
     def advice(self) -> list[str]:
-        """A plain verdict, the gravest first; never empty."""
+        """Return plain verdicts, the gravest first, at least one."""
         found = []
         if self.share_with_neighbor < 0.5:
             found.append(
@@ -71,7 +71,7 @@ class DataReport:
         return found or ["good: enough users share enough products for recommendations from neighbors"]
 
     def as_text(self, reading_seconds: float, ahead: Forecast) -> str:
-        """The report as a table for a terminal, the verdict at the end."""
+        """Return the report as a table for a terminal, with the verdict at the end."""
         rows = [
             ("users", f"{self.n_users:,}", f"{self.cold_users:,} without ratings"),
             ("products", f"{self.n_products:,}", f"{self.cold_products:,} without ratings"),
@@ -91,7 +91,7 @@ def describe(matrix: RatingMatrix, *, n_users: int, n_catalog: int) -> DataRepor
     """Return the report. ``n_users``: known users; ``n_catalog``: products in the catalog."""
     ratings = matrix.half_stars
     raters = _raters(matrix)  # (n_products,)
-    shared = raters[ratings.indices] > 1  # (n_ratings,) somebody else rated it too: cosine > 0
+    shared = raters[ratings.indices] > 1  # (n_ratings,) another user rated it too: cosine > 0
     has_neighbor = np.add.reduceat(shared, ratings.indptr[:-1]) > 0  # (n_rows,) every row has a rating
     return DataReport(
         n_users=n_users,
@@ -111,23 +111,23 @@ def describe(matrix: RatingMatrix, *, n_users: int, n_catalog: int) -> DataRepor
 def forecast(
     matrix: RatingMatrix, index: CosineIndex, *, n_neighbors: int, n: int, rng: np.random.Generator
 ) -> Forecast:
-    """Time neighbors and scores of random users and scale up by the work: sum over a user's products of raters.
+    """Time neighbors and scores of random users, and scale up by the work: sum over a user's products of raters.
 
     Memory: the peak of this process, which has read the ratings and made the index as training does, and the blocks of
-    users that training will hold beside them.
+    users that training will hold in addition.
     """
     rows, share = _sample(matrix, rng)
-    _train(matrix, index, rows[:2], n_neighbors, n)  # compiled code is loaded now, not in the measurement
+    _train(matrix, index, rows[:2], n_neighbors, n)  # loads compiled code before the measurement
     started = time.perf_counter()
     _train(matrix, index, rows, n_neighbors, n)
     seconds = (time.perf_counter() - started) / share
-    # the ratings and the index are in memory by now, and making them took more than holding them
+    # the ratings and the index are in memory by now; making them took more than they hold
     blocks = BLOCK_USERS * (12 * n_neighbors + 60 * n)
     return Forecast(seconds, peak_bytes() + blocks)
 
 
 def peak_bytes() -> int:
-    """Peak resident memory of this process so far."""
+    """Return the peak of this process's resident memory so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1_024 * peak
 
@@ -137,7 +137,7 @@ def _raters(matrix: RatingMatrix) -> NDArray[np.int64]:
 
 
 def _sample(matrix: RatingMatrix, rng: np.random.Generator) -> tuple[NDArray[np.int64], float]:
-    """Random rows that hold about SAMPLE_SHARE of the work, and the share they do hold."""
+    """Return random rows that hold about SAMPLE_SHARE of the work, and the share that they hold."""
     ratings = matrix.half_stars
     work = np.add.reduceat(_raters(matrix)[ratings.indices], ratings.indptr[:-1])  # (n_rows,)
     order = rng.permutation(matrix.shape[0])
@@ -145,7 +145,7 @@ def _sample(matrix: RatingMatrix, rng: np.random.Generator) -> tuple[NDArray[np.
     wanted = max(SAMPLE_SHARE * done[-1], LEAST_SAMPLE_WORK)
     n_rows = max(int(np.searchsorted(done, wanted)) + 1, LEAST_SAMPLE_ROWS)
     rows = np.sort(order[:n_rows])
-    # a row costs something however few its products are: half the share by work, half by rows
+    # a row takes some time for any number of products: half of the share counts work, half counts rows
     return rows, float(work[rows].sum() / done[-1] + len(rows) / len(order)) / 2
 
 

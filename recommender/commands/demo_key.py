@@ -1,6 +1,6 @@
-"""A random key for ``make run``, where API_KEY is set neither in the environment nor in ``.env``.
+"""A random key for ``make run``, for the case that API_KEY is set neither in the environment nor in ``.env``.
 
-python -m recommender.commands.demo_key      # prints a key, or nothing if there is one already; stores it nowhere
+python -m recommender.commands.demo_key      # prints a key, or nothing if one is set; stores it nowhere
 """
 
 from __future__ import annotations

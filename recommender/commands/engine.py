@@ -1,4 +1,4 @@
-"""What step 3 does besides training and writing: check, evaluate, gate, list versions, roll back, save a model."""
+"""The commands of step 3 beside training and writing: check, evaluate, gate, list versions, roll back, save a model."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ JSON_FILE, SVG_FILE = "evaluation.json", "evaluation.svg"
 
 
 def announce_compiling() -> None:
-    """Load the compiled code; say so if it has to be compiled first."""
+    """Load the compiled code. Print a message if it has to be compiled first."""
     warm_up(lambda: print("compiling the engine for this machine, once: about 15 s ..."), BESIDE)
 
 
@@ -146,7 +146,7 @@ def _weights(settings: Settings) -> NDArray[np.float64]:
 
 
 def model_settings(settings: Settings) -> ModelSettings:
-    """How the settings want a model trained. SettingError."""
+    """Return the settings of the model. SettingError."""
     return ModelSettings(
         settings.top_n_similar_users,
         settings.ranking,
@@ -158,17 +158,17 @@ def model_settings(settings: Settings) -> ModelSettings:
 def gate(
     settings: Settings, engine: Engine, shop: Snapshot, ranked: Mapping[str, Any], *, force: bool, n_users: int
 ) -> tuple[dict[str, Any] | None, str | None]:
-    """Metrics of the ranking on hidden ratings, and why a version with them must not be published, or None.
+    """Return metrics of the ranking on hidden ratings, and the reason why a version with them is refused, or None.
 
-    ``shop``: what the version is made of, as `Snapshot.for_taste` has it, also where the ranking is classic, since the
-    two are compared; ``ranked``: settings of its ranking. At most ``n_users`` users are tested; ``force`` lets a worse
+    ``shop``: the data of the version, made by `Snapshot.for_taste` also if the ranking is classic, since both rankings
+    are compared. ``ranked``: settings of its ranking. At most ``n_users`` users are tested. ``force`` lets a worse
     version pass with a warning.
     """
     started = time.perf_counter()
     versions = read_versions(engine)
     published = published_version(versions)
     other = _other_settings(published, ranked)
-    compared = {CLASSIC, TASTE, settings.ranking}  # auto takes seconds to tune: only where it is wanted
+    compared = {CLASSIC, TASTE, settings.ranking}  # auto is compared only if it is wanted: its tuning takes seconds
     try:
         evaluation = evaluated(settings, shop.ratings, shop.log, rankings=compared, n_users=n_users, published=other)
     except NothingToEvaluateError as error:
@@ -197,7 +197,7 @@ def gate(
 
 
 def _other_settings(published: Version | None, ranked: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The published version's settings if it ranked otherwise than ``ranked``; None if not, or if it cannot be told."""
+    """Return the published version's settings if they differ from ``ranked``; None if not, or if they are unusable."""
     if published is None:
         return None
     noted = {name: published.settings.get(name) for name in _RANKED_BY}
@@ -212,7 +212,7 @@ def _other_settings(published: Version | None, ranked: Mapping[str, Any]) -> Map
 
 
 def list_versions(settings: Settings) -> None:
-    """Print every version there ever was, the newest first."""
+    """Print every version that was ever made, the newest first."""
     with connected(settings) as engine:
         versions = read_versions(engine)
     if not versions:
@@ -227,7 +227,7 @@ def list_versions(settings: Settings) -> None:
 
 
 def publish_again(settings: Settings, number: int) -> None:
-    """Roll the lists back, and MODEL_FILE with them if that version of it is kept."""
+    """Roll the lists back, and MODEL_FILE too if its file of that version is kept."""
     with connected(settings) as engine:
         version = roll_back(engine, number)
     print(f"version {number} of {version.made_at:%Y-%m-%d %H:%M:%S} UTC is published")
@@ -241,9 +241,9 @@ def publish_again(settings: Settings, number: int) -> None:
 
 
 def model_file(name: str, settings: Settings, *, overwrite: bool) -> Path:
-    """The file that ``--save-model NAME`` means; without a name MODEL_FILE. SettingError if that is not set.
+    """Return the file of ``--save-model NAME``, without a name MODEL_FILE. SettingError if that is not set.
 
-    ModelFileError if it must not be replaced, before anything is computed (`refuse_foreign_file`).
+    ModelFileError, before anything is computed, if the file must not be replaced (`refuse_foreign_file`).
     """
     file = Path(name).expanduser().absolute() if name else settings.model_file
     if file is None:
@@ -257,7 +257,7 @@ def model_file(name: str, settings: Settings, *, overwrite: bool) -> Path:
 def save_served_model(
     file: Path, engine: Engine, model: ServedModel, version: Version, *, overwrite: bool = False
 ) -> None:
-    """Save what the API serves, as ``version``, and delete the files of versions that have expired."""
+    """Save the model of the API as ``version``, and delete the files of expired versions."""
     started = time.perf_counter()
     model = replace(model, built_at=version.made_at, version=version.number)
     save_model(file, model, version, overwrite=overwrite)

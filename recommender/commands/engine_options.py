@@ -1,4 +1,4 @@
-"""The command line of ``recommendation_engine.py``, and what its ``--users`` and ``--user`` mean."""
+"""The command line of ``recommendation_engine.py``, and the values of its ``--users`` and ``--user``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recommender.shop import RatingMatrix
 
 
 def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants: Iterable[str]) -> argparse.Namespace:
-    """The options of step 3; ``batch_sample``: default of --users, ``constants``: names of the script's settings."""
+    """Return the options of step 3; ``batch_sample``: default of --users; ``constants``: the script's settings."""
     parser = argparse.ArgumentParser(
         description="Step 3: train on the ratings in the database, show a sample, write a batch of recommendations.",
         allow_abbrev=False,
@@ -50,7 +50,7 @@ def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants
 
 
 def batch_size(text: str) -> int | None:
-    """The number of users that ``--users`` asks for, None for all; SettingError for anything else."""
+    """Return the number of users that ``--users`` asks for, None for all. SettingError for anything else."""
     if text == "all":
         return None
     if text.isascii() and text.isdigit() and 0 < int(text) <= 2**31:
@@ -59,7 +59,7 @@ def batch_size(text: str) -> int | None:
 
 
 def sample_user(text: str | None, matrix: RatingMatrix) -> int:
-    """The user_id that ``--user`` asks for, the smallest if it is not given; UnknownUserError if it can be no id."""
+    """Return the user_id of ``--user``, by default the smallest. UnknownUserError for a text that is no id."""
     if text is None:
         return int(matrix.user_ids[0])
     if not (text.isascii() and text.isdigit()):

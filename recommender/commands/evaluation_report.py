@@ -1,8 +1,8 @@
-"""An evaluation for people and for programs: a table in the terminal, ``evaluation.json``, a picture.
+"""Reports of an evaluation, for people and programs: a table in the terminal, ``evaluation.json``, a picture.
 
-JSON: what `recommender.evaluation.result.Evaluation.to_dict` gives, figures as ``{"mean", "low", "high", "n"}``, null
-where there is nothing to average; under ``cold_start`` the same of the steps for users without ratings. Files are
-written beside their name and then moved: a reader sees the old one or the new.
+The JSON is that of `recommender.evaluation.result.Evaluation.to_dict`: figures are ``{"mean", "low", "high", "n"}``,
+null where there is nothing to average. ``cold_start`` holds the same for the steps for users without ratings. A file is
+written under another name and then moved, so a reader sees the old file or the new one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from recommender.commands.bar_chart import Panel, as_svg
 from recommender.evaluation import COVERAGE, FIGURES, GROUPS, NDCG, Evaluation, Figure
 from recommender.paths import replace_file
 
-# name in the table, how a number is shown
+# name in the table, format of its numbers
 _LABELS = {
     NDCG: ("nDCG@10", "{:.4f}"),
     "recall@10": ("Recall@10", "{:.4f}"),

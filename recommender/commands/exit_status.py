@@ -1,4 +1,4 @@
-"""How a script ends when something foreseen went wrong: one line on stderr, and a status."""
+"""The end of a script after a foreseen error: one line on stderr, and an exit status."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import sys
 from recommender.database import DRIVER_ERRORS
 from recommender.errors import NotPublishedError, RecommenderError
 
-# a driver's own errors are DatabaseErrors by the time they come here, unless they came where nobody waited for one
+# a driver's own errors are DatabaseErrors by now, unless they came where no code expected one
 FORESEEN = (RecommenderError, *DRIVER_ERRORS, KeyboardInterrupt)
 FAILED, ONLY_KEPT, INTERRUPTED = 1, 3, 130
 
 
 def exit_status(script: str, error: BaseException) -> int:
-    """Print what is wrong, one line on stderr, and return the exit status of ``script``.
+    """Print the error, one line on stderr, and return the exit status of ``script``.
 
-    ``error`` is one of FORESEEN; any other is a fault of the project's own, which must be seen with its stack trace.
+    ``error`` is one of FORESEEN. Any other error is a fault of the project's own and must show its stack trace.
     """
     print(f"{script}: {one_line(error)}", file=sys.stderr)
     if isinstance(error, KeyboardInterrupt):
@@ -24,7 +24,7 @@ def exit_status(script: str, error: BaseException) -> int:
 
 
 def one_line(error: BaseException) -> str:
-    """What the error says, without the statement that a driver adds."""
+    """Return the message of the error, without the statement that a driver adds."""
     if isinstance(error, RecommenderError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):

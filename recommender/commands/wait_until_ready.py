@@ -1,4 +1,4 @@
-"""Wait until a service that is starting answers, then print a request to try. Used by ``make run``.
+"""A command that waits until a starting service answers, then prints a request to try. Used by ``make run``.
 
 python -m recommender.commands.wait_until_ready http://127.0.0.1:8000 & exec uvicorn api:app
 """
@@ -17,7 +17,7 @@ POLL = 0.1  # seconds
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Return 0 once ``/health`` answers, 1 if the service (the process that started this one) has ended before."""
+    """Return 0 once ``/health`` answers; 1 if the service, the parent of this process, ends before that."""
     parser = argparse.ArgumentParser(description="Wait until the service answers.")
     parser.add_argument("address", help="of the service, such as http://127.0.0.1:8000")
     address = parser.parse_args(arguments).address
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
             with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
                 health = json.load(answer)
         except (urllib.error.URLError, OSError, ValueError):
-            time.sleep(POLL)  # not there yet
+            time.sleep(POLL)  # not ready yet
             continue
         key = ""
         if "users" in health:

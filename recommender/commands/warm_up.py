@@ -1,12 +1,12 @@
-"""Load the compiled code before it is needed; on its first use on a machine that means to compile it.
+"""The warm-up: compiled code is loaded before it is needed. On its first use on a machine it is compiled.
 
-    python -m recommender.commands.warm_up           # compile what is not compiled yet, on two cores
+    python -m recommender.commands.warm_up           # compile all missing code, on two cores
     python -m recommender.commands.warm_up taste     # one part of it, in this process
 
-The machine code is kept beside the modules, or in the user's cache folder where that is not writable (or in
-NUMBA_CACHE_DIR). Loading it takes less than a second, which no request should wait; compiling it is for two processes,
-as the compiler has a lock for all threads of one. Who comes while others compile waits for them and loads what they
-made: several workers that start together, or step 3 while ``make run`` compiles beside steps 1 and 2.
+The machine code is kept beside the modules, or in the user's cache folder if that is not writable (or in
+NUMBA_CACHE_DIR). Loading takes less than a second, but no request should wait for it. Compiling takes two processes, as
+the compiler has one lock for all threads of a process. A process that comes while others compile waits for them and
+loads their code: several workers that start together, or step 3 while ``make run`` compiles beside steps 1 and 2.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from recommender.shop import STARS_PER_UNIT, ProductCatalog, Products, RatingMat
 
 try:
     import fcntl
-except ImportError:  # Windows: who comes while others compile does so too
+except ImportError:  # Windows: a process that comes while others compile compiles, too
     fcntl = None  # type: ignore[assignment]
 
-PATIENCE = 2.0  # seconds until it is worth a message
+PATIENCE = 2.0  # seconds before a message
 
 
 def warm_up(notify: Callable[[], object], parts: Iterable[str] | None = None) -> None:
@@ -58,7 +58,7 @@ def warm_up(notify: Callable[[], object], parts: Iterable[str] | None = None) ->
 
 
 def compile_in_two_processes() -> None:
-    """Compile the two large parts at once. If a process fails, its part is compiled by whoever loads it."""
+    """Compile the two large parts at once. If a process fails, the next process to load its part compiles it."""
     with contextlib.ExitStack() as running:
         for part in BESIDE:
             with contextlib.suppress(OSError):
@@ -75,13 +75,13 @@ def compile_in_two_processes() -> None:
 
 
 def load(part: str) -> None:
-    """Run the compiled functions of one part of ``PARTS``, while nobody else compiles it."""
+    """Run the compiled functions of one part of ``PARTS``, while no other process compiles it."""
     with _alone(part):
         PARTS[part](_tiny_matrix())
 
 
 def _is_compiled() -> bool:
-    """Is there any compiled code? Tried with a small function, which is compiled if there is none."""
+    """Tell whether there is compiled code. Try it with a small function, which is compiled if there is none."""
     smallest: Any = squared_norms
     misses = sum(smallest.stats.cache_misses.values())
     smallest(np.zeros(1, np.int64), np.zeros(0))
@@ -90,13 +90,13 @@ def _is_compiled() -> bool:
 
 @contextlib.contextmanager
 def _alone(part: str) -> Iterator[None]:
-    """Hold the lock of a part, beside the compiled code; the end of a process, however it comes, gives it back."""
+    """Hold the lock of a part, beside the compiled code. Any end of the process releases it."""
     kernel: Any = squared_norms
     folder = Path(kernel.stats.cache_path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / f"{part}.lock").open("a")
-    except OSError:  # a folder that nobody can write to: nothing is compiled into it
+    except OSError:  # nobody can write to the folder: nothing is compiled into it
         yield
         return
     with file:
@@ -117,7 +117,7 @@ def _tiny_matrix() -> RatingMatrix:
 
 
 def _run_classic(matrix: RatingMatrix) -> None:
-    """Neighbors by cosine, their products, and what fills short lists."""
+    """Run neighbors by cosine, the ranking of their products, and the functions that fill short lists."""
     ratings, rows = matrix.half_stars, np.arange(4)
     index = CosineIndex(ratings)
     neighbors, similarities = index.top_k(2)
@@ -137,7 +137,7 @@ def _run_classic(matrix: RatingMatrix) -> None:
 
 
 def _run_taste(matrix: RatingMatrix) -> None:
-    """Neighbors by taste and their votes."""
+    """Run neighbors by taste and the ranking by their votes."""
     rows, taste = np.arange(4), _tiny_taste(matrix)
     taste.rank(rows, 2)
     taste.predict(rows, rows)
@@ -150,7 +150,7 @@ def _tiny_taste(matrix: RatingMatrix) -> TasteRanker:
 
 
 def _run_caps(matrix: RatingMatrix) -> None:
-    """What caps and filters of lists need, by both rankings."""
+    """Run the caps and filters of lists, for both rankings."""
     n, numbers = matrix.shape[1], np.arange(matrix.shape[1], dtype=np.int32)
     categories, taste = Categories(numbers, numbers), _tiny_taste(matrix)
     cap = categories.cap(1)
@@ -162,14 +162,14 @@ def _run_caps(matrix: RatingMatrix) -> None:
 
 
 def _run_live(matrix: RatingMatrix) -> None:
-    """What a list needs when one of the neighbors has changed."""
+    """Run the functions of a list with a changed neighbor."""
     index, two = LiveCosine(CosineIndex(matrix.half_stars), matrix.user_ids), np.arange(2, dtype=np.int32)
     index.take(LiveUser(9, two, np.ones(2, np.int8), np.ones(2), None))
     index.gathered(index.of_row(1, 3), index.entries_of(1), valued=False)
 
 
-# The first two take equally long to compile, and have no compiled function in common; the others have of both.
-# Batches and their gate need the first two alone, so step 3 does not wait for what only requests need.
+# The first two take equally long to compile and share no compiled function. The others use functions of both.
+# Batches and their gate need the first two only, so step 3 does not wait for those that only requests need.
 BESIDE = ("classic", "taste")
 PARTS: dict[str, Callable[[RatingMatrix], None]] = {
     "classic": _run_classic,
@@ -180,13 +180,13 @@ PARTS: dict[str, Callable[[RatingMatrix], None]] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compile the parts named, or all of them in two processes; the exit status."""
+    """Compile the named parts, or all of them in two processes. Return the exit status."""
     parser = argparse.ArgumentParser(prog="warm_up", description="Compile the engine for this machine.")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; default: all")
     parts = parser.parse_args(arguments).parts
     if unknown := [part for part in parts if part not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}: name any of {', '.join(PARTS)}")
-    gc.disable()  # garbage collection is a tenth of the time, and this process soon ends
+    gc.disable()  # garbage collection takes a tenth of the time, and this process ends soon
     for part in parts:
         load(part)
     if not parts:

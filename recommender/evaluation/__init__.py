@@ -1,14 +1,14 @@
-"""How good a ranking is, measured on ratings that it has not seen.
+"""The measurement of a ranking's quality, on ratings that it has not seen.
 
-split            which ratings are hidden
+split            the split into training and hidden ratings
 metrics          nDCG, recall, coverage, RMSE and their intervals
-rankers          the rankings as an evaluation asks them
+rankers          the rankings in the form that an evaluation needs
 measure          one evaluation
-result           what it found
+result           the result of an evaluation
 comparison       all rankings of a shop side by side
 cold_start       each step of the cold start by itself
 tuning           constants chosen on the shop's own ratings
-gate             may a new version replace the published one?
+gate             the decision whether a new version may replace the published one
 gate_statistics  the two tests of the gate
 """
 

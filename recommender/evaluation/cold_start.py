@@ -1,16 +1,16 @@
 """What each step of the cold start is worth to users without ratings, on one shop's hidden ratings.
 
-A fifth of the users is drawn at random and treated as if they had never rated anything: all their ratings are taken out
-of what is trained on. Each step ranks the whole catalog for them by what it may know, less what they had rated before
-the cut, and is measured on what they turned to next:
+A fifth of the users is drawn at random and treated as users who have never rated: all their ratings are taken out of
+the training data. Each step ranks the whole catalog for them by what it may know, without the products they had rated
+before the cut. It is measured on the products that they rated next:
 
 own ratings            the taste ranking with all ratings back: the reference, which these users do not have
-own interactions       the taste ranking on what the log holds of them before their cut
-country and age group  what others of their segment have, now
-popular, decayed       what others have, now
-popular                how many others have rated it, whenever that was
+own interactions       the taste ranking on the user's interactions before the cut
+country and age group  products that others of the segment have, now
+popular, decayed       products that others have, now
+popular                products by the number of others who have rated them, at any time
 
-The last three have not seen these users at all. A step is left out where the shop has nothing for it.
+The last three have not seen these users at all. A step is left out if the shop has no data for it.
 """
 
 from __future__ import annotations
@@ -47,19 +47,22 @@ class ColdStartRanker:
         self._cold = cold
 
     def rank(self, rows: Rows, n: int) -> NDArray[np.int32]:
-        """The first n columns of each row, (len(rows), n), padded with -1."""
+        """Return the first n columns of each row, (len(rows), n), padded with -1."""
         shape = len(rows), n
         return self._cold.top_up(rows, np.full(shape, -1, np.int32), np.zeros(shape), new_share=0.0).columns
 
     def predict(self, rows: Rows, columns: NDArray[np.integer]) -> NDArray[np.float64]:
-        """The damped mean of each pair's product, (len(rows),)."""
+        """Return the damped mean of each pair's product, (len(rows),)."""
         assert len(rows) == len(columns), "one column for each row"
         stars: NDArray[np.float64] = self._cold.ladder.stars[columns]
         return stars
 
 
 class _TasteStep:
-    """The taste ranking on these profiles, less what ``seen`` (CSR) has of each row: it may know less than was seen."""
+    """The taste ranking on these profiles, without the products of each row in ``seen`` (CSR).
+
+    The profiles may hold fewer products than ``seen``.
+    """
 
     def __init__(self, profiles: Profiles, train: RatingMatrix, seen: Any) -> None:
         self._seen = seen
@@ -69,7 +72,7 @@ class _TasteStep:
     def rank(self, rows: Rows, n: int) -> NDArray[np.int32]:
         out = np.full((len(rows), n), -1, np.int32)
         n_seen = np.diff(self._seen.indptr)[rows]
-        order = np.argsort(n_seen, kind="stable")  # so that one heavy user makes few others' lists long
+        order = np.argsort(n_seen, kind="stable")  # so that one heavy user makes only few other lists long
         for start in range(0, len(rows), ROWS_AT_A_TIME):
             part = order[start : start + ROWS_AT_A_TIME]
             lists = self._taste.rank(rows[part], n + int(n_seen[part].max()))
@@ -94,7 +97,7 @@ def evaluate_cold_start(
     progress: Callable[[int], object] | None = None,
     clock: Callable[[], float] | None = None,
 ) -> Evaluation:
-    """Hide the newest ratings of a ``share`` of the users, take the others away as well, rank by every step, compare.
+    """Hide the newest ratings of a ``share`` of the users, take their others away too, and compare all steps.
 
     ``log`` and ``weights`` as `recommender.evaluation.comparison.evaluate_rankings`; ``segments`` (n_users,): the
     segment of each row of ``matrix``, -1 not known. NothingToEvaluateError if nothing can be hidden, SettingError for a
@@ -115,7 +118,7 @@ def evaluate_cold_start(
 def strangers(
     split: Split, log: Interactions | None, weights: NDArray[np.float64] | None
 ) -> tuple[RatingMatrix, Profiles]:
-    """The shop without the test users, in a matrix that still has their rows: ratings, and profiles of the others."""
+    """Return the ratings and profiles of the shop without the test users, in a matrix that still has their rows."""
     cold, others = _without(split.train, split.test_rows), trainable_log(split, log, weights)
     if others is not None:
         others = others.where(~np.isin(others.user_ids, split.train.user_ids[split.test_rows]))
@@ -142,7 +145,7 @@ def _rankers(
 
 
 def _without(matrix: RatingMatrix, rows: Rows) -> RatingMatrix:
-    """The matrix without any rating of these rows."""
+    """Return the matrix without any rating of these rows."""
     csr = matrix.half_stars
     owners = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
     kept = ~np.isin(owners, rows)

@@ -1,4 +1,4 @@
-"""All rankings on one shop's hidden ratings, and the settings of the published version beside them."""
+"""The comparison of all rankings, and of the published version's settings, on one shop's hidden ratings."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def stand_in(
 ) -> str:
     """The name that `evaluate_rankings` with these arguments gives the settings of a published version.
 
-    `AS_PUBLISHED` where none of ``rankings`` does. A version that does not say what interactions counted (those before
-    settings held that) is taken to have counted them as ``weights`` do.
+    It is `AS_PUBLISHED` if none of ``rankings`` has these settings. Early versions do not record the weights of
+    interactions; these are taken to have used ``weights``.
     """
     ranking = published.get("ranking")
     if ranking == CLASSIC:
@@ -52,12 +52,12 @@ def stand_in(
 
 
 def _plain(published: Mapping[str, Any]) -> bool:
-    """Taste with the parameters that serve all shops."""
+    """Tell whether the parameters of taste are the defaults."""
     return chosen_parameters(published) in (None, TasteParameters())
 
 
 def _weights_of(published: Mapping[str, Any], weights: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-    """What interactions counted in a published version; ``weights`` itself if that is the same, or not known."""
+    """Return the weights of interactions in a published version; ``weights`` itself if they are equal or not known."""
     noted = published.get("interaction_weights")
     if noted is None or (weights is not None and list(noted) == weights.tolist()):
         return weights
@@ -77,13 +77,13 @@ def evaluate_rankings(
     progress: Callable[[int], object] | None = None,
     clock: Callable[[], float] | None = None,
 ) -> Evaluation:
-    """Hide the newest ratings, rank by every one of ``rankings`` and by popularity, compare.
+    """Hide the newest ratings, and compare ``rankings`` and popularity.
 
-    ``log``: interactions, whose users and products ``matrix`` must know; those with hidden products and those at or
-    after a user's first hidden rating are not trained on. With it, taste is measured without it as well, so that one
-    sees what it is worth. ``n_users``: test at most so many users, drawn at random. ``published``: settings of a
-    version, which are measured on the same users under the name that `stand_in` gives them. NothingToEvaluateError if
-    nothing can be hidden, SettingError for a seed below 0.
+    ``log``: interactions, whose users and products ``matrix`` must have. Those with hidden products, and those at or
+    after a user's first hidden rating, are left out of the training. With a log, taste is also measured without it, to
+    show what the log is worth. ``n_users``: test at most so many users, drawn at random. ``published``: settings of a
+    version, measured on the same users under the name that `stand_in` returns. NothingToEvaluateError if nothing can
+    be hidden, SettingError for a seed below 0.
     """
     split = hide_newest(matrix, seed)
     if n_users is not None and len(split.test_rows) > n_users:
@@ -121,7 +121,7 @@ def _by_taste(
 def _as_published(
     split: Split, log: Interactions | None, weights: NDArray[np.float64] | None, published: Mapping[str, Any]
 ) -> Ranker:
-    """The ranking of a version's settings, trained on this split."""
+    """Return the ranking of a version's settings, trained on this split."""
     if published["ranking"] == CLASSIC:
         return ClassicRanker(split.train, n_neighbors=int(published["n_neighbors"]))
     counted = _weights_of(published, weights)

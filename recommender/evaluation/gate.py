@@ -1,4 +1,4 @@
-"""The gate before a publication: what is said of a new version, and whether it may replace the published one.
+"""The gate before a publication: the verdict on a new version, and its reasons in words.
 
 The two tests are those of `recommender.evaluation.gate_statistics`.
 """
@@ -26,22 +26,22 @@ from recommender.ranking import RANKINGS
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a version may be published, and what its maker should be told."""
+    """The verdict on a version: whether it may be published, and messages to its maker."""
 
     publish: bool
-    reason: str  # why not; empty if it may
+    reason: str  # why it may not be published; empty if it may
     warnings: tuple[str, ...]
-    notes: tuple[str, ...] = ()  # the two tests in words, and what they would notice
+    notes: tuple[str, ...] = ()  # the two tests in words, and the loss that each would notice
 
 
 def judge(
     evaluation: Evaluation, ranking: str, *, against: str | None = None, history: Sequence[Measured] = ()
 ) -> Verdict:
-    """Hold a new version, ranked by ``ranking``, against the published settings, its history and popularity.
+    """Compare a new version, ranked by ``ranking``, with the published settings, with its history, and with popularity.
 
     ``against``: the ranking of ``evaluation`` by the published version's settings; None: there is none, or its
-    settings are the new version's. ``history``: `history_of`. The first version always passes; losing to popularity is
-    a warning.
+    settings are the new version's. ``history``: `history_of`. The first version always passes. A version that finds
+    less than popularity gets a warning.
     """
     new = _measured_now(evaluation.ranking(ranking))
     rules = (against is not None) + bool(history)
@@ -62,7 +62,7 @@ def judge(
 
 
 def _paired_verdict(evaluation: Evaluation, ranking: str, against: str, level: float) -> tuple[str, str]:
-    """Why the new version is refused, "" if it is not, and the comparison in words."""
+    """Return the reason of a refusal, or "", and the comparison in words."""
     mine, theirs = evaluation.ranking(ranking), evaluation.ranking(against)
     pair = paired(mine.ndcg_per_user, theirs.ndcg_per_user, level)
     old, n = _mean(theirs.figures[NDCG]), len(mine.ndcg_per_user)
@@ -97,7 +97,7 @@ def _noticed(noise: float, mean: float, level: float, n: int) -> str:
 
 
 def _lost_to_popularity(evaluation: Evaluation, ranking: str) -> list[str]:
-    """The warning that plain popularity finds more, with the rankings that do better than it."""
+    """Return the warning that plain popularity finds more, with the rankings that find more than popularity."""
     means = {each.name: _mean(each.figures[NDCG]) for each in evaluation.rankings}
     popular = means[POPULAR]
     if popular <= means[ranking]:
@@ -111,9 +111,9 @@ def _lost_to_popularity(evaluation: Evaluation, ranking: str) -> list[str]:
 
 
 def metrics_of(evaluation: Evaluation, ranking: str) -> dict[str, Any]:
-    """What is recorded with a version: the figures of its ranking, and the nDCG of the others beside it.
+    """Return the record of a version: the figures of its ranking, and the nDCG of the other rankings.
 
-    ``standard_error``: of its nDCG, which the floor of later versions needs.
+    ``standard_error``: that of its nDCG, which the floor of later versions needs.
     """
     own = evaluation.ranking(ranking)
     figures = {name: figure._asdict() for name, figure in own.figures.items()}

@@ -1,27 +1,27 @@
-"""Whether a new version of the lists is good enough to be published: two tests, and what they would notice.
+"""The two tests of the gate: whether a new version of the lists may be published, and what loss they would notice.
 
-The quality of a version is its mean nDCG@10 over the test users of one split (`recommender.evaluation.comparison`). It
-is refused
+The quality of a version is its mean nDCG@10 over the test users of one split (`recommender.evaluation.comparison`). A
+version is refused
 
-1. if, user by user on the same split, it is below what the published version's settings find now: with d the
-   differences of n users, mean(d) < -t * sd(d) / sqrt(n). Equal settings give equal lists and are never refused here;
-2. if it is below the floor, which keeps many small losses from adding up: the median of what was published in the last
-   90 days by the same ranking, less t * sqrt(V + pi / (2 K + pi - 2) * W). V is the variance of the new mean, W that of
-   one of the K versions, and the factor that of a median of K (1 for one, pi / 2K for many).
+1. if it is below the published version's settings, user by user on the same split: with d the differences of n users,
+   mean(d) < -t * sd(d) / sqrt(n). Equal settings give equal lists and are never refused here;
+2. if it is below the floor, which keeps many small losses from adding up. The floor is the median of the versions that
+   the same ranking published in the last 90 days, less t * sqrt(V + pi / (2 K + pi - 2) * W). V is the variance of the
+   new mean, and W that of one of the K versions. The factor is that of a median of K (1 for one, pi / 2K for many).
 
-Test users differ from night to night, so both variances are real. V and W are those of the users, the larger of the new
-version's and the history's (of a right-skewed figure a low mean comes with a low variance, and would be trusted too
-much), and at least what successive versions differ by, which the sampling of users alone may not explain: 1.05 times
-the median difference, squared. That is a moving range (Montgomery, "Introduction to Statistical Quality Control"):
-a slow decay does not widen it.
+Test users differ from night to night, so both variances are real. V and W are computed from the users. The larger of
+the new version's and the history's is taken: a right-skewed figure has a low variance where its mean is low, and would
+be trusted too much. V and W are at least 1.05 times the median difference of successive versions, squared, as the
+sampling of users may not explain all of that. This is a moving range (Montgomery, "Introduction to Statistical Quality
+Control"), which a slow decay does not widen.
 
-t is Student's, by each test at half of the level where both apply. In simulated nights with other test users each time
-(tests/evaluation/test_gate.py) equal quality is refused in 1.2 to 2.2 % of nights, promised are 2.5 %; with 30 versions
-before it and 2,000 test users a loss of 10 % is noticed in 77 % of runs if it comes in one night, in 82 % if in two, in
-98 % if in ten. Where the same users are tested every night, less is refused by chance.
+t is Student's. If both tests apply, each has half of the level. In simulated nights with other test users each time
+(tests/evaluation/test_gate.py) equal quality is refused in 1.2 to 2.2 % of nights; 2.5 % is promised. With 30 earlier
+versions and 2,000 test users, a loss of 10 % is noticed in 77 % of runs if it comes in one night, in 82 % if in two, in
+98 % if in ten. If the same users are tested every night, chance refuses less.
 
-The history begins with the last version that was published by force, or by rolling back to what had been refused: that
-decided that its quality will do.
+The history begins with the last version that was published by force, or by a roll-back to a refused version: that
+decision accepted its quality.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from scipy.special import ndtri, stdtrit
 
 from recommender.evaluation.result import NDCG
 
-MOST_REFUSED = 0.025  # of the nights in which equal quality is refused
-LEVEL = 0.022  # of both tests together: what is estimated (medians, variances) costs the rest of MOST_REFUSED
+MOST_REFUSED = 0.025  # share of the nights in which equal quality is refused
+LEVEL = 0.022  # of both tests together: the estimates (medians, variances) take the rest of MOST_REFUSED
 POWER = 0.8
 HISTORY_DAYS = 90
-LEAST_DIFFERING = 7  # users: that all of six lose is chance in 1 of 64, more than 1.25 %
-LEAST_USERS = 30  # of fewer no standard error is worth its name
-LEAST_STEPS = 7  # differences between successive versions, before they say how much nights differ
+LEAST_DIFFERING = 7  # users: six who all lose are chance in 1 of 64, more than 1.25 %
+LEAST_USERS = 30  # a standard error of fewer users is worth nothing
+LEAST_STEPS = 7  # differences between successive versions; fewer do not tell how much nights differ
 PUBLISHED, REFUSED, FORCED = "published", "refused", "forced"
 _MEDIAN_STEP = 1.0 / (math.sqrt(2.0) * float(ndtri(0.75)))  # sd of one version / median |difference| of two
 
@@ -57,27 +57,27 @@ class Measured(NamedTuple):
 
 
 class Recorded(Protocol):
-    """What is asked of a `recommender.publishing.versions.Version`."""
+    """The parts of a `recommender.publishing.versions.Version` that the gate reads."""
 
     @property
     def number(self) -> int:
-        """Counts up."""
+        """The number, which counts up."""
 
     @property
     def made_at(self) -> datetime:
-        """UTC."""
+        """The time in UTC."""
 
     @property
     def state(self) -> str:
-        """published, kept or expired."""
+        """The state: published, kept or expired."""
 
     @property
     def metrics(self) -> Mapping[str, Any] | None:
-        """What `metrics_of` gave for it."""
+        """The record of `metrics_of`."""
 
 
 class Floor(NamedTuple):
-    """``median`` of ``n_versions``; up to ``tolerance`` below it is chance; ``noise``: one standard error of that."""
+    """The floor: ``median`` of ``n_versions`` less ``tolerance``, which is chance; ``noise``: its standard error."""
 
     median: float
     tolerance: float
@@ -86,7 +86,7 @@ class Floor(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """The mean difference of two rankings on the same users, what of it is chance, and its standard error."""
+    """The mean difference of two rankings on the same users, the part of it that is chance, and its standard error."""
 
     mean: float
     tolerance: float
@@ -95,7 +95,7 @@ class Pair(NamedTuple):
 
     @property
     def is_worse(self) -> bool:
-        """The first is below the second by more than chance."""
+        """True if the first is below the second by more than chance."""
         return self.n_differing >= LEAST_DIFFERING and self.mean < -self.tolerance
 
 
@@ -113,9 +113,9 @@ def paired(new: NDArray[np.float64], old: NDArray[np.float64], level: float = LE
 
 
 def floor_of(history: Sequence[Measured], new: Measured, level: float = LEVEL) -> Floor:
-    """What ``new`` must not be below, given what was published before it (one version or more, oldest first).
+    """Return the floor of ``new``, from the versions published before it (at least one, oldest first).
 
-    With fewer than `LEAST_USERS` test users there is no floor to be kept to: the tolerance is infinite.
+    With fewer than `LEAST_USERS` test users there is no floor: the tolerance is infinite.
 
     >>> a_night = Measured(0.125, 0.2 / 2_000**0.5, 2_000)
     >>> round(floor_of([a_night], a_night).tolerance, 4)  # 2.01 * sqrt(2) * 0.2 / sqrt(2000)
@@ -138,10 +138,10 @@ def floor_of(history: Sequence[Measured], new: Measured, level: float = LEVEL) -
 
 
 def history_of(versions: Iterable[Recorded], ranking: str, now: datetime) -> list[Measured]:
-    """What the floor is made from: the measured versions, oldest first, that were published by this ranking.
+    """Return the versions behind the floor, oldest first: measured, and published by this ranking.
 
-    The published version counts whatever its age and ranking, later ones that were rolled back from do not, nor do
-    those with fewer than `LEAST_USERS` test users.
+    The published version counts, whatever its age and ranking. Later versions that were rolled back do not count, and
+    versions with fewer than `LEAST_USERS` test users do not either.
     """
     known = [version for version in versions if measured(version.metrics)]
     published = next((version for version in known if version.state == PUBLISHED), None)
@@ -173,7 +173,7 @@ def _verdict(version: Recorded) -> str:
 
 
 def measured(metrics: Mapping[str, Any] | None) -> Measured | None:
-    """Mean, standard error and users of a record; None without one. Older records have the 95 % interval alone.
+    """Return mean, standard error and users of a record; None without one. Old records have only the 95 % interval.
 
     >>> measured({"ndcg@10": {"mean": 0.3, "low": 0.2804, "high": 0.3196, "n": 500}})
     Measured(mean=0.3, error=0.01, n=500)
@@ -189,7 +189,7 @@ def measured(metrics: Mapping[str, Any] | None) -> Measured | None:
 
 
 def loss_noticed(noise: float, mean: float, level: float, n: int) -> float | None:
-    """The loss, as a share of ``mean``, that is refused with a chance of `POWER`; None where no loss is.
+    """Return the loss, as a share of ``mean``, that is refused with a chance of `POWER`; None if no loss is.
 
     ``noise``: one standard error of the comparison, of ``n`` users.
 
@@ -203,5 +203,5 @@ def loss_noticed(noise: float, mean: float, level: float, n: int) -> float | Non
 
 
 def student(level: float, freedom: int) -> float:
-    """Student's t that is exceeded with a chance of ``level``."""
+    """Return Student's t that is exceeded with a chance of ``level``."""
     return float(stdtrit(max(freedom, 1), 1.0 - level))

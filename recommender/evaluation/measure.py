@@ -1,4 +1,4 @@
-"""Offline evaluation: hide the newest ratings of every user, rank the whole catalog, see who finds what was hidden.
+"""Offline evaluation: the newest ratings of every user are hidden, and rankings of the whole catalog try to find them.
 
     matrix = read_evaluation_file(Path("ratings.csv"))        # or load_model's
     split = split_newest(matrix, rng=np.random.default_rng(0))
@@ -6,10 +6,10 @@
     evaluation = evaluate(split, rankers, seed=0)
     evaluation.ranking("classic").figures["ndcg@10"]          # Figure(mean, low, high, n)
 
-Every hidden product that may be recommended is relevant, whatever its stars: it is what the user turned to next.
-Candidates are all recommendable products, never a sample of them (Krichene and Rendle 2020), less those the user rated
-before; lists stay as short as the ranking leaves them, so a user without a list counts as 0. Users are in groups by
-their number of training ratings, as a ranking that wins on average can lose where a shop has most of its users.
+Every hidden product that may be recommended is relevant, whatever its stars: the user turned to it next. Candidates are
+all recommendable products without those the user rated before, never a sample of them (Krichene and Rendle 2020). Lists
+stay as short as the ranking leaves them, and a user without a list counts as 0. Users are grouped by their number of
+training ratings, as a ranking that wins on average can lose in the group that holds most of a shop's users.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ BLOCK_USERS = 4_096
 
 
 class Ranker(Protocol):
-    """One way to rank, trained on ``Split.train``."""
+    """A ranking, trained on ``Split.train``."""
 
     def rank(self, rows: NDArray[np.int64], n: int) -> NDArray[np.int32]:
-        """The best n recommendable columns that each row has not rated, (len(rows), n), padded with -1."""
+        """Return the best n recommendable columns that each row has not rated, (len(rows), n), padded with -1."""
 
     def predict(self, rows: NDArray[np.int64], columns: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Stars for each pair of row and column, (len(rows),); NaN where there is no prediction."""
+        """Return the stars of each pair of row and column, (len(rows),); NaN where there is no prediction."""
 
 
 def evaluate(
@@ -67,8 +67,8 @@ def evaluate(
     """Measure every ranker on the test users of ``split``, in blocks of users; by the names that they are given.
 
     ``seed`` is that of the bootstrap; all rankings see the same draws. ``progress`` is called with the number of users
-    just done, ``len(rankers) * len(split.test_rows)`` in all. ``clock``: such as ``time.perf_counter``, None leaves the
-    seconds out, and two runs with one seed then give equal evaluations.
+    just done, ``len(rankers) * len(split.test_rows)`` in all. ``clock``: such as ``time.perf_counter``. None leaves the
+    seconds out; two runs with one seed then give equal evaluations.
     SettingError: no test user, no ranker, or a list that breaks the rules of `Ranker`.
     """
     rows = split.test_rows
@@ -139,7 +139,7 @@ def _measure(
     progress: Callable[[int], object] | None,
     clock: Callable[[], float] | None,
 ) -> _Measured:
-    """Lists, and predictions if there are stars to predict, of all test users, a block of users at a time."""
+    """Measure lists of all test users, and predictions if there are stars to predict, a block of users at a time."""
     test_rows, train = split.test_rows, split.train
     values, weights = np.zeros((2, len(test_rows), len(PER_USER)))
     raters = np.bincount(train.half_stars.indices, minlength=train.shape[1])  # (n_products,)
@@ -170,7 +170,7 @@ def _measure(
 def _judged_lists(
     lists: NDArray[np.int32], relevant: sp.csr_array, raters: NDArray[np.int64], n_users: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values and weights (n_rows, 7), in the order of `PER_USER`, of lists (n_rows, DEPTH)."""
+    """Return values and weights (n_rows, 7), in the order of `PER_USER`, of lists (n_rows, DEPTH)."""
     hits, n_relevant = among(lists, relevant), np.diff(relevant.indptr)
     served = lists[:, 0] >= 0
     values = [
@@ -189,7 +189,7 @@ def _judged_lists(
 def _judged_stars(
     errors: NDArray[np.float64], user: NDArray[np.int64], n_rows: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values and weights (n_rows, 3): squared errors, errors and predictions of each user, added up."""
+    """Return values and weights (n_rows, 3): sums of each user's squared errors, errors and predictions."""
     there = ~np.isnan(errors)
     error = np.where(there, errors, 0.0)
     squared, absolute, predicted, hidden = (
@@ -201,7 +201,10 @@ def _judged_stars(
 def _figures(
     measured: Sequence[_Measured], mask: NDArray[np.bool_], seed: int, n_resamples: int
 ) -> tuple[list[dict[str, Figure]], dict[tuple[int, int], Figure]]:
-    """Figures of each ranker on the users of ``mask``, and the differences in nDCG of each two; one set of draws."""
+    """Return the figures of each ranker on the users of ``mask``, and the difference in nDCG of each pair.
+
+    All are made from one set of draws.
+    """
     pairs = list(combinations(range(len(measured)), 2))
     differences = [measured[i].values[mask, :1] - measured[j].values[mask, :1] for i, j in pairs]
     values = np.hstack([one.values[mask] for one in measured] + differences)
@@ -216,14 +219,14 @@ def _figures(
 
 
 def among(lists: NDArray[np.int32], rated: sp.csr_array) -> NDArray[np.bool_]:
-    """Which places of lists (n_rows, n) hold a column of the same row of ``rated`` (n_rows, n_products)."""
-    starts = np.arange(len(lists)) * rated.shape[1]  # (n_rows,) one number for each pair of row and column
+    """Tell which places of lists (n_rows, n) hold a column of the same row of ``rated`` (n_rows, n_products)."""
+    starts = np.arange(len(lists)) * rated.shape[1]  # (n_rows,) so that each pair of row and column has its number
     pairs = np.repeat(starts, np.diff(rated.indptr)) + rated.indices
     return (lists >= 0) & np.isin(starts[:, None] + lists, pairs)
 
 
 def _check_lists(name: str, lists: NDArray[np.int32], rows: NDArray[np.int64], train: RatingMatrix) -> None:
-    """SettingError if a list would be measured that nobody may be shown: a figure from it would be worthless."""
+    """Raise SettingError for a list that no user may be shown: figures from it would be worthless."""
     _checked(name, lists, (len(rows), DEPTH))
     if lists.min() < -1 or lists.max() >= train.shape[1]:
         raise SettingError(f"ranking {name!r} gives columns outside of -1 to {train.shape[1] - 1}")

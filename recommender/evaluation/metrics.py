@@ -1,13 +1,13 @@
-"""How good ranked lists and predicted ratings are: one number per user, and 95 % intervals over users.
+"""Metrics of ranked lists and predicted ratings: one number per user, and 95 % intervals over users.
 
 A list is judged by its hits: ``hits`` (n_users, width) bool, True where the product at this place, best place first, is
-one of the user's ``n_relevant`` (n_users,) hidden products. A list shorter than k has no hit at the places it lacks.
-Where nothing is relevant a metric of this kind is NaN: such a user is no test user.
+one of the user's ``n_relevant`` (n_users,) hidden products. A list shorter than k has no hit at its missing places. If
+nothing is relevant a list metric is NaN: such a user is no test user.
 
 nDCG after Järvelin and Kekäläinen 2002 with binary gains and the discount 1 / log2(place + 1), as scikit-learn's
-``ndcg_score`` (LensKit's default discount is another); recall as scikit-learn's (LensKit divides by min(relevant, k));
+``ndcg_score`` (LensKit's default discount differs); recall as scikit-learn's (LensKit divides by min(relevant, k));
 average precision as LensKit's for a full list. Novelty after Zhou et al. 2010. The bootstrap is Efron's percentile
-bootstrap with users as the unit, since the ratings of one user are not independent of each other.
+bootstrap with users as the unit, since the ratings of one user depend on each other.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from recommender.errors import SettingError
 
 N_RESAMPLES = 1_000
 LEVEL = 0.95
-_BLOCK_CELLS = 4_000_000  # draws held at a time: 32 MB
+_BLOCK_CELLS = 4_000_000  # draws held at once: 32 MB
 
 Floats = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """A mean over users and the ends of its bootstrap interval; NaN where there is nothing to average."""
+    """A mean over users and the ends of its bootstrap interval; NaN if there is nothing to average."""
 
     mean: float
     low: float
@@ -37,7 +37,7 @@ class Interval(NamedTuple):
 
 
 def ndcg_at(hits: ArrayLike, n_relevant: ArrayLike, k: int) -> Floats:
-    """Normalized discounted cumulative gain of the first k places, (n_users,) from 0 to 1.
+    """Return the normalized discounted cumulative gain of the first k places, (n_users,) from 0 to 1.
 
         DCG@k = sum over places j <= k with a hit of 1 / log2(j + 1)
         nDCG@k = DCG@k / DCG@k of the best list possible, which has min(k, n_relevant) hits at its head
@@ -50,13 +50,13 @@ def ndcg_at(hits: ArrayLike, n_relevant: ArrayLike, k: int) -> Floats:
     judged, relevant = _judged(hits, n_relevant, k)
     discounts = 1.0 / np.log2(np.arange(2, k + 2))  # (k,)
     best = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(relevant, k)]  # (n_users,)
-    # added up in the same order as the best list's, so that a perfect list is 1.0 and not nearly 1.0
+    # added up in the order of the best list's sum, so that a perfect list is exactly 1.0
     gained = np.cumsum(judged * discounts[: judged.shape[1]], axis=1)
     return _ratio(gained[:, -1] if judged.shape[1] else np.zeros(len(relevant)), best)
 
 
 def recall_at(hits: ArrayLike, n_relevant: ArrayLike, k: int) -> Floats:
-    """Share of the user's relevant products that are among the first k, (n_users,): hits@k / n_relevant.
+    """Return the share of the user's relevant products among the first k, (n_users,): hits@k / n_relevant.
 
     >>> recall_at([[True, False, True], [False, True, True]], [4, 2], 2).tolist()
     [0.25, 0.5]
@@ -66,7 +66,7 @@ def recall_at(hits: ArrayLike, n_relevant: ArrayLike, k: int) -> Floats:
 
 
 def average_precision_at(hits: ArrayLike, n_relevant: ArrayLike, k: int) -> Floats:
-    """Average precision of the first k places, (n_users,); its mean over users is MAP@k.
+    """Return the average precision of the first k places, (n_users,); its mean over users is MAP@k.
 
         AP@k = sum over places j <= k with a hit of (hits@j / j) / min(k, n_relevant)
 
@@ -79,7 +79,7 @@ def average_precision_at(hits: ArrayLike, n_relevant: ArrayLike, k: int) -> Floa
 
 
 def hit_rate_at(hits: ArrayLike, n_relevant: ArrayLike, k: int) -> Floats:
-    """1.0 for a user with a relevant product among the first k, else 0.0, (n_users,).
+    """Return 1.0 for a user with a relevant product among the first k, else 0.0, (n_users,).
 
     >>> hit_rate_at([[False, True], [True, False], [False, False]], [3, 1, 1], 1).tolist()
     [0.0, 1.0, 0.0]
@@ -89,7 +89,7 @@ def hit_rate_at(hits: ArrayLike, n_relevant: ArrayLike, k: int) -> Floats:
 
 
 def coverage(recommended_columns: ArrayLike, n_recommendable: int) -> float:
-    """Share of the recommendable products that are in somebody's list: distinct columns / n_recommendable.
+    """Return the share of recommendable products that are in some list: distinct columns / n_recommendable.
 
     ``recommended_columns``: lists of any shape, -1 where a place is empty. NaN without recommendable products.
 
@@ -101,12 +101,12 @@ def coverage(recommended_columns: ArrayLike, n_recommendable: int) -> float:
 
 
 def novelty(columns: ArrayLike, raters: ArrayLike, n_users: int) -> Floats:
-    """Mean self-information of each list in bits, (n_users_asked,): how surprising its products are.
+    """Return the mean self-information of each list in bits, (n_users_asked,): how surprising its products are.
 
         novelty = mean over the list's products i of -log2(raters(i) / n_users)
 
     ``columns`` (n_users_asked, k), -1 where a place is empty; ``raters`` (n_products,) of the training ratings. A
-    product that nobody rated counts as rated by one. NaN for an empty list.
+    product without raters counts as rated by one user. NaN for an empty list.
 
     >>> novelty([[0, 1], [1, -1], [-1, -1]], [8, 2], 8).tolist()  # -log2(8/8) = 0 bits, -log2(2/8) = 2 bits
     [1.0, 2.0, nan]
@@ -114,12 +114,12 @@ def novelty(columns: ArrayLike, raters: ArrayLike, n_users: int) -> Floats:
     lists = np.atleast_2d(np.asarray(columns))
     bits = -np.log2(np.maximum(np.asarray(raters), 1) / max(n_users, 1))  # (n_products,)
     there = lists >= 0
-    padded = np.append(bits, 0.0)  # an empty place, -1, takes the last
+    padded = np.append(bits, 0.0)  # the value of an empty place, -1
     return _ratio(padded[lists].sum(axis=1), there.sum(axis=1))
 
 
 def rmse(predicted: ArrayLike, actual: ArrayLike) -> float:
-    """Root mean squared error in stars over the pairs that have a prediction (not NaN); NaN if none has.
+    """Return the root mean squared error in stars over the pairs that have a prediction (not NaN); NaN if none has.
 
         RMSE = sqrt(mean of (predicted - actual)^2)
 
@@ -131,7 +131,7 @@ def rmse(predicted: ArrayLike, actual: ArrayLike) -> float:
 
 
 def mae(predicted: ArrayLike, actual: ArrayLike) -> float:
-    """Mean absolute error in stars over the pairs that have a prediction (not NaN); NaN if none has.
+    """Return the mean absolute error in stars over the pairs that have a prediction (not NaN); NaN if none has.
 
     >>> mae([4.0, 2.0, float("nan")], [5.0, 5.0, 1.0])  # (1 + 3) / 2
     2.0
@@ -148,9 +148,9 @@ def bootstrap_interval(
     n_resamples: int = N_RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Mean of ``values`` (n_users,), sum(values) / sum(weights), and its percentile bootstrap interval over users.
+    """Return the mean of ``values`` (n_users,), sum(values) / sum(weights), and its percentile bootstrap interval.
 
-    Users are drawn with their weights (default: 1 each), n_users with replacement, n_resamples times; the interval
+    Users are drawn with their weights (default: 1 each), n_users with replacement, n_resamples times. The interval
     holds the middle ``level`` of the means. SettingError for level outside of 0..1 or lengths that differ.
 
     >>> bootstrap_interval([0.5, 0.5, 0.5], np.random.default_rng(0))
@@ -167,9 +167,9 @@ def bootstrap_interval(
 def bootstrap_intervals(
     values: Floats, weights: Floats, rng: np.random.Generator, *, n_resamples: int = N_RESAMPLES, level: float = LEVEL
 ) -> Floats:
-    """`bootstrap_interval` of every column of ``values`` and ``weights``, both (n_users, m): (m, 3) mean, low, high.
+    """Return `bootstrap_interval` of every column of ``values`` and ``weights``, both (n_users, m): (m, 3).
 
-    All columns see the same draws. A draw in which a column has no weight is left out of that column.
+    The three are mean, low and high. All columns see the same draws. A column skips draws in which it has no weight.
     """
     if not 0.0 < level < 1.0:
         raise SettingError(f"level={level!r} cannot be used: pass a share between 0 and 1, such as 0.95")
@@ -194,7 +194,7 @@ def bootstrap_intervals(
 
 
 def _draws(rng: np.random.Generator, n: int, n_users: int) -> Floats:
-    """How often each user comes in n draws of n_users users, (n, n_users)."""
+    """Draw n_users users n times. Return how often each user comes in each draw, (n, n_users)."""
     counts = np.empty((n, n_users))
     for one in counts:  # one draw at a time: its counters stay in the processor's cache
         one[:] = np.bincount(rng.integers(0, n_users, n_users), minlength=n_users)
@@ -202,7 +202,7 @@ def _draws(rng: np.random.Generator, n: int, n_users: int) -> Floats:
 
 
 def _judged(hits: ArrayLike, n_relevant: ArrayLike, k: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """The first k places (n_users, <= k), and n_relevant as an array; SettingError if they do not fit together."""
+    """Return the first k places (n_users, <= k), and n_relevant as an array. SettingError if they do not fit."""
     judged, relevant = np.asarray(hits, np.bool_), np.asarray(n_relevant, np.int64)
     if judged.ndim != 2 or relevant.shape != judged.shape[:1]:
         raise SettingError(
@@ -212,7 +212,7 @@ def _judged(hits: ArrayLike, n_relevant: ArrayLike, k: int) -> tuple[NDArray[np.
 
 
 def _ratio(above: Any, below: Any) -> Floats:
-    """above / below, NaN where below is 0."""
+    """Return above / below, NaN where below is 0."""
     bottom = np.asarray(below, np.float64)
     out: Floats = np.full(bottom.shape, np.nan)
     np.divide(above, bottom, out=out, where=bottom != 0)

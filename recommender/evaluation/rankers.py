@@ -1,9 +1,9 @@
-"""Rankings as `evaluation.evaluate` compares them: whole catalog, seen products left out, short lists left short.
+"""Rankings in the form that `evaluation.evaluate` compares: whole catalog, no seen products, short lists left short.
 
 - `ClassicRanker`: the predicted rating of the nearest users, by the `recommender.ranking.rankings.ClassicRanking` that
   people are served by.
-- `PopularRanker`: what most people rated, as `recommender.fallback.popular`; the floor that any other ranking has to
-  beat.
+- `PopularRanker`: the products that most people rated, by `recommender.fallback.popular`. Any other ranking has to find
+  more than this one.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ class ClassicRanker:
     """User-based collaborative filtering on the ratings of ``train``: candidates by predicted rating."""
 
     def __init__(self, train: RatingMatrix, *, n_neighbors: int = 20) -> None:
-        """SettingError for n_neighbors below 1, RatingError as `CosineIndex`."""
+        """Train on ``train``. SettingError for n_neighbors below 1, RatingError as `CosineIndex`."""
         self.n_neighbors = min(at_least_one("n_neighbors", n_neighbors), max(train.shape[0], 1))
         self._train = train
         self._index = CosineIndex(train.half_stars)
         self._ranking = ClassicRanking(train, self._index, self.n_neighbors)
 
     def rank(self, rows: Rows, n: int) -> Columns:
-        """The best n columns of each row, (len(rows), n), -1 where there are no more."""
+        """Return the best n columns of each row, (len(rows), n), -1 where there are no more."""
         return self._ranking.rank_products(rows, n).columns
 
     def predict(self, rows: Rows, columns: NDArray[np.integer]) -> Stars:
-        """Stars for each pair, (len(rows),): sum of cosine * rating / sum of cosine; NaN where no neighbor rated it.
+        """Return the stars of each pair, (len(rows),): sum of cosine * rating / sum of cosine; NaN if none rated it.
 
-        Summed in neighbor order and rounded to 9 decimals, so equal to what the list shows.
+        The sums run in neighbor order and are rounded to 9 decimals, so the stars equal those that the list shows.
         """
-        users, user = np.unique(rows, return_inverse=True)  # user: (n_pairs,) place among the users
+        users, user = np.unique(rows, return_inverse=True)  # user: (n_pairs,) index into users
         neighbors, similarities = self._index.top_k(self.n_neighbors, rows=users)
         weighted, support = np.zeros(len(rows)), np.zeros(len(rows))
-        for place in range(neighbors.shape[1]):  # one neighbor of all pairs at a time: memory of the pairs alone
+        for place in range(neighbors.shape[1]):  # one neighbor of all pairs at a time: memory of the pairs only
             stars = STARS_PER_UNIT * self._half_stars(neighbors[user, place], columns)  # 0 where not rated
             rated = stars > 0
             weighted[rated] += similarities[user[rated], place] * stars[rated]
@@ -56,7 +56,7 @@ class ClassicRanker:
         return np.rint(predicted * 1e9) / 1e9
 
     def _half_stars(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.int8]:
-        """The rating of each pair, 0 where there is none or the row is -1."""
+        """Return the rating of each pair, 0 where there is none or the row is -1."""
         found: NDArray[np.int8] = self._train.half_stars[np.maximum(rows, 0), columns]
         return np.where(rows >= 0, found, 0).astype(np.int8)
 
@@ -73,12 +73,12 @@ class PopularRanker:
         self._predicted[self._popular.columns] = self._popular.predicted
 
     def rank(self, rows: Rows, n: int) -> Columns:
-        """The best n columns of each row, (len(rows), n), -1 where there are no more."""
+        """Return the best n columns of each row, (len(rows), n), -1 where there are no more."""
         shape = len(rows), n
         return self._popular.top_up(self._seen, rows, np.full(shape, -1, np.int32), np.zeros(shape))[0]
 
     def predict(self, rows: Rows, columns: NDArray[np.integer]) -> Stars:
-        """The damped mean of each pair's product, (len(rows),); NaN for one that nobody rated or may be recommended."""
+        """Return the damped mean of each pair's product, (len(rows),); NaN if it is not rated or not recommendable."""
         assert len(rows) == len(columns), "one column for each row"
         predicted: Stars = self._predicted[columns]
         return predicted

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from recommender.errors import SettingError
 
 K = 10
-DEPTH = 20  # places of a list that are looked at: recall is measured at both
+DEPTH = 20  # places of a list that are read: recall is measured at both
 GROUPS = {"cold": (1, 4), "light": (5, 19), "heavy": (20, None)}  # training ratings of a user, both ends included
 FORMAT = 1
 
-# Averages over users, sum of values / sum of weights. Coverage is the one figure that belongs to no user, and so has no
-# interval: users drawn with replacement are fewer distinct ones, whose lists always cover less.
+# Averages over users, sum of values / sum of weights. Coverage belongs to no single user, so it has no interval: users
+# drawn with replacement are fewer distinct ones, and their lists always cover less.
 NDCG, COVERAGE = f"ndcg@{K}", f"coverage@{K}"
 PER_USER = (
     NDCG, f"recall@{K}", f"recall@{DEPTH}", f"map@{K}", f"hit_rate@{K}", f"novelty@{K}", "served", "rmse", "mae",
@@ -28,7 +28,7 @@ _PLAIN = ("split", "seed", "n_users", "n_products", "n_ratings", "n_test_users")
 
 
 class Figure(NamedTuple):
-    """A mean over ``n`` users and its 95 % bootstrap interval; None where there is nothing to average."""
+    """A mean over ``n`` users and its 95 % bootstrap interval; None if there is nothing to average."""
 
     mean: float | None
     low: float | None
@@ -38,7 +38,7 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class RankingFigures:
-    """What one ranking reached: figures by name (`FIGURES`), the same by activity group (all but coverage).
+    """The figures of one ranking by name (`FIGURES`), and by activity group (all but coverage).
 
     ``seconds``: time spent ranking and predicting, None without a clock. ``ndcg_per_user`` (n_test_users,), in the
     order of ``Split.test_rows``, for paired comparisons; not written to JSON.
@@ -52,7 +52,7 @@ class RankingFigures:
 
 
 class Difference(NamedTuple):
-    """nDCG of ``first`` less that of ``second`` on the same users; no difference if the interval holds 0."""
+    """nDCG of ``first`` less that of ``second`` on the same users. There is no difference if the interval holds 0."""
 
     first: str
     second: str
@@ -84,7 +84,7 @@ class Evaluation:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionaries, lists, numbers and None, for JSON."""
+        """Return plain dictionaries, lists, numbers and None, for JSON."""
         plain = {name: getattr(self, name) for name in _PLAIN}
         by_name = {
             ranking.name: {
@@ -101,7 +101,7 @@ class Evaluation:
 
 
 def figure_of(name: str, interval: NDArray[np.float64], n_users: int) -> Figure:
-    """The figure ``name`` from its mean, low and high end (3,); NaN becomes None, a squared error its root."""
+    """Return the figure ``name`` from its mean, low and high end (3,). NaN becomes None, a squared error its root."""
     # the root keeps the order of the draws, so the ends of the interval are the roots of the ends
     ends = np.sqrt(interval) if name == "rmse" else interval
     mean, low, high = (None if np.isnan(end) else round(float(end), 9) for end in ends)

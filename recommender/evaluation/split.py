@@ -1,8 +1,8 @@
-"""Which ratings to train on and which to hide: the newest of each user, so that the past has to foretell the rest.
+"""The split of ratings: the newest of each user are hidden, and the past has to predict them.
 
-Where ratings have no times, chance decides.
+Ratings without times are split at random.
 
-The split is in time per user, not in time for all: the ratings of others may be younger than the hidden ones (Meng et
+The split is in time per user, not in time for all users. So the ratings of others may be younger than the hidden ones
 al. 2020), which flatters all rankings alike.
 """
 
@@ -24,10 +24,11 @@ NEVER = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """``train`` has the rows and columns of the matrix that was split; ``hidden`` CSR of the same shape, half stars.
+    """The training ratings and the hidden ones.
 
-    ``cut_times`` (n_users,) int64: when the first hidden rating whose time is known was made; the largest int64 where
-    there is none. What happened at that time or later must not be trained on.
+    ``train`` has the rows and columns of the matrix that was split. ``hidden``: CSR of the same shape, half stars.
+    ``cut_times`` (n_users,) int64: the time of the first hidden rating whose time is known; the largest int64 if there
+    is none. Events at that time or later must not be trained on.
     """
 
     train: RatingMatrix
@@ -37,12 +38,12 @@ class Split:
 
     @cached_property
     def relevant(self) -> sp.csr_array:
-        """The hidden ratings of products that may be recommended, CSR."""
+        """The hidden ratings of recommendable products, CSR."""
         return chosen_entries(self.hidden, self.train.recommendable[self.hidden.indices])
 
     @cached_property
     def test_rows(self) -> NDArray[np.int64]:
-        """Rows of the users with something relevant, ascending."""
+        """Rows of the users with a relevant product, ascending."""
         return np.flatnonzero(np.diff(self.relevant.indptr))
 
 
@@ -55,9 +56,9 @@ def split_newest(
 ) -> Split:
     """Hide the newest ``share`` of each user's ratings: of n, max(1, floor(share * n)), and none if n is 1.
 
-    ``times`` (n_ratings,) aligned with ``half_stars.data``, default ``matrix.rated_at``; equal times in an order drawn
-    from ``rng``, without times all of them. A rating without a time (`NO_TIME`) counts as older than those with one.
-    SettingError for a share outside of 0..1 or times that do not fit.
+    ``times`` (n_ratings,) aligned with ``half_stars.data``, default ``matrix.rated_at``. Equal times, and all ratings
+    if there are no times, are in an order drawn from ``rng``. A rating without a time (`NO_TIME`) counts as older than
+    those with one. SettingError for a share outside of 0..1 or times that do not fit.
 
     >>> ratings = sp.csr_array(np.array([[2, 4, 6, 8, 10], [0, 0, 0, 9, 0]], np.int8))
     >>> ids = np.array([b"A", b"B", b"C", b"D", b"E"])
@@ -80,7 +81,7 @@ def split_newest(
     user = np.repeat(np.arange(len(counts)), counts)  # (n_ratings,)
     order = np.lexsort((rng.random(len(user)), *([] if at is None else [at]), user))
     hidden = np.zeros(len(user), np.bool_)
-    hidden[order] = np.arange(len(user)) - indptr[user] >= kept[user]  # place among the user's, oldest first
+    hidden[order] = np.arange(len(user)) - indptr[user] >= kept[user]  # rank among the user's ratings, oldest first
     cut_times = np.full(len(counts), NEVER)
     known = np.zeros(len(user), np.bool_) if at is None else at != NO_TIME
     if at is not None:
@@ -95,7 +96,7 @@ def split_newest(
 
 
 def _described(share: float, n_timed: int, n_ratings: int) -> str:
-    """The split in words: by time or, where nothing else is known, by chance."""
+    """Return the split in words: by time, or by chance if no time is known."""
     if n_ratings and not n_timed:
         return f"split by chance: the ratings have no times; {share:.0%} of each user's hidden"
     untimed = n_ratings - n_timed
@@ -104,14 +105,14 @@ def _described(share: float, n_timed: int, n_ratings: int) -> str:
 
 
 def chosen_entries(ratings: sp.csr_array, which: NDArray[np.bool_]) -> sp.csr_array:
-    """The stored entries where ``which`` (nnz,), same shape."""
-    before = np.concatenate([[0], np.cumsum(which)])  # (nnz + 1,) chosen ahead of each entry
+    """Return the stored entries where ``which`` (nnz,), in the same shape."""
+    before = np.concatenate([[0], np.cumsum(which)])  # (nnz + 1,) number of chosen entries before each entry
     parts = (ratings.data[which], ratings.indices[which], before[ratings.indptr].astype(ratings.indptr.dtype))
     return sp.csr_array(parts, shape=ratings.shape)
 
 
 def hide_newest(matrix: RatingMatrix, seed: int) -> Split:
-    """`split_newest`; NothingToEvaluateError if nothing can be hidden, SettingError for a seed below 0."""
+    """Do `split_newest`. NothingToEvaluateError if nothing can be hidden, SettingError for a seed below 0."""
     if seed < 0:
         raise SettingError(f"seed={seed} cannot be used: pass a whole number from 0")
     split = split_newest(matrix, rng=np.random.default_rng(seed))
@@ -124,7 +125,7 @@ def hide_newest(matrix: RatingMatrix, seed: int) -> Split:
 
 
 def limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Split:
-    """The split with nothing hidden but of these rows."""
+    """Return the split with hidden ratings of these rows only."""
     asked = np.zeros(matrix.shape[0], np.bool_)
     asked[rows] = True
     hidden = split.hidden.tocoo()
@@ -144,7 +145,7 @@ def limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Spli
 
 
 def trainable_log(split: Split, log: Interactions | None, weights: NDArray[np.float64] | None) -> Interactions | None:
-    """What of the log may be trained on (`before_the_cut`); None if there is none, or it counts for nothing."""
+    """Return the part of the log for training (`before_the_cut`); None if there is none, or all weights are 0."""
     if log is None or not len(log) or weights is None or not weights.any():
         return None
     return before_the_cut(log, split.train, split.hidden, split.cut_times)
@@ -153,10 +154,10 @@ def trainable_log(split: Split, log: Interactions | None, weights: NDArray[np.fl
 def before_the_cut(
     interactions: Interactions, train: RatingMatrix, hidden: sp.csr_array, cuts: NDArray[np.int64]
 ) -> Interactions:
-    """What an evaluation may train on: no interaction with a product hidden from its user, none at or after the cut.
+    """Return the interactions for training: none with a product hidden from its user, none at or after the cut.
 
-    ``cuts`` (n_users,) microseconds, of the rows of ``train``; users who are not in it are left as they are. Where no
-    cut is known, only the hidden products tell what may not be known.
+    ``cuts`` (n_users,) microseconds, of the rows of ``train``. Interactions of other users all stay. If a user has no
+    cut, only the hidden products leave interactions out.
     """
     rows = np.minimum(np.searchsorted(train.user_ids, interactions.user_ids), len(train.user_ids) - 1)
     known = train.user_ids[rows] == interactions.user_ids

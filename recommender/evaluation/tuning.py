@@ -1,14 +1,14 @@
-"""How many neighbors vote in the `taste` ranking, and how much popularity is taken off, chosen on the shop's own data.
+"""The tuning of the `taste` ranking on a shop's own data: number of neighbors, and damping of popular products.
 
     tuned = tune(matrix)                                     # of the ratings that may be trained on, and nothing else
     TasteRanker(..., **tuned.parameters._asdict())
 
-The newest ratings of every user are hidden as an evaluation hides them, every pair of `NEIGHBORS` x `DAMPINGS` ranks
-for a sample of users, and the pair with the highest mean nDCG@10 is taken; but what is given as the default stays
-unless that pair is ahead of it by more than one standard error of the difference, user by user (the rule of Breiman et
-al. 1984: what cannot be told apart should be the plainer one). Where everybody turns to the same few products many
-neighbors are right and damping costs a seventh of what is found; where tastes are narrow a high power finds a third
-more. Neighbors are searched for once, so all pairs cost little more than the most expensive one.
+The newest ratings of every user are hidden as in an evaluation. Every pair of `NEIGHBORS` x `DAMPINGS` ranks for a
+sample of users, and the pair with the highest mean nDCG@10 is chosen. But the default stays unless that pair is ahead
+of it by more than one standard error of the difference, user by user (the rule of Breiman et al. 1984: of choices that
+cannot be told apart, take the plainer one). If everybody turns to the same few products, many neighbors are right, and
+damping costs a seventh of what is found. If tastes are narrow, a high power finds a third more. Neighbors are searched
+for once, so all pairs cost little more than the most expensive one.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from recommender.shop import Interactions, RatingMatrix, build_profiles
 NEIGHBORS = (50, N_NEIGHBORS, 1_000)
 DAMPINGS = (0.0, 0.1, DAMPING, 0.3, 0.4, 0.5, 0.6, 0.8)
 MOST_USERS = 2_000
-LEAST_USERS = 30  # of fewer no standard error is worth its name
+LEAST_USERS = 30  # a standard error of fewer users is worth nothing
 
 
 class Tuned(NamedTuple):
-    """What was chosen; ``ndcg`` (len(NEIGHBORS), len(DAMPINGS)) on ``n_users`` users, NaN if too few to choose by."""
+    """The chosen parameters; ``ndcg`` (len(NEIGHBORS), len(DAMPINGS)) on ``n_users`` users, NaN if too few."""
 
     parameters: TasteParameters
     ndcg: NDArray[np.float64]
@@ -49,11 +49,11 @@ def tune(
     n_users: int = MOST_USERS,
     n_threads: int | None = None,
 ) -> Tuned:
-    """Choose by the newest ratings of at most ``n_users`` users, drawn at random; if in doubt the defaults.
+    """Choose by the newest ratings of at most ``n_users`` users, drawn at random. If in doubt, keep the defaults.
 
-    ``log`` and ``weights`` as `recommender.shop.profiles.build_profiles`; what happened at a user's cut or later is not
-    used. The same arguments give the same answer on any machine and number of threads, but for what numpy's draws
-    promise from version to version. SettingError for n_users or n_threads below 1.
+    ``log`` and ``weights`` as in `recommender.shop.profiles.build_profiles`. Events at a user's cut or later are not
+    used. The same arguments give the same answer on any machine and number of threads, as far as numpy's draws stay the
+    same between its versions. SettingError for n_users or n_threads below 1.
     """
     rng = np.random.default_rng(seed)
     split = split_newest(matrix, rng=rng)
@@ -79,7 +79,7 @@ def _ndcg(
     weights: NDArray[np.float64] | None,
     n_threads: int | None,
 ) -> NDArray[np.float64]:
-    """nDCG@10 of each pair of neighbors and damping for each row, (n_pairs, len(rows))."""
+    """Return nDCG@10 of each pair of neighbors and damping for each row, (n_pairs, len(rows))."""
     train = split.train
     profiles = build_profiles(train, trainable_log(split, log, weights), weights)
     statistics = taste_statistics(profiles.confidences, train.half_stars)

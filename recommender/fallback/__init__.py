@@ -1,10 +1,10 @@
-"""What fills a list that the neighbors leave short.
+"""Products for a list that the neighbors leave short.
 
-popular             what most people rated
-decayed_popularity  what the shop, or a segment of it, turns to now
-new_products        products that nobody knows yet, and the chance to show one
-cold_start          the steps from a segment to what is popular now
-walked_lists        one list made of what neighbors and these steps give
+popular             the products that most people rated
+decayed_popularity  the products that are popular now in the shop, or in a segment of it
+new_products        products without any rating or interaction, and the chance to show one
+cold_start          the steps from a segment to the products that are popular now
+walked_lists        one list made from the neighbors' products and these steps
 caps                at most so many products of one category
 """
 

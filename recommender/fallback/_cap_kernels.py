@@ -5,11 +5,11 @@
 import numpy as np
 from numba import njit
 
-# Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
+# Functions that only compiled code calls get no entry from Python: that saves a third of the time of a first start.
 _inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 
-_NONE = np.int64(0)  # a plain 0 is a type of its own: all that it is passed to would be compiled twice
+_NONE = np.int64(0)  # a plain 0 has another type: functions that it is passed to would be compiled twice
 
 
 @_inner
@@ -25,7 +25,7 @@ def _ahead(a, b, scores, supports, between, within):
 
 @_inner
 def _sift_down(at, start, size, heap, scores, supports, between, within):
-    """Restore the heap heap[start:start + size] whose root is the last in order."""
+    """Restore the heap heap[start:start + size]. Its root is the last in order."""
     moving = heap[start + at]
     while True:
         child = 2 * at + 1
@@ -42,7 +42,7 @@ def _sift_down(at, start, size, heap, scores, supports, between, within):
 
 @_inner
 def _offer(item, start, kept, most, heap, scores, supports, between, within):
-    """Keep the item among the best so many of heap[start:]; how many are kept."""
+    """Keep the item if it is among the best ``most`` in heap[start:]. Return how many are kept."""
     if kept < most:
         heap[start + kept] = item
         kept += 1
@@ -57,14 +57,15 @@ def _offer(item, start, kept, most, heap, scores, supports, between, within):
 
 @_outer
 def first_under_cap(columns, scores, supports, between, within, most, codes, later, n_codes, n):
-    """The best n of the candidates (m,) of whom no category has more than ``most``: their places, best first.
+    """Choose the best n of the candidates (m,), at most ``most`` of each category. Return their indices, best first.
 
-    Order: scores descending, then supports descending, then between and within ascending. codes: of the columns, later:
-    of those beyond; -1: not known, never capped. A heap for each category, then one for the whole list.
+    Order: scores descending, then supports descending, then between and within ascending. codes: the category of each
+    column; later: of the columns after these; -1: not known, never capped. Each category has a heap, and the whole
+    list has one.
     """
     m = columns.size
     of = np.empty(m, np.int64)
-    sizes = np.zeros(n_codes + 1, np.int64)  # the last: of what is not known
+    sizes = np.zeros(n_codes + 1, np.int64)  # the last: columns whose category is not known
     for item in range(m):
         column = columns[item]
         code = codes[column] if column < codes.size else later[column - codes.size]

@@ -1,11 +1,11 @@
-"""Compiled loops behind lists that go on after the neighbors' products: one walk that ends with the list.
+"""Compiled loops behind lists that go on after the neighbors' products: one walk, which ends when the list is full.
 
-It goes over what the neighbors gave, then over two ladders at once, and takes what is not taken yet and has room in its
-category, until the list is full. A new product has its place in the whole list, so whoever asks for more of it, or for
-another part, finds the same.
+The walk goes over the neighbors' products, then over two ranked lists (the ladder) at once: the segment's products and
+the popular ones. It takes each product that is not in the list yet and whose category has room. The place of a new
+product is a rank of the whole list, so a longer list, or another part of it, has the product at the same rank.
 
-Randomness is a hash, not a generator: splitmix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number
-generators"; constants of Vigna's public-domain version) of user and version.
+Random numbers are a hash of user and version, not a generator: splitmix64 (Steele, Lea, Flood 2014, "Fast splittable
+pseudorandom number generators"; constants of Vigna's public-domain version).
 """
 # Numba infers its own types; the docstrings give shapes and dtypes.
 # mypy: ignore-errors
@@ -16,67 +16,67 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
+# Functions that only compiled code calls get no entry from Python: that saves a third of the time of a first start.
 _inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 
 NEIGHBORS, SEGMENT, POPULAR, NEW = 0, 1, 2, 3
-_NONE = np.int64(0)  # a plain 0 is a type of its own: all that it is passed to would be compiled twice
+_NONE = np.int64(0)  # a plain 0 has another type: functions that it is passed to would be compiled twice
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _30, _27, _31, _11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 
 
 class Ladder(NamedTuple):
-    """What lists are topped up from; columns are the matrix's."""
+    """The two ranked lists that fill up a short list; columns are the matrix's."""
 
     popular: NDArray[np.int32]  # (m,) columns, best first
-    shares: NDArray[np.float64]  # (m,) what they count in every segment, descending
-    starts: NDArray[np.int64]  # (n_segments + 1,) of the segments in the next two
-    own: NDArray[np.int32]  # (k,) columns the members have, best first within a segment
+    shares: NDArray[np.float64]  # (m,) their scores in every segment, descending
+    starts: NDArray[np.int64]  # (n_segments + 1,) bounds of the segments in own and scores
+    own: NDArray[np.int32]  # (k,) columns that members have, best first within a segment
     scores: NDArray[np.float64]  # (k,) never below the column's share
-    stars: NDArray[np.float64]  # (n_products,) what is shown; (0,): the shares are, and there are no segments
+    stars: NDArray[np.float64]  # (n_products,) shown stars; (0,): the shares are shown, and there are no segments
 
 
 class New(NamedTuple):
-    """Products that nobody has yet, by category."""
+    """Products without any rating or interaction, by category."""
 
-    columns: NDArray[np.int32]  # (k,) those beyond the matrix's are of the catalog only
-    sums: NDArray[np.int64]  # (k,) running sums of the weights they are drawn with
-    starts: NDArray[np.int64]  # (n_categories + 1,) of the categories in both
-    category_of: NDArray[np.int32]  # (n_products,) of the matrix's columns; -1: nothing is new in it
+    columns: NDArray[np.int32]  # (k,) columns after the matrix's are in the catalog only
+    sums: NDArray[np.int64]  # (k,) running sums of the weights of the draw
+    starts: NDArray[np.int64]  # (n_categories + 1,) bounds of the categories in columns and sums
+    category_of: NDArray[np.int32]  # (n_products,) of the matrix's columns; -1: the category has no new product
 
 
 class Cap(NamedTuple):
-    """At most so many of a category."""
+    """The largest number of products of one category in a list."""
 
     most: int  # 0: no cap
     codes: NDArray[np.int32]  # (n,) the category of each column, from 0; -1: not known, never capped
-    later: NDArray[np.int32]  # (k,) of the columns from n on
+    later: NDArray[np.int32]  # (k,) the categories of the columns from n on
     counts: NDArray[np.int64]  # (n_categories,) working memory
 
 
 class Place(NamedTuple):
-    """Where a new product stands in the whole list, and who gets one."""
+    """The place of a new product in the whole list, and the share of lists that have one."""
 
-    at: int  # from 0, never 0; the end of a list that ends before
-    below: int  # a list gets one if the upper 53 bits of its draw are below it
+    at: int  # index in the list, 1 or more; a list that ends before it has the product at its end
+    below: int  # a list has a new product if the upper 53 bits of its draw are below it
     version: int
-    stars: float  # shown
+    stars: float  # the stars shown
 
 
 class Lines(NamedTuple):
-    """Lists, (m, n) each; -1 and 0 where a list is shorter."""
+    """Lists, (m, n) each; -1 and 0 after the end of a list."""
 
     columns: NDArray[np.int32]
     stars: NDArray[np.float64]
     sources: NDArray[np.int8]
-    origins: NDArray[np.int32]  # where among what the neighbors gave; 0 for others
+    origins: NDArray[np.int32]  # index among the neighbors' products; 0 for other products
 
 
 @_inner
 def mixed(x):
-    """The output of splitmix64 in state x, uint64."""
+    """Return the output of splitmix64 in state x, uint64."""
     x = x + _GOLDEN
     x = (x ^ (x >> _30)) * _FIRST
     x = (x ^ (x >> _27)) * _SECOND
@@ -85,13 +85,13 @@ def mixed(x):
 
 @_inner
 def draw_of(user_id, version):
-    """A number for this user's list in this version, uint64."""
+    """Return the random number of this user's list in this version, uint64."""
     return mixed(mixed(np.uint64(user_id)) ^ np.uint64(version))
 
 
 @_inner
 def _first_reaching(least, values, start, end):
-    """Where in values[start:end], ascending, the first that is not below least stands; end if there is none."""
+    """Return the index of the first of values[start:end], ascending, that is not below least; end if there is none."""
     while start < end:
         middle = (start + end) >> 1
         if values[middle] < least:
@@ -103,7 +103,7 @@ def _first_reaching(least, values, start, end):
 
 @_inner
 def _is_taken(column, line, found, seen, without):
-    """Whether the column is among the first of the line, in seen (sorted), or flagged in without (or (0,))."""
+    """Tell whether the column is in line[:found], in seen (sorted), or flagged in without, which may be (0,)."""
     if without.size > 0 and without[column]:
         return True
     at = _first_reaching(column, seen, _NONE, seen.size)
@@ -115,9 +115,9 @@ def _is_taken(column, line, found, seen, without):
 
 @_inner
 def _pick_new(new, seen, first, second):
-    """A new product of a category that seen holds, each entry an equal chance; of any category where seen is empty.
+    """Draw a new product of a category that seen holds, each entry with the same chance. Return -1 if there is none.
 
-    -1 if there is none.
+    If seen is empty, any category will do.
     """
     low, high = np.int64(0), np.int64(new.columns.size)
     if seen.size > 0:
@@ -144,7 +144,7 @@ def _pick_new(new, seen, first, second):
 
 @_inner
 def _has_room(column, cap):
-    """Whether the category of the column has had less than the most of it."""
+    """Tell whether the list holds less than the most of the column's category."""
     if cap.most == 0:
         return True
     code = cap.codes[column] if column < cap.codes.size else cap.later[column - cap.codes.size]
@@ -153,7 +153,7 @@ def _has_room(column, cap):
 
 @_inner
 def _put(i, found, column, stars, source, origin, cap, lines):
-    """Let the column have the next place of the line; how many it has then."""
+    """Put the column at the next rank of the line. Return the new length of the line."""
     lines.columns[i, found], lines.stars[i, found] = column, stars
     lines.sources[i, found], lines.origins[i, found] = source, origin
     if cap.most > 0:
@@ -165,12 +165,12 @@ def _put(i, found, column, stars, source, origin, cap, lines):
 
 @_inner
 def _take(i, found, column, stars, source, origin, cap, waiting, place, lines):
-    """The next place of the line for a column that is not taken, if its category has room; before it the new one's.
+    """Put a column that is not in the line yet at the next rank, if its category has room; the new product comes first.
 
-    waiting: the new product's column, -1 once it has its place or will have none. Returns how many there are and the
-    same again.
+    waiting: the column of the new product; -1 once it is in the line or cannot be. Return the length of the line and
+    the new value of waiting.
     """
-    if column == waiting:  # somebody has it by now: it stands where they put it
+    if column == waiting:  # somebody has the new product by now: it stands where the ranking puts it
         waiting = -1
     if not _has_room(column, cap):
         return found, waiting
@@ -185,13 +185,13 @@ def _take(i, found, column, stars, source, origin, cap, waiting, place, lines):
 
 @_inner
 def _walk(i, near, near_stars, segment, seen, without, ladder, cap, waiting, place, lines):
-    """One line: the neighbors' columns, then both ladders, of equal scores the segment's first; how many it has.
+    """Fill one line: the neighbors' columns, then both lists of the ladder by score. Return the length of the line.
 
-    A product that both ladders hold is met first in the segment's, where its score is no lower, so the other finds it
-    taken.
+    Of equal scores the segment's comes first. A product of both lists is met first in the segment's, where its score
+    is no lower.
     """
     n, found, new_column, line = lines.columns.shape[1], _NONE, waiting, lines.columns[i]
-    # most products meet no rule: with arrays out of their tuples, and no call, a step takes a tenth of the time
+    # Most products meet no rule. With arrays out of their tuples and no call, a step takes a tenth of the time.
     line_stars, line_sources, line_origins = lines.stars[i], lines.sources[i], lines.origins[i]
     most, codes, later, counts = cap.most, cap.codes, cap.later, cap.counts
     new_at = place.at
@@ -236,7 +236,7 @@ def _walk(i, near, near_stars, segment, seen, without, ladder, cap, waiting, pla
 
 @_outer
 def drawn(user_ids, version, below):
-    """Whose lists of a version are drawn to get a new product, (n,) bool; see `Place`."""
+    """Tell for each user whether the list of this version gets a new product, (n,) bool; see `Place`."""
     out = np.empty(user_ids.size, np.bool_)
     for i in range(user_ids.size):
         out[i] = np.int64(draw_of(user_ids[i], version) >> _11) < below
@@ -245,10 +245,10 @@ def drawn(user_ids, version, below):
 
 @_outer
 def fill(rows, segments, user_ids, indptr, indices, without, near, near_stars, ladder, new, cap, place, lines):
-    """Each line from what the neighbors gave (m, w), padded with -1, then from the ladder; how many the last has.
+    """Fill each line from the neighbors' products (m, w), padded with -1, then from the ladder. Return the last length.
 
-    rows (m,) of the CSR indptr, indices: what nothing but neighbors may give. without (n_columns,) or (0,): flags of
-    what no line gets. segments, user_ids (m,). lines are written only.
+    rows (m,) of the CSR indptr, indices: the products that only neighbors may give. without (n_columns,) or (0,): flags
+    of columns that no line gets. segments, user_ids (m,). lines are only written.
     """
     found = 0
     for i in range(rows.size):
@@ -271,7 +271,7 @@ def fill(rows, segments, user_ids, indptr, indices, without, near, near_stars, l
 def top_up_popular(rows, indptr, indices, popular_columns, popular_predicted, columns, predicted):
     """Fill the free places (-1) at the end of each line of columns and predicted (len(rows), n) with popular columns.
 
-    Left out are columns that are in the line already and those that the row rated (indices sorted within each row).
+    Columns that are in the line already or that the row rated are left out (indices sorted within each row).
     """
     n = columns.shape[1]
     for i in range(rows.size):

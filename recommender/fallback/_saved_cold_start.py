@@ -19,7 +19,7 @@ _KINDS: dict[str, type] = {
 
 
 def check_cold_start(arrays: Mapping[str, NDArray[Any]], seen: Any, user_ids: NDArray[np.int64]) -> None:
-    """SettingError if compiled code would leave the arrays, or they are of other users."""
+    """Raise SettingError if compiled code would leave the arrays, or if they are of other users."""
     for name, kind in _KINDS.items():
         if name not in arrays:
             raise SettingError(f"cold start: array {name} is missing: save it again")
@@ -30,10 +30,10 @@ def check_cold_start(arrays: Mapping[str, NDArray[Any]], seen: Any, user_ids: ND
 
 
 def _faults(arrays: Mapping[str, NDArray[Any]], seen: Any, user_ids: NDArray[np.int64]) -> dict[str, bool]:
-    """What may be wrong with arrays of the right kinds, and whether it is."""
+    """Return the possible faults of arrays of the right kinds, and whether each is there."""
     n_users, n_products = seen.shape
     a = arrays
-    beyond = a["new.columns"][a["new.columns"] >= n_products]  # of the catalog only: numbered without a gap
+    beyond = a["new.columns"][a["new.columns"] >= n_products]  # in the catalog only: numbered without a gap
     steps = np.diff(a["new.sums"], prepend=0)
     return {
         "its parts are of different sizes": len(a["popular"]) != len(a["shares"])

@@ -1,7 +1,7 @@
-"""At most so many products of a category: the best candidates under such a cap, chosen without ordering them all.
+"""Caps per category: the best candidates with at most so many of one category, chosen without a sort of all.
 
-What a walk over a ranked list would keep are the best so many of each category, so each category has a heap of that
-size, and the list one of its own: the work grows with the candidates, the memory with what is kept.
+A walk over a ranked list would keep the best so many of each category. So each category has a heap of that size, and
+the list has one of its own. The work grows with the candidates, the memory with the products that are kept.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def first_under_cap(
     *,
     keys: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> NDArray[np.int64]:
-    """Places of the best n among candidates (m,): by score, then support, both descending, then by ascending column.
+    """Return the indices of the best n candidates (m,), best first.
 
-    ``keys``: two numbers to be compared instead of the column.
+    Order: score descending, then support descending, then column ascending.
+    ``keys``: two numbers that are compared instead of the column.
     """
     first, second = keys or (columns.astype(np.int64), np.zeros(len(columns), np.int64))
     found: NDArray[np.int64] = kernels.first_under_cap(

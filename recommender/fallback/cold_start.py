@@ -1,20 +1,21 @@
-"""What the taste ranking cannot fill: own ratings -> own interactions -> people like you -> what is popular now.
+"""The cold start: own ratings -> own interactions -> people of the user's segment -> products that are popular now.
 
 Ratings and interactions are one profile (`recommender.shop.profiles`), so the first two steps are the taste ranking
-itself. Where it leaves a list short, or the user has no profile, the list is filled from the user's segment, people of
-the same country and age group, ordered by score_s(i), which turns into decayed popularity where the segment is silent
-or not known (`recommender.fallback.decayed_popularity` has both formulas). Each product says where it comes from
+itself. If it leaves a list short, or the user has no profile, the user's segment fills the list: people of the same
+country and age group. Products are ordered by score_s(i), which becomes decayed popularity if the segment has no
+events or is not known (`recommender.fallback.decayed_popularity` has both formulas). Each product has a source
 (`SOURCES`): "segment" if a member of the segment has it, else "popular". Stars shown are (sum of r + 10 mu) / (n + 10),
-as `recommender.fallback.popular` has them; without a rating that is mu.
+as in `recommender.fallback.popular`; without a rating that is mu.
 
-New products.  Nobody has them, so nothing above finds them (`recommender.fallback.new_products`). `NEW_PRODUCT_SHARE`
-of the whole lists hold one: of a category of the user's profile, each entry of the profile an equal chance, of any
-category if there is no profile. Who gets one, and which, is a hash of user and version: the same on every machine,
-another with the next version. Its place is one of the whole list, the last of as many as are shown by default, or the
-end of a list that ends before, and never the first; what would stand there comes after it. So pages of a list are cuts
-of one list. That costs at most share / log2(n + 1) of DCG@n, if the last place were always right: 0.029 at n = 10.
-Measured (`python -m benchmarks.cold_start`), nDCG@10 of the taste ranking without and with: 0.2921 and 0.2918 on
-planted shoppers, 0.1254 and 0.1248 on MovieLens small, 0.0429 and 0.0426 on All Beauty.
+New products.  Nobody has them, so no step above finds them (`recommender.fallback.new_products`). `NEW_PRODUCT_SHARE`
+of the whole lists hold one. Its category is one of the user's profile, each entry of the profile with the same chance,
+or any category if there is no profile. A hash of user and version decides who gets one, and which: the same on every
+machine, another with the next version. The place of the new product is a rank of the whole list: the last one of the
+default length, or the end of a list that ends before, and never the first. The product that would stand there comes
+after it. So the pages of a list are cuts of one list. That costs at most share / log2(n + 1) of DCG@n, if the last
+place were always right: 0.029 at n = 10. Measured (`python -m benchmarks.cold_start`), nDCG@10 of the taste ranking
+without and with: 0.2921 and 0.2918 on planted shoppers, 0.1254 and 0.1248 on MovieLens small, 0.0429 and 0.0426 on All
+Beauty.
 """
 
 from __future__ import annotations
@@ -49,29 +50,29 @@ from recommender.shop import Profiles, RatingMatrix
 SOURCES = ("neighbors", "segment", "popular", "new")
 NEW_PRODUCT_SHARE = 0.1
 UNKNOWN_SEGMENT = -1
-_LONGEST = 2_000  # places of a list
+_LONGEST = 2_000  # products of a list
 _NEIGHBORS_ALONE, _IN_ORDER = np.zeros(_LONGEST, np.int8), np.arange(_LONGEST, dtype=np.int32)
 
 kernels: Any = _cold_start_kernels  # compiled functions have no signature a type checker could use
 
 
 class FilledLists(NamedTuple):
-    """Lists of many rows, each (m, n); where a list is shorter, columns and sources are -1, stars 0."""
+    """Lists of many rows, (m, n) each; after the end of a list columns and sources are -1, stars 0."""
 
     columns: NDArray[np.int32]
     stars: NDArray[np.float64]
-    sources: NDArray[np.int8]  # into SOURCES; "new" may have taken the place of a product with evidence
+    sources: NDArray[np.int8]  # index into SOURCES; "new" may have the place of a product with evidence
 
 
 @dataclass(frozen=True, eq=False)
 class ColdStart:
-    """Prepared once, for many lists; may be shared between threads. Made by `build_cold_start` or `from_arrays`."""
+    """The fallback of the taste ranking, prepared once for many lists; threads may share it."""
 
     ladder: Ladder
     new: New
     segment_of_row: NDArray[np.int32]  # (n_users,) -1: not known
-    mean: float  # mu, the stars of what nobody rated
-    seen: Any  # CSR (n_users, n_products), columns ascending: what is never filled in
+    mean: float  # mu, the stars of products without a rating
+    seen: Any  # CSR (n_users, n_products), columns ascending: products that never fill a list
     user_ids: NDArray[np.int64]  # (n_users,)
 
     def top_up(
@@ -84,14 +85,14 @@ class ColdStart:
         version: int = 0,
         new_share: float = NEW_PRODUCT_SHARE,
     ) -> FilledLists:
-        """Copies of ``columns`` and ``stars`` (len(rows), n), best first, filled where they end in -1.
+        """Return copies of ``columns`` and ``stars`` (len(rows), n), best first, filled where they end in -1.
 
-        Never with what the row has seen, what its list holds, or what may not be recommended; a list stays short only
-        if nothing is left. ``without``: columns that no list may get, or a flag for each column. ``version``: of the
-        lists, 0 or more; ``new_share``: of the lists that get a new product, which takes the last place, also a
-        neighbors' (0: none).
-        Columns from n_products on are new products that only the catalog knows
-        (`recommender.shop.products`). SettingError for what does not fit.
+        A product that the row has seen, that its list holds, or that may not be recommended never fills a list. A list
+        stays short only if nothing is left. ``without``: columns that no list may get, or a flag for each column.
+        ``version``: of the lists, 0 or more. ``new_share``: the share of lists that get a new product (0: none). It
+        takes the last place, also from a neighbors' product.
+        Columns from n_products on are new products that only the catalog knows (`recommender.shop.products`).
+        SettingError for arguments that do not fit.
         """
         wanted = checked_numbers("row", rows, len(self.segment_of_row))
         lists = np.array(columns, np.int32, order="C"), np.array(stars, np.float64, order="C")
@@ -108,9 +109,9 @@ class ColdStart:
         return FilledLists(lines.columns, lines.stars, lines.sources)
 
     def place(self, rank: int, version: int, new_share: float) -> Place:
-        """The place of new products, at ``rank`` from 1, in so large a share of the lists of a version. SettingError.
+        """Return the place of new products: ``rank``, from 1, in this share of the lists of a version. SettingError.
 
-        A list whose only place it would be has none.
+        A list of one product has no new product.
         """
         if not 0.0 <= new_share <= 1.0:
             raise SettingError(f"new_share={new_share!r} cannot be used: pass a share from 0 to 1")
@@ -121,10 +122,10 @@ class ColdStart:
     def list_of_row(
         self, row: int, near: Near, n: int, *, without: NDArray[np.bool_] | None, cap: Cap, place: Place
     ) -> OneList:
-        """The first n of the whole list of a row, which has near what a ranking gave; nothing is checked again."""
+        """Return the first n of the whole list of a row whose ranking gave ``near``. Arguments are not checked."""
         columns = near.columns[0]
         if not cap.most and len(columns) == n <= _LONGEST and columns[-1] >= 0 and not self._may_get_new(place)[row]:
-            return OneList(columns, near.stars[0], _NEIGHBORS_ALONE[:n], _IN_ORDER[:n])  # most lists: nothing to walk
+            return OneList(columns, near.stars[0], _NEIGHBORS_ALONE[:n], _IN_ORDER[:n])  # most lists: no walk is needed
         rows, lines, one = np.array([row], np.int64), empty_lines(1, n), slice(row, row + 1)
         found = kernels.fill(
             rows, self.segment_of_row[one], self.user_ids[one], self.seen.indptr, self.seen.indices,
@@ -133,7 +134,7 @@ class ColdStart:
         return OneList.of(lines, found)
 
     def _may_get_new(self, place: Place) -> NDArray[np.bool_]:
-        """Which rows' lists are drawn to get a new product, (n_users,); kept for the last place asked for."""
+        """Tell for each row whether its list gets a new product, (n_users,). The flags of the last place are kept."""
         if (kept := self._drawn.get(place)) is None:
             self._drawn.clear()
             kept = self._drawn[place] = kernels.drawn(self.user_ids, place.version, place.below)
@@ -155,7 +156,7 @@ class ColdStart:
         cap: Cap,
         place: Place,
     ) -> OneList:
-        """The same for somebody of a segment, -1 if it is not known, who has the columns ``seen``. SettingError."""
+        """Return the first n for a user of ``segment``, -1: not known, who has the columns ``seen``. SettingError."""
         if not -1 <= segment < self.n_segments:
             there = f"pass one from 0 to {self.n_segments - 1}, or -1" if self.n_segments else "there is none; pass -1"
             raise SettingError(f"segment={segment!r} does not exist: {there}")
@@ -178,9 +179,9 @@ class ColdStart:
         version: int = 0,
         new_share: float = NEW_PRODUCT_SHARE,
     ) -> FilledLists:
-        """A list (1, n) for a user without a row: of ``segment``, -1 if it is not known, without ``excluded`` columns.
+        """Return a list (1, n) for a user without a row: of ``segment``, -1: not known, without ``excluded`` columns.
 
-        Same promises and errors as `top_up`.
+        Rules and errors are those of `top_up`.
         """
         width = at_least_one("n", n)
         found = self.list_of(
@@ -190,7 +191,7 @@ class ColdStart:
         return FilledLists(*(array[None] for array in found.padded(width)))
 
     def _flags(self, columns: NDArray[Any] | None) -> NDArray[np.bool_]:
-        """Whether a column, the catalog's own included, is among these, or flagged in them; (0,) if none is."""
+        """Return a flag for each column, the catalog's own included, from columns or flags; (0,) if there are none."""
         if columns is None or not len(columns):
             return NO_FLAGS
         size = self.seen.shape[1] + len(self.new.columns)
@@ -203,18 +204,18 @@ class ColdStart:
 
     @property
     def n_segments(self) -> int:
-        """How many segments there are."""
+        """Number of segments."""
         return len(self.ladder.starts) - 1
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All there is to it but ``seen`` and ``user_ids``, for a file."""
+        """Return all arrays but ``seen`` and ``user_ids``, for a file."""
         plain = {"segment_of_row": self.segment_of_row, "mean": np.array([self.mean])}
         new = {f"new.{name}": array for name, array in self.new._asdict().items()}
         return self.ladder._asdict() | new | plain
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], seen: Any, user_ids: NDArray[np.int64]) -> ColdStart:
-        """What `arrays` gave, beside the same users. SettingError if compiled code would leave the arrays."""
+        """Return the owner of these `arrays`, for the same users. SettingError if compiled code would leave them."""
         check_cold_start(arrays, seen, user_ids)
         ladder = Ladder(*(arrays[name] for name in Ladder._fields))
         new = New(*(arrays[f"new.{name}"] for name in New._fields))
@@ -234,10 +235,10 @@ def build_cold_start(
 ) -> ColdStart:
     """Order the products of ``matrix`` by what ``profiles`` of its rows hold.
 
-    ``segments`` (n_users,): the segment of each row, -1 not known; None for all. ``n_segments``: as many as there are,
-    default one more than the largest. ``new``: `find_new_products`, None: there are none. ``half_life`` in days and
-    ``prior`` as `recommender.fallback.decayed_popularity`. ``seen``: CSR of what is never filled in, None: the
-    profiles. SettingError for what does not fit.
+    ``segments`` (n_users,): the segment of each row, -1: not known; None: no segments. ``n_segments``: their number,
+    by default one more than the largest. ``new``: `find_new_products`; None: there are none. ``half_life`` in days and
+    ``prior`` as in `recommender.fallback.decayed_popularity`. ``seen``: CSR of products that never fill a list; None:
+    the profiles. SettingError for arguments that do not fit.
     """
     n_users, n_products = matrix.shape
     mine = np.full(n_users, UNKNOWN_SEGMENT, np.int32) if segments is None else np.asarray(segments, np.int32)
@@ -255,5 +256,5 @@ def build_cold_start(
     ladder = Ladder(popular.columns, parts, own.starts, own.columns, own.scores, stars)
     chances = no_new_products(n_products) if new is None else new
     without = profiles.confidences if seen is None else seen
-    mean = float(np.rint(matrix.mean_rating * 1e9) / 1e9)  # the damped mean of no rating
+    mean = float(np.rint(matrix.mean_rating * 1e9) / 1e9)  # the damped mean of a product without a rating
     return ColdStart(ladder, chances, mine, mean, without, matrix.user_ids)

@@ -1,16 +1,16 @@
-"""What a shop turns to now, and what the people of one country and age group turn to, from profiles and their times.
+"""Popularity that decays with time, of the whole shop and of the people of one country and age group.
 
-With c_vi the confidence that user v likes product i (`recommender.shop.profiles`) and age_vi the whole days from the
-last event of v with i to the newest event of all (where that event has no time, to the oldest that has one; 0 without
-times):
+c_vi is the confidence that user v likes product i (`recommender.shop.profiles`). age_vi is the number of whole days
+from the last event of v with i to the newest event of all. An event without a time counts as the oldest that has one.
+Without any times all ages are 0.
 
     pop(i)     = sum over the users v who have i of c_vi * 2^(-age_vi / half_life)
-    score_s(i) = sum over those of segment s of the same + m * pop(i) / sum of pop
+    score_s(i) = the same sum over the users of segment s only + m * pop(i) / sum of pop
 
 An exponential half-life is the usual forgetting factor of data streams (Ding and Li 2005, "Time weight collaborative
-filtering"). The second line is the posterior mean, but for a factor, of a Dirichlet prior of weight m whose center is
-the whole shop (Bayesian smoothing, in language models after MacKay and Peto 1995): a segment of few people says little
-against the shop, one of many decides for itself.
+filtering"). The second line is, up to a factor, the posterior mean of a Dirichlet prior of weight m whose center is the
+whole shop (Bayesian smoothing, in language models after MacKay and Peto 1995). A segment of few people says little
+against the shop; a segment of many decides for itself.
 
 How half-life and m were chosen: `python -m benchmarks.cold_start`, nDCG@10 of the first line on the newest 20 % of each
 user's ratings, by half-life in days; "never" on ratings alone is plain popularity:
@@ -23,26 +23,26 @@ user's ratings, by half-life in days; "never" on ratings alone is plain populari
     planted,         end    0.0164  0.0181  0.0179  0.0180  0.0178  0.0178
                      cut    0.0162  0.0179  0.0184  0.0181  0.0181  0.0180
 
-"end": one list for all, as of the newest event, as the project's evaluation has it. Its split is in time per user, so
-people who left MovieLens in 1996 are offered what came in 2018: forgetting wins on one set of three there, and loses
-on one. "cut": each list as of the user's first hidden rating, from what had happened by then, which is what a service
-does. There a year wins on MovieLens by 0.025 (95 % interval 0.016 to 0.034), is even with never forgetting on the
-other two, and is the shortest of these that is below it on none; All Beauty would be better off with a month. Planted
-shoppers never change: their segment step pays 2 to 12 % for a year's half-life (0.0393, 0.0322, 0.0334 without), more
-for less.
+"end": one list for all, as of the newest event, as in the project's evaluation. Its split is in time per user, so
+people who left MovieLens in 1996 are offered products of 2018. There forgetting wins on one set of three and loses on
+one. "cut": each list as of the user's first hidden rating, from the events before it, as in a service. There a year
+wins on MovieLens by 0.025 (95 % interval 0.016 to 0.034) and equals never forgetting on the other two. Each
+shorter half-life is worse than never forgetting on one set. A month would be better for All Beauty.
+Planted shoppers never change: a half-life of a year costs their segment step 2 to 12 % (0.0393, 0.0322, 0.0334 without
+a half-life), a shorter one more.
 
     segment step, planted, m =       1      10      30     100     300   1,000  10,000
     seed 0                      0.0377  0.0380  0.0380  0.0381  0.0364  0.0328  0.0230
     seed 1                      0.0315  0.0315  0.0314  0.0316  0.0330  0.0351  0.0292
     seed 2                      0.0284  0.0284  0.0287  0.0294  0.0307  0.0301  0.0239
 
-Plain popularity has 0.0157, 0.0257, 0.0184 there. From 1 to 300 the differences mean nothing, 10,000 loses on all.
+Plain popularity has 0.0157, 0.0257, 0.0184 there. From 1 to 300 the differences mean nothing; 10,000 loses on all.
 
-Both were chosen on hidden ratings of the very sets that docs/quality.md reports for these steps: what it shows of them
-there is what they were picked for. No other set with times or segments was at hand to test the choice on.
+Both values were chosen on hidden ratings of the same sets that docs/quality.md reports for these steps, so the figures
+there are what the values were picked for. There was no other set with times or segments to test the choice on.
 
-Powers of two are taken in decimal arithmetic, sums in the order of the rows, so the order of products is the same on
-every machine.
+Powers of two are computed in decimal arithmetic, and sums in the order of the rows. So the order of products is the
+same on every machine.
 """
 
 from __future__ import annotations
@@ -63,19 +63,19 @@ HALF_LIFE_DAYS = 365
 SEGMENT_PRIOR = 100.0  # m, in confidences of today
 MICROSECONDS_PER_DAY = 86_400_000_000
 LONGEST_HALF_LIFE = 36_500  # days
-_MOST_HALVINGS = 1_000  # a float64 can be halved 1,022 times: what somebody has never weighs nothing
+_MOST_HALVINGS = 1_000  # a float64 can be halved 1,022 times: no weight becomes 0
 _DIGITS = Context(prec=20)  # 3 more than a float64 has
 
 
 class Popularity(NamedTuple):
-    """Products somebody has and that may be recommended, best first; (m,) each."""
+    """Recommendable products that somebody has, best first; (m,) each."""
 
     columns: NDArray[np.int32]
     scores: NDArray[np.float64]  # descending
 
 
 class SegmentScores(NamedTuple):
-    """Products that members have, best first within each segment."""
+    """Products that members of each segment have, best first within the segment."""
 
     starts: NDArray[np.int64]  # (n_segments + 1,)
     columns: NDArray[np.int32]  # (starts[-1],)
@@ -83,10 +83,10 @@ class SegmentScores(NamedTuple):
 
 
 def decayed(profiles: Profiles, half_life: int | None) -> NDArray[np.float64]:
-    """c * 2^(-age / half_life) of every entry of the profiles, (nnz,), above 0 where c is.
+    """Return c * 2^(-age / half_life) of every entry of the profiles, (nnz,), above 0 where c is.
 
-    ``half_life``: whole days, None: nothing is ever forgotten; times are microseconds. SettingError for a half-life
-    that is not a whole number from 1 to 36,500.
+    ``half_life``: whole days; None: no decay. Times are microseconds. SettingError for a half-life that is not a whole
+    number from 1 to 36,500.
     """
     confidences: NDArray[np.float64] = profiles.confidences.data
     if half_life is None or profiles.times is None or not len(profiles.times):
@@ -107,7 +107,7 @@ def decayed(profiles: Profiles, half_life: int | None) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=8)
 def _powers(half_life: int) -> NDArray[np.float64]:
-    """2^(-day / half_life) for the days of one half-life, correctly rounded."""
+    """Return 2^(-day / half_life) for the days of one half-life, correctly rounded."""
     powers = [_DIGITS.power(Decimal(2), _DIGITS.divide(Decimal(-day), Decimal(half_life))) for day in range(half_life)]
     return np.array([float(power) for power in powers])
 
@@ -115,10 +115,10 @@ def _powers(half_life: int) -> NDArray[np.float64]:
 def popularity(
     profiles: Profiles, weights: NDArray[np.float64], recommendable: NDArray[np.bool_], stars: NDArray[np.float64]
 ) -> Popularity:
-    """Products by the sum of their ``weights`` (nnz,), equal ones by that of their confidences, then by ``stars``.
+    """Order products by the sum of ``weights`` (nnz,), then of confidences, then by ``stars``, then by column.
 
-    ``stars`` (n_products,) are the damped means that are shown; what is equal in all of them, by column. Without decay,
-    and without interactions, this is the order of `recommender.fallback.popular`.
+    ``stars`` (n_products,) are the damped means that are shown. Without decay and without interactions, this is the
+    order of `recommender.fallback.popular`.
     """
     columns, n_products = profiles.confidences.indices, profiles.confidences.shape[1]
     scores = _rounded(np.bincount(columns, weights, n_products).astype(np.float64))
@@ -129,13 +129,13 @@ def popularity(
 
 
 def shares(popular: Popularity, prior: float) -> NDArray[np.float64]:
-    """prior * pop(i) / sum of pop, (m,), descending: what a product counts in a segment where nobody has it.
+    """Return prior * pop(i) / sum of pop, (m,), descending: the score of a product in a segment where nobody has it.
 
     SettingError unless prior is a number above 0.
     """
     if not 0.0 < prior < math.inf:
         raise SettingError(f"prior={prior!r} cannot be used: pass a number above 0")
-    total = math.fsum(popular.scores)  # exact: numpy's order of adding up depends on the processor
+    total = math.fsum(popular.scores)  # exact: the order of numpy's sum depends on the processor
     return _rounded(prior * popular.scores / total) if total > 0.0 else np.zeros(len(popular.scores))
 
 
@@ -147,7 +147,7 @@ def segment_scores(
     segments: NDArray[np.int32],
     n_segments: int,
 ) -> SegmentScores:
-    """score_s of the products of ``popular`` that members of each segment have.
+    """Return score_s of the products of ``popular`` that members of each segment have.
 
     ``segments`` (n_users,): the segment of each row, -1: none. Equal scores are in the order of ``popular``.
     """

@@ -1,8 +1,8 @@
-"""Products of the catalog that nobody has rated or turned to: who they are, and by what chance one is drawn.
+"""Products of the catalog that have no rating and no interaction, and the chance with which one is drawn.
 
-No ranking that learns from people can ever show them, so nobody would ever find them: they are given a bounded share of
-the lists (`recommender.fallback.cold_start`). Within its category a product is drawn with a chance proportional to the
-catalog's stars, in tenths; where the catalog knows none, to the mean of the others.
+A ranking that learns from people can never show them, so nobody would find them. They get a bounded share of the lists
+(`recommender.fallback.cold_start`). Within its category a product is drawn with a chance proportional to the catalog's
+stars, in tenths; if the stars are not known, to the mean of the others.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def find_new_products(
     stars: NDArray[np.float64],
     category_ids: NDArray[np.integer],
 ) -> New:
-    """The products of the catalog that are in nobody's profile, by column.
+    """Return the products of the catalog that are in no profile, by column.
 
-    ``profiles`` CSR (n_users, n_products), ``recommendable`` (n_products,); ``catalog_rows`` (n,) of all columns, as
-    `recommender.shop.products` numbers them, -1: not in the catalog; ``stars`` (0: not known) and ``category_ids`` of
-    the catalog (n_catalog,). SettingError if the lengths do not fit.
+    ``profiles`` CSR (n_users, n_products); ``recommendable`` (n_products,); ``catalog_rows`` (n,): the catalog row of
+    every column, as `recommender.shop.products` numbers them, -1: not in the catalog; ``stars`` (0: not known) and
+    ``category_ids`` of the catalog (n_catalog,). SettingError if the lengths do not fit.
     """
     n_products, n_catalog, rows = profiles.shape[1], len(stars), catalog_rows
     if recommendable.shape != (n_products,) or len(rows) < n_products or category_ids.shape != (n_catalog,):
@@ -45,7 +45,7 @@ def find_new_products(
     columns = np.flatnonzero(is_new).astype(np.int32)
     categories = category_ids[rows[columns]]  # (k,)
     order = np.lexsort((columns, categories))
-    names, starts = np.unique(categories[order], return_index=True)  # of categories with something new
+    names, starts = np.unique(categories[order], return_index=True)  # categories that have a new product
     weights = _weights(stars[rows[columns[order]]])
     category_of = np.full(n_products, -1, np.int32)
     listed = np.flatnonzero(rows[:n_products] >= 0)
@@ -57,13 +57,13 @@ def find_new_products(
 
 
 def no_new_products(n_products: int) -> New:
-    """As if the catalog held nothing new."""
+    """Return the `New` of a catalog without new products."""
     nothing = np.empty(0, np.int64)
     return New(nothing.astype(np.int32), nothing, np.zeros(1, np.int64), np.full(n_products, -1, np.int32))
 
 
 def _weights(stars: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Stars in whole tenths, at least 1; the mean of the others where they are not known."""
+    """Return the stars in whole tenths, at least 1; where they are not known, the mean of the others."""
     tenths = np.rint(TENTHS * np.nan_to_num(stars)).astype(np.int64)
     known = tenths > 0
     mean = round(int(tenths[known].sum()) / int(known.sum())) if known.any() else 1

@@ -1,12 +1,12 @@
-"""The fallback ranking: what most people rated, for users without neighbors and to top short lists up.
+"""The popularity ranking: products by number of ratings, for users without neighbors and for short lists.
 
 Products are ordered by their number of ratings (the plain popularity that offline comparisons use), equal numbers by
 the damped mean, then by product_id. The rating shown is the damped mean
 
     predicted(i) = (sum of r(u,i) + 10 * mu) / (n(i) + 10)
 
-with mu the mean of all ratings and n(i) the number of i's: ten average ratings stand in for what is not known yet
-(a Bayesian average with a prior of ten votes).
+mu is the mean of all ratings, and n(i) is the number of i's ratings. Ten average ratings stand in for the unknown (a
+Bayesian average with a prior of ten votes).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from recommender.fallback import _cold_start_kernels
 from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
 PRIOR_VOTES = 10
-FEW = 500  # places, up to which a set is faster than `np.isin`, which costs 20 µs to begin with
+FEW = 500  # up to so many columns a set is faster than `np.isin`, which takes at least 20 µs
 
 kernels: Any = _cold_start_kernels  # compiled functions have no signature a type checker could use
 
@@ -34,15 +34,15 @@ class PopularProducts:
     predicted: NDArray[np.float64]
 
     def among(self, allowed: NDArray[np.bool_]) -> PopularProducts:
-        """Those whose column is allowed, in their order."""
+        """Return the products whose column is allowed, in the same order."""
         keep = allowed[self.columns]
         return PopularProducts(self.columns[keep], self.predicted[keep])
 
     def beyond(self, excluded: NDArray[np.integer], n: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """The first n whose column is not in ``excluded``."""
+        """Return the first n products whose column is not in ``excluded``."""
         if not len(excluded):
             return self.columns[:n], self.predicted[:n]
-        # among the first n + len(excluded) there are n that are not excluded, or all there are
+        # the first n + len(excluded) hold n that are not excluded, or all that there are
         head = slice(0, n + len(excluded))
         if head.stop <= FEW:
             out = set(excluded.tolist())
@@ -58,9 +58,10 @@ class PopularProducts:
         columns: NDArray[np.int32],
         predicted: NDArray[np.float64],
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """Copies of ``columns`` and ``predicted`` (len(rows), n), filled up where they are -1.
+        """Return copies of ``columns`` and ``predicted`` (len(rows), n), filled where they are -1.
 
-        ``rows``: whose lists these are; what they rated, in the CSR array ``ratings`` with sorted columns, is left out.
+        ``rows``: the users of these lists. Products that they rated, in the CSR array ``ratings`` with sorted columns,
+        are left out.
         """
         columns, predicted = columns.copy(), predicted.copy()
         kernels.top_up_popular(rows, ratings.indptr, ratings.indices, self.columns, self.predicted, columns, predicted)
@@ -68,7 +69,7 @@ class PopularProducts:
 
 
 def damped_means(matrix: RatingMatrix) -> NDArray[np.float64]:
-    """(sum of r + 10 mu) / (n + 10) of every product, (n_products,); mu where nobody rated it."""
+    """Return (sum of r + 10 mu) / (n + 10) of every product, (n_products,); mu for a product without a rating."""
     columns, n_products = matrix.half_stars.indices, matrix.shape[1]
     counts = np.bincount(columns, minlength=n_products)  # (n_products,)
     totals = np.bincount(columns, weights=matrix.half_stars.data, minlength=n_products)  # whole numbers: exact

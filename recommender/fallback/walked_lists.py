@@ -1,6 +1,7 @@
-"""One list as compiled code walks it: in from the neighbors, out by place, with a cap per category or without.
+"""One list from the compiled walk: the neighbors' products first, then others, with or without a cap per category.
 
-`recommender.fallback.cold_start` walks down its ladder, `popular_list` down what is popular, for the classic ranking.
+`recommender.fallback.cold_start` goes on with its ladder, and `popular_list` with the popular products, for the classic
+ranking.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _UNKNOWN, _NOBODY = np.full(1, -1, np.int32), np.zeros(1, np.int64)
 
 
 class Near(NamedTuple):
-    """What the neighbors give, as many as are wanted or all there are, best first: (1, w), padded with -1 and 0."""
+    """The neighbors' products, as many as are wanted or all, best first: (1, w) each, padded with -1 and 0."""
 
     columns: NDArray[np.int32]
     stars: NDArray[np.float64]
 
     @classmethod
     def nothing(cls) -> Self:
-        """Nobody is near."""
+        """Return the value for a user without neighbors."""
         return cls(np.empty((1, 0), np.int32), np.empty((1, 0)))
 
 
@@ -39,24 +40,24 @@ class OneList(NamedTuple):
 
     columns: NDArray[np.int32]
     stars: NDArray[np.float64]
-    sources: NDArray[np.int8]  # into cold_start.SOURCES
-    origins: NDArray[np.int32]  # where among what the neighbors gave; 0 for others
+    sources: NDArray[np.int8]  # index into cold_start.SOURCES
+    origins: NDArray[np.int32]  # index among the neighbors' products; 0 for other products
 
     @classmethod
     def of(cls, lines: Lines, found: int) -> Self:
-        """The first line, which holds so many."""
+        """Return the first line, which holds ``found`` products."""
         part = (0, slice(found))
         return cls(lines.columns[part], lines.stars[part], lines.sources[part], lines.origins[part])
 
     def padded(self, n: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Columns, stars and sources, (n,) each, filled up with -1, 0 and -1."""
+        """Return columns, stars and sources, (n,) each, padded with -1, 0 and -1."""
         rest = (0, n - len(self.columns))
         sources = np.pad(self.sources, rest, constant_values=-1)
         return np.pad(self.columns, rest, constant_values=-1), np.pad(self.stars, rest), sources
 
 
 def empty_lines(m: int, n: int) -> Lines:
-    """Lists (m, n) to be written."""
+    """Return new lists (m, n) to be written."""
     shape = (m, n)
     return Lines(np.empty(shape, np.int32), np.empty(shape), np.empty(shape, np.int8), np.empty(shape, np.int32))
 
@@ -70,7 +71,7 @@ def popular_list(
     without: NDArray[np.bool_] | None,
     cap: Cap,
 ) -> OneList:
-    """The first n of the list that goes on with what is popular, less ``seen`` (k,), ascending, and ``without``."""
+    """Return the first n of near, then popular products without ``seen`` (k,), ascending, and ``without``."""
     ladder = Ladder(popular.columns, popular.predicted, _NO_ROWS, _NONE, np.empty(0), np.empty(0))
     lines, ends = empty_lines(1, n), np.array([0, len(seen)], np.int32)
     flags = NO_FLAGS if without is None else without

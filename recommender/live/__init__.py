@@ -1,14 +1,14 @@
 """The model with every change since it was trained: "live" means up to date. Records in, a model out.
 
-live_model    answers as a model would that is trained now
-changes       the users who have changed, and what follows from it
-users         what the tables hold of such a user
-columns       the numbering of all products, those that came later included
+live_model    the answers of a model that would be trained now
+changes       the users who have changed, and the indexes that answer with them
+users         the record of such a user in the tables
+columns       the numbering of all products, later ones included
 changed_rows  the rows of changed users, in arrays that only grow
-index         neighbors among rows of the matrix and of changed users
-cosine        the same by cosine
-taste         the same by taste
-ranking       ranked products where somebody has changed
+index         neighbors among the rows of the matrix and the rows of changed users
+cosine        that index by cosine
+taste         that index by taste
+ranking       ranked products if a neighbor or the user has changed
 popular       the order of popular products as ratings come and go
 """
 

@@ -1,7 +1,7 @@
-"""Compiled loops behind `live`: what changed users share with one who asks, and the rows of neighbors side by side.
+"""Compiled loops behind `live`: the products that changed users share with the asking user, and rows of neighbors.
 
-Rows are entries number << 4 | half stars, in the order of product ids, in which the formulas add up. What products are
-numbered by is the index's own matter.
+Rows are entries number << 4 | half stars, in the order of product ids, in which the formulas add up. Each index has its
+own numbers for products.
 """
 # Numba infers its own types; the docstrings give shapes and dtypes.
 # mypy: ignore-errors
@@ -18,7 +18,7 @@ _SHIFT = np.uint32(VALUE_BITS)
 
 @_outer
 def shared(numbers, weights, rows, indptr, entries, values):
-    """Sum of weight * value over the products that each of the rows (d,) shares with numbers (m,), and how many."""
+    """Return the sum of weight * value over the products that each row (d,) shares with numbers (m,), and a count."""
     size = LEAST_HEADS
     while size < 16 * numbers.size:
         size *= 2
@@ -31,7 +31,7 @@ def shared(numbers, weights, rows, indptr, entries, values):
     for i in range(rows.size):
         for post in range(indptr[rows[i]], indptr[rows[i] + 1]):
             number = entries[post] >> _SHIFT
-            at = heads[np.int64(number) & mask]  # mostly 0: no branch is guessed wrong
+            at = heads[np.int64(number) & mask]  # mostly 0, so the branch is predicted
             while at > 0 and numbers[at - 1] != number:
                 at = following[at - 1]
             if at > 0:
@@ -42,10 +42,10 @@ def shared(numbers, weights, rows, indptr, entries, values):
 
 @_outer
 def gather(numbers, indptr, entries, values, more_indptr, more_entries, more_values, own):
-    """The rows of neighbors (k,) and then own (m,), as rows of their own: indptr (k + 2,), entries, values.
+    """Copy the rows of neighbors (k,) and then own (m,) into new arrays: indptr (k + 2,), entries, values.
 
-    A neighbor is a row of the first arrays, or -1 - j: row j of the others. Values are 1 where there are none; where
-    there are none at all, none come back.
+    A neighbor is a row of the first arrays, or -1 - j: row j of the others. Entries without a value get 1. If no entry
+    has a value, the values are empty.
     """
     starts = np.zeros(numbers.size + 2, np.int64)
     for i in range(numbers.size):

@@ -23,7 +23,7 @@ Facts = Mapping[bytes, Product | None]
 
 
 class Changes:
-    """The changes since a model was built; never changed itself: `after` gives another one with more."""
+    """The state of all changes. It never changes itself: `after` returns a new one with more changes."""
 
     def __init__(self, model: ServedModel) -> None:
         matrix, similarity = model.matrix, model.similarity
@@ -40,11 +40,14 @@ class Changes:
         self.known_users, self.known_segments = model.known_users, model.known_segments
 
     def index(self, ranking: str) -> LiveIndex:
-        """The one that finds the neighbors that a ranking asks."""
+        """Return the index that finds the neighbors for a ranking."""
         return self.taste if ranking in BY_TASTE and self.taste is not None else self.cosine
 
     def after(self, records: Iterable[UserRecord], facts: Facts) -> Changes:
-        """The changes once each record is what there is of its user. ``facts``: of products that have no column."""
+        """Return the changes with these records in place of their users' old data.
+
+        ``facts``: of products that have no column.
+        """
         new, records = copy.copy(self), list(records)
         new.users = self.users.copy()
         new.columns = self._columns_for(records, facts)
@@ -56,7 +59,7 @@ class Changes:
         return new
 
     def _columns_for(self, records: Iterable[UserRecord], facts: Facts) -> LiveColumns:
-        """With columns for all products of the records."""
+        """Return the numbering with columns for all products of the records."""
         missing = [product for product in sorted(products_of(records)) if self._find(product) is None]
         return self.columns.added((product, facts.get(product)) for product in missing) if missing else self.columns
 
@@ -64,7 +67,7 @@ class Changes:
         return self.columns.find(product.decode("ascii"))
 
     def _take(self, record: UserRecord) -> NDArray[np.int32]:
-        """Let the record be what there is of its user; returns the columns whose ratings have changed."""
+        """Put the record in place of the user's old data. Return the columns whose ratings have changed."""
         before = self.users.get(record.user_id) or self._as_built(record.user_id)
         segment = self._segment(record)
         user = live_user(record, self.columns, self.model.weights, row=before.row, segment=segment)
@@ -80,7 +83,7 @@ class Changes:
         return (np.setxor1d(ours, theirs) >> 4).astype(np.int32)
 
     def _as_built(self, user_id: int) -> LiveUser:
-        """The user as the model has it, with ratings alone."""
+        """Return the user of the model, with ratings alone."""
         matrix = self.model.matrix
         row = int(np.searchsorted(matrix.user_ids, user_id))
         if row == len(matrix.user_ids) or matrix.user_ids[row] != user_id:
@@ -94,7 +97,7 @@ class Changes:
         return names.index(pair) if pair in names else NO_SEGMENT
 
     def _know(self, user: LiveUser) -> None:
-        """Keep the list of known users, and their segments, as the tables have them."""
+        """Keep the known users and their segments as they are in the tables."""
         at = int(np.searchsorted(self.known_users, user.user_id))
         there = at < len(self.known_users) and self.known_users[at] == user.user_id
         if user.known and not there:
@@ -111,5 +114,5 @@ class Changes:
 
 
 def products_of(records: Iterable[UserRecord]) -> set[bytes]:
-    """All products that the records name."""
+    """Return all products that the records name."""
     return {product for record in records for product, *_ in chain(record.ratings, record.events)}

@@ -1,6 +1,6 @@
-"""The numbering of all products while new ones come: the model's, then what came after it was built.
+"""The numbering of all products with later ones: the model's products, then those that came after it was built.
 
-Entries of users are kept in the order of product ids, in which the formulas add up and ties are decided. `keys` gives
+Entries of users are kept in the order of product ids, in which the formulas add up and ties are decided. `keys` returns
 that order for columns.
 """
 
@@ -14,18 +14,21 @@ from numpy.typing import NDArray
 
 from recommender.shop import NOT_IN_CATALOG, Product, Products
 
-_LATER_BITS = 20  # of the number of products that came later
+_LATER_BITS = 20  # bits for the number of products that came later
 _LAST = (1 << _LATER_BITS) - 1
 
-Later = tuple[bytes, Product | None]  # a product id, and what the catalog says of it; None: it is not there
+Later = tuple[bytes, Product | None]  # a product id, and the facts of the catalog; None: it is not in the catalog
 
 
 class LiveColumns(Products):
-    """Columns of all products there are; never changed: `added` gives another one with more of them."""
+    """The columns of all products. They never change: `added` returns new ones with more products."""
 
     def __init__(self, products: Products, recommendable: NDArray[np.bool_], came_later: Sequence[Later] = ()) -> None:
-        """``products`` of the model; ``recommendable`` (n_in_matrix,): which of its columns the catalog has;
-        ``came_later``: product ids and what the catalog says of them, None: nothing."""
+        """Take the model's ``products`` and the products that came later.
+
+        ``recommendable`` (n_in_matrix,): which of the matrix's columns the catalog has. ``came_later``: product ids and
+        the facts of the catalog about each, None: not in the catalog.
+        """
         super().__init__(products.matrix_ids, products.catalog, products.catalog_rows)
         names = [name for name, _ in came_later]
         self._recommendable, self.came_later = recommendable, came_later
@@ -36,24 +39,24 @@ class LiveColumns(Products):
         return len(self.catalog_rows) + len(self.came_later)
 
     def find(self, product_id: str) -> int | None:
-        """The product's column; None if it has none."""
+        """Return the product's column; None if it has none."""
         column = super().find(product_id)
         return self._later.get(product_id) if column is None else column
 
     def facts(self, column: int) -> Product:
-        """What the catalog says, also about what came later."""
+        """Return the facts of the catalog about the product of any column."""
         if column < len(self.catalog_rows):
             return super().facts(column)
         return self.came_later[column - len(self.catalog_rows)][1] or NOT_IN_CATALOG
 
     def id_of(self, column: int) -> str:
-        """The product id of any column."""
+        """Return the product id of any column."""
         if column < len(self.catalog_rows):
             return super().id_of(column)
         return self.came_later[column - len(self.catalog_rows)][0].decode("ascii")
 
     def columns_of(self, product_ids: NDArray[np.bytes_]) -> NDArray[np.int32]:
-        """Their columns (m,), -1 for those that have none."""
+        """Return the columns of these products (m,); -1: no column."""
         ids = self.matrix_ids
         if not len(ids):
             columns = np.zeros(len(product_ids), np.int64)
@@ -68,11 +71,11 @@ class LiveColumns(Products):
         return found
 
     def added(self, more: Iterable[Later]) -> LiveColumns:
-        """The same with columns for products that have none."""
+        """Return the numbering with columns for products that have none."""
         return LiveColumns(self, self._recommendable, [*self.came_later, *more])
 
     def keys(self, columns: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Two numbers for each of the columns (m,): sorted by the pair, columns are in the order of product ids.
+        """Return two numbers for each of the columns (m,): sorted by the pair, columns are in the order of product ids.
 
         First: twice the number of the matrix's products with a smaller id, plus 1 for a product of the matrix. Second:
         the order of the products that lie between two of these.
@@ -92,7 +95,7 @@ class LiveColumns(Products):
         return self.came_later[column - len(self.catalog_rows)][0]
 
     def _within(self, column: int) -> int:
-        """Where a column stands among all that the matrix does not have: the catalog's before what came later."""
+        """Return the order of a column among all that the matrix does not have: the catalog's before later ones."""
         if column < len(self.catalog_rows):
             return (column - len(self.matrix_ids)) << _LATER_BITS | _LAST
         name = self.came_later[column - len(self.catalog_rows)][0]
@@ -100,7 +103,7 @@ class LiveColumns(Products):
         return before << _LATER_BITS | bisect_left(self._later_names, name)
 
     def recommendable(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Which of the columns (m,) the catalog has."""
+        """Tell which of the columns (m,) the catalog has."""
         n_in_matrix, n_known = len(self.matrix_ids), len(self.catalog_rows)
         inside = columns < n_in_matrix
         found = np.zeros(len(columns), np.bool_)

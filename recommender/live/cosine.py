@@ -1,4 +1,4 @@
-"""Cosine neighbors among users some of whom have changed since the index was built.
+"""Cosine neighbors when some users have changed since the index was built.
 
 Dot products are whole numbers, so rounding recovers them exactly from the similarities of the index.
 """
@@ -21,7 +21,7 @@ _ONE_ROW, _OUTSIDE = np.zeros(1, np.int64), np.array([-1], np.int32)
 
 
 class LiveCosine(LiveIndex):
-    """A `CosineIndex` of half stars, with the changes since; products have the numbers of their columns."""
+    """A `CosineIndex` of half stars with the later changes. Products have the numbers of their columns."""
 
     def __init__(self, index: CosineIndex, user_ids: NDArray[np.int64]) -> None:
         arrays = index.packed
@@ -40,7 +40,7 @@ class LiveCosine(LiveIndex):
         entries = self.entries_of_user(user)
         if not len(entries):
             return Near.nothing()
-        inside = entries[entries >> SHIFT < len(self._arrays.dense_from)]  # of what came later no row has any
+        inside = entries[entries >> SHIFT < len(self._arrays.dense_from)]  # the index has no later products
         norm = np.array([user.squared_norm], np.float64)
         queries = CosineQueries(np.array([0, len(inside)]), inside, _ONE_ROW, _OUTSIDE, norm, self._hidden)
         return self._nearest(queries, entries, user.user_id, k)
@@ -72,9 +72,9 @@ class LiveCosine(LiveIndex):
 def _order(
     dots: NDArray[np.float64], norms: NDArray[np.float64], ids: NDArray[np.int64], k: int, norm: float
 ) -> NDArray[np.intp]:
-    """The k first by dot^2 / norm, equal ones by id; exact."""
+    """Return the order of the first k by dot^2 / norm, then by id; exact."""
     quotients = dots * dots / norms
-    if norm * float(norms.max()) ** 2 < _WHOLE:  # then different ratios are different floats, and equal ones equal
+    if norm * float(norms.max()) ** 2 < _WHOLE:  # then floats differ and agree as the ratios do
         return np.lexsort((ids, -quotients))[:k]
     least = np.partition(quotients, len(quotients) - min(k, len(quotients)))[len(quotients) - min(k, len(quotients))]
     maybe = np.flatnonzero(quotients >= least * _SURE).tolist()

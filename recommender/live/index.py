@@ -1,8 +1,8 @@
-"""An index of users some of whom have changed since it was built: who is nearest, exact, as if it was built anew.
+"""An index when some users have changed since it was built: exact neighbors, as from an index that is built now.
 
-The row of a user who has changed is hidden in the index; what the user has now is a row beside it. Who asks is compared
-with both, and the two lists are merged by the one order there is. The products' numbers are the index's own; those that
-the matrix has no column for are numbered by their column.
+The row of a changed user is hidden in the index, and the user's new row is kept beside it. The asking user is compared
+with both sets of rows, and the two lists are merged in the same order. Products have the index's own numbers. A product
+without a column in the matrix has the number of its column.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ _NOBODY = np.empty(0, np.int64)
 class Near(NamedTuple):
     """Neighbors, nearest first, (k,) each."""
 
-    numbers: NDArray[np.int64]  # the row of the matrix, or -1 - j: row j of those who have changed
+    numbers: NDArray[np.int64]  # the row of the matrix, or -1 - j: row j of the changed users
     similarities: NDArray[np.float64]
 
     @classmethod
     def nothing(cls) -> Near:
-        """Nobody is near."""
+        """Return the value for a user without neighbors."""
         return cls(_NOBODY, np.empty(0))
 
     @classmethod
     def found(cls, rows: NDArray[np.int32], similarities: NDArray[np.float64]) -> Near:
-        """What a search of the index gave, (k,) padded with -1."""
+        """Return the neighbors that a search of the index found, (k,) padded with -1."""
         size = int(np.count_nonzero(rows >= 0))
         return cls(rows[:size].astype(np.int64), similarities[:size])
 
     @property
     def unchanged(self) -> bool:
-        """Are all of them rows?"""
+        """True if all neighbors are rows of the matrix."""
         return not len(self.numbers) or int(self.numbers.min()) >= 0
 
 
 class Rows(NamedTuple):
-    """What users have, as compiled code reads it."""
+    """The entries of users, as compiled code reads them."""
 
     indptr: NDArray[np.int64]  # (n_rows + 1,)
     entries: NDArray[np.uint32]  # (nnz,) product << 4 | half stars, in the order of product ids
@@ -61,25 +61,25 @@ class Rows(NamedTuple):
 
     @property
     def half_stars(self) -> NDArray[np.int8]:
-        """0 where not rated."""
+        """The half stars of the entries, 0 where not rated."""
         return (self.entries & np.uint32(15)).astype(np.int8)
 
 
 class LiveIndex(ABC):
-    """The index, and what has changed; a `copy` goes its own way."""
+    """The index and the changes. A `copy` and its original do not affect each other."""
 
     def __init__(self, rows: Rows, positions: NDArray[np.int32], user_ids: NDArray[np.int64]) -> None:
-        """``rows`` of the index, and their ``positions`` and ``user_ids`` (n_rows,)."""
+        """Take the ``rows`` of the index, and their ``positions`` and ``user_ids`` (n_rows,)."""
         self._rows, self._positions, self._user_ids = rows, positions, user_ids
         self._changed = ChangedRows.none()
         self._hidden = np.empty(0, np.int32)  # (h,) positions, ascending
 
     def copy(self) -> Self:
-        """The same; changes of it do not show here."""
+        """Return a copy. Its changes do not show here."""
         return copy.copy(self)  # attributes are replaced, arrays never written to
 
     def take(self, user: LiveUser) -> None:
-        """Let this be what there is of the user."""
+        """Replace the old entries of the user by these."""
         if user.row >= 0:
             position = self._positions[user.row]
             at = int(np.searchsorted(self._hidden, position))
@@ -88,19 +88,19 @@ class LiveIndex(ABC):
         self._changed = self._changed.replaced(user.user_id, *self._row_of(user))
 
     def ids_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The user_ids of neighbors."""
+        """Return the user_ids of neighbors."""
         changed, ids = numbers < 0, np.empty_like(numbers)
         ids[~changed] = self._user_ids[numbers[~changed]]
         ids[changed] = self._changed.user_ids[-1 - numbers[changed]]
         return ids
 
     def entries_of(self, row: int) -> NDArray[np.uint32]:
-        """What a row of the matrix has."""
+        """Return the entries of a row of the matrix."""
         entries: NDArray[np.uint32] = self._rows.entries[self._rows.indptr[row] : self._rows.indptr[row + 1]]
         return entries
 
     def gathered(self, near: Near, own: NDArray[np.uint32], *, valued: bool) -> Rows:
-        """The rows of neighbors and then the entries of who asks, as rows of their own; ``valued``: with values."""
+        """Return the rows of neighbors and then the asking user's entries as new rows; ``valued``: with values."""
         changed = self._changed
         values = (self._rows.values, changed.values) if valued else (np.empty(0), np.empty(0))
         more = changed.indptr, changed.entries, values[1]
@@ -109,7 +109,7 @@ class LiveIndex(ABC):
     def _beside(
         self, numbers: NDArray[np.uint32], weights: NDArray[np.float64], user_id: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-        """Rows of changed users other than this one who share products with it, the sums, and how many they share."""
+        """Return the rows of other changed users who share products with this one, the sums, and the numbers shared."""
         changed = self._changed
         rows = changed.now, changed.indptr, changed.entries, changed.values
         sums, counts = kernels.shared(numbers, weights, *rows)
@@ -118,16 +118,16 @@ class LiveIndex(ABC):
 
     @abstractmethod
     def of_row(self, row: int, k: int) -> Near:
-        """The k nearest of a row that has not changed."""
+        """Find the k nearest of a row that has not changed."""
 
     @abstractmethod
     def of_user(self, user: LiveUser, k: int) -> Near:
-        """The k nearest of anybody."""
+        """Find the k nearest of any user."""
 
     @abstractmethod
     def entries_of_user(self, user: LiveUser) -> NDArray[np.uint32]:
-        """What anybody has, in the numbers of the index."""
+        """Return the entries of any user, in the numbers of the index."""
 
     @abstractmethod
     def _row_of(self, user: LiveUser) -> tuple[NDArray[np.uint32], NDArray[np.float64], float, float]:
-        """What `ChangedRows.replaced` is told of a user."""
+        """Return the user's arguments for `ChangedRows.replaced`."""

@@ -1,13 +1,15 @@
-"""The model with every rating and interaction that came after it was built: what a model built now would answer.
+"""The model with every later rating and interaction: it answers as a model that is built now.
 
 The arrays of the model stay as they are. Users who have changed are hidden in them and kept beside them as the tables
-have them now. Who asks is compared with both, and the rankings' own kernels rank the rows of the neighbors found: equal
-to the last digit to an answer of a model that is built anew. What is of the model's own time, not of now: in rankings
-by taste the raters of products, the number of users and the biases, and what lists are filled up from; similar
-products; people's country and age group; the catalog, but for products that somebody has rated or turned to since.
+have them now. The asking user is compared with both, and the rankings' own kernels rank the rows of the neighbors. The
+answer equals that of a newly built model to the last digit. Some data stay those of the model's own time:
+    - in rankings by taste, the raters of products, the number of users, the biases, and the lists that fill up others
+    - similar products
+    - country and age group of people
+    - the catalog, but for products that somebody has rated or had an interaction with since
 
-`LiveModel.after` gives the model after a change and shares almost everything with the one before. Neither changes any
-more: any thread may ask either of them.
+`LiveModel.after` returns the model after a change. It shares nearly all memory with the one before, and neither changes
+any more, so any thread may ask either.
 """
 
 from __future__ import annotations
@@ -51,57 +53,57 @@ class LiveModel(ServedModel):
         fields = {name: value for name, value in vars(changes.model).items() if name != "popular"}
         own = {"known_users": changes.known_users, "known_segments": changes.known_segments}
         own |= {"products": changes.columns, "changes": changes}
-        self.__dict__ |= fields | own  # a frozen dataclass is set up once, and here
+        self.__dict__ |= fields | own  # a frozen dataclass sets its fields once, here
 
     @classmethod
     def of(cls, model: ServedModel) -> LiveModel:
-        """The model before any change."""
+        """Return the model before any change."""
         return cls(Changes(model))
 
     def after(self, records: Iterable[UserRecord], facts: Facts) -> LiveModel:
-        """The model once each record is what there is of its user.
+        """Return the model with these records in place of their users' old data.
 
-        ``facts``: what the catalog says of products that `unknown_products` named, None: nothing.
+        ``facts``: the facts of the catalog about each product of `unknown_products`, None: not in the catalog.
         """
         return LiveModel(self.changes.after(records, facts))
 
     def unknown_products(self, records: Iterable[UserRecord]) -> set[bytes]:
-        """Products of the records that neither the model nor its catalog have."""
+        """Return the products of the records that neither the model nor its catalog has."""
         return {product for product in products_of(records) if self.products.find(product.decode("ascii")) is None}
 
     @cached_property
     def popular(self) -> PopularProducts:
-        """Most popular first, as of now."""
+        """The popular products of now, most popular first."""
         return self.changes.tally.popular(self.changes.popular_order)
 
     @property
     def n_ratings(self) -> int:
-        """How many ratings there are now."""
+        """Number of ratings now."""
         return self.changes.tally.n_ratings
 
     @property
     def raters(self) -> NDArray[np.integer]:
-        """How many people rated each column."""
+        """Number of people who rated each column, now."""
         return self.changes.tally.counts
 
     def raters_of(self, column: int) -> tuple[int, float | None]:
-        """As of now."""
+        """Return the number of ratings of a column now, and their mean stars."""
         return self.changes.tally.of(column)
 
     def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
-        """A flag for each column; None if the wish leaves nothing out."""
+        """Return a flag for each column; None if the request leaves nothing out."""
         if not wish.filters:
             return None
         later = self.changes.columns.came_later
         return self.masks.mask(wish, lambda: allowed_products(wish, self.products, self.categories), later)
 
     def first(self, user_id: int, cut: Cut, ranking: str) -> list[Recommendation]:
-        """As ``ServedModel.first``, with what the user and everybody else have done since."""
+        """Do the same as ``ServedModel.first``, with all changes of all users."""
         user = self._changed(user_id)
         if user is not None:
             return self._first_to(user, cut, ranking)
         _, row = self._place_and_row(user_id)
-        if row is None or not self.changes.users:  # listed, but never rated anything; or nobody has changed
+        if row is None or not self.changes.users:  # a user without ratings, or nobody has changed
             return super().first(user_id, cut, ranking)
         return self._row_by_taste(row, ranking, cut) if ranking in BY_TASTE else self._row_classic(row, cut)
 
@@ -109,7 +111,7 @@ class LiveModel(ServedModel):
         return self.categories.cap(most, [facts for _, facts in self.changes.columns.came_later])
 
     def basket(self, ratings: Mapping[str, int]) -> LiveUser:
-        """Somebody without an account who rated these products, in half stars. UnknownProductError."""
+        """Return a user without an account who rated these products, in half stars. UnknownProductError."""
         for product in ratings:
             if self.changes.columns.find(product) is None:
                 raise UnknownProductError(product)
@@ -117,11 +119,11 @@ class LiveModel(ServedModel):
         return replace(live_user(record, self.changes.columns, self.weights), times=None)
 
     def select_for(self, user: LiveUser, wish: Wish, ranking: str | None = None) -> Answer:
-        """`select` for a basket."""
+        """Do `select` for a basket."""
         return self._page(self._first_to(user, self.cut(wish), ranking or self.ranking), wish)
 
     def _first_to(self, user: LiveUser, cut: Cut, ranking: str) -> list[Recommendation]:
-        """`first` for anybody with this profile."""
+        """Do `first` for any user with a profile."""
         near = self._near_user(user, ranking)
         own = self.changes.index(ranking).entries_of_user(user)
         if ranking not in BY_TASTE:
@@ -132,7 +134,7 @@ class LiveModel(ServedModel):
         return self._taste_now(near, own, user.row, ranking, cut, walk)
 
     def near(self, user_id: int, ranking: str) -> Near:
-        """The neighbors that a ranking asks for a known user, nearest first."""
+        """Return the neighbors of a known user for a ranking, nearest first."""
         if (user := self.changes.users.get(user_id)) is not None:
             return self._near_user(user, ranking)
         row = self._place_and_row(user_id)[1]
@@ -161,7 +163,7 @@ class LiveModel(ServedModel):
     def _classic_now(
         self, near: Near, own: NDArray[np.uint32], seen: NDArray[np.int32], cut: Cut
     ) -> list[Recommendation]:
-        """Products of neighbors some of whom have changed, then the most often rated."""
+        """Return the products of changed and unchanged neighbors, then the most often rated ones."""
         rows = self.changes.cosine.gathered(near, own, valued=False)
         given = self._recommendable(cut.allowed), self.changes.columns, self.matrix
         return self._with_popular(rank_classic(rows, near.similarities, cut, *given), np.sort(seen), cut)
@@ -185,7 +187,7 @@ class LiveModel(ServedModel):
         cut: Cut,
         walk: Callable[[Given, int], OneList],
     ) -> list[Recommendation]:
-        """Products of neighbors some of whom have changed, then down the ladder; ``walk`` goes on from the first."""
+        """Return the products of changed and unchanged neighbors, then the ladder's; ``walk`` continues the list."""
         taste, bars = self.changes.taste, self._bars(cut.allowed, ranking)
         assert taste is not None
         rows, bases = taste.gathered(near, own, valued=True), np.append(taste.bases_of(near), taste.base_of(row))
@@ -195,12 +197,12 @@ class LiveModel(ServedModel):
         return as_recommendations(found, ranked.support, ranked.n_raters)
 
     def ratings_of(self, user_id: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-        """As of now."""
+        """Return the columns and half stars of the user's ratings now."""
         user = self._changed(user_id)
         return super().ratings_of(user_id) if user is None else user.rated()
 
     def neighborhood(self, user_id: int, ranking: str) -> Neighborhood:
-        """As of now."""
+        """Return the neighbors of now, and the products that they and the user have now."""
         user, near = self._changed(user_id), self.near(user_id, ranking)
         ids = self.changes.index(ranking).ids_of(near.numbers)
         owned = [
@@ -215,7 +217,7 @@ class LiveModel(ServedModel):
         return Neighborhood(ids, near.similarities, owned, own)
 
     def _changed(self, user_id: int) -> LiveUser | None:
-        """The user, who is known, if there was a change. UnknownUserError if there is nothing left of this one."""
+        """Return a known user if there was a change, else None. UnknownUserError if the user is gone."""
         user = self.changes.users.get(user_id)
         if user is not None and not user.known:
             raise UnknownUserError(user_id)
@@ -223,5 +225,5 @@ class LiveModel(ServedModel):
 
 
 def _owned_now(user: LiveUser, ranking: str) -> Owned:
-    """What somebody who has changed has, in the eyes of a ranking."""
+    """Return the products that a changed user has, as a ranking sees them."""
     return (user.columns, user.half_stars) if ranking in BY_TASTE else user.rated()

@@ -1,7 +1,7 @@
 """Popular products as ratings come, change and go: the order of `fallback.popular.rank_popular`, kept up to date.
 
-Among products with equally many ratings the damped mean orders as their sum does, whatever the mean of all ratings is:
-so a rating moves one product.
+Products with equally many ratings are in the order of the sum of their ratings, whatever the mean of all ratings is. So
+a rating moves only its own product.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from recommender.fallback import PRIOR_VOTES, PopularProducts
 from recommender.live.columns import LiveColumns
 from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
-FANS = (16, 100), (8, 1_000), (2, 1 << 62)  # compared with in one round, of up to so many columns that are searched for
+FANS = (16, 100), (8, 1_000), (2, 1 << 62)  # (columns compared in one round, for up to so many ranks)
 
 
 class Tally:
-    """How many ratings each column has, and their sum in half stars; a `copy` goes its own way."""
+    """The number of ratings of each column, and their sum in half stars. A `copy` does not affect its original."""
 
     def __init__(self, matrix: RatingMatrix) -> None:
         csr, n_products = matrix.half_stars, matrix.shape[1]
@@ -28,30 +28,30 @@ class Tally:
         self.n_ratings, self.total = int(self.counts.sum()), int(self.totals.sum())
 
     def copy(self, n_columns: int) -> Tally:
-        """The same, with room for that many columns; changes of it do not show here."""
+        """Return a copy with room for that many columns. Its changes do not show here."""
         tally, more = copy.copy(self), np.zeros(max(n_columns - len(self.counts), 0), np.int32)
         tally.counts, tally.totals = np.concatenate([self.counts, more]), np.concatenate([self.totals, more])
         return tally
 
     def add(self, columns: NDArray[np.int32], half_stars: NDArray[np.int8], sign: int) -> None:
-        """Count ratings of distinct products; ``sign`` -1: no longer."""
+        """Count ratings of distinct products; ``sign`` -1: take them away."""
         self.counts[columns] += sign
         self.totals[columns] += sign * half_stars.astype(np.int32)
         self.n_ratings += sign * len(columns)
         self.total += sign * int(half_stars.sum(dtype=np.int64))
 
     def of(self, column: int) -> tuple[int, float | None]:
-        """How many people rated a column, and their mean stars; None if nobody did."""
+        """Return the number of ratings of a column, and their mean stars; None without a rating."""
         count = int(self.counts[column]) if column < len(self.counts) else 0
         return count, STARS_PER_UNIT * int(self.totals[column]) / count if count else None
 
     @property
     def mean_rating(self) -> float:
-        """As `RatingMatrix.mean_rating`."""
+        """Mean of all ratings in stars, as `RatingMatrix.mean_rating`."""
         return STARS_PER_UNIT * self.total / self.n_ratings if self.n_ratings else 0.0
 
     def popular(self, order: NDArray[np.int32]) -> PopularProducts:
-        """Columns in this order, with their damped means."""
+        """Return the columns in this order with their damped means."""
         totals, counts = self.totals[order].astype(np.float64), self.counts[order]
         damped = (STARS_PER_UNIT * totals + PRIOR_VOTES * self.mean_rating) / (counts + PRIOR_VOTES)
         return PopularProducts(order, np.rint(damped * 1e9) / 1e9)
@@ -60,7 +60,7 @@ class Tally:
 def moved(
     order: NDArray[np.int32], changed: NDArray[np.int32], tally: Tally, columns: LiveColumns
 ) -> NDArray[np.int32]:
-    """The order with the columns, whose ratings have changed, where they belong now."""
+    """Return the order with the changed columns moved to where their ratings put them now."""
     rest = order[np.isin(order, changed, invert=True)]
     present = changed[(tally.counts[changed] > 0) & columns.recommendable(changed)]
     ranks = _ranks(present, tally, columns)
@@ -69,7 +69,7 @@ def moved(
 
 
 def _ranks(columns: NDArray[np.int32], tally: Tally, numbered: LiveColumns) -> NDArray[np.int64]:
-    """Four numbers for each of the columns (m,), compared from the first on: the smallest is the most popular."""
+    """Return four numbers for each of the columns (m,), compared from the first on; the smallest is most popular."""
     counts, totals = -tally.counts[columns].astype(np.int64), -tally.totals[columns].astype(np.int64)
     return np.stack([counts, totals, *numbered.keys(columns)])
 
@@ -77,10 +77,10 @@ def _ranks(columns: NDArray[np.int32], tally: Tally, numbered: LiveColumns) -> N
 def _places(
     order: NDArray[np.int32], ranks: NDArray[np.int64], tally: Tally, columns: LiveColumns
 ) -> NDArray[np.int64]:
-    """How many of the ordered columns come before each of the ranks (4, m): all are searched for at once.
+    """Count the ordered columns that come before each of the ranks (4, m), all in one search.
 
-    Each round compares each with several columns, the more the fewer are searched for, since then a round costs
-    more than its comparisons.
+    Each round compares each rank with several columns. The fewer ranks, the more columns, since a round then costs more
+    than its comparisons.
     """
     fan = next(fan for fan, most in FANS if ranks.shape[1] <= most)
     low, high = np.zeros(ranks.shape[1], np.int64), np.full(ranks.shape[1], len(order))
@@ -96,7 +96,7 @@ def _places(
 
 
 def _less(these: NDArray[np.int64], those: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which columns of numbers (k, ...) are less than those of the same place, compared from the first row on."""
+    """Compare columns of numbers (k, ...) pairwise, from the first row on. Tell which of these are less than those."""
     less = np.zeros(these.shape[1:], np.bool_)
     for mine, other in zip(these[::-1], those[::-1], strict=True):
         less = (mine < other) | ((mine == other) & less)

@@ -1,7 +1,7 @@
-"""Ranked products where somebody has changed: the rankings' own kernels, on the rows of the neighbors alone.
+"""Ranked products if the user or a neighbor has changed: the rankings' own kernels, on the neighbors' rows only.
 
-Products that the matrix has no column for have no place in what the kernels were prepared with. The same kernels rank
-them on their own, and the two lists are merged: what a product is ranked by are sums of its own.
+The kernels' prepared arrays have no place for products without a column in the matrix. The same kernels rank these
+products alone, and the two lists are merged. That is exact, as a product is ranked by its own sums only.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def rank_classic(
     rows: Rows, similarities: NDArray[np.float64], cut: Cut, recommendable: NDArray[np.bool_], columns: LiveColumns,
     matrix: RatingMatrix,
 ) -> RankedProducts:  # fmt: skip
-    """The classic list of who has the last of the rows, from the others (k,), the neighbors.
+    """Return the classic list of the user in the last row; the other rows (k,) are the neighbors.
 
     ``recommendable`` (n_in_matrix,): under the filters of ``cut``.
     """
 
     def ranked(part: Rows, mask: NDArray[np.bool_], n: int, cap: Any) -> RankedProducts:
-        # of the types that the kernel is compiled for
+        # the dtypes that the kernel is compiled for
         indptr = part.indptr.astype(matrix.half_stars.indptr.dtype)
         ratings = _Ratings(indptr, part.numbers.astype(np.int32), part.half_stars)
         neighbors = np.arange(len(similarities), dtype=np.int32)
@@ -57,9 +57,9 @@ def rank_by_taste(
     rows: Rows, similarities: NDArray[np.float64], bases: NDArray[np.float64], cut: Cut, bars: Any,
     columns: LiveColumns, votes: TasteVotes,
 ) -> RankedProducts:  # fmt: skip
-    """The list by taste of who has the last of the rows, from the others (k,), the neighbors.
+    """Return the list by taste of the user in the last row; the other rows (k,) are the neighbors.
 
-    ``bases`` (k + 1,): mu + the bias of each; ``bars``: what ``votes`` asks of scores under the filters of ``cut``.
+    ``bases`` (k + 1,): mu + the bias of each user. ``bars``: those of ``votes`` under the filters of ``cut``.
     """
 
     def ranked(voters: TasteVotes, bars: Any, n: int, cap: Any) -> RankedByTaste:
@@ -80,7 +80,7 @@ def rank_by_taste(
 
 
 class _Later(NamedTuple):
-    """Products that the matrix has no column for, numbered in the order of product ids."""
+    """Products without a column in the matrix, numbered in the order of product ids."""
 
     rows: Rows
     columns: NDArray[np.int32]  # (m,)
@@ -88,7 +88,7 @@ class _Later(NamedTuple):
 
 
 def _split(rows: Rows, n_in_matrix: int, columns: LiveColumns, cut: Cut) -> tuple[Rows, _Later | None]:
-    """The rows without what the matrix has no column for, and that."""
+    """Split the rows: products with a column in the matrix, and the others."""
     numbers = rows.numbers
     beyond = numbers >= n_in_matrix
     if not beyond.any():
@@ -107,13 +107,13 @@ def _split(rows: Rows, n_in_matrix: int, columns: LiveColumns, cut: Cut) -> tupl
 
 
 def _part(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
-    """The chosen entries."""
+    """Return the rows with the chosen entries only."""
     before = np.concatenate([[0], np.cumsum(chosen)])
     return Rows(before[rows.indptr], rows.entries[chosen], rows.values[chosen] if rows.values.size else rows.values)
 
 
 def _merged(ours: Ranked, theirs: Ranked, cut: Cut, columns: LiveColumns) -> Ranked:
-    """The best of two lists: by score, then support, then product id."""
+    """Return the best of two lists: by score, then support, then product id."""
     pairs: Any = zip(ours, theirs, strict=True)
     both: Any = [np.concatenate(pair) for pair in pairs]
     found, scores, support = both[:3]

@@ -1,7 +1,7 @@
-"""Neighbors by taste among users some of whom have changed since the index was built.
+"""Neighbors by taste when some users have changed since the index was built.
 
-Raters, the number of users and the biases are those that the index was built with: products that came later count as
-rated by one, users that came later have no bias. All else is as of now.
+Raters, the number of users and the biases stay those of the index. A product that came later has one rater, and a user
+who came later has no bias. All other data are those of now.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _FIRST, _OUTSIDE = np.zeros(1, np.int64), np.array([-1], np.int32)
 
 
 class Terms(NamedTuple):
-    """What the similarity needs of one user."""
+    """The terms of one user in the similarity."""
 
-    weights: NDArray[np.float64]  # (m,) what each entry adds for the user as the one who asks
+    weights: NDArray[np.float64]  # (m,) factor of each entry when the user asks
     asking: float  # norm^1.2, decayed
     answering: float  # norm^0.8
-    ceiling: float  # scores of those who answer are not higher
+    ceiling: float  # upper bound of the scores of those who answer
 
 
 class LiveTaste(LiveIndex):
-    """A `TasteIndex` with the changes since; products have the places of the index."""
+    """A `TasteIndex` with the later changes. Products have the places of the index."""
 
     def __init__(self, votes: TasteVotes, user_ids: NDArray[np.int64], *, decays: bool) -> None:
         index, packed = votes.index, votes.index.packed
@@ -63,11 +63,11 @@ class LiveTaste(LiveIndex):
         return self._places(user.columns) << SHIFT | user.half_stars.astype(np.uint32)
 
     def base_of(self, row: int) -> float:
-        """mu + the user bias of a row, -1: of somebody the statistics do not know."""
+        """Return mu + the user bias of a row; -1: a user the statistics do not know."""
         return float(self._bases[row]) if row >= 0 else self._index.statistics.mu
 
     def bases_of(self, near: Near) -> NDArray[np.float64]:
-        """The same of neighbors, (k,)."""
+        """Return mu + the user bias of each neighbor, (k,)."""
         changed = near.numbers < 0
         bases = np.empty(len(changed))
         bases[~changed] = self._bases[near.numbers[~changed]]
@@ -75,7 +75,7 @@ class LiveTaste(LiveIndex):
         return bases
 
     def _places(self, columns: NDArray[np.int32]) -> NDArray[np.uint32]:
-        """Their numbers: places, or columns where the matrix has none."""
+        """Return the numbers of columns: places, or the columns themselves where the matrix has none."""
         places = columns.astype(np.uint32)
         inside = columns < len(self._squares)
         places[inside] = self._index.places[columns[inside]]
@@ -112,7 +112,7 @@ class LiveTaste(LiveIndex):
         self._index.search(queries, np.array([row], np.int64), rows, similarities)
         near = Near.found(rows[0], similarities[0])
         others, dots, shared = self._beside(places, weights, user_id)
-        new = shared < self._changed.sizes_of(others)  # who has nothing that the user has not is no neighbor
+        new = shared < self._changed.sizes_of(others)  # a neighbor owns a product that the user lacks
         if not new.any():
             return near
         others, dots = others[new], dots[new]

@@ -19,7 +19,7 @@ from recommender.shop import RATED
 
 
 class Profile(NamedTuple):
-    """A record as `recommender.shop.profiles.build_profiles` makes it, (m,) each, in the order of product ids."""
+    """The profile of a record, as `recommender.shop.profiles.build_profiles` makes it, (m,) each, by product id."""
 
     names: NDArray[np.bytes_]
     half_stars: NDArray[np.int8]
@@ -30,7 +30,7 @@ class Profile(NamedTuple):
 
 @dataclass(frozen=True)
 class UserRecord:
-    """What the tables hold of one user."""
+    """The rows of the tables about one user."""
 
     user_id: int
     ratings: tuple[tuple[bytes, int, int], ...] = ()  # product, half stars, microseconds when it was first given
@@ -41,9 +41,11 @@ class UserRecord:
     _profiles: dict[tuple[float, ...], Profile] = field(default_factory=dict, repr=False, compare=False)
 
     def profile(self, weights: Sequence[float]) -> Profile:
-        """The profile; kept, so that it can be made beside the event loop: a long history takes 10 ms and more.
+        """Return the profile, and keep it.
 
-        ``weights``: what each kind of interaction counts, 0: it does not.
+        So it can be made outside of the event loop: a long history takes 10 ms or more.
+
+        ``weights``: the weight of each kind of interaction; 0: it does not count.
         """
         key = tuple(weights)
         if key not in self._profiles:
@@ -71,24 +73,24 @@ def _profile(record: UserRecord, weights: tuple[float, ...]) -> Profile:
 
 @dataclass(frozen=True, eq=False)
 class LiveUser:
-    """One user's profile now; entries (m,) in the order of product ids."""
+    """The profile of one user now; entries (m,) in the order of product ids."""
 
     user_id: int
     columns: NDArray[np.int32]
-    half_stars: NDArray[np.int8]  # 0: turned to without rating
+    half_stars: NDArray[np.int8]  # 0: an interaction, no rating
     confidences: NDArray[np.float64]
-    times: NDArray[np.int64] | None  # of the newest event with each product; None: not known, a basket
+    times: NDArray[np.int64] | None  # of the newest event with each product; None: not known (a basket)
     row: int = -1  # in the matrix, -1: none
     known: bool = False  # listed in users, or has a rating
     segment: int = -1
 
     @cached_property
     def squared_norm(self) -> int:
-        """Of the ratings, in half stars."""
+        """Squared norm of the ratings, in half stars."""
         return int((self.half_stars.astype(np.int64) ** 2).sum())
 
     def rated(self) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-        """Columns and half stars of the products rated."""
+        """Return the columns and half stars of the products rated."""
         chosen = self.half_stars > 0
         return self.columns[chosen], self.half_stars[chosen]
 
@@ -96,7 +98,7 @@ class LiveUser:
 def live_user(
     record: UserRecord, columns: LiveColumns, weights: Sequence[float], *, row: int = -1, segment: int = -1
 ) -> LiveUser:
-    """The user of a record, all of whose products have columns. ``weights``: see `UserRecord.profile`."""
+    """Return the user of a record whose products all have columns. ``weights``: see `UserRecord.profile`."""
     profile = record.profile(weights)
     return LiveUser(
         user_id=record.user_id,

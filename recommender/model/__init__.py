@@ -1,12 +1,12 @@
-"""The trained model that answers.
+"""The trained model, which answers requests.
 
-training        a snapshot of the shop in, a model out
+training        from a snapshot of the shop to a model
 served_model    the model: lists, neighbors, similar products
-list_request    what a request may ask of a list
-filters         which products pass a filter; a cache of recent ones
-neighborhood    the neighbors of one user and what they have
-explanations    why a product was recommended
-coarse_figures  figures about few people, too coarse to find one of them
+list_request    the options of a request for a list
+filters         a cache of product filters and of the data that lists need under them
+neighborhood    the neighbors of one user and their products
+explanations    the reason why a product was recommended
+coarse_figures  figures about few people, too coarse to identify one of them
 """
 
 from recommender.model.coarse_figures import FEWEST, STEPS, mean_of_many

@@ -1,8 +1,8 @@
-"""Why a product was recommended: who of the neighbors has it, how near they are, what is shared with them, in words.
+"""Explanations of recommendations: which neighbors have the product, how near they are, and what they share, in words.
 
-Who the neighbors are, what they and the user have, and how one of them rated it is told only to those who may know it.
-Everybody else gets counts and coarse similarities (`recommender.model.coarse_figures`): no id of a person, no product
-but the one that is explained, no rating of one or two people.
+Only callers who may know it see the neighbors' ids, their and the user's products, and single ratings. All others get
+counts and coarse similarities (`recommender.model.coarse_figures`): no id of a person, no product but the explained
+one, no rating of one or two people.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ LONGEST_TITLE = 60
 
 @dataclass(frozen=True)
 class Closest:
-    """One of the nearest neighbors who have the product; ``rating`` None: they turned to it without rating it."""
+    """One of the nearest neighbors who have the product; ``rating`` None: an interaction without a rating."""
 
     user_id: int
     similarity: float
     rating: float | None
-    shared_products: list[str]  # ids of what this neighbor and the user both have, the rarest first
+    shared_products: list[str]  # ids of products that this neighbor and the user have, the rarest first
 
 
 @dataclass(frozen=True)
 class Somebody:
-    """What everybody may know of one of them."""
+    """The facts about one such neighbor that everybody may know."""
 
     similarity: float  # coarse
 
@@ -46,14 +46,14 @@ class Explanation:
 
     source: str
     sentence: str
-    support: float  # the sum of the similarities of those who have it
-    n_neighbors: int  # who have it, of n_asked
+    support: float  # the sum of the similarities of the neighbors who have it
+    n_neighbors: int  # neighbors who have it, of n_asked
     n_asked: int
-    mean_rating: float | None  # of those neighbors, or of everybody where the source is not neighbors; None: not told
+    mean_rating: float | None  # of those neighbors, or of all users if the source is not neighbors; None: not shown
     closest: Sequence[Closest | Somebody]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the fields as a dict, for JSON."""
         return asdict(self)
 
 
@@ -65,9 +65,9 @@ def explain(
     *,
     named: bool = False,
 ) -> list[Explanation]:
-    """One explanation for each product, in their order, as ``ranking`` found them.
+    """Return one explanation for each product, in their order, as ``ranking`` found them.
 
-    ``named``: with ids of people, what they share, and figures to the last digit.
+    ``named``: with ids of people, shared products, and figures to the last digit.
     """
     wanted = ranking or model.ranking
     hood = model.neighborhood(user_id, wanted) if any(r.source == "neighbors" for r in recommendations) else None
@@ -110,7 +110,7 @@ def _from_neighbors(
 
 
 def _from_all(model: ServedModel, item: Recommendation, named: bool) -> Explanation:
-    """What neighbors had no say in."""
+    """Return the explanation of a product that did not come from neighbors."""
     count, mean = model.raters_of(item.column)
     shown = None if mean is None else round(mean, 2)
     if not named:
@@ -132,14 +132,14 @@ def _stars(mean: float | None) -> str:
 
 
 def _shared(model: ServedModel, hood: Neighborhood, place: int) -> list[str]:
-    """What both have, the rarest first: few people having it says more."""
+    """Return the ids of products that both have, the rarest first: the fewer people have one, the more it says."""
     few = hood.rarest_shared(place, model.raters, N_SHARED).tolist()
     named = sorted((int(model.raters[column]), model.products.id_of(column)) for column in few)
     return [product for _, product in named[:N_SHARED]]
 
 
 def _name(model: ServedModel, product_id: str) -> str:
-    """The title in quotes, cut at a word; the id where there is none."""
+    """Return the title in quotes, cut at a word, or the id if there is no title."""
     column = model.products.find(product_id)
     title = None if column is None else model.products.facts(column).title
     if not title:

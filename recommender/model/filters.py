@@ -1,10 +1,10 @@
-"""Which products the filters of recent requests leave in, kept with what every list under these filters needs.
+"""A cache of product filters: the mask of each recent combination, and the data that every list under it needs.
 
-A mask is a pass over the whole catalog, and some of what follows from it is another; the same few filters are asked for
-again and again. A mask is known again by being the same array, so it must not be written to. The most recently used are
-kept, within ``BYTES``, for one model: its catalog and its columns never change. What is made of a mask later is counted
-as soon as it is made. For products that came later a mask is made longer when it is asked for next. Any number of
-threads may ask.
+A mask takes a pass over the whole catalog, and some data made from it take another. Requests use the same few filters
+again and again. A mask is recognized as the same array, so nobody may write to it. The cache belongs to one model,
+whose catalog and columns never change. It holds the most recently used masks within ``BYTES``, and counts data made
+from a mask as soon as they are made. A mask is extended for products that came later at its next use. Any number of
+threads may use the cache.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from recommender.shop import Product
 
 BYTES = 64_000_000
 MOST = 256
-AT_FIRST = 1_000  # popular products that are looked through, four times as many each time they are too few
+AT_FIRST = 1_000  # popular products that are read first; four times as many after each round that found too few
 
 Filters = tuple[Any, ...]
 Later = Sequence[tuple[bytes, Product | None]]  # None: not in the catalog
 
 
 class Kept:
-    """One mask over all columns, also of what came later, and what was made of it."""
+    """One mask over all columns, later ones too, and the data made from it."""
 
     def __init__(self, allowed: NDArray[np.bool_], recommendable: NDArray[np.bool_], later: Later = ()) -> None:
         self.allowed, self._later = allowed, later
@@ -50,16 +50,16 @@ class Kept:
         return self._later is later or not (self._later or later)
 
     def extended(self, wish: Wish, later: Later) -> Kept:
-        """With a flag for each of what came later; ``wish``: whose mask this is."""
+        """Return the mask with a flag for each later product; ``wish``: the request whose mask this is."""
         known = self.allowed[: len(self.allowed) - len(self._later)]
         flags = [facts is not None and fits(wish, name, facts) for name, facts in later]
         kept = Kept(np.concatenate([known, np.array(flags, np.bool_)]), self.recommendable, later)
-        kept._bars = self._bars  # they are of the matrix's columns
+        kept._bars = self._bars  # they belong to the matrix's columns
         return kept
 
     @property
     def size(self) -> int:
-        """Bytes, of what is made later too once it is."""
+        """Bytes of all arrays, of those made later once they are there."""
         made = [self.allowed, self.recommendable, self._popular.columns, self._popular.predicted]
         made += [] if self._without is None else [self._without]
         return sum(array.nbytes for array in (*made, *(array for bars in list(self._bars.values()) for array in bars)))
@@ -74,7 +74,7 @@ class Kept:
         return without
 
     def popular(self, everything: PopularProducts, n: int) -> PopularProducts:
-        """The first n and more of the popular products that are allowed, or all there are."""
+        """Return the first n or more of the allowed popular products, or all of them."""
         with self._lock:
             before = self._popular
             if self._everything is not everything:
@@ -89,7 +89,7 @@ class Kept:
         return found
 
     def bars(self, ranking: str, ranker: TasteRanker) -> Any:
-        """What the ranker's kernel asks of scores under the mask."""
+        """Return the factors of the ranker's scores under the mask."""
         if (bars := self._bars.get(ranking)) is None:
             with self._lock:
                 self._bars[ranking] = bars = ranker.votes.bars(self.recommendable)
@@ -107,7 +107,7 @@ def _filters_of(wish: Wish) -> Filters:
 
 
 class KeptMasks:
-    """The masks of one model; ``recommendable`` (n_columns,) is what may be ranked without filters."""
+    """The masks of one model. ``recommendable`` (n_columns,): products that may be ranked without filters."""
 
     def __init__(self, recommendable: NDArray[np.bool_]) -> None:
         self._recommendable = recommendable
@@ -116,7 +116,7 @@ class KeptMasks:
         self._of_mask: weakref.WeakValueDictionary[int, Kept] = weakref.WeakValueDictionary()
 
     def mask(self, wish: Wish, make: Callable[[], NDArray[np.bool_]], later: Later = ()) -> NDArray[np.bool_]:
-        """The mask of a wish; made if it is not here. ``later``: what came later, a list that is never written to."""
+        """Return the mask of a wish; make it if it is not kept. ``later``: later products, a list nobody writes to."""
         with self._lock:
             kept = self._of_filters.get(_filters_of(wish))
         if kept is None:
@@ -126,7 +126,7 @@ class KeptMasks:
         return kept.allowed
 
     def knows(self, wish: Wish) -> bool:
-        """Is the mask of this wish here, for all products but those that came later?"""
+        """Tell whether the mask of this request is kept, for all products but later ones."""
         return _filters_of(wish) in self._of_filters
 
     def take(self, wish: Wish, made: Kept) -> Kept:
@@ -137,13 +137,13 @@ class KeptMasks:
         return made
 
     def recount(self, kept: Kept) -> None:
-        """Count what was made of a mask, if it is still here."""
+        """Count the data made from a mask, if it is still kept."""
         with self._lock:
             if self._of_filters.get(kept.filters) is kept:
                 self._of_filters[kept.filters] = kept
 
     def of(self, allowed: NDArray[np.bool_]) -> Kept:
-        """What was made of a mask; anew for one that is not kept here."""
+        """Return the data made from a mask. A mask that is not kept gets new data."""
         kept = self._of_mask.get(id(allowed))
         return kept if kept is not None and kept.allowed is allowed else Kept(allowed, self._recommendable)
 

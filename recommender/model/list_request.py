@@ -1,9 +1,9 @@
-"""What a request asks of a list: how many, from where on, of which categories, prices and stars, how mixed.
+"""The options of a request for a list: limit, offset, categories, price, stars, stock, exclusions, diversity.
 
-Filters act on the products before the list is cut: N products come back wherever the whole list has so many that fit.
-It holds what somebody has rated or turned to, and one new product at most, not the whole catalog. Filters do not change
-who the neighbors are or what they say: a filtered list is the whole list less what the filters leave out. A page, of
-any limit and offset, is a cut of that list.
+Filters act before the list is cut, so N products come back if the whole list has so many that pass. The whole list
+holds the products that somebody has rated or had an interaction with, and at most one new product; it is not the whole
+catalog. Filters change neither the neighbors nor their votes: a filtered list is the whole list without the products
+that the filters leave out. A page, of any limit and offset, is a cut of that list.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ kernels: Any = _filter_kernels  # compiled functions have no signature a type ch
 LARGEST_OFFSET = 1_000
 BLOCK_ROWS = 200_000  # products that a thread looks through at a time: a millisecond
 _ALL = np.empty(0, np.bool_)
-NEW_RANK = 10  # TOP_N_RECOMMENDATIONS, unless a shop chose another
+NEW_RANK = 10  # TOP_N_RECOMMENDATIONS, unless a shop sets another
 
 
 class Cut(NamedTuple):
-    """How much is wanted of somebody's whole list, and of what it is made."""
+    """The part of a user's whole list that is wanted, and the products it may hold."""
 
     n: int
-    allowed: NDArray[np.bool_] | None  # a flag for each product there is; None: all
-    cap: Cap  # of categories
-    new_rank: int  # of a new product
+    allowed: NDArray[np.bool_] | None  # a flag for each product; None: all
+    cap: Cap  # on products of one category
+    new_rank: int  # the rank of a new product
 
 
 @dataclass(frozen=True)
 class Wish:
-    """A request's filters; everything is optional but ``limit``."""
+    """The options of a request; all are optional but ``limit``."""
 
     limit: int
     offset: int = 0
@@ -48,15 +48,13 @@ class Wish:
     max_price: float | None = None
     min_stars: float | None = None
     exclude: frozenset[str] = frozenset()  # product ids
-    diversity: int | None = None  # at most so many of a category
+    diversity: int | None = None  # at most so many products of one category
     in_stock_only: bool = False
-    new_rank: int = (
-        NEW_RANK  # where a new product stands in the whole list, whatever the limit: the default's last place
-    )
+    new_rank: int = NEW_RANK  # the rank of a new product in the whole list, for any limit: the default's last place
 
     @property
     def filters(self) -> bool:
-        """Whether any product may be left out for what it is."""
+        """True if some product may be left out by a filter."""
         return bool(
             self.category_ids
             or self.exclude
@@ -66,9 +64,9 @@ class Wish:
 
 
 def allowed_products(wish: Wish, products: Products, categories: Categories) -> NDArray[np.bool_]:
-    """Which products (n,) the wish leaves in; none that is not in the catalog.
+    """Return a flag for each of the products (n,): whether the request leaves it in, and the catalog has it.
 
-    A price or a number of stars that is not known fails every bound on it, and is in stock only what is known to be.
+    An unknown price or number of stars fails every bound on it. A product is in stock only if that is known.
     """
     catalog, rows = products.catalog, products.catalog_rows
     keep, wanted, listed = np.empty(len(rows), np.bool_), _ALL, _ALL
@@ -91,7 +89,7 @@ def allowed_products(wish: Wish, products: Products, categories: Categories) -> 
 
 
 def fits(wish: Wish, product_id: bytes, facts: Product) -> bool:
-    """Does the wish leave this one product of the catalog in? As `allowed_products`."""
+    """Tell whether the request leaves in this one product of the catalog. The rules are those of `allowed_products`."""
     bounds = (
         (wish.min_price, facts.price, 1),
         (wish.max_price, facts.price, -1),
@@ -99,25 +97,25 @@ def fits(wish: Wish, product_id: bytes, facts: Product) -> bool:
     )
     within = all(bound is None or (value is not None and (value - bound) * sign >= 0) for bound, value, sign in bounds)
     category = not wish.category_ids or facts.category_id in wish.category_ids
-    stocked = not wish.in_stock_only  # facts of one product do not tell
+    stocked = not wish.in_stock_only  # the facts of one product do not hold its stock
     return within and category and stocked and product_id.decode("ascii") not in wish.exclude
 
 
 @dataclass(frozen=True, eq=False)
 class Categories:
-    """The categories of products as codes from 0."""
+    """The categories of products, as codes from 0."""
 
-    codes: NDArray[np.int32]  # (n,) of each column; -1: not known
-    ids: NDArray[np.int32]  # (n_categories,) ascending; of the codes
+    codes: NDArray[np.int32]  # (n,) the code of each column; -1: not known
+    ids: NDArray[np.int32]  # (n_categories,) the id of each code, ascending
 
     @classmethod
     def of(cls, products: Products) -> Categories:
-        """Of all products (n,)."""
+        """Return the categories of all products (n,)."""
         ids, codes = _codes(products.catalog.category_ids)
         return cls(np.append(codes, np.int32(-1)).take(products.catalog_rows, mode="wrap"), ids)
 
     def cap(self, most: int | None, later: Sequence[Product | None] = ()) -> Cap:
-        """At most so many of a category; ``later``: the facts of columns beyond the codes."""
+        """Return a cap of ``most`` products of one category; ``later``: the facts of columns after the codes."""
         if most is None:
             return NO_CAP
         named: dict[int, int] = {}
@@ -137,13 +135,13 @@ class Categories:
 
 
 def _codes(category_ids: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The distinct ids, ascending, and which of them each is."""
+    """Return the distinct ids, ascending, and the index of each id among them."""
     if not len(category_ids):
         return category_ids, category_ids
     low, high = int(category_ids.min()), int(category_ids.max())
     if high - low > 4 * len(category_ids):
         ids, codes = np.unique(category_ids, return_inverse=True)
         return ids, codes.astype(np.int32)
-    shifted = category_ids - np.int32(low)  # a third of the time of sorting them
+    shifted = category_ids - np.int32(low)  # a third of the time of a sort
     there = np.bincount(shifted) > 0
     return np.flatnonzero(there).astype(np.int32) + np.int32(low), (np.cumsum(there) - 1).astype(np.int32)[shifted]

@@ -1,4 +1,4 @@
-"""The neighbors that a ranking asks for one user, nearest first, and what each of them has."""
+"""The neighbors of one user for a ranking, nearest first, and the products of each."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 
 from recommender.shop import STARS_PER_UNIT
 
-Owned = tuple[NDArray[np.int32], NDArray[np.int8]]  # columns that somebody has, half stars, 0: not rated
+Owned = tuple[NDArray[np.int32], NDArray[np.int8]]  # columns of a user's products, and half stars, 0: not rated
 
 
 @dataclass(frozen=True, eq=False)
 class Neighborhood:
-    """k neighbors; what counts as having a product is the ranking's to say: rated, or by taste also turned to."""
+    """k neighbors. The ranking decides which products a user has: rated ones, by taste also those with interactions."""
 
     user_ids: NDArray[np.int64]  # (k,)
     similarities: NDArray[np.float64]  # (k,)
-    owned: Sequence[Owned]  # (k) of each neighbor
-    own: NDArray[np.int32]  # columns of the user who asks
+    owned: Sequence[Owned]  # (k) the products of each neighbor
+    own: NDArray[np.int32]  # columns of the asking user
 
     @classmethod
     def empty(cls) -> Neighborhood:
-        """Of somebody who has nothing."""
+        """Return the neighborhood of a user without products."""
         return cls(np.empty(0, np.int64), np.empty(0), [], np.empty(0, np.int32))
 
     def __len__(self) -> int:
@@ -33,18 +33,18 @@ class Neighborhood:
 
     @cached_property
     def _entries(self) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-        """All columns, one neighbor after the other, with the neighbor's place and the half stars of each."""
+        """All columns, neighbor after neighbor, with the neighbor's index and the half stars of each."""
         columns = np.concatenate([np.empty(0, np.int32), *(columns for columns, _ in self.owned)])
         half_stars = np.concatenate([np.empty(0, np.int64), *(half_stars for _, half_stars in self.owned)])
         return columns, np.repeat(np.arange(len(self.owned)), [len(columns) for columns, _ in self.owned]), half_stars
 
     @cached_property
     def _looked_up(self) -> dict[int, dict[int, float | None]]:
-        """By column, the stars of each neighbor's place who has it."""
+        """For a column, the stars of each neighbor who has it, by the neighbor's index."""
         return {}
 
     def _stars(self, column: int) -> dict[int, float | None]:
-        """One look through everything they have for a product, however many of them have it."""
+        """Return the stars of the neighbors who have the column. One search of all entries serves later calls, too."""
         if (known := self._looked_up.get(column)) is None:
             columns, places, half_stars = self._entries
             at = np.flatnonzero(columns == column)
@@ -53,11 +53,11 @@ class Neighborhood:
         return known
 
     def who_has(self, column: int) -> list[int]:
-        """Places of the neighbors who have the column, nearest first."""
+        """Return the indices of the neighbors who have the column, nearest first."""
         return list(self._stars(column))
 
     def rating(self, place: int, column: int) -> float | None:
-        """The stars that a neighbor gave to a column; None if it was not rated."""
+        """Return the stars that a neighbor gave to a column; None if it was not rated."""
         return self._stars(column).get(place)
 
     @cached_property
@@ -65,7 +65,7 @@ class Neighborhood:
         return np.sort(self.own)
 
     def shared(self, place: int) -> NDArray[np.int32]:
-        """Columns that a neighbor and the user both have."""
+        """Return the columns that a neighbor and the user both have."""
         own, (columns, _) = self._own_in_order, self.owned[place]
         if not len(own):
             return own
@@ -74,11 +74,11 @@ class Neighborhood:
 
     @cached_property
     def _rarest(self) -> dict[tuple[int, int], NDArray[np.int32]]:
-        """By place and number, what was told of it: the same neighbors are near for most products of a list."""
+        """Earlier results by neighbor and number: the products of a list mostly have the same neighbors."""
         return {}
 
     def rarest_shared(self, place: int, raters: NDArray[np.integer], n: int) -> NDArray[np.int32]:
-        """Those of the shared columns that fewest people rated: n, and others that as many rated as the last."""
+        """Return the n shared columns that fewest people rated, and others with as many raters as the last."""
         if (place, n) not in self._rarest:
             both = self.shared(place)
             counts = raters[both]
@@ -88,7 +88,7 @@ class Neighborhood:
 
 
 def with_stars(columns: NDArray[np.int32], rated: NDArray[np.int32], half_stars: NDArray[np.int8]) -> Owned:
-    """The columns (ascending) of somebody who rated some of them."""
+    """Return the columns (ascending) of a user who rated some of them, with the half stars."""
     if len(rated) == len(columns):
         return columns, half_stars
     given = np.zeros(len(columns), np.int8)

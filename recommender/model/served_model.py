@@ -1,4 +1,4 @@
-"""The model as the service holds it: ratings, cosines, popular products and product details, all in memory."""
+"""The model that the service holds in memory: ratings, cosines, popular products and product details."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from recommender.ranking import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteRanker,
 from recommender.shop import AT_THE_START, STARS_PER_UNIT, Cursor, Products, RatingMatrix
 
 NOBODYS = np.empty(0, np.int32)
-NOTHING = NOBODYS, np.empty(0), np.empty(0), NOBODYS  # ranked
+NOTHING = NOBODYS, np.empty(0), np.empty(0), NOBODYS  # of a ranking without products
 
 
 class Recommendation(NamedTuple):
@@ -37,40 +37,40 @@ class Recommendation(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """What one user is recommended, best first, and where it came from: neighbors, mixed or popular."""
+    """The products recommended to one user, best first, and their source: neighbors, mixed or popular."""
 
     recommendations: list[Recommendation]
     source: str
 
     @property
     def sources(self) -> str:
-        """How many products each source gave: "neighbors=8, new=1"."""
+        """The number of products from each source, as in "neighbors=8, new=1"."""
         given = [item.source for item in self.recommendations]
         return ", ".join([f"{source}={given.count(source)}" for source in SOURCES if source in given])
 
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """Everything an answer needs; nothing here touches the database or changes after it was built."""
+    """All data behind an answer. The model never reads the database, and never changes after it was built."""
 
     matrix: RatingMatrix
     similarity: CosineIndex
-    similar_products: SimilarProducts  # prepared when first asked for
+    similar_products: SimilarProducts  # prepared at the first use
     popular: PopularProducts
     products: Products  # of the matrix and of the catalog
-    known_users: NDArray[np.int64]  # (n_known,) ascending: users with a row in users or a rating
-    known_segments: NDArray[np.int32]  # (n_known,) country and age group, -1: not known; (0,) without a ladder
-    ladder: ColdStart | None  # what lists by taste are topped up from; None: there are none
+    known_users: NDArray[np.int64]  # (n_known,) ascending: users who are in the table users or have a rating
+    known_segments: NDArray[np.int32]  # (n_known,) segment of each, -1: not known; (0,) without a ladder
+    ladder: ColdStart | None  # the cold start, which fills up lists by taste; None: there are no lists by taste
     built_at: datetime
     n_neighbors: int  # of the classic ranking
-    ranking: str  # the one that is used unless a request asks for another
-    version: int | None  # whose lists it gives, but for what has come since; None: those of none
-    new_product_percent: int = 0  # of the lists by taste
-    weights: tuple[float, ...] = ()  # what each kind of interaction counts in the profiles; (): none was read
+    ranking: str  # the default of a request
+    version: int | None  # the version whose lists it gives, apart from later changes; None: none
+    new_product_percent: int = 0  # of lists by taste
+    weights: tuple[float, ...] = ()  # of each kind of interaction in the profiles; (): none was read
     segment_names: tuple[tuple[str, str], ...] = ()  # country and age group of each segment
-    cursor: Cursor = AT_THE_START  # of the tables when they were read
-    people: str | None = None  # token of whom the user_ids mean, see recommender.database.identities
-    left_out: Mapping[str, int] = field(default_factory=dict)  # rows that it was not made from, by what is wrong
+    cursor: Cursor = AT_THE_START  # the position in the tables when they were read
+    people: str | None = None  # token of the people whom the user_ids mean, see recommender.database.identities
+    left_out: Mapping[str, int] = field(default_factory=dict)  # rows of the tables that are not in the model, by fault
 
     @property
     def rankings(self) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class ServedModel:
         return (CLASSIC, TASTE) if self.similarity.parameters is None else RANKINGS
 
     def prepare(self) -> None:
-        """Do now what the first questions would have to wait for."""
+        """Do now what the first requests would have to wait for."""
         self.similar_products.prepare()
         _ = self.masks, self.categories  # a `LiveModel` shares what is there
         if isinstance(self.similarity, TasteSimilarity):
@@ -88,7 +88,7 @@ class ServedModel:
 
     @cached_property
     def masks(self) -> KeptMasks:
-        """What recent filters leave in."""
+        """The cache of recent filters."""
         return KeptMasks(self.matrix.recommendable)
 
     @cached_property
@@ -98,7 +98,7 @@ class ServedModel:
 
     @cached_property
     def raters(self) -> NDArray[np.integer]:
-        """How many people rated each product of the matrix, (n_products,); counted when first asked for."""
+        """Number of people who rated each product of the matrix, (n_products,), counted at the first use."""
         return np.bincount(self.matrix.half_stars.indices, minlength=self.matrix.shape[1])
 
     @cached_property
@@ -108,17 +108,17 @@ class ServedModel:
         return given
 
     def raters_of(self, column: int) -> tuple[int, float | None]:
-        """How many people rated the product of a column, and their mean stars; None if nobody did."""
+        """Return the number of people who rated the product of a column, and their mean stars (or None)."""
         count = int(self.raters[column]) if column < len(self.raters) else 0
         return count, float(self._half_stars_given[column]) * STARS_PER_UNIT / count if count else None
 
     @property
     def n_ratings(self) -> int:
-        """How many ratings there are."""
+        """Number of ratings."""
         return self.matrix.n_ratings
 
     def neighbors_of(self, row: int, ranking: str) -> tuple[NDArray[np.int32], NDArray[np.float64], Any]:
-        """The neighbors that a ranking asks, nearest first, their similarities, and what each user has (CSR)."""
+        """Return the neighbors for a ranking, nearest first, their similarities, and all users' products (CSR)."""
         if ranking in BY_TASTE and isinstance(self.similarity, TasteSimilarity):
             ranker = self.similarity.ranker(ranking)
             return *ranker.index.neighbors(row, ranker.n_neighbors), self.similarity.profiles.confidences
@@ -127,22 +127,22 @@ class ServedModel:
     def recommend(
         self, user_id: int, n: int, ranking: str | None = None, *, allowed: NDArray[np.bool_] | None = None
     ) -> Answer:
-        """The first n products of a known user's list: the neighbors' first, then others' if those are too few.
+        """Return the first n products of a known user's list: the neighbors', then others if these are too few.
 
-        ``allowed``: a flag for each product; None: all. Raises UnknownUserError. Shorter than n only if there are
-        no more that somebody has rated and the user has not.
+        ``allowed``: a flag for each product; None: all. Raises UnknownUserError. The list is shorter than n only if no
+        other products remain that somebody has rated and the user has not.
         """
         return answer_of(self.first(user_id, Cut(n, allowed, NO_CAP, NEW_RANK), ranking or self.ranking))
 
     def first(self, user_id: int, cut: Cut, ranking: str) -> list[Recommendation]:
-        """The products of a known user's list, as far as they are wanted. UnknownUserError."""
+        """Return the wanted part of a known user's list. UnknownUserError."""
         place, row = self._place_and_row(user_id)
         if ranking in BY_TASTE:
             return self._by_taste(user_id, row, place, ranking, cut)
         return self._classic(row, cut)
 
     def _place_and_row(self, user_id: int) -> tuple[int, int | None]:
-        """Where a known user is among them, and in the matrix, None: nowhere. UnknownUserError."""
+        """Return the index of a known user among known_users, and the row of the matrix or None. UnknownUserError."""
         known, raters = self.known_users, self.matrix.user_ids
         place = int(known.searchsorted(user_id))
         if place == len(known) or known[place] != user_id:
@@ -151,14 +151,14 @@ class ServedModel:
         return place, row if row < len(raters) and raters[row] == user_id else None
 
     def select(self, user_id: int, wish: Wish, ranking: str | None = None) -> Answer:
-        """The products a request asks for, a page of the whole list under its filters. UnknownUserError."""
+        """Return the page of the user's whole list that a request asks for, under its filters. UnknownUserError."""
         return self._page(self.first(user_id, self.cut(wish), ranking or self.ranking), wish)
 
     def _page(self, found: list[Recommendation], wish: Wish) -> Answer:
         return answer_of(found[wish.offset :] if wish.offset else found)
 
     def cut(self, wish: Wish) -> Cut:
-        """What a wish wants of a list."""
+        """Return the part of a list that a request asks for."""
         cap = NO_CAP if wish.diversity is None else self._cap(wish.diversity)
         return Cut(wish.offset + wish.limit, self.allowed(wish), cap, wish.new_rank)
 
@@ -166,17 +166,17 @@ class ServedModel:
         return self.categories.cap(most)
 
     def select_popular(self, wish: Wish) -> list[Recommendation]:
-        """The popular products a request asks for."""
+        """Return the page of popular products that a request asks for."""
         return self._with_popular(NOTHING, NOBODYS, self.cut(wish))[wish.offset :]
 
     def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
-        """A flag for each product; None if the wish leaves nothing out."""
+        """Return a flag for each product; None if the request leaves nothing out."""
         if not wish.filters:
             return None
         return self.masks.mask(wish, lambda: allowed_products(wish, self.products, self.categories))
 
     def _classic(self, row: int | None, cut: Cut) -> list[Recommendation]:
-        """Neighbors' products, then the most often rated."""
+        """Return the neighbors' products, then the most often rated."""
         if row is None:
             return self._with_popular(NOTHING, NOBODYS, cut)
         neighbors, similarities = self.similarity.neighbors(row, self.n_neighbors)
@@ -192,7 +192,7 @@ class ServedModel:
     def _with_popular(
         self, ranked: tuple[NDArray[Any], ...], seen: NDArray[np.int32], cut: Cut
     ) -> list[Recommendation]:
-        """Neighbors' products, then the most often rated; ``ranked``: columns, stars, support, raters."""
+        """Return the neighbors' products, then the most often rated; ``ranked``: columns, stars, support, raters."""
         if cut.cap.most:
             without = None if cut.allowed is None else self.masks.of(cut.allowed).without
             near = Near(ranked[0][None], ranked[1][None])
@@ -208,7 +208,7 @@ class ServedModel:
         return self.matrix.recommendable if allowed is None else self.masks.of(allowed).recommendable
 
     def _by_taste(self, user_id: int, row: int | None, place: int, ranking: str, cut: Cut) -> list[Recommendation]:
-        """Neighbors' products by taste, then down the ladder."""
+        """Return the neighbors' products by taste, then the ladder's."""
         ladder, rules = self._ladder_for(ranking), self._rules(cut)
         assert isinstance(self.similarity, TasteSimilarity)
         if row is None:
@@ -221,14 +221,14 @@ class ServedModel:
     def _taste_near(
         self, row: int, ranker: TasteRanker, near: Any, cut: Cut, rules: dict[str, Any], bars: Any
     ) -> list[Recommendation]:
-        """What these neighbors of a row give, then down the ladder."""
+        """Return the products of these neighbors of a row, then the ladder's."""
         assert self.ladder is not None
         ranked = ranker.rank_near(near, cut.n, bars, cut.cap)
         found = self.ladder.list_of_row(row, Near(ranked.columns, ranked.stars), cut.n, **rules)
         return as_recommendations(found, ranked.support[0], ranked.n_raters[0])
 
     def _bars(self, allowed: NDArray[np.bool_] | None, ranking: str) -> Any:
-        """What the ranker's kernel asks of scores under the mask."""
+        """Return the factors of the ranker's scores under the mask."""
         assert isinstance(self.similarity, TasteSimilarity)
         ranker = self.similarity.ranker(ranking)
         return ranker.votes.bars(None) if allowed is None else self.masks.of(allowed).bars(ranking, ranker)
@@ -239,7 +239,7 @@ class ServedModel:
         return self.ladder
 
     def _rules(self, cut: Cut, share: float | None = None) -> dict[str, Any]:
-        """What the ladder must leave out, its cap, and the place of a new product in so large a share of lists."""
+        """Return the ladder's mask and cap, and the place of a new product in this share of the lists."""
         assert self.ladder is not None
         without = None if cut.allowed is None else self.masks.of(cut.allowed).without
         chance = self.new_product_percent / 100 if share is None else share
@@ -250,7 +250,7 @@ class ServedModel:
 
     @cached_property
     def _places_of_new(self) -> dict[tuple[int, float], Place]:
-        """Those that were asked for, by rank and share; of a few default limits."""
+        """The places used so far, by rank and share. They are few: one for each default limit."""
         return {}
 
     def _popular(
@@ -262,12 +262,12 @@ class ServedModel:
             yield Recommendation(column, stars, 0.0, 0, "popular")
 
     def ratings_of(self, user_id: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-        """Columns and half stars of what a user rated. UnknownUserError."""
+        """Return the columns and half stars of the user's ratings. UnknownUserError."""
         _, row = self._place_and_row(user_id)
         return (np.empty(0, np.int32), np.empty(0, np.int8)) if row is None else self.matrix.ratings_of(row)
 
     def neighborhood(self, user_id: int, ranking: str) -> Neighborhood:
-        """The neighbors that a ranking asks for a user, and what they have. UnknownUserError."""
+        """Return the neighbors of a user for a ranking, and their products. UnknownUserError."""
         _, row = self._place_and_row(user_id)
         if row is None:
             return Neighborhood.empty()
@@ -276,7 +276,7 @@ class ServedModel:
         return Neighborhood(self.matrix.user_ids[near], similarities, owned, self._owned_by(row, ranking)[0])
 
     def _owned_by(self, row: int, ranking: str) -> Owned:
-        """What a row has, in the eyes of a ranking."""
+        """Return the products of a row, as a ranking sees them."""
         if ranking in BY_TASTE and isinstance(self.similarity, TasteSimilarity):
             return with_stars(self.similarity.profiles.columns_of(row), *self.matrix.ratings_of(row))
         return self.matrix.ratings_of(row)
@@ -290,7 +290,7 @@ def _from_neighbors(ranked: tuple[NDArray[Any], ...]) -> list[Recommendation]:
 def as_recommendations(
     found: OneList, support: NDArray[np.float64], n_neighbors: NDArray[np.integer]
 ) -> list[Recommendation]:
-    """The list; ``support`` and ``n_neighbors`` are evidence for each of the products that neighbors gave."""
+    """Return the products of a list; ``support`` and ``n_neighbors`` are the evidence for the neighbors' products."""
     sums, counts = support.tolist(), n_neighbors.tolist()
     return [
         Recommendation(column, stars, 0.0 if source else sums[at], 0 if source else counts[at], SOURCES[source])
@@ -299,7 +299,7 @@ def as_recommendations(
 
 
 def answer_of(chosen: list[Recommendation]) -> Answer:
-    """Mixed if neighbors gave some of the products, and others the rest."""
+    """Return the answer. Its source is mixed if neighbors gave some of the products, and others the rest."""
     evident = [item.source for item in chosen].count("neighbors")
     source = "popular" if not evident else "neighbors" if evident == len(chosen) else "mixed"
     return Answer(chosen, source)

@@ -1,4 +1,4 @@
-"""From a snapshot of the shop to a trained model, and to the model that answers."""
+"""The training: from a snapshot of the shop to a trained model, and to the model that answers."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from recommender.shop import (
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """How a model is trained and answers; ``weights``: what each kind of interaction counts."""
+    """The settings of training and answers; ``weights``: the weight of each kind of interaction."""
 
     n_neighbors: int  # of the classic ranking
-    ranking: str = CLASSIC  # the one that answers unless a request asks for another
+    ranking: str = CLASSIC  # the default of a request
     new_product_percent: int = 0  # of the lists by taste
     weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What was trained: ``shop.ratings`` is the matrix that ``similarity`` is of."""
+    """A trained model. ``similarity`` is that of the users of the matrix ``shop.ratings``."""
 
     shop: Snapshot
     similarity: CosineIndex
@@ -51,10 +51,10 @@ def train(
     parameters: TasteParameters | None = None,
     all_rankings: bool = False,
 ) -> Trained:
-    """Train what ``settings.ranking`` needs, or ``all_rankings`` what any of them does.
+    """Train for ``settings.ranking``, or for all rankings if ``all_rankings``.
 
-    ``parameters``: those of the auto ranking; None: chosen on these ratings where that is the ranking, which takes
-    seconds.
+    ``parameters``: those of the auto ranking. None: if that is the ranking, they are chosen on these ratings, which
+    takes seconds.
     """
     if not (all_rankings or settings.ranking in BY_TASTE):
         shop = snapshot.for_classic()
@@ -72,10 +72,10 @@ def train_taste(
     parameters: TasteParameters | None = None,
     tuned: bool = False,
 ) -> TasteSimilarity:
-    """Return the similarities by taste; ``weights``: what each kind of interaction counts.
+    """Return the similarities by taste; ``weights``: the weight of each kind of interaction.
 
-    ``matrix`` has its times, and rows and columns for what only ``log`` knows. ``parameters``: those of the auto
-    ranking; ``tuned``: choose them on these ratings, which takes seconds.
+    ``matrix`` has its times, and rows and columns for users and products that only ``log`` knows. ``parameters``:
+    those of the auto ranking; ``tuned``: choose them on these ratings, which takes seconds.
     """
     counted = np.array(weights, np.float64)
     profiles = build_profiles(matrix, log, counted)
@@ -87,7 +87,7 @@ def train_taste(
 
 
 def serve(trained: Trained, *, built_at: datetime, version: int | None = None) -> ServedModel:
-    """Return the model that answers: known users, popular products, and by taste what lists are topped up from."""
+    """Return the model that answers: known users, popular products, and for lists by taste the cold start."""
     shop, similarity, settings = trained.shop, trained.similarity, trained.settings
     matrix, catalog, people = shop.ratings, shop.catalog, shop.people
     known = distinct(matrix.user_ids[np.diff(matrix.half_stars.indptr) > 0], people.user_ids)
@@ -124,7 +124,7 @@ def serve(trained: Trained, *, built_at: datetime, version: int | None = None) -
 
 
 def _cold_start(matrix: RatingMatrix, profiles: Profiles, products: Products, segments: Segments) -> ColdStart:
-    """What lists by taste are topped up from: the users' segments, what is popular now, what is new in the catalog.
+    """Return the cold start for lists by taste: segments of users, popular products of now, new products.
 
     ``segments``: of the matrix's users.
     """

@@ -1,9 +1,9 @@
-"""Who is nearest to whom, exactly.
+"""Exact nearest neighbors of users and of products.
 
 cosine_index      users by the cosine of their ratings; `top_k_cosine`
 precomputed       the same answers, computed once for all rows
 taste_index       users by taste: a weighted similarity of profiles
-shop_statistics   what that similarity needs to know of a whole shop
+shop_statistics   the statistics of a whole shop behind that similarity
 similar_products  products by the cosine of their raters
 """
 

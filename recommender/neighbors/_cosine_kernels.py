@@ -1,18 +1,18 @@
 """Compiled loops behind `cosine_index`: exact order of cosines, packed and plain accumulation, top-k.
 
-Packed form, for small whole ratings: the rows are renumbered by ascending norm ("positions"), a rating and its
-row share 32 bits, dot products are 16- or 32-bit whole numbers. Ascending norms do three things: high cosines come
-early, so few candidates are ever considered; the rows of a block of 64 have nearly one norm, so one integer
-threshold tells whether a block holds a candidate (four 16-bit comparisons per machine word); and the busy rows of
-a popular column are neighbors in memory, so that end of its list is kept dense and added by vector instructions.
-Plain form, for everything else: float64 accumulators, which hold whole numbers exactly up to 2^53.
+Packed form, for small whole ratings: rows are renumbered by ascending norm ("positions"), a rating and its row share 32
+bits, and dot products are 16- or 32-bit whole numbers. Ascending norms help in three ways. High cosines come early, so
+few candidates are ever considered. The rows of a block of 64 have nearly one norm, so one integer threshold tells
+whether a block holds a candidate (four 16-bit comparisons per machine word). The busy rows of a popular column are
+adjacent in memory, so that end of its list is kept dense and added by vector instructions.
+Plain form, for all other ratings: float64 accumulators, which hold whole numbers exactly up to 2^53.
 
 Candidates are selected by float32 scores against (k-th best score) * (1 - 2^-20). A score is the product of a dot
-product and a reciprocal norm, each rounded once or twice: its relative error is below 2^-22, so nothing that
-belongs, ties included, is lost. Finalists are then ordered exactly, those of the best scores first, so that little is
-left to move: by the quotient dot^2 / norm alone where that decides, as it nearly always does, else by whole numbers.
+product and a reciprocal norm, each rounded once or twice: its relative error is below 2^-22, so no neighbor is lost,
+ties included. Finalists are then ordered exactly. Those of the best scores come first, so little is left to move. The
+quotient dot^2 / norm decides nearly always; whole numbers decide the rest.
 
-All in one file on purpose: numba's cache on disk notices a change in the kernel's own file only.
+All loops are in one file, since numba's cache on disk notices a change in the kernel's own file only.
 """
 # Numba infers its own types; the docstrings give shapes and dtypes.
 # mypy: ignore-errors
@@ -23,18 +23,18 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
+# Functions that only compiled code calls get no entry from Python: that saves a third of the time of a first start.
 _inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 
 VALUE_BITS = 4  # ratings 1..15 in a packed entry, row or column in the other 28 bits
 BLOCK = 64  # positions per threshold
-DENSE_BELOW = 10  # a list is kept dense where more than 1 in 10 rows rate: measured, 6 to 20 are alike
+DENSE_BELOW = 10  # a list is kept dense where more than 1 in 10 rows rate: measured, 6 to 20 take equally long
 DENSE_LEAST = 4 * BLOCK  # shorter dense ends cost more to enter than they save
-SCAN_BELOW = 20  # read the accumulator itself, not the lists again, where 1 in 20 was touched: 10 to 40 alike
+SCAN_BELOW = 20  # scan the accumulator, not the lists again, where 1 in 20 was touched: 10 to 40 take equally long
 INSERT_UP_TO = 128  # for larger k a heap beats shifting a sorted list of scores
 
-# Quotients further apart than this are ordered like their exact values: each has a relative error < 4 * 2^-53.
+# Quotients further apart than this have the order of their exact values: each has a relative error < 4 * 2^-53.
 _SURE = 1.0 + 2.0**-49
 _WHOLE = 2.0**53
 _MARGIN = np.float32(1.0 - 2.0**-20)
@@ -47,7 +47,7 @@ _BLOCK = np.uint64(BLOCK)
 _BLOCK_SHIFT = np.uint64(6)
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
-_NONE = np.int64(0)  # a plain 0 is a type of its own: all that it is passed to would be compiled twice
+_NONE = np.int64(0)  # a plain 0 has another type: functions that it is passed to would be compiled twice
 
 
 class Packed(NamedTuple):
@@ -69,14 +69,14 @@ class Packed(NamedTuple):
 
 
 class CosineQueries(NamedTuple):
-    """Whose neighbors `top_k_packed` finds: m rows of the ratings, or anybody's."""
+    """Queries for `top_k_packed`: m rows of the ratings, or rows from elsewhere."""
 
-    indptr: NDArray[np.int64]  # where the entries of each row begin and end
+    indptr: NDArray[np.int64]  # bounds of the entries of each row
     ratings: NDArray[np.uint32]  # column << 4 | rating
-    rows: NDArray[np.int64]  # (m,) into indptr
-    itself: NDArray[np.int32]  # (m,) position of the row that is no neighbor of itself; -1: none
+    rows: NDArray[np.int64]  # (m,) index into indptr
+    itself: NDArray[np.int32]  # (m,) position of the query's own row, which is no neighbor; -1: none
     norms: NDArray[np.float64]  # (m,) squared
-    hidden: NDArray[np.int32]  # positions of rows that nobody finds
+    hidden: NDArray[np.int32]  # positions of rows that are never found
 
 
 # ---- exact order ---------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class CosineQueries(NamedTuple):
 
 @_inner
 def _multiply_64(a, b):
-    """The 128-bit product of two uint64 as (high, low)."""
+    """Return the 128-bit product of two uint64 as (high, low)."""
     a_low, a_high = a & _LOW_32, a >> _32
     b_low, b_high = b & _LOW_32, b >> _32
     low = a_low * b_low
@@ -95,7 +95,7 @@ def _multiply_64(a, b):
 
 @_inner
 def _square_times(dot, norm):
-    """dot^2 * norm as three 64-bit words, highest first; 53 + 53 + 53 bits fit in 192."""
+    """Return dot^2 * norm as three 64-bit words, highest first; 53 + 53 + 53 bits fit in 192."""
     high, low = _multiply_64(dot, dot)
     low_high, low_low = _multiply_64(low, norm)
     high_high, high_low = _multiply_64(high, norm)
@@ -107,7 +107,7 @@ def _square_times(dot, norm):
 
 @_inner
 def compare_exactly(dot_a, norm_a, dot_b, norm_b):
-    """Sign of dot_a^2 / norm_a - dot_b^2 / norm_b, for whole numbers up to 2^53 held in float64."""
+    """Return the sign of dot_a^2 / norm_a - dot_b^2 / norm_b, for whole numbers up to 2^53 held in float64."""
     a2, a1, a0 = _square_times(np.uint64(dot_a), np.uint64(norm_b))
     b2, b1, b0 = _square_times(np.uint64(dot_b), np.uint64(norm_a))
     if a2 != b2:
@@ -121,14 +121,14 @@ def compare_exactly(dot_a, norm_a, dot_b, norm_b):
 
 @_inner
 def _precedes(key_a, dot_a, norm_a, row_a, key_b, dot_b, norm_b, row_b, exact):
-    """Does neighbor a come before neighbor b? The keys tell when they are far apart, else whole numbers do."""
+    """Tell whether neighbor a comes before neighbor b: by the keys if they are far apart, else by whole numbers."""
     if key_a > key_b * _SURE:
         return True
     if key_b > key_a * _SURE:
         return False
     if exact:
         left, right = dot_a * dot_a * norm_b, dot_b * dot_b * norm_a
-        if max(left, right) >= _WHOLE:  # else both products are whole and unrounded: no need of 192 bits
+        if max(left, right) >= _WHOLE:  # else both products are whole and unrounded, and 192 bits are not needed
             sign = compare_exactly(dot_a, norm_a, dot_b, norm_b)
             left, right = np.float64(sign), 0.0
         if left != right:
@@ -155,7 +155,7 @@ def _swap(i, j, best):
 
 @_inner
 def _sift_down(at, size, best, exact):
-    """Restore the heap, whose root is its last in order."""
+    """Restore the heap. Its root is the last in order."""
     while 2 * at + 1 < size:
         child = 2 * at + 1
         if child + 1 < size and _before(child, child + 1, best, exact):
@@ -168,7 +168,7 @@ def _sift_down(at, size, best, exact):
 
 @_inner
 def _offer(size, k, key, dot, norm, row, best, exact):
-    """Keep the best k of all offered, sorted through `order` or, for large k, in a heap; returns how many."""
+    """Keep the best k of all offered, sorted through `order`, or in a heap for large k. Return how many are kept."""
     keys, dots, norms, rows, order = best
     small = k <= INSERT_UP_TO
     slot = size
@@ -194,7 +194,7 @@ def _offer(size, k, key, dot, norm, row, best, exact):
 
 @_inner
 def _write_best(size, k, norm_u, best, exact, out_rows, out_similarities):
-    """Write what was kept, best first and padded; a heap is sorted for it."""
+    """Write the kept neighbors, best first and padded. A heap is sorted first."""
     _, dots, norms, rows, order = best
     if k > INSERT_UP_TO:
         for end in range(size - 1, 0, -1):
@@ -211,13 +211,13 @@ def _write_best(size, k, norm_u, best, exact, out_rows, out_similarities):
 
 @_inner
 def _new_best(k):
-    """Room for k: keys, dots, norms, rows, and the order of these by slot."""
+    """Return arrays for k neighbors: keys, dots, norms, rows, and the order of their slots."""
     return np.empty(k), np.empty(k), np.empty(k), np.empty(k, np.int64), np.empty(k, np.int64)
 
 
 @_outer
 def squared_norms(indptr, data):
-    """Sum of squares of each row in stored order, the order of the dot products: so equal rows have cosine 1.0."""
+    """Return the sum of squares of each row in the order of the dot products, so that equal rows have cosine 1.0."""
     out = np.zeros(indptr.size - 1)  # (n_rows,)
     for row in range(out.size):
         total = 0.0
@@ -232,7 +232,7 @@ def squared_norms(indptr, data):
 
 @_outer
 def pack_rows(indices, values):
-    """column << 4 | rating, (nnz,) uint32."""
+    """Return column << 4 | rating, (nnz,) uint32."""
     out = np.empty(indices.size, np.uint32)
     for at in range(out.size):
         out[at] = np.uint32(np.uint64(indices[at]) << _SHIFT | np.uint64(values[at]))
@@ -241,7 +241,7 @@ def pack_rows(indices, values):
 
 @_inner
 def _first_reaching(least, norms, end):
-    """Where in norms[:end], ascending, the first that is not below least stands; end if there is none."""
+    """Return the index of the first of norms[:end], ascending, that is not below least; end if there is none."""
     start = _NONE
     while start < end:
         middle = (start + end) >> 1
@@ -254,7 +254,7 @@ def _first_reaching(least, norms, end):
 
 @_outer
 def dense_ends(packed, n_columns, norms, n_rows):
-    """Where each column's list turns dense: expected density ~ its raters * the row's share of all squares."""
+    """Find where each column's list turns dense: expected density ~ its raters * the row's share of all squares."""
     raters = np.zeros(n_columns, np.int64)
     for at in range(packed.size):
         raters[np.uint64(packed[at]) >> _SHIFT] += 1
@@ -277,7 +277,7 @@ def dense_ends(packed, n_columns, norms, n_rows):
 
 @_outer
 def pack_columns(indptr, packed, rows, positions, n_columns, dense_from, dense_starts):
-    """The lists of each column: sparse below dense_from, one byte per position from there on."""
+    """Return the lists of each column: sparse below dense_from, one byte per position from there on."""
     list_starts = np.zeros(n_columns + 2, np.int64)
     for row in range(rows.size):
         for at in range(indptr[row], indptr[row + 1]):
@@ -303,14 +303,14 @@ def pack_columns(indptr, packed, rows, positions, n_columns, dense_from, dense_s
 
 @_inner
 def _accumulate_packed(asked, p, acc):
-    """acc[position] += dot product with the entries asked; returns the work done, the first position added densely."""
+    """Do acc[position] += dot product with the entries asked. Return the work done and the first dense position."""
     work, first_dense = 0, acc.size
     for at in range(asked.size):
         entry = np.uint64(asked[at])
         weight, column = entry & _VALUE, np.int64(entry >> _SHIFT)
         post, end = np.uint64(p.list_starts[column]), np.uint64(p.list_starts[column + 1])
         work += np.int64(end - post)
-        while post < end:  # unsigned all through: numba tests a signed index for wrap-around
+        while post < end:  # unsigned throughout: numba tests a signed index for wrap-around
             entry = np.uint64(p.lists[post])
             acc[entry >> _SHIFT] += weight * (entry & _VALUE)
             post += _ONE
@@ -327,9 +327,9 @@ def _accumulate_packed(asked, p, acc):
 
 @_inner
 def _raise_bar(score, at, k, top):
-    """Enter a score, seen as number `at`, among the k best; returns the k-th best so far (0 until there are k)."""
-    bits = np.uint64(np.float32(score).view(np.uint32))  # of numbers >= 0 they are ordered like the numbers
-    entry = bits << _32 | (_LOW_32 - np.uint64(at))  # of equals the first seen leads
+    """Enter a score, seen as number `at`, among the k best. Return the k-th best so far (0 until there are k)."""
+    bits = np.uint64(np.float32(score).view(np.uint32))  # for numbers >= 0 the bits have the order of the numbers
+    entry = bits << _32 | (_LOW_32 - np.uint64(at))  # of equals the first seen comes first
     if k <= INSERT_UP_TO:
         if entry > top[k - 1]:
             j = k - 1
@@ -354,13 +354,16 @@ def _raise_bar(score, at, k, top):
 
 @_inner
 def _norm_of(key, dot):
-    """The squared norm that key = dot * dot / norm was made with: below 2^31, so that rounding finds it again."""
+    """Return the squared norm in key = dot * dot / norm. It is below 2^31, so rounding recovers it."""
     return np.rint(dot * dot / key)
 
 
 @_inner
 def _ahead(key_a, tag_a, key_b, tag_b, sure):
-    """Does a come before b? tag = row << 32 | dot. sure: keys are as different and as equal as the exact ratios."""
+    """Tell whether a comes before b. tag = row << 32 | dot.
+
+    sure: keys differ and agree exactly as the true ratios do.
+    """
     if sure or key_a > key_b * _SURE or key_b > key_a * _SURE:
         return key_a > key_b or (key_a == key_b and tag_a < tag_b)
     dot_a, dot_b = np.float64(tag_a & _LOW_32), np.float64(tag_b & _LOW_32)
@@ -370,7 +373,7 @@ def _ahead(key_a, tag_a, key_b, tag_b, sure):
 
 @_inner
 def _sink(size, key, tag, keys, tags, sure):
-    """Put an entry at the root of a heap, whose root is its last in order, and restore it."""
+    """Put an entry at the root of a heap and restore the heap. Its root is the last in order."""
     at = 0
     while 2 * at + 1 < size:
         child = 2 * at + 1
@@ -385,7 +388,7 @@ def _sink(size, key, tag, keys, tags, sure):
 
 @_inner
 def _keep(size, k, key, tag, keys, tags, sure):
-    """Keep the best k of all offered, sorted or, for large k once there are k, as a heap; returns how many."""
+    """Keep the best k of all offered: sorted, or a heap for large k once there are k. Return how many are kept."""
     heap = k > INSERT_UP_TO
     at = size
     if size == k:
@@ -407,7 +410,7 @@ def _keep(size, k, key, tag, keys, tags, sure):
 
 @_inner
 def _write_kept(size, k, norm_u, keys, tags, sure, out_rows, out_similarities):
-    """Write what was kept, best first and padded; a heap is sorted for it."""
+    """Write the kept neighbors, best first and padded. A heap is sorted first."""
     if k > INSERT_UP_TO:
         for end in range(size - 1, 0, -1):
             key, tag = keys[end], tags[end]
@@ -423,7 +426,10 @@ def _write_kept(size, k, norm_u, keys, tags, sure, out_rows, out_similarities):
 
 @_inner
 def _best_of(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure):
-    """The exact best k of those seen that reach the bar; returns how many. The top first: nearly in order already."""
+    """Keep the exact best k of those seen that reach the bar. Return how many are kept.
+
+    The entries of `top` come first, since they are nearly in order.
+    """
     kept = _NONE
     for j in range(k):
         if top[j] != _ZERO:
@@ -440,7 +446,7 @@ def _best_of(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure):
 
 @_inner
 def _make_room(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure):
-    """Drop what no longer reaches the bar; where ties keep most of it, keep the exact best k."""
+    """Drop what no longer reaches the bar. If ties keep most of it, keep only the exact best k."""
     room = _NONE
     for j in range(size):
         if scores[j] >= low:
@@ -459,11 +465,10 @@ def _make_room(size, low, k, p, seen, seen_dots, scores, top, keys, tags, sure):
 
 @_outer
 def top_k_packed(p, total, queries, slots, k, acc, out_rows, out_similarities):
-    """Neighbors of query i into line slots[i] of the outputs; acc (n_padded,) uint16 or uint32, zero at both ends.
+    """Write the neighbors of query i into line slots[i] of the outputs.
 
-    total: the sum of all squared norms, here for the speed only.
-
-    uint16 for rows whose dot products are below 2^15, uint32 below 2^31: the top bit serves the comparison.
+    acc (n_padded,) is zero before and after. It is uint16 for dot products below 2^15, uint32 below 2^31: the top bit
+    serves the comparison. total: the sum of all squared norms, used for speed only.
     """
     n_rows, n_blocks = p.rows.size, np.uint64(p.block_root.size)
     words, words_per_block = acc.view(np.uint64), np.uint64(8 * acc.itemsize)
@@ -483,9 +488,9 @@ def top_k_packed(p, total, queries, slots, k, acc, out_rows, out_similarities):
             acc[position] = 0
         size, low = _NONE, _TINY
         top[:] = 0
-        # No dot^2 * norm passes |u|^2 * max |v|^4: below 2^52 different ratios are different floats.
+        # No dot^2 * norm exceeds |u|^2 * max |v|^4: below 2^52 different ratios are different floats.
         sure = norm_u * p.norms[n_rows - 1] * p.norms[n_rows - 1] < _WHOLE / 2.0
-        # Expected touches per position grow with its norm: below the edge read the lists again, above it scan.
+        # The expected touches per position grow with its norm: read the lists again below the edge, scan above it.
         edge = _first_reaching(total / (SCAN_BELOW * max(work, 1)), p.norms, n_rows)
         edge = min(edge if edge < n_rows else acc.size, first_dense)
         edge_block = np.uint64(edge) >> _BLOCK_SHIFT
@@ -513,7 +518,7 @@ def top_k_packed(p, total, queries, slots, k, acc, out_rows, out_similarities):
         for block in range(edge_block, n_blocks):
             word = block * words_per_block
             threshold = min(max(np.int64(low * p.block_root[block]) - 1, 0), limit)
-            addend = np.uint64(limit - threshold) * lane  # a lane's top bit is set if it exceeds the threshold
+            addend = np.uint64(limit - threshold) * lane  # the top bit of a lane is set if it exceeds the threshold
             hit = _ZERO
             for j in range(words_per_block):
                 hit |= words[word + j] + addend
@@ -536,7 +541,7 @@ def top_k_packed(p, total, queries, slots, k, acc, out_rows, out_similarities):
 
 @_outer
 def similarity_row_packed(row, p, acc, out):
-    """The whole cosine row into out (n_rows,); acc (n_padded,) uint32, zero before."""
+    """Write the cosines of one row with all rows into out (n_rows,); acc (n_padded,) uint32, zero before."""
     _accumulate_packed(p.ratings[p.indptr[row] : p.indptr[row + 1]], p, acc)
     norm_u = p.norms[p.positions[row]]
     for v in range(p.rows.size):
@@ -562,7 +567,7 @@ class Plain(NamedTuple):
 
 @_inner
 def _accumulate_plain(row, p, acc):
-    """acc[v] += dot product, summed in the order of the row's columns: the same for (u, v) and (v, u)."""
+    """Do acc[v] += dot product, summed in the order of the row's columns: the same for (u, v) and (v, u)."""
     for at in range(p.indptr[row], p.indptr[row + 1]):
         weight, column = p.data[at], np.int64(p.indices[at])
         for post in range(np.uint64(p.list_starts[column]), np.uint64(p.list_starts[column + 1])):
@@ -571,7 +576,7 @@ def _accumulate_plain(row, p, acc):
 
 @_outer
 def top_k_plain(p, rows, slots, k, exact, acc, out_rows, out_similarities):
-    """Neighbors of rows[i] into line slots[i] of the outputs; acc (n_rows,) float64, zero at both ends."""
+    """Write the neighbors of rows[i] into line slots[i] of the outputs; acc (n_rows,) float64, 0 before and after."""
     best = _new_best(k)
     keys, order = best[0], best[4]
     for i in range(rows.size):
@@ -584,14 +589,14 @@ def top_k_plain(p, rows, slots, k, exact, acc, out_rows, out_similarities):
             for post in range(np.uint64(p.list_starts[column]), np.uint64(p.list_starts[column + 1])):
                 v = p.list_rows[post]
                 dot = acc[v]
-                acc[v] = 0.0  # seen again in a later list it is 0, and stops at the same branch
+                acc[v] = 0.0  # in a later list it is 0, and stops at the same branch
                 if dot * p.inverse[v] <= low:
                     continue
                 norm = p.norms[v]
                 cosine = min(dot / np.sqrt(norm_u * norm), 1.0)
                 key = dot * dot / norm if exact else np.rint(cosine * 1e12)
                 size = _offer(size, k, key, dot, norm, np.int64(v), best, exact)
-                if size == k:  # the bar in units of dot / norm, a shade too low
+                if size == k:  # the bar in units of dot / norm, slightly too low
                     last = keys[order[k - 1] if k <= INSERT_UP_TO else 0]
                     bar = np.sqrt(last) if exact else (last - 1.0) * 1e-12 * np.sqrt(norm_u)
                     low = max(bar * (1.0 - 2.0**-40), 0.0)
@@ -601,7 +606,7 @@ def top_k_plain(p, rows, slots, k, exact, acc, out_rows, out_similarities):
 
 @_outer
 def similarity_row_plain(row, p, out):
-    """The whole cosine row into out (n_rows,), zero before."""
+    """Write the cosines of one row with all rows into out (n_rows,), zero before."""
     _accumulate_plain(row, p, out)
     norm_u = p.norms[row]
     for v in range(out.size):

@@ -23,7 +23,7 @@ kernels: Any = _cosine_kernels  # compiled functions have no signature a type ch
 
 
 def saved_cosines(arrays: Mapping[str, NDArray[Any]]) -> tuple[_cosine_kernels.Packed | _cosine_kernels.Plain, bool]:
-    """The arrays of a saved index, checked as `CosineIndex.from_arrays` says, and whether it is exact."""
+    """Return the arrays of a saved index, checked as `CosineIndex.from_arrays` says, and whether it is exact."""
     form = next(iter(sorted(arrays)), "").partition(".")[0]
     kind: Any = kernels.Plain if form in ("whole", "float") else kernels.Packed
     saved = typed_fields(kind, form if form in ("whole", "float") else "packed", arrays)
@@ -46,7 +46,7 @@ def _check_packed(p: _cosine_kernels.Packed, form: str) -> None:
     check_rising(p.lists, p.list_starts, f"{form}.lists")
     in_order = (p.norms[1:] >= p.norms[:-1]).all() and (p.norms[:1] >= 0.0).all()
     require(in_order, f"{form}.norms", "rising from 0 or more")
-    check_finite(p, form, "inverse", "block_inverse")  # a score that is no number would pass where there is no row
+    check_finite(p, form, "inverse", "block_inverse")  # NaN would pass the bar where there is no row
 
 
 def _check_plain(p: _cosine_kernels.Plain, form: str) -> None:

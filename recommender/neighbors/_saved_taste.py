@@ -26,13 +26,13 @@ from recommender.neighbors.shop_statistics import TasteStatistics
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
 
 INDEX = "index"
-_MIXED = ("answering", "names")  # side by side in one array
+_MIXED = ("answering", "names")  # two fields that lie side by side in one array
 _TWO_DIMENSIONS = {"facts": np.int64, "list_cuts": np.uint32}
 Arrays = Mapping[str, NDArray[Any]]
 
 
 class Saved(NamedTuple):
-    """What is saved of an index beside the kernel's own arrays."""
+    """The saved arrays of an index that are not the kernel's own."""
 
     columns: NDArray[np.int32]  # (n_columns,) place -> column
     raters: NDArray[np.int64]  # (n_columns,)
@@ -44,7 +44,7 @@ class Saved(NamedTuple):
 def index_arrays(
     packed: _taste_kernels.Profiles, facts: NDArray[np.int64], known: TasteStatistics, columns: NDArray[np.int32]
 ) -> dict[str, NDArray[Any]]:
-    """The arrays by name; ``facts`` (n_padded, 2): the norms (bits of float64) and names that lie side by side."""
+    """Return the arrays by name; ``facts`` (n_padded, 2): norms (bits of float64) and names side by side."""
     shop = np.array([known.n_users, known.mu], np.float64)
     saved = Saved(columns, known.raters, known.item_bias, known.user_bias, shop)
     fields = {name: array for name, array in packed._asdict().items() if name not in _MIXED}
@@ -54,7 +54,7 @@ def index_arrays(
 def saved_index(
     arrays: Arrays,
 ) -> tuple[_taste_kernels.Profiles, NDArray[np.int64], TasteStatistics, NDArray[np.int32]]:
-    """The other way round; SettingError if a search with them would leave an array."""
+    """Return the index of `index_arrays`. SettingError if a search with these arrays would leave one of them."""
     own = {f"{INDEX}.{name}" for name in Saved._fields}
     saved = typed_fields(Saved, INDEX, {name: array for name, array in arrays.items() if name in own})
     packed = _profiles({name: array for name, array in arrays.items() if name not in own})
@@ -110,7 +110,7 @@ def _check_profiles(p: _taste_kernels.Profiles, n_rows: int, n_columns: int) -> 
 
 
 def _check_lists(p: _taste_kernels.Profiles, n_columns: int, n_parts: int) -> None:
-    """Every list lies within the lists, every position of it within its part."""
+    """Check that every list lies within the lists, and every position of a list within its part."""
     cuts = p.list_cuts
     require(cuts.shape == (n_columns, n_parts + 1), f"{INDEX}.list_cuts", f"of shape {(n_columns, n_parts + 1)}")
     flat = cuts.reshape(-1)

@@ -1,19 +1,19 @@
-"""Compiled loops behind `taste_index`: accumulation, a guessed bar, exact order of the few above it.
+"""Compiled loops behind `taste_index`: accumulation, a guessed bar, exact order of the few rows above it.
 
 As in `_cosine_kernels`, rows are renumbered by norm ("positions"), blocks of 64 positions are compared with one
-threshold, and where few positions are touched the lists are read again instead. What differs, as k is 200 and weights
-are no whole numbers:
+threshold, and where few positions are touched the lists are read again instead. Three things differ, as k is 200 and
+weights are not whole numbers.
 
-The accumulator is float64 and lists are added in the order of the row's columns: it then holds the very sums that the
-formula asks for, and nothing has to be computed twice.
+The accumulator is float64, and lists are added in the order of the row's columns. So it holds the exact sums of the
+formula, and nothing is computed twice.
 
-Positions come in three parts, each spread evenly over the norms: one row in 64, one in 8, the rest. The scores of each
-part tell which score some more than k of all rows will reach: a bar for the next part that most blocks stay below,
-where a bar that starts at zero lets a thousand candidates through. If fewer than k reach it after all (one row in a
-thousand), the search is repeated without.
+Positions come in parts, each spread evenly over the norms: a small one first (one row in 16 or 64), then the others.
+The scores of the first parts predict a score that slightly more than k of all rows will reach. It is the bar for the
+next part, and most blocks stay below it. A bar that starts at zero lets a thousand candidates through. If fewer than k
+rows reach the guess (one query in a thousand), the search is repeated without it.
 
-Scores are counted by the upper bits of their float64 (32 buckets an octave). That finds the bucket of the k-th best
-and all but sorts the finalists, without comparing any two; insertion finishes the order.
+Scores are counted by the upper bits of their float64 (32 buckets an octave). That finds the bucket of the k-th best and
+nearly sorts the finalists, without comparing any two. Insertion finishes the order.
 """
 # Numba infers its own types; the docstrings give shapes and dtypes.
 # mypy: ignore-errors
@@ -26,25 +26,25 @@ from numpy.typing import NDArray
 
 from recommender.shop import NO_TIME
 
-# Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
+# Functions that only compiled code calls get no entry from Python: that saves a third of the time of a first start.
 _inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 
 BLOCK = 64  # positions per threshold
 N_HINTS = 4096  # 12 bits
 _HINT = N_HINTS - 1
-GUESS_FROM = 2048  # entries of the lists read, below which guessing does not pay
-SCAN_BELOW = 8  # read the accumulator itself, not the lists again, where 1 in 20 was touched
+GUESS_FROM = 2048  # entries of the lists to read; below it guessing does not pay
+SCAN_BELOW = 8  # scan the accumulator, not the lists again, where 1 in 8 positions was touched
 N_BUCKETS = 1024  # 32 octaves of 32
 _BUCKET_SHIFT = 47  # of a float64's bits: exponent and 5 bits of the fraction are left
 KEY_HALF, KEY_MASK = 1 << 12, -(1 << 13)  # 40 of 53 significant bits
-_MARGIN = 1.0 - 2.0**-36  # scores are within 2^-50 of similarities, whose 40 bits decide
+_MARGIN = 1.0 - 2.0**-36  # scores are within 2^-50 of similarities, which are decided by 40 bits
 _TINY = 5e-324
-_RUN = 12  # sorted by insertion before merging
+_RUN = 12  # length of runs that insertion sorts before merging
 _THIRDS = (1.0, 2.0 ** (-1 / 3), 2.0 ** (-2 / 3))
 _DROPPED = -2  # below every bucket, and the one below that
 _ONE = np.uint64(1)
-_NONE = np.int64(0)  # a plain 0 is a type of its own: all that it is passed to would be compiled twice
+_NONE = np.int64(0)  # a plain 0 has another type: functions that it is passed to would be compiled twice
 _MARKED, _CLEAR = np.uint8(1), np.uint8(0)
 _GUIDED, _UNGUIDED = np.bool_(True), np.bool_(False)
 _BLOCK = np.uint64(BLOCK)
@@ -52,39 +52,41 @@ _BLOCK_SHIFT = np.uint64(6)
 
 
 class Profiles(NamedTuple):
-    """Profiles for `top_k`. Positions come in parts, each by ascending norm and filled up to whole blocks. Without
-    values every confidence is 1."""
+    """Profiles for `top_k`. Positions come in parts, each by ascending norm and padded to whole blocks.
+
+    Without values every confidence is 1.
+    """
 
     indptr: NDArray[np.int64]  # (n_rows + 1,)
     places: NDArray[np.uint32]  # (nnz,) by row, in the order of its columns
     values: NDArray[np.float64]  # (nnz,) or (0,) confidences
-    weights: NDArray[np.float64]  # (nnz,) what the asking row adds: d * c * w^2
-    list_cuts: NDArray[np.uint32]  # (n_places, n_parts + 1) where the parts of each list begin and end
+    weights: NDArray[np.float64]  # (nnz,) factor of the asking row: d * c * w^2
+    list_cuts: NDArray[np.uint32]  # (n_places, n_parts + 1) bounds of the parts of each list
     lists: NDArray[np.uint16]  # (nnz,) positions within their part, ascending; uint32 for millions of rows
     list_values: NDArray[np.float64]  # (nnz,) or (0,)
-    part_cuts: NDArray[np.int64]  # (n_parts + 1,) positions where parts begin and end
+    part_cuts: NDArray[np.int64]  # (n_parts + 1,) bounds of the parts, in positions
     guesses: NDArray[np.float64]  # (n_parts,) share of all rows up to here where a guess pays, else 0
     asking: NDArray[np.float64]  # (n_rows,) norm^1.2 of the decayed row
-    ceiling: NDArray[np.float64]  # (n_rows,) the row's scores are not higher
+    ceiling: NDArray[np.float64]  # (n_rows,) upper bound of the row's scores
     answering: NDArray[np.float64]  # (n_padded,) norm^0.8, infinite where there is no row
     inverse: NDArray[np.float64]  # (n_padded,) 1 / answering, 0 for empty rows
     block_least: NDArray[np.float64]  # (n_padded / 64,) the smallest norm^0.8 of the block
     block_inverse: NDArray[np.float64]  # (n_padded / 64,) the largest inverse
-    block_share: NDArray[np.float64]  # (n_padded / 64,) the smallest squared norm, in shares of all
+    block_share: NDArray[np.float64]  # (n_padded / 64,) the smallest squared norm, as a share of the sum of all
     names: NDArray[np.int64]  # (n_padded,) row << 24 | the hints of its two largest places
     positions: NDArray[np.int32]  # (n_rows,) row -> position
 
 
 class TasteQueries(NamedTuple):
-    """Who asks: the rows of `Profiles`, or anybody."""
+    """Queries for `top_k`: the rows of `Profiles`, or rows from elsewhere."""
 
     indptr: NDArray[np.int64]  # (n + 1,)
     places: NDArray[np.uint32]  # (m,) in the order of the columns
-    weights: NDArray[np.float64]  # (m,) what each adds: d * c * w^2
+    weights: NDArray[np.float64]  # (m,) factor of each: d * c * w^2
     asking: NDArray[np.float64]  # (n,) norm^1.2 of the decayed row
-    ceiling: NDArray[np.float64]  # (n,) the row's scores are not higher
-    itself: NDArray[np.int32]  # (n,) position that is no neighbor; -1: none
-    hidden: NDArray[np.int32]  # positions of rows that nobody finds
+    ceiling: NDArray[np.float64]  # (n,) upper bound of the row's scores
+    itself: NDArray[np.int32]  # (n,) position of the query's own row, which is no neighbor; -1: none
+    hidden: NDArray[np.int32]  # positions of rows that are never found
 
 
 class Room(NamedTuple):
@@ -114,7 +116,7 @@ def _before(a, b, keys, rows):
 
 @_inner
 def _insert(start, end, patience, keys, rows, order):
-    """Sort order[start:end] by insertion; returns False when it took more than patience moves, and was not finished."""
+    """Sort order[start:end] by insertion. Return False if that took more than patience moves and was not finished."""
     for at in range(start, end):
         moving, hole = order[at], at
         while hole > start and _before(moving, order[hole - 1], keys, rows):
@@ -129,7 +131,7 @@ def _insert(start, end, patience, keys, rows, order):
 
 @_inner
 def sort_descending(size, keys, rows, order, spare):
-    """Sort order[:size], keys descending and equal keys by ascending rows; quick if nearly sorted. spare (size,)."""
+    """Sort order[:size], keys descending, equal keys by ascending rows; fast if nearly sorted. spare (size,)."""
     if _insert(_NONE, size, 8 * size, keys, rows, order):
         return
     for start in range(0, size, _RUN):
@@ -156,10 +158,10 @@ def sort_descending(size, keys, rows, order, spare):
 
 @_outer
 def weigh(indptr, places, values, times, squared):
-    """What each entry adds for the asking row (nnz,), and the squared norms (n_rows,) of the asking and answering rows.
+    """Return the factor of each entry for the asking row (nnz,), and the squared norms of asking and answering rows.
 
-    values or times may be empty: confidence 1, no decay; nor is there for an entry of `NO_TIME`. squared (n_places,):
-    w^2. Sums in stored order.
+    The norms are (n_rows,) each. values or times may be empty: confidence 1, no decay. An entry of `NO_TIME` has no
+    decay either. squared (n_places,): w^2. Sums in stored order.
     """
     n_rows, longest = indptr.size - 1, np.int64(1)
     for row in range(n_rows):
@@ -190,7 +192,7 @@ def weigh(indptr, places, values, times, squared):
 
 @_outer
 def pack_lists(indptr, places, values, rows, part_cuts, cuts, lists, names):
-    """Fill cuts (n_places, n_parts + 1), zero before, lists (nnz,) and names (n_padded,); returns list_values."""
+    """Fill cuts (n_places, n_parts + 1), zero before, lists (nnz,) and names (n_padded,). Return list_values."""
     n_parts = part_cuts.size - 1
     for part in range(n_parts):
         for position in range(part_cuts[part], part_cuts[part + 1]):
@@ -225,12 +227,12 @@ def pack_lists(indptr, places, values, rows, part_cuts, cuts, lists, names):
 
 @_inner
 def _accumulate(row, part, q, p, acc):
-    """acc[position within the part] += dot product, summed in the order of the row's columns."""
+    """Do acc[position within the part] += dot product, summed in the order of the row's columns."""
     for at in range(q.indptr[row], q.indptr[row + 1]):
         weight, place = q.weights[at], np.int64(q.places[at])
         post, end = np.uint64(p.list_cuts[place, part]), np.uint64(p.list_cuts[place, part + 1])
         if p.list_values.size == 0:
-            while post < end:  # unsigned all through: numba tests a signed index for wrap-around
+            while post < end:  # unsigned throughout: numba tests a signed index for wrap-around
                 acc[np.uint64(p.lists[post])] += weight
                 post += _ONE
         else:
@@ -247,7 +249,7 @@ def _accumulate(row, part, q, p, acc):
 
 @_inner
 def _edge(first, last, least, block_share):
-    """The first block in [first, last) whose share reaches least."""
+    """Return the first block in [first, last) whose share reaches least; last if there is none."""
     while first < last:
         block = (first + last) // 2
         if block_share[block] < least:
@@ -259,9 +261,9 @@ def _edge(first, last, least, block_share):
 
 @_inner
 def _collect(row, part, low, work, q, p, room, size):
-    """Append the touched positions of one part that reach the bar, and clear acc; returns the new size.
+    """Append the touched positions of one part that reach the bar, and clear acc. Return the new size.
 
-    Expected touches per position grow with its norm: below an edge the lists are read again, above it acc is scanned.
+    The expected touches per position grow with its norm: lists are read again below an edge, acc is scanned above it.
     """
     acc, inverse, where, dots, scores = room.acc, p.inverse, room.where, room.dots, room.scores
     offset = np.uint64(p.part_cuts[part])
@@ -277,7 +279,7 @@ def _collect(row, part, low, work, q, p, room, size):
                 break
             post += _ONE
             dot = acc[local]
-            acc[local] = 0.0  # seen again in a later list it is 0, and below the bar
+            acc[local] = 0.0  # in a later list it is 0, and below the bar
             position = local + offset
             if dot * p.block_inverse[position >> _BLOCK_SHIFT] >= low:
                 score = dot / p.answering[position]
@@ -286,7 +288,7 @@ def _collect(row, part, low, work, q, p, room, size):
     for block in range(np.uint64(edge_block), np.uint64(last_block)):
         start = (block << _BLOCK_SHIFT) - offset
         least, hits = max(low * p.block_least[block] * _MARGIN, _TINY), 0
-        for j in range(_BLOCK):  # counted, since that is vectorized where a search is not
+        for j in range(_BLOCK):  # a count, since it is vectorized and a search is not
             hits += acc[start + j] >= least
         if hits > 0:
             for local in range(start, start + _BLOCK):
@@ -302,7 +304,7 @@ def _collect(row, part, low, work, q, p, room, size):
 
 @_inner
 def _owns_new(name, p, room):
-    """Does the row own a place that is not marked? Mostly one of its two rarest is not, as the hints tell."""
+    """Tell whether the row owns a place that is not marked. Mostly the hints of its two rarest show one."""
     if room.hints[name & _HINT] == 0 or room.hints[name >> 12 & _HINT] == 0:
         return True
     row = name >> 24
@@ -314,7 +316,7 @@ def _owns_new(name, p, room):
 
 @_inner
 def _lowest(want, histogram):
-    """The highest bucket that, with those above it, holds so many; 0 if all together do not."""
+    """Return the highest bucket that, with those above it, holds want entries; 0 if all buckets hold fewer."""
     bucket = N_BUCKETS
     while want > 0 and bucket > 0:
         bucket -= 1
@@ -324,9 +326,9 @@ def _lowest(want, histogram):
 
 @_inner
 def _best(size, k, base, p, room):
-    """Leave the k best candidates and what shares their last bucket or the next; that bucket, 0 if all are left.
+    """Leave the k best candidates and all others of their last bucket or the next. Return that bucket and the size.
 
-    Of the rest it is never asked whether they own anything new.
+    The bucket is 0 if all are left. Only candidates that can be among the best are checked for owning a new product.
     """
     buckets, histogram = room.buckets, room.histogram
     bits = room.scores.view(np.int64)
@@ -381,7 +383,10 @@ def _order(size, own, p, room):
 
 @_inner
 def _search(row, k, guided, q, p, room):
-    """Leave the candidates for the k best of one row, as `_best` does; bucket -1 if the guess was too high."""
+    """Leave the candidates for the k best of one row, as `_best` does. Return the bucket and the size.
+
+    The bucket is -1 if the guess was too high.
+    """
     number = np.empty(1)
     bits = number.view(np.int64)
     number[0] = q.ceiling[row]
@@ -414,7 +419,7 @@ def _mark(row, mark, q, room):
 
 @_outer
 def top_k(p, q, rows, k, room, out_rows, out_similarities):
-    """Neighbors of the queries rows[i] into line i of the outputs."""
+    """Write the neighbors of the queries rows[i] into line i of the outputs."""
     for i in range(rows.size):
         row = np.int64(rows[i])
         _mark(row, _MARKED, q, room)

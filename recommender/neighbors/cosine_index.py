@@ -2,16 +2,17 @@
 
     cosine(u, v) = sum over the columns both rated of r(u,i) * r(v,i)  /  (|r(u)| * |r(v)|)
 
-User-based collaborative filtering after Resnick et al. 1994 (GroupLens) and Herlocker et al. 1999. Row by row, as in
-Gustavson's sparse product (ACM TOMS 4, 1978): one accumulator per thread, the similarity matrix is never formed. The
-cost is the sum over columns of raters squared; the memory is that of the ratings.
+User-based collaborative filtering after Resnick et al. 1994 (GroupLens) and Herlocker et al. 1999. The search goes row
+by row, as Gustavson's sparse product does (ACM TOMS 4, 1978): each thread has one accumulator, and the similarity
+matrix is never formed. The cost is the sum over columns of raters squared; the memory is that of the ratings.
 
-Exact mode: every rating, or every doubled rating (half stars), is a whole number and every squared norm is at most
-2^53. Dot products are then whole numbers held without rounding, and neighbors are ordered by dot^2 / |r(v)|^2
-exactly: where two float64 quotients are too close to trust, by cross-multiplication of whole numbers in 192 bits.
-Float mode, everything else: float64 sums in column order, ordered by the cosine rounded to 12 decimals. Each row is
-scaled by a power of two first, which changes no cosine, so that no square overflows.
-In both, equals go to the smaller row. The bytes of the answer do not depend on threads, blocks or the rows asked for.
+Exact mode: every rating, or every doubled rating (half stars), is a whole number, and every squared norm is at most
+2^53. Dot products are then whole numbers without rounding. Neighbors are ordered exactly by dot^2 / |r(v)|^2. Where
+two float64 quotients are too close to trust, whole numbers of 192 bits are multiplied crosswise.
+Float mode: all other ratings. Sums are float64 in column order, and neighbors are ordered by the cosine rounded to 12
+decimals. Each row is first scaled by a power of two, so that no square overflows. That changes no cosine.
+In both modes a tie goes to the smaller row. The bytes of the answer do not depend on threads, blocks or the rows asked
+for.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from recommender.neighbors import _cosine_kernels
 from recommender.neighbors._saved_cosines import saved_cosines
 
 EXACT_SQUARED_NORM = 2.0**53
-BLOCK_ROWS = 256  # rows per call of compiled code: some milliseconds, then Ctrl-C and progress have their turn
+BLOCK_ROWS = 256  # rows per call of compiled code: some milliseconds, then Ctrl-C and progress are served
 SHORT_RUN_ROWS = 8_192
 
-# Of the packed form: 4 bits of rating and 28 of row or column in a word, 31 bits of dot product.
+# Limits of the packed form: 4 bits of rating and 28 of row or column in a word, 31 bits of dot product.
 _PACKED_RATING, _PACKED_INDEX, _PACKED_SQUARED_NORM = 15, 2**28, 2.0**31
 _SHORT_DOT = 2.0**15
-_ALONE = np.zeros(1, np.int64)  # the slot of a query that comes alone
-_NOBODY = np.empty(0, np.int32)  # is hidden
+_ALONE = np.zeros(1, np.int64)  # the slot of a single query
+_NOBODY = np.empty(0, np.int32)  # no hidden rows
 
 kernels: Any = _cosine_kernels  # compiled functions have no signature a type checker could use
 
@@ -54,11 +55,11 @@ def top_k_cosine(
 ) -> Neighbors:
     """Find the k other rows of highest cosine > 0 for every row, or for `rows`, best first.
 
-    ratings: scipy CSR (n_rows, n_columns) of any real dtype, >= 0, 0 or absent meaning unrated; never changed.
+    ratings: scipy CSR (n_rows, n_columns) of any real dtype, >= 0; 0 or absent means unrated. They are never changed.
     Entries may be unsorted; duplicates are added up. n_threads: None for all processors.
-    progress: called with the number of rows done, for a bar.
-    Returns indices int32 and similarities float64, both (n_rows or len(rows), k), padded with -1 and 0.0: a row
-    without ratings has no neighbors, and none is made up.
+    progress: called with the number of rows done.
+    Returns indices int32 and similarities float64, both (n_rows or len(rows), k), padded with -1 and 0.0. A row
+    without ratings has no neighbors.
     Raises RatingError, naming row and column, for NaN, infinite or negative ratings; SettingError for ratings that
     are not CSR, k or n_threads below 1, and rows that do not exist.
     """
@@ -66,7 +67,7 @@ def top_k_cosine(
 
 
 class CosineIndex:
-    """Ratings prepared once for many neighbor queries; may be shared between threads. Errors as `top_k_cosine`."""
+    """Ratings prepared once for many neighbor queries; threads may share them. Errors as `top_k_cosine`."""
 
     def __init__(self, ratings: Any) -> None:
         csr = canonical_ratings(ratings)
@@ -87,22 +88,22 @@ class CosineIndex:
 
     @property
     def packed(self) -> _cosine_kernels.Packed | None:
-        """The ratings as the kernel has them; None for those that are not small whole numbers."""
+        """The ratings in the kernel's packed form; None unless they are small whole numbers."""
         return self._arrays if self._packed else None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All there is to the index, by name, not copied and not to be changed: to be saved and given to `from_arrays`.
+        """Return all arrays of the index by name, not copied, for a file and `from_arrays`. Do not change them.
 
-        The names begin with `packed.`, `whole.` or `float.`, the form that the ratings were prepared in.
+        The names begin with `packed.`, `whole.` or `float.`, the form in which the ratings were prepared.
         """
         form = "packed" if self._packed else "whole" if self.exact else "float"
         return {f"{form}.{name}": array for name, array in self._arrays._asdict().items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The index whose `arrays` these are, as they are: nothing is copied, nothing written to.
+        """Return the index that has these `arrays`. They are used as they are, neither copied nor written to.
 
-        Arrays may be memory-mapped, copy-on-write (`mode="c"`): for read-only ones everything would be compiled again.
+        Arrays may be memory-mapped, copy-on-write (`mode="c"`). Read-only ones would make every kernel compile again.
         Raises SettingError for arrays that are missing, foreign or inconsistent: types, lengths, starts, indices out
         of range, anything that would make a search read or write beyond an array. Contents are not proofread.
         """
@@ -118,7 +119,7 @@ class CosineIndex:
         n_threads: int | None = None,
         progress: Progress | None = None,
     ) -> Neighbors:
-        """Same as `top_k_cosine` on the prepared ratings."""
+        """Do the same as `top_k_cosine` on the prepared ratings."""
         k = at_least_one("k", k)
         threads = thread_count(n_threads)
         wanted = np.arange(self.shape[0], dtype=np.int64) if rows is None else self.checked_rows(rows)
@@ -128,14 +129,14 @@ class CosineIndex:
         def block(start: int, stop: int) -> None:
             self._fill(wanted[start:stop], k, indices[start:stop], similarities[start:stop])
 
-        # a short run is over before Ctrl-C matters, and handing threads over costs more than uneven blocks
+        # A short run ends before Ctrl-C matters, and a thread switch costs more than uneven blocks.
         few = wanted.size <= SHORT_RUN_ROWS
         block_rows = max(BLOCK_ROWS, -(-wanted.size // (4 * threads))) if few else BLOCK_ROWS
         run_blocks(block, wanted.size, block_rows=block_rows, n_threads=threads, progress=progress)
         return indices, similarities
 
     def neighbors(self, row: int, k: int) -> Neighbors:
-        """Neighbors of one row, best first and without padding: int32 and float64, (<= k,)."""
+        """Return the neighbors of one row, best first and without padding: int32 and float64, (<= k,)."""
         k = max(min(at_least_one("k", k), self.shape[0] - 1), 1)
         indices, similarities = np.empty((1, k), np.int32), np.empty((1, k), np.float64)
         known = type(row) is int and 0 <= row < self.shape[0]
@@ -144,7 +145,7 @@ class CosineIndex:
         return indices[0, :found], similarities[0, :found]
 
     def similarities(self, row: int) -> NDArray[np.float64]:
-        """The whole cosine row (n_rows,), the same numbers as in `top_k`; itself 1.0 unless it has no ratings."""
+        """Return the cosines of one row with all rows (n_rows,), as in `top_k`; with itself 1.0, or 0.0 if unrated."""
         at = int(self.checked_rows([row])[0])
         out = np.zeros(self.shape[0], np.float64)
         if self._packed:
@@ -156,8 +157,8 @@ class CosineIndex:
     def _fill(
         self, rows: NDArray[np.int64], k: int, indices: NDArray[np.int32], similarities: NDArray[np.float64]
     ) -> None:
-        """Neighbors of rows (m,) into indices and similarities (m, k)."""
-        k = max(min(k, self.shape[0] - 1), 1)  # more there cannot be: the kernels' lists stay small
+        """Write the neighbors of rows (m,) into indices and similarities (m, k)."""
+        k = max(min(k, self.shape[0] - 1), 1)  # there are no more: the kernels' lists stay small
         slots = np.arange(rows.size)
         if not self._packed:
             acc = self._room(np.float64)
@@ -171,11 +172,11 @@ class CosineIndex:
         self.search(queries, k, indices, similarities)
 
     def search(self, queries: _cosine_kernels.CosineQueries, k: int, *out: NDArray[Any]) -> None:
-        """Neighbors of the queries (m,) into indices and similarities (m, k), in the packed form.
+        """Write the neighbors of the queries (m,) into indices and similarities (m, k), in the packed form.
 
-        In the accumulator that holds their products: |dot| <= |u| * max |v|.
+        Each query gets the accumulator of the smallest type that holds its dot products: |dot| <= |u| * max |v|.
         """
-        if len(queries.norms) == 1:  # what follows would cost as much as the search
+        if len(queries.norms) == 1:  # the grouping below would cost as much as the search
             self._search(np.uint16 if self._is_short(queries.norms[0]) else np.uint32, queries, _ALONE, k, out)
             return
         short = self._is_short(queries.norms)  # (m,)
@@ -191,24 +192,24 @@ class CosineIndex:
     ) -> None:
         acc = self._room(kind)
         kernels.top_k_packed(self._arrays, self._total, queries, slots, k, acc, *out)
-        self._spare[kind].append(acc)  # after an exception it may not be zero, and is dropped
+        self._spare[kind].append(acc)  # not after an exception: the array may not be zero then, and is dropped
 
     def _is_short(self, norms: Any) -> Any:
         return norms * self._largest < _SHORT_DOT**2
 
     def _room(self, kind: type) -> NDArray[Any]:
         try:
-            return self._spare[kind].pop()  # list.pop and append are atomic: a pool without a lock
+            return self._spare[kind].pop()  # a pool without a lock, as list.pop and append are atomic
         except IndexError:
             return np.zeros(self._arrays.norms.size, kind)
 
     def checked_rows(self, rows: ArrayLike) -> NDArray[np.int64]:
-        """Row numbers as int64 (m,); SettingError if one does not exist."""
+        """Return row numbers as int64 (m,). SettingError if one does not exist."""
         return checked_numbers("row", rows, self.shape[0])
 
 
 def canonical_ratings(ratings: Any) -> Any:
-    """A checked copy as a CSR array of float64 with sorted columns, duplicates added up and no zeros.
+    """Return a checked copy as a CSR array of float64 with sorted columns, duplicates added up and no zeros.
 
     Raises RatingError naming row and column of a NaN, infinite or negative rating, SettingError if it is not CSR.
     """
@@ -225,7 +226,10 @@ def canonical_ratings(ratings: Any) -> Any:
 
 
 def _refuse_bad(data: NDArray[np.float64], ratings: Any) -> None:
-    """Before duplicates are added up, where -1 + 2 would hide the -1. NaN fails every comparison."""
+    """Raise RatingError for a bad rating.
+
+    This comes before duplicates are added up, since -1 + 2 would hide the -1. NaN fails every comparison.
+    """
     if data.size == 0 or (data.min() >= 0.0 and data.max() < np.inf):
         return
     at = int(np.flatnonzero(~((data >= 0.0) & (data < np.inf)))[0])
@@ -237,14 +241,14 @@ def _refuse_bad(data: NDArray[np.float64], ratings: Any) -> None:
 
 
 def _whole_or_scaled(csr: Any) -> tuple[NDArray[np.float64], bool]:
-    """The ratings (nnz,) as whole numbers and True, or each row scaled by a power of two and False."""
+    """Return the ratings (nnz,) as whole numbers and True, or each row scaled by a power of two and False."""
     data: NDArray[np.float64] = csr.data
     for factor in (1.0, 2.0):
         if factor * data.max(initial=0.0) > EXACT_SQUARED_NORM**0.5:
             break
         whole = data * factor
         if np.array_equal(whole, np.rint(whole)):
-            # Sums of whole numbers are exact as far as they matter: one that passed 2^53 stays above it.
+            # An inexact sum cannot fall below the limit: one that passed 2^53 stays above it.
             if kernels.squared_norms(csr.indptr, whole).max(initial=0.0) <= EXACT_SQUARED_NORM:
                 return whole, True
             break
@@ -256,7 +260,7 @@ def _whole_or_scaled(csr: Any) -> tuple[NDArray[np.float64], bool]:
 
 
 def _packed(csr: Any, data: NDArray[np.float64], norms: NDArray[np.float64]) -> _cosine_kernels.Packed:
-    """Rows numbered by ascending norm, then row; whole blocks, the padding as if of infinite norm."""
+    """Return the packed form. Rows are numbered by ascending norm, then row; padding to whole blocks has norm inf."""
     n_rows, n_columns = csr.shape
     sortable = norms.astype(np.uint16) if norms.max(initial=0.0) < 2**16 else norms  # numpy's radix sort: 5 x faster
     rows = np.argsort(sortable, kind="stable").astype(np.int32)  # (n_rows,) position -> row
@@ -281,7 +285,7 @@ def _packed(csr: Any, data: NDArray[np.float64], norms: NDArray[np.float64]) -> 
 
 
 def _plain(csr: Any, data: NDArray[np.float64], norms: NDArray[np.float64]) -> _cosine_kernels.Plain:
-    """The ratings and their transpose; csc keeps rows ascending within a column."""
+    """Return the ratings and their transpose. tocsc keeps rows ascending within a column."""
     columns = sp.csr_array((data, csr.indices, csr.indptr), shape=csr.shape).tocsc()
     inverse = np.divide(1.0, np.sqrt(norms), out=np.zeros_like(norms), where=norms > 0.0)  # (n_rows,)
     return _cosine_kernels.Plain(

@@ -1,7 +1,7 @@
-"""Neighbors of all rows computed once and looked up from then on: the same answers as on demand, for more memory.
+"""The neighbors of all rows, computed once and then looked up. The answers are those of `CosineIndex`.
 
-12 bytes for each row and neighbor (200,000 users, 20 neighbors: 48 MB), and the time of all pairs before the first
-answer. Worth it for a notebook that asks for thousands of users; a service is ready sooner with rows on demand.
+This takes 12 bytes for each row and neighbor (200,000 users, 20 neighbors: 48 MB), and the time of all pairs before the
+first answer. It suits a notebook that asks for thousands of users. A service is ready sooner with rows on demand.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from recommender.neighbors.cosine_index import CosineIndex, Neighbors, Progress
 
 
 class PrecomputedIndex(CosineIndex):
-    """A ``CosineIndex`` that knows the k nearest of every row; what goes beyond them is computed on demand."""
+    """A ``CosineIndex`` that keeps the k nearest of every row and computes more than k on demand."""
 
     def __init__(self, ratings: Any, k: int, *, n_threads: int | None = None, progress: Progress | None = None) -> None:
         super().__init__(ratings)
@@ -29,7 +29,7 @@ class PrecomputedIndex(CosineIndex):
         n_threads: int | None = None,
         progress: Progress | None = None,
     ) -> Neighbors:
-        """As ``CosineIndex.top_k``."""
+        """Do the same as ``CosineIndex.top_k``."""
         known = self._indices.shape[1]
         if not 1 <= k <= known:
             return super().top_k(k, rows=rows, n_threads=n_threads, progress=progress)
@@ -37,7 +37,7 @@ class PrecomputedIndex(CosineIndex):
         return self._indices[wanted, :k].copy(), self._similarities[wanted, :k].copy()
 
     def neighbors(self, row: int, k: int) -> Neighbors:
-        """As ``CosineIndex.neighbors``."""
+        """Do the same as ``CosineIndex.neighbors``."""
         known = self._indices.shape[1]
         if not 1 <= k <= known:
             return super().neighbors(row, k)

@@ -1,16 +1,16 @@
-"""What `taste` ranking knows of a whole shop: raters, rating biases, and the weights that follow from them.
+"""Statistics of a whole shop for the taste ranking: raters, rating biases, and the weights that follow from them.
 
     item weight  w_j = ln(1 + n_users / raters_j)
     mu           mean rating in stars
     item bias    b_i = sum of (r - mu) over i's ratings / (n_i + 10)
     user bias    b_u = sum of (r - mu - b_i) over u's ratings / (n_u + 3)
 
-The weight is an inverse document frequency (Sparck Jones 1972) of products; the biases are the damped baselines of
-Bell and Koren 2007 (ten and three ratings of no deviation stand in for what is not known yet). Statistics may be older
-and shorter than the profiles they are used with: an unknown product counts as rated by one, unknown biases are 0.
+The weight is an inverse document frequency (Sparck Jones 1972) of products. The biases are the damped baselines of Bell
+and Koren 2007: ten and three ratings without deviation stand in for the unknown. Statistics may be older and shorter
+than the profiles they are used with: an unknown product counts as rated by one user, and unknown biases are 0.
 
-Logarithms and powers are taken in decimal arithmetic, or by additions and divisions alone, since the machine's own
-differ in the last bit from one processor or C library to the next, and ties would fall differently.
+Logarithms and powers are computed in decimal arithmetic, or by additions and divisions alone. The machine's own differ
+in the last bit between processors and C libraries, and ties would fall differently.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from recommender.arrays import checked_csr
 from recommender.errors import SettingError
 from recommender.shop import STARS_PER_UNIT
 
-ITEM_PRIOR = 10  # ratings of no deviation
+ITEM_PRIOR = 10  # ratings without deviation
 USER_PRIOR = 3
 LOWEST_STARS, HIGHEST_STARS = 0.5, 5.0
 _DIGITS = Context(prec=20)  # 3 more than a float64 has
@@ -36,7 +36,7 @@ _DIGITS = Context(prec=20)  # 3 more than a float64 has
 
 @dataclass(frozen=True, eq=False)
 class TasteStatistics:
-    """Published statistics of a shop; columns and rows as in the profiles, of which there may be more by now."""
+    """Published statistics of a shop. Columns and rows are those of the profiles, which may have gained more since."""
 
     n_users: int
     raters: NDArray[np.int64]  # (n_products,) users who have the product
@@ -45,9 +45,9 @@ class TasteStatistics:
     user_bias: NDArray[np.float64]  # (n_users,) stars
 
     def fitted(self, n_users: int, n_products: int) -> TasteStatistics:
-        """The statistics for that many rows and columns, the unknown ones with raters 1 and biases 0.
+        """Return the statistics for so many rows and columns. Unknown ones have 1 rater and biases of 0.
 
-        Products that nobody had count as had by one as well. Raises SettingError if the matrix is the smaller one.
+        A product without raters counts as rated by one, too. Raises SettingError if the matrix is smaller.
         """
         if self.raters.size > n_products or self.user_bias.size > n_users or self.item_bias.size > n_products:
             raise SettingError(
@@ -62,11 +62,11 @@ class TasteStatistics:
 
 
 def taste_statistics(profiles: Any, half_stars: Any = None, *, scale: float = STARS_PER_UNIT) -> TasteStatistics:
-    """The statistics of profiles (n_users, n_products) and of the ratings in them.
+    """Return the statistics of profiles (n_users, n_products) and of the ratings in them.
 
-    profiles: CSR; raters counts stored entries, n_users all rows. half_stars: CSR of the same shape, stars = scale x
-    the value, a stored 0 unrated; None for a shop without ratings, whose mu is the middle of the scale.
-    Raises SettingError if the shapes differ or something is not CSR.
+    profiles: CSR; raters counts its stored entries, n_users all rows. half_stars: CSR of the same shape; stars = scale
+    x value, and a stored 0 is unrated. None: the shop has no ratings, and mu is the middle of the scale.
+    Raises SettingError if the shapes differ or an argument is not CSR.
     """
     n_users, n_products = checked_csr("profiles", profiles).shape
     raters = np.bincount(profiles.indices, minlength=n_products).astype(np.int64)
@@ -77,7 +77,7 @@ def taste_statistics(profiles: Any, half_stars: Any = None, *, scale: float = ST
     columns = ratings.indices[rated]
     rows = np.repeat(np.arange(n_users), np.diff(ratings.indptr))[rated]
     stars = ratings.data[rated] * float(scale)
-    # whole half stars: this sum and bincount's are exact in any order
+    # whole half stars: this sum and those of bincount are exact in any order
     mu = float(stars.sum() / stars.size) if stars.size else (LOWEST_STARS + HIGHEST_STARS) / 2
     counts = np.bincount(columns, minlength=n_products)  # (n_products,)
     item_bias = (np.bincount(columns, stars, n_products) - counts * mu) / (counts + ITEM_PRIOR)
@@ -87,27 +87,27 @@ def taste_statistics(profiles: Any, half_stars: Any = None, *, scale: float = ST
 
 
 def item_weights(statistics: TasteStatistics) -> NDArray[np.float64]:
-    """w_j = ln(1 + n_users / raters_j), (n_products,), correctly rounded; 0 where there are no users at all."""
+    """Return w_j = ln(1 + n_users / raters_j), (n_products,), correctly rounded; 0 if there are no users."""
     counts, which = np.unique(np.maximum(statistics.raters, 1), return_inverse=True)
     weights = np.array([_logarithm(statistics.n_users, count) for count in counts.tolist()], np.float64)
     return weights[which]
 
 
 def damping_divisors(statistics: TasteStatistics, damping: float) -> NDArray[np.float64]:
-    """raters_i^damping, (n_products,), correctly rounded."""
+    """Return raters_i^damping, (n_products,), correctly rounded."""
     counts, which = np.unique(np.maximum(statistics.raters, 1), return_inverse=True)
     return np.array([_power(count, damping) for count in counts.tolist()], np.float64)[which]
 
 
 def fifth_root(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """x^0.2 of finite numbers >= 0, to about one bit of the last place and the same on every machine.
+    """Return x^0.2 of finite numbers >= 0, exact to about one bit of the last place and equal on every machine.
 
     Newton's iteration y <- (4 y + x / y^4) / 5 on a mantissa from 0.5 up to 16, by exactly rounded operations only.
     """
     mantissa, exponent = np.frexp(values)
     fifths, rest = np.divmod(exponent, 5)
     mantissa = np.ldexp(mantissa, rest)  # 0.5 <= mantissa < 16
-    root = np.full_like(mantissa, 1.75)  # above every root: the iteration falls, and ends
+    root = np.full_like(mantissa, 1.75)  # above every root: the iteration falls and ends
     for _ in range(12):
         square = root * root
         root = (4.0 * root + mantissa / (square * square)) / 5.0

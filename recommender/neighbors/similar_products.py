@@ -5,10 +5,10 @@
 Norms run over all of a product's ratings, unrated = 0. Item-based collaborative filtering after Sarwar et al., WWW 2001
 (the plain cosine of section 3.1.1, not mean-centered) and Linden et al. 2003 (Amazon's item-to-item, IEEE Internet
 Computing 7/1). Order, ties and exactness are those of `recommender.neighbors.cosine_index`: cosine descending, decided
-in whole numbers, equals to the smaller product_id.
+in whole numbers; a tie goes to the smaller product_id.
 
-A cosine alone says little about products with few raters: two that only one person rated have 1.0. So every answer
-carries its evidence, the number of users who rated both.
+A cosine alone says little about products with few raters: two products that only one person rated have 1.0. So every
+answer carries its evidence, the number of users who rated both.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from recommender.neighbors import _cosine_kernels
 from recommender.neighbors.cosine_index import CosineIndex, Neighbors
 from recommender.shop import RatingMatrix
 
-GROWTH = 4  # asked again, for so many times more, where the mask left too few: few rounds, little asked in vain
+GROWTH = 4  # factor of the next, longer list where the mask left too few: few rounds, few products read in vain
 
 
 class SimilarColumns(NamedTuple):
-    """Similar products of one product, best first, each (m,): columns of the matrix, cosines, users who rated both."""
+    """Similar products of one product, best first, (m,) each: columns of the matrix, cosines, users who rated both."""
 
     columns: NDArray[np.int32]
     similarities: NDArray[np.float64]
@@ -40,16 +40,16 @@ class SimilarColumns(NamedTuple):
 
 
 class SimilarProducts:
-    """Answers `similar` for the products of one rating matrix; may be shared between threads.
+    """The similar products of one rating matrix; threads may share it.
 
-    The transposed index is prepared at the first question, once, however many threads ask it, or by `prepare`: 0.4 s
-    and 41 MB for 3.8 million ratings of 300,000 products by 200,000 users.
+    The transposed index is prepared once, by `prepare` or at the first call that needs it: 0.4 s and 41 MB for 3.8
+    million ratings of 300,000 products by 200,000 users.
     """
 
     def __init__(self, matrix: RatingMatrix, *, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
-        """``arrays``: those of an earlier `SimilarProducts` on the same matrix, used as they are, nothing is prepared.
+        """Take the matrix; ``arrays``: those of an earlier `SimilarProducts` on the same matrix, used without a copy.
 
-        Raises SettingError for arrays that are damaged or of a matrix of another size; contents are not proofread.
+        Raises SettingError for arrays that are damaged or of a matrix of another size. Contents are not proofread.
         """
         self._matrix, self._n_products = matrix, matrix.shape[1]
         self._lock = threading.Lock()
@@ -64,10 +64,10 @@ class SimilarProducts:
                 )
 
     def similar(self, column: int, n: int) -> SimilarColumns:
-        """The n most similar other products that are recommendable and have a cosine > 0, best first.
+        """Return the n most similar other products that are recommendable and have a cosine > 0, best first.
 
-        The mask is applied before the cut: fewer than n come only if there are no more, and none is made up. The
-        product asked about need not be recommendable; one without ratings is similar to none.
+        The mask is applied before the cut, so fewer than n come only if there are no more. The product asked about need
+        not be recommendable. A product without ratings has no similar ones.
         Raises SettingError for a column that does not exist and for n < 1; RatingError as `CosineIndex`.
         """
         n = min(at_least_one("n", n), self._n_products)
@@ -77,23 +77,23 @@ class SimilarProducts:
         return SimilarColumns(columns, similarities, prepared.n_common(column, columns))
 
     def prepare(self) -> None:
-        """Prepare the transposed index now, if nobody has, so that the first question need not wait for it."""
+        """Prepare the transposed index now, unless it is, so that the first question need not wait."""
         self._ready()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The prepared index by name, not copied and not to be changed: to be saved, and given back as ``arrays``."""
+        """Return the prepared arrays by name, not copied, for a file and as ``arrays``. Do not change them."""
         return self._ready().index.arrays()
 
     def _ready(self) -> _Prepared:
         if self._prepared is None:
             with self._lock:
-                if self._prepared is None:  # whoever held the lock may have prepared it
+                if self._prepared is None:  # another thread may have prepared it meanwhile
                     self._prepared = _Prepared.of(CosineIndex(self._matrix.half_stars.T.tocsr()))
         return self._prepared
 
     def _recommendable(self, index: CosineIndex, column: int, n: int) -> Neighbors:
-        """The kernel's list without what may not be recommended, asked for longer until n are left or it ends."""
-        if self._share == 0.0:  # else the whole list would be asked for, to find this out
+        """Return the first n recommendable products. Ask for a longer list until it holds n or ends."""
+        if self._share == 0.0:  # without this, the whole list would be read in vain
             return np.empty(0, np.int32), np.empty(0)
         mask, all_others = self._matrix.recommendable, max(self._n_products - 1, 1)
         k = min(_enough(n, self._share), all_others)
@@ -112,7 +112,7 @@ class SimilarProducts:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """The index of products, and within its arrays who rated each: one copy serves both."""
+    """The index of products. Its arrays also tell who rated each product, so one copy serves both."""
 
     index: CosineIndex
     n_users: int
@@ -128,11 +128,11 @@ class _Prepared:
         return cls(index, arrays["list_starts"].size - 1, arrays["indptr"], entries, np.uint32(shift))
 
     def size(self) -> tuple[int, int, int]:
-        """(n_users, n_products, n_ratings)"""
+        """Return (n_users, n_products, n_ratings)."""
         return self.n_users, self.index.shape[0], self.entries.size
 
     def n_common(self, column: int, others: NDArray[np.int32]) -> NDArray[np.int32]:
-        """How many users rated both the column and each of the others, (m,); none of them without ratings."""
+        """Count the users who rated both the column and each of the others, (m,). Each of the others has ratings."""
         if others.size == 0:
             return np.empty(0, np.int32)
         rated = np.zeros(self.n_users, np.bool_)  # (n_users,)
@@ -147,8 +147,8 @@ class _Prepared:
 
 
 def _enough(n: int, share: float) -> int:
-    """How many to ask for so that n are left where chance decides who stays: n / share and three deviations more.
+    """Return how many products to ask for so that n remain where chance decides: n / share and three deviations more.
 
-    Of k asked k * share stay, give or take the root of k * share * (1 - share). If all may be recommended, n.
+    Of k products, k * share remain, give or take the root of k * share * (1 - share). At share 1 this is n.
     """
     return math.ceil((n + 3.0 * math.sqrt(n * (1.0 - share))) / share)

@@ -3,17 +3,17 @@
     sim(u, v) = sum over the columns j both own of d_uj * c_uj * c_vj * w_j^2  /  (|u|^1.2 * |v|^0.8)
 
     c_uj  the profile's value: how sure it is that u likes j, 1 for a rated product
-    w_j   ln(1 + n_users / raters_j): what few own says more
-    d_uj  0.5^(number of u's strictly newer products / 3), on the asking user's side only; 1 without a time
+    w_j   ln(1 + n_users / raters_j): a product that few own says more
+    d_uj  0.5^(number of u's strictly newer products / 3), for the asking user only; 1 without a time
     |u|   root of the sum over u's columns of (d c w)^2;  |v| of (c w)^2
 
 The neighbors of u are the k others of highest sim > 0 that own a column u does not.
 
-Arithmetic, so that every machine, thread count and block size gives the same bytes: float64, every operation rounded
-once, in this order. d = 2^0, 2^(-1/3) or 2^(-2/3) times a power of two. Terms ((d * c_u) * w^2) * c_v are added in
-ascending column order; squares ((d * c) * (d * c)) * w^2 too. With s the sum of squares, |u|^1.2 = fifth_root(s * s *
-s), |v|^0.8 = fifth_root(s * s), sim = dot / (|u|^1.2 * |v|^0.8). Neighbors are ordered by sim rounded to 40
-significant bits (twelve digits: equal sums added in another order stay equal), then by the smaller row.
+Every machine, thread count and block size gives the same bytes, since each float64 operation is rounded once, in this
+order. d = 2^0, 2^(-1/3) or 2^(-2/3) times a power of two. Terms ((d * c_u) * w^2) * c_v are added in ascending column
+order, and so are squares ((d * c) * (d * c)) * w^2. With s the sum of squares, |u|^1.2 = fifth_root(s * s * s), |v|^0.8
+= fifth_root(s * s), sim = dot / (|u|^1.2 * |v|^0.8). Neighbors are ordered by sim rounded to 40 significant bits
+(twelve digits: equal sums added in another order stay equal), then by the smaller row.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ from recommender.neighbors.shop_statistics import (
     taste_statistics,
 )
 
-BLOCK_ROWS = 256  # rows per call of compiled code: some milliseconds, then Ctrl-C and progress have their turn
-PART_ROWS = 32_768  # sums of so many rows, 256 kB, stay in the second-level cache
-MOST_PARTS = 16  # beside the small one
-GUESS_BELOW = 0.25  # share of the rows seen, above which a better guess gains nothing
-LEAST_CONFIDENCE, MOST_CONFIDENCE = 1e-9, 1e9  # beyond, cubes of squared norms could leave the range of float64
+BLOCK_ROWS = 256  # rows per call of compiled code: some milliseconds, then Ctrl-C and progress are served
+PART_ROWS = 32_768  # the sums of a part, 256 kB, stay in the second-level cache
+MOST_PARTS = 16  # besides the small first part
+GUESS_BELOW = 0.25  # share of the rows seen; above it a better guess gains nothing
+LEAST_CONFIDENCE, MOST_CONFIDENCE = 1e-9, 1e9  # beyond these, cubes of squared norms could leave the range of float64
 
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
 
-_NOBODY = np.empty(0, np.int32)  # is hidden
+_NOBODY = np.empty(0, np.int32)  # no hidden rows
 
 Progress = Callable[[int], object]
 Neighbors = tuple[NDArray[np.int32], NDArray[np.float64]]
 
 
 class TasteIndex:
-    """Profiles prepared once for many neighbor queries; may be shared between threads.
+    """Profiles prepared once for many neighbor queries; threads may share them.
 
     profiles: scipy CSR array (n_users, n_products) of confidences > 0 with ascending columns; never changed.
     times: (nnz,) int64 microseconds or `NO_TIME`, aligned with profiles.data; None for no decay.
-    statistics: `TasteStatistics`, maybe older than the profiles; None to take them from the profiles.
+    statistics: `TasteStatistics`, may be older than the profiles; None to compute them from the profiles.
     Raises SettingError for profiles that are not CSR, columns that do not ascend, times or statistics that do not
     fit; RatingError naming row and column of a value that is not from 1e-9 to 1e9.
     """
@@ -72,14 +72,14 @@ class TasteIndex:
         self._spare: list[_taste_kernels.Room] = []
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All there is to the index, by name, not copied, not to be changed: to be saved and given to `from_arrays`."""
+        """Return all arrays of the index by name, not copied, for a file and `from_arrays`. Do not change them."""
         return index_arrays(self.packed, self._facts, self.statistics, self.columns)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The index whose `arrays` these are, as they are: nothing is copied, nothing written to.
+        """Return the index that has these `arrays`. They are used as they are, neither copied nor written to.
 
-        Raises SettingError for arrays that are missing, foreign or inconsistent; contents are not proofread.
+        Raises SettingError for arrays that are missing, foreign or inconsistent. Contents are not proofread.
         """
         index = cls.__new__(cls)
         index.packed, index._facts, index.statistics, index.columns = saved_index(arrays)
@@ -104,7 +104,7 @@ class TasteIndex:
         inverse = np.divide(1.0, powers, out=np.zeros_like(powers), where=powers > 0.0)
         cuts = np.zeros((n_columns, part_cuts.size), np.uint32)
         lists = np.empty(places.size, np.uint16 if np.diff(part_cuts).max() <= 2**16 else np.uint32)
-        facts = np.empty((rows.size, 2), np.int64)  # side by side: whoever needs one needs the other
+        facts = np.empty((rows.size, 2), np.int64)  # side by side, since both are needed together
         facts[:, 0] = powers.view(np.int64)
         self._facts = facts
         list_values = kernels.pack_lists(indptr, places, values, rows, part_cuts, cuts, lists, facts[:, 1])
@@ -128,7 +128,7 @@ class TasteIndex:
         n_threads: int | None = None,
         progress: Progress | None = None,
     ) -> Neighbors:
-        """The k best neighbors of every row, or of `rows` (m,), best first.
+        """Find the k best neighbors of every row, or of `rows` (m,), best first.
 
         Returns indices int32 and similarities float64, both (n_users or m, k), padded with -1 and 0.0.
         n_threads: None for all processors. progress: called with the number of rows done.
@@ -147,7 +147,7 @@ class TasteIndex:
         return indices, similarities
 
     def neighbors(self, row: int, k: int) -> Neighbors:
-        """Neighbors of one row, best first and without padding: int32 and float64, (<= k,)."""
+        """Return the neighbors of one row, best first and without padding: int32 and float64, (<= k,)."""
         k = max(min(at_least_one("k", k), self.shape[0] - 1), 1)
         indices, similarities = np.empty((1, k), np.int32), np.empty((1, k), np.float64)
         self.fill(self.checked_rows([row]), indices, similarities)
@@ -155,14 +155,14 @@ class TasteIndex:
         return indices[0, :found], similarities[0, :found]
 
     def fill(self, rows: NDArray[np.int64], indices: NDArray[np.int32], similarities: NDArray[np.float64]) -> None:
-        """Neighbors of checked rows (m,) into indices and similarities (m, k), in the calling thread."""
-        k = max(min(indices.shape[1], self.shape[0] - 1), 1)  # more there cannot be: the kernel's room stays small
+        """Write the neighbors of checked rows (m,) into indices and similarities (m, k), in the calling thread."""
+        k = max(min(indices.shape[1], self.shape[0] - 1), 1)  # there are no more: the kernel's memory stays small
         indices[:, k:], similarities[:, k:] = -1, 0.0
         self.search(self.queries, rows, indices[:, :k], similarities[:, :k])
 
     @property
     def queries(self) -> _taste_kernels.TasteQueries:
-        """The rows themselves as those who ask."""
+        """The rows of the index as queries."""
         p = self.packed
         return _taste_kernels.TasteQueries(p.indptr, p.places, p.weights, p.asking, p.ceiling, p.positions, _NOBODY)
 
@@ -173,16 +173,16 @@ class TasteIndex:
         indices: NDArray[np.int32],
         similarities: NDArray[np.float64],
     ) -> None:
-        """The same for the rows (m,) of queries."""
+        """Write the neighbors of rows (m,) of the queries into indices and similarities (m, k)."""
         try:
-            room = self._spare.pop()  # list.pop and append are atomic: a pool without a lock
+            room = self._spare.pop()  # a pool without a lock, as list.pop and append are atomic
         except IndexError:
             room = self._new_room()
         kernels.top_k(self.packed, queries, rows, indices.shape[1], room, indices, similarities)
-        self._spare.append(room)  # after an exception they may not be zero, and are dropped
+        self._spare.append(room)  # not after an exception: the arrays may not be zero then, and are dropped
 
     def _new_room(self) -> _taste_kernels.Room:
-        """Some 64 bytes for each row, of which only what is used is ever touched."""
+        """Return new working memory: some 64 bytes a row, of which only the used part is ever touched."""
         size = self.packed.answering.size
         where, buckets, rows, keys, order, spare = (np.empty(size + 1, np.int64) for _ in range(6))
         return _taste_kernels.Room(
@@ -193,19 +193,19 @@ class TasteIndex:
         )  # fmt: skip
 
     def checked_rows(self, rows: ArrayLike) -> NDArray[np.int64]:
-        """Row numbers as int64 (m,); SettingError if one does not exist."""
+        """Return row numbers as int64 (m,). SettingError if one does not exist."""
         return checked_numbers("row", rows, self.shape[0])
 
 
 def _inverse(columns: NDArray[np.int32]) -> NDArray[np.uint32]:
-    """The place of each column."""
+    """Return the place of each column."""
     places = np.empty(columns.size, np.uint32)
     places[columns] = np.arange(columns.size, dtype=np.uint32)
     return places
 
 
 def _positions(norms: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
-    """Row at each position, -1 where there is none; where the kernel's parts begin and end; where it guesses."""
+    """Return the row at each position, -1 for none; the bounds of the kernel's parts; the share at which it guesses."""
     by_norm = np.argsort(norms, kind="stable").astype(np.int32)
     rank = np.arange(by_norm.size)
     others = min(max(-(-by_norm.size // PART_ROWS), 1), MOST_PARTS)
@@ -223,7 +223,7 @@ def _blocks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _checked_values(profiles: Any) -> NDArray[np.float64]:
-    """The confidences (nnz,) as float64, or (0,) when all are 1; refuses what the kernel must not see."""
+    """Return the confidences (nnz,) as float64, or (0,) if all are 1. Refuse values the kernel must not see."""
     data = checked_csr("profiles", profiles).data
     bad = ~((data >= LEAST_CONFIDENCE) & (data <= MOST_CONFIDENCE))  # NaN fails both
     descends = np.zeros(data.size, np.bool_)

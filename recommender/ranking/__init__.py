@@ -1,8 +1,8 @@
-"""Which products to show, from the neighbors.
+"""Rankings of products, made from the neighbors of a user.
 
 classic      the weighted mean of the neighbors' ratings
-taste        what many neighbors by taste have in common
-taste_votes  what `taste` prepares once for a shop
+taste        the products that many neighbors by taste have in common
+taste_votes  the data that `taste` prepares once for a shop
 rankings     classic, taste and auto behind one interface
 dataframe    `classic` for a DataFrame and a dense similarity
 """

@@ -1,7 +1,7 @@
 """Compiled loop behind `recommender.ranking.classic`: collect the neighbors' products, average, keep the best n.
 
-Candidates live in an open-addressing hash table sized by the neighbors' ratings, never by the catalog, so one
-user costs microseconds whatever the number of products. Compiled once per dtype of the ratings, cached on disk.
+Candidates are in an open-addressing hash table whose size depends on the neighbors' ratings, not on the catalog. So one
+user costs microseconds for any number of products. Compiled once per dtype of the ratings, cached on disk.
 """
 # Numba infers its own types; the docstrings give shapes and dtypes.
 # mypy: ignore-errors
@@ -9,18 +9,18 @@ user costs microseconds whatever the number of products. Compiled once per dtype
 import numpy as np
 from numba import njit
 
-# Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
+# Functions that only compiled code calls get no entry from Python: that saves a third of the time of a first start.
 _inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 
-_NONE = np.int64(0)  # a plain 0 is a type of its own: all that it is passed to would be compiled twice
+_NONE = np.int64(0)  # a plain 0 has another type: functions that it is passed to would be compiled twice
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing, Knuth TAOCP 6.4
 _EXCLUDED = -1
 
 
 @_inner
 def _slot(column, table, shift, columns, size):
-    """Position of the column among the candidates; equal to size when it is new (and then entered)."""
+    """Return the slot of the column among the candidates. A new column is entered, and its slot is size."""
     mask = table.size - 1
     at = np.int64((np.uint64(column) * _GOLDEN) >> shift)
     while True:
@@ -39,7 +39,7 @@ def _collect(
     row, neighbors, similarities, indptr, indices, data, recommendable, scale, table, shift,
     columns, predicted, support, raters,
 ):  # fmt: skip
-    """Sum similarity and similarity x rating per product, in neighbor order; returns the entries used."""
+    """Sum similarity and similarity x rating per product, in neighbor order. Return the number of entries used."""
     size = _NONE
     for at in range(indptr[row], indptr[row + 1]):
         if data[at] != 0 and _slot(indices[at], table, shift, columns, size) == size:
@@ -66,7 +66,7 @@ def _collect(
     return size
 
 
-# _ahead and _sift_down are in _taste_kernels too: Numba's cache of a caller misses changes in other files
+# _ahead and _sift_down are in _taste_kernels too: numba's cache of a caller misses changes in other files
 @njit(inline="always")
 def _ahead(a, b, columns, predicted, support):
     if predicted[a] != predicted[b]:
@@ -78,7 +78,7 @@ def _ahead(a, b, columns, predicted, support):
 
 @_inner
 def _sift_down(at, size, order, columns, predicted, support):
-    """Restore the heap of candidates whose root is the worst."""
+    """Restore the heap of candidates. Its root is the worst."""
     moving = order[at]
     while True:
         child = 2 * at + 1
@@ -95,7 +95,7 @@ def _sift_down(at, size, order, columns, predicted, support):
 
 @_inner
 def _best(n, size, columns, predicted, support, raters, order):
-    """order[:returned] are the best n candidates, best first."""
+    """Put the best n candidates into order, best first. Return their number."""
     kept = _NONE
     for slot in range(size):
         if raters[slot] == _EXCLUDED:
@@ -122,7 +122,7 @@ def _best(n, size, columns, predicted, support, raters, order):
 
 @_outer
 def candidates(row, neighbors, similarities, indptr, indices, data, recommendable, scale):
-    """All products that the neighbors (k,) of a row give, in no order: columns, predicted, support, raters."""
+    """Return all products of the neighbors (k,) of a row, in no order: columns, predicted, support, raters."""
     most = max(indptr[row + 1] - indptr[row], 1)
     for v in neighbors:
         if v < 0:
@@ -152,7 +152,7 @@ def rank_rows(
     rows, neighbors, similarities, indptr, indices, data, recommendable, scale, n,
     out_columns, out_predicted, out_support, out_raters,
 ):  # fmt: skip
-    """Best n products of each row into the outputs (len(rows), n), padded; returns the last row's count."""
+    """Write the best n products of each row into the outputs (len(rows), n), padded. Return the last row's count."""
     most = 1
     for i in range(rows.size):
         entries = indptr[rows[i] + 1] - indptr[rows[i]]

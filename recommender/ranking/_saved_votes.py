@@ -1,4 +1,4 @@
-"""The arrays of saved `TasteVotes`, checked before compiled code sees them; the index saves its own."""
+"""The arrays of saved `TasteVotes`, checked before compiled code sees them. The index saves its own arrays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VOTES = "votes"
 
 
 class SavedVotes(NamedTuple):
-    """What is saved of the votes: the rest is the index's."""
+    """The saved arrays of the votes that are not the index's."""
 
     entries: NDArray[np.uint32]  # (nnz,)
     base: NDArray[np.float64]  # (n_rows,)
@@ -29,7 +29,7 @@ class SavedVotes(NamedTuple):
 
 
 def votes_arrays(votes: _taste_kernels.Votes, bars: _taste_kernels.Bars) -> dict[str, NDArray[Any]]:
-    """The votes' own arrays by name."""
+    """Return the votes' own arrays by name."""
     saved = {name: getattr(votes if hasattr(votes, name) else bars, name) for name in SavedVotes._fields}
     return {f"{VOTES}.{name}": array for name, array in saved.items()}
 
@@ -37,7 +37,7 @@ def votes_arrays(votes: _taste_kernels.Votes, bars: _taste_kernels.Bars) -> dict
 def saved_votes(
     arrays: Mapping[str, NDArray[Any]], packed: Profiles, columns: NDArray[np.int32]
 ) -> tuple[_taste_kernels.Votes, _taste_kernels.Bars]:
-    """The votes on an index; SettingError if they do not belong to it."""
+    """Return the votes on an index. SettingError if the arrays do not belong to it."""
     saved = typed_fields(SavedVotes, VOTES, arrays)
     n_blocks = -(-columns.size // kernels.BLOCK)
     padded = dict.fromkeys(("item_bias", "divisor", "inverse"), n_blocks * kernels.BLOCK)

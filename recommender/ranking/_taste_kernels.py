@@ -1,9 +1,10 @@
 """Compiled loops behind `recommender.ranking.taste`: neighbors' votes per product, the best n, predicted stars.
 
-Products are "places", by descending raters (see `_taste_kernels`): the sums of one row are a dense float64 array whose
-busy end is one piece of memory. It is read block by block where the neighbors own many products, else by reading the
-neighbors' products again. Both find the products whose score reaches a bar, which rises by counting the scores found
-so far by the upper bits of their float64; the dozen that reach it at the end are ordered exactly.
+Products are "places", by descending raters (see `recommender.neighbors._taste_kernels`). The sums of one row are a
+dense float64 array, whose busy end is one piece of memory. If the neighbors own many products, it is read block by
+block; else the neighbors' products are read again. Both ways find the products whose score reaches a bar. Counts of the
+scores found so far, by the upper bits of their float64, raise the bar. The dozen products that reach it at the end are
+ordered exactly.
 """
 # Numba infers its own types; the docstrings give shapes and dtypes.
 # mypy: ignore-errors
@@ -14,21 +15,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# Of what is only called from compiled code no way in from Python is compiled: a third of the time a first start takes.
+# Functions that only compiled code calls get no entry from Python: that saves a third of the time of a first start.
 _inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 
 BLOCK = 64  # places per test of the bar
-AT_A_TIME = 64  # entries between two looks at how many candidates there are
+AT_A_TIME = 64  # entries between two counts of the candidates
 SCAN_BELOW = 4  # scan all places where 1 in 4 could be touched, else read the neighbors' products again
-STARS_PRIOR = 3.0  # similarity's worth of neighbors who agree with the biases
+STARS_PRIOR = 3.0  # the weight, in similarity, of neighbors who agree with the biases
 VALUE_BITS = 4  # of an entry: half stars, 0 where not rated; the place is above them
 N_BUCKETS = 1024  # 32 octaves of 32
 N_HINTS = 4096
 _BUCKET_SHIFT = 47
-_CROWDED = 255  # a hint that does not say which slot
+_CROWDED = 255  # a hint of several slots
 _ONE = np.uint64(1)
-_NONE = np.int64(0)  # a plain 0 is a type of its own: all that it is passed to would be compiled twice
+_NONE = np.int64(0)  # a plain 0 has another type: functions that it is passed to would be compiled twice
 _ON, _OFF = np.bool_(True), np.bool_(False)
 _SHIFT = np.uint64(VALUE_BITS)
 _HINT = np.uint64(N_HINTS - 1)
@@ -36,13 +37,13 @@ _VALUE = np.uint64((1 << VALUE_BITS) - 1)
 _BLOCK = np.uint64(BLOCK)
 _BLOCK_SHIFT = np.uint64(6)
 _SLACK = 1e-9  # scores are rounded to 9 decimals
-_MARGIN = 1.0 - 2.0**-48  # and found here by a product where the formula divides
+_MARGIN = 1.0 - 2.0**-48  # scores here are products, where the formula divides
 _TINY = 5e-324
-_ALL = np.int64(1 << 62)  # more than there are
+_ALL = np.int64(1 << 62)  # more than there are products
 
 
 class Votes(NamedTuple):
-    """What the neighbors say; arrays by place are padded to whole blocks."""
+    """The neighbors' votes. Arrays by place are padded to whole blocks."""
 
     indptr: NDArray[np.int64]  # (n_rows + 1,)
     entries: NDArray[np.uint32]  # (nnz,) place << 4 | half stars, by row
@@ -54,7 +55,7 @@ class Votes(NamedTuple):
 
 
 class Bars(NamedTuple):
-    """1 / divisor for what may be recommended, 0 for what may not."""
+    """1 / divisor of products that may be recommended, 0 of others."""
 
     inverse: NDArray[np.float64]  # (n_padded,)
     block_inverse: NDArray[np.float64]  # (n_padded / 64,) the largest of the block
@@ -64,19 +65,19 @@ class Sums(NamedTuple):
     """Working memory of one thread; acc, marks and hints are zero between calls."""
 
     acc: NDArray[np.float64]  # (n_padded,) sums of the votes
-    marks: NDArray[np.int32]  # (n_padded,) slot + 1 of the products whose stars are wanted
-    hints: NDArray[np.uint8]  # (N_HINTS,) the same by the lower bits of places: small enough to be near at hand
+    marks: NDArray[np.int32]  # (n_padded,) slot + 1 of the products whose stars are computed
+    hints: NDArray[np.uint8]  # (N_HINTS,) the same by the lower bits of places: small enough for the cache
     places: NDArray[np.int64]  # (n_padded + 1,) candidates
     supports: NDArray[np.float64]  # (n_padded + 1,)
     scores: NDArray[np.float64]  # (n_padded + 1,)
     histogram: NDArray[np.int64]  # (N_BUCKETS,) of their scores
     read: NDArray[np.uint32]  # (k * longest row,) the neighbors' entries, one after the other
-    ends: NDArray[np.int64]  # (k,) of each neighbor's
+    ends: NDArray[np.int64]  # (k,) end of each neighbor's entries in read
 
 
 @_outer
 def pack_entries(indptr, places, columns, star_indptr, star_indices, stars):
-    """The entries (nnz,), and how many ratings belong to none of them; both sides with ascending columns."""
+    """Return the entries (nnz,), and the number of ratings that match none. Columns ascend on both sides."""
     entries, missing = np.empty(places.size, np.uint32), 0
     for row in range(indptr.size - 1):
         post, end = star_indptr[row], star_indptr[row + 1]
@@ -95,7 +96,7 @@ def pack_entries(indptr, places, columns, star_indptr, star_indices, stars):
     return entries, missing
 
 
-# _ahead and _sift_down are in _classic_kernels too: Numba's cache of a caller misses changes in other files
+# _ahead and _sift_down are in _classic_kernels too: numba's cache of a caller misses changes in other files
 @_inner
 def _ahead(a, b, columns, scores, supports):
     if scores[a] != scores[b]:
@@ -107,7 +108,7 @@ def _ahead(a, b, columns, scores, supports):
 
 @_inner
 def _sift_down(at, size, heap, columns, scores, supports):
-    """Restore the heap of slots whose root is the last in order."""
+    """Restore the heap of slots. Its root is the last in order."""
     moving = heap[at]
     while True:
         child = 2 * at + 1
@@ -124,7 +125,7 @@ def _sift_down(at, size, heap, columns, scores, supports):
 
 @_inner
 def _read(neighbors, votes, sums):
-    """Put the entries of all neighbors side by side into sums.read, where each ends into sums.ends; how many."""
+    """Put the entries of all neighbors side by side into sums.read, their ends into sums.ends. Return their number."""
     size = np.uint64(0)
     for j in range(neighbors.size):
         v = neighbors[j]
@@ -141,7 +142,7 @@ def _read(neighbors, votes, sums):
 
 @_inner
 def _add_votes(neighbors, similarities, votes, sums):
-    """acc[place] += similarity * confidence, in neighbor order; returns the entries read."""
+    """Do acc[place] += similarity * confidence, in neighbor order. Return the number of entries read."""
     work, post = _read(neighbors, votes, sums), np.uint64(0)
     for j in range(neighbors.size):
         v = neighbors[j]
@@ -162,9 +163,10 @@ def _add_votes(neighbors, similarities, votes, sums):
 
 @_inner
 def _raise_bar(first, size, n, low, bar, sums):
-    """Count the candidates from first on; the bar rises to the highest bucket edge that n have reached.
+    """Count the candidates from first on, and raise the bar to the highest bucket edge that n have reached. Return it.
 
-    bar: the bucket of the highest score possible, the bucket the bar stands on, how many were counted there or above.
+    bar: the bucket of the highest possible score, the bucket that the bar stands on, the number of candidates counted
+    there or above.
     """
     bits, edge = sums.scores.view(np.int64), np.empty(1, np.int64)
     base = bar[0] - (N_BUCKETS - 1)
@@ -181,13 +183,13 @@ def _raise_bar(first, size, n, low, bar, sums):
 
 @_inner
 def _read_again(start, end, low, bars, sums, size):
-    """Append the products of some entries that reach the bar, and clear what is read; returns the new size."""
+    """Append the products of the entries that reach the bar, and clear their sums. Return the new size."""
     at, stop = np.uint64(start), np.uint64(end)
     while at < stop:
         place = np.uint64(sums.read[at]) >> _SHIFT
         at += _ONE
         support = sums.acc[place]
-        sums.acc[place] = 0.0  # seen again with another neighbor it is 0, and below the bar
+        sums.acc[place] = 0.0  # with another neighbor it is 0, and below the bar
         if support * bars.block_inverse[place >> _BLOCK_SHIFT] >= low:
             score = support * bars.inverse[place]
             sums.places[size], sums.supports[size], sums.scores[size] = place, support, score
@@ -197,9 +199,9 @@ def _read_again(start, end, low, bars, sums, size):
 
 @_inner
 def _scan_block(block, low, bars, sums, size):
-    """The same for the 64 places of a block: unless one reaches the bar, that is one test."""
+    """Append those of the 64 places of a block that reach the bar, and clear it. One test tells if there are none."""
     first, hits, inverse = block << _BLOCK_SHIFT, 0, bars.block_inverse[block]
-    for j in range(_BLOCK):  # counted, since that is vectorized where a search is not
+    for j in range(_BLOCK):  # a count, since it is vectorized and a search is not
         hits += sums.acc[first + j] * inverse >= low
     if hits > 0:
         for place in range(first, first + _BLOCK):
@@ -215,13 +217,13 @@ def _scan_block(block, low, bars, sums, size):
 
 @_inner
 def _candidates(row, neighbors, similarities, work, n, votes, bars, sums):
-    """The products in acc that may be among the best n, but not the row's own; clears acc. Returns how many and low."""
+    """Find the products in acc that may be among the best n, without the row's own. Clear acc. Return size and low."""
     total, bar = np.zeros(1), np.zeros(3, np.int64)
     for at in range(votes.indptr[row], votes.indptr[row + 1]):
         sums.acc[np.uint64(votes.entries[at]) >> _SHIFT] = 0.0
     for j in range(neighbors.size):
         total[0] += similarities[j]
-    bar[0] = (total.view(np.int64)[0] >> _BUCKET_SHIFT) + 1  # of scores; those of high confidence are cut down to it
+    bar[0] = (total.view(np.int64)[0] >> _BUCKET_SHIFT) + 1  # higher scores (confidences above 1) count as this
     sums.histogram[:] = 0
     size, counted, low = _NONE, _NONE, _TINY
     if work * SCAN_BELOW < sums.acc.size:
@@ -243,7 +245,7 @@ def _candidates(row, neighbors, similarities, work, n, votes, bars, sums):
 
 @_inner
 def _best(size, low, n, votes, sums, heap, places, columns, scores, supports):
-    """The exact best n of the candidates, in order: heap[:returned] are their slots in the other arrays (n + 1,)."""
+    """Order the exact best n candidates: heap[:returned] are their slots in the other arrays (n + 1,)."""
     kept = _NONE
     for j in range(size):
         if sums.scores[j] < low:
@@ -281,7 +283,7 @@ def _mark(places, marks, hints, on):
 
 @_inner
 def _stars(row, neighbors, similarities, votes, unit, lowest, highest, places, sums, stars, raters, weight):
-    """Predicted stars of the distinct places (m,), and how many of the neighbors have each."""
+    """Write the predicted stars of the distinct places (m,), and the number of neighbors that have each."""
     _mark(places, sums.marks, sums.hints, _ON)
     stars[:], raters[:], weight[:] = 0.0, 0, 0.0
     at = np.uint64(0)
@@ -316,7 +318,7 @@ def rank_rows(
     rows, neighbors, similarities, votes, sums, unit, lowest, highest, bars, n,
     out_columns, out_scores, out_supports, out_stars, out_raters,
 ):  # fmt: skip
-    """Best n products of each row into the outputs (len(rows), n), padded; returns the last row's count."""
+    """Write the best n products of each row into the outputs (len(rows), n), padded. Return the last row's count."""
     heap, places, columns = np.empty(n, np.int64), np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
     scores, supports, weight, ordered = np.empty(n + 1), np.empty(n + 1), np.empty(n), np.empty(n, np.int64)
     found = 0
@@ -341,7 +343,7 @@ def rank_rows(
 
 @_outer
 def candidates(rows, neighbors, similarities, votes, sums, bars):
-    """All products that the neighbors of the only row give, in no order: places, columns, scores, supports."""
+    """Return all products of the neighbors of the only row, in no order: places, columns, scores, supports."""
     row = np.int64(rows[0])
     work = _add_votes(neighbors[0], similarities[0], votes, sums)
     size, _ = _candidates(row, neighbors[0], similarities[0], work, _ALL, votes, bars, sums)
@@ -357,7 +359,7 @@ def candidates(rows, neighbors, similarities, votes, sums, bars):
 
 @_outer
 def stars_of(rows, neighbors, similarities, votes, sums, unit, lowest, highest, places, out_stars, out_raters):
-    """Predicted stars of the distinct places (m,) for the only row, and how many of its neighbors have each."""
+    """Write the predicted stars of the distinct places (m,) for the only row, and how many neighbors have each."""
     _read(neighbors[0], votes, sums)
     _stars(
         np.int64(rows[0]), neighbors[0], similarities[0], votes, unit, lowest, highest, places, sums, out_stars,
@@ -367,7 +369,10 @@ def stars_of(rows, neighbors, similarities, votes, sums, unit, lowest, highest, 
 
 @_outer
 def predict_rows(rows, neighbors, similarities, votes, sums, unit, lowest, highest, starts, places, out_stars):
-    """Predicted stars of the places[starts[i]:starts[i + 1]] of rows[i], distinct ones; all outputs (len(places),)."""
+    """Write the predicted stars of places[starts[i]:starts[i + 1]], which are distinct, for rows[i].
+
+    All outputs are (len(places),).
+    """
     raters, weight = np.empty(places.size, np.int32), np.empty(places.size)
     for i in range(rows.size):
         part = slice(starts[i], starts[i + 1])

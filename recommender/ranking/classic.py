@@ -1,13 +1,13 @@
-"""From a user's neighbors to ranked products the user has not rated, with the evidence for each.
+"""The classic ranking: from a user's neighbors to the products the user has not rated, with the evidence for each.
 
-With s(v) the similarity of neighbor v and r(v,i) v's rating of product i, over the neighbors v who rated i:
+s(v) is the similarity of neighbor v, and r(v,i) is v's rating of product i. Over the neighbors v who rated i:
 
     support(i)   = sum of s(v)
     predicted(i) = sum of s(v) * r(v,i) / support(i)
 
-The weighted average of user-based collaborative filtering (Resnick et al. 1994; Herlocker et al. 1999, without
-mean-centering). Sums run in neighbor order, and both numbers are rounded to 9 decimals before they are ordered,
-so the answer is the same on every machine and thread count.
+This is the weighted average of user-based collaborative filtering (Resnick et al. 1994; Herlocker et al. 1999, without
+mean-centering). Sums run in neighbor order, and both numbers are rounded to 9 decimals before they are ordered, so the
+answer is the same on every machine and thread count.
 Order: predicted descending, then support descending, then column ascending.
 """
 
@@ -39,7 +39,7 @@ class RankedProducts(NamedTuple):
     n_raters: NDArray[np.int32]
 
     def of(self, place: int) -> RankedProducts:
-        """The list of one of many rows, without the padding."""
+        """Return the list of one of many rows, without the padding."""
         found = slice(int(np.count_nonzero(self.columns[place] >= 0)))
         return RankedProducts(
             self.columns[place, found], self.predicted[place, found], self.support[place, found],
@@ -48,7 +48,7 @@ class RankedProducts(NamedTuple):
 
     @staticmethod
     def stacked(parts: Sequence[RankedProducts]) -> RankedProducts:
-        """The lists of many rows, those of several parts one after the other."""
+        """Return the lists of many rows, part after part."""
         return RankedProducts(
             np.concatenate([part.columns for part in parts]),
             np.concatenate([part.predicted for part in parts]),
@@ -72,8 +72,8 @@ def rank_products(
     ratings: CSR (n_rows, n_columns) without duplicate entries; a stored zero counts as unrated.
     neighbors, similarities: (k,), best first, as `CosineIndex.neighbors` returns them; a -1 ends the list.
     n: at most so many products; None for all. recommendable: (n_columns,) mask applied before the cut.
-    scale multiplies ratings (0.5 for doubled half stars). Products nobody near rated are never filled in:
-    no neighbors, no products.
+    scale multiplies ratings (0.5 for doubled half stars). Only products of the neighbors are listed: no neighbors, no
+    products.
     Raises SettingError for a row or neighbor that does not exist, n < 1, a mask or lists of the wrong length.
     """
     rows = np.array([row], np.int64)
@@ -94,9 +94,9 @@ def rank_near(
     recommendable: NDArray[np.bool_],
     scale: float,
 ) -> RankedProducts:
-    """`rank_products` of what `CosineIndex.neighbors` gave for a row of these ratings: nothing is checked again.
+    """Do `rank_products` on the neighbors that `CosineIndex.neighbors` found for a row. Arguments are not checked.
 
-    ``cap``: no more of a category than it lets in.
+    ``cap``: the largest number of products of one category.
     """
     if not cap.most:
         return _ranked_row(
@@ -137,9 +137,9 @@ def rank_products_for_rows(
     scale: float = 1.0,
     n_threads: int | None = None,
 ) -> RankedProducts:
-    """`rank_products` for many rows: rows (m,), neighbors and similarities (m, k), results (m, n) padded.
+    """Do `rank_products` for many rows: rows (m,), neighbors and similarities (m, k), results (m, n) padded.
 
-    The same answer as one row at a time, for any number of threads. Same errors.
+    The answer is that of one row at a time, for any number of threads. Same errors.
     """
     wanted = np.atleast_1d(np.asarray(rows)).astype(np.int64)  # (m,)
     near = np.ascontiguousarray(neighbors, np.int32)  # (m, k)
@@ -169,7 +169,7 @@ def _empty(n_rows: int, n: int) -> RankedProducts:
 
 
 def _entries(indptr: NDArray[Any], near: NDArray[np.int32]) -> int:
-    """How many ratings the neighbors have together: no list can be longer."""
+    """Return the number of ratings of all neighbors, the most that a list can hold."""
     real = near[near >= 0]
     return int((indptr[real + 1] - indptr[real]).sum())
 
@@ -181,7 +181,7 @@ def _checked(
     near_similarities: NDArray[np.float64],
     recommendable: NDArray[np.bool_] | None,
 ) -> NDArray[np.bool_]:
-    """The mask for the kernel, empty when all may be recommended; compiled code checks no bounds, so we do."""
+    """Return the mask for the kernel, empty if all may be recommended. Check all bounds, as compiled code does not."""
     n_rows, n_columns = ratings.shape
     if near.shape != near_similarities.shape or near.shape[:1] != rows.shape:
         raise SettingError(

@@ -1,7 +1,9 @@
-"""A DataFrame users x products and a dense similarity, as a notebook user has them, answered like the sparse model.
+"""The classic ranking for a notebook, from a DataFrame users x products and a dense similarity.
 
-A dense similarity is rounded to 12 decimals before it is ordered: float64 cosines of equal users differ in the last
-bits (scikit-learn's misordered 17 % of the lists of short histories; rounded, none).
+The answers are those of the sparse model.
+
+A dense similarity is rounded to 12 decimals before it is ordered. Float64 cosines of equal users differ in the last
+bits: without rounding, scikit-learn's misordered 17 % of the lists of short histories; with it, none.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ SIMILARITY_DECIMALS = 12
 def rank_frame(
     user_id: object, frame: pd.DataFrame, similarity: Any, *, n_neighbors: int, n: int
 ) -> tuple[list[Any], RankedProducts]:
-    """Rank the products for one user of ``frame`` (users x products, unrated = 0): product ids and their figures.
+    """Rank the products for one user of ``frame`` (users x products, unrated = 0). Return product ids and figures.
 
     ``similarity``: as in ``nearest``. UnknownUserError, RatingError, SettingError.
     """
@@ -36,8 +38,8 @@ def rank_frame(
 
 
 def dense_row(matrix: pd.DataFrame, user_id: object) -> int:
-    """Position of the user in the DataFrame's index; UnknownUserError if it is not there."""
-    # True equals 1, and a list would be compared element by element
+    """Return the position of the user in the DataFrame's index. UnknownUserError if it is not there."""
+    # not by lookup in the index: True equals 1, and a list would be compared element by element
     known = isinstance(user_id, Hashable) and not isinstance(user_id, bool)
     found = [place for place, label in enumerate(matrix.index) if known and label == user_id]
     if len(found) == 0:
@@ -50,9 +52,9 @@ def dense_row(matrix: pd.DataFrame, user_id: object) -> int:
 def find_neighbors(
     similarity: Any, user_ids: NDArray[Any] | pd.Index[Any], row: int, k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """The k nearest users to the one at ``row``: positions in ``user_ids`` and similarities, both (<= k,).
+    """Return the k nearest users to the one at ``row``: positions in ``user_ids`` and similarities, both (<= k,).
 
-    ``similarity``: what ``load_model`` returned (its users ascend, so ``user_ids`` must), or as in ``nearest``.
+    ``similarity``: the result of ``load_model``, whose users ascend, so ``user_ids`` must; or as in ``nearest``.
     """
     ids = pd.Index(user_ids)
     if getattr(similarity, "shape", None) != (len(ids), len(ids)):
@@ -68,12 +70,12 @@ def find_neighbors(
 def nearest(
     similarity: Any, user_ids: pd.Index[Any], row: int, k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """The k users of highest similarity > 0 to the user at ``row``, without that user; equal ones by smaller id.
+    """Return the k users of highest similarity > 0 to the user at ``row``, without that user.
 
-    ``similarity``: (n_users, n_users) array, scipy sparse matrix or DataFrame. A DataFrame is aligned by its labels,
-    which must be the user ids; labeled 0..n-1 on both sides it is taken by position.
-    Returns positions and unrounded similarities, both (<= k,). SettingError for foreign labels and for a number that
-    is not finite.
+    A tie goes to the smaller id. ``similarity``: (n_users, n_users) array, scipy sparse matrix or DataFrame. A
+    DataFrame is aligned by its labels, which must be the user ids. Labeled 0..n-1 on both sides, it is taken by
+    position. Returns positions and unrounded similarities, both (<= k,). SettingError for foreign labels and for a
+    number that is not finite.
     """
     if isinstance(similarity, pd.DataFrame):
         values = _aligned_row(similarity, user_ids, row)
@@ -93,7 +95,7 @@ def nearest(
 
 
 def _aligned_row(similarity: pd.DataFrame, ids: pd.Index[Any], row: int) -> NDArray[np.float64]:
-    """The similarities (n_users,) of the user at ``row`` in the order of ``ids``."""
+    """Return the similarities (n_users,) of the user at ``row`` in the order of ``ids``."""
     axes = similarity.index, similarity.columns
     if all(set(axis) == set(ids) for axis in axes):
         return np.array(similarity.loc[ids[row], ids], np.float64)
@@ -105,8 +107,11 @@ def _aligned_row(similarity: pd.DataFrame, ids: pd.Index[Any], row: int) -> NDAr
 def rows_of(
     matrix: pd.DataFrame, row: int, neighbors: NDArray[np.integer]
 ) -> tuple[sp.csr_array, NDArray[np.int32], list[Any]]:
-    """The user's row and then the neighbors' rows as CSR (1 + m, n_products), their new positions 1..m, and the
-    product ids of the columns, ascending. RatingError for a rating that is NaN, infinite or negative."""
+    """Return the user's row and then the neighbors' rows as CSR, the neighbors' new positions, and the product ids.
+
+    CSR (1 + m, n_products); new positions 1..m; product ids of the columns, ascending. RatingError for a rating that
+    is NaN, infinite or negative.
+    """
     part = matrix.iloc[np.concatenate([[row], neighbors])]
     order = np.argsort(_places(part.columns))
     try:
@@ -125,7 +130,7 @@ def rows_of(
 
 
 def _places(ids: pd.Index[Any]) -> NDArray[np.int64]:
-    """Place of each id in ascending order; ids of mixed types are compared as text."""
+    """Return the rank of each id in ascending order. Ids of mixed types are compared as text."""
     try:
         order = np.argsort(ids.to_numpy(), kind="stable")
     except TypeError:

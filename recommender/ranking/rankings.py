@@ -1,11 +1,12 @@
-"""The rankings a shop can choose from, behind one face: ranked products with evidence for many rows, or for one.
+"""The rankings that a shop can choose from, behind one interface: ranked products with evidence for one or many rows.
 
 classic  predicted stars of the nearest users, as the specification has it (`recommender.ranking.classic`): the default
-taste    what the nearest users by taste have in common (`recommender.ranking.taste`): finds several times more
-auto     taste, with as many neighbors and as much damping of the popular as served these ratings best
+taste    the products that the nearest users by taste have in common (`recommender.ranking.taste`): finds several times
+         more
+auto     taste, with the number of neighbors and the damping of popular products that served these ratings best
          (`recommender.evaluation.tuning`)
 
-All leave a list short rather than make something up.
+All of them leave a list short if the neighbors have no more products.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from recommender.shop import STARS_PER_UNIT, Profiles, RatingMatrix, fingerprint
 CLASSIC, TASTE, AUTO = "classic", "taste", "auto"
 RANKINGS = (CLASSIC, TASTE, AUTO)
 BY_TASTE = (TASTE, AUTO)
-BLOCK_CELLS = 4_000_000  # neighbors held at a time: 48 MB
+BLOCK_CELLS = 4_000_000  # neighbors held at once: 48 MB
 
 
 class Ranking(Protocol):
@@ -35,28 +36,28 @@ class Ranking(Protocol):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What its lists depend on besides the data, JSON-able."""
+        """The settings that the lists depend on, JSON-able."""
 
     @property
     def profiles(self) -> Profiles | None:
-        """What it knows of each user besides the ratings; None: nothing."""
+        """The profiles of the users; None if the ranking uses ratings alone."""
 
     def fingerprint(self) -> str:
-        """32 hexadecimal digits that differ when the data do that it ranks by."""
+        """Return 32 hexadecimal digits that differ when the data behind the ranking do."""
 
     def rank_products(self, rows: NDArray[np.int64], n: int) -> RankedProducts:
-        """The best n products of each row, (len(rows), n), padded with -1."""
+        """Return the best n products of each row, (len(rows), n), padded with -1."""
 
 
 class NeighborSource(Protocol):
-    """Anything that finds nearest rows: a ``CosineIndex``."""
+    """A source of nearest rows, such as a ``CosineIndex``."""
 
     def top_k(self, k: int, *, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """Neighbors and similarities, each (len(rows), k), padded with -1 and 0.0."""
+        """Return neighbors and similarities, each (len(rows), k), padded with -1 and 0.0."""
 
 
 class ClassicRanking:
-    """The classic ranking with so many neighbors."""
+    """The classic ranking with a number of neighbors."""
 
     def __init__(self, matrix: RatingMatrix, similarity: NeighborSource, n_neighbors: int) -> None:
         self._matrix, self._similarity, self._n_neighbors = matrix, similarity, n_neighbors
@@ -90,7 +91,7 @@ class ClassicRanking:
 
 
 class TasteRanking:
-    """The taste ranking, or auto; ``predicted`` are stars, which the products are not ordered by."""
+    """The taste ranking, or auto. ``predicted`` are stars; products are not ordered by them."""
 
     def __init__(self, matrix: RatingMatrix, similarity: TasteSimilarity, ranking: str = TASTE) -> None:
         self._matrix, self.profiles = matrix, similarity.profiles
@@ -112,17 +113,17 @@ class TasteRanking:
 
 
 def chosen_parameters(settings: Mapping[str, Any]) -> TasteParameters | None:
-    """The parameters in the settings of a version that auto ranked; None for another ranking's."""
+    """Return the parameters in the settings of a version that auto ranked; None for another ranking."""
     if settings.get("ranking") != AUTO:
         return None
     return TasteParameters(int(settings["n_neighbors"]), float(settings["damping"]))
 
 
 class TasteSimilarity(CosineIndex):
-    """What ``load_model`` returns for the rankings by taste: the cosines, and the rankers by taste beside them.
+    """The result of ``load_model`` for the rankings by taste: the cosines and the rankers by taste.
 
-    They are prepared when they are first asked for: 0.8 s at 3.8 million ratings. ``parameters``: those of auto;
-    ``weights``: what each kind of interaction counts in the profiles, if that is known, for the record.
+    The rankers are prepared when they are first used: 0.8 s at 3.8 million ratings. ``parameters``: those of auto.
+    ``weights``: the weight of each kind of interaction in the profiles, if known, for the record.
     """
 
     matrix: RatingMatrix
@@ -141,9 +142,10 @@ class TasteSimilarity(CosineIndex):
         arrays: Mapping[str, NDArray[Any]] | None = None,
         statistics: TasteStatistics | None = None,
     ) -> TasteSimilarity:
-        """``statistics``: of another time than the profiles'; None: of theirs.
-        ``arrays``: those of an earlier one on the same matrix and profiles; None to prepare all anew.
+        """Return the similarity for these profiles.
 
+        ``statistics``: those of another time than the profiles; None: those of the profiles.
+        ``arrays``: those of an earlier one on the same matrix and profiles; None to prepare everything from scratch.
         Raises SettingError for arrays that are damaged or belong to others.
         """
         if arrays is None:
@@ -159,17 +161,17 @@ class TasteSimilarity(CosineIndex):
         return similarity
 
     def prepared_arrays(self) -> dict[str, NDArray[Any]]:
-        """All that is prepared, by name, not copied: to be saved, and given back as ``arrays``."""
+        """Return all prepared arrays by name, not copied, to be saved and given back as ``arrays``."""
         parts = {"cosine": self.arrays(), "taste": self.taste.index.arrays(), "votes": self.taste.votes.arrays()}
         return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
     def ranker(self, ranking: str) -> TasteRanker:
-        """The ranker of a ranking by taste. SettingError for auto if it was not loaded."""
+        """Return the ranker of a ranking by taste. SettingError for auto if it was not loaded."""
         return self.auto if ranking == AUTO else self.taste
 
     @cached_property
     def taste(self) -> TasteRanker:
-        """The ranker; two threads that ask first at the same time may both prepare it."""
+        """The ranker of `taste`. Two threads that use it first at the same time may both prepare it."""
         return TasteRanker(
             self.profiles.confidences,
             self.matrix.half_stars,
@@ -180,7 +182,7 @@ class TasteSimilarity(CosineIndex):
 
     @cached_property
     def auto(self) -> TasteRanker:
-        """The same with the parameters chosen for these ratings."""
+        """The ranker with the parameters chosen for these ratings."""
         if self.parameters is None:
             raise SettingError('the auto ranking needs what load_model(engine, ranking="auto") returned')
         if self.parameters == TasteParameters():
@@ -190,5 +192,5 @@ class TasteSimilarity(CosineIndex):
 
 
 def under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The arrays whose names begin so, without it."""
+    """Return the arrays whose names begin with ``prefix``, without it in their names."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,6 +1,6 @@
-"""The `taste` ranking: what the many neighbors by taste have in common, not what one of them praised.
+"""The `taste` ranking: the products that many neighbors by taste have in common, not those that one of them praised.
 
-With sim(v) the similarity of neighbor v to the asking user u (`recommender.neighbors.taste_index`, the 200 best), over
+sim(v) is the similarity of neighbor v to the asking user u (`recommender.neighbors.taste_index`, the 200 best). Over
 the neighbors v that have product i, which u has not:
 
     support(i) = sum of sim(v) * c_vi                         c the profile's confidence, 1 for a rated product
@@ -8,10 +8,10 @@ the neighbors v that have product i, which u has not:
     stars(i)   = b_ui + sum of sim(v) * (r_vi - b_vi) / (sum of sim(v) + 3)      over the neighbors that rated i
     b_ui       = mu + b_u + b_i                               `recommender.neighbors.shop_statistics`
 
-Order: score descending, then support descending, then column ascending. Which products are bought together says more
-of what will be bought than the stars do (Cremonesi et al. 2010), so stars are shown, not ordered by. They are always
-defined: where no neighbor rated, three ratings' worth of neighbors say what the biases say. They are clipped to the
-scale. Dividing by a power of the raters takes from the popular what popularity alone gave them.
+Order: score descending, then support descending, then column ascending. Products bought together predict the next
+purchase better than stars do (Cremonesi et al. 2010), so stars are shown, and products are not ordered by them. Stars
+are always defined: three ratings' worth of neighbors agree with the biases, also where no neighbor rated. They are
+clipped to the scale. The division by a power of the raters takes away what popularity alone gave to a product.
 
 Sums run in neighbor order in float64; score, support and stars are rounded to 9 decimals before anything is ordered,
 so the answer is the same on every machine and thread count.
@@ -33,11 +33,11 @@ from recommender.ranking._taste_kernels import Bars
 from recommender.ranking.taste_votes import DAMPING, Lists, TasteVotes
 
 N_NEIGHBORS = 200
-SHALLOW, ROOM = 100, 4  # under a cap, up to so many products: first from so many times as many
+SHALLOW, ROOM = 100, 4  # under a cap: up to SHALLOW products come from a list of ROOM times as many
 
 
 class TasteParameters(NamedTuple):
-    """What may be chosen for a shop (`recommender.evaluation.tuning`); these defaults serve all."""
+    """The parameters that may be chosen for a shop (`recommender.evaluation.tuning`). The defaults suit every shop."""
 
     n_neighbors: int = N_NEIGHBORS
     damping: float = DAMPING
@@ -84,12 +84,12 @@ def rank_taste_for_rows(
 
 
 class TasteRanker:
-    """Profiles and ratings in, ranked products and predicted stars out: neighbors and votes of a block at a time.
+    """The ranker from profiles and ratings to ranked products and predicted stars, one block of rows at a time.
 
-    profiles, times, statistics: as `TasteIndex`; statistics None takes them from profiles and half_stars. half_stars
-    and damping: as `TasteVotes`. recommendable: (n_products,) mask of what may be ranked; None for all. n_neighbors: at
-    most so many vote. Memory for many rows is that of their answer: no list of all neighbors is ever held.
-    Raises as `TasteIndex` and `TasteVotes` do.
+    profiles, times, statistics: as in `TasteIndex`; statistics None takes them from profiles and half_stars. half_stars
+    and damping: as in `TasteVotes`. recommendable: (n_products,) mask of products that may be ranked; None for all.
+    n_neighbors: at most so many vote. Many rows need the memory of their answer only: the list of all neighbors is
+    never held. Raises as `TasteIndex` and `TasteVotes` do.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class TasteRanker:
 
     @classmethod
     def of(cls, votes: TasteVotes, *, n_neighbors: int = N_NEIGHBORS, n_threads: int | None = None) -> Self:
-        """The ranker on votes that are there already."""
+        """Return the ranker on existing votes."""
         ranker = cls.__new__(cls)
         ranker._adopt(votes, n_neighbors, n_threads)
         return ranker
@@ -121,7 +121,7 @@ class TasteRanker:
         self.n_neighbors, self.n_threads = at_least_one("n_neighbors", n_neighbors), thread_count(n_threads)
 
     def rank(self, rows: ArrayLike, n: int) -> NDArray[np.int32]:
-        """The best n columns of each row, int32 (len(rows), n), padded with -1; never one in the row's profile."""
+        """Return the best n columns of each row, int32 (len(rows), n), padded with -1, without the row's profile."""
         return self.rank_products(rows, n).columns
 
     def rank_products(
@@ -132,9 +132,9 @@ class TasteRanker:
         recommendable: NDArray[np.bool_] | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> RankedByTaste:
-        """`rank_taste_for_rows` on the rows' own neighbors, evidence included.
+        """Do `rank_taste_for_rows` with the rows' own neighbors, evidence included.
 
-        recommendable: as for the ranker, in place of its own mask. progress: called with the number of rows done.
+        recommendable: a mask in place of the ranker's own. progress: called with the number of rows done.
         """
         wanted, width = self.index.checked_rows(rows), at_least_one("n", n)
         out, bars = _empty(wanted.size, width), self.votes.bars(recommendable)
@@ -147,13 +147,13 @@ class TasteRanker:
         return out
 
     def near(self, row: int) -> Lists:
-        """A row that exists, and its neighbors, (1, k) each."""
+        """Return an existing row and its neighbors, (1, k) each."""
         return self._neighbors(np.array([row], np.int64))
 
     def rank_near(self, lists: Lists, n: int, bars: Bars, cap: Cap = NO_CAP) -> RankedByTaste:
-        """`rank_products` of one row with these neighbors, (1, k) each, under these `TasteVotes.bars`: (1, n), padded.
+        """Do `rank_products` of one row with these neighbors, (1, k) each, under `TasteVotes.bars`: (1, n), padded.
 
-        Under a cap no padding: (1, m), of no category more than it lets in.
+        Under a cap the list is not padded: (1, m). The cap is the largest number of products of one category.
         """
         if cap.most and (found := self._first_pages(lists, n, bars, cap)) is not None:
             return found
@@ -169,7 +169,7 @@ class TasteRanker:
         return out
 
     def _first_pages(self, lists: Lists, n: int, bars: Bars, cap: Cap) -> RankedByTaste | None:
-        """From some times as many, which the bar makes cheap; None if they are too few, or many are wanted."""
+        """Return a capped list from a longer, cheap one; None if that is too short or n is large."""
         if n > SHALLOW:
             return None
         some = self.rank_near(lists, n * ROOM, bars)
@@ -183,7 +183,7 @@ class TasteRanker:
         )
 
     def predict(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float64]:
-        """Predicted stars of the pairs (rows[j], columns[j]), float64 (len(rows),), whether ranked or not.
+        """Return predicted stars of the pairs (rows[j], columns[j]), float64 (len(rows),), ranked or not.
 
         Raises SettingError for rows or columns that do not exist or are not equally many.
         """
@@ -219,7 +219,7 @@ def _empty(n_rows: int, n: int) -> RankedByTaste:
 
 
 def _checked_lists(votes: TasteVotes, rows: ArrayLike, neighbors: ArrayLike, similarities: ArrayLike) -> Lists:
-    """Rows, neighbors and similarities for the kernel, which checks no bounds."""
+    """Return rows, neighbors and similarities for the kernel, which checks no bounds. Check them."""
     wanted = votes.index.checked_rows(rows)  # (m,)
     near = np.ascontiguousarray(neighbors, np.int32)  # (m, k)
     close = np.ascontiguousarray(similarities, np.float64)  # (m, k)

@@ -1,4 +1,4 @@
-"""What the neighbors by taste say, prepared once: ratings beside the profiles, damping, what may be recommended."""
+"""The votes of neighbors by taste, prepared once: ratings beside the profiles, damping, recommendable products."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Lists = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
 
 
 class TasteVotes:
-    """Ratings and statistics prepared once for many rankings on an index; may be shared between threads.
+    """Ratings and statistics, prepared once for many rankings on an index; threads may share them.
 
-    half_stars: CSR int8 of the index's shape with ascending columns, stars = 0.5 x the value; every rated product must
-    be in the user's profile. damping: the power of raters_i in the score. recommendable: (n_columns,) mask of what may
-    be ranked, None for all.
+    half_stars: CSR int8 of the index's shape with ascending columns, stars = 0.5 x the value. Every rated product must
+    be in the user's profile. damping: the power of raters_i in the score. recommendable: (n_columns,) mask of products
+    that may be ranked, None for all.
     Raises SettingError for ratings or a mask that do not fit the profiles and a damping that is no number from 0 to 4.
     """
 
@@ -55,13 +55,13 @@ class TasteVotes:
         self._spare: list[_taste_kernels.Sums] = []
 
     def damped(self, damping: float, recommendable: NDArray[np.bool_] | None = None) -> TasteVotes:
-        """The same votes under another power; what they have in common is shared."""
+        """Return the same votes under another power. Both share all other arrays."""
         return self._of(self.index, self.packed._replace(divisor=_divisors(self.index, damping)), recommendable)
 
     def of_rows(
         self, indptr: NDArray[np.int64], entries: NDArray[np.uint32], values: NDArray[np.float64], base: NDArray[Any]
     ) -> TasteVotes:
-        """The votes of other users on the same products; arrays as in `_taste_kernels.Votes`."""
+        """Return the votes of other users on the same products; arrays as in `_taste_kernels.Votes`."""
         packed = self.packed._replace(indptr=indptr, entries=entries, values=values, base=base)
         votes = self._of(self.index, packed, self._bars)
         votes._spare = self._spare
@@ -75,7 +75,7 @@ class TasteVotes:
         base: NDArray[np.float64],
         recommendable: NDArray[np.bool_],
     ) -> TasteVotes:
-        """The votes on products (m,) that the statistics do not know: rated by one, without a bias."""
+        """Return the votes on products (m,) that the statistics do not know: 1 rater, bias 0."""
         size = len(recommendable)
         padded = size + -size % kernels.BLOCK
         item_bias, divisor, columns = np.zeros(padded), np.ones(padded), np.arange(size, dtype=np.int32)
@@ -85,12 +85,12 @@ class TasteVotes:
         return self._of(self.index, packed, _taste_kernels.Bars(inverse, _highest(inverse)))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All there is to the votes beside the index, by name, not copied: to be saved and given to `from_arrays`."""
+        """Return all arrays of the votes that are not the index's, by name, not copied, to be saved."""
         return votes_arrays(self.packed, self._bars)
 
     @classmethod
     def from_arrays(cls, index: TasteIndex, arrays: Mapping[str, NDArray[Any]]) -> TasteVotes:
-        """The votes whose `arrays` these are, as they are. SettingError for arrays that do not belong to the index."""
+        """Return the votes that have these `arrays`, not copied. SettingError if they do not belong to the index."""
         packed, bars = saved_votes(arrays, index.packed, index.columns)
         return cls._of(index, packed, bars)
 
@@ -102,21 +102,21 @@ class TasteVotes:
         return votes
 
     def bars(self, recommendable: NDArray[np.bool_] | None) -> _taste_kernels.Bars:
-        """What the kernel asks of scores under this mask; None for the votes' own, which costs nothing."""
+        """Return the factors of the kernel's scores under this mask; None: the votes' own, at no cost."""
         return self._bars if recommendable is None else self._masked(recommendable)
 
     def rank(self, lists: Lists, bars: _taste_kernels.Bars, n: int, out: tuple[NDArray[Any], ...]) -> int:
-        """The best n products of checked rows (m,) with neighbors and similarities (m, k), into out (m, n)."""
+        """Write the best n products of checked rows (m,) with neighbors and similarities (m, k) into out (m, n)."""
         found: int = self._run(kernels.rank_rows, lists, *_SCALE, bars, n, *out)
         return found
 
     def candidates(self, lists: Lists, bars: _taste_kernels.Bars) -> tuple[NDArray[Any], ...]:
-        """All that `rank` would rank of the only row, in no order: places, columns, scores, supports."""
+        """Return all products that `rank` ranks for the only row, in no order: places, columns, scores, supports."""
         found: tuple[NDArray[Any], ...] = self._run(kernels.candidates, lists, bars)
         return found
 
     def stars_of(self, lists: Lists, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """Stars of the distinct places (m,) for the only row, and how many of its neighbors have each."""
+        """Return stars of the distinct places (m,) for the only row, and the number of its neighbors that have each."""
         out = np.empty(len(places), np.float64), np.empty(len(places), np.int32)
         self._run(kernels.stars_of, lists, *_SCALE, places, *out)
         return out
@@ -124,7 +124,7 @@ class TasteVotes:
     def predict(
         self, lists: Lists, starts: NDArray[np.int64], places: NDArray[np.int64], out: NDArray[np.float64]
     ) -> None:
-        """Stars of the distinct places[starts[i]:starts[i + 1]] of the i-th row, into out (len(places),)."""
+        """Write the stars of the distinct places[starts[i]:starts[i + 1]] of the i-th row into out (len(places),)."""
         self._run(kernels.predict_rows, lists, *_SCALE, starts, places, out)
 
     def _masked(self, recommendable: NDArray[np.bool_] | None) -> _taste_kernels.Bars:
@@ -139,13 +139,13 @@ class TasteVotes:
     def _run(self, kernel: Any, lists: Lists, *rest: Any) -> Any:
         k = lists[1].shape[1]
         try:
-            sums = self._spare.pop()  # list.pop and append are atomic: a pool without a lock
+            sums = self._spare.pop()  # a pool without a lock, as list.pop and append are atomic
         except IndexError:
             sums = self._new_sums(k)
         if sums.ends.size < k or sums.read.size < k * self._longest:
             sums = self._new_sums(k)
         result = kernel(*lists, self.packed, sums, *rest)
-        self._spare.append(sums)  # after an exception they may not be zero, and are dropped
+        self._spare.append(sums)  # not after an exception: the arrays may not be zero then, and are dropped
         return result
 
     @cached_property
@@ -153,7 +153,7 @@ class TasteVotes:
         return int(np.diff(self.packed.indptr).max(initial=0))
 
     def _new_sums(self, k: int) -> _taste_kernels.Sums:
-        """Of what is not zero only what is used is ever touched."""
+        """Return new working memory. Of arrays that are not zeroed, only the used part is ever touched."""
         size = self.packed.divisor.size
         return _taste_kernels.Sums(
             acc=np.zeros(size, np.float64), marks=np.zeros(size, np.int32),
@@ -165,13 +165,13 @@ class TasteVotes:
 
 
 def _highest(inverse: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest of each block."""
+    """Return the largest value of each block."""
     highest: NDArray[np.float64] = inverse.reshape(-1, kernels.BLOCK).max(axis=1)
     return highest
 
 
 def _divisors(index: TasteIndex, damping: float) -> NDArray[np.float64]:
-    """raters^damping by place, padded to whole blocks."""
+    """Return raters^damping by place, padded to whole blocks."""
     if not 0.0 <= damping <= 4.0:
         raise SettingError(f"damping={damping!r} cannot be used: pass a power from 0 to 4, such as {DAMPING}")
     padded = (0, -index.shape[1] % kernels.BLOCK)
@@ -179,7 +179,7 @@ def _divisors(index: TasteIndex, damping: float) -> NDArray[np.float64]:
 
 
 def _entries(index: TasteIndex, half_stars: Any) -> NDArray[np.uint32]:
-    """Places and ratings at the entries of the profiles (nnz,); compiled code checks no bounds, so we do."""
+    """Return places and ratings at the entries of the profiles (nnz,). Check all bounds, as compiled code does not."""
     if checked_csr("half_stars", half_stars).shape != index.shape:
         raise SettingError(f"half_stars {half_stars.shape} and profiles {index.shape} must have one shape")
     data = half_stars.data

@@ -1,12 +1,12 @@
-"""What a shop knows, as arrays. Nothing here reads or writes.
+"""The shop as arrays: what its tables hold. Nothing here reads or writes.
 
-ratings    who rated what: a sparse matrix users x products
-profiles   what each user rated or turned to, and how surely it is liked
+ratings    all ratings: a sparse matrix users x products
+profiles   the products of each user, and how surely each is liked
 catalog    titles, prices, stars and categories
 products   the numbering of all products: rated ones first, then the rest of the catalog
 segments   people of one country and age group
-snapshot   all of that, and the moment it was read
-cursor     how much of the tables a model contains
+snapshot   all of these, and the moment at which they were read
+cursor     the position of a model in the changes of the tables
 """
 
 from recommender.shop.catalog import IN_STOCK, NO_CATEGORY, NOT_IN_CATALOG, Product, ProductCatalog

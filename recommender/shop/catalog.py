@@ -1,4 +1,4 @@
-"""The catalog as answers and lists need it: ids, titles, prices, stars and categories of all products, in arrays."""
+"""The catalog of all products in arrays: ids, titles, prices, stars and categories."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-IN_STOCK = "in_stock"  # a column of amazon_products that a shop may add
-NO_CATEGORY = -(2**31)  # among category ids: not known
+IN_STOCK = "in_stock"  # an optional column of amazon_products
+NO_CATEGORY = -(2**31)  # the category id of a product whose category is not known
 
 
 class Product(NamedTuple):
-    """What the catalog says about one product."""
+    """The facts of the catalog about one product."""
 
     title: str | None
     price: float | None
@@ -29,7 +29,7 @@ NOT_IN_CATALOG = Product(None, None, None, None)
 
 @dataclass(frozen=True, eq=False)
 class ProductCatalog:
-    """All n products by ascending id. A title becomes a Python string only when it is asked for.
+    """All n products by ascending id. A title becomes a Python string only when it is read.
 
     1.4 million products are about 220 MB.
     """
@@ -39,14 +39,14 @@ class ProductCatalog:
     prices: NDArray[np.float64]  # (n,) NaN: not known
     stars: NDArray[np.float64]  # (n,) 0.0: not known
     category_ids: NDArray[np.int32]  # (n,) NO_CATEGORY: not known
-    in_stock: NDArray[np.bool_] | None = None  # (n,) None: the table does not tell
-    left_out: Mapping[str, int] = field(default_factory=dict)  # rows of the table that are not here
+    in_stock: NDArray[np.bool_] | None = None  # (n,) None: the table has no such column
+    left_out: Mapping[str, int] = field(default_factory=dict)  # rows of the table that are not here, by fault
 
     def __len__(self) -> int:
         return len(self.product_ids)
 
     def arrays(self) -> list[NDArray[Any]]:
-        """All there is to it; of the titles their bytes (UTF-8), where each begins, and which there are."""
+        """Return all arrays of the catalog; three for titles: where each begins, which are given, the bytes (UTF-8)."""
         titles = pa.concat_arrays([self.titles, pa.array([], pa.string())])  # without an offset into shared buffers
         _, offsets, characters = titles.buffers()
         starts = np.frombuffer(offsets or b"", np.int32)[: len(titles) + 1]
@@ -56,20 +56,20 @@ class ProductCatalog:
         return [self.product_ids, self.prices, self.stars, self.category_ids, *stock, starts, given, text]
 
     def row_of(self, product_id: str) -> int | None:
-        """The product's row of the catalog; None if there is none of that id."""
+        """Return the row of the catalog that holds this product; None if there is none."""
         row = int(np.searchsorted(self.product_ids, product_id.encode()))
         found = row < len(self) and self.product_ids[row] == product_id.encode()
         return row if found else None
 
     def rows_of(self, product_ids: NDArray[np.bytes_]) -> NDArray[np.int32]:
-        """Each product's row of the catalog (m,), -1 for those that are not in it."""
+        """Return the row of the catalog for each product (m,); -1: it is not in the catalog."""
         at = np.searchsorted(self.product_ids, product_ids)
         within = np.minimum(at, max(len(self) - 1, 0))
         found = self.product_ids[within] == product_ids if len(self) else np.zeros(len(product_ids), np.bool_)
         return np.where(found, at, -1).astype(np.int32)
 
     def product(self, row: int) -> Product:
-        """The product in a row; all unknown at -1."""
+        """Return the product in a row. Return `UNKNOWN` for row -1."""
         if row < 0:
             return NOT_IN_CATALOG
         price, stars, category = float(self.prices[row]), float(self.stars[row]), int(self.category_ids[row])
@@ -77,5 +77,5 @@ class ProductCatalog:
         return Product(self.titles[row].as_py(), price if math.isfinite(price) else None, stars or None, known)
 
     def titles_of(self, rows: NDArray[np.int32]) -> pa.StringArray:
-        """The titles in these rows (m,), null at -1."""
+        """Return the titles in these rows (m,), null for row -1."""
         return self.titles.take(pa.array(rows, mask=rows < 0))

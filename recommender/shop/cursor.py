@@ -1,4 +1,4 @@
-"""Where in the tables' changes a model stands: what came after can be asked for."""
+"""The position of a model in the changes of the tables: the newest rating, interaction and deletion it has read."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ Spans = tuple[tuple[int, ...], ...]
 class Cursor(NamedTuple):
     """The newest of everything when the tables were read; 0: there was nothing.
 
-    What was not there yet, or was there only just, is noted too, so that a row that becomes visible late is told from
-    those that the model has.
+    The gaps and the newest ratings are noted too. They tell a row that became visible late from the rows that the
+    model has.
     """
 
-    updated_at: int = 0  # of the ratings, microseconds since 1970
+    updated_at: int = 0  # of the newest rating, microseconds since 1970
     interaction_id: int = 0
     deletion_id: int = 0
-    read_at: int = 0  # by the clock of whoever read
-    interaction_gaps: Spans = ()  # first and last of the ids below the newest that no row had
+    read_at: int = 0  # microseconds since 1970, by the clock of the process that read
+    interaction_gaps: Spans = ()  # (first, last) of ids below the newest that no row had
     deletion_gaps: Spans = ()
-    ticks: Spans = ()  # of the newest ratings, see `recommender.updates.followed_ratings`: tick, rows, sum
-    skipped: tuple[int, ...] = ()  # from and to, microseconds: too many rows to be told apart
+    ticks: Spans = ()  # of the newest ratings: (tick, rows, sum); see `recommender.updates.followed_ratings`
+    skipped: tuple[int, ...] = ()  # (from, to), microseconds: a span with too many rows to be told apart
 
     @classmethod
     def from_json(cls, facts: Sequence[Any]) -> Cursor:
-        """The cursor that was written as a list; older ones have four numbers. TypeError, ValueError."""
+        """Return the cursor that was written as a list. Older lists have four numbers. TypeError, ValueError."""
         updated_at, interaction_id, deletion_id, read_at = (int(number) for number in facts[:4])
         first = cls(updated_at, interaction_id, deletion_id, read_at)
         if len(facts) == 4:

@@ -1,4 +1,4 @@
-"""The numbering of all products: the columns of the rating matrix first, then what only the catalog has.
+"""The numbering of all products: the columns of the rating matrix first, then the products only the catalog has.
 
 Column n_in_matrix + j is the j-th product of the catalog, by ascending id, that the matrix has no column for.
 """
@@ -17,15 +17,15 @@ from recommender.shop.catalog import Product, ProductCatalog
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """All n products: which column each has, and what the catalog says about it."""
+    """All n products: the column of each, and the facts of the catalog about it."""
 
-    matrix_ids: NDArray[np.bytes_]  # (n_in_matrix,) ascending; of the matrix's columns
+    matrix_ids: NDArray[np.bytes_]  # (n_in_matrix,) ids of the matrix's columns, ascending
     catalog: ProductCatalog
-    catalog_rows: NDArray[np.int32]  # (n,) of each column in the catalog, -1: it has left; behind the matrix ascending
+    catalog_rows: NDArray[np.int32]  # (n,) the row of each column, -1: not in the catalog; ascending after the matrix
 
     @classmethod
     def of(cls, matrix_ids: NDArray[np.bytes_], catalog: ProductCatalog) -> Products:
-        """The products of a matrix with these columns and of a catalog."""
+        """Return the numbering for a matrix with these columns and for a catalog."""
         rows = catalog.rows_of(matrix_ids)
         others = np.ones(len(catalog), np.bool_)
         others[rows[rows >= 0]] = False
@@ -36,43 +36,43 @@ class Products:
 
     @property
     def n_in_matrix(self) -> int:
-        """How many have a column of the matrix."""
+        """Number of products that have a column of the matrix."""
         return len(self.matrix_ids)
 
     def column_of(self, product_id: str) -> int | None:
-        """The product's column of the matrix; None if nobody has rated it or turned to it."""
+        """Return the product's column of the matrix; None if it has no rating and no interaction."""
         name = product_id.encode()
         column = int(np.searchsorted(self.matrix_ids, name))
         return column if column < len(self.matrix_ids) and self.matrix_ids[column] == name else None
 
     def find(self, product_id: str) -> int | None:
-        """The product's column; None if there is no such product."""
+        """Return the product's column; None if there is no such product."""
         if (column := self.column_of(product_id)) is not None:
             return column
         row = self.catalog.row_of(product_id)
         return None if row is None else self.n_in_matrix + self.n_others_before(row)
 
     def n_others_before(self, row: int) -> int:
-        """How many of the products that only the catalog has stand above this row of it."""
-        # a number of another type would have all of them copied
+        """Count the products that only the catalog has and that stand above this row of the catalog."""
+        # np.int32 as in the array: a number of another type makes numpy copy the array
         return int(self.catalog_rows[len(self.matrix_ids) :].searchsorted(np.int32(row)))
 
     def facts(self, column: int) -> Product:
-        """What the catalog says about the product of a column."""
+        """Return the facts of the catalog about the product of a column."""
         return self.catalog.product(int(self.catalog_rows[column]))
 
     def id_of(self, column: int) -> str:
-        """The product id of a column."""
+        """Return the product id of a column."""
         ids, rows = self.matrix_ids, self.catalog_rows
         found: bytes = ids[column] if column < len(ids) else self.catalog.product_ids[rows[column]]
         return found.decode("ascii")
 
     def ids(self, columns: NDArray[np.integer]) -> pa.StringArray:
-        """The product ids of these columns (m,)."""
+        """Return the product ids of these columns (m,)."""
         return self._id_texts.take(pa.array(columns))
 
     def titles(self, columns: NDArray[np.integer]) -> pa.StringArray:
-        """The titles of these columns (m,), null where the catalog has none."""
+        """Return the titles of these columns (m,), null where the catalog has none."""
         return self.catalog.titles_of(self.catalog_rows[columns])
 
     @cached_property

@@ -1,8 +1,9 @@
-"""What the taste ranking knows of each user: the products rated or turned to, how surely they are liked, and when.
+"""Profiles of the users for the taste ranking: the products of each, how surely they are liked, and when.
 
-The confidence c of a product is 1 if the user rated it, whatever the stars (Cremonesi et al. 2010: what people turn
-to tells more of what they will turn to than how they rate it), or the weight of the strongest interaction if that is
-more. An interaction is a view, a click, an add_to_cart or a purchase. The time is that of the newest of these events.
+A profile holds the products that the user rated or had an interaction with: a view, a click, an add_to_cart or a
+purchase. The confidence c of a product is the larger of two numbers: 1 if the user rated it, whatever the stars, and
+the weight of the strongest interaction. Stars do not count since the choice of a product predicts the next choices
+better than its stars do (Cremonesi et al. 2010). The time of a product is that of the newest of these events.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ INTERACTION_TYPES = ("view", "click", "add_to_cart", "purchase")
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """The log, n events in no particular order."""
+    """The log of interactions: n events in any order."""
 
     user_ids: NDArray[np.int64]  # (n,)
-    product_codes: NDArray[np.int32]  # (n,) into product_ids
-    product_ids: NDArray[np.bytes_]  # distinct, in no particular order
+    product_codes: NDArray[np.int32]  # (n,) index into product_ids
+    product_ids: NDArray[np.bytes_]  # distinct, in any order
     kinds: NDArray[np.int8]  # (n,) into INTERACTION_TYPES
     times: NDArray[np.int64]  # (n,) microseconds since 1970, or NO_TIME
-    left_out: Mapping[str, int] = field(default_factory=dict)  # rows that are not here, by what is wrong with them
+    left_out: Mapping[str, int] = field(default_factory=dict)  # rows of the table that are not here, by fault
 
     def __len__(self) -> int:
         return len(self.user_ids)
 
     def where(self, chosen: NDArray[np.bool_]) -> Interactions:
-        """The events of these places (n,)."""
+        """Return the events that are chosen (n,)."""
         return replace(
             self,
             user_ids=self.user_ids[chosen],
@@ -48,27 +49,32 @@ class Interactions:
 
 @dataclass(frozen=True, eq=False)
 class Profiles:
-    """``confidences`` CSR (n_users, n_products) float64, columns ascending; ``times`` (nnz,) of its data, or None."""
+    """Profiles of n_users.
+
+    ``confidences``: CSR (n_users, n_products) float64, columns ascending. ``times`` (nnz,): the time of each entry of
+    its data; None if times were not read.
+    """
 
     confidences: sp.csr_array
     times: NDArray[np.int64] | None
 
     def columns_of(self, row: int) -> NDArray[np.int32]:
-        """The columns of one profile, ascending."""
+        """Return the columns of one profile, ascending."""
         start, stop = self.confidences.indptr[row : row + 2]
         columns: NDArray[np.int32] = self.confidences.indices[start:stop]
         return columns
 
     def arrays(self) -> list[NDArray[Any]]:
-        """All there is to them."""
+        """Return all arrays of the profiles."""
         csr = self.confidences
         return [csr.indptr, csr.indices, csr.data, *([] if self.times is None else [self.times])]
 
 
 def widened(matrix: RatingMatrix, interactions: Interactions, in_catalog: NDArray[np.bool_]) -> RatingMatrix:
-    """``matrix`` with rows and columns added for users and products that only interactions know, without ratings.
+    """Return ``matrix`` with added rows and columns for the users and products that only interactions know.
 
-    ``in_catalog``: for each of ``interactions.product_ids``.
+    The added rows and columns hold no ratings. ``in_catalog``: for each of ``interactions.product_ids``, whether the
+    catalog has it.
     """
     used = distinct(interactions.product_codes)
     user_ids = distinct(matrix.user_ids, interactions.user_ids)
@@ -81,7 +87,7 @@ def widened(matrix: RatingMatrix, interactions: Interactions, in_catalog: NDArra
     counts = np.zeros(len(user_ids), csr.indptr.dtype)
     counts[np.searchsorted(user_ids, matrix.user_ids)] = np.diff(csr.indptr)
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(csr.indptr.dtype)
-    # both ascend, so columns stay in order within each row
+    # the columns of both matrices ascend, so the entries of a row stay in order
     parts = csr.data, columns[csr.indices].astype(csr.indices.dtype), indptr
     half_stars = sp.csr_array(parts, shape=(len(user_ids), len(product_ids)))
     left_out = {**matrix.left_out, **interactions.left_out}
@@ -92,10 +98,11 @@ def widened(matrix: RatingMatrix, interactions: Interactions, in_catalog: NDArra
 def build_profiles(
     matrix: RatingMatrix, interactions: Interactions | None = None, weights: NDArray[np.float64] | None = None
 ) -> Profiles:
-    """Profiles of the rows of ``matrix``, which must know all users and products of ``interactions`` (``widened``).
+    """Return the profiles of the rows of ``matrix``.
 
-    ``weights`` (n kinds,) >= 0: the confidence an interaction gives; 0: it does not count. Times are those of
-    ``matrix.rated_at``; where that is None there are none.
+    ``matrix`` has a row and a column for every user and product of ``interactions`` (see `widened`).
+    ``weights`` (n kinds,) >= 0: the confidence of an interaction of each kind; 0: the kind does not count. The
+    profiles have times if ``matrix.rated_at`` is given.
     """
     csr = matrix.half_stars
     rated_at = np.zeros(csr.nnz, np.int64) if matrix.rated_at is None else matrix.rated_at

@@ -1,8 +1,8 @@
-"""Ratings as a sparse users x products matrix, and the way between ids and rows or columns.
+"""Ratings as a sparse users x products matrix, and the translation between ids and rows or columns.
 
-Ratings are held doubled, as whole half stars 1..10 in one byte each, so that every dot product is exact. Rows are
-users by ascending user_id, columns are products by ascending product_id (bytes of ASCII): the smaller row or column
-is the smaller id, which is how ties are decided everywhere.
+A rating is stored as whole half stars, 1..10, in one byte, so that every dot product is exact. Rows are users by
+ascending user_id. Columns are products by ascending product_id (bytes of ASCII). So the smaller row or column is the
+smaller id, and ties go to it everywhere.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ from recommender.errors import SettingError, UnknownUserError
 from recommender.shop.cursor import AT_THE_START, Cursor
 
 STARS_PER_UNIT = 0.5  # a stored 9 is 4.5 stars
-NO_TIME = -(10**18)  # of a rating or interaction whose time is not known; below every time that is
+NO_TIME = -(10**18)  # the time of a rating or interaction without a known time; below every real time
 
 
 @dataclass(frozen=True, eq=False)
 class RatingMatrix:
     """All ratings: ``half_stars`` CSR (n_users, n_products) int8 with sorted columns and no explicit zeros.
 
-    ``user_ids`` (n_users,) int64 and ``product_ids`` (n_products,) bytes ascend. ``recommendable`` (n_products,)
-    bool: the product is in the catalog; norms and cosines use all ratings, candidates only recommendable products.
-    ``rated_at`` (n_ratings,) int64, microseconds since 1970 or `NO_TIME`, aligned with ``half_stars.data``; None if not
-    asked for. ``left_out``: how many rows of the tables are not in it, by what is wrong with them;
-    ``people``: the token of whom the user_ids mean (`recommender.database.identities`);
-    ``cursor``: of the tables, read before them; what was deleted after it may be in here.
+    ``user_ids`` (n_users,) int64 and ``product_ids`` (n_products,) bytes ascend.
+    ``recommendable`` (n_products,) bool: whether the product is in the catalog. Norms and cosines use all ratings;
+    candidates are recommendable products only.
+    ``rated_at`` (n_ratings,) int64: microseconds since 1970 or `NO_TIME`, aligned with ``half_stars.data``; None if
+    times were not read.
+    ``left_out``: number of rows of the tables that are not in the matrix, by fault.
+    ``people``: the token of the people whom the user_ids mean (`recommender.database.identities`).
+    ``cursor``: the position in the tables' changes, read before the ratings. A rating deleted after it may be here.
     """
 
     half_stars: sp.csr_array
@@ -53,12 +55,12 @@ class RatingMatrix:
 
     @property
     def n_ratings(self) -> int:
-        """How many ratings there are."""
+        """Number of ratings."""
         return int(self.half_stars.nnz)
 
     @property
     def n_timed(self) -> int:
-        """How many ratings have a time."""
+        """Number of ratings that have a time."""
         return 0 if self.rated_at is None else int(np.count_nonzero(self.rated_at != NO_TIME))
 
     @cached_property
@@ -68,7 +70,7 @@ class RatingMatrix:
         return STARS_PER_UNIT * total / self.n_ratings if self.n_ratings else 0.0
 
     def row_of(self, user_id: object) -> int:
-        """Row of the user; UnknownUserError if the user has no ratings."""
+        """Return the row of the user. UnknownUserError if the user has no ratings."""
         if isinstance(user_id, (int, np.integer)) and not isinstance(user_id, bool) and abs(int(user_id)) < 2**63:
             row = int(np.searchsorted(self.user_ids, int(user_id)))
             if row < len(self.user_ids) and self.user_ids[row] == user_id:
@@ -76,22 +78,22 @@ class RatingMatrix:
         raise UnknownUserError(user_id)
 
     def rated_columns(self, row: int) -> NDArray[np.int32]:
-        """Columns that this row rated, ascending."""
+        """Return the columns that this row rated, ascending."""
         start, stop = self.half_stars.indptr[row : row + 2]
         columns: NDArray[np.int32] = self.half_stars.indices[start:stop]
         return columns
 
     def ratings_of(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-        """Columns, ascending, and half stars of this row."""
+        """Return the columns, ascending, and the half stars of this row."""
         part = slice(*self.half_stars.indptr[row : row + 2])
         return self.half_stars.indices[part], self.half_stars.data[part]
 
     def products(self, columns: NDArray[np.integer]) -> list[str]:
-        """Product ids of these columns as text."""
+        """Return the product ids of these columns as text."""
         return [product.decode("ascii") for product in self.product_ids[columns].tolist()]
 
     def fingerprint(self) -> str:
-        """32 hexadecimal digits that differ when any id, rating, recommendable flag or time (if read) does."""
+        """Return 32 hexadecimal digits that differ when any id, rating, recommendable flag or time (if read) does."""
         csr = self.half_stars
         times = [] if self.rated_at is None else [self.rated_at]
         return fingerprint_of(
@@ -100,7 +102,7 @@ class RatingMatrix:
 
 
 def fingerprint_of(text: str, *arrays: NDArray[Any]) -> str:
-    """32 hexadecimal digits that differ when the text or any value does."""
+    """Return 32 hexadecimal digits that differ when the text or any value does."""
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     for array in arrays:
         digest.update(f"{array.dtype.kind}{len(array)};".encode())
@@ -127,9 +129,9 @@ def build_rating_matrix(
 ) -> RatingMatrix:
     """Return the matrix of n ratings, given in any order, one per user and product.
 
-    ``user_ids`` (n,), ``product_codes`` (n,) into ``products`` (distinct, any order), ``half_stars`` (n,) in 1..10,
-    ``in_catalog`` (n_products,) which of ``products`` may be recommended, ``rated_at`` (n,) microseconds since 1970,
-    ``left_out``: rows that are not among them.
+    ``user_ids`` (n,); ``product_codes`` (n,): index into ``products`` (distinct, any order); ``half_stars`` (n,) in
+    1..10; ``in_catalog`` (n_products,): which of ``products`` may be recommended; ``rated_at`` (n,): microseconds
+    since 1970; ``left_out``: rows of the table that are not among them, by fault.
     """
     distinct_users, rows = _ranks(user_ids)
     order = np.argsort(products)  # (n_products,)
@@ -140,7 +142,7 @@ def build_rating_matrix(
         matrix = sp.coo_array((half_stars, (rows, column_of[product_codes])), shape=shape).tocsr()
         matrix.sort_indices()
         return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], None, left_out or {})
-    # sort the places of the ratings, then fetch stars and times by them
+    # sort the positions of the ratings, then fetch stars and times by them
     places = sp.coo_array((np.arange(1, len(rows) + 1), (rows, column_of[product_codes])), shape=shape).tocsr()
     places.sort_indices()
     matrix = sp.csr_array((half_stars[places.data - 1], places.indices, places.indptr), shape=shape)
@@ -149,8 +151,9 @@ def build_rating_matrix(
 
 
 def distinct(*arrays: NDArray[Any]) -> NDArray[Any]:
-    """The distinct values of all arrays, ascending, as ``np.unique`` gives them; other threads go on meanwhile, which
-    they do not while numpy hashes whole numbers (100 ms for some 100,000).
+    """Return the distinct values of all arrays, ascending, as ``np.unique`` does.
+
+    Other threads run meanwhile. `np.unique` stops them while it hashes whole numbers (100 ms for some 100,000).
 
     >>> distinct(np.array([3, 1]), np.array([1, 2])).tolist()
     [1, 2, 3]
@@ -160,7 +163,7 @@ def distinct(*arrays: NDArray[Any]) -> NDArray[Any]:
 
 
 def _ranks(user_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
-    """Distinct ids ascending, and each id's place among them; no sort where the database already returned them so."""
+    """Return the distinct ids, ascending, and the index of each id among them. Sort only ids that do not ascend yet."""
     steps = np.diff(user_ids)
     if len(user_ids) and (steps >= 0).all():
         first = np.concatenate([[True], steps > 0])  # (n,) first rating of each user

@@ -1,4 +1,4 @@
-"""The segments of the cold-start ladder: people of one country and one age group, as small whole numbers."""
+"""The segments of the cold start: people of one country and one age group, numbered from 0."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ NO_SEGMENT = -1
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """``names``: (country, age group) of segments 0, 1, ..., ascending; ``codes`` (n,): those of the users asked for.
+    """The segments of all people, and the segment of each user asked for.
 
-    A code is -1 where the user is not in the table, or country or age group is missing.
+    ``names``: (country, age group) of segments 0, 1, ..., ascending. ``codes`` (n,): the segment of each user asked
+    for; -1 where the user is not in the table, or country or age group is missing.
     """
 
     names: tuple[tuple[str, str], ...]
@@ -26,15 +27,15 @@ class Segments:
         return len(self.names)
 
     def at(self, places: NDArray[np.intp]) -> Segments:
-        """The same segments for some of the users asked for, or for all in another order."""
+        """Return the same segments with the codes at these positions only, in their order."""
         return Segments(self.names, self.codes[places])
 
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """Who is in ``users``: ids (n,) ascending, and country and age group of each, null where not known.
+    """The people in the table ``users``: ids (n,) ascending, and country and age group of each, null if not known.
 
-    ``left_out``: rows of the table that are not here, since their id is none.
+    ``left_out``: rows of the table that are not here because their id is not valid.
     """
 
     user_ids: NDArray[np.int64]
@@ -43,9 +44,10 @@ class People:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     def segments(self, user_ids: NDArray[np.int64]) -> Segments:
-        """The segments of all people, and which these users (n,), in any order, are in.
+        """Return the segments of all people, and the segment of each of these users (n,), in any order.
 
-        Numbered in the order of the names, whoever is asked for: the same people give the same numbers in any database.
+        Segments are numbered in the order of their names, for any ``user_ids``. So the same people give the same
+        numbers in any database.
         """
         countries, country = _ranks(self.countries)
         ages, age = _ranks(self.age_groups)
@@ -61,7 +63,10 @@ class People:
 
 
 def _ranks(texts: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
-    """The distinct texts ascending by code point, and the place of each row's among them; -1 for NULL and blanks."""
+    """Return the distinct texts, ascending by code point, and the rank of each row's text among them.
+
+    The rank of NULL and of blanks is -1.
+    """
     encoded = pa.concat_arrays([*texts.chunks, pa.array([], pa.string())]).dictionary_encode()
     distinct = encoded.dictionary.to_pylist()
     names = sorted(text for text in distinct if text.strip())
