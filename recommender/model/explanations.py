@@ -8,8 +8,7 @@ one, no rating of one or two people.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -52,10 +51,6 @@ class Explanation:
     mean_rating: float | None  # of those neighbors, or of all users if the source is not neighbors; None: not shown
     closest: Sequence[Closest | Somebody]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a dict, for JSON."""
-        return asdict(self)
-
 
 def explain(
     model: ServedModel,
@@ -70,20 +65,26 @@ def explain(
     ``named``: with ids of people, shared products, and figures to the last digit.
     """
     wanted = ranking or model.ranking
-    hood = model.neighborhood(user_id, wanted) if any(r.source == "neighbors" for r in recommendations) else None
+    evident = [item.column for item in recommendations if item.source == "neighbors"]
+    hood = model.neighborhood(user_id, wanted) if evident else Neighborhood.empty()
+    stars = hood.stars_of(evident)
     return [
-        _from_neighbors(model, hood, item, wanted, named)
-        if hood and item.source == "neighbors"
+        _from_neighbors(model, hood, item, stars[item.column], wanted, named)
+        if item.source == "neighbors"
         else _from_all(model, item, named)
         for item in recommendations
     ]
 
 
 def _from_neighbors(
-    model: ServedModel, hood: Neighborhood, item: Recommendation, ranking: str, named: bool
+    model: ServedModel,
+    hood: Neighborhood,
+    item: Recommendation,
+    stars: dict[int, float | None],
+    ranking: str,
+    named: bool,
 ) -> Explanation:
-    places = hood.who_has(item.column)
-    given = [hood.rating(place, item.column) for place in places]
+    places, given = list(stars), list(stars.values())
     rated = [rating for rating in given if rating is not None]
     mean = round(float(np.mean(rated)), 2) if rated else None
     whose = (
@@ -92,7 +93,7 @@ def _from_neighbors(
         else "whose ratings are most like yours rated it"
     )
     sentence = f"{len(places)} of the {len(hood)} people {whose}"
-    near = [float(hood.similarities[place]) for place in places]
+    near: list[float] = hood.similarities[places].tolist()
     if not named:
         steps, mean = [coarse(similarity) for similarity in near], mean_of_many(mean, len(rated))
         somebody = [Somebody(step) for step in steps[:N_CLOSEST]]

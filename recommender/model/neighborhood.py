@@ -31,34 +31,18 @@ class Neighborhood:
     def __len__(self) -> int:
         return len(self.user_ids)
 
-    @cached_property
-    def _entries(self) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-        """All columns, neighbor after neighbor, with the neighbor's index and the half stars of each."""
+    def stars_of(self, wanted: Sequence[int]) -> dict[int, dict[int, float | None]]:
+        """Return for each column the stars of the neighbors who have it, by index, nearest first; None: not rated."""
         columns = np.concatenate([np.empty(0, np.int32), *(columns for columns, _ in self.owned)])
         half_stars = np.concatenate([np.empty(0, np.int64), *(half_stars for _, half_stars in self.owned)])
-        return columns, np.repeat(np.arange(len(self.owned)), [len(columns) for columns, _ in self.owned]), half_stars
-
-    @cached_property
-    def _looked_up(self) -> dict[int, dict[int, float | None]]:
-        """For a column, the stars of each neighbor who has it, by the neighbor's index."""
-        return {}
-
-    def _stars(self, column: int) -> dict[int, float | None]:
-        """Return the stars of the neighbors who have the column. One search of all entries serves later calls, too."""
-        if (known := self._looked_up.get(column)) is None:
-            columns, places, half_stars = self._entries
-            at = np.flatnonzero(columns == column)
-            stars = [given * STARS_PER_UNIT if given else None for given in half_stars[at].tolist()]
-            known = self._looked_up[column] = dict(zip(places[at].tolist(), stars, strict=True))
-        return known
-
-    def who_has(self, column: int) -> list[int]:
-        """Return the indices of the neighbors who have the column, nearest first."""
-        return list(self._stars(column))
-
-    def rating(self, place: int, column: int) -> float | None:
-        """Return the stars that a neighbor gave to a column; None if it was not rated."""
-        return self._stars(column).get(place)
+        neighbors = np.repeat(np.arange(len(self.owned)), [len(columns) for columns, _ in self.owned])
+        at = np.flatnonzero(np.isin(columns, wanted))
+        found: dict[int, dict[int, float | None]] = {column: {} for column in wanted}
+        for column, neighbor, given in zip(
+            columns[at].tolist(), neighbors[at].tolist(), half_stars[at].tolist(), strict=True
+        ):
+            found[column][neighbor] = given * STARS_PER_UNIT if given else None
+        return found
 
     @cached_property
     def _own_in_order(self) -> NDArray[np.int32]:

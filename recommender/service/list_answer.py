@@ -86,8 +86,7 @@ def _explained(
 ) -> bytes:
     reasons = explain(model, user_id, answer.recommendations, ranking, named=named)
     items = [
-        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
-        | {"explanation": reason.to_dict()}
+        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3)) | {"explanation": reason}
         for rank, (item, reason) in enumerate(zip(answer.recommendations, reasons, strict=True), start=first)
     ]
     return orjson.dumps({"user_id": user_id, "recommendations": items})

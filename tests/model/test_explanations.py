@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def test_a_worked_example() -> None:
     assert [model.products.id_of(item.column) for item in answer.recommendations] == [C, D, E]
     first, second, third = explain(model, 1, answer.recommendations, CLASSIC, named=True)
     # cosine(1, 2) = 41 / (sqrt(41) sqrt(66)) = 0.788, cosine(1, 3) = 20 / (sqrt(41) * 5) = 0.625
-    assert first.to_dict() == {
+    assert asdict(first) == {
         "source": "neighbors",
         "sentence": "2 of the 2 people whose ratings are most like yours rated it, 4.0 stars on average; you and the "
         "closest of them both have “A kettle with a very long title that goes on and on until …” and “Green tea in "
@@ -67,7 +68,7 @@ def test_whoever_asks_gets_counts_and_coarse_similarities() -> None:
     """The same evidence, without a rating of fewer than three people and without a product of theirs."""
     model = kitchen()
     first, second, third = explain(model, 1, model.recommend(1, 3, CLASSIC).recommendations, CLASSIC)
-    assert first.to_dict() == {
+    assert asdict(first) == {
         "source": "neighbors",
         "sentence": "2 of the 2 people whose ratings are most like yours rated it.",
         "support": 1.0,  # of 0.788 and 0.625, each at least a half
