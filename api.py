@@ -3,9 +3,9 @@
     uvicorn api:app                             # http://127.0.0.1:8000, documentation at /docs
     curl localhost:8000/recommendations/42
 
-The model is read into memory at the start, from the database or from MODEL_FILE, and every answer is computed from
-there, also while the database is away. What changes in the tables is counted within a second, what is written through
-the service at once. Settings come from the environment or ``.env``.
+The model is read into memory at the start, from the database or from MODEL_FILE. Every answer is computed from memory,
+also while the database is away. Changes in the tables are counted within a second, writes through the service at once.
+Settings come from the environment or ``.env``.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ from recommender.service import (
 from recommender.settings import Settings, load_settings
 from recommender.updates import LiveService, ModelSource, SavedModel, TrainedModel
 
-FIRST_LOOK = 2.0  # seconds that a start waits for a database that hangs, where a model file does without
-CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; together what a caller can wait for, see LiveService
+FIRST_LOOK = 2.0  # seconds that a start with a model file waits for a database that hangs
+CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; a caller can wait for both together, see LiveService
 
-# seconds after which a thread that computes must let the event loop go on, which waits for it after every pause of its
-# own: while a model is made, or very many rows are read, beside it
+# seconds after which a computing thread must give up the interpreter. The event loop waits as long after each of its
+# pauses, while another thread makes a model or reads very many rows
 SWITCH_INTERVAL = 0.001
 
 
 class RecommendationApp(FastAPI):
-    """A FastAPI inside of the observation, whose failed start is told in one line, not in a stack trace."""
+    """A FastAPI inside the observation; a failed start prints one line, no stack trace."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -64,14 +64,14 @@ class RecommendationApp(FastAPI):
         self.outermost: ASGIApp = self.observation
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
-        """Add the routes, and tell the observation what they are called."""
+        """Add the routes, and tell the observation their templates."""
         super().include_router(router, **options)
         self.observation.templates |= {
             route.endpoint: route.path for route in router.routes if isinstance(route, Route)
         }
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, made once."""
+        """Return the OpenAPI document, made once."""
         if self.openapi_schema is None:
             document = super().openapi()
             if self.observation.keys is not None:
@@ -94,7 +94,7 @@ class RecommendationApp(FastAPI):
 
 @asynccontextmanager
 async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
-    """Read the model before the first request, watch the database until the last."""
+    """Read the model before the first request, and watch the database until the last."""
     try:
         settings = load_settings(constants=recommendation_engine.module_constants())
         app.observation.answers.capacity = settings.answer_cache_mb * 1_000_000
@@ -106,7 +106,7 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         limits = ConnectionLimits(settings.connection_limit, settings.request_timeout)
         limits.apply(app)
         app.observation.log.enabled = settings.request_log == 1
-        # its lines would hold paths and query strings; without a handler uvicorn does not even make them
+        # its lines would contain paths and query strings; without a handler uvicorn does not make them
         access = logging.getLogger("uvicorn.access")
         access.handlers.clear()
         access.propagate = False
@@ -154,9 +154,9 @@ def create_app() -> RecommendationApp:
         description="Exact, explained recommendations from your own ratings. What needs a key is marked; with "
         "`REQUIRE_KEY=all` that is everything but `/live`, `/ready` and the status in `/health`.",
         lifespan=lifespan,
-        docs_url=None,  # the framework's own pages load their parts from elsewhere
+        docs_url=None,  # the framework's own pages load their parts from other hosts
         redoc_url=None,
-        redirect_slashes=False,  # a path is right, or answered 404 with the reason as everywhere
+        redirect_slashes=False,  # a wrong path gets 404 with the reason, as everywhere
     )
     add_problem_handlers(app)
     for tag, routers in ROUTERS.items():

@@ -4,11 +4,11 @@
     python load_recommendation_data.py --seed 7              # others
     python load_recommendation_data.py --ratings mine.csv    # user_id,product_id,rating[,timestamp]
 
-The made-up shoppers have tastes and the products have popularity (the model is in
-``recommender/synthetic/shoppers.py``), because drawn uniformly nobody resembles anybody: 93 % of the predictions were
-then exactly 5.0, and 99.9 % of them rested on one neighbor. Everything comes from one seed, so two runs agree to the
-last row. All tables are swapped in at once; what was made is noted beside them, so that the same run again does
-nothing, and rows that this script did not make are never replaced without ``--replace``.
+The made-up shoppers have tastes and the products have popularity (``recommender/synthetic/shoppers.py`` has the model).
+If they were drawn uniformly, no user would resemble another: 93 % of the predictions were then exactly 5.0, and 99.9 %
+of them rested on one neighbor. Everything comes from one seed, so two runs agree to the last row. All tables are
+swapped in at once, with a note of what was made. So the same run again does nothing, and rows that this script did not
+make are never replaced without ``--replace``.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ ROWS_PER_BATCH = 50_000
 
 
 def read_catalog(engine: Engine) -> tuple[pa.Array, CatalogFacts, str]:
-    """Return the product ids in ascending order, what the taste model reads of each, and a fingerprint of both."""
+    """Return the product ids in ascending order, the facts that the taste model reads, and a fingerprint of both."""
     require_rows(engine, products, "run python to_rds.py first")
     names = ("asin", "title", "category_id", "stars", "reviews", "boughtInLastMonth")
     columns = [products.c[name] for name in names]
@@ -94,16 +94,16 @@ def read_catalog(engine: Engine) -> tuple[pa.Array, CatalogFacts, str]:
 
 
 def brand_ids(titles: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """A number for each title's first word, (n,), which most shops make the brand; 0 where there is no title."""
+    """Return a number for each title's first word, (n,), which is the brand in most shops; 0 without a title."""
     words = pc.utf8_lower(pc.list_element(pc.split_pattern(pc.fill_null(titles, ""), " ", max_splits=1), 0))
-    # numbered by the word itself, so that a product more or less in the catalog changes no other brand
+    # the number depends on the word alone: a product more or less in the catalog changes no other brand
     distinct = words.combine_chunks().dictionary_encode()
     numbers = [zlib.crc32(word.encode()) for word in distinct.dictionary.to_pylist()]
     return np.array(numbers, np.int64)[distinct.indices.to_numpy()] if len(words) else np.empty(0, np.int64)
 
 
 def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) -> bool:
-    """Make users, interactions and ratings for the catalog in the tables; False if exactly these are there already."""
+    """Make users, interactions and ratings for the catalog in the tables; return False if exactly these are there."""
     product_ids, facts, fingerprint = read_catalog(engine)
     made_from = {
         "made_from": "seed",
@@ -140,9 +140,9 @@ def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) ->
 
 
 def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
-    """Put a shop's own ratings in the place of users, interactions and ratings; False if exactly these are there.
+    """Replace users, interactions and ratings by a shop's own ratings; return False if exactly these are there.
 
-    Faulty rows go to ``rejected_rows.csv``; of a repeated pair of user and product the last row wins.
+    Faulty rows go to ``rejected_rows.csv``; if a pair of user and product is repeated, the last row wins.
     """
     made_from = {"made_from": "file", "file": file.name, "content": _fingerprint(file)}
     if is_up_to_date(engine, made_from, replace=replace):
@@ -151,7 +151,7 @@ def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
         refuse_foreign_rows(engine, generating=False)
     with staged(engine, SHOPPER_TABLES) as stage:
         there = existing_tables(engine)
-        # before the file is read: nobody else can give numbers now
+        # before the file is read: no other run can give numbers now
         erased, people = newest_deletion(stage.connection, there), read_identities(stage.connection, there)
         with RejectedRows() as rejected:
             shop = read_ratings_file(file, rejected, loaded_at=database_time(engine), known=people)
@@ -172,20 +172,20 @@ def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
 
 
 def database_time(engine: Engine) -> dt.datetime:
-    """Now by the database's clock, which a running service goes by; UTC without a zone."""
+    """Return the present time by the database's clock, which a running service uses; UTC without a zone."""
     with database_errors(engine), engine.connect() as connection:
         return read_now(connection)
 
 
 def numbers_table(numbers: Mapping[str, int]) -> pa.Table:
-    """The rows of ``user_id_map``, in the order of the numbers."""
+    """Return the rows of ``user_id_map``, in the order of the numbers."""
     pairs = sorted((number, name) for name, number in numbers.items())
     columns = {"user_id": [number for number, _ in pairs], "external_id": [name for _, name in pairs]}
     return pa.table(columns, schema=pa.schema([("user_id", pa.int64()), ("external_id", pa.string())]))
 
 
 def raters(imported: pa.Table) -> pa.Table:
-    """The rows of ``users`` for imported ratings: nothing is known but the id and, perhaps, the first rating's time."""
+    """Return the rows of ``users`` for imported ratings: only the id and, if known, the time of the first rating."""
     firsts = imported.group_by("user_id").aggregate([("created_at", "min")]).sort_by("user_id")
     return firsts.select(["user_id", "created_at_min"]).rename_columns(["user_id", "created_at"])
 
@@ -201,7 +201,7 @@ def _fingerprint(file: Path) -> str:
 def publish_with_origin(stage: Stage, made_from: dict[str, Any], people: dict[str, Any], *, replace: bool) -> None:
     """Note what was made, whom the numbers mean and a summary of the rows, then swap the tables in.
 
-    Whose rows are there is asked once more: another run may have ended since, or somebody may have written to them.
+    The origin of the present rows is checked once more: another run may have ended since, or others may have written.
     """
     summary = shopper_summary(stage.connection, stage.tables)
     stage.load(data_origin, [origin_batch({"origin": made_from, "summary": summary} | people)])
@@ -210,14 +210,14 @@ def publish_with_origin(stage: Stage, made_from: dict[str, Any], people: dict[st
 
 
 def users_batch(block: TasteBlock, people: pd.DataFrame) -> pa.RecordBatch:
-    """The rows of ``users`` for one block; user ids count from 1."""
+    """Return the rows of ``users`` for one block; user ids count from 1."""
     columns = {"user_id": pa.array(np.arange(block.n_users, dtype=np.int64) + block.first_user + 1)}
     columns |= {str(name): pa.array(people[name], pa.string()) for name in people.columns}
     return pa.record_batch(columns | {"created_at": pa.array(block.joined)})
 
 
 def ratings_batch(block: TasteBlock, product_ids: pa.Array) -> pa.RecordBatch:
-    """The rows of ``product_ratings`` for one block, in the order of the primary key."""
+    """Return the rows of ``product_ratings`` for one block, in the order of the primary key."""
     made = block.ratings
     order = np.lexsort((made.product, made.user))
     times = pa.array(made.time[order])
@@ -233,7 +233,7 @@ def ratings_batch(block: TasteBlock, product_ids: pa.Array) -> pa.RecordBatch:
 
 
 def interactions_batch(block: TasteBlock, product_ids: pa.Array) -> pa.RecordBatch:
-    """The rows of ``user_interactions`` for one block, each user's in order of time."""
+    """Return the rows of ``user_interactions`` for one block, each user's in order of time."""
     made = block.interactions
     return pa.record_batch(
         {
@@ -246,7 +246,7 @@ def interactions_batch(block: TasteBlock, product_ids: pa.Array) -> pa.RecordBat
 
 
 def module_constants() -> dict[str, object]:
-    """The constants of this module that settings may override, as they are at this moment."""
+    """Return the constants of this module that settings may override, with their present values."""
     return {"NUM_USERS": NUM_USERS, "NUM_INTERACTIONS": NUM_INTERACTIONS, "NUM_RATINGS": NUM_RATINGS}
 
 
@@ -276,14 +276,14 @@ def _seed(text: str) -> int:
 
 
 def report(engine: Engine, seconds: float) -> None:
-    """Print what the tables hold now."""
+    """Print the number of rows in the tables."""
     for table in (users, interactions, ratings):
         print(f"{table.name:<18}{count_rows(engine, table):>12,} rows")
     print(f"in {seconds:.2f} s")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run step 2; the exit status."""
+    """Run step 2; return the exit status."""
     options = _parse_arguments(arguments)
     try:
         settings = load_settings(vars(options), module_constants())

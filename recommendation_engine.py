@@ -1,13 +1,13 @@
-"""Step 3: train the user-based collaborative filter, show a sample, write a batch of recommendations.
+"""Step 3: train the user-based collaborative filter, show a sample list, write a batch of recommendations.
 
     python recommendation_engine.py                  # batch: the 500 smallest user_ids with ratings
-    python recommendation_engine.py --users all      # everybody
-    python recommendation_engine.py --user 42        # whose recommendations to show as the sample
+    python recommendation_engine.py --users all      # all users with ratings
+    python recommendation_engine.py --user 42        # show this user's list as the sample
     python recommendation_engine.py --check-data     # a report on the ratings before training
-    python recommendation_engine.py --evaluate       # all rankings on hidden ratings: how good are they?
-    python recommendation_engine.py --save-model     # into MODEL_FILE, for the API to serve from
-    python recommendation_engine.py --list-versions  # what was made when from how many ratings
-    python recommendation_engine.py --rollback 6     # the lists of version 6 again
+    python recommendation_engine.py --evaluate       # measure all rankings on hidden ratings
+    python recommendation_engine.py --save-model     # write MODEL_FILE, which the API can serve
+    python recommendation_engine.py --list-versions  # list the versions, with times and numbers of ratings
+    python recommendation_engine.py --rollback 6     # publish the lists of version 6 again
 
 With r(u,i) the rating of product i by user u, unrated = 0:
 
@@ -71,18 +71,18 @@ TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
 RANKING = "classic"  # or "taste", or "auto": taste tuned on your own ratings
 INTERACTION_WEIGHTS = "view=0.2,click=0.5,add_to_cart=1,purchase=2"  # in the taste ranking, where a rating counts 1
-NEW_PRODUCT_PERCENT = 10  # lists by taste, in a hundred, whose last place goes to a product nobody has rated
+NEW_PRODUCT_PERCENT = 10  # percent of the lists by taste whose last place goes to a product without ratings
 KEEP_VERSIONS = 3
 
 BATCH_SAMPLE = 500  # users of a batch unless --users says otherwise
-GATE_USERS = 10_000  # at most so many are tested before a batch is published
+GATE_USERS = 10_000  # most users that are tested before a batch is published
 
 
 def build_engine() -> Engine:
     """Return the SQLAlchemy engine for the configured database, tried once.
 
-    Settings given by the environment or .env become this module's constants (TOP_N_SIMILAR_USERS, ...), so that a
-    notebook follows the same settings as the script. Raises DatabaseError, StepOrderError or SettingError.
+    Settings from the environment or .env become this module's constants (TOP_N_SIMILAR_USERS, ...), so a notebook uses
+    the same settings as the script. Raises DatabaseError, StepOrderError or SettingError.
     """
     settings = load_settings(constants=module_constants())
     globals().update({name: getattr(settings, name.lower()) for name in module_constants()})
@@ -94,12 +94,13 @@ def load_model(
 ) -> tuple[RatingMatrix, CosineIndex]:
     """Return ``(matrix, similarity_matrix)``: all ratings as users x products, and the user-user cosine.
 
-    The matrix is sparse; the similarity computes exact rows when they are asked for (all pairs of 200,000 users would
-    not fit into memory), ``similarity_matrix.similarities(row)`` gives one whole row. Both are memory in proportion to
-    the ratings. ``precompute``: find the TOP_N_SIMILAR_USERS neighbors of all users now; the answers are the same.
-    ``ranking`` (default: RANKING) "taste" also reads the times and the interactions, for the taste ranking, and "auto"
-    also chooses its parameters on these ratings; ``weights`` (default: INTERACTION_WEIGHTS) is what an interaction
-    counts.
+    The matrix is sparse. The similarity computes exact rows on demand (all pairs of 200,000 users would not fit into
+    memory); ``similarity_matrix.similarities(row)`` gives one whole row. The memory of both is in proportion to the
+    ratings. ``precompute``: find the TOP_N_SIMILAR_USERS neighbors of all users now; the answers are the same.
+    ``ranking`` (default: RANKING) "taste" also reads the times and the interactions, for the taste ranking; "auto" also
+    chooses its parameters on these ratings. ``weights`` (default: INTERACTION_WEIGHTS) are the weights of the
+    interactions.
+
     Raises StepOrderError if there are no ratings, RatingError if too many are not usable.
     """
     if (wanted := _ranking(ranking)) in BY_TASTE:
@@ -127,12 +128,13 @@ def get_recommendations(
     """Return the ranked products for one user, best first.
 
     Columns: ``product_id``, ``predicted_rating`` (stars), then the evidence: ``support`` (sum of the cosines of the
-    neighbors who rated it) and ``n_neighbors`` (how many they are). A short list is never filled up; a user without
+    neighbors who rated it) and ``n_neighbors`` (their number). A short list is never filled up; a user without
     neighbors gets an empty one. ``matrix`` and ``similarity_matrix`` are what ``load_model`` returned, or a DataFrame
     users x products (unrated = 0) and a dense similarity (array or DataFrame). ``n_neighbors``, ``n`` and ``ranking``
-    default to TOP_N_SIMILAR_USERS, TOP_N_RECOMMENDATIONS and RANKING as they are at this moment. "taste" and "auto"
-    order by what the neighbors by taste have in common, not by ``predicted_rating``; they need what load_model gave for
-    the same ranking.
+    default to the present values of TOP_N_SIMILAR_USERS, TOP_N_RECOMMENDATIONS and RANKING. "taste" and "auto" order by
+    what the neighbors by taste have in common, not by ``predicted_rating``; they need what load_model returned for the
+    same ranking.
+
     Raises UnknownUserError for a user who is not in the matrix, RatingError, SettingError.
     """
     k = _or_constant(n_neighbors, "TOP_N_SIMILAR_USERS")
@@ -158,7 +160,7 @@ def get_recommendations(
 
 
 def _or_constant(value: int | None, name: str) -> int:
-    """The argument, or else the module's constant as it is now; SettingError if it cannot be used."""
+    """Return the argument, or else the module's constant as it is now; SettingError if it cannot be used."""
     return checked_number(name, module_constants()[name] if value is None else value)
 
 
@@ -167,9 +169,9 @@ def _ranking(ranking: str | None) -> str:
 
 
 def enrich_with_product_details(rec_df: pd.DataFrame, engine: Engine) -> pd.DataFrame:
-    """Return ``rec_df`` with ``product_name`` and ``price`` added, row order and other columns as they were.
+    """Return ``rec_df`` with ``product_name`` and ``price`` added; row order and other columns stay.
 
-    A product that has left the catalog, or has no title, has the name None; a price that is not known is NaN.
+    A product that has left the catalog, or has no title, has the name None; an unknown price is NaN.
     """
     return with_product_details(rec_df, engine)
 
@@ -194,11 +196,11 @@ def batch_generate(
     keep_versions: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> int:
-    """Recommend to the ``users`` smallest user_ids of ``matrix`` (None: to all) and replace the whole table with it.
+    """Compute lists for the ``users`` smallest user_ids of ``matrix`` (None: all) and replace the whole table by them.
 
-    Readers see the old lists or the new ones, never a mixture; the old ones are kept for a roll-back, up to
-    ``keep_versions`` versions in all. Lists that the neighbors leave short are topped up with popular products
-    (``source`` tells which). ``progress`` is called with the number of rows written so far. Returns the number of rows
+    Readers see the old lists or the new ones, never a mixture. The old ones are kept for a roll-back, up to
+    ``keep_versions`` versions in all. Lists with too few products from neighbors are filled with popular products
+    (``source`` tells which). ``progress`` is called with the number of rows of each block. Returns the number of rows
     in the new table.
     """
     if not isinstance(matrix, RatingMatrix) or not isinstance(similarity_matrix, CosineIndex):
@@ -216,13 +218,13 @@ def batch_generate(
 
 
 def module_constants() -> dict[str, object]:
-    """The settings that are constants of this module, as they are at this moment."""
+    """Return the settings that are constants of this module, with their present values."""
     names = ("TOP_N_SIMILAR_USERS", "TOP_N_RECOMMENDATIONS", "RANKING", "INTERACTION_WEIGHTS")
     return {name: globals()[name] for name in (*names, "NEW_PRODUCT_PERCENT", "KEEP_VERSIONS")}
 
 
 def run(settings: Settings, options: argparse.Namespace) -> None:
-    """The bare command, once its options are known to be usable."""
+    """Run the bare command, after checking its options."""
     name = options.save_model
     file = None if name is None else commands.model_file(name, settings, overwrite=options.overwrite)
     users = batch_size(options.users)
@@ -278,11 +280,11 @@ def _check_and_show(engine: Engine, trained: Trained, job: BatchJob, options: ar
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run step 3; the exit status."""
+    """Run step 3; return the exit status."""
     options = parse_arguments(arguments, batch_sample=BATCH_SAMPLE, constants=module_constants())
     try:
         settings = load_settings(vars(options), module_constants())
-        interaction_weights(settings.interaction_weights, INTERACTION_TYPES)  # refused before anything is computed
+        interaction_weights(settings.interaction_weights, INTERACTION_TYPES)  # refused before any computation
         if options.ratings is not None and not options.evaluate:
             raise SettingError(f"--ratings {options.ratings} is for --evaluate: give both")
         if options.check_data:

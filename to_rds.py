@@ -4,10 +4,10 @@
     python to_rds.py --products mine.csv --categories mine_categories.csv
     python to_rds.py --append                             # add and update products instead of replacing them all
 
-Every row is checked. What cannot go in is written to ``rejected_rows.csv`` (file, line, reason, raw text) and the
-load goes on; with more than 1 % and more than 100 rejected rows it stops, as that is the wrong file. Of an ASIN that
-comes twice the first row counts. The new tables replace the old ones in one step, so whoever reads sees the whole old
-catalog or the whole new one, and a run that is killed at any point leaves the old one. Ratings are never touched.
+Every row is checked. A faulty row is written to ``rejected_rows.csv`` (file, line, reason, raw text) and the load goes
+on. With more than 1 % and more than 100 rejected rows the load stops, since it must be the wrong file. If an ASIN comes
+twice, the first row counts. The new tables replace the old ones in one step, so readers see the whole old catalog or
+the whole new one. A run that is killed at any point leaves the old one. Ratings are never changed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _SHOWN_ASINS = 5
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of the rows of one file."""
+    """The counts of the rows of one file."""
 
     file: Path
     rows: int
@@ -68,7 +68,7 @@ class FileReport:
 
 @dataclass(frozen=True)
 class CatalogReport:
-    """What a load did. ``vanished``: products with ratings that were in the old catalog and are not in the new."""
+    """The result of a load. ``vanished``: products with ratings that the old catalog had and the new one lacks."""
 
     categories: FileReport
     products: FileReport
@@ -85,7 +85,7 @@ def load_catalog(
     rows_per_batch: int,
     append: bool = False,
 ) -> CatalogReport:
-    """Check both files and put their rows in the place of the catalog (``append``: add and update); all or nothing.
+    """Check both files and replace the catalog by their rows (``append``: add and update them); all or nothing.
 
     Raises InputFileError, TooManyRejectedError, ForeignDataError, DatabaseError; the tables are then as they were.
     """
@@ -102,7 +102,7 @@ def load_catalog(
         vanished_count, vanished = (0, ()) if append else vanished_products(engine, stage)
         rejected.flush()
         counts = {"categories": category_count.kept, "products": product_count.kept}
-        # asked again: another run may have ended, or somebody may have made tables, since
+        # checked again: another run may have ended, or others may have made tables, since
         others = refuse_foreign_catalog(engine, kept=append)
         stage.load(catalog_origin, [origin_batch({"made_from": made_from} | counts | others)])
         stage.publish(check=None if append else unchanged_catalog(engine))
@@ -111,24 +111,24 @@ def load_catalog(
 
 
 def check_headers(products_file: Path, categories_file: Path, rejected: RejectedRows) -> None:
-    """Raise InputFileError if one of the files cannot be the right one: before a database is made for it."""
+    """Raise InputFileError if a file cannot be the right one, before a database is made for it."""
     product_rows(products_file, rejected, (), rows_per_batch=1).close()
     category_rows(categories_file, rejected).close()
 
 
 def made_of(products_file: Path, categories_file: Path, *, append: bool) -> dict[str, object]:
-    """What tells these files from others, to be noted in the database; as ``make`` does it, by size and time."""
+    """Return what identifies these files (name, size, time, as for ``make``), to be noted in the database."""
     try:
         states = [
             (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in (products_file, categories_file)
         ]
     except OSError:
-        states = []  # whoever opens the file says what is wrong with it
+        states = []  # opening the file later reports the fault
     return {"files": [list(state) for state in states], "append": append}
 
 
 def is_loaded(engine: Engine, products_file: Path, categories_file: Path) -> bool:
-    """Do the tables hold exactly these files already?"""
+    """Tell whether the tables hold exactly these files already."""
     noted = read_origin(engine, catalog_origin)
     if noted is None or not {categories.name, products.name} <= existing_tables(engine):
         return False
@@ -137,7 +137,7 @@ def is_loaded(engine: Engine, products_file: Path, categories_file: Path) -> boo
 
 
 def known_categories(engine: Engine) -> set[int]:
-    """The category ids that are in the database."""
+    """Return the category ids in the database."""
     if categories.name not in existing_tables(engine):
         return set()
     with database_errors(engine), engine.connect() as connection:
@@ -145,19 +145,19 @@ def known_categories(engine: Engine) -> set[int]:
 
 
 def noting_ids(rows: CsvRows, known: set[int]) -> Iterator[pa.RecordBatch]:
-    """The batches of the categories file; their ids are added to ``known``."""
+    """Yield the batches of the categories file; add their ids to ``known``."""
     for batch in rows.batches():
         known.update(batch["id"].to_pylist())
         yield batch
 
 
 def with_progress(rows: CsvRows) -> Iterator[pa.RecordBatch]:
-    """The batches of the products file, with a progress bar in rows per second on stderr."""
-    # delay: a file that is refused at once leaves one line on stderr, the error's
+    """Yield the batches of the products file, with a progress bar in rows per second on stderr."""
+    # delay: a file that is refused at once leaves only the line of the error on stderr
     with tqdm(unit=" rows", unit_scale=True, desc=rows.path.name, delay=1) as bar:
         for batch in rows.batches():
             yield batch
-            # how many rows there are shows only at the end
+            # the number of rows is an estimate until the end
             bar.total = round(rows.rows * rows.size / rows.bytes_read)
             bar.update(rows.rows - bar.n)
         bar.delay, bar.total = 0, rows.rows
@@ -166,7 +166,7 @@ def with_progress(rows: CsvRows) -> Iterator[pa.RecordBatch]:
 
 
 def vanished_products(engine: Engine, stage: Stage) -> tuple[int, tuple[str, ...]]:
-    """How many products of the old catalog have ratings and are not in the new one, and the first few of them."""
+    """Return the number of rated products of the old catalog that are not in the new one, and the first few of them."""
     if not {products.name, ratings.name} <= existing_tables(engine):
         return 0, ()
     new = stage.tables[products]
@@ -184,14 +184,14 @@ def vanished_products(engine: Engine, stage: Stage) -> tuple[int, tuple[str, ...
 
 
 def file_report(rows: CsvRows, count: LoadCount) -> FileReport:
-    """The counts of one file; that they add up is asserted."""
+    """Return the counts of one file; an assertion checks that they add up."""
     assert count.sent == rows.good, f"{rows.path}: {rows.good} good rows, {count.sent} sent"
     duplicates = count.sent - count.kept
     return FileReport(rows.path, rows.rows, count.kept, duplicates, rows.rejected, tuple(rows.ignored))
 
 
 def describe(report: CatalogReport, rejected: RejectedRows, seconds: float) -> str:
-    """The counts, one line a file, and what else there is to say."""
+    """Return the counts, one line a file, and further remarks."""
     lines = []
     for table, counts in ((categories, report.categories), (products, report.products)):
         lines.append(
@@ -239,7 +239,7 @@ def _limit(text: str | None) -> int | None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run step 1; the exit status."""
+    """Run step 1; return the exit status."""
     options = _parse_arguments(arguments)
     files = options.products, options.categories
     try:

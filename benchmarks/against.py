@@ -1,13 +1,13 @@
-"""Is this checkout slower than another one? Requests per second of both, in turn, on one machine.
+"""Compare the requests per second of this checkout with another's, in turn, on one machine.
 
     git worktree add ../before main
     python -m benchmarks.against ../before          # 15 pairs of rounds for each route of benchmarks.serve
     python -m benchmarks.against ../before --large --pairs 21
 
-Each checkout makes the same shop by its own steps, and serves it with one worker, as ``benchmarks.serve`` does. Of each
-pair of rounds the ratio is taken: seconds for a request here to seconds there. Shown are the median of the ratios and
-its 95 % interval by order statistics (the ranks between which a binomial count of one half falls). "Slower" is a route
-whose interval lies wholly above 1.03; the exit status is then 1. A wide interval says that the machine was busy.
+Each checkout makes the same shop by its own steps, and serves it with one worker, as ``benchmarks.serve`` does. Each
+pair of rounds gives a ratio: seconds for a request here to seconds there. The table shows the median of the ratios and
+its 95 % interval by order statistics (the ranks between which a binomial count of one half falls). A route is slower if
+its interval lies wholly above 1.03; the exit status is then 1. A wide interval means that the machine was busy.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ FEWEST_PAIRS = 15
 
 
 def median_interval(values: list[float], confidence: float = 0.95) -> tuple[float, float]:
-    """The interval of a median without assumptions on the distribution; at least 6 values for 95 %.
+    """Return the interval of a median without assumptions on the distribution; at least 6 values for 95 %.
 
     >>> median_interval([float(value) for value in range(1, 16)])
     (4.0, 12.0)
     """
     ranked = sorted(values)
-    # so many values at each end that the median lies beyond them with a chance of (1 - confidence) / 2 at most
+    # values to drop at each end: the median lies among them with a chance of (1 - confidence) / 2 at most
     spare = int(binom.ppf((1 - confidence) / 2, len(values), 0.5)) - 1
     return ranked[max(0, spare)], ranked[min(len(values) - 1, len(values) - 1 - spare)]
 
 
 def compare(other: Path, shop: Shop, *, pairs: int, seconds: float) -> bool:
-    """Print the table; whether a route is slower here."""
+    """Print the table; tell whether a route is slower here."""
     with ExitStack() as stack:
         ports: dict[tuple[Path, bool], int] = {}
         for root in (ROOT, other):
@@ -68,7 +68,7 @@ def compare(other: Path, shop: Shop, *, pairs: int, seconds: float) -> bool:
 
 
 def main() -> int:
-    """Run the comparison; 1 if a route is slower here."""
+    """Run the comparison; return 1 if a route is slower here."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("other", type=Path, help="a checkout of the commit to compare with")
     parser.add_argument("--pairs", type=int, default=FEWEST_PAIRS, help=f"of rounds (default: {FEWEST_PAIRS})")

@@ -1,12 +1,12 @@
-"""How long everybody's recommendations take, into the database, against what cannot be saved: kernel plus bulk load.
+"""Time the batch of all users' lists, into the database, against its floor: kernel plus bulk load.
 
     python -m benchmarks.batch                 # 200,000 users x 10 products into MariaDB and SQLite, about 5 minutes
     python -m benchmarks.batch --short         # 20,000 users, one round
 
 Ours is ``batch_generate`` from the ratings in memory to the published version: neighbors, scores, product names, rows
-in, tables swapped. The floor is the time of the kernel alone (neighbors of all users) plus the client's own load
-of the same rows, with the names, from a ready file: ``LOAD DATA LOCAL INFILE``, or ``.import``. Rounds in turns,
-medians. The peak memory is that of a separate process that only reads the ratings and runs the batch.
+in, tables swapped. The floor is the time of the kernel alone (neighbors of all users) plus the client's own load of the
+same rows, with the names, from a ready file: ``LOAD DATA LOCAL INFILE``, or ``.import``. Rounds in turns, medians. The
+peak memory is that of a separate process that only reads the ratings and runs the batch.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WHEN = dt.datetime(2024, 1, 1)
 
 
 def fill(engine: Engine, settings: Settings, shape: Shape, folder: Path) -> None:
-    """A catalog by step 1, and long-tail ratings of its products."""
+    """Load a catalog by step 1, and long-tail ratings of its products."""
     if not (folder / "p.csv").exists():
         write_sample_catalog(folder / "p.csv", folder / "c.csv", n_products=shape.products)
     env = {"DB_HOST": settings.db_host, "DB_PORT": str(settings.db_port), "DB_NAME": settings.db_name}
@@ -72,7 +72,7 @@ def fill(engine: Engine, settings: Settings, shape: Shape, folder: Path) -> None
 
 
 def write_rows(file: Path, matrix: RatingMatrix, engine: Engine, job: BatchJob) -> int:
-    """The rows of the batch as the client loads them; how many."""
+    """Write the rows of the batch to a file that the client loads; return their number."""
     catalog, rows = read_catalog(engine), 0
     listed, top_up = Products.of(matrix.product_ids, catalog), from_popular(matrix, rank_popular(matrix))
     batches = recommendation_batches(matrix, job, listed, top_up=top_up, generated_at=WHEN)
@@ -84,7 +84,7 @@ def write_rows(file: Path, matrix: RatingMatrix, engine: Engine, job: BatchJob) 
 
 
 def client_load_data(server: MariaDBServer, settings: Settings, file: Path) -> Callable[[], float]:
-    """The ``mariadb`` client's LOAD DATA into a new table of the same form."""
+    """Return a run of the ``mariadb`` client's LOAD DATA into a new table of the same form; it returns seconds."""
     engine = connect(settings)
     names = ", ".join(f"`{name}`" for name in COLUMNS)
     command = ["mariadb", "--no-defaults", "--local-infile=1", f"--host={server.host}", f"--port={server.port}"]
@@ -102,7 +102,7 @@ def client_load_data(server: MariaDBServer, settings: Settings, file: Path) -> C
 
 
 def sqlite_import(file: Path) -> Callable[[], float]:
-    """The ``sqlite3`` shell's .import into a new file with the same table."""
+    """Return a run of the ``sqlite3`` shell's .import into a new file with the same table; it returns seconds."""
     target = file.with_name("import.db")
     csv, engine = file.with_name("rows.csv"), create_engine(f"sqlite:///{target}")
     ddl = str(CreateTable(recommendations).compile(engine))
@@ -122,7 +122,7 @@ def sqlite_import(file: Path) -> Callable[[], float]:
 
 
 def process(command: list[str], env: dict[str, str], statement: str) -> float:
-    """Seconds of a process that is fed ``statement``."""
+    """Return the seconds of a process that reads ``statement``."""
     started = time.perf_counter()
     subprocess.run(command, env=os.environ | env, input=statement.encode(), check=True, capture_output=True)
     return time.perf_counter() - started
@@ -143,7 +143,7 @@ print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 
 
 def peak(settings: Settings) -> float:
-    """MB of a process that reads the ratings and runs the batch."""
+    """Return the peak memory (MB) of a process that reads the ratings and runs the batch."""
     env = {"DB_HOST": settings.db_host, "DB_PORT": str(settings.db_port), "DB_NAME": settings.db_name}
     env |= {"DB_USER": settings.db_user, "DB_PASSWORD": settings.db_password, "SQLITE_FILE": str(settings.sqlite_file)}
     command = [sys.executable, "-c", _PEAK]

@@ -1,13 +1,13 @@
-"""How the constants of the cold start were chosen, what each step finds, what new products cost, how fast it is.
+"""Show how the constants of the cold start were chosen, what each step finds, what new products cost, and its speed.
 
     python -m benchmarks.cold_start            # a minute and a quarter
     python -m benchmarks.cold_start --short    # without the largest parts
 
 Half-life: nDCG@10 of decayed popularity on the newest 20 % of each user's ratings. "made at the end": one list for all,
-as of the newest event of the data, which the project's evaluation measures; people who left the shop decades ago are
-then offered what came long after them. "made at the cut": each user's list as of the first hidden rating, from what had
-happened by then, which is what a service does. Planted shoppers (steps 1 and 2 at their defaults) never change their
-tastes, so there forgetting can only cost. Prior and steps: `recommender.evaluation.cold_start`.
+as of the newest event of the data. The project's evaluation measures this; users who left the shop decades ago then get
+products that came long after them. "made at the cut": each user's list as of the first hidden rating, from the events
+before it, which is what a service does. Planted shoppers (steps 1 and 2 at their defaults) never change their tastes,
+so forgetting can only do harm there. `recommender.evaluation.cold_start` has the prior and the steps.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ SEEDS = (0, 1, 2)
 
 
 class _AtTheCut:
-    """Decayed popularity of what had happened before each user's cut, as it was then: slow, for a comparison only."""
+    """Decayed popularity from the events before each user's cut, as of that time: slow, for a comparison only."""
 
     def __init__(self, split: Split, profiles: Profiles, half_life: int | None) -> None:
         assert profiles.times is not None
@@ -89,7 +89,7 @@ class _AtTheCut:
 
 
 class _WithNew:
-    """The taste ranking's first `K`, topped up, with so large a share of lists that end in a new product."""
+    """The taste ranking's first `K`, topped up, with a ``share`` of the lists ending in a new product."""
 
     def __init__(self, taste: TasteRanker, cold: ColdStart, share: float) -> None:
         self._taste, self._cold, self._share = taste, cold, share
@@ -120,7 +120,7 @@ def _ndcg(split: Split, rankers: Sequence[Any]) -> list[str]:
 
 
 def half_lives(name: str, split: Split, profiles: Profiles) -> None:
-    """Two rows of the table: decayed popularity of this set."""
+    """Print two rows of the table: decayed popularity of this set."""
     at_the_end = [ColdStartRanker(build_cold_start(split.train, profiles, half_life=h)) for h in HALF_LIVES]
     at_the_cut = [_AtTheCut(split, profiles, h) for h in HALF_LIVES]
     for when, rankers in (("at the end", at_the_end), ("at the cut", at_the_cut)):
@@ -128,7 +128,7 @@ def half_lives(name: str, split: Split, profiles: Profiles) -> None:
 
 
 def priors(matrix: RatingMatrix, log: Interactions, mine: NDArray[np.int32]) -> None:
-    """Planted shoppers drawn by three seeds: the segment step with each prior, and with the half-lives."""
+    """Print the segment step with each prior, and with the half-lives, on planted shoppers drawn by three seeds."""
     rows = []
     for seed in SEEDS:
         whole = hide_newest(matrix, seed)
@@ -147,7 +147,7 @@ def priors(matrix: RatingMatrix, log: Interactions, mine: NDArray[np.int32]) -> 
 
 
 def steps(name: str, *arguments: Any) -> None:
-    """What each step finds."""
+    """Print what each step finds."""
     rows = []
     found = evaluate_cold_start(*arguments)
     for ranking in found.rankings:
@@ -158,7 +158,7 @@ def steps(name: str, *arguments: Any) -> None:
 
 
 def new_products(name: str, split: Split, profiles: Profiles, stars: Any, categories: Any) -> None:
-    """What the taste ranking loses by them."""
+    """Print what the taste ranking loses by new products."""
     train = split.train
     rows = np.arange(train.shape[1], dtype=np.int32)
     new = find_new_products(profiles.confidences, train.recommendable, rows, stars=stars, category_ids=categories)
@@ -173,7 +173,7 @@ def new_products(name: str, split: Split, profiles: Profiles, stars: Any, catego
 
 
 def speed(shape: Shape) -> None:
-    """All lists from nothing, and one."""
+    """Print the time of all lists from nothing, and of one."""
     matrix, n = make_matrix(shape), shape.users
     mine = segments(n, 0).astype(np.int32)
     started = time.perf_counter()
@@ -223,7 +223,7 @@ def run(short: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the tables; the exit status."""
+    """Print the tables; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--short", action="store_true", help="without the largest parts")
     try:

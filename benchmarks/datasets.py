@@ -1,9 +1,9 @@
-"""The four real sets of ../shared/data as rating matrices, and the rankings of `recommender.evaluation`.
+"""Evaluate the rankings of `recommender.evaluation` on the four real sets of ../shared/data.
 
     python -m benchmarks.datasets                       # all four; --short leaves the largest out
     python -m benchmarks.datasets movielens_small
 
-The newest 20 % of each user's ratings are hidden (random ones where there are no times), the whole catalog is ranked.
+The newest 20 % of each user's ratings are hidden (random ones if there are no times); the whole catalog is ranked.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _filmtrust(folder: Path) -> pd.DataFrame:
 
 
 def _beauty_2014(folder: Path) -> pd.DataFrame:
-    """No stars and no times, but an order: every event counts as 5 stars, its place in the line as its second."""
+    """Return events without stars and times, but in an order: each counts as 5 stars, its position is its second."""
     lines = [line.split() for line in (folder / "sequences.txt").read_text().splitlines()]
     events = [(line[0], product, place) for line in lines for place, product in enumerate(line[1:])]
     return pd.DataFrame(events, columns=["user", "product", "time"]).assign(rating=5.0)
@@ -61,10 +61,10 @@ def _renamed(frame: pd.DataFrame, **names: str) -> pd.DataFrame:
 
 
 def load_dataset(name: str, data: Path = DATA) -> RatingMatrix:
-    """The ratings of one set; user ids that are no numbers are numbered from 1 in sorted order.
+    """Return the ratings of one set; user ids that are no numbers are numbered from 1 in sorted order.
 
-    ``rated_at`` is whole seconds, in microseconds; None for filmtrust. Every product may be recommended.
-    InputFileError if the set is not there.
+    ``rated_at`` is whole seconds, in microseconds; None for filmtrust. Every product may be recommended. InputFileError
+    if the set is not there.
     """
     folder = data / name
     if not folder.is_dir():
@@ -85,7 +85,7 @@ def load_dataset(name: str, data: Path = DATA) -> RatingMatrix:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table of each set; the exit status."""
+    """Print the table of each set; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(LOADERS)} (default: all)")
     parser.add_argument("--short", action="store_true", help="leave the largest set out")

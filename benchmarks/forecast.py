@@ -1,9 +1,9 @@
-"""Is the forecast of ``recommendation_engine.py --check-data`` within a factor of 2 of what training then takes?
+"""Check whether the forecast of ``recommendation_engine.py --check-data`` is within a factor of 2 of the training.
 
     python -m benchmarks.forecast [--short]
 
-Per size: seconds foreseen and measured for neighbors and scores of all users, the process's
-peak memory foreseen and measured. Each size runs in a process of its own.
+For each size: seconds for neighbors and scores of all users, forecast and measured, and the peak memory of the process,
+forecast and measured. Each size runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SIZES = [(5_000, 20_000, 30_000), (20_000, 30_000, 1_500_000), (200_000, 300_000
 
 
 def long_tail_ratings(n_users: int, n_products: int, n_ratings: int, rng: np.random.Generator) -> RatingMatrix:
-    """Random ratings; users' activity is lognormal, products' popularity falls with the root of the rank."""
+    """Return random ratings; users' activity is lognormal, products' popularity falls with the root of the rank."""
     activity = rng.lognormal(0, 1, n_users)
     popularity = (np.arange(n_products) + 10.0) ** -0.5
     users = rng.choice(n_users, n_ratings, p=activity / activity.sum())
@@ -45,7 +45,7 @@ def long_tail_ratings(n_users: int, n_products: int, n_ratings: int, rng: np.ran
 
 
 def train(matrix: RatingMatrix, index: CosineIndex) -> None:
-    """Neighbors and scores of all users, block by block, as the batch does it."""
+    """Compute neighbors and scores of all users, block by block, as the batch does."""
     for start in range(0, matrix.shape[0], BLOCK_USERS):
         rows = np.arange(start, min(start + BLOCK_USERS, matrix.shape[0]))
         near = index.top_k(20, rows=rows)
@@ -57,7 +57,7 @@ def train(matrix: RatingMatrix, index: CosineIndex) -> None:
 def measure(file: Path) -> None:
     """Print one row of the table; the process has held no other ratings before."""
     small = long_tail_ratings(100, 100, 500, np.random.default_rng(0))
-    train(small, CosineIndex(small.half_stars))  # compiled code is loaded
+    train(small, CosineIndex(small.half_stars))  # loads the compiled code
     half_stars = sp.csr_array(sp.load_npz(file))
     n_users, n_products = half_stars.shape
     ids = np.char.mod("%010d", np.arange(n_products)).astype("S10")
@@ -75,7 +75,7 @@ def measure(file: Path) -> None:
 
 
 def main() -> int:
-    """Run each size in a process of its own, so that one's memory does not count for the next."""
+    """Run each size in a process of its own, so that the memory of one does not count for the next."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="leave the largest size out")
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)

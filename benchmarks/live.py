@@ -1,13 +1,13 @@
-"""What a write costs, and what changes cost those who ask afterwards.
+"""Measure the time of a write, and what changes cost the requests after them.
 
     python -m benchmarks.live              # 200,000 users, 1,200,000 ratings, on SQLite and on a private MariaDB
     python -m benchmarks.live --short      # 5,000 users, 30,000 ratings, fewer writes
 
-A write is one transaction (the row stored, its user read again, committed) and the model's successor; both as the
-service does them, one after the other, without HTTP. An answer is ten products for a random user, nothing kept.
+A write is one transaction (the row stored, its user read again, committed) and the model's successor. Both are done as
+in the service, one after the other, without HTTP. An answer is ten products for a random user, without a cache.
 
-Two cores, 200,000 users: a write 2.8 ms on SQLite (p99 5.6) and 5.1 on MariaDB (p99 9.0); an answer by taste 0.20 ms
-without changes, 0.35 with 100 users changed, 0.95 with 2,000, when the model is made anew.
+Two cores, 200,000 users: a write takes 2.8 ms on SQLite (p99 5.6) and 5.1 on MariaDB (p99 9.0). An answer by taste
+takes 0.20 ms without changes, 0.35 with 100 users changed, and 0.95 with 2,000, when a model is made from scratch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHANGED = (0, 10, 100, 1_000, 2_000)
 
 
 def milliseconds(run: Callable[[int], object], arguments: list[int]) -> tuple[float, float]:
-    """Median and 99th percentile of one call for each of the arguments."""
+    """Return the median and 99th percentile of one call for each of the arguments."""
     times = []
     for argument in arguments:
         started = time.perf_counter()

@@ -1,11 +1,11 @@
-"""How fast a catalog loads, against the database's own tool and against pandas, in one run.
+"""Time the load of a catalog against the database's own tool and against pandas, in one run.
 
     python -m benchmarks.load                 # 1,426,337 rows, the size of the Kaggle file; about 6 minutes
     python -m benchmarks.load --short         # 100,000 rows, one round
     python -m benchmarks.load --rows 500000
 
-Into a private MariaDB server with default settings and into SQLite files. Ours is the whole ``python to_rds.py``, from
-the start of the interpreter to its end, with every check. The floor is the database's own client on the same file,
+The targets are a private MariaDB server with default settings and SQLite files. Ours is the whole ``python to_rds.py``,
+from the start of the interpreter to its end, with every check. The floor is the database's own client on the same file,
 into the same table with the same keys, without a check: ``LOAD DATA LOCAL INFILE``, and ``.import``, which needs the
 row numbers in the file (they are written into a copy before the clock starts). Times are medians; the memory is the
 peak of the process. The kinds take turns within a round, since the machine may be busier in one minute than in another.
@@ -40,9 +40,9 @@ Measured = tuple[float, float]  # seconds, MB
 
 
 def timed(command: list[str], env: dict[str, str], statement: str = "") -> Measured:
-    """Run a process; its seconds and peak memory.
+    """Run a process; return its seconds and peak memory.
 
-    The memory comes from /proc: what ``wait4`` tells counts the parent's before the ``exec``, too.
+    The memory comes from /proc: the figure of ``wait4`` also counts the parent's memory before the ``exec``.
     """
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -62,14 +62,14 @@ def timed(command: list[str], env: dict[str, str], statement: str = "") -> Measu
 
 
 def ours(env: dict[str, str], folder: Path) -> Measured:
-    """``python to_rds.py``."""
+    """Time ``python to_rds.py``."""
     files = ["--products", str(folder / "p.csv"), "--categories", str(folder / "c.csv")]
     os.chdir(folder)  # for rejected_rows.csv
     return timed([sys.executable, str(PROJECT_ROOT / "to_rds.py"), *files], env)
 
 
 def client_load_data(server: MariaDBServer, settings: Settings, folder: Path) -> Measured:
-    """The ``mariadb`` client's LOAD DATA into a new table with our keys."""
+    """Time the ``mariadb`` client's LOAD DATA into a new table with our keys."""
     engine = connect(settings, create=True)
     products.drop(engine, checkfirst=True)
     products.create(engine)
@@ -86,7 +86,7 @@ def client_load_data(server: MariaDBServer, settings: Settings, folder: Path) ->
 
 
 def sqlite_import(folder: Path) -> Measured:
-    """The ``sqlite3`` shell's .import into a new file with our keys."""
+    """Time the ``sqlite3`` shell's .import into a new file with our keys."""
     file = folder / "import.db"
     file.unlink(missing_ok=True)
     engine = create_engine(f"sqlite:///{file}")
@@ -97,7 +97,7 @@ def sqlite_import(folder: Path) -> Measured:
 
 
 def pandas_to_sql(settings: Settings, folder: Path) -> Measured:
-    """What most people write: read_csv in pieces, to_sql, without a key or a check."""
+    """Time the usual code: read_csv in pieces, to_sql, without a key or a check."""
     started = time.perf_counter()
     engine = connect(settings, create=True)
     for n, chunk in enumerate(pd.read_csv(folder / "p.csv", chunksize=50_000)):
@@ -107,15 +107,15 @@ def pandas_to_sql(settings: Settings, folder: Path) -> Measured:
 
 
 def write_files(folder: Path, rows: int) -> None:
-    """The catalog, and the copy with row numbers that .import needs."""
+    """Write the catalog, and the copy with row numbers that .import needs."""
     write_sample_catalog(folder / "p.csv", folder / "c.csv", n_products=rows)
     with (folder / "p.csv").open("rb") as source, (folder / "numbered.csv").open("wb") as target:
-        for n, line in enumerate(source):  # no title of the sample has a line end in it
+        for n, line in enumerate(source):  # no title of the sample contains a line end
             target.write(b"%d,%s" % (n, line) if n else b"id," + line)
 
 
 def settings_for(folder: Path, server: MariaDBServer | None, name: str) -> tuple[dict[str, str], Settings]:
-    """Environment and settings that lead to database or file ``name``."""
+    """Return the environment and the settings of the database or file ``name``."""
     env = {"DB_HOST": "", "SQLITE_FILE": str(folder / f"{name}.db"), "DB_SSL_CA": ""}
     if server:
         env |= {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": name}
@@ -132,7 +132,7 @@ def empty(folder: Path, server: MariaDBServer, name: str) -> None:
 
 
 def measure(folder: Path, server: MariaDBServer, rounds: int) -> dict[tuple[str, str], list[Measured]]:
-    """Seconds and memory of every kind, round by round; pandas only once, as it takes so long."""
+    """Return seconds and memory of every kind, round by round; pandas runs only once, as it takes so long."""
     found: dict[tuple[str, str], list[Measured]] = {}
     into_server, into_file = settings_for(folder, server, "ours"), settings_for(folder, None, "ours")
     kinds: list[tuple[str, str, Callable[[], Measured]]] = [
@@ -158,14 +158,14 @@ def measure(folder: Path, server: MariaDBServer, rounds: int) -> dict[tuple[str,
 
 
 def report(found: dict[tuple[str, str], list[Measured]], rows: int) -> None:
-    """The table: medians, the ratio to the database's own tool, what was promised."""
+    """Print the table: medians, the ratio to the database's own tool, the promised ratio."""
     floors = {"MariaDB": "mariadb LOAD DATA", "SQLite": "sqlite3 .import"}
     promised = {"MariaDB": 1.25, "SQLite": 1.0}
     print(f"\n{rows:,} rows, medians of {max(map(len, found.values()))} rounds; promised for {ROWS:,} rows\n")
     print("| into | with | seconds | rows/s | ratio | promised | peak MB |\n|---|---|---:|---:|---:|---:|---:|")
     for (database, kind), results in sorted(found.items()):
         seconds, memory = (statistics.median(result[n] for result in results) for n in (0, 1))
-        # rounds are compared with themselves, then the median is taken
+        # the ratio of each round, then their median
         pairs = zip(results, found[database, floors[database]], strict=False)
         ratio = statistics.median(mine[0] / floor[0] for mine, floor in pairs)
         limit = f"<= {promised[database]}" if kind == "to_rds.py" else ""

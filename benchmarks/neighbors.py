@@ -11,14 +11,14 @@ medians. Ours is timed from the raw ratings (checks, preparation, search, exact 
 normalized and transposed beforehand. implicit works in float64, sparse_dot_topn in float32; neither orders ties.
 Exact: every list of 500 sampled rows, order included, equals brute force on whole numbers.
 
-Leads tried: time before / time after of the search, at 5,000, 20,000 and 200,000 users (the same shapes).
+Ideas tried: time before / time after of the search, at 5,000, 20,000 and 200,000 users (the same shapes).
 
     kept     exact order by one quotient where that decides, finalists taken best first   1.3-1.5   1.0    1.04
     kept     the calling thread works too, no thread pool                                 1.1       1.0    1.0
     kept     sum of squared norms once, not once per block of rows                        1.0       1.0    1.04
     left out exact order at once, without a first choice in float32                       1.4       0.95   0.96-1.03
     left out norm and row of a candidate in one word                                      0.97-1.0  1.03   1.01-1.1
-    left out choice by counting who is greater, no branches, where few share a product    1.0-1.05  1.0    1.0
+    left out choice by counting greater ones, no branches, where few share a product      1.0-1.05  1.0    1.0
     left out hits of 256 entries collected first, then looked at                          0.91      0.93   0.99
     left out symmetric halves: each pair once, offered to both lists (one thread)         0.58      0.72   0.8
     left out tiles of 65,536 positions, so that accumulators stay in cache (adding alone) 1.0       1.0    1.15
@@ -51,11 +51,11 @@ from recommender.paths import replace_file
 
 K = 20
 THREADS = 2
-REST = 0.01  # seconds before each call: OpenMP's threads spin for 5 ms after a peer's call, and ours would pay for it
+REST = 0.01  # seconds before each call: OpenMP's threads spin for 5 ms after a peer's call, which would slow ours down
 
 
 class Shape(NamedTuple):
-    """Ratings to make: popularity falls like (rank + 10)^-decay, activity is log-normal."""
+    """A shape of made-up ratings: popularity falls like (rank + 10)^-decay, activity is log-normal."""
 
     users: int
     products: int
@@ -75,7 +75,7 @@ MILLION = Shape(1_000_000, 1_400_000, 20_000_000)
 
 
 def make_ratings(shape: Shape, seed: int = 0) -> Any:
-    """Exactly shape.ratings ratings of 1 to 5 stars, float64 CSR (users, products)."""
+    """Return exactly shape.ratings ratings of 1 to 5 stars, float64 CSR (users, products)."""
     generator = np.random.default_rng(seed)
     activity = np.cumsum(np.exp(generator.normal(0.0, shape.spread, shape.users)))
     popularity = (np.arange(shape.products) + 10.0) ** -shape.decay
@@ -97,7 +97,7 @@ def ours(ratings: Any, threads: int = THREADS) -> Callable[[], object]:
 
 
 def peers(ratings: Any) -> dict[str, Callable[[], object]]:
-    """The peers that are installed, each as a call on its own prepared matrix."""
+    """Return the installed peers, each as a call on its own prepared matrix."""
     norms = np.sqrt(np.asarray(ratings.power(2).sum(axis=1)).ravel())
     unit = sp.csr_matrix(sp.diags_array(np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)) @ ratings)
     found: dict[str, Callable[[], object]] = {}
@@ -120,7 +120,7 @@ def peers(ratings: Any) -> dict[str, Callable[[], object]]:
 
 
 def exact_lists(ratings: Any, indices: NDArray[np.int32], sample: int = 500) -> int:
-    """How many of the sampled rows have exactly the brute-force list; whole-number dots, ratios told apart in float64.
+    """Return the number of sampled rows with exactly the brute-force list: whole-number dots, ratios in float64.
 
     Here dot^2 * norm stays below 2^52, where different ratios are different floats.
     """
@@ -141,7 +141,7 @@ def exact_lists(ratings: Any, indices: NDArray[np.int32], sample: int = 500) -> 
 
 
 def raters_squared(ratings: Any) -> float:
-    """Sum over products of raters squared: what every exact method has to add up."""
+    """Return the sum over products of raters squared: the additions of every exact method."""
     return float((np.bincount(ratings.indices, minlength=1).astype(np.float64) ** 2).sum())
 
 
@@ -152,7 +152,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def in_turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each call; calls of milliseconds get more rounds."""
+    """Return the median seconds of each call; calls of milliseconds get more rounds."""
     for call in calls.values():
         call()
     times: dict[str, list[float]] = {name: [seconds(call)] for name, call in calls.items()}
@@ -165,7 +165,7 @@ def in_turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, f
 
 
 def compare(shape: Shape, rounds: int) -> None:
-    """One line of the table."""
+    """Print one line of the table."""
     ratings = make_ratings(shape)
     indices, _ = top_k_cosine(ratings, K, n_threads=THREADS)  # compiles on a first run
     median = in_turns({"ours": ours(ratings)} | peers(ratings), rounds)
@@ -186,7 +186,7 @@ def readable(spent: float) -> str:
 
 
 def one_row(shape: Shape) -> None:
-    """Latency of neighbors on demand."""
+    """Print the latency of neighbors on demand."""
     index = CosineIndex(make_ratings(shape))
     rows = np.random.default_rng(2).integers(0, shape.users, 3000).tolist()
     index.neighbors(rows[0], K)
@@ -205,7 +205,7 @@ def peak_megabytes() -> float:
 
 
 def million() -> None:
-    """The large shape once: time, and the peak memory of the whole process against the size of CSR + CSC."""
+    """Run the large shape once; print the time, and the process's peak memory against the size of CSR + CSC."""
     ratings = make_ratings(MILLION)
     both = 2 * (ratings.data.nbytes + ratings.indices.nbytes) + ratings.indptr.nbytes + 4 * (MILLION.products + 1)
     top_k_cosine(ratings, K, rows=[0], n_threads=1)
@@ -236,7 +236,7 @@ PANELS = {
 
 
 def plot(path: Path) -> None:
-    """Time against ratings, users and threads: the best of 5, so that other work on the machine matters less."""
+    """Plot time against ratings, users and threads: the best of 5, to reduce the influence of other work."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(13, 4.4), constrained_layout=True)
@@ -251,7 +251,10 @@ def plot(path: Path) -> None:
 
 
 def growth_panel(axis: Any, label: str, shapes: list[Shape]) -> None:
-    """Measured seconds, and the additions: cheaper where many rate a product (vector instructions), else dearer."""
+    """Plot measured seconds and the additions.
+
+    An addition is cheaper if many users rate a product (vector instructions), and dearer otherwise.
+    """
     sizes = [shape.ratings if label.startswith("ratings") else shape.users for shape in shapes]
     made = [make_ratings(shape) for shape in shapes]
     measured = [best_of_5(ours(ratings)) for ratings in made]

@@ -1,11 +1,11 @@
-"""How long one user's recommendations take in the model, at the size of a large shop, and how fast a model file opens.
+"""Time one user's recommendations in the model of a large shop, and the opening of its model file.
 
     python -m benchmarks.one_user              # 200,000 users x 300,000 products, 3.8 million ratings
     python -m benchmarks.one_user --short      # 20,000 users
 
-Random users, compiled code loaded: scoring with the neighbors known, and neighbors on demand plus scoring, by both
-rankings; every list of the sample equals the one made from all users' neighbors at once. The model file holds the same
-ratings and a catalog of as many products; opening checks its checksum.
+The users are random and compiled code is loaded. Measured are scoring with the neighbors known, and neighbors on demand
+plus scoring, by both rankings. Every list of the sample equals the one made from all users' neighbors at once. The
+model file holds the same ratings and a catalog of as many products; opening it checks the checksum.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ K, N, SAMPLE = 20, 10, 2_000
 
 
 def make_matrix(shape: Shape) -> RatingMatrix:
-    """Long-tail ratings as ``load_model`` holds them."""
+    """Return long-tail ratings as ``load_model`` holds them."""
     csr = make_ratings(shape)
     parts = (2 * csr.data).astype(np.int8), csr.indices.astype(np.int32), csr.indptr.astype(np.int32)
     ids = np.array([f"B{number:09d}" for number in range(shape.products)], "S10")
@@ -44,7 +44,7 @@ def make_matrix(shape: Shape) -> RatingMatrix:
 
 
 def microseconds(call: Callable[[int], object], rows: list[int]) -> tuple[float, float]:
-    """Median and 99th percentile over the rows."""
+    """Return the median and 99th percentile over the rows."""
     call(rows[0])
     times = []
     for row in rows:
@@ -90,7 +90,7 @@ def latencies(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
 
 
 def opening(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
-    """Print what a model file of these ratings takes."""
+    """Print the size of a model file of these ratings, and the times to save, map and open it."""
     n = matrix.shape[1]
     titles = pa.array([f"A made-up product, number {number}, with a name of the usual length" for number in range(n)])
     catalog = ProductCatalog(matrix.product_ids, titles, np.full(n, 9.99), np.full(n, 4.5), np.zeros(n, np.int32))

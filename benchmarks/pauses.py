@@ -1,11 +1,11 @@
-"""How long the event loop stands still while very many ratings change by somebody else's hand.
+"""Measure how long the event loop stands still while others change very many ratings.
 
     python -m benchmarks.pauses            # 200,000 users, 1,200,000 ratings, 40,000 of them changed, on both databases
     python -m benchmarks.pauses --short    # 5,000 users, 30,000 ratings, 20,000 changed
 
-A real service process (``uvicorn``, one worker), in which a coroutine sleeps a millisecond again and again and notes
-how much later it was woken: a request that comes meanwhile waits as long. First with nothing to do, then from one
-UPDATE on until the changes are counted and for ten seconds after.
+In a real service process (``uvicorn``, one worker) a coroutine sleeps a millisecond again and again and notes how much
+later it was woken: a request that comes meanwhile waits as long. First nothing happens; then it measures from one
+UPDATE on until the changes are counted, and for ten seconds after.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CHANGE = {
 
 
 def watched() -> FastAPI:
-    """The service, with the ticker in it and ``GET /pauses``: what it noted since it was last asked."""
+    """Return the service with the ticker in it and ``GET /pauses``, which gives the notes since the last request."""
     from fastapi import Request, Response
 
     from api import create_app
@@ -81,14 +81,14 @@ def watched() -> FastAPI:
 
 
 def noted_since(port: int) -> tuple[np.ndarray[Any, Any], int]:
-    """Pauses in ms, and how many models were made, since this was last asked."""
+    """Return the pauses in ms, and the number of models made, since the last call."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/pauses", timeout=60) as answer:
         found = json.load(answer)
     return 1e3 * np.array(found["pauses"]), len(found["loads"])
 
 
 def changes_seen(port: int) -> str:
-    """Up to when the service has counted what is in the tables."""
+    """Return the time up to which the service has counted the tables."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60) as answer:
         return str(json.load(answer)["changes_seen_at"])
 

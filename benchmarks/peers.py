@@ -1,7 +1,7 @@
-"""The rankings of other people that `benchmarks.quality` compares with, each with the small grid it is tuned on.
+"""The peers that `benchmarks.quality` compares with: rankings of others, each with the small grid it is tuned on.
 
-All learn from which products a user has, not from stars or times, as their papers do (X below: users x products, 0 or
-1), answer through the same few lines (`ScoreRanker`), and fill a list as far as their scores go.
+All learn from the products a user has, not from stars or times, as their papers do (X below: users x products, 0 or 1).
+They answer through the same few lines (`ScoreRanker`), and fill a list as far as their scores go.
 
     TF-IDF, BM25   item-kNN of `implicit` (Ben Frederickson), the K nearest products of each product
     ALS, BPR       matrix factorization of `implicit`: Hu, Koren, Volinsky 2008; Rendle et al. 2009
@@ -40,14 +40,14 @@ Parameters = Mapping[str, Any]
 
 
 class ScoreRanker:
-    """Ranks by dense scores, higher is better: what the user has and what may not be recommended left out."""
+    """A ranker by dense scores, higher is better; it leaves out the user's products and those not recommendable."""
 
     def __init__(self, train: RatingMatrix, scores: Callable[[Rows], Scores], *, floor: float = -np.inf) -> None:
-        """``floor``: a product is in no list unless its score is above."""
+        """Rank by ``scores``; ``floor``: a list has only products with a higher score."""
         self._train, self._scores, self._floor = train, scores, floor
 
     def rank(self, rows: Rows, n: int) -> NDArray[np.int32]:
-        """The best n columns of each row, (len(rows), n), -1 where there are no more; equal scores by column."""
+        """Return the best n columns of each row, (len(rows), n), -1 if there are no more; equal scores by column."""
         out = np.full((len(rows), n), -1, np.int32)
         for start in range(0, len(rows), BLOCK_ROWS):
             block = rows[start : start + BLOCK_ROWS]
@@ -64,13 +64,13 @@ class ScoreRanker:
         return out
 
     def predict(self, rows: Rows, columns: NDArray[np.integer]) -> NDArray[np.float64]:
-        """No stars: NaN for every pair."""
+        """Return NaN for every pair: there are no stars."""
         assert len(rows) == len(columns), "one column for each row"
         return np.full(len(rows), np.nan)
 
 
 class Peer(NamedTuple):
-    """How to train a ranking on given parameters, and which parameters to try."""
+    """A ranking: how to train it on given parameters, and which parameters to try."""
 
     name: str
     train: Callable[..., ScoreRanker]  # (matrix, **parameters)
@@ -78,13 +78,13 @@ class Peer(NamedTuple):
 
 
 def ones(train: RatingMatrix) -> Any:
-    """X: float32 CSR matrix (users x products), 1 where there is a rating."""
+    """Return X: float32 CSR matrix (users x products), 1 where there is a rating."""
     csr = train.half_stars
     return sp.csr_matrix((np.ones(csr.nnz, np.float32), csr.indices, csr.indptr), shape=csr.shape)
 
 
 def ease(train: RatingMatrix, *, ridge: float) -> ScoreRanker:
-    """score(u, i) = (X B)_ui with B = I - P diag(1 / diag P), P = (X'X + ridge I)^-1: -(X P)_ui / P_ii if u lacks i.
+    """Return score(u, i) = (X B)_ui, B = I - P diag(1 / diag P), P = (X'X + ridge I)^-1: -(X P)_ui / P_ii if u lacks i.
 
     With fewer users than products the same numbers come from the smaller inverse, M = (XX' + ridge I)^-1 X, since then
     X P = M and P_ii = (1 - sum over u of X_ui M_ui) / ridge. Memory: the square of the smaller number in doubles.
@@ -100,7 +100,7 @@ def ease(train: RatingMatrix, *, ridge: float) -> ScoreRanker:
 
 
 def _inverse(gram: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
-    """(gram + ridge I)^-1, by Cholesky, in the memory of gram."""
+    """Return (gram + ridge I)^-1, by Cholesky, in the memory of gram."""
     gram[np.diag_indices_from(gram)] += ridge
     factor, failed = scipy.linalg.lapack.dpotrf(gram, overwrite_a=1)
     inverse, failed_too = scipy.linalg.lapack.dpotri(factor, overwrite_c=1)
@@ -110,7 +110,10 @@ def _inverse(gram: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
 
 
 def rp3beta(train: RatingMatrix, *, beta: float, k: int) -> ScoreRanker:
-    """scores = X W; W_ij = sum over users of (1 / raters_i) (1 / length_u) / raters_j^beta, the k largest of each i."""
+    """Return scores X W, with the k largest W_ij of each i.
+
+    W_ij = sum over users of (1 / raters_i) (1 / length_u) / raters_j^beta.
+    """
     x = ones(train)
     lengths, raters = (np.maximum(np.asarray(x.sum(axis=axis)).ravel(), 1) for axis in (1, 0))
     back = sp.diags_array(1 / raters) @ x.T  # product -> user
@@ -120,7 +123,7 @@ def rp3beta(train: RatingMatrix, *, beta: float, k: int) -> ScoreRanker:
 
 
 def user_knn(train: RatingMatrix, *, k: int) -> ScoreRanker:
-    """LensKit's UserKNN: for each product the k nearest users that have it."""
+    """Return LensKit's UserKNN: for each product the k nearest users that have it."""
     unit = _unit_rows(ones(train))
     csr = train.half_stars
 
@@ -149,7 +152,7 @@ def _add_nearest(places: Any, users: Any, close: Any, indptr: Any, indices: Any,
 
 
 def item_knn(train: RatingMatrix, *, k: int) -> ScoreRanker:
-    """LensKit's ItemKNN: for each candidate the k nearest of the user's products."""
+    """Return LensKit's ItemKNN: for each candidate the k nearest of the user's products."""
     columns = _unit_rows(sp.csr_matrix(ones(train).T))
     close = sp.csr_array(columns @ columns.T)
     close.setdiag(0)
@@ -167,25 +170,28 @@ def item_knn(train: RatingMatrix, *, k: int) -> ScoreRanker:
 
 
 def implicit_knn(train: RatingMatrix, *, kind: str, **parameters: Any) -> ScoreRanker:
-    """``kind``: TFIDFRecommender or BM25Recommender; their own weights and their K nearest products."""
+    """Return TFIDFRecommender or BM25Recommender (``kind``), with their own weights and their K nearest products."""
     from implicit import nearest_neighbours
 
     x = ones(train)
     model = getattr(nearest_neighbours, kind)(num_threads=THREADS, **parameters)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it hands itself another format than it asks for
+        warnings.simplefilter("ignore")  # it passes itself another format than it requires
         model.fit(x, show_progress=False)
     return ScoreRanker(train, _by_items(x, model.similarity), floor=0.0)
 
 
 def implicit_factors(train: RatingMatrix, *, kind: str, **parameters: Any) -> ScoreRanker:
-    """``kind``: als.AlternatingLeastSquares or bpr.BayesianPersonalizedRanking; scores = user . product factors."""
+    """Return a factorization: scores = user . product factors.
+
+    ``kind``: als.AlternatingLeastSquares or bpr.BayesianPersonalizedRanking.
+    """
     import importlib
 
     module, model_class = kind.split(".")
     threads = THREADS if module == "als" else 1  # BPR on two threads differs from run to run
     recommender = getattr(importlib.import_module(f"implicit.cpu.{module}"), model_class)
-    with threadpool_limits(1, "blas"):  # it asks for that: threads of its own and those of BLAS are in each other's way
+    with threadpool_limits(1, "blas"):  # implicit demands this: its own threads and those of BLAS obstruct each other
         model = recommender(num_threads=threads, random_state=SEED, **parameters)
         model.fit(ones(train), show_progress=False)
     users, products = model.user_factors, model.item_factors
@@ -202,7 +208,7 @@ def _unit_rows(x: Any) -> Any:
 
 
 def _largest(weights: Any, k: int) -> Any:
-    """Each row's k largest entries, CSR."""
+    """Return each row's k largest entries, CSR."""
     row = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
     order = np.lexsort((-weights.data, row))
     kept = np.sort(order[np.arange(len(order)) - weights.indptr[row] < k])
@@ -210,7 +216,7 @@ def _largest(weights: Any, k: int) -> Any:
 
 
 def grid(**choices: tuple[Any, ...]) -> tuple[Parameters, ...]:
-    """Every combination, the last name changing fastest.
+    """Return every combination, the last name changing fastest.
 
     >>> grid(k=(1, 2), beta=(0.5,))
     ({'k': 1, 'beta': 0.5}, {'k': 2, 'beta': 0.5})

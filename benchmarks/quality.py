@@ -1,16 +1,16 @@
-"""Which ranking finds what people turned to next: ours against popularity and tuned peers on real data.
+"""Compare the rankings with popularity and tuned peers on real data, by the users' next products.
 
     pip install -r requirements-bench.txt
     python -m benchmarks.quality                              # the four sets of ../shared/data, about half an hour
     python -m benchmarks.quality --short                      # the two smallest, few peers, about half a minute
     python -m benchmarks.quality --sets filmtrust --peers EASE^R,RP3beta
 
-Everybody gets the same training ratings (the newest 20 % of each user's are hidden, random ones where there are no
-times), ranks the whole catalog less what the user has, and is measured by the same lines
+Every ranking gets the same training ratings (the newest 20 % of each user's are hidden, random ones if there are no
+times), ranks the whole catalog without the user's products, and is measured by the same lines
 (`recommender.evaluation.measure`). A peer's parameters are those of its grid (`benchmarks.peers`) with the highest
-nDCG@10 on a validation cut, made the same way from the training ratings alone; it is then trained anew on all of them.
-auto takes its two from `recommender.evaluation.tuning`, which hides ratings of the training part likewise; classic and
-taste are as they come. Seconds: to train on chosen parameters and to rank all test users (2 threads); tuning is a
+nDCG@10 on a validation cut, made the same way from the training ratings alone; the peer is then trained again on all of
+them. auto takes its two from `recommender.evaluation.tuning`, which also hides ratings of the training part; classic
+and taste have no tuning. Seconds: to train on chosen parameters and to rank all test users (2 threads); tuning has a
 column of its own.
 """
 
@@ -51,7 +51,7 @@ RECALL, TUNED = f"recall@{DEPTH}", "auto"
 
 
 class Line(NamedTuple):
-    """One ranking on one set; ``parameters`` None where nothing was tuned."""
+    """One ranking on one set; ``parameters`` is None if nothing was tuned."""
 
     name: str
     ndcg: Figure
@@ -63,7 +63,7 @@ class Line(NamedTuple):
 
 
 def _taste(train: RatingMatrix, **parameters: Any) -> TasteRanker:
-    """The taste ranking of the training ratings."""
+    """Return the taste ranking of the training ratings."""
     profiles = build_profiles(train)
     return TasteRanker(
         profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable,
@@ -80,19 +80,19 @@ OURS = ("classic", "taste", TUNED)
 
 
 def validation_ndcg(validation: Split, ranker: Ranker) -> float:
-    """Mean nDCG@10 on the users of a validation cut."""
+    """Return the mean nDCG@10 on the users of a validation cut."""
     mean = evaluate(validation, {"": ranker}, seed=SEED, n_resamples=1).rankings[0].figures[NDCG].mean
     return mean or 0.0
 
 
 def tune(peer: Peer, validation: Split) -> Parameters:
-    """The parameters of the peer's grid that rank the validation cut best; of equals the first."""
+    """Return the parameters of the peer's grid that rank the validation cut best; the first of equal ones."""
     found = [validation_ndcg(validation, peer.train(validation.train, **choice)) for choice in peer.grid]
     return peer.grid[int(np.argmax(found))]
 
 
 def measure(matrix: RatingMatrix, peers: Sequence[Peer], *, seed: int = SEED, verbose: bool = False) -> list[Line]:
-    """Popularity, ours and the tuned peers on one set, one line each in that order."""
+    """Return one line each for popularity, ours and the tuned peers on one set, in that order."""
     split = split_newest(matrix, rng=np.random.default_rng(seed))
     validation = split_newest(split.train, rng=np.random.default_rng(seed + 1))
     lines = [_line(split, seed, name, make) for name, make in UNTUNED.items()]
@@ -118,7 +118,7 @@ def _line(
     parameters: Parameters | None = None,
     tuning: float = 0.0,
 ) -> Line:
-    """Train, rank all test users, measure."""
+    """Train, rank all test users, measure; return the line."""
     started = time.perf_counter()
     ranker = train(split.train)
     training = time.perf_counter() - started
@@ -128,7 +128,7 @@ def _line(
 
 
 def as_table(lines: Sequence[Line]) -> str:
-    """A Markdown table, best nDCG@10 first; ours in bold."""
+    """Return a Markdown table, best nDCG@10 first; ours in bold."""
     rows = ["| ranking | nDCG@10 | 95 % interval | Recall@20 | train s | rank s | tune s | parameters |"]
     rows.append("|---|---:|---|---:|---:|---:|---:|---|")
     for line in sorted(lines, key=lambda line: -(line.ndcg.mean or 0.0)):
@@ -145,7 +145,7 @@ def _shown(parameters: Parameters) -> str:
 
 
 def warm_up() -> None:
-    """Have everything compiled before a clock runs."""
+    """Compile all code before a clock runs."""
     ratings = sp.random_array((60, 40), density=0.2, format="csr", rng=np.random.default_rng(SEED))
     ratings = sp.csr_array((np.full(ratings.nnz, 8, np.int8), ratings.indices, ratings.indptr), shape=ratings.shape)
     ratings.sort_indices()
@@ -155,7 +155,7 @@ def warm_up() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print a table for each set; the exit status."""
+    """Print a table for each set; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     names = [peer.name for peer in PEERS]
     parser.add_argument("--short", action="store_true", help=f"{', '.join(SHORT_SETS)} with {', '.join(SHORT_PEERS)}")

@@ -1,17 +1,17 @@
-"""What the rankings cost beside each other: neighbors and the best 10 products of all users, prepared models.
+"""Compare the times of the rankings: neighbors and the best 10 products of all users, from prepared models.
 
     python -m benchmarks.rankings              # the shapes of benchmarks/neighbors.py
     python -m benchmarks.rankings --short      # 20,000 users, 300,000 ratings
 
 Long-tail ratings with a time each, 2 threads, in turns within one run, medians. Classic finds 20 neighbors of a user
-and averages their ratings; taste finds 200, adds up what they have, and predicts the stars of the best. What it costs
-more is the 200: classic with as many neighbors stands beside it. Tuned is what auto does before it ranks.
+and averages their ratings. Taste finds 200, adds up their products, and predicts the stars of the best. The 200 make it
+slower, so the table also has classic with as many neighbors. "tuned in" is what auto does before it ranks.
 
 Of 115 us a user of the 200,000 (one thread), 22 add up similarities, 10 look through them, 27 choose 200 and put them
-in exact order, 40 rank what the 200 have. Tried on the ranking, us a user: one pass by a heap 56; counting scores
-instead, place and stars in one word, the mask folded in 48; the 200 rows' entries copied side by side first 40 (kept);
-hits noted without a branch 58; rows fetched ahead 46; users in order of their rarest product or of their norm 50 to 54;
-blocks of 16, 64 and 1,024 users 32, 27 and 27 s in all where 256 take 26.
+in exact order, 40 rank the products of the 200. Tried on the ranking, us a user: one pass by a heap 56; counting scores
+instead, position and stars in one word, the mask folded in 48; the 200 rows' entries copied side by side first 40
+(kept); hits noted without a branch 58; rows fetched ahead 46; users in order of their rarest product or of their norm
+50 to 54; blocks of 16, 64 and 1,024 users 32, 27 and 27 s in all, of 256 users 26.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from recommender.shop import build_profiles
 
 
 def compare(shape: Shape, rounds: int) -> None:
-    """One line of the table."""
+    """Print one line of the table."""
     matrix = make_matrix(shape)
     rng = np.random.default_rng(3)
     matrix = replace(matrix, rated_at=rng.integers(0, 10**15, matrix.n_ratings))

@@ -1,4 +1,4 @@
-"""Time reading all ratings, ours against pandas and connectorx, on a private MariaDB server and on SQLite.
+"""Time the reading of all ratings, ours against pandas and connectorx, on a private MariaDB server and on SQLite.
 
     python benchmarks/read.py                     # 3,000,000 ratings, 200,000 users, 300,000 products: some minutes
     python benchmarks/read.py --short             # 300,000 ratings
@@ -41,7 +41,7 @@ Environ = dict[str, str]
 
 
 def write_ratings(file: Path, n: int, seed: int = 0) -> int:
-    """Write n distinct ratings (or nearly) as tab-separated rows of product_ratings, by user; return how many."""
+    """Write n distinct ratings (or nearly) as tab-separated rows of product_ratings, by user; return their number."""
     generator = np.random.default_rng(seed)
     drawn = n + n // 4  # some pairs come twice
     user_ids = generator.integers(1, n // 15 + 2, drawn)
@@ -56,12 +56,12 @@ def write_ratings(file: Path, n: int, seed: int = 0) -> int:
 
 
 def open_engine(environ: Environ, *, create: bool = False) -> Engine:
-    """The engine that these environment variables lead to."""
+    """Return the engine for these environment variables."""
     return connect(load_settings(environ=environ, env_file=Path("no.env")), create=create)
 
 
 def fill(server: MariaDBServer, maria: Environ, sqlite: Environ, file: Path) -> None:
-    """Both databases: the project's tables, product_ratings from the file."""
+    """Fill both databases: the project's tables, product_ratings from the file."""
     for environ in (maria, sqlite):
         engine = open_engine(environ, create=True)
         metadata.create_all(engine)
@@ -75,7 +75,7 @@ def fill(server: MariaDBServer, maria: Environ, sqlite: Environ, file: Path) -> 
 
 
 def through_pandas(environ: Environ) -> int:
-    """What most people write."""
+    """Read as most code does."""
     engine = open_engine(environ)
     frame = pd.read_sql(QUERY, engine)
     engine.dispose()
@@ -83,7 +83,7 @@ def through_pandas(environ: Environ) -> int:
 
 
 def through_connectorx(environ: Environ) -> int:
-    """The fastest peer: Arrow columns as they come."""
+    """Read through the fastest peer: unchecked Arrow columns."""
     import connectorx
 
     user, password = quote(environ["DB_USER"], safe=""), quote(environ["DB_PASSWORD"], safe="")
@@ -93,7 +93,7 @@ def through_connectorx(environ: Environ) -> int:
 
 
 def through_ours(environ: Environ, way: Any = None) -> int:
-    """read_ratings, with the connection, the trial of connectorx and the checks."""
+    """Read by read_ratings, with the connection, the trial of connectorx and the checks."""
     engine = open_engine(environ)
     columns = read_ratings(engine, way=way)
     engine.dispose()
@@ -101,7 +101,7 @@ def through_ours(environ: Environ, way: Any = None) -> int:
 
 
 def readers(maria: Environ, sqlite: Environ) -> dict[str, tuple[Callable[..., int], tuple[Any, ...]]]:
-    """Label -> (reader, its arguments); plain functions, so that a process of its own can run them."""
+    """Return label -> (reader, its arguments); plain functions, so that another process can run them."""
     return {
         BASELINE: (through_connectorx, (maria,)),
         "ours": (through_ours, (maria,)),
@@ -115,7 +115,7 @@ def readers(maria: Environ, sqlite: Environ) -> dict[str, tuple[Callable[..., in
 
 
 def peak_megabytes(reader: Callable[..., int], arguments: tuple[Any, ...]) -> float:
-    """Peak resident memory of a new process that reads once."""
+    """Return the peak resident memory of a new process that reads once."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_read_and_weigh, (reader, arguments))
 

@@ -1,4 +1,4 @@
-"""How many requests one worker answers, against a bare FastAPI route on the same server in the same run.
+"""Compare the requests per second of one worker with a bare FastAPI route on the same server in the same run.
 
     python -m benchmarks.serve              # 5,000 users, 30,000 ratings, by the project's own steps on SQLite
     python -m benchmarks.serve --large      # 200,000 users, 1,200,000 ratings, 100,000 products
@@ -7,24 +7,22 @@
 The bare route is ``async def ok(): return Response(b"ok")``, without parameters, middleware or log. Both run as
 ``uvicorn`` starts them (uvloop, httptools), one worker, uvicorn's access log off; ours with request log (into a file),
 metrics, limits and headers. A second process keeps 16 connections busy, one request at a time on each, users drawn at
-random, and reads whole answers. The variants take turns; shown are medians of the rounds, and of the ratios within a
-round. "computed": ``ANSWER_CACHE_MB=0``, so that each answer is made anew; otherwise every user was asked for once
-before the clock ran, as far as 64 MB hold the answers.
+random, and reads whole answers. The variants take turns; the table shows medians of the rounds, and of the ratios
+within a round. "computed" means ``ANSWER_CACHE_MB=0``, so that each answer is computed; otherwise every user was
+requested once before the clock ran, as far as 64 MB hold the answers. Categories are drawn from 50, so that their masks
+are cached; most prices are new.
 
-Categories are drawn from 50, so that their masks are kept; prices are mostly ones that nobody asked for before.
+Two cores, medians of 7 rounds of 2 s, ratio of requests per second to the bare route's, then of p99: cached 1.63 and
+0.68 (classic), 1.66 and 0.71 (taste); computed 0.49 and 2.08 (classic), 0.38 and 2.94 (taste); of a category 0.43
+(classic) and 0.28 (taste), from a new price on 0.33, at most two of a category 0.38. ``--large``, 5 rounds: cached
+1.58; computed 0.47 and 2.23 (classic), 0.33 and 3.24 (taste); of a category 0.38 and 0.15, from a new price 0.22, at
+most two of a category 0.34. Two workers against one: 1.53, the bare route 1.55, as the caller has half of the cores. Of
+five runs: computed 0.45 to 0.59 (classic), 0.36 to 0.46 (taste), ``--large`` 0.35 to 0.49 and 0.26 to 0.38.
 
-Two cores, medians of 7 rounds of 2 s, ratio of requests per second to the bare route's, then of p99: given before
-1.63 and 0.68 (classic), 1.66 and 0.71 (taste); computed 0.49 and 2.08 (classic), 0.38 and 2.94 (taste); of a category
-0.43 (classic) and 0.28 (taste), from a new price on 0.33, at most two of a category 0.38. ``--large``, 5 rounds:
-given before 1.58; computed 0.47 and 2.23 (classic), 0.33 and 3.24 (taste); of a category 0.38 and 0.15, from a new
-price 0.22, at most two of a category 0.34. Two workers against one: 1.53 as the bare route's 1.55, as the caller has
-half of the cores. Of five runs: computed 0.45 to 0.59 (classic), 0.36 to 0.46 (taste), ``--large`` 0.35 to 0.49 and
-0.26 to 0.38.
-
-In the process without the server, µs per computed list, before and after lists were put together from kept JSON and
-nothing was checked twice: classic 332 and 145, taste 411 and 247, of which compiled code some 30 and 120. Slower than
-what is there: the catalog's columns gathered by place before they are compared (twice one look-up of flags), a mask's
-bytes guessed by the largest that it could have (20 were kept where 50 were asked for).
+In the process without the server, µs per computed list, before and after lists were made from cached JSON and nothing
+was checked twice: classic 332 and 145, taste 411 and 247, of which compiled code takes about 30 and 120. Tried and
+slower: gathering the catalog's columns by row before comparing them (twice one look-up of flags), and guessing a mask's
+bytes by the largest possible size (20 masks were kept where 50 were in use).
 """
 
 from __future__ import annotations
@@ -54,9 +52,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 16
 BARE, COMPUTED = "bare route", "classic, computed"
-KEPT_USERS = 10_000  # whose answers 64 MB hold, by two rankings
+KEPT_USERS = 10_000  # users whose answers by two rankings fit into 64 MB
 LIST = "/recommendations/{user}"
-# what is asked for, and whether it is computed each time
+# by name: whether each answer is computed, and the path
 ROUTES = {
     "classic": (False, LIST),
     COMPUTED: (True, LIST),
@@ -69,7 +67,7 @@ ROUTES = {
 }
 Figures = dict[str, float]
 Found = dict[str, list[Figures]]
-# what a path may hold, and how it is drawn
+# the variables of a path, and how they are drawn
 DRAWN: dict[str, Callable[[random.Random, int], str]] = {
     "{user}": lambda draw, users: str(int(draw.random() * users) + 1),
     "{category}": lambda draw, _: str(int(draw.random() * 50) + 1),
@@ -89,12 +87,12 @@ USUAL, LARGE = Shop(5_000, 20_000, 100_000, 30_000), Shop(200_000, 100_000, 400_
 
 
 def bare() -> FastAPI:
-    """The application to compare with."""
-    from fastapi import FastAPI, Response  # 0.3 s that the callers' processes, dozens of them, do not need
+    """Return the application to compare with."""
+    from fastapi import FastAPI, Response  # takes 0.3 s, which the dozens of callers' processes do not need
 
     app = FastAPI()
 
-    @app.get("/ok", response_model=None)  # what FastAPI makes of an annotation that it can look up
+    @app.get("/ok", response_model=None)  # as FastAPI does for an annotation that it can resolve
     async def ok() -> Response:
         return Response(b"ok")
 
@@ -104,8 +102,10 @@ def bare() -> FastAPI:
 def make_shop(
     shop: Shop, folder: Path, database: Mapping[str, str] | None = None, *, root: Path = ROOT
 ) -> dict[str, str]:
-    """Run steps 1 and 2 of the checkout ``root`` on a database, or on a new SQLite file; return the settings that lead
-    to it."""
+    """Run steps 1 and 2 of the checkout ``root`` on a database, or on a new SQLite file.
+
+    Return the settings of that database.
+    """
     env = {"DB_HOST": "", "MODEL_FILE": "", "SQLITE_FILE": str(folder / "shop.db")} | dict(database or {})
     sizes = ["--num-users", str(shop.users), "--num-interactions", str(shop.interactions)]
     for command in (
@@ -123,7 +123,7 @@ def make_shop(
 def server(
     application: list[str], env: Mapping[str, str], log: Path, *, workers: int = 1, root: Path = ROOT
 ) -> Iterator[int]:
-    """Start a server of the checkout ``root``; gives its port once it answers."""
+    """Start a server of the checkout ``root``; yield its port once it answers."""
     from tests.support.mariadb_server import free_port
 
     port = free_port()
@@ -135,7 +135,7 @@ def server(
                 try:
                     urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5).close()
                 except urllib.error.HTTPError as error:
-                    error.close()  # the bare one knows no such page
+                    error.close()  # the bare application has no such page
                 except urllib.error.URLError:
                     if process.poll() is not None:
                         raise
@@ -148,11 +148,11 @@ def server(
 
 
 class Caller(asyncio.Protocol):
-    """One connection that asks again as soon as it was answered; ``paths`` ends it."""
+    """One connection that sends the next request as soon as it has the answer; the end of ``paths`` ends it."""
 
     def __init__(self, paths: Iterator[str], times: list[float], done: asyncio.Future[None]) -> None:
         self._paths, self._times, self._done = paths, times, done
-        self._missing = -1  # bytes of the body; -1: not even the head is here
+        self._missing = -1  # missing bytes of the body; -1: the head is not complete
         self._seen = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -190,9 +190,9 @@ class Caller(asyncio.Protocol):
 
 
 async def call(port: int, path: str, users: int, seconds: float) -> Figures:
-    """Keep the connections busy; ``seconds`` 0: ask for each user once."""
+    """Keep the connections busy; ``seconds`` 0: request each user's list once."""
     loop, times, end = asyncio.get_running_loop(), list[float](), time.perf_counter() + seconds
-    draw = random.Random()  # others in each round
+    draw = random.Random()  # other users in each round
 
     used = {name: drawn for name, drawn in DRAWN.items() if name in path}
 
@@ -215,7 +215,7 @@ async def call(port: int, path: str, users: int, seconds: float) -> Figures:
 
 
 def measured(port: int, path: str, users: int, seconds: float) -> Figures:
-    """``call`` in a process of its own."""
+    """Run ``call`` in a process of its own."""
     arguments = [str(port), path, str(users), str(seconds)]
     command = [sys.executable, "-m", "benchmarks.serve", "--call", *arguments]
     answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
@@ -260,7 +260,7 @@ def compare(shop: Shop, *, rounds: int, seconds: float) -> None:
 
 
 def show(shop: Shop, found: Found) -> None:
-    """The table of one worker."""
+    """Print the table of one worker."""
     print(f"{shop.users:,} users, {shop.ratings:,} ratings, {CONNECTIONS} connections, one worker\n")
     print("| answer | requests/s | ratio | p99 ms | p99 ratio |\n|---|---:|---:|---:|---:|")
     for name, runs in found.items():
@@ -273,9 +273,9 @@ def show(shop: Shop, found: Found) -> None:
 
 
 def show_workers(servers: dict[str, tuple[int, int, str]], users: int, *, rounds: int, seconds: float) -> None:
-    """Requests per second of two workers against one, each in turn; with two cores the caller has half of one."""
+    """Print requests per second of two workers against one, in turns; with two cores the caller has half of one."""
     for _, second, path in servers.values():
-        measured(second, path, 1_000, 0)  # both workers have started once all of these are answered
+        measured(second, path, 1_000, 0)  # both workers have started once these are answered
     print(f"\n{os.cpu_count()} cores, one of them kept busy by the caller\n")
     print("| answer | one worker | two workers | ratio |\n|---|---:|---:|---:|")
     for name, (*ports, path) in servers.items():

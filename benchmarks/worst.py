@@ -1,13 +1,13 @@
-"""The worst answer of every open route on the largest catalog, and how long it keeps others waiting.
+"""Time the worst answer of every open route on the largest catalog, and how long it makes others wait.
 
     python -m benchmarks.worst                    # 1,400,000 products, 200,000 users, 1,667,500 ratings, on SQLite
     python -m benchmarks.worst --short            # 20,000 products, 5,000 users
-    python -m benchmarks.worst --shop shop.db     # a database that was made before; kept if it is made now
+    python -m benchmarks.worst --shop shop.db     # an existing database; made and kept if it does not exist
 
-One worker, no cache of answers. Beside what steps 1 and 2 make there are 300 people with long histories of the same
-products, five of them with some 5,000 ratings, so that everybody near has much to say. Each question is asked 100 times
-of another person, or for another price, so that no mask is there already; a second connection asks for
-``/live`` all the while: what that waits is the longest pause of the event loop, as somebody else sees it.
+One worker, no cache of answers. Besides what steps 1 and 2 make, there are 300 users with long histories of the same
+products, five of them with some 5,000 ratings, so that they have many neighbors with many products. Each request is
+sent 100 times for another user, or with another price, so that its mask is not cached. A second connection requests
+``/live`` all the while: its wait is the longest pause of the event loop, as other callers see it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ import numpy as np
 from benchmarks.serve import Shop, make_shop, server
 
 LARGEST, SMALL = Shop(200_000, 1_400_000, 400_000, 1_200_000), Shop(5_000, 20_000, 100_000, 30_000)
-FIRST_HEAVY, HEAVY, HEAVIEST = 1_000_001, 300, 5  # user_ids, and how many
+FIRST_HEAVY, HEAVY, HEAVIEST = 1_000_001, 300, 5  # the first user_id, and the numbers of users
 TIMES = 100
 SLICED = "1,000 lists of 100 at once, in slices"
 
 
 class Question(NamedTuple):
-    """What is asked: the i-th time this."""
+    """A request, by its number i."""
 
     name: str
     path: Callable[[int], str]
@@ -47,7 +47,7 @@ class Question(NamedTuple):
 
 
 def plant(file: Path) -> None:
-    """Add the people with long histories: 1,500 and 5,000 draws, most of them of the first products of 60,000."""
+    """Add the users with long histories: 1,500 and 5,000 draws, most of them of the first products of 60,000."""
     draw = np.random.default_rng(1)
     with closing(sqlite3.connect(file)) as database:
         ids = [row[0] for row in database.execute("select asin from amazon_products order by id limit 60000")]
@@ -86,7 +86,7 @@ def _of(ranking: str, query: Drawn) -> Drawn:
 
 
 def questions(shop: Shop, ids: list[str]) -> Iterator[Question]:
-    """Every open route, with what makes it slow."""
+    """Yield requests to every open route, with what makes it slow."""
     people: dict[str, Drawn] = {
         "short history": lambda i: str(1 + (i * 7919) % shop.users),
         "1,500 ratings": lambda i: str(FIRST_HEAVY + HEAVIEST + i % (HEAVY - HEAVIEST)),
@@ -122,7 +122,7 @@ def questions(shop: Shop, ids: list[str]) -> Iterator[Question]:
 
 @contextmanager
 def waiting(port: int) -> Iterator[list[float]]:
-    """What somebody else waits for ``/live`` meanwhile, in seconds."""
+    """Yield a list that collects how long another caller waits for ``/live`` meanwhile, in seconds."""
     times, done = list[float](), threading.Event()
 
     def ask() -> None:
@@ -143,7 +143,7 @@ def waiting(port: int) -> Iterator[list[float]]:
 
 
 def answered(connection: http.client.HTTPConnection, question: Question, i: int) -> float:
-    """Seconds until the whole answer was here. RuntimeError unless it is a 200."""
+    """Return the seconds until the whole answer was there. RuntimeError unless it is a 200."""
     body = None if question.body is None else json.dumps(question.body(i))
     headers = {} if body is None else {"Content-Type": "application/json"}
     started = time.perf_counter()

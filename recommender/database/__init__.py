@@ -1,20 +1,20 @@
 """The tables, in MySQL, MariaDB, Amazon RDS or SQLite. The names of tables and columns: `recommender.database.schema`.
 
-connection         an engine, transactions, errors in one line
+connection         engines, transactions, errors in one line
 server_connection  one connection to a server, with no more power than it needs
 lock_wait          waiting for the locks of others
-tables             which tables are there
-own_tables         which of them the project made
-origin             whose rows are in a step's tables
-staging            rows into new tables, swapped in when they are complete
-bulk_read          whole tables into arrays
-usable_rows        which rows a model is made from
+tables             the tables that exist: found, counted, dropped
+own_tables         the tables that the project made
+origin             what a step made its tables from
+staging            writes rows into new tables and swaps them in
+bulk_read          reads whole tables into arrays
+usable_rows        the rule for the rows that a model is made from
 shop_reader        the tables as a snapshot of the shop
 clock              microseconds since 1970, by the database's clock
-identities         which people the user_ids mean
-deletions_log      who was deleted, and when
+identities         the people that the user_ids mean
+deletions_log      a log of deleted ratings and erased users
 schema             every name of a table or column
-cursor_reader      how far the tables' changes have been read
+cursor_reader      reads how far the changes of the tables go
 """
 
 from recommender.database.bulk_read import fitting, read_ratings, read_table

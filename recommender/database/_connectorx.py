@@ -1,10 +1,10 @@
-"""Reading a server's table through connectorx, a Rust driver that fills Arrow columns; one way of ``bulk_read``.
+"""A reader of a server's tables through connectorx, a Rust driver that fills Arrow columns; one way of ``bulk_read``.
 
-It connects by itself, so it gets the engine's address, and verified TLS (``ssl-mode=verify_identity``) where the engine
-has a CA. It waits 30 seconds for a login that is refused and has no time-out for an answer, hence a short trial per
-engine, and a deadline kept from outside. Its messages may show the address, which holds the password: they are never
-passed on. Its sessions wait for locks as long as the server likes, hence a look beforehand whether the table is locked,
-through a session that does not.
+connectorx makes its own connections, so it gets the engine's address, and verified TLS (``ssl-mode=verify_identity``)
+if the engine has a CA. It waits 30 seconds for a refused login and has no time-out for an answer, so each engine gets a
+short trial, and each statement a deadline from outside. Its messages may show the address, which holds the password, so
+they are never passed on. Its sessions wait for locks as long as the server's setting allows, so a session with a
+shorter limit first checks whether the table is locked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def through_connectorx(engine: Engine, statement: Select[Any], schema: pa.Schema, *, required: bool) -> Any:
-    """The result of ``statement``, or None where connectorx cannot serve (``required``: DatabaseError)."""
+    """Return the result of ``statement``; None if connectorx cannot read it (``required``: DatabaseError)."""
     if engine not in _serves:
         _serves[engine] = _can_log_in(engine)
     if _serves[engine]:
@@ -50,7 +50,7 @@ def through_connectorx(engine: Engine, statement: Select[Any], schema: pa.Schema
             reason = f"no answer within {STATEMENT_TIMEOUT} seconds; see whether the server is alive, run again"
             raise DatabaseError(f"{label(engine)}: {reason}") from None
         except (RuntimeError, pa.ArrowInvalid) as error:
-            # the other ways repeat the statement, and give the database's own reason if it is to blame
+            # the other ways repeat the statement, and report the database's own reason if the fault is there
             _log.warning("%s: connectorx gave up (%s), reading with PyMySQL", label(engine), type(error).__name__)
         finally:
             watch.answered(sql)
@@ -60,9 +60,9 @@ def through_connectorx(engine: Engine, statement: Select[Any], schema: pa.Schema
 
 
 def _can_log_in(engine: Engine) -> bool:
-    """Try it once, after the Python driver, whose message is clear if the server is away or refuses."""
+    """Tell whether connectorx can log in; the Python driver, whose messages are clear, tries first."""
     if not is_mysql(engine) or "ssl_ca" not in engine.get_execution_options():
-        return False  # an engine that connect() did not make: unknown whether it asks for TLS
+        return False  # connect() did not make this engine: unknown whether it needs TLS
     with database_errors(engine), engine.connect() as connection:
         connection.execute(text("SELECT 1"))
     try:
@@ -75,7 +75,7 @@ def _can_log_in(engine: Engine) -> bool:
 
 
 def _ask_connectorx(engine: Engine, sql: str) -> pa.Table:
-    # it prints refused logins to stderr, unless told otherwise before it is imported
+    # it prints refused logins to stderr unless this is set before the import
     os.environ.setdefault("RUST_LOG", "off")
     import connectorx
 
@@ -83,11 +83,11 @@ def _ask_connectorx(engine: Engine, sql: str) -> pa.Table:
 
 
 def _address(engine: Engine) -> str:
-    """The URL for connectorx, every part percent-encoded. Holds the password: never print it."""
+    """Return the URL for connectorx, every part percent-encoded. It holds the password: never print it."""
     url, ca = engine.url, engine.get_execution_options()["ssl_ca"]
     user, password, database = (quote(str(part or ""), safe="") for part in (url.username, url.password, url.database))
     host = f"[{url.host}]" if ":" in str(url.host) else url.host
-    # the local socket would be another account: 'user'@'localhost' instead of 'user'@'127.0.0.1'
+    # over the local socket the account would be 'user'@'localhost' instead of 'user'@'127.0.0.1'
     options = f"prefer_socket=false&tcp_connect_timeout_ms={CONNECT_TIMEOUT * 1000}"
     if ca:
         options += f"&ssl-mode=verify_identity&ssl-ca={quote(ca, safe='')}"
@@ -95,7 +95,7 @@ def _address(engine: Engine) -> str:
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
-    """The value of ``call()``, or TimeoutError: a native call cannot be interrupted, only left behind in its thread."""
+    """Return the value of ``call()``, or raise TimeoutError: a native call cannot be interrupted, only left behind."""
     outcome: list[T | BaseException] = []
 
     def work() -> None:

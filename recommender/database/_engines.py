@@ -1,8 +1,8 @@
-"""Engines for MySQL, MariaDB and SQLite: what every connection of theirs is set to.
+"""Engines for MySQL, MariaDB and SQLite, and the settings of each of their connections.
 
-A server's session is put into strict mode and UTC, so that nothing is truncated or shifted in silence. Every
-connection has time-outs, and a limit for waiting for locks of others. No connection hands over a file of this machine
-(see ``server_connection``).
+A server's session is in strict mode and UTC, so nothing is truncated or shifted silently. Every connection has
+time-outs and a limit for waiting for locks of others. No connection hands over a file of this machine (see
+``server_connection``).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from recommender.database.server_connection import Server
 from recommender.errors import SettingError
 from recommender.settings import Settings
 
-CONNECT_TIMEOUT = 5  # seconds; as long again for the login
+CONNECT_TIMEOUT = 5  # seconds; the login has as many again
 STATEMENT_TIMEOUT = 600  # seconds; a bulk load of some millions of rows is one statement
-_ASK_AGAIN = 0.003  # seconds; a batch leaves SQLite's write lock for 0.01 between its transactions
-# SQLite keeps texts that are not UTF-8: one of them must not end the reading of a table
+_ASK_AGAIN = 0.003  # seconds; a batch gives up SQLite's write lock for 0.01 between its transactions
+# SQLite may hold texts that are not UTF-8: they must not stop the reading of a table
 _TEXT = partial(str, encoding="utf-8", errors="replace")
 _SESSION = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
-_ROW_LOCK_WAIT = 2  # seconds; a statement that meets a locked row is undone then, and tried again by who sent it
+_ROW_LOCK_WAIT = 2  # seconds; then a statement that meets a locked row is undone, and its caller tries again
 
 
 def server_engine(
@@ -40,7 +40,7 @@ def server_engine(
     statement_timeout: float | None = None,
     connect_timeout: float = CONNECT_TIMEOUT,
 ) -> Engine:
-    """An engine for a server; ``database`` None: connected to none. Time-outs as `recommender.database.connection`."""
+    """Return an engine for a server; ``database`` None: without a database. Time-outs as in ``connection.connect``."""
     url = URL.create(
         "mysql+pymysql",
         username=settings.db_user,
@@ -52,22 +52,22 @@ def server_engine(
     lock_wait = settings.lock_wait_seconds
     if statement_timeout is None:
         statement_timeout = STATEMENT_TIMEOUT + lock_wait
-    else:  # the server must give up before the driver does, or the connection is lost
+    else:  # the server must give up before the driver, or the connection is lost
         lock_wait = max(1, min(lock_wait, int(statement_timeout * 2 / 3)))
     waits = f"lock_wait_timeout = {lock_wait}, innodb_lock_wait_timeout = {min(lock_wait, _ROW_LOCK_WAIT)}"
     arguments: dict[str, Any] = {
         "host": settings.db_host,
         "port": settings.db_port,
         "user": settings.db_user,
-        "password": settings.db_password.encode(),  # as text the driver takes Latin-1 only
+        "password": settings.db_password.encode(),  # of a text the driver accepts Latin-1 only
         "database": database,
         "charset": "utf8mb4",
-        "client_flag": CLIENT.FOUND_ROWS,  # a row that is set to what it was counts as found, which SQLAlchemy goes by
+        "client_flag": CLIENT.FOUND_ROWS,  # an unchanged row of an UPDATE counts too, as SQLAlchemy expects
         "connect_timeout": connect_timeout,
         "read_timeout": connect_timeout,
         "write_timeout": statement_timeout,
         "init_command": f"{_SESSION}, {waits}",
-        # without a CA the driver's newer versions would encrypt where they can, and trust anybody's certificate
+        # without a CA newer versions of the driver would encrypt if possible, and trust any certificate
         "ssl_disabled": not settings.db_ssl_ca,
     }
     if settings.db_ssl_ca:
@@ -77,14 +77,14 @@ def server_engine(
     options = {
         "server": server,
         "watch": LockWatch(server.connect, metadata.tables, lock_wait),
-        "ssl_ca": settings.db_ssl_ca,  # bulk_read's own connection has to ask for the same TLS
+        "ssl_ca": settings.db_ssl_ca,  # bulk_read's own connection needs the same TLS
     }
     return _pooled(url, options)
 
 
 def _pooled(url: URL, options: dict[str, Any], *, offers_rows: bool = False) -> Engine:
     server, watch = options["server"], options["watch"]
-    # pool_pre_ping: a server that was restarted meanwhile costs a reconnect, not an error
+    # pool_pre_ping: after a restart of the server there is a reconnect, not an error
     pool: dict[str, Any] = {"poolclass": NullPool} if offers_rows else {"pool_pre_ping": True}
     engine = create_engine(
         url,
@@ -101,16 +101,16 @@ def _pooled(url: URL, options: dict[str, Any], *, offers_rows: bool = False) -> 
 
 
 def _roll_back(connection: Any, _record: object, state: Any) -> None:
-    """Undo what a connection left undone when it goes back to the pool; of one that is lost, the server does it."""
+    """Roll back what a connection left open when it goes back to the pool; the server does it for a lost connection."""
     if not state.transaction_was_reset:
-        with suppress(err.MySQLError):  # the pool itself would write a stack trace
+        with suppress(err.MySQLError):  # the pool would write a stack trace
             connection.rollback()
 
 
 def loading_engine(engine: Engine) -> Engine:
-    """``engine``, but for connections that take part in LOAD DATA LOCAL and are closed when they are given back.
+    """Return ``engine`` for connections that allow LOAD DATA LOCAL and are closed when they are given back.
 
-    An engine that ``connect`` did not make is returned as it is.
+    An engine that ``connect`` did not make is returned unchanged.
     """
     options = engine.get_execution_options()
     return _pooled(engine.url, dict(options), offers_rows=True) if "server" in options else engine
@@ -119,12 +119,12 @@ def loading_engine(engine: Engine) -> Engine:
 def _check_ca(file: str) -> None:
     try:
         ssl.create_default_context(cafile=file)
-    except (OSError, ssl.SSLError):  # the driver would let them through as they are
+    except (OSError, ssl.SSLError):  # the driver would pass these errors on as they are
         raise SettingError(f"DB_SSL_CA={file} is not a readable PEM file of certificates: name the CA's file") from None
 
 
 def sqlite_engine(file: Path, lock_wait: float) -> Engine:
-    """An engine for a SQLite file; a writer waits for ``lock_wait`` seconds for another."""
+    """Return an engine for a SQLite file; a writer waits for another for ``lock_wait`` seconds."""
     watch = FileWatch(file, lock_wait)
     engine = create_engine(
         URL.create("sqlite", database=str(file)),
@@ -136,14 +136,14 @@ def sqlite_engine(file: Path, lock_wait: float) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         connection.text_factory = _TEXT
-        connection.isolation_level = None  # the driver's own BEGIN leaves DDL outside of the transaction
+        connection.isolation_level = None  # with the driver's own BEGIN, DDL is outside of the transaction
         cursor = connection.cursor()
-        # a file may come from elsewhere: what its views and triggers call is limited to what can do no harm
+        # a file may come from elsewhere: its views and triggers may call only harmless functions
         cursor.execute("PRAGMA trusted_schema = OFF")
         cursor.execute("PRAGMA cell_size_check = ON")
-        # readers go on while a step writes
+        # readers can read while a step writes
         watch.patiently(lambda: cursor.execute("PRAGMA journal_mode = WAL"))
-        # NORMAL would leave a commit to the next checkpoint: a power cut then takes back what was acknowledged
+        # with NORMAL a commit reaches the disk at the next checkpoint: a power cut could undo acknowledged writes
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
 
@@ -168,7 +168,7 @@ def _begin_writing(connection: Connection) -> None:
     raw.execute("PRAGMA busy_timeout = 0").close()
     try:
         while time.monotonic() < deadline:
-            with suppress(sqlite3.OperationalError):  # locked, or something that is told below
+            with suppress(sqlite3.OperationalError):  # locked, or an error that the BEGIN below reports
                 raw.execute("BEGIN IMMEDIATE").close()
                 return
             time.sleep(_ASK_AGAIN)

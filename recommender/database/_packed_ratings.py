@@ -1,6 +1,6 @@
-"""Ratings packed by the database: thousands joined into one text that Arrow parses; one way of ``bulk_read``.
+"""A reader of ratings that the database packs: thousands joined into one text for Arrow; one way of ``bulk_read``.
 
-So the Python driver sees few rows. The way for SQLite, and for servers that connectorx cannot log in to.
+The Python driver then sees few rows. This is the way for SQLite, and for servers that connectorx cannot log in to.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _HALF_STEPS = [half / 2 for half in range(1, 11)]
 def packed_ratings(
     engine: Engine, extra: Sequence[Any] = (), condition: ColumnElement[bool] | None = None
 ) -> pa.Table | None:
-    """user_id, product_id, half_stars of all ratings, and the ``extra`` whole numbers of each, labeled and never NULL.
+    """Return user_id, product_id, half_stars of all ratings, and the ``extra`` whole numbers, which have no NULL.
 
-    ``condition``: of those rows alone. None if a rating is not in half steps, a value of another kind than its column,
-    or a text was cut short.
+    ``extra``: labeled columns. ``condition``: only of those rows. None if a rating is not in half steps, a value has
+    another kind than its column, or a text was cut short.
     """
     texts, total = [], 0
     with database_errors(engine), _private_connection(engine) as connection:
@@ -60,7 +60,7 @@ def _packs(
 
 
 def _pack(user_id: Any, product_id: Any, rating: Any, *extra: Any) -> tuple[ColumnElement[Any], ...]:
-    """``42,B08N5WRWNW,9`` and a line end per rating in one text; how many; how many of them in half steps."""
+    """Return SQL for the lines ``42,B08N5WRWNW,9`` in one text, the number of ratings, and of those in half steps."""
     line = cast(user_id, String) + "," + product_id + "," + cast(cast(rating * 2, Integer), String)
     for number in extra:
         line = line + "," + cast(number, String)
@@ -72,7 +72,7 @@ def _pack(user_id: Any, product_id: Any, rating: Any, *extra: Any) -> tuple[Colu
 def _mysql_packs(
     connection: Connection, extra: Sequence[Any], condition: ColumnElement[bool]
 ) -> Iterator[tuple[str, int, int]]:
-    # one text per user: the primary key's order, so that nothing is sorted; max_allowed_packet limits a text as well
+    # one text per user, in the order of the primary key, so nothing is sorted; max_allowed_packet also limits a text
     connection.exec_driver_sql("SET SESSION group_concat_max_len = 1000000000")
     columns = ratings.c.user_id, ratings.c.product_id, ratings.c.rating, *(column.element for column in extra)
     statement = select(*_pack(*columns)).where(condition).group_by(ratings.c.user_id)
@@ -96,7 +96,7 @@ def _sqlite_packs(
 
 @contextmanager
 def _private_connection(engine: Engine) -> Iterator[Connection]:
-    """A connection that is closed at the end, so that its session settings do not go back to the pool."""
+    """Yield a connection that is closed at the end, so its session settings do not go back to the pool."""
     with engine.connect() as connection:
         connection.detach()
         yield connection

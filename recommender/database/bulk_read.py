@@ -1,11 +1,11 @@
-"""Whole tables into arrays, at the database's own speed and without a Python object per value.
+"""A reader of whole tables into arrays, at the database's own speed and without a Python object per value.
 
-Three ways, the first that works is taken; all give equal arrays, and a test compares them: **connectorx** (MySQL and
-MariaDB, see ``_connectorx``), **packed** (ratings only, see ``_packed_ratings``), and **streamed**, the rows of the
-Python driver, a block at a time, which serves everything. The time goes into the server's table scan.
+There are three ways, and the first that works is taken. All give equal arrays; a test compares them. **connectorx**
+serves MySQL and MariaDB (see ``_connectorx``), **packed** serves ratings only (see ``_packed_ratings``), **streamed**
+serves everything: the rows of the Python driver, a block at a time. Most of the time goes into the server's table scan.
 
-None of the three can do for another. Seconds for 3 million ratings, with their times in brackets, medians of 5 rounds
-in turn (``python -m benchmarks.read``), where connectorx without our checks takes 2.0:
+None of the three can replace another. Seconds for 3 million ratings, with their times in brackets, medians of 5 rounds
+in turn (``python -m benchmarks.read``); connectorx without the checks takes 2.0:
 
               connectorx    packed       streamed
     MariaDB   2.3 (3.0)     4.0 (5.1)    15.0 (16.2)
@@ -47,8 +47,8 @@ from recommender.database.usable_rows import LeftOut, count_left_out, refuse_fau
 from recommender.errors import DatabaseError
 
 Way = Literal["connectorx", "packed", "streamed"]
-# rows of a streamed result held as Python objects at a time: fetching and converting them are calls that keep every
-# other thread waiting, of a service that makes a new model its event loop, 1 ms with so many, 80 ms with 50,000
+# rows of a streamed result that are Python objects at a time: fetching and converting them are calls that stop every
+# other thread, such as the event loop of a service that makes a new model: for 1 ms with these, 80 ms with 50,000
 FETCH_ROWS = 1_000
 
 
@@ -58,7 +58,7 @@ class RatingColumns:
 
     ``user_ids`` (n,) int64; ``product_codes`` (n,) int32 into ``products``, an Arrow string array of the distinct
     product ids in no particular order; ``half_stars`` (n,) int8, the rating doubled: 1..10; ``rated_at`` (n,) int64,
-    microseconds since 1970, or `NO_TIME`, if asked for. ``left_out``: the rows that are not here.
+    microseconds since 1970, or `NO_TIME`, if requested. ``left_out``: the number of rows that are not usable.
     """
 
     user_ids: NDArray[np.int64]
@@ -70,11 +70,11 @@ class RatingColumns:
 
 
 def read_ratings(engine: Engine, *, times: bool = False, way: Way | None = None) -> RatingColumns:
-    """Return all usable ratings, as they were at one moment; with ``times``, when each was first given.
+    """Return all usable ratings, as of one moment; with ``times``, also when each was first given.
 
-    All rows are read as they are and looked through afterwards, which costs next to nothing; only if one of them is
-    not usable, the database counts those and leaves them out. Raises RatingError if they are too many, DatabaseError.
-    ``way`` is for tests and benchmarks.
+    All rows are read as they are and checked afterwards, which takes hardly any time. Only if one is not usable, the
+    database counts such rows and leaves them out. Raises RatingError if they are too many, DatabaseError. ``way`` is
+    for tests and benchmarks.
     """
     columns: list[Any] = [ratings.c.user_id, ratings.c.product_id, ratings.c.rating]
     extra = [event_time(engine, ratings.c.created_at, "rated_at")] if times else []
@@ -98,7 +98,7 @@ def read_ratings(engine: Engine, *, times: bool = False, way: Way | None = None)
 def _quickly(
     engine: Engine, columns: list[Any], extra: list[Any], way: Way | None, condition: ColumnElement[bool] | None
 ) -> RatingColumns | None:
-    """The ratings, by one of the two fast ways; None if neither serves, or if one of the rows is not usable."""
+    """Return the ratings by one of the two fast ways; None if neither works, or if one of the rows is not usable."""
     table = None
     if way in (None, "connectorx"):
         statement = select(*columns, *extra) if condition is None else select(*columns, *extra).where(condition)
@@ -118,7 +118,7 @@ def read_table(
 ) -> pa.Table:
     """Return these columns of one table: whole numbers int64, DOUBLE and DECIMAL float64, text string.
 
-    NULL stays NULL, and what is of another kind than its column (SQLite lets it in) is NULL, too. Raises DatabaseError.
+    NULL stays NULL; a value of another kind than its column (SQLite allows it) becomes NULL. Raises DatabaseError.
     ``way`` (connectorx or streamed) is for tests and benchmarks.
     """
     typed = columns if is_mysql(engine) else [_whole(column) for column in columns]
@@ -131,7 +131,7 @@ def read_table(
 
 
 def fixed_bytes(product_ids: pa.StringArray) -> NDArray[np.bytes_] | None:
-    """Product ids as ten bytes each (n,); None if one of them is not usable."""
+    """Return product ids as ten bytes each (n,); None if one of them is not usable."""
     whole = pa.concat_arrays([product_ids, pa.array([], pa.string())])  # without an offset into shared buffers
     if whole.null_count:
         return None
@@ -163,7 +163,7 @@ def _arrow_type(column: Any) -> pa.DataType:
 
 
 def _whole(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The column as SQLite should give it: NULL for what is no whole number where there should be one."""
+    """Return the column as SQLite has to select it: in a column of whole numbers, NULL for any other value."""
     if not isinstance(column, Column) or not isinstance(column.type, Integer):
         return column
     return case((func.typeof(column) == "integer", column)).label(column.name)
@@ -179,7 +179,7 @@ def _streamed(engine: Engine, statement: Select[Any], schema: pa.Schema) -> pa.T
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """The values as Arrow has them; null for those of another kind."""
+    """Return the values as an Arrow array; null for those of another kind."""
     try:
         return pa.array(values, kind)
     except (pa.ArrowException, UnicodeError, OverflowError):
@@ -187,7 +187,7 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def fitting(value: Any, kind: pa.DataType) -> Any:
-    """The value, or None if it is of another kind than its column."""
+    """Return the value, or None if it is of another kind than its column."""
     if pa.types.is_integer(kind) and not isinstance(value, int):
         return None  # 3.5 would become 3
     try:
@@ -197,7 +197,7 @@ def fitting(value: Any, kind: pa.DataType) -> Any:
 
 
 def _rating_columns(table: pa.Table) -> RatingColumns | None:
-    """The ratings as they are used; None if one of the rows is not usable."""
+    """Return the ratings as columns; None if one of the rows is not usable."""
     if table["user_id"].null_count or table["product_id"].null_count:
         return None
     user_ids = table["user_id"].to_numpy()
@@ -216,9 +216,9 @@ def _rating_columns(table: pa.Table) -> RatingColumns | None:
 
 
 def codes_of(product_ids: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.StringArray]:
-    """Each product id's code (n,) int32, and the distinct ids that the codes point into.
+    """Return each product id's code (n,) int32, and the distinct ids that the codes point into.
 
-    Ids of ten characters fit into 60 bits, and whole numbers are told apart in a fifth of the time of texts.
+    Ids of ten characters fit into 60 bits, and finding distinct whole numbers takes a fifth of the time of texts.
     """
     chunk_keys = [_keys(chunk) for chunk in product_ids.chunks]
     keys = [key for key in chunk_keys if key is not None]
@@ -233,7 +233,7 @@ def codes_of(product_ids: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.String
 
 
 def _keys(chunk: pa.StringArray) -> NDArray[np.uint64] | None:
-    """A different number for each different id (n,); None unless all have ten characters from space to underscore."""
+    """Return a distinct number for each distinct id (n,); None unless all have ten characters from space to ``_``."""
     _, offsets, characters = chunk.buffers()
     starts = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
     if len(chunk) == 0 or chunk.null_count or not (np.diff(starts) == ASIN_LENGTH).all():

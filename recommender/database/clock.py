@@ -1,7 +1,7 @@
 """Times as whole microseconds since 1970, by the database's clock and calendar.
 
-A server's clock is asked for its UTC time; SQLite has none of its own, so there it is this process's. Times in tables
-are UTC without a zone. Whole numbers travel faster than times, and are exact.
+A server gives its UTC time; SQLite has no clock of its own, so its time is that of this process. Times in tables are
+UTC without a zone. Whole numbers are faster to transfer than times, and exact.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ _ZONE_NOW = f"CONVERT_TZ({_UTC_NOW}, '+00:00', @@global.time_zone)"
 
 
 def microseconds(engine: Engine, column: Column[Any], name: str) -> Label[int]:
-    """A time as microseconds since 1970, selected under ``name``; NULL stays NULL."""
+    """Return SQL for a time as microseconds since 1970, selected under ``name``; NULL stays NULL."""
     return literal_column(_microseconds(engine, column), BigInteger).label(name)
 
 
 def event_time(engine: Engine, column: Column[Any], name: str) -> Label[int]:
-    """The same of a rating or an interaction; `NO_TIME` for NULL, and for the 1970-01-01 of former imports."""
+    """Return SQL for the time of a rating or an interaction, in microseconds since 1970.
+
+    It is `NO_TIME` for NULL, and for the 1970-01-01 of former imports.
+    """
     text = f"COALESCE(NULLIF({_microseconds(engine, column)}, 0), {NO_TIME})"
     return literal_column(text, BigInteger).label(name)
 
@@ -33,7 +36,7 @@ def event_time(engine: Engine, column: Column[Any], name: str) -> Label[int]:
 def _microseconds(engine: Engine, column: Column[Any]) -> str:
     if engine.dialect.name != "sqlite":
         return _since_1970(column.name)
-    # a text, with six digits after the second or fewer; strftime would round to milliseconds, and up
+    # a text with up to six digits after the second; strftime would round to milliseconds, sometimes up
     text = f"CAST(strftime('%s', substr({column.name}, 1, 19)) AS INTEGER) * {SECOND} + "
     return text + f"CAST(substr(substr({column.name}, 21) || '000000', 1, 6) AS INTEGER)"
 
@@ -43,12 +46,12 @@ def _since_1970(sql: str) -> str:
 
 
 def utc_now(connection: Connection) -> Any:
-    """This moment (UTC), as a value to be written or compared with: the one that the change feeds go by."""
+    """Return this moment (UTC), as a value to write or to compare with; the change feeds use the same clock."""
     return _own_clock() if connection.dialect.name == "sqlite" else literal_column(_UTC_NOW)
 
 
 def read_now(connection: Connection) -> datetime:
-    """This moment, UTC without a zone."""
+    """Return this moment, UTC without a zone."""
     if connection.dialect.name == "sqlite":
         return _own_clock()
     now: datetime = connection.execute(select(literal_column(_UTC_NOW))).scalar_one()
@@ -60,7 +63,7 @@ def _own_clock() -> datetime:
 
 
 def read_clocks(connection: Connection) -> list[int]:
-    """Microseconds since 1970 in UTC, then in the database's default time zone if that is another one."""
+    """Return microseconds since 1970 in UTC, then in the database's default time zone if that is another one."""
     if connection.dialect.name == "sqlite":  # its CURRENT_TIMESTAMP is UTC
         return [as_microseconds(_own_clock())]
     utc, zone = (literal_column(_since_1970(now), BigInteger) for now in (_UTC_NOW, _ZONE_NOW))
@@ -70,7 +73,7 @@ def read_clocks(connection: Connection) -> list[int]:
 
 
 def as_microseconds(moment: datetime) -> int:
-    """Microseconds from 1970 to a time without a zone.
+    """Return the microseconds from 1970 to a time without a zone.
 
     >>> as_microseconds(datetime(1970, 1, 1, 0, 0, 1, 5))
     1000005
@@ -79,7 +82,7 @@ def as_microseconds(moment: datetime) -> int:
 
 
 def as_moment(microseconds: int) -> datetime:
-    """The time so many microseconds after 1970 began, within what a DATETIME holds.
+    """Return the time that many microseconds after the start of 1970, limited to what a DATETIME holds.
 
     >>> as_moment(1_000_005)
     datetime.datetime(1970, 1, 1, 0, 0, 1, 5)

@@ -1,7 +1,7 @@
-"""Connections to MySQL, MariaDB, Amazon RDS or SQLite, transactions, and what goes wrong with both in one line.
+"""Connections to MySQL, MariaDB, Amazon RDS or SQLite, their transactions, and their errors in one line.
 
-What every connection is set to stands in ``_engines``. Driver errors become one-line ``DatabaseError``s that name host,
-port and user, never the password.
+``_engines`` has the settings of every connection. Driver errors become one-line ``DatabaseError``s that name host, port
+and user, never the password.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from recommender.errors import (
 )
 from recommender.settings import Settings
 
-# another transaction's doing; 1020: what this one has read is out of date (MariaDB 11.6 and newer ask for it)
+# caused by another transaction; 1020: what this one has read is out of date (MariaDB 11.6 and newer)
 _CONFLICTS = (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.TABLE_DEF_CHANGED)
 _PAUSE = 0.01  # seconds until a transaction is tried again
 _T = TypeVar("_T")
@@ -45,8 +45,8 @@ def connect(
 ) -> Engine:
     """Return an engine whose connection was tried once.
 
-    ``create`` makes a missing database (or SQLite file). Time-outs in seconds. A statement waits for a lock of others
-    for LOCK_WAIT_SECONDS, and ``statement_timeout`` is STATEMENT_TIMEOUT after that; one that is given holds for both.
+    ``create`` makes a missing database (or SQLite file). Time-outs are in seconds. A statement waits for a lock of
+    others for LOCK_WAIT_SECONDS, and then has STATEMENT_TIMEOUT; a given ``statement_timeout`` bounds both together.
     Raises DatabaseError (wrong password, unknown host, refused port, ...), StepOrderError if the database is missing
     and ``create`` is not set.
     """
@@ -69,8 +69,10 @@ def connect(
 
 @contextmanager
 def connected(settings: Settings, *, create: bool = False) -> Iterator[Engine]:
-    """``connect`` for a block: when it ends, however it ends, every connection is closed as the server wants it (else
-    it counts an aborted client, and a program that goes on keeps the connection for who knows how long)."""
+    """Yield the engine of ``connect``, and close every connection properly at the end, also after an error.
+
+    Otherwise the server counts an aborted client, and a program that goes on keeps the connection open.
+    """
     engine = connect(settings, create=create)
     try:
         yield engine
@@ -79,7 +81,7 @@ def connected(settings: Settings, *, create: bool = False) -> Iterator[Engine]:
 
 
 def lock_watch(engine: Engine) -> LockWatch | FileWatch | None:
-    """Who tells what a statement of ``engine`` waits for; None for an engine that ``connect`` did not make."""
+    """Return the watch over the statements of ``engine``; None if ``connect`` did not make the engine."""
     watch: LockWatch | FileWatch | None = engine.get_execution_options().get("watch")
     return watch
 
@@ -113,12 +115,12 @@ def _create_database(settings: Settings) -> None:
 
 
 def is_mysql(engine: Engine) -> bool:
-    """True for MySQL and MariaDB, False for SQLite."""
+    """Return True for MySQL and MariaDB, False for SQLite."""
     return engine.dialect.name in ("mysql", "mariadb")
 
 
 def label(engine: Engine) -> str:
-    """Where ``engine`` leads, without the password."""
+    """Return a description of the database of ``engine``, without the password."""
     url = engine.url
     if is_mysql(engine):
         return f"MySQL database {url.database} at {url.host}:{url.port} as {url.username}"
@@ -127,15 +129,20 @@ def label(engine: Engine) -> str:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One transaction that writes: commits at the end, rolls back on any error. On SQLite it takes the write lock at
-    once, so that two writers wait for one another instead of failing midway."""
+    """Yield a connection in one transaction that writes: commit at the end, roll back on any error.
+
+    On SQLite it takes the write lock at once, so that two writers wait for one another instead of failing midway.
+    """
     with database_errors(engine), engine.connect().execution_options(writes=True) as connection, connection.begin():
         yield connection
 
 
 def retried(transaction: Callable[[], _T], deadline: float) -> _T:
-    """What ``transaction`` returns; run again while it is undone for another's sake, until ``time.monotonic()`` is at
-    ``deadline``. It must begin and commit by itself, as a block of ``writing`` does. WriteConflictError."""
+    """Run ``transaction`` and return its result; after a deadlock or lock time-out run it again.
+
+    It is tried until ``deadline`` (``time.monotonic()``), then WriteConflictError. It must begin and commit by itself,
+    as a block of ``writing`` does.
+    """
     while True:
         try:
             return transaction()
@@ -165,10 +172,10 @@ def waiting_for_locks(
     holder: Callable[[], int | None] = lambda: None,
     seconds: float | None = None,
 ) -> _T:
-    """What ``attempt`` returns; tried again while a lock of others on one of ``tables`` stops it, which is told.
+    """Run ``attempt`` and return its result; try again while a lock of others on one of ``tables`` stops it.
 
-    ``why`` goes with it, and the session ``holder()``, if it is known. WriteConflictError after LOCK_WAIT_SECONDS, or
-    ``seconds``. On SQLite, whose writers wait before they begin, it is tried once.
+    The log says so, with ``why`` and the session ``holder()`` if it is known. WriteConflictError after
+    LOCK_WAIT_SECONDS, or ``seconds``. On SQLite, whose writers wait before they begin, it is tried once.
     """
     watch = lock_watch(engine)
     if not isinstance(watch, LockWatch):
@@ -177,7 +184,7 @@ def waiting_for_locks(
     limit = watch.seconds if seconds is None else seconds
 
     def refused(error: Exception) -> bool:
-        # by writing() it was translated already
+        # writing() has translated it already
         return isinstance(error, WriteConflictError) or (is_lock_error(error_code(error)))
 
     try:
@@ -191,7 +198,7 @@ def waiting_for_locks(
 
 
 def error_code(error: BaseException) -> int | None:
-    """The server's (or the driver's) number of an error; None if it has none, as on SQLite."""
+    """Return the server's (or the driver's) number of an error; None if it has none, as on SQLite."""
     arguments = getattr(getattr(error, "orig", error), "args", ())
     return arguments[0] if arguments and isinstance(arguments[0], int) else None
 
@@ -200,17 +207,17 @@ def _translated(error: Exception, engine: Engine) -> RecommenderError:
     where, code = label(engine), error_code(error)
     cause = getattr(error, "orig", None) or error
     reason = str(cause.args[-1] if cause.args else cause).split("\n")[0][:300]
-    reason = "".join(letter if letter.isprintable() else "?" for letter in reason)  # whoever sent it: no terminal codes
+    reason = "".join(letter if letter.isprintable() else "?" for letter in reason)  # no terminal codes from a server
     if password := engine.url.password:
         reason = reason.replace(str(password), "***")
     if UNTRUSTED in reason:
         return DatabaseError(f"{where}: {reason}")
     if "insecure transport" in reason:
         return DatabaseError(f"{where}: the server takes TLS connections only; set DB_SSL_CA to the file of its CA")
-    if isinstance(error, UnicodeError):  # the name does not even reach the resolver
+    if isinstance(error, UnicodeError):  # the name cannot be resolved at all
         return DatabaseError(f"{where}: DB_HOST is no host name ({reason})")
     if code in (ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1698):
-        # MariaDB denies so, too, when it takes TLS connections only
+        # MariaDB also answers so if it takes TLS connections only
         tls = "" if engine.get_execution_options().get("ssl_ca") else ", and set DB_SSL_CA if the server asks for TLS"
         remedy = f"check DB_USER, DB_PASSWORD and the user's rights on DB_NAME{tls}"
         return DatabaseError(f"{where}: access denied; {remedy}")
@@ -223,7 +230,7 @@ def _translated(error: Exception, engine: Engine) -> RecommenderError:
         return given_up(where, watch.noted, watch.seconds)
     if code in _CONFLICTS:
         return WriteConflictError(f"{where}: another transaction was in the way ({reason}); run the step again")
-    if code in (CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR, 0):  # 0: it was lost before
+    if code in (CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR, 0):  # 0: the connection was lost before
         return DatabaseError(f"{where}: the connection broke off ({reason}); run the step again, it starts clean")
     if re.search(r"file is not a database|malformed", reason):
         return DatabaseError(f"{where}: {reason}; move the file away and run python to_rds.py")

@@ -1,7 +1,7 @@
-"""Where the tables' changes are now: a `Cursor`, to be read before the tables are.
+"""A reader of the `Cursor`, which tells how far the changes of the tables go; read it before the tables.
 
-It notes the newest of everything, and what may yet become visible below that: the gaps between the newest ids of the
-logs, and the newest ratings counted by tenths of a second (`recommender.updates` says how these are followed).
+A cursor has the newest row of each table, and what may yet become visible below it: the gaps between the newest ids of
+the logs, and the newest ratings counted by tenths of a second (`recommender.updates` follows these).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from recommender.database.tables import existing_tables
 from recommender.shop import Cursor, Spans
 
 OVERLAP = 10  # seconds
-MOST_RATINGS = 20_000  # counted or read in one look
+MOST_RATINGS = 20_000  # most rows that one look counts or reads
 TICK = 100_000  # microseconds
 MOST_GAPS = 2_000
-_IDS_BEFORE = 10_000  # below the newest, in which gaps are looked for when a model is made
+_IDS_BEFORE = 10_000  # ids below the newest that are searched for gaps when a model is made
 LOGS: dict[str, tuple[Column[int], Column[int]]] = {
     interactions.name: (interactions.c.interaction_id, interactions.c.user_id),
     deletions.name: (deletions.c.deletion_id, deletions.c.user_id),
@@ -31,7 +31,7 @@ Count = tuple[int, int]  # rows, and the sum of their microseconds since the tic
 
 
 def read_cursor(engine: Engine) -> Cursor:
-    """Where the tables are now: read it before them. DatabaseError."""
+    """Return the present state of the tables; call this before reading them. DatabaseError."""
     there = existing_tables(engine)
     with database_errors(engine), engine.connect() as connection:
         clocks = read_clocks(connection)
@@ -49,20 +49,20 @@ def read_cursor(engine: Engine) -> Cursor:
 
 
 def _newest(connection: Connection, number: Column[int]) -> tuple[int, Spans]:
-    """The newest id of a log, and the newest gaps below it."""
+    """Return the newest id of a log, and the newest gaps below it."""
     newest = int(connection.execute(select(func.max(number))).scalar() or 0)
     return newest, read_gaps(connection, number, newest) if newest else ()
 
 
 def read_gaps(connection: Connection, number: Column[int], newest: int) -> Spans:
-    """The newest gaps below the newest id."""
+    """Return the newest gaps below the newest id."""
     first = max(newest - _IDS_BEFORE, 0)
     ids = connection.execute(select(number).where(number > first, number <= newest).order_by(number)).scalars()
     return tuple(missing(ids, first)[-MOST_GAPS:])
 
 
 def missing(ids: Iterable[int], after: int) -> list[tuple[int, int]]:
-    """First and last of the spans that ascending ids leave out, from ``after`` on.
+    """Return the first and last of each span that ascending ids leave out, from ``after`` on.
 
     >>> missing([4, 5, 9], 2)
     [(3, 3), (6, 8)]
@@ -76,7 +76,7 @@ def missing(ids: Iterable[int], after: int) -> list[tuple[int, int]]:
 
 
 def noted_ticks(connection: Connection, clocks: Sequence[int], newest: int) -> tuple[Spans, tuple[int, ...]]:
-    """For a cursor: the ticks that a look would count, and what is to be skipped if they hold too many ratings."""
+    """Return, for a cursor, the ticks that a look would count, and the span to skip if they hold too many ratings."""
     at, reach = ratings.c.updated_at, OVERLAP * SECOND
     near = or_(*(and_(at >= as_moment(clock - reach), at <= as_moment(clock + reach)) for clock in clocks))
     counts, cut = count_ticks(connection, near)
@@ -88,7 +88,7 @@ def noted_ticks(connection: Connection, clocks: Sequence[int], newest: int) -> t
 
 
 def count_ticks(connection: Connection, condition: Any) -> tuple[dict[int, Count], bool]:
-    """The ratings by tick, the oldest ``MOST_RATINGS`` of them and one, and whether there are more."""
+    """Count the oldest ``MOST_RATINGS`` + 1 of these ratings by tick, and tell whether that many were found."""
     at = microseconds(connection.engine, ratings.c.updated_at, "moment")
     oldest = select(at).select_from(ratings).where(condition).order_by(ratings.c.updated_at).limit(MOST_RATINGS + 1)
     divide = "/" if connection.dialect.name == "sqlite" else "DIV"

@@ -1,15 +1,14 @@
-"""The log of deletions: who was deleted since a moment, and how far back the log can tell.
+"""The log of deletions: who was deleted since a moment, and how far back the log reaches.
 
-Whoever holds something that was made from the tables (a batch its lists, a model file, a worker its model) has the
-cursor that was read before them, and asks the log what came after it. The log is cut: of the notes older than
-`KEPT_DAYS` by the database's clock only the newest stays. So the first note that is there is either young, and then
-none was ever cut; or it is old, and all notes after it are there. Hence a cursor that is not below the first note, or a
-first note that is young, misses nothing; in any other case the log must not be trusted (`reaches_back`): a batch is
-refused, a model compares everybody it knows with the tables. Lists need no cursor: an erasure deletes them, of every
-version, when it is noted.
+Anything made from the tables (lists, a model file, a worker's model) has the cursor that was read before them; the log
+tells what was deleted after it. The log is cut: of the notes older than `KEPT_DAYS` by the database's clock only the
+newest stays. So the first note is either young, and then none was ever cut, or old, and then all notes after it are
+there. A cursor therefore misses nothing if it is not below the first note, or if the first note is young. In any other
+case the log must not be trusted (`reaches_back`): a batch is refused, and a model compares all its users with the
+tables. Lists need no cursor: an erasure deletes them, in every version, when it is noted.
 
-A note may become visible after others that were made later, so what is dated `LATE` seconds before the cursor was read
-counts as later than the cursor.
+A note may become visible after later ones, so notes dated up to `LATE` seconds before the cursor was read count as
+later than the cursor.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from recommender.shop import Cursor
 
 KEPT_DAYS = 30
 LATE = 60  # seconds; the service gives up a write after two
-_IDS_BEFORE = 10_000  # ids below the cursor's that a note may still become visible with
+_IDS_BEFORE = 10_000  # a note that becomes visible late has one of so many ids below the cursor's
 
 
 def prepare_log(engine: Engine) -> None:
-    """Make the log if there is none, and add what a release before did not note. DatabaseError."""
+    """Create the log if there is none, and add the column that an earlier release lacks. DatabaseError."""
     if deletions.name not in existing_tables(engine):
         with writing(engine) as connection:
-            # another worker may have made it since
+            # another worker may have created it meanwhile
             connection.execute(CreateTable(deletions, if_not_exists=True))
         return
     with database_errors(engine), engine.connect() as connection:
@@ -44,10 +43,10 @@ def prepare_log(engine: Engine) -> None:
             return
         try:
             if is_mysql(engine):
-                connection.exec_driver_sql("SET SESSION lock_wait_timeout = 1")  # nobody is to queue behind this
+                connection.exec_driver_sql("SET SESSION lock_wait_timeout = 1")  # others must not queue behind it
             connection.exec_driver_sql(f"ALTER TABLE {deletions.name} ADD COLUMN erased BOOLEAN")
         except exc.DBAPIError:
-            connection.invalidate()  # another worker was first, or it is not allowed: `note_deletion` does without
+            connection.invalidate()  # another worker was first, or it is not allowed: `note_deletion` copes
         else:
             connection.commit()
             if is_mysql(engine):
@@ -55,20 +54,20 @@ def prepare_log(engine: Engine) -> None:
 
 
 def note_deletion(connection: Connection, user_id: int, *, erased: bool) -> None:
-    """Note that a rating of a person's was deleted, or all there was of them (``erased``)."""
+    """Note that one of a user's ratings was deleted, or everything about the user (``erased``)."""
     values = {"user_id": user_id, "deleted_at": utc_now(connection)}
     try:
         connection.execute(insert(deletions).values(values | {"erased": erased}))
     except exc.DBAPIError as error:
         if error_code(error) != ER.BAD_FIELD_ERROR and "no column named erased" not in str(error.orig):
             raise
-        connection.execute(insert(deletions).values(values))  # read as an erasure
+        connection.execute(insert(deletions).values(values))  # `deleted_since` reads it as an erasure
 
 
 def deleted_since(connection: Connection, cursor: Cursor) -> dict[int, bool]:
-    """Whoever a deletion was noted of since the cursor, or shortly before, and whether all of them was erased.
+    """Return the users with a deletion since the cursor, or shortly before, and whether everything of them was erased.
 
-    Waits for those who are deleting. ``connection`` must not be in a transaction that has read before, but on SQLite.
+    It waits for running deletions. ``connection`` must not be in a transaction that has read before, except on SQLite.
     """
     c = deletions.c
     known = {column["name"] for column in inspect(connection).get_columns(deletions.name)}
@@ -83,17 +82,17 @@ def deleted_since(connection: Connection, cursor: Cursor) -> dict[int, bool]:
 
 
 def reaches_back(connection: Connection, deletion_id: int) -> bool:
-    """Are all notes in the log that were made after this one?"""
+    """Tell whether the log has all notes that were made after this one."""
     c = deletions.c
     newest = connection.execute(select(func.max(c.deletion_id))).scalar()
-    if newest is None or newest < deletion_id:  # emptied, or restored; nothing was ever noted
+    if newest is None or newest < deletion_id:  # emptied or restored, or nothing was ever noted
         return deletion_id == 0
     first = connection.execute(select(c.deletion_id, c.deleted_at).order_by(c.deletion_id).limit(1)).one()
     return bool(deletion_id >= first.deletion_id or first.deleted_at >= _horizon(connection))
 
 
 def cut_log(engine: Engine) -> None:
-    """Delete the notes that are older than `KEPT_DAYS`, but for the newest of them. DatabaseError."""
+    """Delete the notes that are older than `KEPT_DAYS`, except the newest of them. DatabaseError."""
     c = deletions.c
     with database_errors(engine), engine.connect() as connection:
         horizon = _horizon(connection)

@@ -1,13 +1,15 @@
-"""Who is meant by a user_id, and whether two things mean the same people by it.
+"""The people that the user_ids mean, and a check whether two things mean the same people by them.
 
-The numbers of a shop whose own ids are text are given by step 2. A known id keeps its number, a new one gets the next
-that was never given, and a number whose owner was erased is not given again: so the highest ever given is noted in
-``data_origin``, and swapped in with the tables. Where numbers come to mean others (made-up shoppers give way to a
-shop's own, text ids to whole numbers), the set of them gets another token. A model, a version and a model file carry
-the token of the people they were made of; what has another one than the database is never served or published.
+Step 2 gives numbers to the users of a shop whose own ids are text. A known id keeps its number, and a new one gets the
+next number that was never given. The number of an erased user is not given again, so the highest one ever given is
+noted in ``data_origin``, which is swapped in with the tables. If numbers come to mean other people (a shop's own users
+replace made-up ones, whole numbers replace text ids), the set of people gets another token. A model, a version and a
+model file have the token of the people they were made of; one whose token differs from the database's is never served
+or published.
 
-The token counts up, so that it never comes back in one database, and is the same for the same steps in the same order.
-A database that an older release filled has none, and neither have its versions: that is equal until the people change.
+The token counts up, so it never comes back in one database, and the same steps in the same order give the same token. A
+database that an older release filled has none, and neither have its versions: these count as equal until the people
+change.
 """
 
 from __future__ import annotations
@@ -25,14 +27,17 @@ from recommender.database.schema import data_origin, deletions, interactions, ra
 from recommender.errors import InputFileError, OtherPeopleError
 from recommender.settings import LARGEST_ID
 
-MADE_UP, NUMBERS, TEXT = "seed", "numbers", "text"  # made up; a shop's whole numbers; given to a shop's texts
+MADE_UP, NUMBERS, TEXT = "seed", "numbers", "text"  # made up; a shop's whole numbers; numbers for a shop's texts
 _NOTE = "identities"  # its name in data_origin
 
 
 @dataclass(frozen=True)
 class Identities:
-    """``kind`` of the numbers, "" where there are no people yet; ``known``: the numbers of text ids; ``highest``: ever
-    given to one; ``in_use``: the highest that some row bears; ``epoch``: how often the people changed."""
+    """The user_ids of a database.
+
+    ``kind`` of the numbers, "" without people; ``known``: the numbers of text ids; ``highest``: the highest number ever
+    given to a text id; ``in_use``: the highest in any row; ``epoch``: how often the people have changed.
+    """
 
     token: str | None = None
     kind: str = ""
@@ -42,9 +47,9 @@ class Identities:
     known: Mapping[str, int] = field(default_factory=dict)
 
     def after(self, kind: str, made_from: Mapping[str, Any], given: Mapping[str, int]) -> dict[str, Any]:
-        """What to note once people of this kind, with these numbers given to texts, have taken their place."""
+        """Return the note for the next people: of this kind, with these numbers given to texts."""
         highest = max(self.highest, max(given.values(), default=0))
-        if kind == self.kind:  # made-up shoppers, too: they are nobody, so other ones are no other people
+        if kind == self.kind:  # also made-up shoppers: they are not real, so new ones do not count as other people
             return {_NOTE: {"token": self.token, "epoch": self.epoch, "highest": highest, "kind": kind}}
         token = self._token(kind, self.epoch + 1, made_from)
         return {_NOTE: {"token": token, "epoch": self.epoch + 1, "highest": highest, "kind": kind}}
@@ -55,7 +60,7 @@ class Identities:
         return f"{epoch}-{content.hexdigest()}"
 
     def numbers_for(self, names: list[str]) -> dict[str, int]:
-        """A number for each text id, known or new; new ones in the order given. InputFileError if none are left."""
+        """Return a number for each text id; new ones in the order given. InputFileError if no number is left."""
         new = [name for name in names if name not in self.known]
         first = max(self.highest, self.in_use, *self.known.values(), 0) + 1
         if first + len(new) - 1 > LARGEST_ID:
@@ -64,26 +69,26 @@ class Identities:
 
 
 def read_token(connection: Connection, *, noted: bool = False) -> str | None:
-    """The token of the people in the tables; None if there is none. ``noted``: there was one, so the table is there."""
+    """Return the token of the people in the tables; None if there is none. ``noted``: the table of notes exists."""
     token = _value(connection, _NOTE, there=noted).get("token")
     return token if isinstance(token, str) else None
 
 
 def token_of(engine: Engine) -> str | None:
-    """`read_token` of a database. DatabaseError."""
+    """Return `read_token` of a database. DatabaseError."""
     with database_errors(engine), engine.connect() as connection:
         return read_token(connection)
 
 
 def require_people(engine: Engine, token: str | None) -> str | None:
-    """``token``, if the people in the tables are those; OtherPeopleError if others have taken their place."""
+    """Return ``token`` if the people in the tables have it; OtherPeopleError if others have replaced them."""
     if token_of(engine) != token:
         raise OtherPeopleError(f"{label(engine)}: step 2 replaced all people meanwhile; run it again")
     return token
 
 
 def read_identities(connection: Connection, there: set[str]) -> Identities:
-    """Who is in the tables, of which ``there`` are the names; read it where nobody else can replace them meanwhile."""
+    """Return the user_ids in the tables named ``there``; call this where no other run can replace them meanwhile."""
     noted, known = _noted(connection), dict[str, int]()
     if user_id_map.name in there:
         rows = connection.execute(select(user_id_map.c.external_id, user_id_map.c.user_id))
@@ -91,21 +96,21 @@ def read_identities(connection: Connection, there: set[str]) -> Identities:
     kind = noted.get("kind") if noted.get("kind") in (MADE_UP, NUMBERS, TEXT) else _kind(connection, there, known)
     highest, epoch = (at if isinstance(at := noted.get(name), int) else 0 for name in ("highest", "epoch"))
     in_use = 0
-    if kind == TEXT:  # people may have come through the API, by numbers of their own
+    if kind == TEXT:  # users may have come through the API, with numbers of their own
         tables = [table for table in (users, ratings, interactions, deletions) if table.name in there]
         in_use = max([0, *(_highest(connection, table) for table in tables)])
     return Identities(read_token(connection), str(kind), epoch, highest, in_use, known)
 
 
 def newest_deletion(connection: Connection, there: set[str]) -> int:
-    """The newest id of the log of deletions; 0 without one."""
+    """Return the newest id of the log of deletions; 0 without one."""
     if deletions.name not in there:
         return 0
     return int(connection.execute(select(func.max(deletions.c.deletion_id))).scalar() or 0)
 
 
 def _kind(connection: Connection, there: set[str], known: Mapping[str, int]) -> str:
-    """Of a database that an older release filled, or a shop itself."""
+    """Return the kind of user_ids in a database that an older release, or a shop itself, has filled."""
     if known:
         return TEXT
     if not any(table.name in there and _highest(connection, table) for table in (users, ratings)):
@@ -115,7 +120,7 @@ def _kind(connection: Connection, there: set[str], known: Mapping[str, int]) -> 
 
 def _highest(connection: Connection, table: Table) -> int:
     found = connection.execute(select(func.max(table.c.user_id))).scalar()
-    return found if isinstance(found, int) else 0  # SQLite lets texts in
+    return found if isinstance(found, int) else 0  # SQLite allows texts
 
 
 def _noted(connection: Connection) -> dict[str, Any]:
@@ -129,5 +134,5 @@ def _value(connection: Connection, name: str, *, there: bool = False) -> dict[st
     try:
         value = json.loads(text or "{}")
     except ValueError:
-        return {}  # somebody has written to it
+        return {}  # others have written to it
     return value if isinstance(value, dict) else {}

@@ -1,13 +1,14 @@
-"""Waiting for locks of others: told within seconds, bounded by LOCK_WAIT_SECONDS, ended with the true reason.
+"""Waiting for locks of others: reported within seconds, bounded by LOCK_WAIT_SECONDS, ended with the true reason.
 
 A session that holds a lock (LOCK TABLES, FLUSH TABLES WITH READ LOCK, a transaction that has read a table which is to
-be renamed) makes a statement stand still, as if the server computed. Two things deal with it:
+be renamed) stops a statement, and it looks as if the server were computing. There are two remedies:
 
-``LockWatch``     looks at the server's list of sessions while a statement takes long, and says if it waits for a lock
-``patiently``     tries again what was refused because of a lock, with pauses. A change of a table's name waits in front
-                  of everybody who wants to read the table, so each attempt is short, and readers go on in the pauses.
+``LockWatch``     looks at the server's list of sessions while a statement takes long, and reports a wait for a lock
+``patiently``     tries again, with pauses, what was refused because of a lock. A rename of a table waits in front of
+                  all who want to read the table, so each attempt is short, and readers go on in the pauses.
 
-Whoever is waited for is named as far as the server tells: by number, user, host, command and time, never by statement.
+The session that holds the lock is named as far as the server tells: number, user, host, command and time, never the
+statement.
 """
 
 from __future__ import annotations
@@ -28,39 +29,39 @@ from pymysql.constants import ER
 from recommender.database.server_connection import ServerConnection
 from recommender.errors import WriteConflictError
 
-NOTICE = 3.0  # seconds after which a statement that waits for a lock is told
-AGAIN = 60.0  # seconds until it is told again
-PAUSES = (0.5, 1, 2, 4)  # seconds between attempts; the last one again and again
+NOTICE = 3.0  # seconds after which a wait for a lock is reported
+AGAIN = 60.0  # seconds until it is reported again
+PAUSES = (0.5, 1, 2, 4)  # seconds between attempts; the last one repeats
 _LOOK = 0.5  # seconds between two looks at how long statements take
-_SHOWN = 3  # sessions that are named
+_SHOWN = 3  # sessions that a message names
 _WAITING = re.compile(r"waiting for .*(lock|flush)", re.I)
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-# who has locked a table, or all of them; MySQL 8 tells, MariaDB only with performance_schema=ON
+# the sessions that have locked a table, or all of them; MySQL 8 knows, MariaDB only with performance_schema=ON
 _HOLDERS = (
     "SELECT DISTINCT t.PROCESSLIST_ID FROM performance_schema.metadata_locks l JOIN performance_schema.threads t"
     " ON t.THREAD_ID = l.OWNER_THREAD_ID WHERE l.LOCK_STATUS = 'GRANTED' AND t.PROCESSLIST_ID IS NOT NULL"
     " AND (l.OBJECT_NAME IN %s AND l.OBJECT_SCHEMA = DATABASE() OR l.OBJECT_TYPE = 'GLOBAL' AND l.LOCK_TYPE = 'SHARED'"
     " OR LEFT(l.LOCK_TYPE, 5) = 'FTWRL')"
 )
-# who has read or written and not committed; needs the right PROCESS
+# the sessions that have read or written and not committed; needs the right PROCESS
 _TRANSACTIONS = "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx"
 
 
 class LockWatch:
-    """Says which statement of an engine's connections waits for a lock, from a thread of its own.
+    """A watch on its own thread that reports which statement of an engine's connections waits for a lock.
 
-    ``connect`` opens a connection to look with; ``tables`` are the names that may be waited for; ``seconds`` is the
-    LOCK_WAIT_SECONDS of the engine.
+    ``connect`` opens a connection for the watch; ``tables`` are the names that a statement may wait for; ``seconds`` is
+    the LOCK_WAIT_SECONDS of the engine.
     """
 
     def __init__(self, connect: Callable[[], ServerConnection], tables: Iterable[str], seconds: int) -> None:
         self.seconds = seconds
-        self._noted, self._told_at = "", float("-inf")  # what the last statement that waited waited for
+        self._noted, self._told_at = "", float("-inf")  # the lock that a statement waited for last
         self._connect, self._tables = connect, tuple(tables)
         self._connections: WeakSet[ServerConnection] = WeakSet()
-        self._statements: dict[str, float] = {}  # of connections that this watch does not know, and since when
+        self._statements: dict[str, float] = {}  # of connections that this watch does not follow: when each was sent
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -109,7 +110,7 @@ class LockWatch:
                     named = [name for name in self._tables if re.search(rf"\b{name}\b", str(waiting[0]["info"]))]
                     self._tell(named, str(waiting[0]["state"]), self._others(connection, sessions, ours, named))
         except (err.MySQLError, OSError):
-            return  # whoever waits will hear of it
+            return  # the statement that waits will report it
 
     def _is_waiting(self, session: dict[str, Any], ours: set[int]) -> bool:
         is_ours = session["id"] in ours or session["info"] in self._statements
@@ -117,12 +118,14 @@ class LockWatch:
 
     @property
     def noted(self) -> str:
-        """What is waited for, in words, or was a minute ago; else empty."""
+        """The lock that a statement waits for, or did a minute ago, in words; empty without one."""
         return self._noted if time.monotonic() - self._told_at < AGAIN + 2 * NOTICE else ""
 
     def refused(self, tables: Iterable[str], why: str, holder: int | None = None) -> None:
-        """Note and tell that a statement on ``tables`` was refused because of a lock, of the session ``holder`` if it
-        is known."""
+        """Note and report that a statement on ``tables`` was refused because of a lock.
+
+        ``holder``: the session that holds it, if it is known.
+        """
         if time.monotonic() - self._told_at < AGAIN:
             return
         names = list(tables)
@@ -137,7 +140,7 @@ class LockWatch:
         self._tell(names, why, holders)
 
     def forget(self) -> None:
-        """The lock is there: the next wait is another one."""
+        """Note that the wait is over: the next wait is another one."""
         self._noted, self._told_at = "", float("-inf")
 
     def _tell(self, tables: Iterable[str], state: str, holders: str) -> None:
@@ -162,7 +165,7 @@ class LockWatch:
 
 
 class FileWatch:
-    """The same for a SQLite file, whose only lock that makes anybody wait is the writer's; ``seconds``: how long."""
+    """A watch of a SQLite file, where only the writer's lock makes others wait; ``seconds``: the longest wait."""
 
     def __init__(self, file: Path, seconds: float) -> None:
         self.seconds = seconds
@@ -170,7 +173,7 @@ class FileWatch:
         self._file = file
 
     def patiently(self, attempt: Callable[[], _T]) -> _T:
-        """What ``attempt`` returns; tried again, and told, while another process writes."""
+        """Run ``attempt`` and return its result; try again, and report it, while another process writes."""
         value = patiently(attempt, _is_locked, self._tell, self.seconds)
         self.noted = ""
         return value
@@ -188,7 +191,7 @@ def _is_locked(error: Exception) -> bool:
 
 
 def _writer_of(file: Path) -> int | None:
-    """The process that holds the write lock of a SQLite file in WAL mode, where the kernel tells (Linux)."""
+    """Return the process that holds the write lock of a SQLite file in WAL mode, if the kernel tells (Linux)."""
     try:
         index = file.with_name(f"{file.name}-shm").stat().st_ino
         locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
@@ -217,14 +220,14 @@ def _numbers(connection: ServerConnection, query: str, parameters: tuple[Any, ..
 
 
 def is_lock_error(code: int | None) -> bool:
-    """Is this the server's number of a statement that was given up because of a lock?"""
+    """Tell whether this is the server's error number of a statement that was given up because of a lock."""
     return code in (ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK)
 
 
 def patiently(
     attempt: Callable[[], _T], refused: Callable[[Exception], bool], tell: Callable[[], None], seconds: float
 ) -> _T:
-    """What ``attempt`` returns; tried again, with pauses, while what it raises is ``refused`` for a lock's sake.
+    """Run ``attempt`` and return its result; try again, with pauses, while its error is ``refused``, because of a lock.
 
     ``tell`` is called after each attempt that was refused; after ``seconds`` the last refusal is raised.
     """
@@ -242,6 +245,6 @@ def patiently(
 
 
 def given_up(where: str, what: str, seconds: float) -> WriteConflictError:
-    """The error at the end of a wait."""
+    """Return the error at the end of a wait."""
     reason = f"after {seconds:g} s (LOCK_WAIT_SECONDS) another session still holds a lock {what}"
     return WriteConflictError(f"{where}: {reason}; end that session or its transaction, then run the step again")

@@ -1,15 +1,14 @@
-"""Whose rows are in a step's tables: what the step made them from, noted beside them.
+"""Notes what a step made its tables from, in a small table that is swapped in together with them.
 
-A note is a small table of names and values that is swapped in together with the step's tables. Killed at any moment,
-tables and note are both old or both new. A step that is run again can tell that there is nothing to do, and a step that
-would replace rows can tell its own from somebody else's.
+After a kill at any moment, tables and note are both old or both new. A step that is run again can tell that there is
+nothing to do, and a step that would replace rows can tell its own from those of others.
 
-Step 1 notes what it loaded (``catalog_origin``), and replaces only what it has noted, or what is empty. Others may have
-filled a catalog that step 1 then adds to; that is noted, too, since the catalog is still not step 1's to replace.
+Step 1 notes what it loaded (``catalog_origin``). It replaces only a catalog that it has noted, or an empty one. If it
+adds to a catalog that others have filled, it notes that too, since it may still not replace it.
 
 Step 2 notes what it made (``data_origin``) and a summary of the rows: their number and the sum of a checksum over all
-values of each. If the summary of the tables no longer agrees, somebody has written to them since, and they are not
-step 2's to replace.
+values of each. If the tables no longer agree with the summary, others have written to them, and step 2 may not replace
+them.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ from recommender.database.staging.bulk_load import Check
 from recommender.database.tables import existing_tables, refuse_foreign_tables, table_is_there
 from recommender.errors import ForeignDataError
 
-_OTHERS = "others"  # the name of the note that rows of others are in the catalog
+_OTHERS = "others"  # the name of the note that the catalog has rows of others
 _WATCHED = (users, user_id_map, interactions, ratings)
 
 
 def read_origin(engine: Engine, table: Table) -> dict[str, Any] | None:
-    """The values noted in the origin ``table``; None if there is no such table or nothing in it."""
+    """Return the values noted in the origin ``table``; None if there is no such table or nothing in it."""
     with database_errors(engine), engine.connect() as connection:
         if not table_is_there(connection, table.name):
             return None
@@ -52,19 +51,19 @@ def read_origin(engine: Engine, table: Table) -> dict[str, Any] | None:
     try:
         return {name: json.loads(value) for name, value in rows} or None
     except ValueError:
-        return None  # somebody has written to it: then nothing is known to be ours
+        return None  # others have written to it: then no rows are known to be ours
 
 
 def origin_batch(values: Mapping[str, Any]) -> pa.RecordBatch:
-    """The rows of an origin table that hold ``values``, as JSON."""
+    """Return the rows of an origin table for ``values``, as JSON."""
     texts = [json.dumps(value, sort_keys=True) for value in values.values()]
     return pa.record_batch({"name": pa.array(list(values), pa.string()), "value": pa.array(texts, pa.string())})
 
 
 def refuse_foreign_catalog(engine: Engine, *, kept: bool) -> dict[str, bool]:
-    """Raise ForeignDataError if a catalog is there that step 1 did not load; ``kept``: it is only added to.
+    """Raise ForeignDataError if there is a catalog that step 1 did not load; ``kept``: it is only added to.
 
-    Returns what is to be noted beside the origin: whether rows of others stay in it.
+    Return what has to be noted beside the origin: whether rows of others stay in it.
     """
     refuse_foreign_tables(engine, CATALOG_TABLES, kept=kept)
     if _catalog_is_ours(engine):
@@ -82,7 +81,7 @@ def refuse_foreign_catalog(engine: Engine, *, kept: bool) -> dict[str, bool]:
 
 
 def unchanged_catalog(engine: Engine) -> Check | None:
-    """The check that what is replaced is still empty; None if it is a catalog of step 1's."""
+    """Return the check that a replaced catalog is still empty; None if step 1 made it."""
     if _catalog_is_ours(engine):
         return None
 
@@ -103,10 +102,10 @@ def _catalog_is_ours(engine: Engine) -> bool:
 
 
 def shopper_summary(connection: Connection, tables: dict[Table, Table] | None = None) -> dict[str, list[int]]:
-    """Per table: how many rows, and the sum of their checksums; the order of rows does not matter.
+    """Return for each table its number of rows and the sum of their checksums; the order of rows does not matter.
 
     ``tables`` maps each live table to the one to look at in its place (a staging table). A checksum is the CRC-32 of
-    the values as the database writes them, so a summary is to be compared within one database only.
+    the values as the database writes them, so summaries can be compared only within one database.
     """
     if connection.dialect.name == "sqlite":
         raw = connection.connection.driver_connection
@@ -130,10 +129,10 @@ def _row_checksum(*values: object) -> int:
 
 
 def is_up_to_date(engine: Engine, made_from: dict[str, Any], *, replace: bool) -> bool:
-    """Do the tables hold what was made from ``made_from``, so that making it again would change nothing?
+    """Tell whether the tables hold what was made from ``made_from``, so that making it again would change nothing.
 
-    Rows that somebody has added or changed since are kept and count as up to date, unless ``replace``; tables that
-    somebody has emptied do not.
+    Rows that others have added or changed since are kept and count as up to date, unless ``replace``. Tables that
+    others have emptied are not up to date.
     """
     noted = _noted(engine)
     if noted is None or noted["origin"] != made_from or any(t.name not in existing_tables(engine) for t in _WATCHED):
@@ -145,10 +144,10 @@ def is_up_to_date(engine: Engine, made_from: dict[str, Any], *, replace: bool) -
 
 
 def refuse_foreign_rows(engine: Engine, *, generating: bool) -> Check:
-    """Raise ForeignDataError if users, interactions or ratings are there that step 2 did not make.
+    """Raise ForeignDataError if there are users, interactions or ratings that step 2 did not make.
 
-    ``generating``: rows imported from a shop's own file are not the generator's to replace either. Returns the check
-    that what is replaced is still what was looked at: somebody else may write to it until then.
+    ``generating``: rows imported from a shop's own file may not be replaced by made-up ones either. Return the check
+    that the replaced tables are still as they were here, since others may write to them until then.
     """
     noted = _noted(engine)
     remedy = "keep them and use another DB_NAME or SQLITE_FILE, or give --replace to delete them"
@@ -174,7 +173,7 @@ def refuse_foreign_rows(engine: Engine, *, generating: bool) -> Check:
 
 
 def _unchanged(found: dict[str, list[int]]) -> Check:
-    """The check that tables that were replaced hold what was ``found`` in them."""
+    """Return the check that tables that were replaced hold what was ``found`` in them."""
 
     def check(connection: Connection, aside: Mapping[Table, str]) -> None:
         tables = {live: live.to_metadata(MetaData(), name=name) for live, name in aside.items() if live in _WATCHED}
@@ -190,13 +189,13 @@ def _unchanged(found: dict[str, list[int]]) -> Check:
 
 
 def _noted(engine: Engine) -> dict[str, Any] | None:
-    """``origin`` and ``summary`` as step 2 noted them; None if it never ran here, or somebody has spoiled the note."""
+    """Return ``origin`` and ``summary`` as step 2 noted them; None without a note, or with one that others spoiled."""
     noted = read_origin(engine, data_origin)
     return noted if noted and _is_a_note(noted.get("origin"), noted.get("summary")) else None
 
 
 def _is_a_note(origin: Any, summary: Any) -> bool:
-    """Have both the shape that step 2 gives them? A row of JSON can be changed to any other JSON."""
+    """Tell whether both have the shape that step 2 gives them; others can change a row of JSON to any other JSON."""
     if not isinstance(origin, dict) or not isinstance(summary, dict):
         return False
     figures = [summary.get(table.name) for table in _WATCHED]

@@ -1,12 +1,12 @@
-"""Which tables beside the well-known ones are ours: noted in ``recommender_tables``, never told by a name alone.
+"""The tables besides the well-known ones that are ours: ``recommender_tables`` notes them, since no name proves it.
 
-Staging tables, tables that were replaced, and the lists of kept versions are dropped, or lose the rows of erased
-people, unasked. A shop's own table may bear any name, so a name proves nothing. Each of ours is noted, and the note is
-committed, before a table bears the name; names of staging tables end in letters drawn anew by each run. A note is taken
-back after the table is gone. So whatever is killed when, a table is ours if and only if it is noted, with two
-exceptions. ``recommendations`` is ours, too, while ``model_versions`` says that a version is published; and
-``recommendations__v6`` is while that table says that version 6 is kept and no other table is noted for it: releases
-without notes left it so, and somebody may have dropped the notes. Both must have exactly our columns.
+The project drops staging tables, replaced tables and the lists of kept versions, and deletes the rows of erased users
+from them, without asking. A shop's own table may have any name. So each of our tables is noted, and the note is
+committed, before a table has the name; names of staging tables end in letters that each run draws at random. A note is
+deleted after its table is gone. So after a kill at any moment a table is ours if and only if it is noted, with two
+exceptions. ``recommendations`` is also ours while ``model_versions`` says that a version is published.
+``recommendations__v6`` is also ours while that table says that version 6 is kept and no other table is noted for it:
+releases without notes left it so, and others may have dropped the notes. Both must have exactly our columns.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ class OwnTable(NamedTuple):
 
 
 def ends_of_a_run() -> tuple[str, str]:
-    """The ends of the names of this run's staging tables, and of the tables that it replaces; no other's are alike."""
+    """Return the name endings of this run's staging tables and of the tables it replaces; other runs have others."""
     drawn = secrets.token_hex(4)
     return f"{NEW_END}_{drawn}", f"{OLD_END}_{drawn}"
 
 
 def kept_table(number: int) -> str:
-    """What the table with the lists of a kept version is called, unless somebody else's bears the name."""
+    """Return the name of the table with the lists of a kept version, unless another table has that name."""
     return f"{recommendations.name}__v{number}"
 
 
 def prepare_notes(connection: Connection) -> None:
-    """Make the table of notes if there is none, and note what is ours without one. ForeignDataError."""
+    """Create the table of notes if there is none, and note tables of ours that have no note. ForeignDataError."""
     if not table_is_there(connection, own_tables.name):
-        connection.execute(CreateTable(own_tables, if_not_exists=True))  # another run may have made it since
+        connection.execute(CreateTable(own_tables, if_not_exists=True))  # another run may have created it meanwhile
     refuse_foreign_tables(connection, [own_tables])
     for table in _proven_by_versions(connection, _notes(connection)):
         note(connection, table)
 
 
 def note(connection: Connection, *tables: OwnTable) -> None:
-    """Note that tables of these names will be ours; commit it before they bear them."""
+    """Note that tables of these names will be ours; commit this before they have these names."""
     now = utc_now(connection)
     for table in tables:
         connection.execute(delete(own_tables).where(own_tables.c.table_name == table.name))
@@ -65,19 +65,19 @@ def note(connection: Connection, *tables: OwnTable) -> None:
 
 
 def forget(connection: Connection, names: Iterable[str]) -> None:
-    """Take the notes back: there are no tables of these names any more, or they are left to whoever finds them."""
+    """Delete the notes: tables of these names no longer exist, or are left to their owner."""
     for name in names:
         connection.execute(delete(own_tables).where(own_tables.c.table_name == name))
 
 
 def leftovers(connection: Connection, made_for: Iterable[str]) -> list[str]:
-    """Names of tables that runs left that were killed while they replaced ``made_for``: staging and old ones."""
+    """Return the names of the tables, staging and old, that killed runs left while they replaced ``made_for``."""
     wanted = set(made_for)
     return [t.name for t in _notes(connection) if t.purpose in (STAGING, OLD) and t.made_for in wanted]
 
 
 def drop_own(connection: Connection, names: Iterable[str]) -> None:
-    """Drop tables that are noted, then take the notes back."""
+    """Drop tables that are noted, then delete their notes."""
     names = list(names)
     drop_tables(connection, names)
     forget(connection, names)
@@ -89,14 +89,14 @@ def note_published_lists(connection: Connection) -> None:
 
 
 def keep_lists(connection: Connection, number: int) -> str:
-    """The name, noted as ours, of a table that does not exist yet, for the lists of a version that is to be kept."""
+    """Note as ours, and return, the name of a new table for the lists of a version that is to be kept."""
     name = _free_name(connection, kept_table(number))
     note(connection, OwnTable(name, KEPT, recommendations.name, number))
     return name
 
 
 def kept_lists(connection: Connection) -> dict[int, str]:
-    """The tables that hold the lists of kept versions, by their numbers."""
+    """Return the tables with the lists of kept versions, by version number."""
     notes = _notes(connection)
     return {
         t.version: t.name
@@ -106,32 +106,32 @@ def kept_lists(connection: Connection) -> dict[int, str]:
 
 
 def list_tables(connection: Connection) -> set[str]:
-    """All tables that hold lists of ours: published, kept, replaced, or being made."""
+    """Return all tables with lists of ours: published, kept, replaced, or being made."""
     proven = {t.name for t in _proven_by_versions(connection, _notes(connection))}
     return {name for name in noted_lists(connection) | proven if has_our_columns(connection, name, recommendations)}
 
 
 def noted_lists(connection: Connection) -> set[str]:
-    """The names that tables of lists bear, or bore, or will bear, according to the notes alone."""
+    """Return the names that tables of lists have, had or will have, according to the notes alone."""
     return {t.name for t in _notes(connection) if t.made_for == recommendations.name}
 
 
 def has_our_columns(connection: Connection, name: str, table: Table) -> bool:
-    """Is there a table of that name with the columns of ``table``, all of them and no others?"""
+    """Tell whether there is a table of that name with exactly the columns of ``table``."""
     if not table_is_there(connection, name):
         return False
     return {column["name"] for column in inspect(connection).get_columns(name)} == {c.name for c in table.columns}
 
 
 def lists_are_ours(connection: Connection) -> bool:
-    """Is ``recommendations`` ours, or empty, or not there at all?"""
+    """Tell whether ``recommendations`` is ours, empty, or missing."""
     if not table_is_there(connection, recommendations.name) or recommendations.name in list_tables(connection):
         return True
     return connection.execute(select(literal_column("1")).select_from(recommendations).limit(1)).first() is None
 
 
 def _free_name(connection: Connection, name: str) -> str:
-    """``name``, or else the first of ``name_2``, ``name_3``, ... that no table bears."""
+    """Return ``name``, or else the first of ``name_2``, ``name_3``, ... that no table has."""
     there, candidate, count = set(inspect(connection).get_table_names()), name, 1
     there |= set(inspect(connection).get_view_names())
     while candidate in there:
@@ -148,7 +148,7 @@ def _notes(connection: Connection) -> list[OwnTable]:
 
 
 def _proven_by_versions(connection: Connection, notes: list[OwnTable]) -> list[OwnTable]:
-    """Tables that are ours by ``model_versions``, without a note."""
+    """Return the tables without a note that are ours according to ``model_versions``."""
     if not has_our_columns(connection, model_versions.name, model_versions):
         return []
     found, noted = [], {t.version for t in notes if t.purpose == KEPT}

@@ -1,10 +1,10 @@
-"""The tables: every table and column name of the project is spelled here once.
+"""The tables: the only place that spells the project's table and column names.
 
-Written for MySQL 5.7 to 8.4, MariaDB and SQLite alike. Character set and collation stand in every CREATE, since a
-server's default may be latin1; product ids are ASCII and compared byte by byte, so that MySQL and SQLite sort them
-alike. The random ASIN is a unique key beside a surrogate primary key: as the primary key itself it makes the load
-nine times slower (118 s against 13.6 s for 1.43 M rows on MariaDB 10.11). The logs that are followed by their ids
-(interactions, deletions) never give an id twice; SQLite would, after its newest row was deleted, without AUTOINCREMENT.
+They work on MySQL 5.7 to 8.4, MariaDB and SQLite. Each CREATE states character set and collation, since a server's
+default may be latin1. Product ids are ASCII and compared byte by byte, so MySQL and SQLite sort them alike. The random
+ASIN is a unique key beside a surrogate primary key: as the primary key it makes the load nine times slower (118 s
+against 13.6 s for 1.43 M rows on MariaDB 10.11). The logs that are followed by their ids (interactions, deletions)
+never give an id twice. Without AUTOINCREMENT, SQLite would give the newest id again after its row was deleted.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _big_id() -> BigInteger:
 
 
 class _ThisMoment(ColumnElement[Any]):
-    """A default for rows that others insert and change; on SQLite for inserted ones alone. Sessions should be UTC."""
+    """A default for rows that others insert or change; on SQLite only for inserted ones. Sessions should be UTC."""
 
     inherit_cache = True
 
@@ -116,7 +116,7 @@ users = Table(
     **_MYSQL,
 )
 
-# external ids of an imported ratings file that are text; integer ids are kept as they are and need no row here
+# text ids of an imported ratings file; integer ids are kept as they are and need no row here
 user_id_map = Table(
     "user_id_map",
     metadata,
@@ -155,7 +155,7 @@ ratings = Table(
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
     Column("product_id", _ascii(ASIN_LENGTH), primary_key=True),
     Column("rating", Numeric(2, 1, asdecimal=False), nullable=False),
-    Column("created_at", _time()),  # NULL: not known; the release before wrote 1970-01-01
+    Column("created_at", _time()),  # NULL: not known; an earlier release wrote 1970-01-01
     Column("updated_at", _time(), nullable=False, server_default=_ThisMoment()),
     Index("ix_product_ratings_product_id", "product_id"),
     Index("ix_product_ratings_updated_at", "updated_at"),
@@ -168,31 +168,31 @@ recommendations = Table(
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
     Column(quoted_name("rank", quote=True), Integer, primary_key=True, autoincrement=False),  # reserved in MySQL 8
     Column("product_id", _ascii(ASIN_LENGTH), nullable=False),
-    Column("product_name", Text().with_variant(mysql.TEXT(), "mysql", "mariadb")),  # as the catalog had it then
+    Column("product_name", Text().with_variant(mysql.TEXT(), "mysql", "mariadb")),  # as in the catalog at that time
     Column("predicted_rating", Double, nullable=False),
     Column("source", String(16), nullable=False),  # neighbors, segment, popular or new
     Column("support", Double),  # sum of the cosines of the neighbors who rated it
-    Column("n_neighbors", Integer),  # how many they are
+    Column("n_neighbors", Integer),  # number of neighbors who rated it
     Column("generated_at", _time(), nullable=False),
     **_MYSQL,
 )
 
 
-# a line for each time ratings or a person were deleted through the service (see recommender.database.deletions_log)
+# one row for each deletion of a rating or a user through the service (see recommender.database.deletions_log)
 deletions = Table(
     "live_deletions",
     metadata,
     Column("deletion_id", _big_id(), primary_key=True, autoincrement=True),
     Column("user_id", BigInteger, nullable=False),
     Column("deleted_at", _time(), nullable=False),
-    Column("erased", Boolean),  # all there was of the person; NULL: noted by a release that did not tell
+    Column("erased", Boolean),  # true: everything of the user; NULL: noted by a release that did not tell
     sqlite_autoincrement=True,
     **_MYSQL,
 )
 
 
 def _origin_table(name: str) -> Table:
-    """What the step noted about the tables it made; swapped together with them (``database.origin``)."""
+    """Return the table for a step's notes about its tables; it is swapped together with them (``database.origin``)."""
     columns = Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
     return Table(name, metadata, *columns, **_MYSQL)
 
@@ -207,7 +207,7 @@ model_versions = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("state", String(16), nullable=False),  # published, kept or expired
     Column("made_at", _time(), nullable=False),
-    Column("fingerprint", String(64), nullable=False),  # of what its lists are made of
+    Column("fingerprint", String(64), nullable=False),  # of the data its lists are made of
     Column("n_ratings", BigInteger, nullable=False),
     Column("n_rows", BigInteger, nullable=False),  # of its lists
     Column("settings", Text, nullable=False),  # JSON
@@ -215,7 +215,7 @@ model_versions = Table(
     **_MYSQL,
 )
 
-# which tables beside these are ours (see recommender.database.own_tables); never told by a name alone
+# the other tables that are ours (see recommender.database.own_tables)
 own_tables = Table(
     "recommender_tables",
     metadata,
@@ -225,8 +225,8 @@ own_tables = Table(
         primary_key=True,
     ),
     Column("purpose", String(16), nullable=False),  # live, staging, old or kept
-    Column("made_for", String(64), nullable=False),  # the table in whose place it was, is or will be
-    Column("version", Integer),  # whose lists it keeps; NULL: it is not kept
+    Column("made_for", String(64), nullable=False),  # the live table whose place it has, had or will have
+    Column("version", Integer),  # the version of its lists; NULL: it is not kept
     Column("made_at", _time(), nullable=False),
     **_MYSQL,
 )

@@ -1,10 +1,11 @@
-"""One connection to MySQL or MariaDB, with no more power than its user needs: PyMySQL's, and less.
+"""A connection to MySQL or MariaDB: PyMySQL's, with no more power than its user needs.
 
-A server may answer any statement with the request for a file of the client's machine (that is how LOAD DATA LOCAL
-works), and may ask for the password as plain text when it is logged in to. Here it gets no file at all: only rows that
-were handed over for that very statement are sent, under the name that they were handed over with. The plain password
-goes over verified TLS only. A server that breaks off, or answers what is no answer, is an error of the driver's own
-kind, whatever part of the driver stumbled over it.
+A server may answer any statement with a request for a file of the client's machine (that is how LOAD DATA LOCAL works),
+and may ask for the password as plain text at the login. This connection never gives it a file: it sends only rows that
+were handed over for that statement, under the name that was given with them. It sends the plain password over verified
+TLS only. If a server breaks off, or sends an invalid answer, the error is one of the driver's own kind, whatever part
+of the driver failed.
+
 https://dev.mysql.com/doc/refman/8.4/en/load-data-local-security.html
 """
 
@@ -22,33 +23,36 @@ from pymysql.constants import CR
 from pymysql.cursors import SSCursor
 
 UNTRUSTED = "do not trust that server"
-# of rows; with 16 KB a load into MariaDB took 1.4 times as long, with 64 KB twice (on a busy machine)
+# of rows; with 16 KB a load into MariaDB took 1.4 times as long, with 64 KB twice as long (on a busy machine)
 BYTES_PER_PACKET = 4 * 1024
-# plain text, or a hash that is soon undone
+# plain text, or a hash that is easily broken
 _PLAIN_PASSWORD = (b"mysql_clear_password", b"dialog", b"mysql_old_password")
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
 class Server:
-    """How to connect to a server: the driver's ``arguments``, which hold the password, and the time-out (seconds) of
-    its answers after the login."""
+    """A way to connect to a server.
+
+    ``arguments``: the driver's, which hold the password. ``read_timeout``: the time-out (seconds) of its answers after
+    the login.
+    """
 
     arguments: Mapping[str, Any] = field(repr=False)
     read_timeout: float
 
     def connect(self, *, offers_rows: bool = False) -> ServerConnection:
-        """A new connection, logged in; see ServerConnection."""
+        """Return a new connection, logged in; see ServerConnection."""
         connection = ServerConnection(offers_rows=offers_rows, **self.arguments)
-        # the driver has one time-out for both: a server that accepts and never greets would hold a login for minutes
+        # the driver has one time-out for both: a server that accepts and never answers would hold a login for minutes
         connection._read_timeout = self.read_timeout
         return connection
 
 
 class ServerConnection(Connection):  # type: ignore[misc]  # the driver has no types
-    """A connection of PyMySQL's; ``asked_at`` is when it was asked what has no answer yet (``time.monotonic()``).
+    """A connection of PyMySQL's; ``asked_at`` is when its unanswered statement was sent (``time.monotonic()``).
 
-    ``offers_rows``: it says at the login that it takes part in LOAD DATA LOCAL (see ``offering``).
+    ``offers_rows``: it declares at the login that it takes part in LOAD DATA LOCAL (see ``offering``).
     """
 
     def __init__(self, *, offers_rows: bool = False, **arguments: Any) -> None:
@@ -58,7 +62,7 @@ class ServerConnection(Connection):  # type: ignore[misc]  # the driver has no t
 
     @contextmanager
     def offering(self, name: str, pieces: Iterable[bytes | memoryview]) -> Iterator[None]:
-        """Within the block one LOAD DATA LOCAL INFILE of that ``name`` is answered with ``pieces``."""
+        """Answer one LOAD DATA LOCAL INFILE of that ``name`` within the block with ``pieces``."""
         self._offer = (name.encode(), pieces)
         try:
             yield
@@ -66,13 +70,13 @@ class ServerConnection(Connection):  # type: ignore[misc]  # the driver has no t
             self._offer = None
 
     def send_offered(self, name: bytes) -> None:
-        """Send what the server asks for as ``name``, if it is on offer; else close. OperationalError."""
+        """Send what the server requests as ``name`` if it is on offer; else close the connection. OperationalError."""
         offer, self._offer = self._offer, None
         if offer is None or offer[0] != name:
             self._force_close()
             shown = name[:200].decode(errors="replace")
             reason = f"the server asked for this machine's file {shown!r} and got nothing; {UNTRUSTED}"
-            raise err.OperationalError(CR.CR_SERVER_LOST, reason)  # the pool must not go on with it
+            raise err.OperationalError(CR.CR_SERVER_LOST, reason)  # the pool must not use it again
         for piece in offer[1]:
             view = memoryview(piece)
             for start in range(0, len(view), BYTES_PER_PACKET):
@@ -133,26 +137,29 @@ class ServerConnection(Connection):  # type: ignore[misc]  # the driver has no t
         return super()._process_auth(plugin_name, auth_packet, handler)
 
     def _faithfully(self, call: Callable[[], _T]) -> _T:
-        """What ``call`` returns. What it raises that is not an error of the driver's becomes one."""
+        """Return the result of ``call``; turn an error that is not one of the driver's into one."""
         try:
             return call()
         except (err.MySQLError, MemoryError):
             raise
         except Exception as error:
             if isinstance(error, UnicodeError) and not isinstance(error, UnicodeDecodeError):
-                raise  # a host's name or a text of ours that cannot be sent
+                raise  # a host name or a text of ours that cannot be sent
             raise self.lost(error) from error
 
     def lost(self, error: Exception) -> err.OperationalError:
-        """The driver's error for ``error``, which came of what the server sent or did not send; closes the socket."""
+        """Return the driver's error for ``error``, caused by an invalid or missing answer; close the socket."""
         self._force_close()
         self.asked_at = None
         return err.OperationalError(CR.CR_SERVER_LOST, f"no answer of a server's, {type(error).__name__}")
 
 
 class _StreamCursor(SSCursor):  # type: ignore[misc]
-    """The cursor of rows that are read as they come. Its end reads the rest, of which a lost connection has none: it is
-    no error then, or the pool writes a stack trace, or Python does when the cursor is forgotten."""
+    """A cursor of rows that are read as they come.
+
+    Closing it reads the remaining rows. On a lost connection there are none, and this must not be an error: otherwise
+    the pool, or Python when the cursor is freed, would write a stack trace.
+    """
 
     def close(self) -> None:
         with suppress(err.MySQLError):
@@ -163,7 +170,7 @@ class _StreamCursor(SSCursor):  # type: ignore[misc]
 
 
 class _Result(MySQLResult):  # type: ignore[misc]
-    """A result that asks its connection before anything is sent, and whose end cannot fail in silence or aloud."""
+    """A result that asks its connection before anything is sent, and whose end neither hides nor prints an error."""
 
     def _read_load_local_packet(self, first_packet: Any) -> None:
         self.connection.send_offered(LoadLocalPacketWrapper(first_packet).filename)
@@ -193,6 +200,6 @@ class _Result(MySQLResult):  # type: ignore[misc]
             self.unbuffered_active = False
 
     def __del__(self) -> None:
-        # there is nobody left to tell
+        # nobody is left to receive an error
         with suppress(Exception):
             super().__del__()

@@ -1,4 +1,4 @@
-"""The shop's tables into what `recommender.shop` knows: ratings, interactions, products, people."""
+"""A reader of the shop's tables into the types of `recommender.shop`: ratings, interactions, products, people."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from recommender.shop import (
 
 
 def read_snapshot(engine: Engine, *, times: bool = True, log: bool = True) -> Snapshot:
-    """Read the whole shop, each table once; ``times``: those of the ratings, too, ``log``: the interactions, too.
+    """Read the whole shop, each table once; ``times``: also the times of the ratings; ``log``: also the interactions.
 
     StepOrderError if there are no products or no ratings, RatingError if too many rows are not usable, DatabaseError,
     OtherPeopleError if the people changed meanwhile.
@@ -56,14 +56,14 @@ def around(engine: Engine, ratings: RatingMatrix) -> Snapshot:
 
 
 def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
-    """All usable ratings as users x products, and of the catalog the ids alone. Errors as `read_snapshot`."""
+    """Return all usable ratings as users x products; of the catalog read only the ids. Errors as `read_snapshot`."""
     matrix = _read_matrix(engine, times=times, known=lambda names: in_catalog(engine, names))
     require_people(engine, matrix.people)
     return matrix
 
 
 def read_taste_data(engine: Engine) -> tuple[RatingMatrix, Interactions | None]:
-    """Ratings with their times, and the log; the matrix has rows and columns for whatever only the log knows."""
+    """Return ratings with times, and the log; the matrix has rows and columns also for what only the log has."""
     matrix = read_rating_matrix(engine, times=True)
     log = _read_log(engine)
     if log is None:
@@ -74,14 +74,14 @@ def read_taste_data(engine: Engine) -> tuple[RatingMatrix, Interactions | None]:
 
 
 def in_catalog(engine: Engine, product_ids: pa.StringArray) -> NDArray[np.bool_]:
-    """Which of these products the catalog has, (n,)."""
+    """Return which of these products are in the catalog, (n,)."""
     catalog = read_table(engine, [products.c.asin]).column(0)
     found = pc.is_in(product_ids, value_set=catalog.cast(product_ids.type))
     return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _read_matrix(engine: Engine, *, times: bool, known: Callable[[pa.StringArray], NDArray[np.bool_]]) -> RatingMatrix:
-    """All usable ratings; ``known``: which of their products may be recommended."""
+    """Return all usable ratings; ``known``: tells which of their products may be recommended."""
     require_rows(engine, products, "run python to_rds.py first")
     require_rows(engine, ratings, "run python load_recommendation_data.py first")
     people = token_of(engine)
@@ -102,7 +102,7 @@ def _read_matrix(engine: Engine, *, times: bool, known: Callable[[pa.StringArray
 
 
 def _read_log(engine: Engine) -> Interactions | None:
-    """The interactions; None if there are none: a log without a usable row was refused."""
+    """Return the interactions; None if there are none: a log without a usable row was refused."""
     if interactions.name not in existing_tables(engine):
         return None
     log = read_interactions(engine)
@@ -129,7 +129,7 @@ def read_interactions(engine: Engine) -> Interactions:
 
 
 def _interactions(table: pa.Table) -> Interactions | None:
-    """The log; None if one of the rows is not usable."""
+    """Return the log; None if one of the rows is not usable."""
     if any(column.null_count for column in table.columns):
         return None
     user_ids = table["user_id"].to_numpy()
@@ -142,7 +142,7 @@ def _interactions(table: pa.Table) -> Interactions | None:
 
 
 def read_people(engine: Engine) -> People:
-    """Everybody in ``users`` with an id from 1; nobody if there is no such table. DatabaseError."""
+    """Return all rows of ``users`` with an id from 1; none if there is no such table. DatabaseError."""
     if users.name not in existing_tables(engine):
         nothing = pa.chunked_array([], pa.string())
         return People(np.empty(0, np.int64), nothing, nothing)
@@ -155,7 +155,7 @@ def read_people(engine: Engine) -> People:
 
 
 def read_catalog(engine: Engine) -> ProductCatalog:
-    """Read the whole catalog, in one pass over the table; products whose id is not usable are left out.
+    """Read the whole catalog, in one pass over the table; products with an unusable id are left out.
 
     DatabaseError, RatingError if too many are left out.
     """
@@ -184,7 +184,7 @@ def read_catalog(engine: Engine) -> ProductCatalog:
 
 
 def as_product(title: Any, price: Any, stars: Any, category_id: Any) -> Product:
-    """What one row of the catalog says, as `read_catalog` understands it."""
+    """Return the facts in one row of the catalog, as `read_catalog` reads them."""
     numbers = [fitting(value, pa.float64()) for value in (price, stars)]
     price, stars = (number if number is not None and math.isfinite(number) else None for number in numbers)
     known = fitting(category_id, pa.int64())
@@ -204,7 +204,7 @@ def _categories(column: pa.ChunkedArray) -> NDArray[np.int32]:
 
 
 def _stock_column(engine: Engine) -> list[Label[int]]:
-    """1 or 0 of the column that a shop may have added to the table, unknown being 0; empty if there is none."""
+    """Return SQL for 1 or 0 from the column that a shop may have added, NULL as 0; empty if there is none."""
     with database_errors(engine), engine.connect() as connection:
         names = connection.execute(select(literal_column("*")).select_from(products).limit(0)).keys()
     return [case((column(name, Integer) > 0, 1), else_=0).label(IN_STOCK) for name in names if name.lower() == IN_STOCK]

@@ -1,4 +1,4 @@
-"""Tables that are there: found, counted, dropped, and refused where replacing them would lose what is not ours."""
+"""The tables that exist: finds, counts and drops them, and refuses to replace tables that are not ours."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _Id = TypeVar("_Id")
 
 
 def existing_tables(place: Engine | Connection) -> set[str]:
-    """Names of the tables that are there.
+    """Return the names of the tables that exist.
 
-    A server that lists its tables while one is being replaced may list it under neither name. A statement that names
-    a table waits for the end of that: so those of ours that are not listed are asked for by name.
+    A server that lists its tables while one is being replaced may list it under neither name. A statement that names a
+    table waits for the end of that. So those of our tables that are not listed are also looked up by name.
     """
     with _connection(place) as connection:
         listed = set(inspect(connection).get_table_names())
@@ -29,7 +29,10 @@ def existing_tables(place: Engine | Connection) -> set[str]:
 
 
 def table_is_there(connection: Connection, name: str) -> bool:
-    """Is there a table or view of that name? Asked in one statement, which sees no moment between two tables."""
+    """Tell whether there is a table or view of that name.
+
+    One statement asks it, and so sees no moment between two tables.
+    """
     try:
         connection.exec_driver_sql(f"SELECT 1 FROM {connection.dialect.identifier_preparer.quote(name)} LIMIT 0")
     except exc.DBAPIError as error:
@@ -49,13 +52,13 @@ def require_rows(engine: Engine, table: Table, remedy: str) -> None:
 
 
 def count_rows(engine: Engine, table: Table) -> int:
-    """How many rows ``table`` has."""
+    """Return the number of rows of ``table``."""
     with database_errors(engine), engine.connect() as connection:
         return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
 def in_blocks(ids: Sequence[_Id]) -> Iterator[Sequence[_Id]]:
-    """Cut ids into blocks that a statement may ask for at once.
+    """Cut ids into blocks that fit into one statement.
 
     >>> [len(block) for block in in_blocks(range(1_000))]
     [400, 400, 200]
@@ -70,9 +73,9 @@ def drop_tables(connection: Connection, names: Sequence[str]) -> None:
 
 
 def refuse_foreign_tables(place: Engine | Connection, tables: Iterable[Table], *, kept: bool = False) -> None:
-    """Raise ForeignDataError if one of ``tables`` is there with other columns than ours: replacing it would lose them.
+    """Raise ForeignDataError if one of ``tables`` exists with other columns than ours, which a replacement would lose.
 
-    ``kept``: the table is not replaced but added to, so columns beyond ours do no harm.
+    ``kept``: the table is not replaced but added to, so additional columns do no harm.
     """
     with _connection(place) as connection:
         there = [table for table in tables if table_is_there(connection, table.name)]

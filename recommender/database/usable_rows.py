@@ -1,14 +1,14 @@
-"""Which rows of the shop's tables a model is built from: one rule for everybody who reads them.
+"""The rule for the rows of the shop's tables that a model is built from; every reader uses it.
 
-Others write into these tables too, and a column's type keeps little out: 4.3 fits DECIMAL(2,1), and SQLite takes any
-value in any column. A row that means nothing here is left out and counted by the column at fault; it stops nobody.
-Only where more than 1 % and more than 100 rows of a table are like that, the table is refused, as a CSV file is: then
-something is wrong with the whole of it.
+Others write into these tables too, and a column's type excludes little: 4.3 fits DECIMAL(2,1), and SQLite takes any
+value in any column. A row with an invalid value is left out and counted by the column at fault; it stops nothing. Only
+if more than 1 % and more than 100 rows of a table are invalid, the table is refused, as a CSV file is, since then
+something is wrong with all of it.
 
-The rule is written once, in SQL, so that a whole table (`recommender.database.bulk_read`) and the rows of one person
-(`recommender.updates.records`) are judged by the same words. Usable is: a user_id from 1 to 2^63 - 1; a product_id of 1
-to 10 characters of ASCII without NUL; a rating of 0.5 to 5.0 in half steps; an interaction_type of the four there are.
-A row whose time cannot be read counts, as one without a time.
+The rule is written once, in SQL, so it is the same for a whole table (`recommender.database.bulk_read`) and for the
+rows of one user (`recommender.updates.records`). Usable is: a user_id from 1 to 2^63 - 1; a product_id of 1 to 10
+characters of ASCII without NUL; a rating of 0.5 to 5.0 in half steps; an interaction_type of the four that exist. A row
+with an unreadable time counts as one without a time.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SHARE_LEFT_OUT, ROWS_LEFT_OUT = 0.01, 100  # more than both: the table is refuse
 HALF_STEPS = ", ".join(str(half / 2) for half in range(1, 11))
 _KINDS = ", ".join(f"'{kind}'" for kind in INTERACTION_TYPES)
 
-LeftOut = Mapping[str, int]  # rows by "table.column" of what is wrong with them; no row, no entry
+LeftOut = Mapping[str, int]  # number of rows by the "table.column" at fault; no entry without rows
 
 
 @dataclass(frozen=True)
 class _Fault:
-    """One thing that can be wrong with a row: SQL that is true of it on SQLite, and on a server."""
+    """One possible fault of a row: SQL that is true of such a row on SQLite, and on a server."""
 
     column: str
     wanted: str
@@ -89,18 +89,18 @@ _FAULTS: dict[Table, tuple[_Fault, ...]] = {
 
 
 def fault_of(engine: Engine, table: Table) -> Label[str]:
-    """The column that makes a row of ``table`` unusable, the first of several; NULL: the row is usable."""
+    """Return SQL for the first column that makes a row of ``table`` unusable; NULL: the row is usable."""
     whens = " ".join(f"WHEN {_condition(engine, fault)} THEN '{fault.column}'" for fault in _FAULTS[table])
     return literal_column(f"CASE {whens} END", String).label("fault")
 
 
 def usable(engine: Engine, table: Table) -> ColumnElement[bool]:
-    """True of the rows of ``table`` that a model is built from."""
+    """Return SQL that is true of the rows of ``table`` that a model is built from."""
     return fault_of(engine, table).element.is_(None)
 
 
 def count_left_out(engine: Engine, table: Table) -> dict[str, int]:
-    """How many rows of ``table`` are not usable, by the column at fault. Reads the whole table. DatabaseError."""
+    """Return the number of unusable rows of ``table`` by the column at fault. Reads the whole table. DatabaseError."""
     fault = fault_of(engine, table)
     counted = select(fault, func.count()).select_from(table).where(fault.element.is_not(None)).group_by(fault.element)
     with database_errors(engine), engine.connect() as connection:
@@ -109,7 +109,10 @@ def count_left_out(engine: Engine, table: Table) -> dict[str, int]:
 
 
 def refuse_faulty_table(engine: Engine, table: Table, left_out: LeftOut, n_usable: int) -> None:
-    """RatingError if more of ``table`` is left out than may be, or all of it: the counts, a row, how to find them."""
+    """Raise RatingError if too much of ``table`` is left out, or all of it.
+
+    The message has the counts, an example, and a statement that finds the rows.
+    """
     n_faulty = sum(left_out.values())
     n_rows = n_faulty + n_usable
     if not n_faulty or (n_usable and (n_faulty <= ROWS_LEFT_OUT or n_faulty <= SHARE_LEFT_OUT * n_rows)):
@@ -125,7 +128,7 @@ def refuse_faulty_table(engine: Engine, table: Table, left_out: LeftOut, n_usabl
 
 
 def as_words(left_out: LeftOut) -> str:
-    """``product_ratings: rating 3; user_interactions: created_at 1``; empty if nothing is left out.
+    """Return ``product_ratings: rating 3; user_interactions: created_at 1``; empty if nothing is left out.
 
     >>> as_words({"product_ratings.user_id": 2, "product_ratings.rating": 1300, "users.user_id": 1})
     'product_ratings: user_id 2, rating 1,300; users: user_id 1'
@@ -142,7 +145,7 @@ def _condition(engine: Engine, fault: _Fault) -> str:
 
 
 def _example(engine: Engine, table: Table, fault: _Fault) -> str:
-    """One row of that fault: what identifies it, and the value."""
+    """Return one row with that fault: its identifying columns, and the value."""
     names = dict.fromkeys([*(n for n in ("user_id", "product_id") if n in table.columns), fault.column])
     columns: list[Any] = [literal_column(name).label(name) for name in names]  # as it is, whatever its type
     wrong: ColumnElement[bool] = literal_column(_condition(engine, fault))

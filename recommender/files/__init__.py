@@ -1,8 +1,8 @@
-"""Files into checked rows.
+"""Readers of CSV files, which give checked rows.
 
-csv_columns      kinds of columns, and what their values must be
-csv_rows         a file as checked blocks of rows
-rejected_rows    the rows that could not go in, with line and reason
+csv_columns      kinds of columns, and checks of their values
+csv_rows         reads a file as checked blocks of rows
+rejected_rows    the file of rejected rows, with line and reason
 catalog_files    the two files of the catalog
 ratings_file     a shop's own ratings
 evaluation_file  any ratings, to evaluate rankings on

@@ -1,4 +1,4 @@
-"""The exact way through the rows around a fault: one at a time, by Python's csv module.
+"""The exact reader of the rows around a fault: one at a time, by Python's csv module.
 
 A row is what ``csv.reader(strict=True)`` reads. An unclosed quote would swallow the rows after it. So, if a faulty row
 spans several lines and a good row begins on one of them, only its first line is rejected, and reading goes on with the
@@ -19,27 +19,27 @@ _LONE_CR = "\udc0d"
 
 
 class NeedMoreError(Exception):
-    """The row goes on behind the bytes at hand."""
+    """The row continues after the bytes at hand."""
 
 
 class ExactReader:
-    """Python's csv module, one row at a time from any offset."""
+    """A reader by Python's csv module, one row at a time from any offset."""
 
     def __init__(self, data: bytes, at_end: bool, longest: int) -> None:
-        """``longest``: bytes of a row that are looked at."""
+        """Begin at the start of ``data``; ``longest``: the most bytes of a row that are read."""
         self.data, self.at_end, self.longest = data, at_end, longest
         self.position = self._start = 0
         self._starved = False
-        csv.field_size_limit(max(csv.field_size_limit(), longest))  # the row's length is what counts
+        csv.field_size_limit(max(csv.field_size_limit(), longest))  # only the row's length is limited
 
     def next_fields(self, start: int) -> tuple[list[str], int]:
-        """The fields of the row at ``start`` (none: an empty line) and the offset behind it.
+        """Return the fields of the row at ``start`` (none for an empty line) and the offset after it.
 
-        csv.Error if it is malformed; ``position`` is then behind the last line looked at.
+        csv.Error if it is malformed; ``position`` is then after the last line that was read.
         """
         self.position = self._start = start
         self._starved = False
-        # a reader that has met its end stays there, so each row has its own
+        # a csv.reader that has reached its end stays there, so each row has its own
         rows = csv.reader(iter(self._next_line, None), strict=True)
         try:
             return next(rows), self.position
@@ -49,12 +49,15 @@ class ExactReader:
             raise
 
     def line_end(self, start: int) -> int:
-        """The offset behind the physical line at ``start``."""
+        """Return the offset after the physical line at ``start``."""
         return self.data.find(b"\n", start) + 1 or len(self.data)
 
     def text(self, start: int, end: int) -> str:
-        """One line as text; what is not UTF-8 becomes lone surrogates, and so does a lone carriage return, which the
-        csv module would take for the end of a line (`ExactRows` sees to both)."""
+        """Return one line as text, with lone surrogates for bytes that are not UTF-8.
+
+        A lone carriage return, which the csv module would take for the end of a line, becomes one too (`ExactRows`
+        handles both).
+        """
         text = self.data[start:end].decode("utf-8", "surrogateescape")
         body = text.removesuffix("\n").removesuffix("\r")
         return body.replace("\r", _LONE_CR) + text[len(body) :] if "\r" in body else text
@@ -77,18 +80,18 @@ class Row:
 
     values: tuple[Any, ...] | None
     reason: str
-    end: int  # offset behind its last line
+    end: int  # offset after its last line
 
 
 class ExactRows:
-    """The rows of ``reader`` as values of the columns, or the reason why they are none."""
+    """The rows of ``reader`` as values of the columns, or the reasons why they are rejected."""
 
     def __init__(self, reader: ExactReader, columns: Sequence[tuple[CsvColumn, int]], n_fields: int) -> None:
-        """``columns``: each with its place among the ``n_fields`` fields of a row."""
+        """Read rows of ``n_fields`` fields; ``columns``: each with its position among them."""
         self._reader, self._columns, self._n_fields = reader, columns, n_fields
 
     def row_at(self, start: int) -> Row:
-        """The row that begins at ``start``. NeedMoreError."""
+        """Return the row that begins at ``start``. NeedMoreError."""
         reader = self._reader
         values, broken = None, True
         try:
@@ -108,10 +111,10 @@ class ExactRows:
         return Row(values, reason, end)
 
     def _left_open(self, start: int, first_end: int, end: int, broken: bool) -> bool:
-        """Is the row of several lines a row with an open quote, and good ones behind it?
+        """Tell whether a row of several lines has an open quote and swallows good rows.
 
-        Several lines are legal inside of quotes; so unless the row is broken anyway, its first line must have
-        commas for a whole row.
+        Quoted fields may have several lines. So unless the row is broken anyway, its first line must have commas for a
+        whole row.
         """
         reader = self._reader
         if not broken and reader.data.count(b",", start, first_end) < self._n_fields - 1:
@@ -123,7 +126,7 @@ class ExactRows:
                 fields = next(csv.reader([reader.text(position, line_end)], strict=True), [])
             except csv.Error:
                 fields, tries = [], tries + 1
-                if tries <= _TRIES_BEHIND_FAULT:  # a good row of several lines?
+                if tries <= _TRIES_BEHIND_FAULT:  # it may be a good row of several lines
                     fields = self._fields_at(position)
             if fields and line_end - position <= reader.longest and self._values(fields)[0] is not None:
                 return True
@@ -138,7 +141,7 @@ class ExactRows:
             return []
 
     def _values(self, fields: list[str]) -> tuple[tuple[Any, ...] | None, str]:
-        """The values of a row, or None and the reason."""
+        """Return the values of a row, or None and the reason."""
         if any("\udc80" <= character <= "\udcff" for field in fields if not field.isascii() for character in field):
             return None, "is not valid UTF-8"
         if any("\0" in field for field in fields):

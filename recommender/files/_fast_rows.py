@@ -1,4 +1,4 @@
-"""The fast way through a file: where its rows end, and rows that are plainly right through pyarrow."""
+"""The fast reader: finds the ends of rows, and reads rows without any doubt through pyarrow."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ Offsets = npt.NDArray[np.int64]
 
 
 def row_ends(data: bytes, start: int, reach: int, at_end: bool) -> Offsets:
-    """Offsets behind the rows in ``start..reach``, if every quote in them is in its place: a line ends a row where
-    the number of quotes so far is even. ``at_end``: the last row needs no line feed."""
+    """Return the offsets after the rows in ``start..reach``, if every quote in them is in its place.
+
+    A line ends a row if the number of quotes so far is even. ``at_end``: the last row needs no line feed.
+    """
     held = np.frombuffer(data, np.uint8)[start:reach]
     lines = np.flatnonzero(held == ord("\n"))
     quotes = np.flatnonzero(held == ord('"'))
@@ -31,8 +33,10 @@ def row_ends(data: bytes, start: int, reach: int, at_end: bool) -> Offsets:
 def fast_batch(
     data: bytes, start: int, ends: Offsets, header: Sequence[str], columns: Sequence[CsvColumn], longest: int
 ) -> pa.RecordBatch | None:
-    """The rows from ``start`` that should end at ``ends`` (n,), none of them longer than ``longest`` bytes, as a batch
-    of ``columns``; None if anything wants a closer look."""
+    """Return the rows from ``start`` to ``ends`` (n,) as a batch of ``columns``; None if any needs a closer look.
+
+    ``ends``: the expected ends of the rows. No row may be longer than ``longest`` bytes.
+    """
     end = int(ends[-1])
     if not _plain_bytes(data, start, end):
         return None
@@ -64,7 +68,7 @@ def fast_batch(
 
 
 def _may_swallow_rows(data: bytes, start: int, ends: Offsets, commas: int) -> bool:
-    """Has a row of several lines a first line with the ``commas`` of a whole row? Then a quote in it may be open."""
+    """Tell whether the first line of a row of several lines has the ``commas`` of a whole row: a quote may be open."""
     starts = np.concatenate([[start], ends[:-1]])
     lines = np.flatnonzero(np.frombuffer(data, np.uint8)[start : ends[-1]] == ord("\n")) + start + 1
     lines = np.append(lines, ends[-1])  # the last row may have no line feed
@@ -75,7 +79,7 @@ def _may_swallow_rows(data: bytes, start: int, ends: Offsets, commas: int) -> bo
 
 
 def _plain_bytes(data: bytes, start: int, end: int) -> bool:
-    """No NUL, no carriage return but before a line feed, no empty line, every quote in its place?"""
+    """Tell whether there is no NUL, no lone carriage return and no empty line, and every quote is in its place."""
     if data.find(b"\0", start, end) >= 0 or data[start] in b"\r\n" or data.find(b"\n\n", start, end) >= 0:
         return False
     if data.find(b"\r", start, end) >= 0:
@@ -98,5 +102,5 @@ def _among(characters: bytes) -> npt.NDArray[np.bool_]:
     return found
 
 
-# a doubled quote is one that closes and one that opens again
+# a doubled quote counts as one that closes and one that opens again
 _MAY_OPEN, _MAY_CLOSE = _among(b',\n"'), _among(b',\r\n"')

@@ -1,8 +1,8 @@
-"""The catalog's two CSV files: their columns, what each value must be, and where to get them.
+"""The catalog's two CSV files: their columns, the checks of each value, and where to get them.
 
-The files are those of the Kaggle "Amazon Products Dataset 2023 (1.4M Products)" by asaniczka; columns are found by
-name, in any order. A value that the tables could not hold, or that no recommendation could be made from, rejects its
-row. Facts that look like faults and are none: a missing title, price 0.0 (unknown), stars 0.0 (unrated).
+The files are those of the Kaggle "Amazon Products Dataset 2023 (1.4M Products)" by asaniczka. Columns are found by
+name, in any order. A row is rejected if it has a value that the tables could not hold, or that no recommendation could
+be made from. These look like faults and are valid: a missing title, price 0.0 (unknown), stars 0.0 (unrated).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WHERE_TO_GET_IT = (
 
 
 def category_columns() -> list[CsvColumn]:
-    """The columns of amazon_categories.csv."""
+    """Return the columns of amazon_categories.csv."""
     return [
         whole_number_column("id", lowest=0, highest=LARGEST_INT),
         required_text_column("category_name", max_characters=CATEGORY_NAME_LENGTH),
@@ -39,7 +39,7 @@ def category_columns() -> list[CsvColumn]:
 
 
 def product_columns(known_categories: Collection[int]) -> list[CsvColumn]:
-    """The columns of amazon_products.csv; every product must be in one of ``known_categories``."""
+    """Return the columns of amazon_products.csv; every product must be in one of ``known_categories``."""
     return [
         code_column("asin", ASIN_LENGTH),
         text_column("title", max_bytes=TITLE_BYTES),
@@ -62,13 +62,13 @@ def product_columns(known_categories: Collection[int]) -> list[CsvColumn]:
 
 
 def category_rows(path: Path, rejected: RejectedRows) -> CsvRows:
-    """The rows of the categories file. InputFileError as in ``CsvRows``."""
+    """Return the rows of the categories file. InputFileError as in ``CsvRows``."""
     return CsvRows(path, category_columns(), rejected, hint=WHERE_TO_GET_IT)
 
 
 def product_rows(
     path: Path, rejected: RejectedRows, known_categories: Collection[int], *, rows_per_batch: int
 ) -> CsvRows:
-    """The rows of the products file, ``rows_per_batch`` at a time. InputFileError as in ``CsvRows``."""
+    """Return the rows of the products file, ``rows_per_batch`` at a time. InputFileError as in ``CsvRows``."""
     columns = product_columns(known_categories)
     return CsvRows(path, columns, rejected, rows_per_batch=rows_per_batch, hint=WHERE_TO_GET_IT)

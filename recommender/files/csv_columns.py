@@ -1,8 +1,8 @@
-"""The kinds of columns a CSV file may have, each with two readers that agree: by the text and by the block.
+"""The kinds of columns of a CSV file, each with two readers that agree: one of single texts, one of blocks.
 
 ``exact`` takes one stripped text and returns its value or raises ValueError with the reason. ``fast`` takes a block of
-stripped texts and returns their values, or None as soon as anything in it wants a closer look; it never gives a value
-that ``exact`` would not give (tests/files/test_csv_rows.py holds this with generated input).
+stripped texts and returns their values, or None if any of them needs a closer look; it never gives a value that
+``exact`` would not give (tests/files/test_csv_rows.py holds this with generated input).
 
 Numbers are plain decimals: digits, at most one point, a minus sign, an exponent (``4.5``, ``.5``, ``1e3``). No
 currency, no thousands separator, no ``+`` sign, no ``inf``, ``nan``, underscore, or digits outside of ASCII.
@@ -21,11 +21,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# what str.strip() strips, so that both readers strip the same
+# the characters that str.strip() strips, so that both readers strip the same
 WHITESPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 _NUMBER = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]+")
-_SHOWN = 40  # characters of a faulty value in a reason; the whole row stands beside it
+_SHOWN = 40  # characters of a faulty value in a reason; the file has the whole row
 
 Exact = Callable[[str], Any]
 Fast = Callable[[pa.StringArray], "pa.Array | None"]
@@ -43,7 +43,7 @@ class CsvColumn:
 
 
 def text_column(name: str, *, max_bytes: int | None = None, max_characters: int | None = None) -> CsvColumn:
-    """Any text up to a length; empty is NULL."""
+    """Return a column of any text up to a length; empty is NULL."""
 
     def exact(text: str) -> str | None:
         if max_bytes is not None and len(text.encode()) > max_bytes:
@@ -62,7 +62,7 @@ def text_column(name: str, *, max_bytes: int | None = None, max_characters: int 
 
 
 def required_text_column(name: str, *, max_characters: int) -> CsvColumn:
-    """Text that must not be empty."""
+    """Return a column of text that must not be empty."""
     optional = text_column(name, max_characters=max_characters)
 
     def exact(text: str) -> Any:
@@ -75,7 +75,7 @@ def required_text_column(name: str, *, max_characters: int) -> CsvColumn:
 
 
 def code_column(name: str, length: int) -> CsvColumn:
-    """An identifier of exactly ``length`` characters A-Z and 0-9."""
+    """Return a column of identifiers of exactly ``length`` characters A-Z and 0-9."""
     pattern = re.compile(rf"[A-Z0-9]{{{length}}}")
     allowed = _byte_set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 
@@ -91,8 +91,8 @@ def code_column(name: str, length: int) -> CsvColumn:
 
 
 def number_column(name: str, *, lowest: float, highest: float = math.inf) -> CsvColumn:
-    """A finite decimal number."""
-    allowed = _byte_set(b"0123456789.-eE")  # no plus sign: pyarrow would take +1
+    """Return a column of finite decimal numbers."""
+    allowed = _byte_set(b"0123456789.-eE")  # no plus sign: pyarrow would accept +1
 
     def exact(text: str) -> float:
         if not _NUMBER.fullmatch(_not_empty(text)):
@@ -114,14 +114,14 @@ def number_column(name: str, *, lowest: float, highest: float = math.inf) -> Csv
 def whole_number_column(
     name: str, *, lowest: int, highest: int, known: Collection[int] | None = None, unknown: str = "is unknown"
 ) -> CsvColumn:
-    """A whole number that fits the database's INTEGER; with ``known``, one of these."""
+    """Return a column of whole numbers that fit the database's INTEGER; with ``known``, only these numbers."""
     allowed = _byte_set(b"0123456789-")
     values_known = None if known is None else pa.array(sorted(known), pa.int32())
 
     def exact(text: str) -> int:
         if not _WHOLE_NUMBER.fullmatch(_not_empty(text)):
             raise ValueError(f"{_shown(text)} is not a whole number")
-        if len(text) > 1_000 or not lowest <= int(text) <= highest:  # int() of 5,000 digits is an error of its own
+        if len(text) > 1_000 or not lowest <= int(text) <= highest:  # int() of 5,000 digits raises another error
             raise ValueError(f"{_shown(text)} is out of range ({_span(lowest, highest)})")
         if known is not None and int(text) not in known:
             raise ValueError(f"{_shown(text)} {unknown}")
@@ -142,7 +142,7 @@ def whole_number_column(
 
 
 def flag_column(name: str) -> CsvColumn:
-    """Exactly ``True`` or ``False``, as the Kaggle file has it."""
+    """Return a column of exactly ``True`` or ``False``, as in the Kaggle file."""
 
     def exact(text: str) -> bool:
         if _not_empty(text) not in ("True", "False"):
@@ -157,7 +157,7 @@ def flag_column(name: str) -> CsvColumn:
 
 
 def stripped(texts: pa.StringArray) -> pa.StringArray:
-    """``texts`` without white space at either end, as ``str.strip`` does it."""
+    """Return ``texts`` without white space at either end, like ``str.strip``."""
     data, offsets = _bytes(texts), _offsets(texts)
     starts, ends = offsets[:-1], offsets[1:]
     filled = starts < ends

@@ -1,16 +1,17 @@
-"""CSV rows -> checked batches for the database; what cannot go in -> ``rejected_rows.csv``, with its line and reason.
+"""A reader of CSV rows into checked batches for the database; faulty rows go to ``rejected_rows.csv``.
 
 The file is read in pieces that end where a row ends. A piece goes through pyarrow and the ``fast`` readers of its
-columns (``_fast_rows``); if anything in it is not plainly right, it is halved and halved again, and the rows around the
+columns (``_fast_rows``). If anything in it is doubtful, the piece is split again and again, and the rows around the
 fault go through Python's csv module and the ``exact`` readers (``_exact_rows``). So a clean file is read at full speed,
-and a faulty row costs its neighborhood a millisecond. Memory is bounded by the piece, whatever the file's size.
+and a faulty row costs a millisecond. The piece bounds the memory, whatever the file's size.
 
-What counts as a row: RFC 4180 as Python's csv module reads it with ``strict=True``; rows end with LF or CRLF; a byte
-order mark is skipped; empty lines are no rows. A quote inside of an unquoted field is text, and so is a carriage
-return that ends no line (Python's writer leaves it unquoted). Rejected as a whole are: text after a closing quote,
-NUL, bytes that are not UTF-8, and a quote that is never closed (see ``_exact_rows``).
+Rows are those of RFC 4180 as Python's csv module reads it with ``strict=True``. Rows end with LF or CRLF; a byte order
+mark is skipped; empty lines are no rows. A quote inside an unquoted field is text, and so is a carriage return that
+ends no line (Python's writer leaves it unquoted). A row is rejected as a whole for text after a closing quote, NUL,
+bytes that are not UTF-8, and a quote that is never closed (see ``_exact_rows``).
 
-``line`` is the physical line (counted by LF, as editors and ``sed -n`` do) on which the row begins.
+A rejected row is noted with the reason and its ``line``: the physical line (counted by LF, as editors and ``sed -n``
+do) on which it begins.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from recommender.files.csv_columns import CsvColumn
 from recommender.files.rejected_rows import RejectedRows
 from recommender.paths import open_input
 
-READ_BYTES = 1 << 23  # a piece at most; 50,000 rows of the Kaggle file are 13 MB
-LONGEST_ROW = 1 << 18  # bytes; the longest row that can be right (a title of 65,535 quotes) is shorter
-ROWS_FOR_EXACT = 64  # a faulty piece of so few rows is read exactly at once
+READ_BYTES = 1 << 23  # most bytes of a piece; 50,000 rows of the Kaggle file are 13 MB
+LONGEST_ROW = 1 << 18  # bytes; the longest valid row (a title of 65,535 quotes) is shorter
+ROWS_FOR_EXACT = 64  # a faulty piece of so few rows goes to the exact reader at once
 SHARE_REJECTED, ROWS_REJECTED = 0.01, 100  # more than both: the wrong file
-_WINDOW_AFTER_FAULT = 1 << 16  # bytes; row ends are looked for anew there, so do not look far at first
+_WINDOW_AFTER_FAULT = 1 << 16  # bytes; there the ends of rows are searched again, so the first search is short
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -44,8 +45,8 @@ class _Checked(NamedTuple):
     """Some rows of a piece."""
 
     batch: pa.RecordBatch
-    end: int  # offset behind them
-    astray: bool  # the quotes among them make the rows behind them end elsewhere than it seemed
+    end: int  # offset after them
+    astray: bool  # their quotes show that the rows after them end elsewhere than expected
 
 
 class CsvRows:
@@ -81,7 +82,7 @@ class CsvRows:
         self.places = [self.header.index(column.name) for column in self.columns]
         self.ignored = [name for name in self.header if name not in {column.name for column in self.columns}]
         self.bytes_read = 0
-        # bytes of a row that could be right: its texts, the commas, the line's end
+        # least bytes of a valid row: its texts, the commas, the end of the line
         self._shortest_row = len(self.header) + sum(column.shortest for column in self.columns)
 
     def _require(self, columns: Sequence[CsvColumn]) -> None:
@@ -91,9 +92,9 @@ class CsvRows:
             raise InputFileError(f"{self.path}: no column {', '.join(missing)} among {shown}: is it the right file?")
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The good rows, in the file's order, columns named as in the header.
+        """Yield the good rows, in the file's order, columns named as in the header.
 
-        TooManyRejectedError as soon as the limit is certain to be passed; InputFileError if the file has no rows.
+        TooManyRejectedError as soon as the limit is certain to be exceeded; InputFileError if the file has no rows.
         """
         with self._file:
             data, at_end = self._rest, False
@@ -109,7 +110,7 @@ class CsvRows:
                         yield batch
                 data = data[used:]
                 if data.find(b"\n", LONGEST_ROW) < 0:
-                    data = data[: 2 * LONGEST_ROW]  # a line far too long: its beginning is enough to reject it
+                    data = data[: 2 * LONGEST_ROW]  # the line is far too long: its beginning is enough to reject it
         self._check_limit(0)
         if not self.rows:
             raise InputFileError(f"{self.path} has a header and no rows: is it the right file?")
@@ -117,7 +118,7 @@ class CsvRows:
             raise InputFileError(f"{self.path}: none of its {self.rows:,} rows is right ({self._first_reject})")
 
     def close(self) -> None:
-        """Close a file whose rows are not wanted."""
+        """Close the file without reading its rows."""
         self._file.close()
 
     def _read(self, n_bytes: int) -> bytes:
@@ -127,7 +128,7 @@ class CsvRows:
             raise InputFileError(f"{self.path} cannot be read ({error.strerror}): is it the right file?") from None
 
     def _read_header(self) -> tuple[list[str], int, bytes]:
-        """Names, the line after the header, and what was read behind it."""
+        """Return the names, the number of the line after the header, and the bytes that were read after it."""
         data = self._read(LONGEST_ROW).removeprefix(_BOM)
         if not data.strip():
             raise InputFileError(f"{self.path} is empty: is it the right file?")
@@ -147,7 +148,7 @@ class CsvRows:
         return names, 1 + data.count(b"\n", 0, end), data[end:]
 
     def _pieces(self, data: bytes, at_end: bool) -> Iterator[tuple[pa.RecordBatch, int]]:
-        """The rows of ``data`` (it begins with a row) in batches, each with the offset behind it."""
+        """Yield the rows of ``data`` (it begins with a row) in batches, each with the offset after it."""
         start, window = 0, READ_BYTES
         while start < len(data):
             reach = min(start + window, len(data))
@@ -157,8 +158,8 @@ class CsvRows:
                     window *= 4
                     continue
                 if not at_end and len(data) - start < LONGEST_ROW:
-                    return  # the row goes on in the next piece; what there is of it may look like a whole one
-                ends = np.array([min(start + LONGEST_ROW, len(data))])  # no end in sight: for the exact reader
+                    return  # the row goes on in the next piece; its present part may look like a whole row
+                ends = np.array([min(start + LONGEST_ROW, len(data))])  # no end found: for the exact reader
             window = min(4 * window, READ_BYTES)
             for at in range(0, len(ends), self.rows_per_batch):
                 wanted = ends[at : at + self.rows_per_batch]
@@ -174,7 +175,7 @@ class CsvRows:
                     break
 
     def _checked(self, data: bytes, start: int, ends: npt.NDArray[np.int64], at_end: bool) -> Iterator[_Checked]:
-        """The rows from ``start`` that should end at ``ends``; after rows that went astray come no more."""
+        """Yield the rows from ``start`` with the expected ``ends``; after rows that went astray there are no more."""
         batch = fast_batch(data, start, ends, self.header, self.columns, LONGEST_ROW)
         if batch is not None:
             self._line += data.count(b"\n", start, ends[-1])
@@ -193,7 +194,7 @@ class CsvRows:
                         return
 
     def _exactly(self, data: bytes, start: int, stop: int, at_end: bool) -> tuple[pa.RecordBatch, int]:
-        """The rows from ``start`` on, one at a time, until ``stop`` is reached or passed, and where that is."""
+        """Return the rows from ``start`` on, read singly until ``stop`` is reached or passed, and their end."""
         good: list[tuple[Any, ...]] = []
         columns = list(zip(self.columns, self.places, strict=True))
         rows, position = ExactRows(ExactReader(data, at_end, LONGEST_ROW), columns, len(self.header)), start
@@ -227,9 +228,10 @@ class CsvRows:
         self.good += good
 
     def _check_limit(self, bytes_left: int) -> None:
-        """Raise TooManyRejectedError if the limit is passed whatever the rest of the file holds.
+        """Raise TooManyRejectedError if the limit is exceeded whatever the rest of the file holds.
 
-        A share can still fall as long as good rows may follow: as many as the bytes have room for.
+        The share of rejected rows can still fall while good rows may follow, as many as the remaining bytes have room
+        for.
         """
         limit = self.rejected_rows.limit
         if limit is None:

@@ -1,8 +1,8 @@
-"""Any CSV ``user_id,product_id[,rating][,timestamp]`` -> a rating matrix to evaluate rankings on.
+"""A reader of any CSV ``user_id,product_id[,rating][,timestamp]`` into a rating matrix to evaluate rankings on.
 
 Columns are found by name, in any order; others are ignored. Unlike the import of a shop's ratings
-(`recommender.files.ratings_file`) nothing is rejected and passed over: figures from half a file would look like those
-of all of it, so the first faulty row ends the reading with its line number.
+(`recommender.files.ratings_file`) this reader skips no row: figures from a part of a file would look like those of the
+whole file. So the first faulty row ends the reading with its line number.
 
 - user_id: any text up to 255 characters; whole numbers stay as they are, otherwise all are numbered in sorted order.
 - product_id: any text up to 255 characters. Every product may be recommended.
@@ -10,7 +10,7 @@ of all of it, so the first faulty row ends the reading with its line number.
 - timestamp: seconds or milliseconds since 1970, or ISO 8601, without a zone UTC; in every row or in none. Parts of a
   second are cut off.
 
-Of a user and product that come twice, the last row of the file wins.
+If a pair of user and product comes twice, the last row of the file wins.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HINT = "name a CSV file with the columns user_id,product_id[,rating][,timestamp]
 
 
 class _FirstFault(RejectedRows):
-    """In place of a file of rejected rows: the first of them is an error."""
+    """A replacement of the file of rejected rows: the first rejected row is an error."""
 
     def __init__(self) -> None:
         super().__init__(Path("not written"))
@@ -51,7 +51,7 @@ class _FirstFault(RejectedRows):
 def read_evaluation_file(path: Path) -> RatingMatrix:
     """Read the whole file into memory; ``rated_at`` (microseconds) is None if there is no timestamp column.
 
-    InputFileError: missing, unreadable, empty, a column missing (the message names those there are), a faulty row
+    InputFileError: missing, unreadable, empty, a column missing (the message names those that exist), a faulty row
     (with its line number).
     """
     ids = [required_text_column(name, max_characters=LONGEST_ID) for name in ("user_id", "product_id")]
@@ -72,7 +72,7 @@ def read_evaluation_file(path: Path) -> RatingMatrix:
 
 
 def _time_column() -> CsvColumn:
-    """The loader's column, but an empty time is a fault: some users would be split by time and some by chance."""
+    """Return the loader's column, but refuse an empty time: some users would be split by time and some by chance."""
     column = timestamp_column()
 
     def exact(text: str) -> Any:
@@ -84,7 +84,7 @@ def _time_column() -> CsvColumn:
 
 
 def _products(names: pa.ChunkedArray) -> tuple[NDArray[np.bytes_], NDArray[np.int32]]:
-    """The distinct ids as bytes of UTF-8, and the place of each row's among them."""
+    """Return the distinct ids as bytes of UTF-8, and the index of each row's id among them."""
     encoded = names.combine_chunks().dictionary_encode()
     distinct = np.array(encoded.dictionary.cast(pa.binary()).to_pylist(), np.bytes_)
     codes: NDArray[np.int32] = encoded.indices.to_numpy()
@@ -99,6 +99,6 @@ def _half_stars(read: pa.Table, kept: pa.Array) -> NDArray[np.int8]:
 
 
 def _whole_seconds(times: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Microseconds since 1970, (n,), the part of a second cut off."""
+    """Return microseconds since 1970, (n,), without the fraction of a second."""
     microseconds: NDArray[np.int64] = pc.cast(times, pa.int64()).to_numpy()
     return microseconds // SECOND * SECOND

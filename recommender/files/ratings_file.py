@@ -1,4 +1,4 @@
-"""A shop's own ratings: ``user_id,product_id,rating[,timestamp]`` -> rows of product_ratings and user_id_map.
+"""A reader of a shop's own ratings, ``user_id,product_id,rating[,timestamp]``, for product_ratings and user_id_map.
 
 Columns are found by name, in any order; faulty rows go to ``rejected_rows.csv`` as in ``csv_rows``.
 
@@ -8,9 +8,9 @@ Columns are found by name, in any order; faulty rows go to ``rejected_rows.csv``
 - product_id: 10 characters A-Z 0-9; it need not be in the catalog (only products of the catalog are recommended).
 - rating: 0.5 to 5 in half steps.
 - timestamp: seconds or milliseconds since 1970, or ISO 8601; without a zone it is UTC. Empty or absent: the rating has
-  no time (created_at is NULL), and updated_at is that of the load, so that a running service notices the row.
+  no time (created_at is NULL), and updated_at is the time of the load, so that a running service notices the row.
 
-Of a user and product that come twice, the last row of the file wins.
+If a pair of user and product comes twice, the last row of the file wins.
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ _TIME = pa.timestamp("us")
 
 @dataclass(frozen=True)
 class ShopRatings:
-    """``ratings``: columns of product_ratings, one row for a user and product, in the order of the two.
-    ``user_ids``: the numbers of all text ids that are known now, empty where the ids are numbers. ``rows`` =
-    len(ratings) + ``repeated`` + ``rejected``."""
+    """The ratings of a file.
+
+    ``ratings``: columns of product_ratings, one row for each user and product, in that order. ``user_ids``: the numbers
+    of all known text ids, empty if the ids are numbers. ``rows`` = len(ratings) + ``repeated`` + ``rejected``.
+    """
 
     ratings: pa.Table
     user_ids: dict[str, int]
@@ -54,10 +56,10 @@ class ShopRatings:
 def read_ratings_file(
     path: Path, rejected: RejectedRows, *, loaded_at: dt.datetime, known: Identities | None = None
 ) -> ShopRatings:
-    """Read the whole file into memory; ``known``: who has a number already; ``loaded_at``: ``updated_at`` of ratings
-    without a time, UTC without a zone.
+    """Read the whole file into memory.
 
-    InputFileError: missing, unreadable, empty, a column missing, no good row; TooManyRejectedError.
+    ``known``: the users that have a number already. ``loaded_at``: ``updated_at`` of ratings without a time, UTC
+    without a zone. InputFileError: missing, unreadable, empty, a column missing, no good row; TooManyRejectedError.
     """
     rows = CsvRows(path, _columns(), rejected, optional=[timestamp_column()], hint=HINT)
     batches = list(rows.batches())
@@ -141,7 +143,7 @@ def _microseconds(text: str) -> int:
 
 
 def numbered(ids: pa.StringArray, known: Identities) -> tuple[npt.NDArray[np.int64], dict[str, int]]:
-    """The user id of each row as a number, and the numbers of text ids, of those ``known`` before, too."""
+    """Return each row's user id as a number, and the numbers of all text ids, also of those ``known`` before."""
     encoded = ids.dictionary_encode()
     names = encoded.dictionary
     if pc.all(pc.match_substring_regex(names, r"^[1-9][0-9]{0,18}\z")).as_py() and _fit(names):
@@ -159,7 +161,7 @@ def _fit(names: pa.StringArray) -> bool:
 
 
 def last_of_each(users: npt.NDArray[np.int64], products: pa.ChunkedArray) -> pa.Array:
-    """Rows that are the last of their user and product, in the order of user and product."""
+    """Return the rows that are the last of their user and product, in the order of user and product."""
     encoded = products.combine_chunks().dictionary_encode()
     order_of_names = pc.sort_indices(encoded.dictionary).to_numpy()
     rank: npt.NDArray[np.int64] = np.empty(len(order_of_names), np.int64)

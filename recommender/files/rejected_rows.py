@@ -1,4 +1,4 @@
-"""``rejected_rows.csv``: what could not go in, with its line and reason."""
+"""The file ``rejected_rows.csv``: each rejected row with its line and the reason."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ RAW_CHARACTERS = 1_000
 
 
 class RejectedRows:
-    """The file of rejected rows; a context manager, and written anew, header first, as soon as it is entered.
+    """The file of rejected rows; a context manager that writes it from scratch, header first, when it is entered.
 
     A link of that name is not followed (`recommender.paths`).
     """
 
     def __init__(self, path: Path = Path("rejected_rows.csv"), *, limit: int | None = None) -> None:
-        """``limit``: rejected rows of one file that are still accepted; None: 1 % of its rows, or 100 if more."""
+        """Accept up to ``limit`` rejected rows of one file; None: 1 % of its rows, or 100 if more."""
         self.path = path
         self.limit = limit
 
@@ -29,7 +29,7 @@ class RejectedRows:
         with self._writable():
             self._file = new_text_file(self.path)
             self._file.write("file,line,reason,raw\n")
-        # quoted, as the writer itself would not quote a lone carriage return
+        # quoted, since the writer does not quote a lone carriage return by itself
         self._writer = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         return self
 
@@ -38,7 +38,7 @@ class RejectedRows:
             self._file.close()
 
     def flush(self) -> None:
-        """Write what is held back, so that a full disk is known before the tables are changed."""
+        """Write the buffered rows, so that a full disk is known before the tables are changed."""
         with self._writable():
             self._file.flush()
 
@@ -51,7 +51,7 @@ class RejectedRows:
             raise SettingError(f"{where} cannot be written ({error.strerror}): mend that, or cd") from None
 
     def add(self, file: Path, line: int, reason: str, raw: bytes) -> None:
-        """Note one row."""
+        """Write one row."""
         text = raw[: 4 * RAW_CHARACTERS].decode("utf-8", "backslashreplace").replace("\0", "\\x00")
         with self._writable():
             self._writer.writerow([str(file), line, reason, text[:RAW_CHARACTERS]])

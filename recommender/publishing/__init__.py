@@ -1,8 +1,8 @@
-"""What a training run publishes, by version.
+"""The results of training runs, by version.
 
-batch          everybody's lists, in blocks of bounded memory
-versions       what each training run made, and which one people are served
-publication    publish, keep, roll back
+batch          the lists of all users, in blocks of bounded memory
+versions       the record of each training run
+publication    publishes, keeps and rolls back versions
 erasures       keeps erased people out of every version
 user_list      one user's list
 model_file     the model as a file

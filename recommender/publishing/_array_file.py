@@ -1,8 +1,8 @@
-"""Named arrays in one file that is mapped into memory: mapped in a millisecond, shared by all processes that open it.
+"""Named arrays in one file that is mapped into memory: in a millisecond, and shared by all processes that open it.
 
-The container is safetensors (https://huggingface.co/docs/safetensors): a JSON header with names, types and places, then
-the raw arrays; no pickle, nothing in it is ever executed. The header also holds the format, a version of it, a CRC-32
-over metadata and arrays, and metadata of the caller's as JSON.
+The container is safetensors (https://huggingface.co/docs/safetensors): a JSON header with names, types and offsets,
+then the raw arrays. It holds no pickle, and nothing in it is executed. The header also holds the format, its version, a
+CRC-32 over metadata and arrays, and the caller's metadata as JSON.
 """
 
 from __future__ import annotations
@@ -34,18 +34,21 @@ _TYPES = {
     "F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32, "I8": np.int8,
     "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
 }  # fmt: skip
-_LENGTH = 8  # bytes in front of the header that tell its length
-_LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
-_ABANDONED = 3_600  # seconds after which a temporary file is a killed run's
-_VERSION = r"\.v[1-9][0-9]*"  # at the end of a name: files of all versions have their temporary files in common
+_LENGTH = 8  # bytes in front of the header: its length
+_LONGEST_HEADER = 100_000_000  # bytes, the limit of safetensors
+_ABANDONED = 3_600  # seconds after which a temporary file counts as left by a killed run
+_VERSION = r"\.v[1-9][0-9]*"  # at the end of a name: the temporary files of all versions are found
 
 
 def save_arrays(file: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> None:
     """Write ``arrays`` and JSON-able ``metadata`` to ``file``, whole or not at all.
 
-    Into a temporary file beside it, to the disk (fsync), then renamed: whoever has the old file open keeps it, whoever
-    opens the name gets the old or the new one. What killed runs left beside it is removed after an hour. Raises
-    ModelFileError if the disk is full, the folder not writable, or a type of array not one that can be opened again.
+    They go into a temporary file beside it, which is flushed to the disk (fsync) and then renamed. A process that has
+    the old file open keeps it; a process that opens the name gets the old file or the new one. Temporary files of
+    killed runs are removed after an hour.
+
+    Raises ModelFileError if the disk is full, the folder is not writable, or an array has a type that cannot be opened
+    again.
     """
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     for name, array in whole.items():
@@ -60,7 +63,7 @@ def save_arrays(file: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mappin
         os.close(descriptor)
         save_file(whole, temporary, metadata=header)
         to_disk(temporary)
-        os.chmod(temporary, 0o644)  # noqa: PTH101  # mkstemp's is for the owner only; workers may be others
+        os.chmod(temporary, 0o644)  # noqa: PTH101  # mkstemp lets only the owner read; workers may run as others
         os.replace(temporary, file)  # noqa: PTH105
         temporary = None
         to_disk(file.parent)
@@ -73,17 +76,17 @@ def save_arrays(file: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mappin
 
 
 def open_arrays(file: Path, *, proofread: bool = True) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays of ``file``, mapped copy-on-write, and the caller's metadata.
+    """Return the arrays of ``file``, mapped copy-on-write, and the caller's metadata.
 
-    Nothing is read before it is used, but for the checksum (``proofread``; 3.4 GB/s on each of up to four processors).
-    Raises ModelFileError, naming the file and what is wrong: missing, not readable, truncated, foreign, damaged, or of
-    a newer format.
+    Pages are read when they are used, except for the checksum (``proofread``), which reads all at 3.4 GB/s on each of
+    up to four processors. Raises ModelFileError, naming the file and the fault: missing, not readable, truncated,
+    foreign, damaged, or of a newer format.
     """
     try:
         with opened_regular(file) as stream:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
         with safe_open(str(file), framework="np"):
-            pass  # the header is checked; all is read from ``mapped``, for the name may be another file by now
+            pass  # checks the header; all is read from ``mapped``, since the name may mean another file by now
         header, entries, data = _header(mapped)
     except FileNotFoundError:
         raise ModelFileError(f"{file} does not exist: python recommendation_engine.py --save-model makes it") from None
@@ -109,7 +112,7 @@ _REMEDY = "save it again with python recommendation_engine.py --save-model"
 
 
 def is_ours(file: Path) -> bool:
-    """Whether ``file`` is a regular file in this format, of whatever version of it, whole or not. OSError."""
+    """Tell whether ``file`` is a regular file in this format, in any version of it, whole or not. OSError."""
     if file.is_symlink():
         return False
     try:
@@ -131,14 +134,14 @@ def _check_format(file: Path, header: Mapping[str, str]) -> None:
 
 
 def _header(mapped: mmap.mmap) -> tuple[dict[str, str], dict[str, Any], int]:
-    """What the header says of the file and of each array, and where the arrays begin."""
+    """Return what the header says of the file, what it says of each array, and the offset of the arrays."""
     data = _LENGTH + int.from_bytes(mapped[:_LENGTH], "little")
     entries = json.loads(mapped[_LENGTH:data])
     return entries.pop("__metadata__", {}), entries, data
 
 
 def _array(mapped: mmap.mmap, data: int, entry: Mapping[str, Any]) -> NDArray[Any]:
-    """An array on the mapped pages; KeyError or ValueError if it has another type or ends beyond them."""
+    """Return an array on the mapped pages; KeyError or ValueError if its type is unknown or it ends beyond them."""
     start, stop = entry["data_offsets"]
     kind = np.dtype(_TYPES[entry["dtype"]])
     flat = np.frombuffer(mapped, kind, (stop - start) // kind.itemsize, data + start)
@@ -146,8 +149,8 @@ def _array(mapped: mmap.mmap, data: int, entry: Mapping[str, Any]) -> NDArray[An
 
 
 def _crc(text: str, arrays: Mapping[str, NDArray[Any]]) -> str:
-    """CRC-32 of the metadata and, of each array, its name, type, shape and own CRC-32."""
-    with ThreadPoolExecutor(_READERS) as pool:  # one processor alone does not keep up with the memory
+    """Return the CRC-32 of the metadata and, of each array, of its name, type, shape and own CRC-32."""
+    with ThreadPoolExecutor(_READERS) as pool:  # one processor is slower than the memory
         own = list(pool.map(lambda array: zlib.crc32(array.reshape(-1).view(np.uint8).data), arrays.values()))
     named = zip(arrays.items(), own, strict=True)
     facts = sorted(f"{name} {array.dtype.str} {array.shape} {crc}\n" for (name, array), crc in named)
@@ -155,7 +158,7 @@ def _crc(text: str, arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def to_disk(path: str | Path) -> None:
-    """Return when a file, or the names in a folder, are on the disk and not only on their way (fsync)."""
+    """Wait until a file, or the names in a folder, are on the disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -167,6 +170,6 @@ def _remove_abandoned(file: Path) -> None:
     ours = re.compile(rf"\.{re.escape(re.sub(_VERSION + '$', '', file.name))}({_VERSION})?\.[a-z0-9_]{{8}}\.new")
     for left in file.parent.iterdir():
         if ours.fullmatch(left.name):
-            with contextlib.suppress(OSError):  # finished or removed by another run meanwhile, or not ours to remove
+            with contextlib.suppress(OSError):  # another run has finished or removed it, or it may not be removed
                 if time.time() - left.stat().st_mtime > _ABANDONED:
                     left.unlink()

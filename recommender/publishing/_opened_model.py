@@ -1,4 +1,4 @@
-"""The arrays and facts of a model file -> the model, each checked before compiled code sees it."""
+"""The model from the arrays and facts of a model file, each checked before compiled code uses it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix
 
 Arrays = Mapping[str, NDArray[Any]]
 
-# What compiled code was compiled for, and one dimension unless said otherwise; the cosine checks its own.
+# The types that code was compiled for, in one dimension unless listed below; the cosine checks its own arrays.
 _KINDS: dict[str, Any] = {
     "ratings.half_stars": np.int8, "ratings.indices": np.signedinteger, "ratings.indptr": np.signedinteger,
     "user_ids": np.int64, "product_ids": np.uint8, "recommendable": np.bool_, "known_users": np.int64,
@@ -46,9 +46,9 @@ _TWO_DIMENSIONS = {"product_ids", "catalog.product_ids"}
 
 
 def model_of(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Version]:
-    """The model on these arrays, which are used where they are, and its version.
+    """Return the model on these arrays, which are not copied, and its version.
 
-    LookupError, TypeError, ValueError, OverflowError, RecommenderError or ArrowException if they do not hold together.
+    LookupError, TypeError, ValueError, OverflowError, RecommenderError or ArrowException if they do not fit together.
     """
     _check_kinds(arrays, _KINDS)
     matrix, catalog, catalog_rows = _matrix(arrays), _catalog(arrays), arrays["places"]
@@ -96,7 +96,7 @@ def model_of(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Ver
 
 
 def _ladder(matrix: RatingMatrix, similarity: CosineIndex, arrays: Arrays) -> ColdStart | None:
-    """What lists by taste are topped up from; ValueError if it does not fit what it belongs to."""
+    """Return the cold start that fills up lists by taste; ValueError if it does not fit the matrix or the catalog."""
     held = under("ladder.", arrays)
     if not held or not isinstance(similarity, TasteSimilarity):
         return None
@@ -110,7 +110,7 @@ def _ladder(matrix: RatingMatrix, similarity: CosineIndex, arrays: Arrays) -> Co
 
 
 def _similarity(matrix: RatingMatrix, arrays: Arrays, parameters: Any) -> CosineIndex:
-    """The cosines, and the profiles beside them if there are any; ValueError if compiled code would leave them."""
+    """Return the cosines, with the profiles if there are any; ValueError if an index would be out of bounds."""
     held = under("profiles.", arrays)
     if not held:
         return CosineIndex.from_arrays(under("cosine.", arrays))
@@ -152,10 +152,10 @@ def _matrix(arrays: Arrays) -> RatingMatrix:
 def _csr(
     data: NDArray[Any], indices: NDArray[np.integer], indptr: NDArray[np.integer], shape: tuple[int, int]
 ) -> sp.csr_array:
-    """The matrix on these arrays; ValueError if compiled code, which checks no bounds, would leave them."""
+    """Return the matrix on these arrays; ValueError if an index is out of bounds: compiled code does not check that."""
     csr = sp.csr_array((data, indices, indptr), shape=shape)
     csr.check_format(full_check=True)
-    if (csr.indptr[1:] < csr.indptr[:-1]).any():  # which scipy checks only where the last is not 0
+    if (csr.indptr[1:] < csr.indptr[:-1]).any():  # scipy checks this only if the last is not 0
         raise ValueError("the starts of its rows do not rise")
     return csr
 
@@ -183,7 +183,7 @@ def _catalog(arrays: Arrays) -> ProductCatalog:
 
 
 def _texts(name: str, arrays: Arrays) -> pa.StringArray:
-    """The Arrow array on the buffers, which are used where they are."""
+    """Return the Arrow array on the buffers, which are not copied."""
     held = [arrays.get(f"{name}.{place}") for place in range(3)]
     buffers = [None if array is None else pa.py_buffer(array) for array in held]
     texts = pa.Array.from_buffers(pa.string(), int(arrays[f"{name}.length"][0]), buffers)

@@ -1,7 +1,7 @@
-"""The parts of a model file, checked when it is opened: what is accepted can be asked anything without a fault.
+"""Checks of the parts of a model file when it is opened, so that a model that passes can answer any request.
 
-A file with a right checksum may still hold what no model holds: a product id that is no text, a price without end, a
-time without a zone. Every check looks at whole arrays at once; ValueError says what does not hold.
+A file with a right checksum may still hold values that no model has: a product id that is not text, an infinite price,
+a time without a zone. Every check looks at whole arrays at once and raises ValueError with what does not hold.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _WHERE = re.compile(r"[a-z_]{1,64}\.[a-z_]{1,64}")  # a table and a column
 
 
 def require(holds: Any, what: str) -> None:
-    """ValueError, unless it holds."""
+    """Raise ValueError unless ``holds``."""
     if not holds:
         raise ValueError(what)
 
 
 def ids_of(name: str, characters: NDArray[np.uint8]) -> NDArray[np.bytes_]:
-    """Product ids (n,) of bytes (n, 10): ASCII with NUL only behind it, each once, ascending."""
+    """Return product ids (n,) from bytes (n, 10): ASCII, NUL only at the end, unique, ascending."""
     require(characters.shape[1] == ASIN_LENGTH and characters.flags.c_contiguous, f"{name} are not of ten bytes")
     require(not (characters & 0x80).any(), f"{name} are not ASCII")
     filled = characters != 0
     require(filled[:, 0].all() and (filled[:, 1:] <= filled[:, :-1]).all(), f"{name} have NUL among their characters")
-    # as whole numbers, which compare as the bytes do
+    # as whole numbers, which have the same order as the bytes
     pairs = (
         np.ascontiguousarray(characters[:, :8]).view(">u8")[:, 0],
         np.ascontiguousarray(characters[:, 8:]).view(">u2")[:, 0],
@@ -50,24 +50,24 @@ def ids_of(name: str, characters: NDArray[np.uint8]) -> NDArray[np.bytes_]:
 
 
 def check_users(name: str, user_ids: NDArray[np.int64]) -> None:
-    """From 1, each once, ascending."""
+    """Require user_ids from 1 on, unique, ascending."""
     ascend = (user_ids[1:] > user_ids[:-1]).all() and (user_ids[:1] >= 1).all()
     require(ascend, f"{name} do not ascend from 1")
 
 
 def check_flags(name: str, flags: NDArray[np.bool_]) -> None:
-    """Bytes of 0 and 1 alone: others are neither true nor false to compiled code."""
+    """Require bytes of 0 and 1; compiled code takes others for neither true nor false."""
     require(within(flags.view(np.uint8), 0, 2), f"{name} are not flags")
 
 
 def check_finite(name: str, numbers: NDArray[np.floating], *, lowest: float = -np.inf, unknown: bool = False) -> None:
-    """Finite and ``lowest`` or more; ``unknown``: NaN, too."""
+    """Require finite numbers of at least ``lowest``; ``unknown``: NaN is allowed too."""
     good = np.isfinite(numbers) & (numbers >= lowest)
     require((good | np.isnan(numbers) if unknown else good).all(), f"{name} are out of range")
 
 
 def check_entries(name: str, csr: sp.csr_array) -> None:
-    """Columns ascend within each row, each once."""
+    """Require that the columns of each row ascend, each once."""
     steps = np.diff(csr.indices) > 0
     begins = csr.indptr[1:-1]
     steps[begins[(begins > 0) & (begins < csr.nnz)] - 1] = True
@@ -75,8 +75,8 @@ def check_entries(name: str, csr: sp.csr_array) -> None:
 
 
 def check_rated(confidences: sp.csr_array, half_stars: sp.csr_array) -> None:
-    """Whatever somebody rated is in the profile; columns of both ascend."""
-    if np.array_equal(confidences.indices, half_stars.indices):  # without interactions they are the same
+    """Require that each user's profile contains all rated products; the columns of both ascend."""
+    if np.array_equal(confidences.indices, half_stars.indices):  # without interactions both are equal
         holds = np.array_equal(confidences.indptr, half_stars.indptr)
     else:
         parts = (np.ones(confidences.nnz, np.int8), confidences.indices, confidences.indptr)
@@ -86,12 +86,12 @@ def check_rated(confidences: sp.csr_array, half_stars: sp.csr_array) -> None:
 
 
 def check_times(name: str, times: NDArray[np.int64]) -> None:
-    """Microseconds of the years there are, or not known."""
+    """Require microseconds before the year 10000, or `NO_TIME`."""
     require(within(times[times != NO_TIME], -_LATEST, _LATEST), f"{name} are out of range")
 
 
 def check_numbering(products: Products) -> None:
-    """The matrix's products in their rows of the catalog, -1: in none; behind them all that only the catalog has."""
+    """Require the catalog row of each of the matrix's products (-1: in none), then those of all other products."""
     ids, catalog_ids = products.matrix_ids, products.catalog.product_ids
     own, others = products.catalog_rows[: len(ids)], products.catalog_rows[len(ids) :]
     present = own >= 0
@@ -102,7 +102,7 @@ def check_numbering(products: Products) -> None:
 
 
 def checked_version(values: Mapping[str, Any]) -> Version:
-    """The record of a version."""
+    """Return the record of a version."""
     version = Version.from_dict(values)
     numbers = (version.number, version.n_ratings, version.n_rows)
     require(all(type(number) is int and 0 <= number <= LARGEST_ID for number in numbers), "its version has no number")
@@ -116,7 +116,7 @@ def checked_version(values: Mapping[str, Any]) -> Version:
 
 
 def checked_parameters(values: Any) -> TasteParameters | None:
-    """Those of the auto ranking."""
+    """Return the parameters of the auto ranking; None if there are none."""
     if values is None:
         return None
     n_neighbors, power = checked_number("TOP_N_SIMILAR_USERS", values[0]), float(values[1])
@@ -125,7 +125,7 @@ def checked_parameters(values: Any) -> TasteParameters | None:
 
 
 def checked_weights(values: Any) -> tuple[float, ...]:
-    """What each kind of interaction counts; () if none was read."""
+    """Return the weight of each kind of interaction; () if no interactions were read."""
     weights = tuple(float(weight) for weight in values)
     fits = len(weights) in (0, len(INTERACTION_TYPES)) and all(0.0 <= weight <= 999.0 for weight in weights)
     require(fits, "its weights are out of range")
@@ -133,7 +133,7 @@ def checked_weights(values: Any) -> tuple[float, ...]:
 
 
 def checked_cursor(values: Any) -> Cursor:
-    """Where the tables were; of a release that noted no gaps four numbers."""
+    """Return the cursor; a release that noted no gaps wrote four numbers."""
     parts = len(Cursor._fields)
     require(isinstance(values, list) and len(values) in (4, parts), f"its cursor is not of 4 or {parts} parts")
     require(all(type(number) is int for number in _leaves(values)), "its cursor is not of whole numbers")
@@ -154,7 +154,7 @@ def _leaves(values: Any) -> Iterator[Any]:
 
 
 def checked_left_out(values: Any) -> dict[str, int]:
-    """Rows that are not in it, by table and column."""
+    """Return the number of rows that the model leaves out, by table and column."""
     fits = isinstance(values, Mapping) and all(
         _WHERE.fullmatch(where) and type(count) is int and count >= 0 for where, count in values.items()
     )
@@ -163,7 +163,7 @@ def checked_left_out(values: Any) -> dict[str, int]:
 
 
 def checked_names(values: Any) -> tuple[tuple[str, str], ...]:
-    """Country and age group of each segment."""
+    """Return the country and age group of each segment."""
     names = tuple((country, age) for country, age in values)
     require(all(isinstance(text, str) for name in names for text in name), "its segments have no names")
     return names

@@ -1,6 +1,6 @@
 """Recommendations for many users, in blocks of bounded memory, as a new version of the ``recommendations`` table.
 
-While one block's rows are on their way into the database, the next block's are computed.
+While the rows of one block are written to the database, the next block is computed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from recommender.ranking import BY_TASTE, ClassicRanking, RankedProducts, Rankin
 from recommender.shop import Products, RatingMatrix, Snapshot
 
 BLOCK_USERS = 4_096
-BLOCK_CELLS = 4_000_000  # ranks of one block: 100 MB
+BLOCK_CELLS = 4_000_000  # users times ranks of one block: 100 MB
 POPULAR = SOURCES.index("popular")
 
 TopUp = Callable[[NDArray[np.int64], RankedProducts], FilledLists]
@@ -35,7 +35,7 @@ TopUp = Callable[[NDArray[np.int64], RankedProducts], FilledLists]
 
 @dataclass(frozen=True, eq=False)
 class BatchJob:
-    """Whom to recommend how many products, and by which ranking."""
+    """The users of a batch (rows of the matrix), the number of products for each, and the ranking."""
 
     rows: NDArray[np.int64]
     n: int
@@ -44,22 +44,22 @@ class BatchJob:
     people: str | None = None  # RatingMatrix.people
 
     def settings(self) -> dict[str, Any]:
-        """What the lists depend on besides the data; noted with the version."""
+        """Return what the lists depend on besides the data; it is noted with the version."""
         chance = {"new_product_percent": self.new_product_percent} if self.ranking.profiles else {}
-        people = {PEOPLE: self.people} if self.people else {}  # versions of older releases have none
+        people = {PEOPLE: self.people} if self.people else {}  # versions of older releases have no token
         return {"users": len(self.rows), "n": self.n} | self.ranking.settings | chance | people
 
     def fingerprint(self, shop: Snapshot) -> str:
-        """What the lists are made of, as `Snapshot.fingerprint` has it; settings are compared beside it."""
+        """Return the fingerprint of the data that the lists are made of (`Snapshot.fingerprint`), without settings."""
         return shop.fingerprint(self.ranking.fingerprint(), by_taste=self.ranking.profiles is not None)
 
 
 def job_for(
     matrix: RatingMatrix, similarity: CosineIndex, users: int | None, n: int, answers: ModelSettings
 ) -> BatchJob:
-    """``n`` products for each of the ``users`` smallest user_ids of ``matrix`` (None: for all), ranked as ``answers``.
+    """Return a job of ``n`` products for each of the ``users`` smallest user_ids of ``matrix`` (None: all).
 
-    SettingError if ``similarity`` is not of that ranking.
+    ``answers`` names the ranking. SettingError if ``similarity`` does not belong to it.
     """
     rows = np.arange(matrix.shape[0] if users is None else min(users, matrix.shape[0]))
     if answers.ranking not in BY_TASTE:
@@ -84,9 +84,10 @@ def write_batch(
 ) -> Version:
     """Compute the lists of ``job`` and publish them as a new version; readers see all old lists or all new ones.
 
-    The version is as old as ``model``. ``fingerprint``: `BatchJob.fingerprint` of what that was made of. ``publish``
-    False: the version is only kept, for a roll-back to it. ``progress`` is called with the number of rows of each
-    block, ``metrics`` are noted with the version. Raises ForeignDataError if a table is not ours, DatabaseError.
+    The version's time is that of ``model``. ``fingerprint``: `BatchJob.fingerprint` of the data that the model was made
+    of. ``publish`` False: the version is only kept, for a roll-back to it. ``progress`` is called with the number of
+    rows of each block. ``metrics`` are noted with the version. Raises ForeignDataError if a table was not written by
+    this project, and DatabaseError.
     """
     refuse_foreign_lists(engine)
     matrix, products, made_at = model.matrix, model.products, model.built_at
@@ -97,7 +98,7 @@ def write_batch(
     with staged(engine, BATCH_TABLES, in_turns=True) as stage:
         stage.load(recommendations, _reporting(batches, progress))
         left_out = {**matrix.left_out, **products.catalog.left_out}
-        if left_out:  # noted beside the metrics: a column of its own would make the tables of older releases foreign
+        if left_out:  # noted among the metrics: with a new column the tables of older releases would count as foreign
             metrics = {**(metrics or {}), LEFT_OUT: left_out}
         version = Version(0, made_at, fingerprint, matrix.n_ratings, job.settings(), metrics=metrics)
         return publish_lists(stage, version, keep=keep_versions, since=matrix.cursor, publish=publish)
@@ -118,9 +119,9 @@ def recommendation_batches(
     top_up: TopUp,
     generated_at: datetime,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the ranked products of the job's rows, n a user where there are as many, a few thousand users at a time.
+    """Yield the ranked products of the job's users, up to n a user, a few thousand users at a time.
 
-    ``top_up`` fills the lists that the neighbors leave short.
+    ``top_up`` fills the lists that have too few products from neighbors.
     """
     n = min(job.n, max(matrix.shape[1], 1))
     users_per_block = max(1, min(BLOCK_USERS, BLOCK_CELLS // n))
@@ -131,7 +132,7 @@ def recommendation_batches(
 
 
 def from_popular(matrix: RatingMatrix, popular: PopularProducts) -> TopUp:
-    """Fill lists with what is popular."""
+    """Return a function that fills lists with popular products."""
 
     def top_up(rows: NDArray[np.int64], ranked: RankedProducts) -> FilledLists:
         columns, stars = popular.top_up(matrix.half_stars, rows, ranked.columns, ranked.predicted)

@@ -1,10 +1,10 @@
-"""Erased people and the lists: of every version, those that a batch is making at this moment included.
+"""Keeps erased users out of the recommendation lists of every version, also of a batch that is still running.
 
-A batch reads the ratings long before it publishes, so whoever is erased in between is in what it computes. An erasure
-is noted before it looks which tables of lists there are, and a batch looks at the notes, waiting for those not yet
-committed, when its lists are complete. So either the batch sees the note, or the erasure sees the batch's table,
-whatever its name is by then: every name that a table of lists bears is noted before
-(`recommender.database.own_tables`), and tables that were written to keep their names until the commit.
+A batch reads the ratings long before it publishes, so it also computes lists for users who are erased in between. An
+erasure is noted before it looks up which tables of lists exist. A batch reads the notes once its lists are complete,
+and waits for those not yet committed. So either the batch sees the note, or the erasure sees the batch's table,
+whatever its name is by then. For every name of a table of lists is noted before it is used
+(`recommender.database.own_tables`), and a table that a transaction has written to keeps its name until the commit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from recommender.shop import AT_THE_START, Cursor
 
 
 def erase_from_lists(connection: Connection, user_id: int) -> int:
-    """Delete the rows of a person from all tables of lists; how many they were. Note the deletion before it."""
+    """Delete the rows of a user from all tables of lists and return their number. Note the deletion first."""
     found, done = 0, set[str]()
     with _as_it_is_now(connection) as now:
         names = list_tables(now)
@@ -42,20 +42,20 @@ def erase_from_lists(connection: Connection, user_id: int) -> int:
                 lists = table(name, column("user_id"))
                 try:
                     found += connection.execute(delete(lists).where(lists.c.user_id == user_id)).rowcount
-                    done.add(name)  # and held: its name stays
+                    done.add(name)  # it is locked: its name stays
                 except exc.ProgrammingError as error:
-                    if error_code(error) != ER.NO_SUCH_TABLE:  # else it was renamed or dropped meanwhile
+                    if error_code(error) != ER.NO_SUCH_TABLE:  # that one was renamed or dropped meanwhile
                         raise
-            # again, since a batch may have renamed tables before the first of them was held; asked of the notes alone:
-            # a renaming that waits for this transaction may have the table of versions already
+            # again, since a batch may have renamed tables before the first of them was locked; from the notes alone:
+            # a renaming that waits for this transaction may have locked the table of versions already
             names = {name for name in noted_lists(now) - done if has_our_columns(connection, name, recommendations)}
     return found
 
 
 @contextmanager
 def _as_it_is_now(connection: Connection) -> Iterator[Connection]:
-    """A connection that sees what is committed now; a server's transaction sees what was when it first read."""
-    if connection.dialect.name == "sqlite":  # whose one writer this is
+    """Yield a connection that sees what is committed now; a server's transaction sees the state of its first read."""
+    if connection.dialect.name == "sqlite":  # this is its only writer
         yield connection
         return
     with connection.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as now:
@@ -63,11 +63,11 @@ def _as_it_is_now(connection: Connection) -> Iterator[Connection]:
 
 
 def drop_erased(connection: Connection, lists: Table, since: Cursor = AT_THE_START) -> int:
-    """Delete from ``lists`` whoever was erased after ``since``, or is in no table any more; how many rows they had.
+    """Delete from ``lists`` the users erased after ``since``, or in no table any more; return the number of rows.
 
-    Who was erased and is there again has another history now: none is better than the old one's list. ``connection``
+    A user who was erased and is back has another history now, so no list is better than the old one. ``connection``
     must not be in a transaction that has read before, except on SQLite. DatabaseError if the log of deletions does not
-    reach back that far.
+    reach back to ``since``.
     """
     there = existing_tables(connection)
     if deletions.name not in there:

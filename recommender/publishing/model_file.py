@@ -1,9 +1,8 @@
-"""The served model as a file: ``--save-model`` writes it, ``MODEL_FILE`` lets the API serve from it.
+"""The served model as a file: ``--save-model`` writes it, and with ``MODEL_FILE`` the API serves it.
 
-It holds everything an answer needs (ratings, what every ranking prepares from them, popular products, titles, prices,
-known users) and the record of the version it belongs to. The API opens it in a fraction of a second, without the
-database; all workers share one copy of it in memory. Versions beside it are kept
-(`recommender.publishing.version_files`).
+It holds everything an answer needs (ratings, the prepared data of every ranking, popular products, titles, prices,
+known users) and the record of its version. The API opens it in a fraction of a second, without the database; all
+workers share one copy in memory. Earlier versions are kept beside it (`recommender.publishing.version_files`).
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Arrays = dict[str, NDArray[Any]]
 def refuse_foreign_file(file: Path, *, overwrite: bool = False) -> None:
     """Raise ModelFileError unless ``file`` may be written: nothing is there, an empty file, or a model of this project.
 
-    ``overwrite``: any regular file. Never a link, a folder, a pipe or a device.
+    ``overwrite``: any regular file may be written. A link, a folder, a pipe or a device never may.
     """
     try:
         refuse_to_replace(file)
@@ -47,7 +46,7 @@ def refuse_foreign_file(file: Path, *, overwrite: bool = False) -> None:
 def save_model(file: Path, model: ServedModel, version: Version, *, overwrite: bool = False) -> None:
     """Save ``model`` as version ``version``, and publish it under the name ``file`` if the version is published.
 
-    A file is published, too, where there is none yet. Raises ModelFileError, and what `refuse_foreign_file` does.
+    It is also published if there is no ``file`` yet. Raises ModelFileError, also where `refuse_foreign_file` does.
     """
     csr, catalog = model.matrix.half_stars, model.products.catalog
     arrays: Arrays = {
@@ -92,7 +91,7 @@ def save_model(file: Path, model: ServedModel, version: Version, *, overwrite: b
 
 
 def open_model(file: Path) -> tuple[ServedModel, Version]:
-    """The model in ``file``, mapped into memory, and its version. Raises ModelFileError if it cannot be trusted."""
+    """Return the model in ``file``, mapped into memory, and its version. ModelFileError if the file is faulty."""
     arrays, facts = open_arrays(file)
     try:
         return model_of(arrays, facts)
@@ -109,13 +108,13 @@ def _profile_arrays(profiles: Profiles) -> Arrays:
 
 
 def _as_bytes(ids: NDArray[np.bytes_]) -> NDArray[np.uint8]:
-    """Ids (n,) as (n, width) bytes."""
+    """Return ids (n,) as (n, width) bytes."""
     return ids.view(np.uint8).reshape(len(ids), ids.dtype.itemsize)
 
 
 def _buffers(name: str, texts: pa.StringArray) -> Arrays:
-    """The buffers of an Arrow array of texts: validity, offsets, characters; absent ones are left out."""
-    whole = pa.concat_arrays([texts, pa.array([], pa.string())])  # a slice would share the buffers of the whole
+    """Return the buffers of an Arrow array of texts: validity, offsets, characters; absent ones are left out."""
+    whole = pa.concat_arrays([texts, pa.array([], pa.string())])  # of a slice too, only its own part
     found = {"length": np.array([len(whole)], np.int64)}
     for place, buffer in enumerate(whole.buffers()):
         if buffer is not None:

@@ -1,13 +1,13 @@
-"""One mechanism for versions: publish one, keep one, roll back to one.
+"""Publication of versions: publish one, keep one, roll back to one.
 
-The lists of a version are a table of their own, and the published version's bears the plain name:
+The lists of each version are a table of their own; the table of the published version has the plain name:
 
     recommendations            the lists of the published version
     recommendations__v6        the lists of version 6, kept for a roll-back
     model_versions             one row for each version there ever was (see `recommender.publishing.versions`)
 
-Publishing and rolling back rename tables and swap ``model_versions`` in the same step, so a reader sees the lists of
-one version, whole, and ``model_versions`` names it. Killed at any moment, all is as before or all is as after.
+Publishing and rolling back rename tables and swap ``model_versions`` in one step. So a reader sees the whole lists of
+one version, and ``model_versions`` names it. A run that is killed leaves everything as before or as after.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ from recommender.shop import Cursor
 
 
 def publish_lists(stage: Stage, new: Version, *, keep: int, since: Cursor, publish: bool = True) -> Version:
-    """Make the lists loaded into ``stage`` version ``new``: published, or only kept. ``keep`` versions stay in all.
+    """Make the lists loaded into ``stage`` version ``new``, published or only kept; return the version as noted.
 
-    ``stage`` must hold staging tables of ``recommendations`` and ``model_versions``. The number is given here, where
-    no other run can interfere. Who was erased ``since`` the ratings were read is left out, also if there is a person of
-    that id again. Returns the version as it was noted.
+    ``keep`` versions stay in all. ``stage`` must hold staging tables of ``recommendations`` and ``model_versions``. The
+    number is given here, where no other run can interfere. Users who were erased after ``since``, when the ratings were
+    read, are left out, even if a user with that id exists again.
     """
     stage.hold()
     require_people(stage.engine, new.settings.get(PEOPLE))
     lists = stage.tables[recommendations]
     waiting_for_locks(stage.engine, [deletions.name], lambda: drop_erased(stage.connection, lists, since))
-    # counted, since whoever was erased while they were loaded is gone from them already
+    # counted here, since users who were erased during the loading are gone already
     n_rows = int(stage.connection.execute(select(func.count()).select_from(lists)).scalar_one())
     new = replace(new, n_rows=n_rows)
     refuse_foreign_lists(stage.engine)
@@ -86,7 +86,7 @@ def publish_lists(stage: Stage, new: Version, *, keep: int, since: Cursor, publi
 
 
 def refuse_foreign_lists(engine: Engine) -> None:
-    """Raise ForeignDataError if the tables of lists and versions are there and this project did not fill them."""
+    """Raise ForeignDataError if the tables of lists and versions exist and this project did not fill them."""
     refuse_foreign_tables(engine, BATCH_TABLES)
     with database_errors(engine), engine.connect() as connection:
         if not lists_are_ours(connection):
@@ -104,13 +104,13 @@ def drop_left_lists(engine: Engine) -> None:
 
 
 def _not_kept(versions: Iterable[Version], tables: Mapping[int, str]) -> list[str]:
-    """Those of the ``tables`` of kept lists whose version is not kept."""
+    """Return the names of those tables of lists whose version is not kept."""
     kept = {version.number for version in versions if version.state == KEPT}
     return [name for number, name in tables.items() if number not in kept]
 
 
 def _prepared(stage: Stage) -> list[Version]:
-    """The versions there are, once the notes are there and what a killed run left is gone."""
+    """Return all versions, after creating the notes and dropping what a killed run left."""
     prepare_notes(stage.connection)
     versions = read_versions(stage.engine)
     drop_own(stage.connection, _not_kept(versions, kept_lists(stage.connection)))
@@ -120,7 +120,7 @@ def _prepared(stage: Stage) -> list[Version]:
 def roll_back(engine: Engine, number: int) -> Version:
     """Publish the lists of a kept version again, and keep those of the published one.
 
-    Raises UnknownVersionError, naming the versions there are, if ``number`` is none of them or its lists are gone;
+    Raises UnknownVersionError, with the kept versions, if ``number`` is none of them or its lists are gone;
     OtherPeopleError if its user_ids do not mean the people in the tables.
     """
     refuse_foreign_lists(engine)
@@ -148,7 +148,7 @@ def roll_back(engine: Engine, number: int) -> Version:
 
 
 def _aside(stage: Stage, before: Sequence[Version]) -> dict[int, str]:
-    """Under which name the published lists are kept, by the number of their version."""
+    """Return the table name under which the published lists are kept, by the number of their version."""
     published = published_version(before)
     if published is None or recommendations.name not in existing_tables(stage.engine):
         return {}
@@ -164,7 +164,7 @@ def _swap(
     keep: int,
     leave: Sequence[str] = (),
 ) -> None:
-    """Note the versions, all but the newest ``keep`` as expired, rename, and drop the lists that have expired.
+    """Note the versions, expire all kept ones but the newest ``keep``, rename, and drop the lists that have expired.
 
     ``aside``: the tables of kept lists that the renaming makes, by the numbers of their versions.
     """

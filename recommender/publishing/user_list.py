@@ -1,4 +1,4 @@
-"""One user's list: as a table, with product details, shown, stored in the place of the old one."""
+"""One user's list: as a table, with product details, as text, or stored in the place of the old one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OPTIONAL = ("product_name", "support", "n_neighbors")
 
 
 def as_frame(product_ids: list[str], ranked: RankedProducts) -> pd.DataFrame:
-    """The list as a table: product, predicted rating and the evidence for it, best first."""
+    """Return the list as a table: product, predicted rating and the evidence for it, best first."""
     return pd.DataFrame(
         {
             "product_id": pd.Series(product_ids, dtype="object"),
@@ -39,7 +39,7 @@ def as_frame(product_ids: list[str], ranked: RankedProducts) -> pd.DataFrame:
 
 
 def with_product_details(recs: pd.DataFrame, engine: Engine) -> pd.DataFrame:
-    """``recs`` with ``product_name`` (None if there is no title or product) and ``price`` (NaN) added."""
+    """Return ``recs`` with ``product_name`` (None if there is no title or product) and ``price`` (NaN) added."""
     wanted = [str(product) for product in recs["product_id"].unique()]
     found: dict[str, tuple[str | None, float]] = {}
     statement = select(products.c.asin, products.c.title, products.c.price)
@@ -90,7 +90,7 @@ def _check(recs: pd.DataFrame) -> None:
 
 
 def as_text(user_id: int, recs: pd.DataFrame) -> str:
-    """The enriched list as a table for the terminal."""
+    """Return the list with its product details as a table for the terminal."""
     title = f"\nRecommendations for user {user_id}:\n"
     if recs.empty:
         return f"{title}  none: no other user shares a product with this one"

@@ -1,4 +1,4 @@
-"""The versions of a model file beside it: ``FILE.v6`` is version 6, and publishing it is one rename."""
+"""The files of the versions of a model: ``FILE.v6`` is version 6, and one rename publishes it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from recommender.publishing._array_file import is_ours, to_disk
 
 
 def kept_file(file: Path, number: int) -> Path:
-    """The name under which a version of the model is kept."""
+    """Return the name of the file in which a version of the model is kept."""
     return file.with_name(f"{file.name}.v{number}")
 
 
 def publish_file(file: Path, number: int) -> None:
-    """Let ``file`` be the kept version ``number``, in one step; raises ModelFileError if that is not there."""
+    """Make ``file`` the kept version ``number``, in one step; raises ModelFileError if that is missing."""
     kept, link = kept_file(file, number), file.with_name(f".{file.name}.link")
     try:
         link.unlink(missing_ok=True)
         try:
             link.hardlink_to(kept)
-        except OSError:  # not every file system knows two names of one file
+        except OSError:  # not every file system has hard links
             shutil.copy(kept, link)
             to_disk(link)
         os.replace(link, file)  # noqa: PTH105
@@ -36,11 +36,11 @@ def publish_file(file: Path, number: int) -> None:
         raise ModelFileError(f"{message}: see to it, or name another file") from None
     finally:
         with contextlib.suppress(OSError):
-            link.unlink(missing_ok=True)  # rename leaves it where both names were the same file already
+            link.unlink(missing_ok=True)  # rename leaves it if both names were the same file already
 
 
 def drop_files(file: Path, keep: Iterable[int]) -> None:
-    """Delete the kept versions of ``file`` that are not among ``keep``. Raises ModelFileError if one cannot be.
+    """Delete the kept versions of ``file`` that are not in ``keep``. Raises ModelFileError if one cannot be deleted.
 
     A file of such a name that is no model of this project stays.
     """

@@ -1,9 +1,9 @@
-"""Versions: what each training run made, from what, and which one people are served.
+"""Versions: the result of each training run, the data it was made from, and which one is served.
 
-A version is the outcome of one run: number, time, fingerprint of the data, settings, and, if it was evaluated, its
-metrics. ``model_versions`` has one row for each there ever was: published, kept, or expired (lists dropped). How a
-version gets there: `recommender.publishing.publication`. A model file carries the record of its version in itself (see
-``recommender.publishing.model_file``).
+A version is the result of one run: number, time, fingerprint of the data, settings, and, if it was evaluated, its
+metrics. ``model_versions`` has one row for each version there ever was: published, kept, or expired (lists dropped).
+`recommender.publishing.publication` writes them. A model file holds the record of its own version
+(`recommender.publishing.model_file`).
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ from recommender.database.schema import model_versions, recommendations
 from recommender.errors import ForeignDataError
 
 PUBLISHED, KEPT, EXPIRED = "published", "kept", "expired"
-PEOPLE = "people"  # among a version's settings: the token of whom its user_ids mean (recommender.database.identities)
-LEFT_OUT = "rows_left_out"  # among a version's metrics: those of the tables that it was not made from
+PEOPLE = "people"  # among a version's settings: the token of its people (recommender.database.identities)
+LEFT_OUT = "rows_left_out"  # among a version's metrics: the number of rows of the tables that it leaves out
 
 
 @dataclass(frozen=True)
 class Version:
-    """The record of one training run; ``state`` is published, kept or expired. Times are UTC, JSON round-trips."""
+    """The record of one training run; ``state`` is published, kept or expired. Times are UTC.
+
+    ``to_dict`` and ``from_dict`` take it through JSON unchanged.
+    """
 
     number: int
     made_at: datetime
-    fingerprint: str  # of what its lists are made of, see Snapshot.fingerprint
+    fingerprint: str  # of the data its lists are made of, see Snapshot.fingerprint
     n_ratings: int
     settings: Mapping[str, Any]
     n_rows: int = 0  # of the lists
@@ -40,21 +43,21 @@ class Version:
     state: str = PUBLISHED
 
     def is_made_from(self, fingerprint: str, settings: Mapping[str, Any]) -> bool:
-        """Same data, same settings: same lists."""
+        """Tell whether the version has this data and these settings, and so the same lists."""
         return self.fingerprint == fingerprint and dict(self.settings) == dict(settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return the record as a dict for JSON."""
         return asdict(self) | {"made_at": self.made_at.isoformat(), "settings": dict(self.settings)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Version:
-        """What ``to_dict`` gave; KeyError, TypeError or ValueError for anything else."""
+        """Return the version of a dict that ``to_dict`` made; KeyError, TypeError or ValueError for any other."""
         return cls(**(dict(values) | {"made_at": datetime.fromisoformat(values["made_at"])}))
 
 
 def read_versions(engine: Engine) -> list[Version]:
-    """All versions there ever were, oldest first. ForeignDataError if somebody else wrote into the table."""
+    """Return all versions there ever were, oldest first. ForeignDataError if the table holds rows of others."""
     if model_versions.name not in existing_tables(engine):
         return []
     refuse_foreign_tables(engine, [model_versions])
@@ -68,12 +71,12 @@ def read_versions(engine: Engine) -> list[Version]:
 
 
 def published_version(versions: Iterable[Version]) -> Version | None:
-    """The one whose lists people read; None before the first."""
+    """Return the published version; None before the first."""
     return next((version for version in versions if version.state == PUBLISHED), None)
 
 
 def published_number(connection: Connection) -> int | None:
-    """The number of the published version; None if there is none, or no table of versions."""
+    """Return the number of the published version; None if there is none, or no table of versions."""
     engine: Engine = connection.engine
     if not engine.dialect.has_table(connection, model_versions.name):
         return None
@@ -82,7 +85,7 @@ def published_number(connection: Connection) -> int | None:
 
 
 def current_version(engine: Engine, fingerprint: str, settings: Mapping[str, Any]) -> Version | None:
-    """The newest version made from this data and these settings whose lists are there, all of them; None without one.
+    """Return the newest version of this data and these settings with complete lists; None without one.
 
     It need not be the published one: after a roll-back the newer version is only kept.
     """
@@ -101,13 +104,13 @@ def current_version(engine: Engine, fingerprint: str, settings: Mapping[str, Any
 
 
 def was_refused(engine: Engine, version: Version) -> bool:
-    """Whether the version is kept though it is newer than what is published."""
+    """Tell whether the version is kept though it is newer than the published one."""
     published = published_version(read_versions(engine))
     return version.state == KEPT and (published is None or published.number < version.number)
 
 
 def next_number(versions: Sequence[Version]) -> int:
-    """1 for the first, then one more than the newest."""
+    """Return 1 for the first version, else one more than the newest."""
     return versions[-1].number + 1 if versions else 1
 
 
@@ -125,7 +128,7 @@ def _from_row(row: Mapping[Any, Any]) -> Version:
 
 
 def as_rows(versions: Sequence[Version]) -> pa.RecordBatch:
-    """The rows of ``model_versions``."""
+    """Return the rows of ``model_versions``."""
     times = [version.made_at.astimezone(UTC).replace(tzinfo=None) for version in versions]
     metrics = [None if v.metrics is None else json.dumps(dict(v.metrics), sort_keys=True) for v in versions]
     return pa.record_batch(

@@ -1,11 +1,11 @@
-"""HTTP: ``routes`` has one file for each heading of /docs, ``middleware`` is everything around a route.
+"""The HTTP API: ``routes`` has one file for each heading of /docs, ``middleware`` has everything around a route.
 
 api_keys           who may see and do what
-parameters         parameters of a request, read by hand
-filter_parameters  those that filter a list
-json_body          bodies of POST
-list_answer        what GET /recommendations/{user_id} answers
-model_headers      which model an answer is from
+parameters         reads the parameters of a request
+filter_parameters  reads the parameters that filter a list
+json_body          reads the body of a POST request
+list_answer        the answer of GET /recommendations/{user_id}
+model_headers      headers that name the model of an answer
 problems           errors as application/problem+json
 asked_people       requests about people whose user_ids have changed their meaning
 beside             answers that take long, made by another thread

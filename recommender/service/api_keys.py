@@ -1,8 +1,8 @@
-"""Keys for what not everybody may see or do: ``API_KEY`` names them, a request brings one in ``X-API-Key``.
+"""API keys for the protected routes: ``API_KEY`` lists them, a request sends one in the header ``X-API-Key``.
 
-Without a key configured these routes are closed (403); with one, a request without a right key gets 401. With
-``REQUIRE_KEY=all`` everything but `OPEN` needs one, whether there is such a route or not. A key is compared in the same
-time whatever it is, and never shown: not in a log, an answer, an error or a ``repr``.
+Without a configured key these routes are closed (403). With one, a request without a right key gets 401. With
+``REQUIRE_KEY=all`` every path but those of `OPEN` needs a key, even a path without a route. Comparing a key takes the
+same time whatever its value. No log, answer, error or ``repr`` shows a key.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from recommender.service.problems import documented_problem, problem
 SHORTEST_KEY = 16  # characters
 HEADER = "X-API-Key"
 RAW_HEADER = HEADER.lower().encode()
-OPEN = frozenset({"/live", "/ready", "/health"})  # whatever needs a key; of /health then the status alone
+OPEN = frozenset({"/live", "/ready", "/health"})  # need no key; without one /health shows only its status
 _CHALLENGE = {"WWW-Authenticate": f'ApiKey realm="recommendations", header="{HEADER}"'}
 
 _CLOSED = "this needs an API key, and none is configured: set API_KEY in the environment or .env and restart the API"
 _NO_KEY = f"this needs an API key in the header {HEADER}"
 _WRONG_KEY = f"the API key in the header {HEADER} is not right"
 
-# for the OpenAPI document alone: it lets everything pass, the routes themselves call `require_key`
+# only for the OpenAPI document: it refuses nothing, the routes call `require_key` themselves
 SCHEME = "ApiKey"
 DOCUMENTED_KEY = Security(APIKeyHeader(name=HEADER, scheme_name=SCHEME, auto_error=False))
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -47,7 +47,7 @@ class ApiKeys:
     __slots__ = ("_keys",)
 
     def __init__(self, setting: str = "") -> None:
-        """Read the value of API_KEY, keys separated by commas. SettingError, without the key, if one is unusable."""
+        """Read the value of API_KEY: keys separated by commas. SettingError, without the key, if one is unusable."""
         keys = [key for part in setting.split(",") if (key := part.strip())]
         for number, key in enumerate(keys, start=1):
             if len(key) < SHORTEST_KEY or not key.isprintable():
@@ -64,18 +64,18 @@ class ApiKeys:
         return f"ApiKeys({len(self._keys)})"
 
     def accept(self, given: bytes) -> bool:
-        """Is it one of the keys? Every one is compared, so that the time tells nothing."""
+        """Tell whether this is one of the keys. All keys are compared, so the time reveals nothing."""
         same = [hmac.compare_digest(given, key) for key in self._keys]
         return True in same
 
     def opened_by(self, scope: Scope) -> bool:
-        """Does the request bring a right key, once?"""
+        """Tell whether the request has exactly one key, and a right one."""
         given = [value for name, value in scope["headers"] if name == RAW_HEADER]
         return len(given) == 1 and self.accept(bytes(given[0]))
 
 
 def require_key(request: Request) -> None:
-    """Raise the answer to a request that has no right key: 403 if none is configured, else 401."""
+    """Raise the answer to a request without a right key: 403 if none is configured, else 401."""
     keys: ApiKeys = request.app.state.api_keys
     if not keys:
         raise HTTPException(403, _CLOSED)
@@ -84,20 +84,20 @@ def require_key(request: Request) -> None:
 
 
 def has_key(request: Request) -> bool:
-    """Does the request bring a right key, once?"""
+    """Tell whether the request has exactly one key, and a right one."""
     keys: ApiKeys = request.app.state.api_keys
     return keys.opened_by(request.scope)
 
 
 def closed_to(scope: Scope, keys: ApiKeys) -> Response | None:
-    """The answer to a request without a right key where all but `OPEN` needs one; None: it may pass."""
+    """Return the refusal of a request without a right key where all but `OPEN` needs one; None if it may pass."""
     if keys.opened_by(scope) or scope["path"].removeprefix(scope.get("root_path", "")) in OPEN:
         return None
     return problem(401, _missing(scope), headers=_CHALLENGE)
 
 
 def document_for_all(document: dict[str, Any]) -> None:
-    """Make an OpenAPI document say that all but `OPEN` needs a key."""
+    """Change an OpenAPI document to say that all but `OPEN` needs a key."""
     refused = REFUSALS[401]
     for path, operations in document["paths"].items():
         if path not in OPEN:

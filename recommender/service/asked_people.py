@@ -1,4 +1,4 @@
-"""Requests about people by their user_id, and the answer to them while the user_ids mean others than the model's."""
+"""Requests by user_id, and their refusal while the user_ids mean other people than in the served model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WRITES = frozenset({"/ratings", "/interactions"})
 
 
 def about_people(method: str, path: str) -> bool:
-    """Does the request name somebody by user_id? A basket, the products and the service's state do not.
+    """Tell whether the request names a user by user_id. Baskets, products and the service's state do not.
 
     >>> about_people("GET", "/recommendations/42"), about_people("POST", "/recommendations")
     (True, False)
@@ -20,7 +20,7 @@ def about_people(method: str, path: str) -> bool:
 
 
 def refuse_other_people() -> Response:
-    """503 until a model of the people in the tables is served."""
+    """Return 503, the answer until a model of the people in the tables is served."""
     detail = (
         "step 2 replaced the people in the database, so a user_id means somebody else than in the served model: a "
         "model of these is being made, or comes with the next python recommendation_engine.py --save-model"

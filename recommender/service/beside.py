@@ -1,8 +1,8 @@
-"""Answers that take long are made by another thread, so that nobody else waits for them.
+"""Slow answers are made on another thread, so that no other request waits for them.
 
-A model never changes, so any thread may ask it. Most lists take less time than it takes to ask a thread. What may take
-some milliseconds: a filter that nobody asked for lately, which is a pass over a large catalog; a page far down a list,
-which is ranked as far as that; and many explanations.
+A model never changes, so any thread may use it. Most lists take less time than a call of a thread. These may take some
+milliseconds: a filter without recent use, which is a pass over a large catalog; a page far down a list, which is ranked
+down to that page; and many explanations.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import TypeVar
 
 from recommender.model import ServedModel, Wish
 
-LARGE = 200_000  # products of a catalog that takes longer to look through than a thread takes to be asked
-DEEP = 200  # products of a list, down to the last one that is asked for
+LARGE = 200_000  # products of a catalog that takes longer to filter than a call of a thread
+DEEP = 200  # products of a list, down to the last one of the page
 MANY = 20  # explanations
 
 Made = TypeVar("Made")
 
 
 def takes_long(model: ServedModel, wish: Wish, *, explained: bool = False) -> bool:
-    """Tell whether a list may keep others waiting."""
+    """Tell whether a list takes so long that other requests would have to wait."""
     if wish.offset + wish.limit > DEEP or (explained and wish.limit > MANY):
         return True
     return wish.filters and len(model.products.catalog) >= LARGE and not model.masks.knows(wish)
 
 
 async def made(make: Callable[[], Made], *, beside: bool) -> Made:
-    """Return what ``make`` gives, on another thread if ``beside``."""
+    """Return the result of ``make``, run on another thread if ``beside``."""
     return await asyncio.to_thread(make) if beside else make()

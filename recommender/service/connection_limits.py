@@ -1,20 +1,20 @@
-"""What clients can make one worker hold: how many connections, how long, how many bytes of each.
+"""Limits on what clients can make one worker hold: the number of connections, their time, the bytes of each.
 
-uvicorn ends a connection that stays idle after an answer (``--timeout-keep-alive``), and no other: whoever sends a
-request's head byte by byte, without an end, or does not take the answer, is waited for without limit, and that is below
-of what an application sees. So the service, when it starts, finds the server that starts it and gives it its own kind
-of the connections it makes (uvicorn takes any class for that, ``Config(http=...)``), which
+uvicorn closes only connections that stay idle after an answer (``--timeout-keep-alive``). It waits without limit for a
+client that sends the head of a request byte by byte, or does not read the answer, and the application cannot see that.
+So at its start the service finds the server that runs it and sets its class of connections (uvicorn takes any class,
+``Config(http=...)``). Connections of this class
 
-- hold at most ``LARGEST_HEAD`` of a head, and ``LARGEST_REQUEST`` of a request with its body, whatever is in between
-  the pieces of it (431, or closed where a part of an answer is out);
-- hold at most ``MOST_PIPELINED`` requests that came before the answer to the one before;
-- are closed once a request's head is not there within the time limit, or an answer is not taken within
-  ``TO_TAKE_IT`` times that; bodies have the same limit in `recommender.service.middleware.layer`, with an answer, 408;
-- make room, those first that have waited for their client longest, when there are more than the setting allows, or
-  more than ``MOST_UNTAKEN`` bytes of answers that nobody takes.
+- hold at most ``LARGEST_HEAD`` of a head and ``LARGEST_REQUEST`` of a request with its body, including the framing of
+  chunks (431, or closed if part of an answer is out);
+- hold at most ``MOST_PIPELINED`` requests that came before the answer to an earlier one;
+- are closed if the head of a request does not come within the time limit, or an answer is not read within
+  ``TO_TAKE_IT`` times that limit (bodies have the same limit in `recommender.service.middleware.layer`, answered with
+  408);
+- are closed, those first that have waited longest for their client, if there are more connections than the setting
+  allows, or more than ``MOST_UNTAKEN`` bytes of answers that clients do not read.
 
-A server that is not uvicorn, or has another parser than its two old ones, is left as it is, and so is what it is made
-to hold.
+A server that is not uvicorn, or has another parser than uvicorn's two old ones, is left as it is, without these limits.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from typing import Any
 from uvicorn import Server
 
 LARGEST_HEAD = 32 * 1024
-LARGEST_REQUEST = 256 * 1024  # a body of `request_limits.LARGEST_BODY` in small chunks is several times as large
+LARGEST_REQUEST = 256 * 1024  # a body of `limits.LARGEST_BODY` in small chunks is several times as large
 MOST_PIPELINED = 32
 MOST_UNTAKEN = 128 * 1024 * 1024  # bytes of answers
 TO_TAKE_IT = 3
 _PARSERS = {"HttpToolsProtocol", "H11Protocol"}
-SPARE_FILES = 100  # open files that are left for the database, the model, the log
+SPARE_FILES = 100  # open files reserved for the database, the model, the log
 EVERY = 0.5  # seconds
 
 _TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-Connection = Any  # one of uvicorn's, whose classes differ
+Connection = Any  # a connection of uvicorn, which has several classes
 
 
 class ConnectionLimits:
@@ -45,11 +45,11 @@ class ConnectionLimits:
     def __init__(self, most: int, seconds: float) -> None:
         self._most, self._seconds = min(most, _files_allowed() - SPARE_FILES), seconds
         self._servers: list[Server] = []
-        self._waiting: list[Connection] = []  # for their clients, the longest last
-        self._looked, self._found = 0.0, True  # when, and was there anybody to let go?
+        self._waiting: list[Connection] = []  # connections that wait for their clients, the longest last
+        self._looked, self._found = 0.0, True  # the time of the last look, and whether it found connections to close
 
     def apply(self, app: object) -> int:
-        """Give the servers that are about to serve ``app`` the bounded connections; return how many servers."""
+        """Give the servers that are about to serve ``app`` the bounded connections; return the number of servers."""
         found = [one for one in gc.get_objects() if issubclass(type(one), Server) and _serves(one, app)]
         found = [one for one in found if _PARSERS & {kind.__name__ for kind in one.config.http_protocol_class.__mro__}]
         for server in found:
@@ -64,7 +64,7 @@ class ConnectionLimits:
             self.look(asyncio.get_running_loop().time())
 
     def look(self, now: float) -> None:
-        """Close what has waited for its client too long, and note who has waited longest."""
+        """Close connections that have waited too long for their client, and note the longest waiting ones."""
         self._looked = now
         connections: list[Connection] = [
             one for server in self._servers for one in server.server_state.connections if hasattr(one, "waits_for")
@@ -97,12 +97,12 @@ class ConnectionLimits:
                 one.transport.abort()
 
     def admit(self, newcomer: Connection) -> None:
-        """Let go who has waited longest if there are too many; the newcomer if all of them are being answered."""
+        """Close the connection that has waited longest if there are too many; the new one if all are being answered."""
         if len(newcomer.connections) <= self._most:
             return
         now = newcomer.loop.time()
         if not self._waiting and (self._found or now - self._looked > EVERY / 10):
-            self.look(now)  # as many newcomers again need no other look
+            self.look(now)  # no other look for as many new connections
         while self._waiting:
             one = self._waiting.pop()
             if one is not newcomer and not one.transport.is_closing() and _waits_for(one) is not None:
@@ -112,7 +112,7 @@ class ConnectionLimits:
 
 
 def bounded(protocol: type[Any], limits: ConnectionLimits) -> type[Any]:
-    """A class of uvicorn's connections, of either parser, within the limits."""
+    """Return a class of uvicorn's connections, for either parser, within the limits."""
 
     receive, begin = protocol.data_received, getattr(protocol, "on_message_begin", None)  # super() takes twice as long
 
@@ -130,7 +130,7 @@ def bounded(protocol: type[Any], limits: ConnectionLimits) -> type[Any]:
             receive(self, data)
             scope = self.scope
             if scope is not self._request:
-                self._request, self._received = scope, 0  # another one has begun
+                self._request, self._received = scope, 0  # another request has begun
             self._received += len(data)
             if self._received > LARGEST_HEAD:
                 _refuse_too_long(self)
@@ -151,7 +151,7 @@ def bounded(protocol: type[Any], limits: ConnectionLimits) -> type[Any]:
 
 
 def _refuse_too_long(one: Connection) -> None:
-    """Of what has come for this request: a head may have less than a body."""
+    """Refuse a request that is too long; the limit of a head is lower than that of a body."""
     if one.transport.is_closing():
         return
     answered = one.cycle is None or one.cycle.response_complete
@@ -163,18 +163,18 @@ def _refuse_too_long(one: Connection) -> None:
 
 
 def _waits_for(one: Connection) -> tuple[str, object] | None:
-    """What of its client a connection waits for, and since which request; None: it is our turn."""
+    """Return what a connection waits for from its client, and since which request; None if the service has to act."""
     cycle = one.cycle
     if one.transport.is_closing() or one.transport.get_write_buffer_size():
         return "taken", cycle
     if cycle is None or cycle.response_complete:
-        # after an answer uvicorn waits by a clock of its own, until something comes
+        # after an answer uvicorn itself bounds the time until the next request begins
         return "request" if one.timeout_keep_alive_task is None else "another request", cycle
     return ("body", cycle) if cycle.more_body else None
 
 
 def _serves(server: Server, app: object) -> bool:
-    """Is it this application's, maybe with something of uvicorn's around it?"""
+    """Tell whether the server runs this application, perhaps inside a wrapper of uvicorn's."""
     inner = getattr(server.config, "loaded_app", None)
     while inner is not None and inner is not app:
         inner = getattr(inner, "app", None)

@@ -1,4 +1,4 @@
-"""The filters of a list as query parameters: read by hand into a `Wish`, and described for the OpenAPI document."""
+"""The filters of a list as query parameters: reads them into a `Wish`, and describes them for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ WISH_PARAMETERS = [
 
 
 def wish_of(asked: RequestReader, default_limit: int) -> Wish:
-    """The wish of a request."""
+    """Return the wish of a request."""
     return Wish(
         limit=asked.limit(default_limit),
         offset=asked.number("offset", LARGEST_OFFSET, lowest=0) or 0,
@@ -82,7 +82,7 @@ NO_STOCK = documented_problem(
 
 
 def check_stock(wish: Wish, catalog: ProductCatalog) -> None:
-    """NotInThisModelError if the wish asks for what is in stock and the catalog does not tell."""
+    """Raise NotInThisModelError if the wish asks for products in stock and the catalog does not tell."""
     if wish.in_stock_only and catalog.in_stock is None:
         missing = "amazon_products had no column in_stock when this model was made: add one, and restart the API"
         raise NotInThisModelError(f"in_stock_only: {missing}")

@@ -1,6 +1,6 @@
-"""The JSON body of a request, and its fields: read by hand, everything that is wrong told at once.
+"""The JSON body of a request and its fields, read by hand; an answer names all faults at once.
 
-NaN and Infinity are not JSON, a field that is given twice is refused, and so is what is nested too deeply.
+NaN and Infinity are not JSON. A field that is given twice is refused, and so is a body that is nested too deeply.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ MOST_UNKNOWN = 10  # unknown fields that an answer names
 
 
 async def json_object(request: Request, required: Sequence[str] = (), optional: Sequence[str] = ()) -> Body:
-    """The request's body, an object with all of the ``required`` fields and none but these and the ``optional``.
+    """Return the request's body: an object with all ``required`` fields, and no others but the ``optional`` ones.
 
-    Raises InvalidParameterError with all that is wrong; values are for the caller to check.
+    Raises InvalidParameterError with all faults. The caller checks the values.
     """
     try:
         raw = await request.body()
-    except ClientDisconnect:  # nobody will read it, and it is no fault of ours
+    except ClientDisconnect:  # nobody reads the answer, and the service is not at fault
         raise InvalidParameterError([refused("body", "", "ended too early")]) from None
     body = _parsed(raw)
     errors = [refused(name, "", "is missing") for name in required if name not in body]
@@ -43,17 +43,17 @@ async def json_object(request: Request, required: Sequence[str] = (), optional: 
 
 
 def refused(name: str, value: object, message: str) -> dict[str, str]:
-    """The entry in ``errors`` for a field."""
+    """Return the entry in ``errors`` for a field."""
     return {"parameter": _sendable(name), "value": _shown(value), "message": message}
 
 
 def user_id_in(body: Body, errors: Errors, name: str = "user_id") -> int:
-    """The id of a user in a required field; 0 if it is wrong and noted in ``errors``."""
+    """Return the id of a user in a required field; 0 if it is wrong and noted in ``errors``."""
     return whole_number_in(body, name, errors, highest=LARGEST_ID) or 0
 
 
 def product_id_in(body: Body, errors: Errors, name: str = "product_id") -> str:
-    """The id of a product in a required field; empty if it is wrong and noted in ``errors``."""
+    """Return the id of a product in a required field; an empty text if it is wrong and noted in ``errors``."""
     value = body.get(name)
     if isinstance(value, str) and ASIN.fullmatch(value):
         return value
@@ -64,7 +64,7 @@ def product_id_in(body: Body, errors: Errors, name: str = "product_id") -> str:
 def whole_number_in(
     body: Body, name: str, errors: Errors, *, lowest: int = 1, highest: int, default: int | None = None
 ) -> int | None:
-    """The whole number in a field; ``default`` if it is not there, or is wrong and noted in ``errors``."""
+    """Return the whole number in a field; ``default`` if it is missing, or wrong and noted in ``errors``."""
     if default is not None and name not in body:
         return default
     value: Any = body.get(name)
@@ -75,13 +75,13 @@ def whole_number_in(
 
 
 def is_whole_number(value: Any, lowest: int, highest: int) -> bool:
-    """Is it a whole number in this range? True is an int to Python; 5.0 is a whole number to JSON Schema."""
+    """Tell whether a value is a whole number in this range. True is an int to Python; 5.0 is whole to JSON Schema."""
     whole = type(value) is int or (type(value) is float and value.is_integer() and abs(value) < 2**53)
     return whole and lowest <= value <= highest
 
 
 def number_in(body: Body, name: str, errors: Errors, *, lowest: float, highest: float) -> float:
-    """The number in a required field; 0 if it is wrong and noted in ``errors``."""
+    """Return the number in a required field; 0 if it is wrong and noted in ``errors``."""
     value: Any = body.get(name)
     if type(value) in (int, float) and lowest <= value <= highest:  # false for a float that is not finite
         return float(value)
@@ -90,7 +90,7 @@ def number_in(body: Body, name: str, errors: Errors, *, lowest: float, highest: 
 
 
 def choice_in(body: Body, name: str, choices: Sequence[str], errors: Errors) -> str | None:
-    """One of the choices in a field; None if it is not there, or is wrong and noted in ``errors``."""
+    """Return the choice in a field; None if it is missing, or wrong and noted in ``errors``."""
     if name not in body:
         return None
     value = body[name]
@@ -137,5 +137,5 @@ def _shown(value: object) -> str:
 
 
 def _sendable(text: str) -> str:
-    """The beginning; half of a surrogate pair could not be sent."""
+    """Return the first 100 characters, without half surrogate pairs, which could not be sent."""
     return text[:100].encode("utf-8", "replace").decode("utf-8")

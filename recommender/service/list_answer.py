@@ -1,6 +1,6 @@
-"""What ``GET /recommendations/{user_id}`` answers, from the text of its path and its query: all of it but the HTTP.
+"""The answer of ``GET /recommendations/{user_id}`` from the text of its path and its query, without the HTTP part.
 
-The same queries come again and again: what they ask for is kept, so that most requests read theirs from a dictionary.
+The same queries come again and again, so parsed queries are cached.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from recommender.service.product_json import list_body, listed
 from recommender.settings import LARGEST_ID
 
 KEPT_QUERIES = 1_024
-LONGEST_KEPT = 200  # bytes; nobody asks the same long question twice
+LONGEST_KEPT = 200  # bytes; longer queries hardly come twice
 
 
 class ListAnswer(NamedTuple):
-    """The body, and where its products come from."""
+    """The body of an answer, and the sources of its products."""
 
     body: bytes
     source: str
@@ -32,7 +32,7 @@ class ListAnswer(NamedTuple):
 
 
 class _Question(NamedTuple):
-    """What a query asks for; ``errors``: what of it cannot be used."""
+    """The parsed query; ``errors``: its faults."""
 
     wish: Wish
     ranking: str | None
@@ -43,14 +43,14 @@ class _Question(NamedTuple):
 def answer_at_once(
     user: str, query: bytes, model: ServedModel, default_limit: int, *, named: bool = False
 ) -> ListAnswer | None:
-    """`answer_list`, but None where others would have to wait for it."""
+    """Return what `answer_list` returns, or None if that would keep other requests waiting."""
     if query and takes_long_to(query, model, default_limit):
         return None
     return answer_list(user, query, model, default_limit, named=named)
 
 
 def takes_long_to(query: bytes, model: ServedModel, default_limit: int) -> bool:
-    """Tell whether the list that the query asks for may keep others waiting."""
+    """Tell whether the list of this query takes so long that other requests would have to wait."""
     question = _read(query, default_limit)
     return not question.errors and takes_long(model, question.wish, explained=question.explained)
 
@@ -60,7 +60,7 @@ def _read(query: bytes, default_limit: int) -> _Question:
 
 
 def answer_list(user: str, query: bytes, model: ServedModel, default_limit: int, *, named: bool = False) -> ListAnswer:
-    """The list for the user whose id is the text; ``named``: an explanation may tell who the neighbors are.
+    """Return the list for the user whose id is the text; ``named``: an explanation may name the neighbors.
 
     InvalidParameterError, NotInThisModelError, UnknownUserError.
     """

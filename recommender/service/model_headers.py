@@ -1,9 +1,9 @@
-"""The headers that tell which model an answer is from, and whether the caller has it already.
+"""The headers that name the model of an answer, and the check whether the caller already has the answer.
 
-``X-Model-Version`` is the number of the version whose lists the model continues, or ``none`` (without a model file also
-after a roll-back: the tables hold what led to the versions after it), ``X-Model-Age`` the whole seconds since it was
-built. ``ETag`` is strong and of the body alone: the same body has the same tag, from any process. ``If-None-Match`` is
-compared weakly (RFC 9110, 8.8.3.2 and 13.1.2).
+``X-Model-Version`` is the number of the version whose lists the model continues, or ``none``. It is ``none`` also after
+a roll-back without a model file, since the tables contain the changes that led to the later versions. ``X-Model-Age``
+is the whole seconds since the model was built. ``ETag`` is strong and depends only on the body: the same body has the
+same tag in every process. ``If-None-Match`` is compared weakly (RFC 9110, 8.8.3.2 and 13.1.2).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from recommender.model import ServedModel
 
 RawHeader = tuple[bytes, bytes]
-PRIVATE = {"Cache-Control": "private"}  # of a person: for the browser that asked, not for a cache that many share
+PRIVATE = {"Cache-Control": "private"}  # about a person: a browser may cache it, a shared cache may not
 _TAGS = re.compile(rb'("[\x21\x23-\x7e\x80-\xff]*")')
 
 DOCUMENTED: dict[str, Any] = {
@@ -44,12 +44,12 @@ NOT_MODIFIED: dict[str, Any] = {"description": "The caller has this answer alrea
 
 
 def etag_of(body: bytes) -> bytes:
-    """The strong tag of a body, quotes included."""
+    """Return the strong tag of a body, quotes included."""
     return b'"%s"' % blake2b(body, digest_size=16).hexdigest().encode()
 
 
 def is_known(if_none_match: bytes, etag: bytes) -> bool:
-    """Does the header name the tag?
+    """Tell whether the header names the tag.
 
     >>> is_known(b'"a", W/"b"', b'"b"'), is_known(b"*", b'"b"'), is_known(b'"b', b'"b"')
     (True, True, False)
@@ -58,7 +58,7 @@ def is_known(if_none_match: bytes, etag: bytes) -> bool:
 
 
 class ModelStamp:
-    """Version and age of the served model as headers, made anew only when the model or the second changes."""
+    """The version and age of the served model as headers, made again only when the model or the second changes."""
 
     def __init__(self) -> None:
         self._model: ServedModel | None = None
@@ -68,7 +68,7 @@ class ModelStamp:
         self._headers: tuple[RawHeader, ...] = ()
 
     def headers(self, model: ServedModel, now: float) -> tuple[RawHeader, ...]:
-        """The two headers at ``now``, in seconds since 1970."""
+        """Return the two headers at ``now``, in seconds since 1970."""
         second = int(now)
         if model is not self._model:
             self._model, self._built, self._second = model, model.built_at.timestamp(), -1

@@ -1,4 +1,4 @@
-"""Parameters of the HTTP routes: read by hand from the bare request, and described for the OpenAPI document."""
+"""The parameters of the HTTP routes: reads them by hand, and describes them for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from recommender.settings import LARGEST_ID
 LARGEST_LIMIT = 100
 ASIN = re.compile(r"[0-9A-Z]{10}")
 NO_ASIN = "must be ten characters of 0-9 and A-Z"
-_POSITIVE = re.compile(r"[1-9][0-9]{0,18}")  # [0-9] and fullmatch: \d would let other scripts' digits in
+_POSITIVE = re.compile(r"[1-9][0-9]{0,18}")  # [0-9] and fullmatch: \d would accept digits of other scripts
 
 
 def _numerals_up_to(highest: int) -> str:
-    """A regular expression for the whole numbers from 1 on, as digits without a leading zero.
+    """Return a regular expression for the whole numbers from 1 to ``highest``, digits without a leading zero.
 
-    Of the type integer 42.0 would be one too.
+    The type integer of JSON Schema would also accept 42.0.
     """
     digits = str(highest)
     ways = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"]
@@ -65,13 +65,13 @@ NOT_IN_THIS_MODEL = documented_problem(
 
 
 def documented_json(schema: dict[str, Any], example: Any, description: str, **more: Any) -> dict[str, Any]:
-    """A response for the OpenAPI document."""
+    """Return a response for the OpenAPI document."""
     content = {"application/json": {"schema": schema, "example": example}}
     return {"description": description, "content": content, **more}
 
 
 def documented_refusal(parameter: str, value: str, message: str) -> dict[str, Any]:
-    """The response to a parameter that cannot be used, for the OpenAPI document."""
+    """Return the response to a faulty parameter for the OpenAPI document."""
     return documented_problem(
         "A parameter cannot be used.",
         status=422,
@@ -81,12 +81,12 @@ def documented_refusal(parameter: str, value: str, message: str) -> dict[str, An
 
 
 def refused(parameter: str, value: str, message: str) -> dict[str, str]:
-    """The entry in ``errors`` for a parameter."""
+    """Return the entry in ``errors`` for a parameter."""
     return {"parameter": parameter, "value": value[:100], "message": message}
 
 
 def whole_number(text: str, highest: int, *, lowest: int = 1) -> int | None:
-    """The plain whole number that ``text`` is, from ``lowest``, 1 or 0, up to ``highest``; None if it is none."""
+    """Return ``text``, plain digits, as a whole number from ``lowest`` (1 or 0) to ``highest``; None if it is none."""
     if text == "0" and lowest == 0:
         return 0
     if _POSITIVE.fullmatch(text) and int(text) <= highest:
@@ -95,12 +95,12 @@ def whole_number(text: str, highest: int, *, lowest: int = 1) -> int | None:
 
 
 def out_of_range(parameter: str, value: str, highest: int, *, lowest: int = 1) -> dict[str, str]:
-    """The entry in ``errors`` for what is no whole number in this range."""
+    """Return the entry in ``errors`` for a value that is no whole number in this range."""
     return refused(parameter, value, f"must be a whole number from {lowest} to {highest}")
 
 
 class RequestReader:
-    """Reads the parameters of one request. What cannot be used is noted, and told all at once by `done`."""
+    """A reader of the parameters of one request; it notes all faults, and `done` reports them at once."""
 
     def __init__(self, query: bytes, path: Mapping[str, str] | None = None) -> None:
         self._path = path or {}
@@ -111,24 +111,24 @@ class RequestReader:
 
     @classmethod
     def of(cls, request: Request) -> RequestReader:
-        """For the path and the query of this request."""
+        """Return a reader of the path and the query of this request."""
         return cls(request.scope["query_string"], request.path_params)
 
     def done(self) -> None:
-        """Raise InvalidParameterError if anything could not be used."""
+        """Raise InvalidParameterError if any parameter was faulty."""
         if self.errors:
             raise InvalidParameterError(self.errors)
 
     def refuse(self, parameter: str, value: str, message: str) -> None:
-        """Note what cannot be used."""
+        """Note a faulty parameter."""
         self.errors.append(refused(parameter, value, message))
 
     def all(self, name: str) -> list[str]:
-        """The values of a parameter that may be given several times."""
+        """Return the values of a parameter that may be given several times."""
         return self._values.get(name, [])
 
     def once(self, name: str) -> str | None:
-        """The value of a parameter, the first of one that is given twice; None: it is not given."""
+        """Return the value of a parameter, the first one if it is given twice; None if it is not given."""
         values = self._values.get(name)
         if values is None:
             return None
@@ -137,7 +137,7 @@ class RequestReader:
         return values[0]
 
     def number(self, name: str, highest: int, *, lowest: int = 1) -> int | None:
-        """The whole number that is given; None if it is not given or wrong."""
+        """Return a parameter as a whole number; None if it is not given or wrong."""
         given = self.once(name)
         number = None if given is None else whole_number(given, highest, lowest=lowest)
         if given is not None and number is None:
@@ -145,25 +145,25 @@ class RequestReader:
         return number
 
     def flag(self, name: str) -> bool:
-        """Is it given as true?"""
+        """Tell whether a parameter is given as true."""
         given = self.once(name)
         if given not in (None, "true", "false"):
             self.refuse(name, str(given), "must be true or false")
         return given == "true"
 
     def limit(self, default: int) -> int:
-        """The parameter ``limit``."""
+        """Return the parameter ``limit``."""
         return self.number("limit", LARGEST_LIMIT) or default
 
     def ranking(self) -> str | None:
-        """The ranking that is asked for; None: not given, or one nobody knows."""
+        """Return the parameter ``ranking``; None if it is not given or unknown."""
         ranking = self.once("ranking")
         if ranking is not None and ranking not in RANKINGS:
             self.refuse("ranking", ranking, f"must be {' or '.join(RANKINGS)}")
         return ranking
 
     def user_id(self) -> int:
-        """The user_id in the path; 0 if it is none."""
+        """Return the user_id in the path; 0 if it is not valid."""
         text = self._path["user_id"]
         user_id = whole_number(text, LARGEST_ID)
         if user_id is None:
@@ -171,7 +171,7 @@ class RequestReader:
         return user_id or 0
 
     def product_id(self) -> str:
-        """The product_id in the path."""
+        """Return the product_id in the path."""
         product_id = self._path["product_id"]
         if not ASIN.fullmatch(product_id):
             self.refuse("product_id", product_id, NO_ASIN)
@@ -179,6 +179,6 @@ class RequestReader:
 
 
 def check_served(ranking: str | None, model: ServedModel) -> None:
-    """NotInThisModelError if the model cannot answer by this ranking."""
+    """Raise NotInThisModelError if the model cannot answer by this ranking."""
     if ranking not in (None, *model.rankings):
         raise NotInThisModelError(f"ranking {ranking} is not in this model: make it with RANKING={ranking}")

@@ -1,4 +1,4 @@
-"""Errors of the API as ``application/problem+json`` (RFC 9457): every one has a string ``detail``."""
+"""The errors of the API as ``application/problem+json`` (RFC 9457); each has a string ``detail``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recommender.errors import (
     UnknownUserError,
 )
 
-Errors = list[dict[str, str]]  # of each: parameter, value, message
+Errors = list[dict[str, str]]  # each has parameter, value, message
 
 PROBLEM = "application/problem+json"
 NOT_KEPT = {"Cache-Control": "private, no-store"}
@@ -33,22 +33,22 @@ class InvalidParameterError(Exception):
 
 
 class NotInThisModelError(Exception):
-    """A ranking that could be asked for, but that the served model was not made for."""
+    """A ranking that exists, but that the served model was not made for."""
 
 
 def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
-    """Return the answer for an error; nobody keeps it: a 404 would hide a person who comes a moment later."""
+    """Return the answer for an error. It is never cached: a cached 404 would hide a user who is added later."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
     return Response(orjson.dumps(body), status, NOT_KEPT | (headers or {}), PROBLEM)
 
 
 def unforeseen() -> Response:
-    """The answer to a fault of ours; the server logs the trace, the answer holds none."""
+    """Return the answer to a fault of the service; the server logs the trace, the answer has none."""
     return problem(500, "an unforeseen error; it is in the server's log")
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    """Make every error of ``app`` a problem, those of the framework included; never with a stack trace."""
+    """Make every error of ``app`` a problem, also those of the framework; never with a stack trace."""
 
     @app.exception_handler(InvalidParameterError)
     async def _invalid(_request: Request, error: InvalidParameterError) -> Response:
@@ -109,7 +109,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 
 
 def documented_problem(description: str, **example: Any) -> dict[str, Any]:
-    """An error response for the OpenAPI document."""
+    """Return an error response for the OpenAPI document."""
     status = example["status"]
     whole = {"type": "about:blank", "title": HTTPStatus(status).phrase, **example}
     return {"description": description, "content": {PROBLEM: {"schema": PROBLEM_SCHEMA, "example": whole}}}

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from recommender.synthetic._titles import joined
 
-LARGEST_CATALOG = 2**29  # beyond it the ISBN-like ASINs would repeat
+LARGEST_CATALOG = 2**29  # in a larger one the ISBN-like ASINs would repeat
 NO_PRICE, NO_LIST_PRICE, NO_STARS = 0.022, 0.748, 0.095
 NOT_BOUGHT, BEST_SELLER, REVIEWED = 0.636, 0.006, 0.235  # REVIEWED: of the products with stars
 ISBN_ASIN, SHARED_IMAGE = 0.0014, 0.03
@@ -28,7 +28,7 @@ _Floats = npt.NDArray[np.float64]
 
 
 def make_asins(rows: _Ints, rng: np.random.Generator) -> pa.StringArray:
-    """Return different ASINs: "B0" and 8 characters; a few are ISBN-10 numbers, with leading zeros or a final X."""
+    """Return distinct ASINs: "B0" and 8 characters; a few are ISBN-10 numbers, with leading zeros or a final X."""
     n = len(rows)
     text = np.empty((n, 10), dtype=np.uint8)
     text[:, 0], text[:, 1] = ord("B"), ord("0")
@@ -57,7 +57,7 @@ def _scrambled(values: _Ints, *, bits: int) -> _Ints:
 
 
 def make_image_names(n: int, rng: np.random.Generator) -> pa.StringArray:
-    """Return 11 characters a product; some products share the image of the one before."""
+    """Return 11 characters for each product; some products share the image of the product before."""
     text = np.empty((n, 11), dtype=np.uint8)
     text[:] = _BASE64[rng.integers(0, 64, (n, 11), dtype=np.uint8)]
     text[:, 0] = rng.choice(np.frombuffer(b"5678", dtype=np.uint8), n)
@@ -75,7 +75,7 @@ def _fixed_width(text: npt.NDArray[np.uint8]) -> pa.StringArray:
 
 def draw_demand(n: int, rng: np.random.Generator) -> tuple[_Ints, _Ints, npt.NDArray[np.bool_], _Ints]:
     """Return (stars in tenths, reviews, best seller, bought in the last month), all driven by one hidden demand."""
-    from scipy.special import ndtr  # step 2 loads this module, and draws no catalog
+    from scipy.special import ndtr  # here, since step 2 loads this module and draws no catalog
 
     demand = rng.normal(size=n)
 

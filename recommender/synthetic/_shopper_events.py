@@ -1,16 +1,16 @@
-"""From tastes to events: what a user rates, what the log holds of the user, and when. Helper of `shoppers`.
+"""Events from tastes: what a user rates, what the log has of the user, and when. Helper of `shoppers`.
 
 Visits.  A user's interactions are visits to products. A visit starts with a view and may go on to click, add_to_cart
     and purchase, each step with a probability: a funnel. 30 % of the visits are browsing: the product comes from the
     whole catalog by popularity and every step has probability 0.22. The others follow the taste p(. | u), with 0.45,
-    0.42 and 0.45. The last visit is cut off where the user's number of interactions is reached. What the user has
-    rated is not bought a second time.
+    0.42 and 0.45. The last visit is cut off where the user's number of interactions is reached. The user never buys a
+    rated product a second time.
 Ratings.  Some of a user's ratings (8 %, and at most one in ten interactions) stem from a purchase in the log: a whole
     funnel, then the rating, some days later. All other rated products were bought, and rated, before the log began.
 Times.  The log is the 92 days before ``TIMELINE_END``. Events of one session are 1 s + Exp(40 s) apart, a session has
     4 visits on average, sessions fall anywhere in the log. Older ratings lie between the day the user joined (uniform
     from ``TIMELINE_START``) and ``LOG_START``. Times are UTC in whole microseconds, strictly increasing within the
-    interactions of a user. Events of a user who has very many are closer together.
+    interactions of a user. Events of a user with very many are closer together.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy.typing as npt
 from recommender.shop import INTERACTION_TYPES
 from recommender.synthetic._taste_groups import Tastes
 
-# Constants, never the clock: two runs with one seed agree on any day.
+# Constants instead of the clock: two runs with one seed agree on any day.
 TIMELINE_START = np.datetime64("2021-01-01T00:00:00", "us")
 LOG_START = np.datetime64("2023-10-01T00:00:00", "us")
 TIMELINE_END = np.datetime64("2024-01-01T00:00:00", "us")
@@ -51,7 +51,7 @@ _SECOND, _DAY = 1_000_000, 86_400_000_000  # microseconds
 _LOG_LENGTH = int((TIMELINE_END - LOG_START).astype(np.int64))
 _OLD_LENGTH = int((LOG_START - TIMELINE_START).astype(np.int64))
 _FUNNEL = len(INTERACTION_TYPES)
-_DRAWING_ROUNDS = 8  # then the few users who have nearly everything of their groups get an exact draw
+_DRAWING_ROUNDS = 8  # then the few users with nearly all products of their groups get an exact draw
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def make_events(
     first_user: int,
     rng: np.random.Generator,
 ) -> tuple[_Times, Ratings, Interactions]:
-    """Return (joined, ratings, interactions) of len(groups) users, ``groups`` (n, 2), the first of them first_user."""
+    """Return (joined, ratings, interactions) of len(groups) users, ``groups`` (n, 2), from ``first_user`` on."""
     n_users = len(groups)
     user, product = _draw_distinct(tastes, groups, ratings_per_user, rng)
     stars = _draw_stars(tastes, groups, user, product, rng)
@@ -121,7 +121,7 @@ def make_events(
     in_log = _position_in_user(user, n_users) >= (ratings_per_user - logged)[user]  # a user's newest ratings
     bought_at = log_time[np.repeat(visits.product < 0, visits.length) & (stage == _FUNNEL - 1)]
     rated_at = bought_at + _rating_delay(bought_at, rng)
-    # each after its purchase, so sorted, too, the k-th rating of a user is after the k-th purchase
+    # each rating is after its purchase, so also in sorted order a user's k-th rating is after the k-th purchase
     rated_at = rated_at[np.lexsort((rated_at, visits.user[visits.product < 0]))]
     visits.product[visits.product < 0] = product[in_log]
 
@@ -142,9 +142,9 @@ def make_events(
 
 
 def _draw_distinct(tastes: Tastes, groups: _Ints, wanted: _Ints, rng: np.random.Generator) -> tuple[_Ints, _Ints]:
-    """Draw ``wanted[u]`` different products for every user u: (user, product), by user, in the order of drawing.
+    """Draw ``wanted[u]`` distinct products for every user u: (user, product), by user, in the order of drawing.
 
-    Drawing with replacement and skipping what was drawn before is the same law as drawing without replacement.
+    Drawing with replacement and skipping repeats follows the same law as drawing without replacement.
     """
     n_products = len(tastes.base)
     user = product = np.empty(0, dtype=np.int64)
@@ -213,7 +213,7 @@ def _plan_visits(tastes: Tastes, groups: _Ints, budget: _Ints, rated: _Ints, rng
 
 
 def _mix_in_funnels(visits: _Visits, logged: _Ints, rng: np.random.Generator) -> _Visits:
-    """Put ``logged[u]`` whole funnels at random places among the visits of user u."""
+    """Put ``logged[u]`` whole funnels at random positions among the visits of user u."""
     owners = np.repeat(np.arange(len(logged)), logged)
     user = np.concatenate((visits.user, owners))
     product = np.concatenate((visits.product, np.full(len(owners), -1)))

@@ -1,6 +1,6 @@
-"""The planted truth itself: base popularity and taste groups over a catalog. Helper of `shoppers`.
+"""The planted truth: base popularity and taste groups over a catalog. Helper of `shoppers`.
 
-Formulas and sources stand there; here they are arrays, laid out so that drawing a product is one binary search.
+`shoppers` has the formulas and sources; here are the arrays, laid out so that drawing a product is one binary search.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 N_GROUPS = 150
-GROUP_SIZE = 1_000  # products a group knows; what the law has beyond them is 0.3 %
-GROUP_POOL = 20_000  # products looked at for one group
+GROUP_SIZE = 1_000  # products of a group; the law gives 0.3 % to the products beyond them
+GROUP_POOL = 20_000  # candidates of one group
 GROUP_APPEAL_POWER = 1.8
 GROUP_NOISE = 2.0
 BRAND_BONUS = 1.5
@@ -30,7 +30,7 @@ _Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogFacts:
-    """What the model reads of a catalog, each of shape (n_products,), products in ascending order of product_id."""
+    """The columns of a catalog that the model reads, each (n_products,), products in ascending order of product_id."""
 
     category_ids: npt.NDArray[np.integer]
     stars: npt.NDArray[np.floating]  # 0.0..5.0; 0 means not known
@@ -62,7 +62,7 @@ class Tastes:
     def build(
         cls, base: _Floats, groups: Sequence[tuple[_Ints, _Floats]], *, base_share: float, star_offsets: _Floats
     ) -> Self:
-        """Put the groups, each (products, weights that sum to 1), and what sampling needs into flat arrays."""
+        """Return the groups, each (products, weights that sum to 1), and what sampling needs, in flat arrays."""
         sizes = [len(products) for products, _ in groups]
         products = np.concatenate([products for products, _ in groups])
         number = np.repeat(np.arange(len(groups)), sizes)
@@ -108,7 +108,7 @@ def popularity_score(catalog: CatalogFacts) -> _Floats:
     """Return ln(1 + bought)/2 + ln(1 + reviews)/4 + (stars - mean stars)/2, shape (n_products,).
 
     ``reviews`` alone would mislead: in the Kaggle file 69 % of the products have stars but no reviews. Unknown stars
-    (0, or NaN) count as average, negative or missing counts as 0.
+    (0, or NaN) count as average; a negative or missing number counts as 0.
     """
     bought = np.log1p(np.maximum(np.nan_to_num(catalog.bought_in_last_month.astype(np.float64)), 0.0))
     reviews = np.log1p(np.maximum(np.nan_to_num(catalog.reviews.astype(np.float64)), 0.0))
@@ -117,7 +117,7 @@ def popularity_score(catalog: CatalogFacts) -> _Floats:
 
 
 def _star_offsets(stars: npt.NDArray[np.floating]) -> _Floats:
-    """Return stars minus their mean, 0 where they are not known."""
+    """Return stars minus their mean, 0 for unknown stars."""
     values = np.nan_to_num(stars.astype(np.float64))
     known = values > 0
     mean = values[known].mean() if known.any() else 0.0
@@ -152,7 +152,7 @@ def plant_groups(catalog: CatalogFacts, rng: np.random.Generator) -> Tastes:
 
 
 def _liked_brands(brand_ids: npt.NDArray[np.integer], salt: int) -> npt.NDArray[np.bool_]:
-    """Return which products are of a brand the group likes: one brand in four, by a hash of brand and group."""
+    """Return which products are of a brand that the group likes: one brand in four, by a hash of brand and group."""
     mixed = (brand_ids.astype(np.uint64) + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
     liked: npt.NDArray[np.bool_] = (mixed >> np.uint64(62)) == 0
     return liked

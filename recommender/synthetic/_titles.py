@@ -1,6 +1,6 @@
 """Titles of the sample catalog: brand, adjective, thing, features, audience, variant, joined from word tables by Arrow.
 
-The shares of the oddities are those of a random sample of 10,000 rows of the Kaggle file.
+The shares of unusual titles are those of a random sample of 10,000 rows of the Kaggle file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recommender.synthetic import _words as words
 INCH_TITLE, SPECIAL_TITLE, EMOJI_TITLE, LONG_TITLE, SPACED_TITLE = 0.079, 0.0535, 0.0006, 0.0004, 0.0005
 SAME_TITLE = 0.027  # 1,385,430 of 1,426,337 real titles are distinct
 ADJECTIVE, FEATURE, AUDIENCE, VARIANT, SIZE = 0.88, (0.99, 0.95, 0.85, 0.65), 0.7, 0.55, 0.6
-TITLE_LENGTH, LONGEST_TITLE = 200, 306  # characters the shop allows; a few titles are longer all the same
+TITLE_LENGTH, LONGEST_TITLE = 200, 306  # characters that the shop allows; of a few titles that are longer
 SEPARATORS, SEPARATOR_SHARES = (", ", " - ", " | "), (0.46, 0.3, 0.24)
 BRANDS_PER_DEPARTMENT = 60
 
@@ -29,13 +29,13 @@ _Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class TitleWords:
-    """Word tables, department after department; a word holds its separator, so that a title is a plain join."""
+    """Word tables, department after department; each word contains its separator, so a title is a plain join."""
 
     n_departments: int
     inch_share: _Floats  # (n_departments,) share of titles with a measure in inches, 0 where none fits
     brands: pa.StringArray  # (n_departments * 60,)
     adjectives: pa.StringArray  # (n_departments * 8,) " Adjective"
-    features: pa.StringArray  # (3 * n_departments * 8,) ", Feature"; one separator after the other
+    features: pa.StringArray  # (3 * n_departments * 8,) ", Feature"; a block for each separator
     audiences: pa.StringArray  # (n_departments * 4,) " for Audience"
     variants: pa.StringArray  # (n_departments * 12,) ", Variant"
     sizes: pa.StringArray  # (n_departments * 12,) " Size"
@@ -69,7 +69,7 @@ def make_titles(tables: TitleWords, category: _Ints, department: _Ints, rng: np.
     n = len(category)
 
     def pick(table: pa.StringArray, group: _Ints | int, size: int, wanted: float | _Floats) -> pa.StringArray:
-        """Return a random one of the ``size`` words of the row's group where wanted, else null, which a join skips."""
+        """Return a random word of the ``size`` words of the row's group where wanted, else null, which a join skips."""
         return table.take(pa.array(group * size + rng.integers(0, size, n), mask=rng.random(n) >= wanted))
 
     brand = (rng.random(n) ** 2 * BRANDS_PER_DEPARTMENT).astype(np.int64)  # some brands sell much more than others
@@ -103,7 +103,7 @@ def joined(*parts: pa.StringArray) -> pa.StringArray:
 def _with_oddities(
     title: pa.StringArray, tables: TitleWords, department: _Ints, rng: np.random.Generator
 ) -> pa.StringArray:
-    """Make a few titles the same as the one before, far too long, or surrounded by spaces."""
+    """Make a few titles equal to the one before, far too long, or surrounded by spaces."""
     n = len(title)
     row = np.arange(n)
     row[1:] -= rng.random(n - 1) < SAME_TITLE

@@ -1,11 +1,11 @@
 """The made-up vocabulary of the sample catalog: 31 departments with 8 categories each, and parts of titles.
 
-A department is one paragraph of ``_VOCABULARY``; an indented line goes on where the line before ended:
+A department is one paragraph of ``_VOCABULARY``; an indented line continues the line before:
 
     typical price in dollars, kind of variant (a key of VARIANTS)
     adjectives
     features
-    whom or what it is for
+    audiences
     category name: thing; thing; thing; thing
     ... (8 categories)
 """

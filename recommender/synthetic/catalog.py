@@ -2,14 +2,15 @@
 
     python -m recommender.sample_catalog --products 20000 --seed 2023 --out .
 
-For whoever has not downloaded the real file (kaggle.com/datasets/asaniczka/amazon-products-dataset-2023-1-4m-products):
-every step of the project runs on the sample just as well. Titles are put together from made-up brands and the words in
-``recommender.synthetic._words``, addresses point to example.com, and nothing is taken from the real file but its
-habits: the shares of zero prices, unrated products and titles with quotes, the ISBN-like ASINs, the one missing title,
-about 263 bytes a row. The shares were counted in a random sample of 10,000 real rows.
+It replaces the real file (kaggle.com/datasets/asaniczka/amazon-products-dataset-2023-1-4m-products) where that was not
+downloaded: every step of the project also runs on the sample. Titles are made from made-up brands and the words in
+``recommender.synthetic._words``; addresses point to example.com. Only statistics come from the real file: the shares of
+zero prices, unrated products and titles with quotes, the ISBN-like ASINs, the one missing title, about 263 bytes a row.
+The shares were counted in a random sample of 10,000 real rows.
 
-Demand is one hidden normal number a product; boughtInLastMonth, reviews, stars and isBestSeller follow it, loosely.
-Rows are made in fixed blocks, each from its own random stream, so memory is bounded by the block, whatever the size.
+Demand is one hidden normal number for each product; boughtInLastMonth, reviews, stars and isBestSeller follow it
+loosely. Rows are made in fixed blocks, each from its own random stream, so the block bounds the memory, whatever the
+size.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ PRODUCT_COLUMNS = (
     "boughtInLastMonth",
 )  # fmt: skip
 CATEGORY_COLUMNS = ("id", "category_name")
-# not the real shop's: a made-up ASIN may be somebody's
+# not the real shop's: a made-up ASIN may be that of a real product
 IMAGE_ADDRESS, PRODUCT_ADDRESS = "https://media.example.com/images/I/", "https://shop.example.com/dp/"
 DEFAULT_PRODUCTS, DEFAULT_SEED = 20_000, 2023
 LARGEST_CATEGORY_ID = 270
@@ -59,7 +60,7 @@ _Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Plan:
-    """What all blocks share."""
+    """The common data of all blocks."""
 
     n_products: int
     seed: int
@@ -67,7 +68,7 @@ class _Plan:
     category_names: tuple[str, ...]
     department: _Ints  # (n_categories,) department of a category
     order: _Ints  # (n_categories,) category indices in the order of the file
-    first_row: _Floats  # (n_categories,) where category order[k] begins in the file, as a share of all rows
+    first_row: _Floats  # (n_categories,) start of category order[k] in the file, as a share of all rows
     typical_price: _Floats  # (n_departments,) dollars
     words: TitleWords
     missing_title: int  # row without a title; -1: none
@@ -84,9 +85,9 @@ def write_sample_catalog(
 ) -> None:
     """Write a catalog of ``n_products`` rows; the same size and seed give the same bytes.
 
-    Both files are written beside their places and renamed at the end, the products last: whoever finds the products
-    finds both, whole. Existing files are kept (SettingError) unless ``overwrite``. SettingError for a size that is
-    not in 1..2^29, a negative seed, or a folder that cannot be written to.
+    Both files are written under temporary names and renamed at the end, the products last: if the products file exists,
+    both are there and whole. Existing files are kept (SettingError) unless ``overwrite``. SettingError for a size that
+    is not in 1..2^29, a negative seed, or a folder that cannot be written to.
     """
     if not 1 <= n_products <= LARGEST_CATALOG:
         raise SettingError(f"--products={n_products}: give a number of products from 1 to {LARGEST_CATALOG}")
@@ -100,7 +101,7 @@ def write_sample_catalog(
         refuse_to_replace(path)
     parts = [path.with_name(f"{path.stem}.part{path.suffix}") for path in (products_path, categories_path)]
     try:
-        for part in parts:  # what a killed run left; a link that bears the name must not be written through
+        for part in parts:  # left by a killed run; a link of that name must not be followed
             part.unlink(missing_ok=True)
         with parts[0].open("xb") as file:
             _write_products(plan, file)
@@ -118,7 +119,7 @@ def write_sample_catalog(
 
 
 def _refuse_foreign_files(products_path: Path, categories_path: Path, categories: bytes) -> None:
-    """Raise SettingError if a file is there, but for our own categories that a kill between the renames left."""
+    """Raise SettingError if a file exists, except our own categories that a kill between the renames left."""
     kept = products_path if products_path.exists() or products_path.is_symlink() else None
     if kept is None and categories_path.is_file() and categories_path.read_bytes() != categories:
         kept = categories_path
@@ -127,7 +128,7 @@ def _refuse_foreign_files(products_path: Path, categories_path: Path, categories
 
 
 def _make_plan(n_products: int, seed: int) -> _Plan:
-    """Draw what all blocks share: category ids and sizes, brands, the rows with an oddity."""
+    """Draw the common data of all blocks: category ids and sizes, brands, the rows with an oddity."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     departments = sample_words.departments()
     names = tuple(name for department in departments for name in department.categories)
@@ -203,7 +204,7 @@ def _titles(plan: _Plan, rows: _Ints, category: _Ints, rng: np.random.Generator)
 
 
 def _quoted(title: pa.StringArray) -> pa.StringArray:
-    """Return the titles as CSV fields (RFC 4180): in quotes where they hold a comma or a quote."""
+    """Return the titles as CSV fields (RFC 4180): in quotes if they contain a comma or a quote."""
     special = pc.match_substring_regex(title, '[",]')
     doubled = pc.replace_substring(title, '"', '""')
     return pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), title)

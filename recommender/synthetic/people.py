@@ -7,10 +7,9 @@
     True
 
 Faker (https://faker.readthedocs.io) draws a pool of first and last names for each country once, then numpy combines
-them: a million people take a second. Country and age group are weighted, the first name fits the gender.
-
-Addresses end in example.com, .net or .org, which RFC 2606 reserves, so no mail can ever reach a stranger. The number
-of the person is part of the address, which is why none repeats, at any size, without a look at the others.
+them: a million people take a second. Country and age group are weighted, the first name fits the gender. Addresses end
+in example.com, .net or .org, which RFC 2606 reserves, so no mail can reach a real person. The number of the person is
+part of the address, so none repeats, at any size, without comparing them.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ import numpy.typing as npt
 
 from recommender.errors import SettingError
 
-if TYPE_CHECKING:  # half a start of the sample catalog, which needs neither pandas nor Faker
+if TYPE_CHECKING:  # importing them takes half of a start of the sample catalog, which needs neither pandas nor Faker
     import pandas as pd
 
 PEOPLE_COLUMNS = ("name", "email", "age_group", "gender", "country")
 
-# Shares of the customers of an English-language shop: made up, and stated here so that a test can hold them.
+# Shares of the customers of an English-language shop: made up, and stated here so that a test can check them.
 AGE_GROUPS = {"18-24": 0.14, "25-34": 0.26, "35-44": 0.23, "45-54": 0.16, "55-64": 0.12, "65+": 0.09}
 GENDERS = {"female": 0.49, "male": 0.48, "nonbinary": 0.03}
 COUNTRIES = {  # country -> (share, Faker locale)
@@ -70,8 +69,8 @@ class _NamePools:
 def people_blocks(n: int, seed: int, *, people_per_block: int = 50_000) -> Iterator[pd.DataFrame]:
     """Yield ``n`` people, a row of ``PEOPLE_COLUMNS`` each, ``people_per_block`` to a frame (fewer in the last).
 
-    The first k rows are the same for every ``n >= k`` and any block size. Memory is bounded by the block. The index of
-    the frames runs on (0 .. n-1). SettingError for a negative n or seed, or a block size below 1.
+    The first k rows are the same for every ``n >= k`` and any block size. The block bounds the memory. The index
+    continues over the frames (0 .. n-1). SettingError for a negative n or seed, or a block size below 1.
     """
     if n < 0:
         raise SettingError(f"NUM_USERS={n}: the number of people cannot be negative; give 0 or more")
@@ -83,7 +82,7 @@ def people_blocks(n: int, seed: int, *, people_per_block: int = 50_000) -> Itera
 
 
 def _cut_blocks(n: int, seed: int, people_per_block: int) -> Iterator[pd.DataFrame]:
-    """Yield blocks put together from the fixed chunks."""
+    """Yield blocks made from the fixed chunks."""
     import pandas as pd
 
     pools = _draw_name_pools(seed)
@@ -102,7 +101,7 @@ def _make_chunk(chunk: int, seed: int, pools: _NamePools) -> pd.DataFrame:
 
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(chunk,)))
     country, gender, age_group = _draw_kinds(rng)
-    column = np.where(gender == 2, rng.integers(0, 2, _CHUNK), gender)  # which of the two first-name pools
+    column = np.where(gender == 2, rng.integers(0, 2, _CHUNK), gender)  # index of the first-name pool
     first, last = rng.integers(0, _POOL_SIZE, (2, _CHUNK))
     domain = rng.choice(np.array(MAIL_DOMAINS, dtype=object), _CHUNK, p=[0.6, 0.2, 0.2])
     number = np.arange(chunk * _CHUNK + 1, (chunk + 1) * _CHUNK + 1).astype(str).astype(object)
@@ -137,9 +136,9 @@ def _draw_name_pools(seed: int) -> _NamePools:
 
 
 def segments(n: int, seed: int) -> npt.NDArray[np.int64]:
-    """Country and age group of the people of ``people_blocks(n, seed)`` as one number 0..71 each, (n,).
+    """Return the segment of the people of ``people_blocks(n, seed)``, a number 0..71 each, (n,).
 
-    country * 6 + age group, in the order of ``COUNTRIES`` and ``AGE_GROUPS``; without making the names, so fast.
+    It is country * 6 + age group, in the order of ``COUNTRIES`` and ``AGE_GROUPS``. No names are made, so this is fast.
     """
     result = np.empty(n, np.int64)
     for chunk in range(-(-n // _CHUNK)):
@@ -150,15 +149,15 @@ def segments(n: int, seed: int) -> npt.NDArray[np.int64]:
 
 
 def _draw_kinds(rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], ...]:
-    """Country, gender and age group of the people of one chunk: the first that its random stream gives."""
+    """Return country, gender and age group of the people of one chunk, the first draws of its random stream."""
     shares = [share for share, _ in COUNTRIES.values()], list(GENDERS.values()), list(AGE_GROUPS.values())
     return tuple(rng.choice(len(share), _CHUNK, p=share) for share in shares)
 
 
 def _ascii_letters(name: str) -> str:
-    """Return ``name`` as lower-case a-z only: accents dropped, and "x" where nothing is left.
+    """Return ``name`` as lower-case a-z only: accents dropped, and "x" if nothing is left.
 
-    No digit may stay: the digits of an address are the person's number, and that alone keeps addresses apart.
+    No digit may stay: the digits of an address are the person's number, and that alone makes addresses unique.
     """
     plain = unicodedata.normalize("NFKD", name.translate(_WITHOUT_DECOMPOSITION)).encode("ascii", "ignore").decode()
     return re.sub("[^a-z]", "", plain.lower()) or "x"

@@ -8,11 +8,11 @@ Taste groups.  There are 150, whatever the size of the catalog. A group covers t
     the r-th has appeal a_g(i) ∝ (r + 1)^-1.8, over the first 1,000.
 Users.  A user has one or two groups G(u), evenly; group g = 0, 1, ... is drawn with weight (g + 1)^-0.4. With
     segments (country and age, say) a segment multiplies these weights by exp(N(0, 1)), once for each group. Activity
-    is lognormal with σ = 0.7 and shares out the exact numbers of ratings and interactions; at least 3 ratings a user,
-    where there are that many.
+    is lognormal with σ = 0.7 and divides the exact numbers of ratings and interactions among the users; at least 3
+    ratings a user, if there are enough.
 Appeal.  p(i | u) = 0.1 q(i) + 0.9 · mean over G(u) of a_g(i). This is the truth that ``TasteModel.appeal`` returns.
 Rated products.  Drawn one after the other from p(. | u) without those drawn before, oldest first. Given what a user
-    has rated so far, the next product is i with probability ∝ p(i | u) over the rest: to rank the rest by appeal is
+    has rated so far, the next product is i with probability ∝ p(i | u) over the rest. So ranking the rest by appeal is
     the best a recommender can do, and an evaluation can state its figures as a share of that.
 Stars.  round(4.7 + b_u + b_i + m + N(0, 0.9)), cut to 1..5, with b_u ~ N(0, 0.5), b_i = 0.8 · (catalog's stars of i -
     their mean), m = 0.1 for a product of the user's groups, else -0.3. 8 % of the ratings are disappointments of one
@@ -20,9 +20,9 @@ Stars.  round(4.7 + b_u + b_i + m + N(0, 0.9)), cut to 1..5, with b_u ~ N(0, 0.5
     (2009).
 Interactions, and all times: see ``recommender.synthetic._shopper_events``.
 
-What follows from it, at 5,000 users, 100,000 interactions, 30,000 ratings (``tests/synthetic/test_shoppers.py`` holds
-it): view 63 %, click 24 %, add_to_cart 10 %, purchase 3 %; stars from 5 to 1: 55, 26, 9, 4, 5 %; ratings by popularity
-rank fall as rank^-0.6 from the 10th to the 1,000th product; of 2,480 products the first fifth has 72 % of the ratings.
+The results at 5,000 users, 100,000 interactions, 30,000 ratings (``tests/synthetic/test_shoppers.py`` holds them): view
+63 %, click 24 %, add_to_cart 10 %, purchase 3 %; stars from 5 to 1: 55, 26, 9, 4, 5 %; ratings by popularity rank fall
+as rank^-0.6 from the 10th to the 1,000th product; of 2,480 products the first fifth has 72 % of the ratings.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TasteBlock:
-    """What the users ``first_user`` to ``first_user + n_users - 1`` (0-based indices) rated and did."""
+    """The ratings and interactions of the users ``first_user`` to ``first_user + n_users - 1`` (0-based indices)."""
 
     first_user: int
     n_users: int
@@ -80,7 +80,7 @@ class TasteBlock:
 
 @dataclass(frozen=True)
 class TasteModel:
-    """The planted truth, and the generator of what follows from it. Made by ``plant_tastes``."""
+    """The planted truth, and the generator of its events. Made by ``plant_tastes``."""
 
     n_users: int
     n_products: int
@@ -93,10 +93,10 @@ class TasteModel:
     interactions_per_user: _Ints  # (n_users,), sums up to n_interactions
 
     def appeal(self, user_rows: npt.ArrayLike) -> _Floats:
-        """Return p(i | u), the chance that product i is the next user u takes to, shape (len(user_rows), n_products).
+        """Return p(i | u), the chance that product i is user u's next product, shape (len(user_rows), n_products).
 
         Rows sum to 1, no entry is 0. The best ranking of unseen products is by descending appeal. Dense, 8 bytes an
-        entry: ask for some users at a time. IndexError for a row that is no user.
+        entry: call it for some users at a time. IndexError for a row that is no user.
         """
         rows = np.atleast_1d(np.asarray(user_rows, dtype=np.int64))
         if len(rows) and not 0 <= rows.min() <= rows.max() < self.n_users:
@@ -107,11 +107,11 @@ class TasteModel:
         return result
 
     def blocks(self, users_per_block: int = 50_000) -> Iterator[TasteBlock]:
-        """Yield everything, users in ascending order; memory is bounded by the block, results do not depend on it.
+        """Yield all events, users in ascending order; the block bounds the memory and does not change the results.
 
         Together the blocks hold exactly n_ratings ratings, unique by (user, product), and n_interactions interactions.
-        Work is done in chunks of 1,000 users, so blocks much smaller than that do it several times over.
-        SettingError for a block size below 1.
+        Work is done in chunks of 1,000 users, so blocks much smaller than that repeat it several times. SettingError
+        for a block size below 1.
         """
         if users_per_block < 1:
             raise SettingError(f"users_per_block={users_per_block}: a block holds at least 1 user")
@@ -131,7 +131,7 @@ class TasteModel:
             )
 
     def _make_chunk(self, chunk: int) -> TasteBlock:
-        """Make the fixed group of users ``chunk`` from its own random stream."""
+        """Make the users of one fixed chunk from its own random stream."""
         first = chunk * USERS_PER_CHUNK
         users = slice(first, min(first + USERS_PER_CHUNK, self.n_users))
         joined, ratings, interactions = make_events(
@@ -156,7 +156,7 @@ def plant_tastes(
 ) -> TasteModel:
     """Return the model for ``catalog``. The same arguments give the same model and the same events.
 
-    ``segments`` (n_users,), small whole numbers: users of one segment (country and age group, say) lean to the same
+    ``segments`` (n_users,), small whole numbers: users of one segment (country and age group, say) tend to the same
     taste groups. Takes O(n_products + n_users) memory. Raises SettingError, naming the setting and the remedy, for an
     empty catalog, n_users < 1, a negative count or seed, or more ratings than there are pairs of a user and a product.
     """
@@ -181,7 +181,7 @@ def plant_tastes(
 
 
 def _choose_groups(segments: npt.NDArray[np.integer], rng: np.random.Generator) -> _Ints:
-    """Return the two groups of every user, (n_users, 2): the same one twice for half of the users."""
+    """Return the two groups of every user, (n_users, 2); half of the users have the same group twice."""
     groups = np.empty((len(segments), 2), dtype=np.int64)
     names = np.unique(segments)
     for segment in names:
@@ -195,7 +195,7 @@ def _choose_groups(segments: npt.NDArray[np.integer], rng: np.random.Generator) 
 
 
 def _share_out(total: int, activity: _Floats, *, least: int, most: int) -> _Ints:
-    """Split ``total`` into whole numbers, one a user: ``least`` each if there are as many, the rest by activity.
+    """Split ``total`` into whole numbers, one for each user: ``least`` each if possible, the rest by activity.
 
     No number is above ``most``; total must not be above most * len(activity). Shape (n_users,).
     """
@@ -204,7 +204,7 @@ def _share_out(total: int, activity: _Floats, *, least: int, most: int) -> _Ints
     while (left := total - int(counts.sum())) > 0:
         open_users = np.flatnonzero(counts < most)
         share = activity[open_users] / activity[open_users].sum() * left
-        extra = np.floor(share * (1 - 1e-12)).astype(np.int64)  # rounding must not hand out more than is left
+        extra = np.floor(share * (1 - 1e-12)).astype(np.int64)  # rounding must not give out more than is left
         short = left - int(extra.sum())  # the largest remainders get one more each
         extra[np.argsort(extra - share, kind="stable")[:short]] += 1
         counts[open_users] = np.minimum(counts[open_users] + extra, most)
@@ -212,7 +212,7 @@ def _share_out(total: int, activity: _Floats, *, least: int, most: int) -> _Ints
 
 
 def _check_sizes(catalog: CatalogFacts, n_users: int, n_interactions: int, n_ratings: int) -> None:
-    """Raise SettingError for sizes no data can have."""
+    """Raise SettingError for sizes that no data can have."""
     n_products = catalog.n_products
     if n_products < 1:
         raise SettingError("the catalog has no products to rate: load one first with python to_rds.py")

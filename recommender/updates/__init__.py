@@ -1,4 +1,4 @@
-"""What changes in the tables, and how the served model takes it over.
+"""Changes of the tables, and how the served model takes them over.
 
 updater           keeps the served model in step with the tables
 served            what is served now, and whether a user_id means another person than in it
@@ -8,9 +8,9 @@ followed_ratings  changes of ratings, by their time
 followed_ids      new rows of a log, by their ids
 reconciliation    compares sums: finds what no look by time can see
 following         the changes that a model has yet to take, in bounded pieces
-records           what the tables hold of some users now
+records           reads what the tables hold of some users
 writes            ratings, interactions and deletions that the service stores
-database_watch    whether the database answers
+database_watch    watches whether the database answers
 """
 
 from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel

@@ -1,12 +1,12 @@
-"""Which users have changed since a model was built, asked of the tables again and again.
+"""A feed of the users who have changed since a model was built, read from the tables again and again.
 
-Nothing is read in full: ratings by ``updated_at`` (`recommender.updates.followed_ratings`), interactions and deletions
-by their ids (`recommender.updates.followed_ids`), a bounded number of rows each time; `Look.rest` tells that there are
-more.
+No look reads a table in full. Ratings are read by ``updated_at`` (`recommender.updates.followed_ratings`), interactions
+and deletions by their ids (`recommender.updates.followed_ids`). Each look reads a bounded number of rows; `Look.rest`
+tells that there are more.
 
-All times are the database's: ``updated_at`` is expected near its UTC clock, or near that of its default time zone,
-which is what a default of CURRENT_TIMESTAMP gives those who leave the column out. A row that is dated years ahead is
-found once, and neither hides nor repeats any other.
+All times are the database's. ``updated_at`` is expected near its UTC clock, or near the clock of its default time zone,
+which is what a default of CURRENT_TIMESTAMP writes where an INSERT leaves the column out. A row that is dated years
+ahead is found once; it neither hides nor repeats any other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from recommender.updates.followed_ratings import FollowedRatings, RatingLook
 
 
 class Look(NamedTuple):
-    """What one question found; given back to `ChangeFeed.keep` once the changes are counted.
+    """The result of one look; it is given back to `ChangeFeed.keep` once the changes are counted.
 
     ``missed``: deletions may have been made that the log no longer notes (`recommender.database.deletions_log`).
     """
@@ -35,14 +35,14 @@ class Look(NamedTuple):
 
     @property
     def rest(self) -> bool:
-        """Is there more to be asked for at once?"""
+        """Whether there is more to be read at once."""
         return self.ratings.skipped is not None or any(len(rows.above) == MOST_ROWS for rows in self.logs.values())
 
 
 class ChangeFeed:
-    """Names the users who have changed since a cursor, each time those since the last look that was kept.
+    """The users who have changed since a cursor; each look gives those since the last look that was kept.
 
-    ``name_crowds`` False: a crowd of ratings is told (`RatingLook.crowd`), its users are not named.
+    ``name_crowds`` False: a crowd of ratings is reported (`RatingLook.crowd`), but its users are not named.
     """
 
     def __init__(self, cursor: Cursor, there: frozenset[str], *, name_crowds: bool = True) -> None:
@@ -54,7 +54,10 @@ class ChangeFeed:
         }
 
     def look(self, connection: Connection) -> Look:
-        """Whoever has a rating, interaction or deletion that was not seen before. Nothing is forgotten by asking."""
+        """Return the users with a rating, interaction or deletion that is new since the last `keep`.
+
+        A look changes nothing: the next one gives the same users again.
+        """
         found = self._ratings.look(connection, read_clocks(connection), name_crowds=self._name_crowds)
         users, logs = set(found.users), {}
         for name, columns in LOGS.items():
@@ -70,7 +73,7 @@ class ChangeFeed:
         return not reaches_back(connection, last)
 
     def keep(self, look: Look) -> None:
-        """The changes of this look are counted: the next one names later ones."""
+        """Note that the changes of this look are counted: the next look gives later ones."""
         self._ratings.keep(look.ratings)
         for name, rows in look.logs.items():
             self._logs[name].keep(rows)

@@ -1,7 +1,6 @@
-"""Is the database there? Asked in the background, so that no request ever waits for a database that is away.
+"""A watch that asks in the background whether the database answers, so that no request waits for one that is away.
 
-The question names no table, so that no lock of anybody's can hold up its answer; it is asked on a thread and a
-connection of its own, beside everything else.
+The question names no table, so no lock can hold up its answer. It is asked on a thread and a connection of its own.
 """
 
 from __future__ import annotations
@@ -27,11 +26,10 @@ _log = logging.getLogger("uvicorn.error")
 
 
 class DatabaseWatch:
-    """Asks the database all the time on a thread of its own; ``is_up`` answers at once.
+    """A thread that asks the database all the time; ``is_up`` answers at once.
 
-    ``connect`` gives an engine or raises a RecommenderError; it is called until it succeeds once, by one thread at a
-    time.
-    ``known_up``: the database answered a moment ago.
+    ``connect`` returns an engine or raises a RecommenderError. It is called until it succeeds once, by one thread at a
+    time. ``known_up``: the database answered a moment ago.
     """
 
     def __init__(self, connect: Callable[[], Engine], *, known_up: bool) -> None:
@@ -43,17 +41,17 @@ class DatabaseWatch:
         self._silent_since = datetime.now(UTC)
         self._fault = ""
         self._closed = False
-        self.asked = known_up  # was there a question yet?
+        self.asked = known_up  # whether the database was asked yet
         self.errors = 0  # questions that were not answered
 
     @property
     def is_up(self) -> bool:
-        """Has the database answered within the last seconds?"""
+        """Whether the database has answered within the last ``SILENCE`` seconds."""
         return time.monotonic() - self._last_answer < SILENCE
 
     @property
     def degraded_since(self) -> datetime | None:
-        """When the database last answered (UTC), or was first asked if it never did; None while it answers."""
+        """The time (UTC) of the last answer, or of the first question without one; None while the database answers."""
         return None if self.is_up else self._silent_since
 
     async def run(self) -> None:
@@ -69,7 +67,7 @@ class DatabaseWatch:
         self._last_answer, self._silent_since = time.monotonic(), datetime.now(UTC)
 
     def engine(self) -> Engine:
-        """The engine, connected when it is first asked for; never on the event loop. RecommenderError."""
+        """Return the engine; the first call connects. Never call this on the event loop. RecommenderError."""
         with self._connecting:
             if self._engine is None:
                 self._engine = bounded_waits(self._connect())
@@ -88,7 +86,10 @@ class DatabaseWatch:
         self.answered()
 
     def attempt(self, question: Callable[[], object]) -> bool:
-        """Was the question answered? A RecommenderError is none; a fault of ours, told once, must not end the watch."""
+        """Ask the question and tell whether it was answered; a RecommenderError counts as no answer.
+
+        Any other exception is a fault of the code. It is logged once and does not end the watch.
+        """
         if self._closed:
             return False
         try:
@@ -97,14 +98,14 @@ class DatabaseWatch:
             self.failed(error)
             return False
         except Exception as error:
-            if repr(error) != self._fault and not self._closed:  # there is nobody left to hand the answer to
+            if repr(error) != self._fault and not self._closed:  # after `close` nobody needs the answer
                 self._fault = repr(error)
                 _log.exception("the tables could not be looked at")
             return False
         return True
 
     def failed(self, error: RecommenderError) -> None:
-        """Called with what a question ended in, on its thread."""
+        """Take note of the error that a question ended in; called on the thread of the question."""
 
     def close(self) -> None:
         """Let the thread end by itself; a question that hangs is bounded by the connection's time-outs."""
@@ -113,17 +114,17 @@ class DatabaseWatch:
         self._asking.shutdown(wait=False)
 
     def _leave(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the connections, which are not used any more."""
         if self._engine is not None:
             self._engine.dispose()
 
 
 def bounded_waits(engine: Engine) -> Engine:
-    """The engine, on whose connections no statement waits longer than ``LOCK_WAIT`` seconds for a lock of others.
+    """Return the engine; on its connections no statement waits longer than ``LOCK_WAIT`` seconds for a lock of others.
 
-    Without it a locked table would hold a statement until the connection's time-out, which breaks the connection off
-    and leaves open whether the statement went through. SQLite waits as `recommender.database.connection.connect` was
-    told.
+    Without this bound a statement on a locked table would wait until the connection's time-out. The time-out breaks the
+    connection off and leaves open whether the statement went through. On SQLite the time that
+    `recommender.database.connection.connect` was given applies.
     """
     if is_mysql(engine):
 
@@ -132,5 +133,5 @@ def bounded_waits(engine: Engine) -> Engine:
             with connection.cursor() as cursor:
                 cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}")
 
-        engine.dispose()  # the connection that was tried before does not have it
+        engine.dispose()  # the connection that was tried before has no bound
     return engine

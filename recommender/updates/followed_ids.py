@@ -1,8 +1,8 @@
-"""The rows of a log by their ids: those above the newest that was seen, and those below it that may yet come.
+"""The new rows of a log by their ids: those above the newest id that was seen, and late ones below it.
 
-An id is given when a row is inserted, and seen when its transaction is committed: a row that becomes visible late has
-an id below ones that were seen before, where there was a gap. So the gaps are asked for again: young ones each time,
-older ones in turn, until they are an hour old, when what left them was most likely undone.
+An id is given when a row is inserted, but the row is visible only when its transaction is committed. So a row that
+becomes visible late has an id in a gap below ids that were seen before. Young gaps are read again in each look, older
+ones in turn. A gap is given up after an hour: most likely its transaction was rolled back.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from sqlalchemy import Column, Connection, and_, func, or_, select
 from recommender.database import MOST_GAPS, missing
 from recommender.shop import Spans
 
-MOST_ROWS = 20_000  # read in one look
+MOST_ROWS = 20_000  # most rows that one look reads
 LIFE, YOUNG = 3_600.0, 30.0  # seconds
 GAPS_AT_A_TIME = 50
 
 
 class Gap(NamedTuple):
-    """Ids that no row had, and since when that is known."""
+    """A span of ids that no row had, and the time since when this is known."""
 
     first: int
     last: int
@@ -29,15 +29,15 @@ class Gap(NamedTuple):
 
 
 class IdRows(NamedTuple):
-    """The users of rows by their ids: above what was seen before, and in gaps below it."""
+    """The users of rows by id: rows above what was seen before, and rows in gaps below it."""
 
     above: dict[int, object]
     late: dict[int, object]
-    newest: int | None  # None: as `above` says; else the log was emptied, restored or swapped, and this is its newest
+    newest: int | None  # of a log that was emptied, restored or swapped; None: the newest of `above`
 
 
 class FollowedIds:
-    """Which rows of a log were seen."""
+    """The ids of a log that were seen."""
 
     def __init__(self, newest: int, gaps: Spans = ()) -> None:
         self._newest = newest
@@ -51,7 +51,7 @@ class FollowedIds:
         return self._newest
 
     def look(self, connection: Connection, number: Column[int], user: Column[int]) -> IdRows:
-        """The rows that may be new, ``MOST_ROWS`` at most above the newest one that was seen, and that one."""
+        """Return the rows that may be new: at most ``MOST_ROWS`` from the newest one seen on, and those in gaps."""
         found = connection.execute(
             select(number, user).where(number >= self._newest).order_by(number).limit(MOST_ROWS)
         ).all()
@@ -73,7 +73,7 @@ class FollowedIds:
         return young[-GAPS_AT_A_TIME:] + older[start : start + GAPS_AT_A_TIME]
 
     def new_users(self, rows: IdRows) -> set[int]:
-        """The users of the rows that were not seen before."""
+        """Return the users of the rows that were not seen before."""
         named = [who for at, who in rows.above.items() if at > self._newest or self._given_again(who)]
         return {who for who in (*named, *rows.late.values()) if isinstance(who, int)}
 
@@ -81,7 +81,7 @@ class FollowedIds:
         return self._newest_user is not None and user != self._newest_user
 
     def keep(self, rows: IdRows) -> None:
-        """These were seen."""
+        """Note that these rows were seen."""
         if rows.newest is not None:
             self._newest, self._newest_user = rows.newest, None
             self._gaps = [gap for gap in self._gaps if gap.last < rows.newest]
@@ -98,7 +98,7 @@ class FollowedIds:
 
 
 def _without(gap: Gap, number: int) -> list[Gap]:
-    """What is left of a gap once an id in it has a row."""
+    """Return what remains of a gap once an id in it has a row."""
     if not gap.first <= number <= gap.last:
         return [gap]
     parts = gap._replace(last=number - 1), gap._replace(first=number + 1)

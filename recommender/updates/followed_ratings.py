@@ -1,10 +1,12 @@
-"""Ratings by the time of their last change: counted by tenths of a second first, read only where the count has changed.
+"""Ratings by the time of their last change: counted by tenths of a second, and read only where the count has changed.
 
-A rating may become visible after others that were written later, so each look goes back over the last ``OVERLAP``
-seconds. What was seen there before is counted again, which the index does alone, and not read again: of an UPDATE of
-very many rows each is read once, whatever comes after. No look counts or reads more than ``MOST_RATINGS`` rows: it
-begins with the oldest, and what is left is for the next. A tenth of a second with more rows than that is a crowd: it is
-passed over where a model can be made anew, else its users are named as one.
+A rating may become visible after ratings that were written later, so each look goes back over the last ``OVERLAP``
+seconds. Ratings that were seen there before are counted again, which needs only the index, and not read again. So after
+an UPDATE of very many rows each row is read once, whatever comes later.
+
+No look counts or reads more than ``MOST_RATINGS`` rows. It begins with the oldest; the next look takes the rest. A
+tenth of a second with more rows than that is a crowd. It is passed over where a model can be made from scratch;
+elsewhere all its users are named at once.
 """
 
 from __future__ import annotations
@@ -23,18 +25,18 @@ Rows = dict[tuple[int, str], int]  # microseconds since 1970 by user and product
 
 
 class RatingLook(NamedTuple):
-    """What one look found."""
+    """The result of one look."""
 
     users: set[int]
     counts: dict[int, Count]  # by tick
     rows: dict[int, Rows]  # of the ticks that have changed
-    skipped: tuple[int, int] | None  # from and to, microseconds: dealt with, not to be looked at again
+    skipped: tuple[int, int] | None  # from and to, microseconds: done, not to be read again
     now: int
-    crowd: bool  # are users of a crowd not named?
+    crowd: bool  # whether users of a crowd are not named
 
 
 class FollowedRatings:
-    """Which ratings were seen; a look is forgotten unless it is kept."""
+    """The ratings that were seen; a look is forgotten unless it is kept."""
 
     def __init__(self, cursor: Cursor) -> None:
         self._looked, self._newest = cursor.read_at, cursor.updated_at
@@ -44,7 +46,7 @@ class FollowedRatings:
         self._skipped_at = cursor.read_at
 
     def look(self, connection: Connection, clocks: Sequence[int], *, name_crowds: bool) -> RatingLook:
-        """Whoever has a rating that was not seen before; ``name_crowds``: also those of a crowd."""
+        """Return the users with a rating that was not seen before; ``name_crowds``: also those of a crowd."""
         recent = self._recent(clocks)
         counts, cut = count_ticks(connection, recent)
         if cut and len(counts) == 1:
@@ -67,7 +69,7 @@ class FollowedRatings:
         return RatingLook(users, counts, rows, skipped, clocks[0], crowd=False)
 
     def keep(self, look: RatingLook) -> None:
-        """The users of this look are taken care of."""
+        """Note that the users of this look are taken care of."""
         known = {tick: self._rows.get(tick) for tick, count in look.counts.items() if self._counts.get(tick) == count}
         self._rows = {tick: rows for tick, rows in known.items() if rows is not None} | look.rows
         self._counts = dict(look.counts)
@@ -81,14 +83,14 @@ class FollowedRatings:
         self._newest = max([self._newest, *newest])
 
     def _skip(self, now: int) -> bool:
-        """Is what was skipped within reach of a look?"""
+        """Tell whether a look reaches back to what was skipped."""
         return bool(self._skipped) and min(self._looked, now) - self._skipped_at <= 3 * OVERLAP * SECOND
 
     def _recent(self, clocks: Sequence[int]) -> Any:
         at = ratings.c.updated_at
         since, until = min(self._looked - clocks[0], 0) - OVERLAP * SECOND, OVERLAP * SECOND
         near = [and_(at >= as_moment(clock + since), at <= as_moment(clock + until)) for clock in clocks]
-        # said once more as one bound: SQLite walks the whole index for an OR that it is to order by
+        # one more bound for all: SQLite walks the whole index for an OR with an ORDER BY
         first = at >= as_moment(min(self._newest + 1, *(clock + since for clock in clocks)))
         condition = and_(first, or_(*near, at > as_moment(self._newest)))
         if not self._skip(clocks[0]):

@@ -1,7 +1,7 @@
-"""What one model has yet to be told of the tables, a bounded piece at a time.
+"""The changes of the tables that a model has yet to take, in bounded pieces.
 
-A piece is ``PEOPLE`` users at most, to be read and counted. Where more people have changed than are worth counting one
-by one, and a model can be made anew, they are passed over: whoever asks makes one (``overflow``).
+A piece is ``PEOPLE`` users at most, to be read and counted. If more users have changed than are worth counting one by
+one, and a model can be made from scratch, they are passed over: ``overflow`` tells the caller to make one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _log = logging.getLogger("uvicorn.error")
 
 
 class Following:
-    """Names the people to be read, in pieces; a piece is named again until it is said to be counted.
+    """The users to be read, in pieces; a piece is given again until it is counted.
 
-    ``absorbs``: a model made anew holds all changes.
+    ``absorbs``: a model loaded again contains all changes.
     """
 
     def __init__(self, model: LiveModel, there: frozenset[str], *, absorbs: bool) -> None:
@@ -35,29 +35,29 @@ class Following:
         self._difference: Difference | None = None
         self._left: list[int] = []
         self._absorbs, self._rest = absorbs, False
-        self.looked_at = datetime.now(UTC)  # when the look began whose people are being named
-        self.overflow = False  # were people passed over just now?
+        self.looked_at = datetime.now(UTC)  # when the look began that the users of the pieces come from
+        self.overflow = False  # whether users were passed over just now
         self._compared_at = float("-inf")
-        self._incomplete = False  # or ever: then there is no point in comparing
+        self._incomplete = False  # whether users were ever passed over: then comparing is pointless
 
     @property
     def busy(self) -> bool:
-        """Is there more to be named at once?"""
+        """Whether there is more to be read at once."""
         return bool(self._left) or self._rest
 
     @property
     def rounds(self) -> int:
-        """How often all ratings were compared with the model's."""
+        """The number of times that all ratings were compared with the model's."""
         return self._reconciliation.rounds
 
     def piece(self, connection: Connection, model: LiveModel, most: int) -> list[int]:
-        """The next people to be read; ``most``: of one look that are counted one by one."""
+        """Return the next users to be read; ``most``: the most users of one look that are counted one by one."""
         if not self._left:
             self._begin(connection, model, most)
         return self._left[:PEOPLE]
 
     def counted(self) -> None:
-        """The people of the last piece are."""
+        """Note that the users of the last piece are counted."""
         self._left = self._left[PEOPLE:]
         if self._left:
             return
@@ -68,7 +68,7 @@ class Following:
         self._look = self._difference = None
 
     def _may_compare(self) -> bool:
-        """Is it time for the next range of ratings? Then the one after that has to wait."""
+        """Tell whether the next range of ratings may be compared now; if so, the range after it has to wait."""
         now = time.monotonic()
         if now < self._compared_at + COMPARE_EVERY:
             return False

@@ -1,4 +1,4 @@
-"""Where the service's model comes from: the tables, or a saved file; how to tell that there is a newer one."""
+"""Sources of the served model: the tables, or a saved file; each can tell that there is a newer model."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Stamp = tuple[int, ...] | None
 
 
 class ModelSource(Protocol):
-    """A way to a model."""
+    """A source of models."""
 
-    absorbs: bool  # does a model loaded again hold what has changed since the last one?
+    absorbs: bool  # whether a model loaded again contains the changes since the last one
     loaded: Stamp  # of the model that ``load`` gave last
 
     def load(self) -> ServedModel:
-        """The newest model, prepared. RecommenderError."""
+        """Return the newest model, prepared. RecommenderError."""
 
     def stamp(self) -> Stamp:
-        """Differs once there is a newer model; None: cannot be told now."""
+        """Return a stamp that differs once there is a newer model; None if this cannot be told now."""
 
 
 class SavedModel:
@@ -40,7 +40,7 @@ class SavedModel:
         self.loaded: Stamp = None
 
     def load(self) -> ServedModel:
-        self.loaded = self.stamp()  # before: a file that takes its place meanwhile is another one
+        self.loaded = self.stamp()  # first: a file that replaces this one meanwhile has another stamp
         model, _ = open_model(self._file)
         model.prepare()
         return model
@@ -48,17 +48,18 @@ class SavedModel:
     def stamp(self) -> Stamp:
         try:
             found = self._file.stat()
-        except OSError:  # being replaced, or gone: the old one goes on
+        except OSError:  # being replaced, or gone: the old model goes on
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 class TrainedModel:
-    """A model of what is in the tables, for every ranking: a request may ask for any.
+    """A model of what is in the tables, prepared for every ranking, so that a request may ask for any.
 
-    Auto has the parameters of the published version, or ones chosen now if RANKING=auto and there are none. It has the
-    number of that version only if it is what the version's lists are made of, by the same ranking, and what came since:
-    not after a roll-back, since what led to the versions after it is in the tables all the same.
+    The auto ranking has the parameters of the published version; without a version they are chosen now if RANKING=auto.
+    The model has the number of the published version only if its lists are those of the version plus later changes:
+    same ranking, same settings, and no roll-back. After a roll-back it has none, since the tables also contain the
+    changes that led to the later versions.
     """
 
     absorbs = True
@@ -87,7 +88,7 @@ class TrainedModel:
         return model
 
     def _continues(self, published: Version, versions: Sequence[Version]) -> bool:
-        """Are the version's lists what is answered, but for what has come since?"""
+        """Tell whether the model's lists are those of the version, but for later changes."""
         made_by, settings = published.settings, self._settings
         ours: dict[str, object] = {"n_neighbors": settings.top_n_similar_users}
         if settings.ranking in BY_TASTE:

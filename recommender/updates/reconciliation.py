@@ -1,11 +1,11 @@
-"""Does the model have the ratings that the tables have? Compared a range of people at a time, round and round.
+"""A comparison of the model's ratings with the tables', one range of users at a time, round and round.
 
-A look by time misses what became visible very late, in a transaction that lasted longer than looks go back, what was
-deleted by others, and what came with an old time, as a backup that is restored does. So the ratings of a range of
-user_ids are counted and added up by the database, and by the model: number, sum, and sum of each rating times a number
-made of its product. Where the two differ the same is asked for each user, and whoever differs is read again. One range
-of some ``RANGE`` ratings at a time (`recommender.updates.following` says how often): M ratings take M / ``RANGE`` of
-these.
+A look by time misses ratings that became visible very late (in a transaction longer than looks go back), that others
+deleted, or that came with an old time, as from a restored backup. So the database and the model both compute three sums
+over the ratings of a range of user_ids: their number, the sum of the ratings, and the sum of each rating times a number
+made of its product. If the sums differ, they are computed for each user, and the users that differ are read again. One
+range has about ``RANGE`` ratings, so M ratings take M / ``RANGE`` ranges (`recommender.updates.following` says how
+often one is compared).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from recommender.live import LiveModel, LiveUser
 from recommender.shop import RatingMatrix
 
 RANGE = 5_000  # ratings
-MOST_PEOPLE = 400  # named in one look
+MOST_PEOPLE = 400  # most users that one look names
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 
 Sums = tuple[int, int, int]  # ratings, half stars, half stars times the numbers of their products
@@ -32,7 +32,7 @@ NONE: Sums = (0, 0, 0)
 
 
 class Part(NamedTuple):
-    """Some people: rows of the matrix, and the ids that belong to the range, also of those who have no row."""
+    """A range of users: their rows of the matrix, and the ids in the range, also of users without a row."""
 
     first_row: int
     end_row: int
@@ -41,14 +41,14 @@ class Part(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Who differs, with what the tables have of each; ``more``: the same part is to be looked at again."""
+    """The users that differ, with what the tables have of each; ``more``: the same part has to be read again."""
 
     users: dict[int, Sums]
     more: bool
 
 
 class Reconciliation:
-    """One model's ratings against the tables; what was found is forgotten unless it is kept."""
+    """The comparison of one model's ratings with the tables; a result is forgotten unless it is kept."""
 
     def __init__(self, matrix: RatingMatrix) -> None:
         self._matrix = matrix
@@ -58,20 +58,20 @@ class Reconciliation:
         self._at = 0
         self._mixes: dict[str, NDArray[np.int64]] = {}
         self._named: dict[int, Sums] = {}
-        self.rounds = 0  # how often all have been compared
+        self.rounds = 0  # how often all ranges were compared
 
     def look(self, connection: Connection, model: LiveModel) -> Difference:
-        """Whoever of the next range has other ratings in the tables than in the model."""
+        """Return the users of the next range whose ratings in the tables are others than in the model."""
         part, mixing = self._part(), connection.dialect.name
         changed = [user for user in list(model.changes.users.values()) if part.first_id <= user.user_id <= part.last_id]
         ours = self._sum(part, changed, model, mixing)
         most = max(4 * RANGE, 2 * ours[0] + RANGE)
-        # of all rows first: to tell which of them are usable takes three times as long
+        # of all rows first: finding the usable ones takes three times as long
         conditions = true(), usable(connection.engine, ratings)
         if any(_sums(connection, part, most, condition) == ours for condition in conditions):
             return Difference({}, more=False)
         found = _sums_by_user(connection, part, most)
-        if sum(sums[0] for sums in found.values()) >= most and len(found) > 1:  # the last may be cut short
+        if sum(sums[0] for sums in found.values()) >= most and len(found) > 1:  # the last user may be cut short
             del found[max(found)]
             part = part._replace(last_id=max(found))
         known = self._by_user(part, changed, model, mixing)
@@ -82,7 +82,7 @@ class Reconciliation:
         return Difference({user: found.get(user, NONE) for user in news[:MOST_PEOPLE]}, more=bool(news))
 
     def keep(self, found: Difference) -> None:
-        """Those who differ were read again."""
+        """Note that the users that differ were read again."""
         if len(self._named) > 100 * MOST_PEOPLE:
             self._named.clear()
         self._named |= found.users
@@ -133,7 +133,7 @@ class Reconciliation:
 
 
 def _mix(product_id: bytes, dialect: str) -> int:
-    """A number made of a product id, as the database can make it too: SQLite has no checksum."""
+    """Return a number made of a product id that the database can compute too; SQLite has no checksum."""
     return product_id[-1] if dialect == "sqlite" else zlib.crc32(product_id)
 
 

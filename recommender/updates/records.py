@@ -1,4 +1,4 @@
-"""What the tables hold of some users, or of some products, now.
+"""The rows that the tables now hold of some users, or of some products.
 
 Rows that no model is built from (`recommender.database.usable_rows`) are left out with a line in the log.
 """
@@ -35,12 +35,12 @@ _KINDS = {name: kind for kind, name in enumerate(INTERACTION_TYPES)}
 
 
 def optional_tables(engine: Engine) -> frozenset[str]:
-    """Those of the tables that need not be there. DatabaseError."""
+    """Return the names of the optional tables that exist. DatabaseError."""
     return frozenset(existing_tables(engine) & {interactions.name, users.name, deletions.name})
 
 
 def read_records(connection: Connection, user_ids: Iterable[int], there: frozenset[str]) -> list[UserRecord]:
-    """Everything that the model takes from the tables about these users; ``there``: `optional_tables`."""
+    """Return everything that the model takes from the tables about these users; ``there``: `optional_tables`."""
     wanted = sorted({user_id for user_id in user_ids if 1 <= user_id <= LARGEST_ID})
     records = []
     for block in in_blocks(wanted):
@@ -55,7 +55,7 @@ def read_records(connection: Connection, user_ids: Iterable[int], there: frozens
 
 
 def read_differing(connection: Connection, model: ServedModel) -> set[int]:
-    """Whoever the model knows as what the tables do not: gone, or with more or fewer ratings. Reads all of both."""
+    """Return the users that the model has and the tables lack, or whose number of ratings differs. Reads all rows."""
     good = usable(connection.engine, ratings)
     rated = select(ratings.c.user_id, func.count()).where(good).group_by(ratings.c.user_id)
     now = {row[0]: row[1] for row in connection.execute(rated)}
@@ -82,9 +82,9 @@ def _events(connection: Connection, user_ids: Sequence[int]) -> dict[int, list[E
 
 
 def _usable(connection: Connection, table: Table, name: str, user_ids: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-    """User, product, the value of that name and the microsecond of the users' usable rows."""
+    """Yield the user, the product, the value of column ``name`` and the microsecond of each usable row of the users."""
     engine, c = connection.engine, table.c
-    # as they are: a text where a number should be must reach the verdict
+    # unconverted: a text in the place of a number must reach the check
     values: list[Any] = [literal_column(column) for column in ("user_id", "product_id", name)]
     statement = select(*values, event_time(engine, c.created_at, "at"), fault_of(engine, table))
     for *row, fault in connection.execute(statement.select_from(table).where(c.user_id.in_(user_ids))):
@@ -107,7 +107,7 @@ def _people(connection: Connection, user_ids: Sequence[int]) -> dict[int, tuple[
 
 
 def read_facts(connection: Connection, product_ids: Iterable[bytes]) -> dict[bytes, Product | None]:
-    """What the catalog says of these products; None for those it does not have."""
+    """Return what the catalog says of these products; None for a product that is not in it."""
     wanted = sorted(product_ids)
     facts: dict[bytes, Product | None] = dict.fromkeys(wanted)
     c = products.c

@@ -1,14 +1,13 @@
-"""Keeps the served model in step with the tables: own writes at once, everybody else's within a second.
+"""The updater of the served model: it takes over own writes at once, and changes by others within a second.
 
 One thread reads and writes the tables, one question after the other, and makes the model's successor of what it has
-read. The event loop puts that in the place of the served model, between two requests. So a write is stored, then
-counted, then acknowledged, and no request ever sees half of a change. The number of the published version is asked for
-on another thread: while versions are being swapped, or while somebody reads the lists for long, that question has to
-wait.
+read. The event loop replaces the served model by it between two requests. So a write is first stored, then counted,
+then acknowledged, and no request sees half of a change. The number of the published version is read on another thread,
+since that question has to wait while versions are swapped, or while a long query reads the lists.
 
-A newer model (another published version, another model file, or so many changes that they slow answers down) is made
-beside the one that is served, given the changes since it was made, and put in its place; one that cannot be loaded is
-named in the log, and the old one goes on.
+A newer model (another published version, another model file, or one made because so many changes slow answers down) is
+made beside the served one. It is given the changes since it was made and then replaces the served one. If it cannot be
+loaded, the log says so, and the old one goes on.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ from recommender.updates.served import Served
 from recommender.updates.writes import prepare
 
 PATIENCE = 1.8  # seconds that a write may take
-MOST_CHANGED, CHANGED_SHARE = 2_000, 50  # users, or one in so many: then the model is made anew
-PAUSE = 10.0  # seconds at least, after a model was put in place, until one is made for the sake of changes alone
+MOST_CHANGED, CHANGED_SHARE = 2_000, 50  # users, or one user in so many: then a model is made from scratch
+PAUSE = 10.0  # least seconds between a new model and one that is made only to contain changes
 RETRY = 30.0  # seconds until a model that could not be loaded is tried again
 LATE = 5.0  # seconds without a look at the tables after which the service counts as degraded
 AWAY = "the database does not answer"
@@ -61,22 +60,22 @@ class LiveService(DatabaseWatch):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stamp: Stamp = None
         self._loading: asyncio.Task[None] | None = None
-        self._failed: tuple[Stamp, float] = (None, 0.0)  # what could not be loaded, and until when to leave it
-        self._handed_over = False  # on the database's thread: changes since the served model was put in place
-        self._spoiled = False  # the served model lacks a change
-        self._rested_at = 0.0  # until then no model is made for the sake of changes alone
+        self._failed: tuple[Stamp, float] = (None, 0.0)  # what could not be loaded, and when to try again
+        self._handed_over = False  # on the database's thread: whether the served model has changes
+        self._spoiled = False  # whether the served model lacks a change
+        self._rested_at = 0.0  # until then no model is made only to contain changes
         self._newest: LiveModel | None = None  # on the database's thread: with all changes that were read
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="changes")
         self._asking_version = ThreadPoolExecutor(1, thread_name_prefix="version")
         self._seen = time.monotonic()
         self._looked = asyncio.Event()
-        self._late = False  # told in the log
+        self._late = False  # whether the log says so
         self.published: int | None = None
-        self.changes_seen_at = datetime.now(UTC)  # what was in the tables then is counted
+        self.changes_seen_at = datetime.now(UTC)  # the changes up to this time are counted
         self.failed_loads = 0
 
     def serve(self, model: ServedModel) -> None:
-        """Begin with this model, the one that the source has just loaded."""
+        """Begin with this model, which the source has just loaded."""
         self._state.model = self._newest = LiveModel.of(model)
         self._stamp = self._source.loaded
         read_at = model.cursor.read_at  # by the database's clock, 0: not known
@@ -95,12 +94,12 @@ class LiveService(DatabaseWatch):
 
     @property
     def lag(self) -> float:
-        """Seconds since the tables were last looked at for changes."""
+        """Seconds since the last look for changes in the tables."""
         return time.monotonic() - self._seen
 
     @property
     def fault(self) -> tuple[str, datetime] | None:
-        """What is not well, in words, and since when (UTC); None: all is."""
+        """What is wrong, in words, and since when (UTC); None if nothing is."""
         if (since := self.degraded_since) is not None:
             return AWAY, since
         if self.other_people:
@@ -120,26 +119,28 @@ class LiveService(DatabaseWatch):
                 task.cancel()
 
     async def first_look(self, seconds: float) -> None:
-        """Return once the tables were looked at, and what was found is counted; or once they could not be looked at, or
-        the database has been silent for so many seconds."""
+        """Wait for the first look at the tables, until what it found is counted.
+
+        Return also once a look has failed, or the database has been silent for so many seconds.
+        """
         started = time.monotonic()
         while not self._looked.is_set() and time.monotonic() - max(started, self._last_answer) < seconds:
             await asyncio.sleep(0.005)
 
     async def _follow(self) -> None:
-        """Look at the tables again and again, while there is a database."""
+        """Look at the tables again and again while the database answers."""
         loop = asyncio.get_running_loop()
         while True:
             if self.is_up or not self.asked:
                 answered = await loop.run_in_executor(self._thread, self.attempt, self._look_for_changes)
                 self.errors += not answered
                 if answered and self._following is not None and self._following.busy:
-                    continue  # with the next piece; writes have had their turn between
+                    continue  # with the next piece; writes had their turn in between
                 self._looked.set()
             await asyncio.sleep(INTERVAL)
 
     async def _follow_versions(self) -> None:
-        """Ask for the published version again and again; the last answer stands until there is another."""
+        """Read the number of the published version again and again; a number stands until the next one is read."""
         loop = asyncio.get_running_loop()
         while True:
             if self.is_up:
@@ -147,7 +148,7 @@ class LiveService(DatabaseWatch):
             await asyncio.sleep(INTERVAL)
 
     def failed(self, error: RecommenderError) -> None:
-        """Tell once why the tables have not been looked at for too long, though the database answers."""
+        """Log once that the tables have not been read for too long, and why, though the database answers."""
         if self.is_up and self.lag > LATE and not self._late:
             self._late = True
             _log.warning("changes by others are not seen since %s: %s", f"{self.changes_seen_at:%H:%M:%S} UTC", error)
@@ -159,16 +160,16 @@ class LiveService(DatabaseWatch):
         super()._leave()
 
     async def write(self, user_id: int, job: Job) -> None:
-        """Run ``job`` in a transaction, then count what is there of the user; returns once both are done.
+        """Run ``job`` in a transaction, then count what the tables hold of the user; return once both are done.
 
-        Raises DatabaseError if the database is away or slow: then nothing was stored, or, where it went away or was
-        slow while it was being told to commit, maybe all. Whatever ``job`` raises.
+        Raises DatabaseError if the database is away or slow. Nothing was stored then, unless the database went away or
+        was slow during the commit: then the write may be stored. Also raises whatever ``job`` raises.
         """
         if self.asked and not self.is_up:
             raise DatabaseError("the database is away")
         deadline = time.monotonic() + PATIENCE
         future = asyncio.get_running_loop().run_in_executor(self._thread, self._store, user_id, job, deadline)
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # one that nobody waits for
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
         try:
             await asyncio.wait_for(asyncio.shield(future), PATIENCE + 0.1)
         except TimeoutError:
@@ -184,14 +185,14 @@ class LiveService(DatabaseWatch):
     # ---- on the thread of the tables -----------------------------------------------------------------------------
 
     def _look_for_changes(self) -> None:
-        """Count the next piece of what has changed."""
+        """Count the next piece of the changes."""
         engine, model = self.engine(), self._newest
         assert model is not None
         if (following := self._following) is None:
             following = self._following = Following(model, self._tables(), absorbs=self._source.absorbs)
         with database_errors(engine), engine.connect() as connection:
             if self._are_others(connection, model):
-                return  # what is in the tables is not about the people of this model
+                return  # the rows of the tables are not about the people of this model
             self._count(*self._piece(connection, following, model))
         following.counted()
         self._pass_over(following)
@@ -210,7 +211,7 @@ class LiveService(DatabaseWatch):
 
     @staticmethod
     def _most(model: LiveModel) -> int:
-        """How many people may have changed until a model is made anew."""
+        """Return how many users may have changed before a model is made from scratch."""
         return max(MOST_CHANGED, len(model.known_users) // CHANGED_SHARE)
 
     def _have_seen(self, now: datetime) -> None:
@@ -220,7 +221,7 @@ class LiveService(DatabaseWatch):
             _log.info("changes by others are seen again")
 
     def _are_others(self, connection: Connection, model: ServedModel) -> bool:
-        """Do the tables' user_ids mean other people than the model's? Then nobody is answered in their name."""
+        """Tell whether the user_ids of the tables mean other people than the model's; then none gets an answer."""
         self._state.people = token = read_token(connection, noted=model.people is not None)
         return token != model.people
 
@@ -261,18 +262,18 @@ class LiveService(DatabaseWatch):
 
     @staticmethod
     def _in_time(deadline: float) -> None:
-        """Before the commit: whoever waits has been told by now that nothing was stored."""
+        """Raise DatabaseError after the deadline, before the commit: the caller was told that nothing was stored."""
         if time.monotonic() > deadline:
             raise DatabaseError("the database took too long")
 
     def _count(self, records: list[UserRecord], facts: Facts) -> None:
-        """Count the changes, and have the model with them served."""
+        """Count the changes, and let the model that has them be served."""
         model = self._newest
         assert model is not None
         for record in records:
             try:
                 model = model.after([record], facts)
-            except Exception:  # a fault of ours: the others count, and a model is made that has all
+            except Exception:  # a fault of the code: the others count, and a model with all is made
                 _log.exception("a change of user %s could not be counted", record.user_id)
                 self._soon(self._spoil)
             time.sleep(0)  # requests have their turn
@@ -300,7 +301,7 @@ class LiveService(DatabaseWatch):
                 if not following.busy:
                     break
         except DatabaseError:
-            if self._handed_over:  # changes which would be lost until the database is back
+            if self._handed_over:  # these changes would be lost until the database is back
                 raise
             following = None
         self._handed_over = bool(model.changes.users)
@@ -313,11 +314,11 @@ class LiveService(DatabaseWatch):
     # ---- on the event loop ---------------------------------------------------------------------------------------
 
     def _replace(self, model: LiveModel) -> None:
-        """Answer with this one from now on."""
+        """Answer with this model from now on."""
         self._state.model = model
 
     def _spoil(self) -> None:
-        """The served model lacks changes that only one made anew will have."""
+        """Note that the served model lacks changes, which only a model made from scratch will have."""
         self._spoiled = True
 
     def _swap(self, model: LiveModel, stamp: Stamp) -> None:

@@ -1,6 +1,6 @@
-"""What the service writes: ratings, interactions, deletions, each in one transaction of the caller's.
+"""The writes of the service: ratings, interactions and deletions, each in a transaction of the caller's.
 
-Each leaves the users it changed to be read again in the same transaction (`recommender.updates.records`).
+After each the caller reads the changed users again in the same transaction (`recommender.updates.records`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ HALF = 0.5
 
 
 def prepare(engine: Engine) -> None:
-    """Make the table that deletions are noted in, if it is not there, and cut it. DatabaseError."""
+    """Create the table of noted deletions if it is missing, and cut it. DatabaseError."""
     prepare_log(engine)
     cut_log(engine)
 
 
 def store_rating(connection: Connection, user_id: int, product_id: str, half_stars: int) -> None:
-    """Give or change a rating. UnknownProductError for a product that is neither in the catalog nor rated."""
+    """Insert or change a rating. UnknownProductError for a product that is neither in the catalog nor rated."""
     _refuse_unknown_product(connection, product_id)
     now = utc_now(connection)
     values = {
@@ -42,7 +42,7 @@ def store_rating(connection: Connection, user_id: int, product_id: str, half_sta
 
 
 def store_interaction(connection: Connection, user_id: int, product_id: str, kind: str) -> None:
-    """Add to the log; somebody who is in no table yet is entered into users. UnknownProductError."""
+    """Insert an interaction; a user who is in no table yet is added to ``users``. UnknownProductError."""
     _refuse_unknown_product(connection, product_id)
     if not any(_has(connection, table.c.user_id, user_id) for table in (users, ratings)):
         _enter(connection, user_id)
@@ -54,7 +54,7 @@ def store_interaction(connection: Connection, user_id: int, product_id: str, kin
 
 
 def delete_rating(connection: Connection, user_id: int, product_id: str) -> None:
-    """Take a rating back. UnknownRatingError if there is none."""
+    """Delete a rating. UnknownRatingError if there is none."""
     mine = (ratings.c.user_id == user_id) & (ratings.c.product_id == product_id)
     if connection.execute(delete(ratings).where(mine)).rowcount == 0:
         raise UnknownRatingError(user_id, product_id)
@@ -62,9 +62,11 @@ def delete_rating(connection: Connection, user_id: int, product_id: str) -> None
 
 
 def erase_user(connection: Connection, engine: Engine, user_id: int) -> None:
-    """Delete all rows about a person, in the lists of all versions too, and of a batch that runs. UnknownUserError if
-    there are none."""
-    note_deletion(connection, user_id, erased=True)  # before a look at the lists, see recommender.publishing.erasures
+    """Delete all rows about a user, also in the lists of all versions and of a running batch.
+
+    UnknownUserError if there are none.
+    """
+    note_deletion(connection, user_id, erased=True)  # before `erase_from_lists`, see recommender.publishing.erasures
     there = existing_tables(engine)
     found = 0
     for table in (ratings, interactions, users, user_id_map):
@@ -76,11 +78,11 @@ def erase_user(connection: Connection, engine: Engine, user_id: int) -> None:
 
 
 def _enter(connection: Connection, user_id: int) -> None:
-    """Make the person known; another worker may have done so since it was looked for."""
+    """Insert the user into ``users``; another worker may have done so meanwhile."""
     values = {"user_id": user_id, "created_at": utc_now(connection)}
     if connection.dialect.name == "sqlite":
-        connection.execute(insert(users).values(values))  # one writer at a time: nobody has
-    else:  # IGNORE would ignore other faults too
+        connection.execute(insert(users).values(values))  # one writer at a time: no other worker did
+    else:  # INSERT IGNORE would ignore other faults too
         connection.execute(mysql.insert(users).values(values).on_duplicate_key_update(user_id=users.c.user_id))
 
 

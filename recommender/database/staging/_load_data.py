@@ -1,11 +1,13 @@
-"""Rows as text, handed to ``LOAD DATA LOCAL INFILE`` while they are made: the fast way into MySQL and MariaDB.
+"""Rows as text for ``LOAD DATA LOCAL INFILE``, sent while they are made: the fast way into MySQL and MariaDB.
 
-The text is made a column at a time by pyarrow, which leaves the interpreter free, while a thread sends the previous
-rows and the server works on its own core. There is no file: the driver sends what it is handed (see
-``server_connection``).
-``LOAD DATA LOCAL`` turns every error in the data into a warning (the server cannot stop the sender), so whoever calls
-must look at the warnings: nothing may be cut short in silence.
-https://dev.mysql.com/doc/refman/8.4/en/load-data.html, https://dev.mysql.com/doc/refman/8.4/en/load-data-local-security.html
+pyarrow makes the text a column at a time without blocking the interpreter, while a thread sends the previous rows and
+the server works on its own core. There is no file: the driver sends what it is given (see ``server_connection``).
+
+``LOAD DATA LOCAL`` turns every error in the data into a warning (the server cannot stop the sender), so the caller must
+check the warnings: nothing may be cut short silently.
+
+https://dev.mysql.com/doc/refman/8.4/en/load-data.html,
+https://dev.mysql.com/doc/refman/8.4/en/load-data-local-security.html
 """
 
 from __future__ import annotations
@@ -32,8 +34,10 @@ _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\0", "\\0"))
 
 
 def as_text(column: pa.Array) -> pa.Array:
-    """``column`` as strings both databases read back unchanged: true is 1, times are UTC to the microsecond, floats
-    have the fewest digits that give the same float again."""
+    """Return ``column`` as strings that both databases read back unchanged.
+
+    True is 1, times are UTC to the microsecond, floats have the fewest digits that give the same float again.
+    """
     kind = column.type
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
@@ -45,7 +49,7 @@ def as_text(column: pa.Array) -> pa.Array:
 
 
 def as_lines(batch: pa.RecordBatch) -> bytes | memoryview:
-    """The rows of ``batch`` in the FORMAT above, NULL as ``\\N``."""
+    """Return the rows of ``batch`` in the FORMAT above, NULL as ``\\N``."""
     if not batch.num_rows:
         return b""
     fields = [_escaped(as_text(column)) if _is_text(column) else as_text(column) for column in batch.columns]
@@ -65,7 +69,7 @@ def _escaped(column: pa.Array) -> pa.Array:
         return column
     held = np.frombuffer(data, np.uint8)
     for plain, escaped in _ESCAPES:
-        # looking for the byte costs a tenth of the replacement, and most blocks hold none
+        # looking for the byte takes a tenth of the time of the replacement, and most blocks have none
         if (held == ord(plain)).any():
             column = pc.replace_substring(column, plain, escaped)
     return column
@@ -74,15 +78,15 @@ def _escaped(column: pa.Array) -> pa.Array:
 def give_up_if_hung_up(connection: Any) -> None:
     """Close the socket of a PyMySQL ``connection`` if the server has closed its end.
 
-    A server that ends a connection in the middle of the data (KILL, a shutdown) leaves the sender waiting for room in
-    the server's buffer, for about 100 s on Linux, instead of an error.
+    If a server ends a connection in the middle of the data (KILL, a shutdown), the sender gets no error but waits for
+    room in the server's buffer, for about 100 s on Linux.
     """
     hung_up = getattr(select, "POLLRDHUP", 0)
     connected = getattr(connection, "_sock", None)
     if connected is None or not hung_up:
         return
     poll = select.poll()
-    # the other thread may close the socket at any moment, which is then no number of a file any more
+    # the other thread may close the socket at any moment; then it has no valid file number
     with suppress(OSError, ValueError):
         poll.register(connected, hung_up)
         if poll.poll(0):
@@ -94,11 +98,11 @@ def send_while_made(
     run: Callable[[Iterator[bytes | memoryview]], T],
     when_stuck: Callable[[], None],
 ) -> T:
-    """Call ``run(taken)`` in a thread, ``taken`` giving ``pieces`` one after the other; its result.
+    """Call ``run(taken)`` in a thread and return its result; ``taken`` yields ``pieces`` one after the other.
 
-    While it sends one, the next pieces are made. What ``run`` raises is raised here, whatever it had taken by then; so
-    is what making the pieces raises, after ``run`` has come to its end (it sees no more pieces). ``when_stuck`` is
-    called after every second without progress.
+    While it sends one, the next pieces are made. An error of ``run`` is raised here, however many pieces it has taken.
+    So is an error from making the pieces, after ``run`` has ended (it gets no more pieces). ``when_stuck`` is called
+    after every second without progress.
     """
     made: queue.Queue[bytes | memoryview | None] = queue.Queue(PIECES_AHEAD)
     ended = threading.Event()
@@ -111,7 +115,7 @@ def send_while_made(
         try:
             return run(taken())
         finally:
-            ended.set()  # nobody takes pieces any more
+            ended.set()  # no more pieces are taken
 
     def put(piece: bytes | memoryview | None) -> None:
         while not ended.is_set():

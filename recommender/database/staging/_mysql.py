@@ -1,4 +1,4 @@
-"""Staging tables of MySQL and MariaDB; one half of ``bulk_load``."""
+"""Staging tables on MySQL and MariaDB; one half of ``bulk_load``."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from recommender.database.staging._stage import LoadCount, Move, Stage, data_col
 from recommender.database.tables import existing_tables
 from recommender.errors import DatabaseError, ForeignDataError, WriteConflictError
 
-# what a killed run left running on the server (an ALTER TABLE, a roll-back) holds its locks for some seconds more
+# a statement that a killed run left on the server (an ALTER TABLE, a roll-back) holds its locks for some seconds more
 GONE_WAIT = 2  # seconds until the server has noticed that a killed run is gone
 ROWS_PER_LOAD = 200_000  # rows of one LOAD DATA statement; a killed one is rolled back in a second or two
 ROWS_PER_INSERT, BYTES_PER_INSERT = 1_000, 500_000  # far below any server's max_allowed_packet
-ROWS_NAME = "recommender rows"  # what LOAD DATA asks for; no file has to have that name, and none is opened
+ROWS_NAME = "recommender rows"  # the name in LOAD DATA; no file needs that name, and none is opened
 _SESSION = "SET SESSION net_read_timeout = 600, net_write_timeout = 600"
-# seconds; whoever wants to read the table queues behind a rename that waits for a reader
+# seconds; readers of the table queue behind a rename that waits for another reader
 _RENAME_WAIT = 1
-DROP_WAIT = 10  # seconds in which what was replaced is dropped, or left to the next run
+DROP_WAIT = 10  # seconds in which replaced tables are dropped; later they are left to the next run
 NAMED_LOCK_WAIT = 2  # seconds of one attempt
 
 _logger = logging.getLogger(__name__)
 
 
 class ServerStage(Stage):
-    """MySQL and MariaDB."""
+    """Staging tables on MySQL and MariaDB."""
 
     def open(self) -> None:
         self._connect()
@@ -55,7 +55,7 @@ class ServerStage(Stage):
             drop_own(self.connection, [filled.name for filled in self.tables.values()])
 
     def drop_leftovers(self, also: Sequence[str]) -> None:
-        """Drop what a killed run left, and the tables ``also``; nothing while another run holds the lock."""
+        """Drop what a killed run left, and the tables ``also``; drop nothing while another run holds the lock."""
         self._connect()
         try:
             if all(self._locks(table, GONE_WAIT) for table in self.tables):
@@ -67,7 +67,7 @@ class ServerStage(Stage):
         return [live.name for live in self.tables]
 
     def _connect(self) -> None:
-        # a connection of its own: no other takes part in LOAD DATA LOCAL, has these settings and these locks
+        # a connection of its own: only this one allows LOAD DATA LOCAL and has these settings and locks
         loading = loading_engine(self.engine)
         self.connection = loading.connect().execution_options(isolation_level="AUTOCOMMIT")
         if loading is self.engine:
@@ -75,8 +75,10 @@ class ServerStage(Stage):
         self._execute(_SESSION)
 
     def _drop_unread(self, names: Sequence[str]) -> None:
-        """Drop tables of ours that nobody needs any more; one that another session still reads is left to the next
-        run, which is no reason to fail."""
+        """Drop tables of ours that are not needed any more.
+
+        A table that another session still reads is left to the next run; that is no error.
+        """
         try:
             self._without_queue(names, lambda: drop_own(self.connection, names), DROP_WAIT)
         except WriteConflictError:
@@ -85,18 +87,20 @@ class ServerStage(Stage):
     def _without_queue(
         self, tables: Sequence[str], statements: Callable[[], None], seconds: float | None = None
     ) -> None:
-        """Run ``statements`` that change or drop tables which others read; while these hold them, try again and again,
-        each time so shortly that nobody notices who wants to read."""
+        """Run ``statements`` that change or drop tables which other sessions read.
+
+        While other sessions hold these tables, try again and again, each time so shortly that readers hardly wait.
+        """
         restored = self._execute("SELECT @@SESSION.lock_wait_timeout").scalar()
         self._execute(f"SET SESSION lock_wait_timeout = {_RENAME_WAIT}")
         try:
             waiting_for_locks(self.engine, tables, statements, seconds=seconds)
         finally:
-            with suppress(exc.SQLAlchemyError):  # a connection that broke has nothing to restore
+            with suppress(exc.SQLAlchemyError):  # a broken connection has nothing to restore
                 self._execute(f"SET SESSION lock_wait_timeout = {restored}")
 
     def _wait_for(self, table: Table) -> None:
-        """Get the table's lock, which another run holds as long as it fills it."""
+        """Get the table's lock, which another run holds while it fills the table."""
 
         def attempt() -> None:
             if not self._locks(table, NAMED_LOCK_WAIT):
@@ -109,7 +113,7 @@ class ServerStage(Stage):
         waiting_for_locks(self.engine, [table.name], attempt, why="another run is filling it", holder=holder)
 
     def _locks(self, table: Table, seconds: int) -> bool:
-        """Is the table's lock ours within so many seconds?"""
+        """Tell whether this run gets the table's lock within so many seconds."""
         return bool(self.connection.execute(select(func.get_lock(self._lock_of(table), seconds))).scalar() == 1)
 
     def _lock_of(self, table: Table) -> str:
@@ -122,7 +126,7 @@ class ServerStage(Stage):
         if driver is None:
             return False
         try:
-            # nothing is in it, but whatever refuses (server, proxy, driver) refuses now, before rows are on their way
+            # it sends no rows, but a server, proxy or driver that refuses does so now, before rows are sent
             with driver.offering(ROWS_NAME, ()):
                 self._execute(f"LOAD DATA LOCAL INFILE '{ROWS_NAME}' INTO TABLE {self._quote(filled.name)}")
         except exc.SQLAlchemyError as error:
@@ -133,7 +137,7 @@ class ServerStage(Stage):
         return True
 
     def _driver(self) -> ServerConnection | None:
-        """The driver's connection; None if it is not one that rows can be handed to."""
+        """Return the driver's connection; None if it is not one that rows can be handed to."""
         driver = self.connection.connection.dbapi_connection
         return driver if isinstance(driver, ServerConnection) else None
 
@@ -182,7 +186,7 @@ class ServerStage(Stage):
         return LoadCount(batch.num_rows, result.rowcount)
 
     def _check_warnings(self, table: Table, skipped: int, skip: bool) -> None:
-        """A warning is a row that did not go in as it is: an error, but for the duplicates that may be skipped."""
+        """Raise DatabaseError for a warning: a row was not stored as it is. Skipped duplicates are allowed."""
         warnings = self._execute("SHOW COUNT(*) WARNINGS").scalar()
         if not warnings or (skip and warnings == skipped and self._only_duplicates()):
             return
@@ -225,7 +229,7 @@ class ServerStage(Stage):
         aside = {live: moved[live.name] for live in self.tables if live.name in moved}
         try:
             self._check(self.connection, aside)
-        except ForeignDataError:  # who wrote to them finds them under these names
+        except ForeignDataError:  # their writer finds the rows under these names
             forget(self.connection, aside.values())
             raise
 

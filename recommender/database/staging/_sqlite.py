@@ -1,7 +1,7 @@
-"""Staging tables of SQLite; one half of ``bulk_load``.
+"""Staging tables on SQLite; one half of ``bulk_load``.
 
 `SqliteStage` does everything in one transaction: others cannot write until it ends. `SqliteStageInTurns` commits every
-few thousand rows, so that others write in between, and has a short last transaction.
+few thousand rows, so that others can write in between, and has a short last transaction.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from recommender.database.tables import drop_tables, table_is_there
 from recommender.errors import WriteConflictError
 
 ROWS_IN_TURN = 10_000  # some 50 ms of the write lock
-PAUSE = 0.01  # seconds without the lock before it is taken again: whoever waits asks every few ms
+PAUSE = 0.01  # seconds without the lock before it is taken again: waiting writers ask every few ms
 NAMED_LOCK_WAIT = 2  # seconds of one attempt
 _log = logging.getLogger(__name__)
 
 
 class SqliteStage(Stage):
-    """One transaction from the first statement to ``publish``; whoever reads sees the old tables until then."""
+    """One transaction from the first statement to ``publish``; readers see the old tables until then."""
 
     def open(self) -> None:
         self.connection = self.engine.connect().execution_options(writes=True)
@@ -57,7 +57,7 @@ class SqliteStage(Stage):
 
     def _begin(self) -> None:
         self._transaction = self.connection.begin()
-        # without it a view on a live table forbids to rename: for a moment the view would lead nowhere
+        # without it a view on a live table prevents the rename, since for a moment the view has no table
         self._execute("PRAGMA legacy_alter_table = ON")
 
     def _append(self, table: Table, batches: Iterable[pa.RecordBatch], *, skip: bool) -> LoadCount:
@@ -96,7 +96,7 @@ class SqliteStage(Stage):
         self._finish(gone, replaced)
 
     def _finish(self, gone: Iterable[str], replaced: Sequence[str]) -> None:
-        """Drop what was replaced, take back the notes of names that are ``gone``, commit."""
+        """Drop the replaced tables, delete the notes of names that are ``gone``, commit."""
         drop_tables(self.connection, replaced)
         if table_is_there(self.connection, own_tables.name):
             forget(self.connection, [*gone, *replaced])
@@ -108,21 +108,21 @@ class SqliteStage(Stage):
             columns, key = self._columns(live, data_columns(live)), self._columns(live, identity_of(live))
             updates = ", ".join(f"{self._quote(n)} = excluded.{self._quote(n)}" for n in updatable(live))
             statement = f"INSERT INTO {self._quote(live.name)} ({columns}) SELECT {columns} FROM "
-            # WHERE true: without it SQLite takes ON for the start of a join
+            # WHERE true: without it SQLite reads ON as part of a join
             statement += f"{self._quote(filled.name)} WHERE true ON CONFLICT ({key}) DO UPDATE SET {updates}"
             self._execute(statement)
             self._execute(f"DROP TABLE {self._quote(filled.name)}")
         self._transaction.commit()
 
     def _give_up_names(self, live: Table) -> None:
-        """An index's name is unique in the whole file: the new table takes over those of the one it replaces."""
+        """Drop the indexes whose names the new table needs: an index name is unique in the whole file."""
         if not self.append:
             for key in keys_of(live):
                 if self._table_of_index(name := self._key_name(live, key)) == live.name:
                     self._execute(f"DROP INDEX {self._quote(name)}")
 
     def _key_name(self, table: Table, key: Key) -> str:
-        """The key's name, or one with a number after it if somebody else's index bears that."""
+        """Return the key's name, or one with a number after it if another table's index has that name."""
         if self.append:
             return key.name + self.new_end
         name, count = key.name, 1
@@ -137,9 +137,9 @@ class SqliteStage(Stage):
 
 
 class SqliteStageInTurns(SqliteStage):
-    """Short transactions, between which others write; the last one, from ``hold`` on, sees and swaps everything.
+    """Short transactions, with writes of others in between; the last one, from ``hold`` on, sees and swaps everything.
 
-    For tables without keys of their own names: those of the live tables are taken until the swap.
+    It is for tables without keys of their own names: the live tables have those names until the swap.
     """
 
     def __init__(self, engine: Engine, tables: Sequence[Table], *, append: bool) -> None:
@@ -147,7 +147,7 @@ class SqliteStageInTurns(SqliteStage):
         self._lock, self._left_at = StepLock(str(engine.url.database)), 0.0
 
     def _wait_for_other_runs(self) -> None:
-        """Get the lock of the step, which another run holds as long as it fills the tables."""
+        """Get the lock of the step, which another run holds while it fills the tables."""
         watch, told = lock_watch(self.engine), list[str]()
         seconds = watch.seconds if watch else 0
         what = f"{label(self.engine)}: {self._names()[0]}: another run is filling it"
@@ -167,8 +167,8 @@ class SqliteStageInTurns(SqliteStage):
         assert not any(keys_of(table) for table in self.tables)
         self._wait_for_other_runs()
         self.connection = self.engine.connect().execution_options(writes=True)
-        self.connection.detach()  # its way to commit must not go back to the pool
-        # what a power cut takes of the rows is made anew; `hold` asks for what must stay
+        self.connection.detach()  # its setting of commits must not go back to the pool
+        # rows that a power cut takes are made again; `hold` sets FULL for what must stay
         self._set("synchronous = NORMAL")
         with self._turn():
             prepare_notes(self.connection)
@@ -205,7 +205,7 @@ class SqliteStageInTurns(SqliteStage):
                 drop_own(self.connection, [name])
 
     def drop_leftovers(self, also: Sequence[str]) -> None:
-        """Drop what a killed run left, and the tables ``also``; nothing while another run is at work."""
+        """Drop what a killed run left, and the tables ``also``; drop nothing while another run is at work."""
         try:
             if self._lock.taken(0):
                 with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
@@ -222,7 +222,7 @@ class SqliteStageInTurns(SqliteStage):
         return total
 
     def _set(self, pragma: str) -> None:
-        raw = self.connection.connection.dbapi_connection  # the engine's way would begin a transaction
+        raw = self.connection.connection.dbapi_connection  # through the engine this would begin a transaction
         assert raw is not None
         raw.execute(f"PRAGMA {pragma}").close()
 

@@ -1,7 +1,8 @@
-"""A lock for whole runs of a step on SQLite, as GET_LOCK is on a server; a part of ``bulk_load``.
+"""A lock for whole runs of a step on SQLite, like GET_LOCK on a server; a part of ``bulk_load``.
 
-The database's own lock is for moments. This is the write lock of another, empty database beside it: the system gives it
-up for a process that dies. The file stays, as whoever waits for it would otherwise hold a file of its own.
+The database's own lock is for short moments. This lock is the write lock of another, empty database beside it: the
+system releases it when a process dies. The file stays: if it were deleted, a waiting run could hold a file that no
+longer has a name.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from recommender.errors import DatabaseError
 
 
 class StepLock:
-    """One run at a time beside the database ``file``."""
+    """A lock that allows one run at a time on the database ``file``."""
 
     def __init__(self, file: str) -> None:
         self._file = f"{file}-step"
         self._held: sqlite3.Connection | None = None
 
     def taken(self, seconds: float) -> bool:
-        """Is it ours within so many seconds? DatabaseError if there can be no such file."""
+        """Tell whether this run gets the lock within so many seconds. DatabaseError if its file cannot be made."""
         try:
             held = sqlite3.connect(self._file, timeout=seconds, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -35,6 +36,6 @@ class StepLock:
         return True
 
     def release(self) -> None:
-        """Give it up, if it is ours."""
+        """Release the lock if this run has it."""
         if self._held is not None:
             self._held.close()

@@ -1,4 +1,4 @@
-"""Staging tables: what the servers' and SQLite's have in common; the inner half of ``bulk_load``."""
+"""The common part of the staging tables on servers and on SQLite; the inner half of ``bulk_load``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from recommender.database.tables import existing_tables
 from recommender.errors import DatabaseError
 
 Move = tuple[str, str]  # a table's name, and the name it gets
-Check = Callable[[Connection, Mapping[Table, str]], None]  # of tables under the names they have now; it raises
+Check = Callable[[Connection, Mapping[Table, str]], None]  # takes tables by their present names; raises if it fails
 
 
 @dataclass(frozen=True)
 class LoadCount:
-    """Rows handed to the database, and how many of them it kept (the others repeated a unique key)."""
+    """Rows sent to the database, and rows that it kept (the others repeated a unique key)."""
 
     sent: int
     kept: int
@@ -33,10 +33,10 @@ class LoadCount:
 
 
 class Stage:
-    """Staging tables of one run; see ``staged``.
+    """The staging tables of one run; see ``staged``.
 
-    ``connection`` sees the rows loaded so far, ``tables`` maps each live table to its staging table, for checks
-    before ``publish``.
+    ``connection`` sees the rows loaded so far; ``tables`` maps each live table to its staging table, for checks before
+    ``publish``.
     """
 
     def __init__(self, engine: Engine, tables: Sequence[Table], *, append: bool) -> None:
@@ -46,14 +46,14 @@ class Stage:
         self.tables = {live: _without_keys(live, self.new_end) for live in tables}
         self.connection: Connection
         self._keys_missing = set(tables)
-        self._ours = False  # are the staging tables this run's, to be dropped by it?
+        self._ours = False  # whether this run made the staging tables and has to drop them
         self._check: Check | None = None
         self._quote = engine.dialect.identifier_preparer.quote
 
     def load(self, table: Table, batches: Iterable[pa.RecordBatch], *, skip_duplicates: bool = False) -> LoadCount:
-        """Append ``batches`` to the staging table of ``table``; return how many rows were sent and kept.
+        """Append ``batches`` to the staging table of ``table``; return the number of rows sent and kept.
 
-        Columns are named like the table's; one that numbers itself is left out. ``skip_duplicates``: of rows with
+        Columns are named like the table's; a column that numbers itself is left out. ``skip_duplicates``: of rows with
         the same unique key the first one stays. Without it a duplicate is a DatabaseError, here or in ``publish``.
         """
         with database_errors(self.engine):
@@ -74,12 +74,13 @@ class Stage:
         drop: Sequence[str] = (),
         check: Check | None = None,
     ) -> None:
-        """Put the staging tables in the place of the live ones, all in one step (see ``staged`` for ``append``).
+        """Replace the live tables by the staging tables, all in one step (see ``staged`` for ``append``).
 
-        ``moves``: renames (from, to) done before that in the same step. A live table moved away is kept, a staging
-        table moved away, or among ``leave``, is not put in place. ``drop``: tables of ours dropped after it.
-        ``check`` is called with the replaced tables once nobody writes to them under their names any more; if it
-        raises ForeignDataError they are left to whoever wrote to them. (On SQLite nobody does, from ``staged`` on.)
+        ``moves``: renames (from, to) done before that in the same step. A live table that is moved away is kept. A
+        staging table that is moved away, or among ``leave``, does not replace a live one. ``drop``: tables of ours to
+        drop afterwards. ``check`` is called with the replaced tables once no session writes to them under their names
+        any more. If it raises ForeignDataError, they are left to the one who wrote to them. (On SQLite no other session
+        writes from ``staged`` on.)
         """
         self._check = check
         with database_errors(self.engine):
@@ -93,7 +94,7 @@ class Stage:
                 self._swap(steps, [*replaced, *leave, *drop])
 
     def hold(self) -> None:
-        """Let nobody else write from here to ``publish``, where that is how the database swaps (SQLite)."""
+        """Keep others from writing until ``publish``, where the database swaps that way (SQLite)."""
 
     def open(self) -> None:
         """Connect, drop what a killed run left, create the staging tables."""
@@ -104,7 +105,7 @@ class Stage:
         raise NotImplementedError
 
     def disconnect(self) -> None:
-        """Give the connection up, whatever state it is in."""
+        """Close the connection, whatever its state."""
         with suppress(exc.SQLAlchemyError, AttributeError):
             self.connection.close()
 
@@ -122,10 +123,10 @@ class Stage:
         raise NotImplementedError
 
     def _note_replaced(self, names: Mapping[str, str]) -> None:
-        """Note what the replaced tables will be called, where a killed run would leave them."""
+        """Note the future names of the replaced tables, where a killed run would leave them."""
 
     def _plan(self, first: Sequence[Move], leave: Sequence[str]) -> tuple[list[Move], dict[str, str]]:
-        """All renames of a swap, ``first`` first, and the names under which the replaced tables end: their old ones."""
+        """Return all renames of a swap, ``first`` first, and the live table of each name that a replaced table gets."""
         moves, replaced = list(first), dict[str, str]()
         there, away = existing_tables(self.engine), set(leave)
         for source, target in first:
@@ -147,7 +148,7 @@ class Stage:
         return ", ".join(self._quote(table.c[name].name) for name in names)
 
     def _repeats_dropped(self, table: Table) -> int:
-        """Delete the rows that repeat a unique key of an earlier row; how many."""
+        """Delete the rows that repeat a unique key of an earlier row; return their number."""
         filled, number, dropped = self._quote(self.tables[table].name), self._quote(str(number_of(table))), 0
         for key in keys_of(table):
             if key.unique:
@@ -156,14 +157,14 @@ class Stage:
         return dropped
 
     def _delete_repeats(self, filled: str, number: str, names: str) -> str:
-        # a server will not read the table it deletes from, except through a derived table
+        # a server reads the table it deletes from only through a derived table
         first = f"SELECT MIN({number}) AS kept FROM {filled} GROUP BY {names}"
         return f"DELETE t FROM {filled} t LEFT JOIN ({first}) f ON f.kept = t.{number} WHERE f.kept IS NULL"
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a table apart from the primary one."""
+    """A key of a table other than the primary key."""
 
     name: str
     columns: tuple[str, ...]
@@ -178,13 +179,13 @@ def keys_of(table: Table) -> list[Key]:
 
 
 def number_of(table: Table) -> str | None:
-    """The name of the column that numbers the rows by itself."""
+    """Return the name of the column that numbers the rows by itself; None if there is none."""
     column = table.autoincrement_column
     return str(column.name) if column is not None and column.autoincrement is True else None
 
 
 def identity_of(table: Table) -> tuple[str, ...]:
-    """The columns that say which row it is: the primary key, or the unique key beside a number."""
+    """Return the columns that identify a row: the primary key, or the unique key beside a number."""
     return keys_of(table)[0].columns if number_of(table) else tuple(table.primary_key.columns.keys())
 
 
@@ -216,7 +217,7 @@ def python_rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
 
 
 def _python_values(column: pa.Array) -> list[Any]:
-    # by way of numpy: to_pylist makes an object of pyarrow's for every value first, and takes ten times as long
+    # through numpy: to_pylist first makes a pyarrow object of every value, and takes ten times as long
     if pa.types.is_timestamp(column.type):
         column = as_text(column)
     elif pa.types.is_boolean(column.type):

@@ -1,22 +1,22 @@
-"""Rows into tables at the database's own speed, and new tables in the place of old ones in one step.
+"""A loader of rows at the database's own speed, which replaces old tables by new ones in one step.
 
     with staged(engine, [products, categories]) as stage:
         count = stage.load(products, batches)     # pyarrow.RecordBatch, columns named like the table's
         stage.publish()                           # readers see all old tables or all new ones
 
 Rows go into staging tables beside the live ones. Leaving without ``publish`` drops them; the live tables stay as they
-were. MySQL and MariaDB: ``LOAD DATA LOCAL`` through a pipe (multi-row INSERT where the server refuses it), one RENAME
+were. MySQL and MariaDB: ``LOAD DATA LOCAL`` through a pipe (multi-row INSERT if the server refuses it), one RENAME
 TABLE at the end, and a named lock, so that one run at a time replaces the same tables. SQLite: one transaction, or
-``in_turns``. Which tables are ours to be dropped is noted (`recommender.database.own_tables`).
+``in_turns``. The tables that are ours to drop are noted (`recommender.database.own_tables`).
 
-Keys other than the primary one are made after the rows: they are built by sorting, whatever the memory the server
-has for pages. Duplicates are found by those keys, in the database, so memory does not grow with the rows.
+Keys other than the primary one are made after the rows: they are built by sorting, however little memory the server has
+for pages. Those keys find duplicates in the database, so memory does not grow with the rows.
 
 1,426,337 products, two cores, ratios within one run (``python -m benchmarks.load``): MariaDB 0.90 x the client's LOAD
 DATA into a table with its keys in place, SQLite 0.92 x ``.import``. Tried on MariaDB, two runs each, all within the
 noise of 15 to 19 s: keys in place from the start, all rows in one statement (a killed run then leaves a long
-roll-back), unique_checks=0. Tried on SQLite: values by to_pylist or by numpy, alike; binding them (3.3 s), the
-checkpoint at the commit (2.5 s) and the keys (1.7 s) are what takes the time.
+roll-back), unique_checks=0. Tried on SQLite: values by to_pylist or by numpy take the same time. Binding them (3.3 s),
+the checkpoint at the commit (2.5 s) and the keys (1.7 s) take most of it.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ __all__ = ["Check", "LoadCount", "Move", "Stage", "drop_leftovers", "staged"]
 
 @contextmanager
 def staged(engine: Engine, tables: Sequence[Table], *, append: bool = False, in_turns: bool = False) -> Iterator[Stage]:
-    """Empty staging tables for ``tables``, dropped at the end unless published.
+    """Yield empty staging tables for ``tables``, and drop them at the end unless published.
 
-    ``append``: ``publish`` adds their rows to the live tables instead of replacing them; where a row with the same
-    key is there, its other columns are updated. One transaction for all the tables. ``in_turns``: on SQLite, too,
-    others can write until ``Stage.hold``; for tables without a key beside the primary one.
-    Raises DatabaseError: the server broke off, refused, or another run is filling the same tables.
+    ``append``: ``publish`` adds their rows to the live tables instead of replacing them; if a row with the same key
+    exists, its other columns are updated. All tables are published in one transaction. ``in_turns``: also on SQLite,
+    others can write until ``Stage.hold``; for tables without a key beside the primary one. Raises DatabaseError: the
+    server broke off, refused, or another run is filling the same tables.
     """
     stage_class: type[Stage] = ServerStage if is_mysql(engine) else SqliteStageInTurns if in_turns else SqliteStage
     with database_errors(engine):
@@ -51,7 +51,7 @@ def staged(engine: Engine, tables: Sequence[Table], *, append: bool = False, in_
             stage.open()
             yield stage
         except BaseException:
-            # the connection may be the very thing that broke: what it leaves is dropped by the next run
+            # the connection itself may have broken: the next run drops what is left
             with suppress(exc.SQLAlchemyError):
                 stage.close()
             stage.disconnect()
@@ -61,10 +61,11 @@ def staged(engine: Engine, tables: Sequence[Table], *, append: bool = False, in_
 
 
 def drop_leftovers(engine: Engine, tables: Sequence[Table], *, also: Sequence[str] = ()) -> None:
-    """Drop what a killed run left beside ``tables``, and ``also``, where a step finds nothing to do; all noted as ours.
+    """Drop what a killed run left beside ``tables``, and ``also``; for a step that has nothing else to do.
 
-    A run that is killed after its tables are in place, and before the old ones are dropped, leaves these; run again
-    it has nothing to do. While another run fills the tables, nothing is dropped: it will.
+    All of them are noted as ours. A run that is killed after its tables are in place, and before the old ones are
+    dropped, leaves these; when it is run again, it has nothing else to do. While another run fills the tables, nothing
+    is dropped: that run will drop them.
     """
     with database_errors(engine):
         with engine.connect() as connection:

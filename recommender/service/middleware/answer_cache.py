@@ -1,11 +1,11 @@
-"""Answers that are ready to be sent, the most recently asked for, for the model that is served now.
+"""A cache of answers that are ready to be sent: the most recently used ones, for the model that is served now.
 
-An answer is kept under the decoded path and the raw query it was given for. That is enough as long as it depends on
-nothing but these and the model: a model that takes another's place starts with none; whatever else changes what is
-answered must call ``clear``; an answer that must not be kept says so with ``Cache-Control: no-store``.
+The key is the decoded path and the raw query. That is enough if an answer depends only on these and the model: a new
+model starts with an empty cache; any other change of what is answered must call ``clear``; an answer that must not be
+cached has ``Cache-Control: no-store``.
 
-Least recently used ones go first when the bytes are used up. Those of a model that is not served any more are let go a
-few at a time: 64 MB of them at once stopped every request for 30 ms and more.
+If the bytes are used up, the least recently used answers go first. Answers of an earlier model are freed a few at a
+time: freeing 64 MB at once stopped every request for 30 ms and more.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from cachetools import LRUCache
 from recommender.model import ServedModel
 from recommender.service.model_headers import RawHeader
 
-OVERHEAD = 1_000  # bytes that an answer takes besides its body: headers, keys, the dictionary's entry
-LET_GO = 16  # of a model before, by each question
-LONGEST_QUERY = 200  # bytes; nobody asks the same long question twice
+OVERHEAD = 1_000  # bytes of an answer besides its body: headers, keys, the dictionary's entry
+LET_GO = 16  # answers of an earlier model that each `get` frees
+LONGEST_QUERY = 200  # bytes; longer queries hardly come twice
 
 Target = tuple[str, bytes]  # path and query
 
@@ -32,21 +32,21 @@ class Answer(NamedTuple):
     source: str | None
     etag: bytes
     body: bytes
-    about_body: tuple[RawHeader, ...]  # type and length, which a 304 has not
+    about_body: tuple[RawHeader, ...]  # type and length, which a 304 does not have
     headers: tuple[RawHeader, ...]
 
 
 class Answers:
-    """A bounded dictionary of answers for one model at a time."""
+    """A bounded dictionary of answers, for one model at a time."""
 
     def __init__(self, capacity: int = 0) -> None:
         self._model: ServedModel | None = None
         self._kept: LRUCache[Target, Answer] = LRUCache(capacity, _size)
-        self._before: deque[LRUCache[Target, Answer]] = deque()  # never asked again
+        self._before: deque[LRUCache[Target, Answer]] = deque()  # of earlier models, to be freed
 
     @property
     def capacity(self) -> int:
-        """Bytes that there is room for; given anew it begins with no answers."""
+        """The number of bytes there is room for; setting it empties the cache."""
         return int(self._kept.maxsize)
 
     @capacity.setter
@@ -57,7 +57,7 @@ class Answers:
         return len(self._kept)
 
     def get(self, model: ServedModel | None, target: Target) -> Answer | None:
-        """The answer that this very model gave, None if it is not here."""
+        """Return the answer that exactly this model gave; None if it is not cached."""
         if self._before:
             self._let_go()
         if model is not self._model:
@@ -67,12 +67,12 @@ class Answers:
         return self._kept.get(target)
 
     def keep(self, model: ServedModel, target: Target, answer: Answer) -> None:
-        """Keep an answer that ``model`` gave, and let the oldest go if there is no room."""
+        """Cache an answer that ``model`` gave, and drop the oldest ones if there is no room."""
         if model is self._model and _size(answer) <= self.capacity and len(target[1]) <= LONGEST_QUERY:
             self._kept[target] = answer
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Drop all answers."""
         if self._kept:
             self._before.append(self._kept)
         self._kept = LRUCache(self.capacity, _size)

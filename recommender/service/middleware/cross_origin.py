@@ -1,4 +1,4 @@
-"""Which pages of other origins may call the service from a browser (CORS): none unless ``CORS_ORIGINS`` names them."""
+"""CORS: the pages of other origins that may call the service from a browser; none without ``CORS_ORIGINS``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ANSWERED = (
 
 
 class CrossOrigin(CORSMiddleware):
-    """Around the observation, whose kept answers need the headers too; a preflight is answered within it."""
+    """The layer around the observation, so that cached answers get the headers too; preflights are observed as well."""
 
     app: Observation
 
@@ -34,7 +34,7 @@ class CrossOrigin(CORSMiddleware):
 
 
 def for_origins(app: Observation, setting: str) -> ASGIApp:
-    """``app`` for the pages of these origins, by commas, too; cookies are never asked for. SettingError."""
+    """Return ``app`` open to the pages of these origins, separated by commas; it never uses cookies. SettingError."""
     origins = [origin for part in setting.split(",") if (origin := part.strip())]
     for origin in origins:
         if not _ORIGIN.fullmatch(origin):

@@ -1,8 +1,8 @@
-"""A list answered ahead of the framework's routing, which would take longer than making it.
+"""Answers one GET route ahead of the framework's routing, which takes longer than making a list.
 
-Routing, dependencies and inner middleware take some 200 µs, the objects around request and response 70 more, a list
-itself less than 150. They do nothing for a route whose parameters are checked by hand and that is only read. What
-cannot be used as a parameter, and a user nobody knows, are left to the framework, which makes a problem of it.
+Routing, dependencies and inner middleware take about 200 µs, the objects of request and response another 70 µs, a list
+less than 150 µs. A route that only reads and checks its parameters by hand needs none of them. A faulty parameter or an
+unknown user is left to the framework, which answers with a problem.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Make = Callable[..., ListAnswer | None]
 class Shortcut:
     """The GET route ``path``, a template that ends in its only parameter.
 
-    ``make`` gives the answer for the parameter's text, the query, the model and the limit that ``default_limit`` tells;
-    with ``named``, which is true where nobody without a right key comes here, it may tell who people are.
+    ``make`` returns the answer for the parameter's text, the query, the model and the limit that ``default_limit``
+    returns. With ``named`` it may name people; this is true only if every request here has a right key.
     """
 
     def __init__(self, path: str, make: Make, *, default_limit: Callable[[], int]) -> None:
@@ -43,14 +43,14 @@ class Shortcut:
         self.named = False
 
     def takes(self, scope: Scope) -> bool:
-        """Would the framework's routing call this route?"""
+        """Tell whether the framework's routing would call this route."""
         path: str = scope["path"]
         if scope["method"] != "GET" or not path.startswith(self._prefix) or scope.get("root_path"):
             return False
         return len(path) > len(self._prefix) and "/" not in path[len(self._prefix) :]
 
     def answer(self, scope: Scope, model: ServedModel) -> Answer | None:
-        """The answer with the headers of the route's own response; None if the framework shall answer."""
+        """Return the answer with the headers of the route's own response; None if the framework has to answer."""
         text: str = scope["path"][len(self._prefix) :]
         try:
             made = self._make(text, scope["query_string"], model, self._default_limit(), named=self.named)
@@ -66,7 +66,7 @@ class Shortcut:
         return Answer(self.path, source, etag, body, about_body, (*own, (b"etag", etag)))
 
     def failing(self, error: Exception) -> ASGIApp:
-        """As the framework answers a fault: without a trace, which then comes in the server's log."""
+        """Return an application that answers a fault as the framework does: without a trace, which the log then has."""
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             scope["route"] = self

@@ -1,16 +1,16 @@
-"""Everything around a route, in one ASGI layer outside of the framework: limits, headers, log, metrics, kept answers.
+"""One ASGI layer around the framework, with everything around a route: limits, headers, log, metrics, cached answers.
 
-A request that was answered before by the same model is answered from ``Answers``, ahead of the framework's routing; the
-bytes are those the route gave. All others go through the framework: what comes back is held until its body is there,
-then given a request id, an ``ETag`` and the model's headers, or the headers of an HTML page. A route that answers what
-was posted gets the headers, without an ``ETag``, of the model that it names in ``request.state.model``: another may be
-served since. Both ways each request is counted and logged, by the route's template; what no route answered (404, 405,
-413, 414) counts as "other".
+A request that the same model has answered before is answered from ``Answers``, ahead of the framework's routing, with
+the bytes that the route gave. All others go through the framework. Its response is held until the body is there. Then
+it gets a request id, an ``ETag`` and the model's headers, or the headers of an HTML page. The answer to a POST gets the
+headers, without an ``ETag``, of the model in ``request.state.model``, since a newer one may be served by then. Each
+request is counted and logged by the template of its route; requests that no route answered (404, 405, 413, 414) count
+as "other".
 
-Kept answers and the ``Shortcut`` go past the framework's dependencies and inner middleware: what every request must
-pass belongs into ``__call__``, before the answers are looked at. Where every request needs a key (`require`) that is
-so, and what is kept is what those with a key got; else it is what those without one got, and a request with a key,
-which may be answered more, neither reads nor adds to it. So nobody is ever given what was made for others.
+Cached answers and the ``Shortcut`` bypass the framework's dependencies and inner middleware. A check that every request
+must pass belongs in ``__call__``, before the cache. If every request needs a key (`require`), that is so, and the
+cache holds answers to requests with a key. Otherwise it holds only answers to requests without a key: a request with a
+key, which may get more, neither reads nor fills it. So nobody gets an answer that was made for others.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ class Observation:
         self._app = app
         self._state = state
         self.shortcut: Shortcut | None = None
-        self.keys: ApiKeys | None = None  # one of which every request needs; None: only what some routes ask for
-        self.request_timeout = 10.0  # seconds for a body to come
-        self._asks_otherwise = _HAS_BODY | {RAW_HEADER}  # than those whose answers are kept
-        self.templates: dict[object, str] = {}  # of the routes' functions
+        self.keys: ApiKeys | None = None  # every request needs one of them; None: only some routes need a key
+        self.request_timeout = 10.0  # seconds within which a body has to come
+        self._asks_otherwise = _HAS_BODY | {RAW_HEADER}  # headers of requests that are never cached
+        self.templates: dict[object, str] = {}  # of routes, by their functions
         self.answers = Answers()
         self.log = log or RequestLog()
         self.metrics = ServiceMetrics(state, self.log)
         self.stamp = ModelStamp()
 
     def require(self, keys: ApiKeys) -> None:
-        """Answer nobody without one of the keys, but what is `api_keys.OPEN`. SettingError if there is none."""
+        """Refuse every request without one of the keys, except those of `api_keys.OPEN`. SettingError without a key."""
         if not keys:
             raise SettingError(
                 "REQUIRE_KEY=all needs a key: set API_KEY, too, for example to what this prints: openssl rand -hex 24"
@@ -89,7 +89,7 @@ class Observation:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = self._id_of(headers)
         if self.keys is not None and (closed := closed_to(scope, self.keys)) is not None:
-            # what else it would send is not waited for
+            # without headers: its body is not waited for
             await self._ask(closed, scope, receive, send, {}, request_id, started)
             return
         model, answer = self.model, None
@@ -113,7 +113,7 @@ class Observation:
         self.note(scope, answer.route, status, perf_counter() - started, request_id, answer.source)
 
     async def observe(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let ``app`` answer in the place of the framework, as one request of all."""
+        """Let ``app`` answer in the place of the framework; the request is counted and logged like all others."""
         started, headers = perf_counter(), dict(scope["headers"])
         await self._ask(app, scope, receive, send, headers, self._id_of(headers), started)
 
@@ -145,7 +145,7 @@ class Observation:
         self.log.add(request_id.decode(), scope["method"], route, status, seconds)
 
     def _id_of(self, headers: Mapping[bytes, bytes]) -> bytes:
-        """The caller's own if it is one, else a new one."""
+        """Return the caller's request id if it is a valid one, else a new one."""
         given = headers.get(b"x-request-id")
         return given if given is not None and _REQUEST_ID.fullmatch(given) else self.log.new_id().encode()
 
@@ -153,7 +153,7 @@ class Observation:
         return self.shortcut is not None and self.shortcut.takes(scope) and refusal(scope, headers) is None
 
     def _by_shortcut(self, scope: Scope, model: ServedModel) -> Answer | None:
-        """The answer, kept as long as the model stays; None if the framework shall answer."""
+        """Return the answer, cached as long as the model stays; None if the framework has to answer."""
         assert self.shortcut is not None
         answer = self.shortcut.answer(scope, model)
         if answer is not None and NOT_KEPT not in answer.headers:
@@ -187,7 +187,7 @@ def _has_it(scope: Scope, etag: bytes) -> bool:
 
 
 class _Exchange:
-    """One request's way through the framework; ``status`` stays 500 if nothing is ever answered."""
+    """One request's way through the framework; ``status`` stays 500 if no answer begins."""
 
     __slots__ = ("_held", "_model", "_observation", "_request_id", "_scope", "_send", "_with_key", "source", "status")
 
@@ -228,7 +228,7 @@ class _Exchange:
         await self._send(message)
 
     def _private(self, start: Message) -> list[RawHeader]:
-        """The answer's own headers; what was asked with a key is for nobody else, as no shared cache would guess."""
+        """Return the answer's own headers, with ``private`` after a request with a key: shared caches ignore keys."""
         headers = [(bytes(name), bytes(value)) for name, value in start.get("headers", ())]
         if self._with_key and not any(name == _CACHE_CONTROL for name, _ in headers):
             headers.append(PRIVATE)
@@ -252,7 +252,7 @@ class _Exchange:
         model = scope.get("state", {}).get("model", observation.model)
         if model is None:
             raise RuntimeError("an answer of a model without a model")
-        mine = self._with_key and observation.keys is None  # where all have a key, all may be given it
+        mine = self._with_key and observation.keys is None  # where every request has a key, all may get it
         mine = mine or b"no-store" in own.get(_CACHE_CONTROL, b"")
         if asked is observation.model and scope["method"] in _READING and not mine:
             observation.answers.keep(model, (scope["path"], scope["query_string"]), answer)

@@ -1,8 +1,8 @@
-"""What is refused before it is looked at, and what a browser may do with an HTML page.
+"""Limits on the size of a request, and headers that limit what an HTML page may do in a browser.
 
-A target (path and query) over 8 KB is refused with 414, a body over 64 KB with 413: by its ``Content-Length``, or, if
-it comes in chunks, as soon as it has grown too large. A body that is not there in time is refused with 408. What comes
-before an application is asked at all is bounded by `recommender.service.connection_limits`.
+A target (path and query) over 8 KB is refused with 414. A body over 64 KB is refused with 413: by its
+``Content-Length`` or, if it comes in chunks, as soon as it has grown too large. A body that does not come in time is
+refused with 408. `recommender.service.connection_limits` bounds what comes before the application is called.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def refusal(scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:
-    """The answer to a request whose target or announced body is too large."""
+    """Return the answer to a request whose target or announced body is too large; None for any other."""
     target = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
     target += scope["query_string"] != b""  # the question mark
     if target > LARGEST_TARGET:
@@ -38,7 +38,10 @@ def refusal(scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:
 
 
 async def read_body(receive: Receive, seconds: float) -> tuple[Response | None, Receive]:
-    """Read a body: the refusal if it is too large or too slow, and what gives the body again if it is not."""
+    """Read a body. Return a refusal (or None), and a `Receive` that gives the body again.
+
+    A body that is too large or too slow is refused.
+    """
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):
@@ -46,7 +49,7 @@ async def read_body(receive: Receive, seconds: float) -> tuple[Response | None, 
                 message = await receive()
                 body += message.get("body", b"")
                 if len(body) > LARGEST_BODY:
-                    return _too_large(_CLOSE), receive  # or the rest could be sent for ever
+                    return _too_large(_CLOSE), receive  # close, or the client could go on sending forever
                 if not message.get("more_body"):
                     break
     except TimeoutError:
@@ -64,7 +67,7 @@ def _too_large(headers: dict[str, str]) -> Response:
 
 
 def page_headers(page: bytes) -> list[RawHeader]:
-    """Headers for an HTML page: no frame around it, nothing in it from elsewhere, no script but its own."""
+    """Return headers for an HTML page: no frame around it, no parts from elsewhere, no script but its own."""
     own = " ".join(f"'sha256-{b64encode(sha256(text).digest()).decode()}'" for text in _INLINE_SCRIPT.findall(page))
     policy = (
         f"default-src 'none'; script-src 'self' {own}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "

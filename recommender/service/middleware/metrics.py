@@ -1,8 +1,9 @@
-"""What the service counts, and the text of ``GET /metrics`` for Prometheus.
+"""The counters of the service, and the text of ``GET /metrics`` for Prometheus.
 
-Counting a request costs about a microsecond: plain dictionaries and lists, on the event loop's thread alone; the
-exposition is prometheus_client's. Labels are bounded: the routes of the application and "other", never a path.
-Each worker process counts for itself; to watch several of them, give each a port of its own.
+Counting a request takes about a microsecond: plain dictionaries and lists, only on the event loop's thread. The text is
+made by prometheus_client. Labels are bounded: the routes of the application and "other", never a path.
+
+Each worker process counts for itself. To watch several workers, give each a port of its own.
 """
 
 from __future__ import annotations
@@ -57,11 +58,11 @@ class ServiceMetrics(Collector):
             self.sources[source] = self.sources.get(source, 0) + 1
 
     def text(self) -> bytes:
-        """The exposition."""
+        """Return the text for Prometheus."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric; those of the model and the database as soon as there is one."""
+        """Yield every metric; those of the model and the database once these are loaded."""
         yield from self._of_requests()
         if self._log is not None:
             lost = "Lines of the request log that were dropped, as nobody read them in time"

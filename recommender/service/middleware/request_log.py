@@ -1,9 +1,9 @@
-"""One line of JSON per request on the standard output.
+"""A log of one line of JSON per request on the standard output.
 
     {"time":"2026-01-31T12:00:00.123Z","request_id":"6f1c...-2a","method":"GET","route":"/recommendations/{user_id}",
      "status":200,"duration_ms":0.084}
 
-It names the route, never the path: no user, no query string, nothing a caller wrote but a request id of
+A line names the route, never the path: no user, no query string, no text of the caller except a request id of
 ``[A-Za-z0-9._-]``. Lines are handed over together, at most ``DELAY`` seconds later (a killed process loses those), in
 pieces that a pipe takes whole, so that several workers can share it. A thread writes them, so a reader that stops
 reading stops no request: 4 MB of lines wait for it, later ones are dropped and counted.
@@ -26,24 +26,24 @@ from typing import Any
 
 DELAY = 0.1  # seconds
 WHOLE = 4_096  # bytes that a pipe takes at once (PIPE_BUF)
-TOGETHER = 65_536  # bytes that are handed over at once: waking the thread takes time from requests
-WAITING = 64  # times as much that a slow reader may be behind: 4 MB, some 25,000 lines
+TOGETHER = 65_536  # bytes handed over at once: waking the thread takes time from requests
+WAITING = 64  # times TOGETHER that a slow reader may be behind: 4 MB, some 25,000 lines
 PATIENCE = 1.0  # seconds that the end of the service waits for a slow reader
 STANDARD_OUTPUT = 1  # its file descriptor
 _METHODS = {name: name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")}
 
 
 def to_standard_output(lines: str) -> None:
-    """Write the lines, past ``sys.stdout``, whose lock a write that never ends would hold.
+    """Write the lines past ``sys.stdout``, whose lock a write that never ends would hold.
 
-    A reader that has gone away is no reason to stop serving.
+    If the reader has gone away, the service goes on.
     """
     with suppress(OSError):
         os.write(STANDARD_OUTPUT, lines.encode())
 
 
-class _Writer(logging.NullHandler):  # which has no lock, that `logging.shutdown` would wait for
-    """Writes what the queue's listener hands to it."""
+class _Writer(logging.NullHandler):  # it has no lock for `logging.shutdown` to wait for
+    """The handler that writes what the queue's listener gives to it."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class _Writer(logging.NullHandler):  # which has no lock, that `logging.shutdown
 
 
 def in_pieces(lines: str) -> Iterator[str]:
-    """Cut lines of ASCII, behind as many of them as a pipe takes whole.
+    """Yield the lines of ASCII in pieces of whole lines, each as long as a pipe takes at once.
 
     >>> list(in_pieces("one line\\n" * 500)) == ["one line\\n" * 455, "one line\\n" * 45]
     True
@@ -69,7 +69,7 @@ def in_pieces(lines: str) -> Iterator[str]:
 
 
 class _Queue(QueueHandler):
-    """Never waits: lines that the queue has no room for are dropped and counted."""
+    """A queue that never waits: lines without room are dropped and counted."""
 
     dropped = 0
 
@@ -81,7 +81,7 @@ class _Queue(QueueHandler):
 
 
 class RequestLog:
-    """Collects lines on the event loop's thread and hands them to ``write``, on another thread."""
+    """The log: collects lines on the event loop's thread, and lets another thread ``write`` them."""
 
     def __init__(self, write: Callable[[str], object] = to_standard_output) -> None:
         self.enabled = True
@@ -95,11 +95,11 @@ class RequestLog:
 
     @property
     def dropped(self) -> int:
-        """How many lines were dropped, as nobody took them."""
+        """The number of lines that were dropped because the reader was too slow."""
         return self._queue.dropped
 
     def new_id(self) -> str:
-        """An id that no other request has, of this process or another."""
+        """Return an id that no other request has, in this process or another."""
         return f"{self._process}-{next(self._numbers):x}"
 
     def add(self, request_id: str, method: str, route: str, status: int, seconds: float) -> None:
@@ -123,7 +123,7 @@ class RequestLog:
         self._size += len(line)
 
     def flush(self) -> None:
-        """Hand over what has been collected."""
+        """Hand over the collected lines."""
         if self._lines:
             text = "".join(self._lines)
             self._lines.clear()
@@ -134,7 +134,7 @@ class RequestLog:
             self._queue.handle(logging.LogRecord("requests", logging.INFO, "", 0, text, None, None))
 
     def close(self) -> None:
-        """Hand over what has been collected; return when it is written, or its reader has been waited for in vain."""
+        """Hand over the collected lines; return once they are written, or after ``PATIENCE`` seconds."""
         self.flush()
         if self._is_listening:
             self._is_listening = False
@@ -143,5 +143,5 @@ class RequestLog:
             stopping.join(PATIENCE)
 
     def _stop(self) -> None:
-        with suppress(queue.Full):  # nobody reads
+        with suppress(queue.Full):  # the reader has stopped reading
             self._listener.stop()

@@ -18,9 +18,9 @@ from recommender.service.routes import (
     writes,
 )
 
-# under which headings /docs shows them
+# the routes by their heading in /docs
 ROUTERS: dict[str | Enum, tuple[APIRouter, ...]] = {
-    # batch before the route that would take "batch" for a user
+    # batch comes before the route that would take "batch" for a user
     "Recommendations": (batch.router, recommendations.router, basket.router),
     "Products": (products.router,),
     "People (with a key)": (people.router,),
@@ -31,7 +31,7 @@ PAGE = documentation.router  # under no heading
 
 
 def _answer_head(router: APIRouter) -> None:
-    """Let every GET route answer HEAD too, as a load balancer may ask; the framework's own do not."""
+    """Let every GET route answer HEAD too, which load balancers send; the framework's routes do not."""
     for route in tuple(router.routes):
         if isinstance(route, APIRoute) and route.methods == {"GET"}:
             router.add_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)

@@ -1,4 +1,4 @@
-"""``POST /recommendations``: what somebody without an account might like, from the products in a basket."""
+"""The HTTP route ``POST /recommendations``: recommendations for the products in a basket, without an account."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ _ANSWER_SCHEMA: dict[str, Any] = {
     },
 )
 async def basket(request: Request) -> Response:
-    """As if a new user had given these ratings, a moment ago and all at once; nothing is stored.
+    """Recommend products to a new person, from the products in a basket. Nothing is stored.
 
-    A product without a rating counts as 5 stars; of one given twice the last counts. Filters as of
-    `/recommendations/{user_id}`.
+    The ratings count as if a new user had given them just now. A product without a rating counts as 5 stars. If a
+    product is given twice, the last one counts. The filters are those of `/recommendations/{user_id}`.
     """
     asked = RequestReader.of(request)
     wish, ranking = wish_of(asked, request.app.state.default_limit), asked.ranking()
@@ -108,7 +108,7 @@ async def basket(request: Request) -> Response:
 
 
 def _ratings(value: Any, errors: list[dict[str, str]]) -> dict[str, int]:
-    """Half stars by product."""
+    """Return half stars by product."""
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_PRODUCTS:
         errors.append(refused("ratings", value, f"must be a list of 1 to {MOST_PRODUCTS} products"))
         return {}

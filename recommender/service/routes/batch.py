@@ -1,8 +1,8 @@
 """The HTTP route that answers for many users at once.
 
-The lists are made by another thread. All are of the model that was served when the request came: a change that comes
-meanwhile shows in none of them. Two requests at a time are answered, the others wait, since each holds its lists until
-all are made.
+Another thread makes the lists. All come from the model that was served when their turn came; a later change shows in
+none of them. Two requests at a time are answered and the others wait, since each request holds its lists until all are
+made.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ _SCHEMA: dict[str, Any] = {
     },
 )
 async def batch(request: Request) -> Response:
-    """The lists of up to 1,000 users by one request: what `GET /recommendations/{user_id}` answers for each."""
+    """Recommend products to up to 1,000 users: the list that `GET /recommendations/{user_id}` gives for each."""
     body = await json_object(request, ["user_ids"], ["limit", "ranking"])
     errors: Errors = []
     user_ids = _user_ids(body, errors)
@@ -145,7 +145,7 @@ async def batch(request: Request) -> Response:
 
 
 def _user_ids(body: Body, errors: Errors) -> list[int]:
-    """The ids; what is wrong with them is noted in ``errors``."""
+    """Return the ids; faults are noted in ``errors``."""
     ids: list[Any] = body["user_ids"]
     if not isinstance(ids, list) or not 1 <= len(ids) <= MOST_USERS:
         given = f"a list of {len(ids)}" if isinstance(ids, list) else ids
@@ -161,7 +161,7 @@ def _user_ids(body: Body, errors: Errors) -> list[int]:
 
 
 def _answer(model: ServedModel, user_ids: list[int], wish: Wish, ranking: str | None) -> tuple[list[bytes], list[int]]:
-    """Return each known user's list as JSON, and who is unknown."""
+    """Return each known user's list as JSON, and the ids of unknown users."""
     results: list[bytes] = []
     unknown: list[int] = []
     for user_id in user_ids:
@@ -177,7 +177,7 @@ def _list_of(model: ServedModel, user_id: int, wish: Wish, ranking: str | None) 
 
 
 async def not_a_user(_request: Request) -> Response:
-    """405, where the route of one user's list would take "batch" for an id."""
+    """Answer 405 where the route of one user's list would take "batch" for an id."""
     raise HTTPException(405, headers={"Allow": "POST"})
 
 

@@ -1,8 +1,8 @@
 """The page at /docs: every route with its examples, to try in the browser.
 
-Swagger UI (https://swagger.io/tools/swagger-ui), served from here and not from a public network of others, so that
-the page works where no internet is and nothing on it is anybody else's. Addresses are relative: behind a proxy that
-adds a prefix the page finds its parts all the same.
+Swagger UI (https://swagger.io/tools/swagger-ui) is served from here and not from a public network, so the page works
+without the internet and has no content of third parties. Addresses are relative, so the page also works behind a proxy
+that adds a prefix.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.api_route("/docs", methods=_READ)
 async def page(request: Request) -> Response:
-    """Swagger UI on the OpenAPI document of the application."""
+    """Return Swagger UI on the OpenAPI document of the application."""
     return get_swagger_ui_html(
         openapi_url="openapi.json",
         title=f"{request.app.title}: the API",
@@ -36,11 +36,11 @@ async def page(request: Request) -> Response:
 
 @router.api_route("/docs/swagger-ui-bundle.js", methods=_READ)
 async def script(_request: Request) -> Response:
-    """The page's program."""
+    """Return the page's JavaScript."""
     return FileResponse(_FILES / "swagger-ui-bundle.js", media_type="text/javascript")
 
 
 @router.api_route("/docs/swagger-ui.css", methods=_READ)
 async def style(_request: Request) -> Response:
-    """How the page looks."""
+    """Return the page's style sheet."""
     return FileResponse(_FILES / "swagger-ui.css", media_type="text/css")

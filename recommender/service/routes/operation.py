@@ -1,8 +1,8 @@
-"""The HTTP routes for those who run the service: is it well, alive, ready, and what has it counted?
+"""The HTTP routes for operators of the service: health, alive, ready, and metrics.
 
-The model is loaded before the server listens, because a model that cannot be loaded must end the start with one line
-and an exit status, not with a service that answers 503 for ever. While it loads a connection is therefore refused, and
-the first ``/live`` that is answered is already ready; ``/ready`` tells what is true at any time: 503 without a model.
+The model is loaded before the server listens: if it cannot be loaded, the start ends with one line and an exit status,
+and not with a service that answers 503 forever. So while it loads connections are refused, and when ``/live`` first
+answers, the service is also ready. ``/ready`` is true at any time: 503 without a model.
 """
 
 from __future__ import annotations
@@ -71,8 +71,11 @@ def _status(name: str) -> dict[str, object]:
     },
 )
 async def health(request: Request) -> Response:
-    """Answer from memory: status, known users, products in the catalog, ratings, when the model was built, which
-    version's lists it gives, and up to when changes are counted (UTC)."""
+    """Report the state of the service, from memory.
+
+    The answer has the status, the number of known users, of products in the catalog and of ratings, the time at which
+    the model was built, the version whose lists it gives, and the time (UTC) up to which changes are counted.
+    """
     model: ServedModel = request.app.state.model
     watch: LiveService = request.app.state.watch
     fault = watch.fault
@@ -102,7 +105,7 @@ async def health(request: Request) -> Response:
     responses={200: documented_json(_status("alive"), {"status": "alive"}, "It does.")},
 )
 async def live(_request: Request) -> Response:
-    """Answer at once; restart the process if this does not."""
+    """Answer at once. Restart the process if this does not answer."""
     return Response(orjson.dumps({"status": "alive"}), media_type="application/json")
 
 

@@ -1,6 +1,6 @@
-"""The HTTP routes that show what is known of one user, for those who hold a key: neighbors and ratings.
+"""The HTTP routes that show one user's neighbors and ratings to callers with a key.
 
-Nothing here names a person: ids alone, no name and no e-mail address, which the model does not even hold.
+They show only ids, no name and no e-mail address, which the model does not even contain.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     },
 )
 async def neighbors(request: Request) -> Response:
-    """The people whose ratings (by taste: ratings and interactions) are most like the user's; needs a key."""
+    """Return the users with the most similar ratings (by taste: ratings and interactions); needs a key."""
     require_key(request)
     asked = RequestReader.of(request)
     model: ServedModel = request.app.state.model
@@ -146,7 +146,7 @@ async def neighbors(request: Request) -> Response:
     },
 )
 async def ratings(request: Request) -> Response:
-    """The user's ratings, also of products that have left the catalog; needs a key."""
+    """Return the user's ratings, also of products that have left the catalog; needs a key."""
     require_key(request)
     asked = RequestReader.of(request)
     user_id, limit = asked.user_id(), asked.limit(LARGEST_LIMIT)

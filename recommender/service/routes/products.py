@@ -1,4 +1,4 @@
-"""The HTTP routes about products: one of the catalog, similar ones, and what is popular."""
+"""The HTTP routes about products: one product, similar ones, and popular ones."""
 
 from __future__ import annotations
 
@@ -140,20 +140,20 @@ NO_SUCH_PRODUCT: dict[int | str, dict[str, Any]] = {
     },
 )
 async def similar(request: Request) -> Response:
-    """Other products of the catalog by the cosine of their ratings, with how many users rated both."""
+    """Return other products of the catalog by the cosine of their ratings, with the number of users who rated both."""
     asked = RequestReader.of(request)
     product_id = asked.product_id()
     limit = asked.limit(request.app.state.default_limit)
     asked.done()
     model: ServedModel = request.app.state.model
-    if model.products.find(product_id) is None:  # as `/products/{product_id}` finds it, what came later too
+    if model.products.find(product_id) is None:  # `/products/{product_id}` finds the same, also new products
         raise UnknownProductError(product_id)
     column = model.products.column_of(product_id)
     return Response(orjson.dumps(_similar_to(model, product_id, column, limit)), media_type="application/json")
 
 
 def _similar_to(model: ServedModel, product_id: str, column: int | None, limit: int) -> dict[str, Any]:
-    if column is None:  # nobody had rated it
+    if column is None:  # it had no ratings
         return {"product_id": product_id, "similar": []}
     found = model.similar_products.similar(column, limit)
     items = [
@@ -178,7 +178,7 @@ def _similar_to(model: ServedModel, product_id: str, column: int | None, limit: 
     },
 )
 async def product(request: Request) -> Response:
-    """A product of the catalog, or one that has left it and is still rated."""
+    """Return a product of the catalog, or one that has left it and still has ratings."""
     asked = RequestReader.of(request)
     product_id = asked.product_id()
     asked.done()
@@ -215,7 +215,7 @@ async def product(request: Request) -> Response:
     },
 )
 async def popular(request: Request) -> Response:
-    """Products by their number of ratings, then their damped mean; the filters of `/recommendations/{user_id}`."""
+    """Return products by number of ratings, then by damped mean; filters as for `/recommendations/{user_id}`."""
     asked = RequestReader.of(request)
     wish = wish_of(asked, request.app.state.default_limit)
     asked.done()

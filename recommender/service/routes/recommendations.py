@@ -1,7 +1,7 @@
-"""The HTTP routes. Each takes the bare request and checks its parameters by hand.
+"""The HTTP route of one user's recommendations. It takes the bare request and checks its parameters by hand.
 
-Declared query parameters would halve the number of requests a worker answers (twelve of them: 0.32 to 0.45 of a bare
-route), so the OpenAPI document is written out here instead.
+Declared query parameters would halve the number of requests that a worker answers (twelve of them: 0.32 to 0.45 of a
+bare route), so the OpenAPI document is written out here.
 """
 
 from __future__ import annotations
@@ -125,11 +125,12 @@ HEADERS = {
     },
 )
 async def recommendations(request: Request) -> Response:
-    """Products that people with the same taste liked, computed now, for every known user.
+    """Recommend products that users with the same taste liked. The list is computed now, for any known user.
 
-    A list holds products that somebody has rated or turned to, and one new one at most. Filters act before it is cut:
-    N products come back wherever so many of these fit. Pages are cuts of one list. A user without ratings, or one whose
-    neighbors know too few products, gets others (see the header `X-Recommendation-Source`).
+    A list holds products with at least one rating or interaction, and at most one new product. Filters act before the
+    list is cut, so it has as many products as were asked for if so many pass. Pages are parts of one list. A user
+    without ratings, or one whose neighbors know too few products, gets products from other sources (see the header
+    `X-Recommendation-Source`).
     """
     state = request.app.state
     text, query = request.path_params["user_id"], request.scope["query_string"]

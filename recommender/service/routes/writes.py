@@ -1,8 +1,8 @@
 """The HTTP routes that write: ratings, interactions, deletions. Each needs a key (`recommender.service.api_keys`).
 
-What is answered with 201 or 204 is stored in the database and counted in the model of this worker; other workers count
-it within a second. 503 with ``Retry-After``: the database is away; nothing was stored, except where it went away while
-it was being told to commit. All of them may be repeated, an interaction then counts as another one.
+After 201 or 204 the change is stored in the database and counted in the model of this worker; other workers count it
+within a second. 503 with ``Retry-After`` means that the database is away: nothing was stored, unless it went away
+during the commit. Every request may be repeated; a repeated interaction counts twice.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _documented(schema: dict[str, Any], example: dict[str, Any], unusable: dict[
     **_documented(_RATING_SCHEMA, _RATING, documented_refusal("rating", "7", "must be 0.5 to 5.0 stars in half steps")),
 )
 async def rate(request: Request) -> Response:
-    """Stars of a user for a product, 0.5 to 5.0 in half steps; the last one counts. New users need no other step."""
+    """Store a user's rating of a product, 0.5 to 5.0 stars in half steps. The last one counts. The user may be new."""
     require_key(request)
     body = await json_object(request, ("user_id", "product_id", "rating"))
     errors: list[dict[str, str]] = []
@@ -94,7 +94,7 @@ async def rate(request: Request) -> Response:
     ),
 )
 async def interact(request: Request) -> Response:
-    """A user views, clicks, adds to the cart or buys a product, now. Rankings by taste count it."""
+    """Store that a user views, clicks, adds to the cart or buys a product now. Rankings by taste count it."""
     require_key(request)
     body = await json_object(request, ("user_id", "product_id", "interaction_type"))
     errors: list[dict[str, str]] = []
@@ -133,7 +133,7 @@ async def unrate(request: Request) -> Response:
     responses=_DONE,
 )
 async def erase(request: Request) -> Response:
-    """Delete everything about a person: ratings, interactions, the row in users, and the lists of all versions."""
+    """Delete everything about a user: ratings, interactions, the row in users, and the lists of all versions."""
     require_key(request)
     asked = RequestReader.of(request)
     user_id = asked.user_id()
@@ -143,7 +143,7 @@ async def erase(request: Request) -> Response:
 
 
 def half_stars_in(body: dict[str, Any], errors: list[dict[str, str]], name: str = "rating") -> int:
-    """The rating in a field, in half stars; 0 if it is wrong and noted in ``errors``."""
+    """Return the rating in a field, in half stars; 0 if it is wrong and noted in ``errors``."""
     before = len(errors)
     doubled = 2 * number_in(body, name, errors, lowest=LOWEST, highest=HIGHEST)
     if len(errors) > before or doubled != int(doubled):
