@@ -32,19 +32,19 @@ from recommender.service import (
     ROUTERS,
     ApiKeys,
     ConnectionLimits,
-    Observation,
+    FastPath,
+    ServiceLayer,
     ServiceState,
-    Shortcut,
     add_problem_handlers,
     answer_at_once,
     document_for_all,
     for_origins,
 )
 from recommender.settings import Settings, load_settings
-from recommender.updates import LiveService, ModelSource, SavedModel, TrainedModel
+from recommender.updates import ModelSource, ModelUpdater, SavedModel, TrainedModel
 
 FIRST_LOOK = 2.0  # seconds that a start with a model file waits for a database that hangs
-CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; a caller can wait for both together, see LiveService
+CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; a caller can wait for both together, see ModelUpdater
 
 # seconds after which a computing thread must give up the interpreter. The event loop waits as long after each of its
 # pauses, while another thread makes a model or reads very many rows
@@ -52,29 +52,27 @@ SWITCH_INTERVAL = 0.001
 
 
 class RecommendationApp(FastAPI):
-    """A FastAPI inside the observation; a failed start prints one line, no stack trace."""
+    """A FastAPI inside the layer; a failed start prints one line, no stack trace."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.state: ServiceState = ServiceState()  # type: ignore[assignment]
-        self.observation = Observation(super().__call__, self.state)
-        self.observation.shortcut = Shortcut(
+        self.layer = ServiceLayer(super().__call__, self.state)
+        self.layer.fast_path = FastPath(
             "/recommendations/{user_id}", answer_at_once, default_limit=lambda: self.state.default_limit
         )
-        self.outermost: ASGIApp = self.observation
+        self.outermost: ASGIApp = self.layer
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
-        """Add the routes, and tell the observation their templates."""
+        """Add the routes, and tell the layer their templates."""
         super().include_router(router, **options)
-        self.observation.templates |= {
-            route.endpoint: route.path for route in router.routes if isinstance(route, Route)
-        }
+        self.layer.templates |= {route.endpoint: route.path for route in router.routes if isinstance(route, Route)}
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, made once."""
         if self.openapi_schema is None:
             document = super().openapi()
-            if self.observation.keys is not None:
+            if self.layer.keys is not None:
                 document_for_all(document)
         assert self.openapi_schema is not None
         return self.openapi_schema
@@ -97,15 +95,15 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
     """Read the model before the first request, and watch the database until the last."""
     try:
         settings = load_settings(constants=recommendation_engine.module_constants())
-        app.observation.answers.capacity = settings.answer_cache_mb * 1_000_000
+        app.layer.answers.capacity = settings.answer_cache_mb * 1_000_000
         app.state.api_keys = ApiKeys(settings.api_key)
         if settings.require_key == "all":
-            app.observation.require(app.state.api_keys)
-        app.outermost = for_origins(app.observation, settings.cors_origins)
-        app.observation.request_timeout = settings.request_timeout
+            app.layer.require(app.state.api_keys)
+        app.outermost = for_origins(app.layer, settings.cors_origins)
+        app.layer.request_timeout = settings.request_timeout
         limits = ConnectionLimits(settings.connection_limit, settings.request_timeout)
         limits.apply(app)
-        app.observation.log.enabled = settings.request_log == 1
+        app.layer.log.enabled = settings.request_log == 1
         # its lines would contain paths and query strings; without a handler uvicorn does not make them
         access = logging.getLogger("uvicorn.access")
         access.handlers.clear()
@@ -126,23 +124,23 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await task
     watch.close()
-    app.observation.log.close()
+    app.layer.log.close()
 
 
-def start(state: ServiceState, settings: Settings) -> LiveService:
+def start(state: ServiceState, settings: Settings) -> ModelUpdater:
     """Load the model, from MODEL_FILE or the database, and put what the routes use into ``state``."""
     warm_up(lambda: logging.getLogger("uvicorn.error").info("compiling the engine for this machine, once: about 15 s"))
     file = settings.model_file
     source: ModelSource = SavedModel(file) if file else TrainedModel(settings, lambda: watch.published)
     model = source.load()
-    watch = LiveService(
+    watch = ModelUpdater(
         state,
         lambda: connect(settings, statement_timeout=STATEMENT_TIMEOUT, connect_timeout=CONNECT_TIMEOUT),
         source,
         known_up=settings.model_file is None,
     )
     watch.serve(model)
-    state.watch, state.default_limit = watch, min(settings.top_n_recommendations, LARGEST_LIMIT)
+    state.updater, state.default_limit = watch, min(settings.top_n_recommendations, LARGEST_LIMIT)
     return watch
 
 

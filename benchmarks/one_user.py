@@ -104,7 +104,7 @@ def opening(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
         products=Products.of(matrix.product_ids, catalog),
         known_users=matrix.user_ids,
         known_segments=np.full(len(matrix.user_ids), -1, np.int32),
-        ladder=build_cold_start(matrix, similarity.profiles),
+        cold_start=build_cold_start(matrix, similarity.profiles),
         built_at=now,
         n_neighbors=K,
         ranking=CLASSIC,

@@ -58,7 +58,7 @@ def watched() -> FastAPI:
     async def lifespan(application: FastAPI) -> AsyncIterator[None]:
         async with inner(application):
             ticking = asyncio.create_task(tick())
-            source = application.state.watch._source
+            source = application.state.updater._source
             load = source.load
 
             def counted() -> Any:

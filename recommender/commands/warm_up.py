@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
+from numba.core.dispatcher import Dispatcher
 
 from recommender.fallback import NO_CAP, Near, PopularProducts, build_cold_start
 from recommender.live import LiveCosine, LiveUser
-from recommender.model import Categories, Wish, allowed_products
+from recommender.model import Categories, ListRequest, allowed_products
 from recommender.neighbors import CosineIndex, squared_norms
 from recommender.ranking import SHALLOW, TasteRanker, rank_near, rank_products, rank_products_for_rows
 from recommender.shop import STARS_PER_UNIT, ProductCatalog, Products, RatingMatrix, build_profiles
@@ -77,7 +78,20 @@ def compile_in_two_processes() -> None:
 def load(part: str) -> None:
     """Run the compiled functions of one part of ``PARTS``, while no other process compiles it."""
     with _alone(part):
-        PARTS[part](_tiny_matrix())
+        try:
+            PARTS[part](_tiny_matrix())
+        except (AttributeError, ImportError):  # an index that an earlier release wrote names types that are gone
+            _forget_compiled_code()
+            PARTS[part](_tiny_matrix())
+
+
+def _forget_compiled_code() -> None:
+    """Delete the indexes of all compiled code that is kept on disk: without them it is compiled again."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("recommender.")]
+    kernels = [value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)]
+    for folder in {Path(kernel.stats.cache_path) for kernel in kernels if kernel.stats.cache_path}:
+        for index in folder.glob("*.nbi"):
+            index.unlink(missing_ok=True)
 
 
 def _is_compiled() -> bool:
@@ -158,7 +172,7 @@ def _run_caps(matrix: RatingMatrix) -> None:
     rank_near(matrix.half_stars, 1, *neighbors, 2, cap, matrix.recommendable, STARS_PER_UNIT)
     taste.rank_near(taste.near(1), SHALLOW + 1, taste.votes.bars(None), cap)
     catalog = ProductCatalog(matrix.product_ids, pa.nulls(n, pa.string()), np.ones(n), np.ones(n), numbers)
-    allowed_products(Wish(1, min_price=1.0), Products(matrix.product_ids, catalog, numbers), categories)
+    allowed_products(ListRequest(1, min_price=1.0), Products(matrix.product_ids, catalog, numbers), categories)
 
 
 def _run_live(matrix: RatingMatrix) -> None:

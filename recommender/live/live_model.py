@@ -31,11 +31,11 @@ from recommender.live.users import LiveUser, UserRecord, live_user
 from recommender.model import (
     Answer,
     Cut,
+    ListRequest,
     Neighborhood,
     Owned,
     Recommendation,
     ServedModel,
-    Wish,
     allowed_products,
     as_recommendations,
 )
@@ -90,12 +90,12 @@ class LiveModel(ServedModel):
         """Return the number of ratings of a column now, and their mean stars."""
         return self.changes.tally.of(column)
 
-    def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
+    def allowed(self, request: ListRequest) -> NDArray[np.bool_] | None:
         """Return a flag for each column; None if the request leaves nothing out."""
-        if not wish.filters:
+        if not request.filters:
             return None
         later = self.changes.columns.came_later
-        return self.masks.mask(wish, lambda: allowed_products(wish, self.products, self.categories), later)
+        return self.masks.mask(request, lambda: allowed_products(request, self.products, self.categories), later)
 
     def first(self, user_id: int, cut: Cut, ranking: str) -> list[Recommendation]:
         """Do the same as ``ServedModel.first``, with all changes of all users."""
@@ -118,9 +118,9 @@ class LiveModel(ServedModel):
         record = UserRecord(NOBODY, tuple((product.encode(), stars, 0) for product, stars in ratings.items()))
         return replace(live_user(record, self.changes.columns, self.weights), times=None)
 
-    def select_for(self, user: LiveUser, wish: Wish, ranking: str | None = None) -> Answer:
+    def select_for(self, user: LiveUser, request: ListRequest, ranking: str | None = None) -> Answer:
         """Do `select` for a basket."""
-        return self._page(self._first_to(user, self.cut(wish), ranking or self.ranking), wish)
+        return self._page(self._first_to(user, self.cut(request), ranking or self.ranking), request)
 
     def _first_to(self, user: LiveUser, cut: Cut, ranking: str) -> list[Recommendation]:
         """Do `first` for any user with a profile."""
@@ -129,7 +129,7 @@ class LiveModel(ServedModel):
         if ranking not in BY_TASTE:
             return self._classic_now(near, own, user.rated()[0], cut)
         rules = self._rules(cut, 0.0 if user.user_id == NOBODY else None)
-        ladder = self._ladder_for(ranking)
+        ladder = self._cold_start_for(ranking)
         walk = partial(ladder.list_of, user.segment, user.columns, user_id=user.user_id, **rules)
         return self._taste_now(near, own, user.row, ranking, cut, walk)
 
@@ -169,7 +169,7 @@ class LiveModel(ServedModel):
         return self._with_popular(rank_classic(rows, near.similarities, cut, *given), np.sort(seen), cut)
 
     def _row_by_taste(self, row: int, ranking: str, cut: Cut) -> list[Recommendation]:
-        taste, ladder = self.changes.taste, self._ladder_for(ranking)
+        taste, ladder = self.changes.taste, self._cold_start_for(ranking)
         near, rules = self._near_row(row, ranking), self._rules(cut)
         assert taste is not None
         if near.unchanged:

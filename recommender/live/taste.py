@@ -20,7 +20,7 @@ _ALMOST_ONE = 1.0 + 1e-9
 _FIRST, _OUTSIDE = np.zeros(1, np.int64), np.array([-1], np.int32)
 
 
-class Terms(NamedTuple):
+class SimilarityTerms(NamedTuple):
     """The terms of one user in the similarity."""
 
     weights: NDArray[np.float64]  # (m,) factor of each entry when the user asks
@@ -85,7 +85,7 @@ class LiveTaste(LiveIndex):
         answering = self._terms(user).answering if len(user.columns) else 0.0
         return self.entries_of_user(user), user.confidences, answering, self.base_of(user.row)
 
-    def _terms(self, user: LiveUser) -> Terms:
+    def _terms(self, user: LiveUser) -> SimilarityTerms:
         size, n_columns = len(user.columns), len(self._squares)
         squares = np.full(size, self._square_alone)
         inside = user.columns < n_columns
@@ -95,7 +95,7 @@ class LiveTaste(LiveIndex):
         weights, asking, answering = weigh(np.array([0, size], np.int64), numbers, user.confidences, times, squares)
         # as taste_index prepares its rows
         own, others = fifth_root(np.concatenate([asking * asking * asking, answering * answering])).tolist()
-        return Terms(weights, own, others, float(np.sqrt(asking[0])) * self._largest * _ALMOST_ONE)
+        return SimilarityTerms(weights, own, others, float(np.sqrt(asking[0])) * self._largest * _ALMOST_ONE)
 
     def _nearest(
         self,

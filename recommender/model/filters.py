@@ -19,7 +19,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from recommender.fallback import PopularProducts
-from recommender.model.list_request import Wish, fits
+from recommender.model.list_request import ListRequest, fits
 from recommender.ranking import TasteRanker
 from recommender.shop import Product
 
@@ -31,7 +31,7 @@ Filters = tuple[Any, ...]
 Later = Sequence[tuple[bytes, Product | None]]  # None: not in the catalog
 
 
-class Kept:
+class ProductFilter:
     """One mask over all columns, later ones too, and the data made from it."""
 
     def __init__(self, allowed: NDArray[np.bool_], recommendable: NDArray[np.bool_], later: Later = ()) -> None:
@@ -42,18 +42,18 @@ class Kept:
         self._without: NDArray[np.bool_] | None = None
         self._bars: dict[str, Any] = {}
         self._lock = threading.Lock()  # of what is made later
-        self.masks: Callable[[], KeptMasks | None] = lambda: None  # where it is kept, under these filters
+        self.masks: Callable[[], FilterCache | None] = lambda: None  # where it is kept, under these filters
         self.filters: Filters = ()
 
     def is_for(self, later: Later) -> bool:
         """Tell whether the mask has a flag for each of these, and for no more."""
         return self._later is later or not (self._later or later)
 
-    def extended(self, wish: Wish, later: Later) -> Kept:
-        """Return the mask with a flag for each later product; ``wish``: the request whose mask this is."""
+    def extended(self, request: ListRequest, later: Later) -> ProductFilter:
+        """Return the mask with a flag for each later product; ``request``: the request whose mask this is."""
         known = self.allowed[: len(self.allowed) - len(self._later)]
-        flags = [facts is not None and fits(wish, name, facts) for name, facts in later]
-        kept = Kept(np.concatenate([known, np.array(flags, np.bool_)]), self.recommendable, later)
+        flags = [facts is not None and fits(request, name, facts) for name, facts in later]
+        kept = ProductFilter(np.concatenate([known, np.array(flags, np.bool_)]), self.recommendable, later)
         kept._bars = self._bars  # they belong to the matrix's columns
         return kept
 
@@ -101,53 +101,53 @@ class Kept:
             masks.recount(self)
 
 
-def _filters_of(wish: Wish) -> Filters:
-    bounds = wish.min_price, wish.max_price, wish.min_stars
-    return wish.category_ids, *bounds, wish.in_stock_only, wish.exclude
+def _filters_of(request: ListRequest) -> Filters:
+    bounds = request.min_price, request.max_price, request.min_stars
+    return request.category_ids, *bounds, request.in_stock_only, request.exclude
 
 
-class KeptMasks:
+class FilterCache:
     """The masks of one model. ``recommendable`` (n_columns,): products that may be ranked without filters."""
 
     def __init__(self, recommendable: NDArray[np.bool_]) -> None:
         self._recommendable = recommendable
         self._lock = threading.Lock()
-        self._of_filters: LRUCache[Filters, Kept] = LRUCache(BYTES, getsizeof=_counted)
-        self._of_mask: weakref.WeakValueDictionary[int, Kept] = weakref.WeakValueDictionary()
+        self._of_filters: LRUCache[Filters, ProductFilter] = LRUCache(BYTES, getsizeof=_counted)
+        self._of_mask: weakref.WeakValueDictionary[int, ProductFilter] = weakref.WeakValueDictionary()
 
-    def mask(self, wish: Wish, make: Callable[[], NDArray[np.bool_]], later: Later = ()) -> NDArray[np.bool_]:
-        """Return the mask of a wish; make it if it is not kept. ``later``: later products, a list nobody writes to."""
+    def mask(self, request: ListRequest, make: Callable[[], NDArray[np.bool_]], later: Later = ()) -> NDArray[np.bool_]:
+        """Return the mask of a request; make it if missing. ``later``: later products, which nobody writes to."""
         with self._lock:
-            kept = self._of_filters.get(_filters_of(wish))
+            kept = self._of_filters.get(_filters_of(request))
         if kept is None:
-            kept = self.take(wish, Kept(make(), self._recommendable))
+            kept = self.take(request, ProductFilter(make(), self._recommendable))
         if not kept.is_for(later):
-            kept = self.take(wish, kept.extended(wish, later))
+            kept = self.take(request, kept.extended(request, later))
         return kept.allowed
 
-    def knows(self, wish: Wish) -> bool:
+    def knows(self, request: ListRequest) -> bool:
         """Tell whether the mask of this request is kept, for all products but later ones."""
-        return _filters_of(wish) in self._of_filters
+        return _filters_of(request) in self._of_filters
 
-    def take(self, wish: Wish, made: Kept) -> Kept:
+    def take(self, request: ListRequest, made: ProductFilter) -> ProductFilter:
         """Keep a mask, in the place of the one that was there; the least recent go if there is no room."""
-        made.filters, made.masks = _filters_of(wish), weakref.ref(self)  # no circle: a model goes at once
+        made.filters, made.masks = _filters_of(request), weakref.ref(self)  # no circle: a model goes at once
         with self._lock:
             self._of_filters[made.filters] = self._of_mask[id(made.allowed)] = made
         return made
 
-    def recount(self, kept: Kept) -> None:
+    def recount(self, kept: ProductFilter) -> None:
         """Count the data made from a mask, if it is still kept."""
         with self._lock:
             if self._of_filters.get(kept.filters) is kept:
                 self._of_filters[kept.filters] = kept
 
-    def of(self, allowed: NDArray[np.bool_]) -> Kept:
+    def of(self, allowed: NDArray[np.bool_]) -> ProductFilter:
         """Return the data made from a mask. A mask that is not kept gets new data."""
         kept = self._of_mask.get(id(allowed))
-        return kept if kept is not None and kept.allowed is allowed else Kept(allowed, self._recommendable)
+        return kept if kept is not None and kept.allowed is allowed else ProductFilter(allowed, self._recommendable)
 
 
-def _counted(kept: Kept) -> int:
+def _counted(kept: ProductFilter) -> int:
     """Bytes that a mask counts for: so many that there are ``MOST`` at most, and that a huge one stays alone."""
     return min(max(kept.size, BYTES // MOST), BYTES)

@@ -22,7 +22,7 @@ from recommender.shop import Product, Products
 
 kernels: Any = _filter_kernels  # compiled functions have no signature a type checker could use
 
-LARGEST_OFFSET = 1_000
+LARGEST_LIST_OFFSET = 1_000
 BLOCK_ROWS = 200_000  # products that a thread looks through at a time: a millisecond
 _ALL = np.empty(0, np.bool_)
 NEW_RANK = 10  # TOP_N_RECOMMENDATIONS, unless a shop sets another
@@ -38,7 +38,7 @@ class Cut(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wish:
+class ListRequest:
     """The options of a request; all are optional but ``limit``."""
 
     limit: int
@@ -63,21 +63,23 @@ class Wish:
         )
 
 
-def allowed_products(wish: Wish, products: Products, categories: Categories) -> NDArray[np.bool_]:
+def allowed_products(request: ListRequest, products: Products, categories: Categories) -> NDArray[np.bool_]:
     """Return a flag for each of the products (n,): whether the request leaves it in, and the catalog has it.
 
     An unknown price or number of stars fails every bound on it. A product is in stock only if that is known.
     """
     catalog, rows = products.catalog, products.catalog_rows
     keep, wanted, listed = np.empty(len(rows), np.bool_), _ALL, _ALL
-    if wish.category_ids:
-        wanted = np.isin(categories.ids, np.array(sorted(wish.category_ids), np.int64))
-    if wish.in_stock_only:
+    if request.category_ids:
+        wanted = np.isin(categories.ids, np.array(sorted(request.category_ids), np.int64))
+    if request.in_stock_only:
         listed = np.zeros(len(catalog), np.bool_) if catalog.in_stock is None else catalog.in_stock
-    if wish.exclude:
+    if request.exclude:
         listed = listed.copy() if len(listed) else np.ones(len(catalog), np.bool_)
-        listed[[row for one in wish.exclude if (row := catalog.row_of(one)) is not None]] = False
-    bounds = [np.nan if bound is None else float(bound) for bound in (wish.min_price, wish.max_price, wish.min_stars)]
+        listed[[row for one in request.exclude if (row := catalog.row_of(one)) is not None]] = False
+    bounds = [
+        np.nan if bound is None else float(bound) for bound in (request.min_price, request.max_price, request.min_stars)
+    ]
 
     def block(start: int, stop: int) -> None:
         part = slice(start, stop)
@@ -88,17 +90,17 @@ def allowed_products(wish: Wish, products: Products, categories: Categories) -> 
     return keep
 
 
-def fits(wish: Wish, product_id: bytes, facts: Product) -> bool:
+def fits(request: ListRequest, product_id: bytes, facts: Product) -> bool:
     """Tell whether the request leaves in this one product of the catalog. The rules are those of `allowed_products`."""
     bounds = (
-        (wish.min_price, facts.price, 1),
-        (wish.max_price, facts.price, -1),
-        (wish.min_stars, facts.stars or 0.0, 1),
+        (request.min_price, facts.price, 1),
+        (request.max_price, facts.price, -1),
+        (request.min_stars, facts.stars or 0.0, 1),
     )
     within = all(bound is None or (value is not None and (value - bound) * sign >= 0) for bound, value, sign in bounds)
-    category = not wish.category_ids or facts.category_id in wish.category_ids
-    stocked = not wish.in_stock_only  # the facts of one product do not hold its stock
-    return within and category and stocked and product_id.decode("ascii") not in wish.exclude
+    category = not request.category_ids or facts.category_id in request.category_ids
+    stocked = not request.in_stock_only  # the facts of one product do not hold its stock
+    return within and category and stocked and product_id.decode("ascii") not in request.exclude
 
 
 @dataclass(frozen=True, eq=False)

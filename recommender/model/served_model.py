@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from recommender.errors import SettingError, UnknownUserError
 from recommender.fallback import NO_CAP, SOURCES, Cap, ColdStart, Near, OneList, Place, PopularProducts, popular_list
-from recommender.model.filters import KeptMasks
-from recommender.model.list_request import NEW_RANK, Categories, Cut, Wish, allowed_products
+from recommender.model.filters import FilterCache
+from recommender.model.list_request import NEW_RANK, Categories, Cut, ListRequest, allowed_products
 from recommender.model.neighborhood import Neighborhood, Owned, with_stars
 from recommender.neighbors import CosineIndex, SimilarProducts
 from recommender.ranking import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteRanker, TasteSimilarity, rank_near
-from recommender.shop import AT_THE_START, STARS_PER_UNIT, Cursor, Products, RatingMatrix
+from recommender.shop import NOTHING_READ, STARS_PER_UNIT, Cursor, Products, RatingMatrix
 
 NOBODYS = np.empty(0, np.int32)
 NOTHING = NOBODYS, np.empty(0), np.empty(0), NOBODYS  # of a ranking without products
@@ -60,7 +60,7 @@ class ServedModel:
     products: Products  # of the matrix and of the catalog
     known_users: NDArray[np.int64]  # (n_known,) ascending: users who are in the table users or have a rating
     known_segments: NDArray[np.int32]  # (n_known,) segment of each, -1: not known; (0,) without a ladder
-    ladder: ColdStart | None  # the cold start, which fills up lists by taste; None: there are no lists by taste
+    cold_start: ColdStart | None  # the cold start, which fills up lists by taste; None: there are no lists by taste
     built_at: datetime
     n_neighbors: int  # of the classic ranking
     ranking: str  # the default of a request
@@ -68,7 +68,7 @@ class ServedModel:
     new_product_percent: int = 0  # of lists by taste
     weights: tuple[float, ...] = ()  # of each kind of interaction in the profiles; (): none was read
     segment_names: tuple[tuple[str, str], ...] = ()  # country and age group of each segment
-    cursor: Cursor = AT_THE_START  # the position in the tables when they were read
+    cursor: Cursor = NOTHING_READ  # the position in the tables when they were read
     people: str | None = None  # token of the people whom the user_ids mean, see recommender.database.identities
     left_out: Mapping[str, int] = field(default_factory=dict)  # rows of the tables that are not in the model, by fault
 
@@ -87,9 +87,9 @@ class ServedModel:
             self.similarity.ranker(self.ranking if self.ranking in BY_TASTE else TASTE)
 
     @cached_property
-    def masks(self) -> KeptMasks:
+    def masks(self) -> FilterCache:
         """The cache of recent filters."""
-        return KeptMasks(self.matrix.recommendable)
+        return FilterCache(self.matrix.recommendable)
 
     @cached_property
     def categories(self) -> Categories:
@@ -150,30 +150,30 @@ class ServedModel:
         row = int(raters.searchsorted(user_id))
         return place, row if row < len(raters) and raters[row] == user_id else None
 
-    def select(self, user_id: int, wish: Wish, ranking: str | None = None) -> Answer:
+    def select(self, user_id: int, request: ListRequest, ranking: str | None = None) -> Answer:
         """Return the page of the user's whole list that a request asks for, under its filters. UnknownUserError."""
-        return self._page(self.first(user_id, self.cut(wish), ranking or self.ranking), wish)
+        return self._page(self.first(user_id, self.cut(request), ranking or self.ranking), request)
 
-    def _page(self, found: list[Recommendation], wish: Wish) -> Answer:
-        return answer_of(found[wish.offset :] if wish.offset else found)
+    def _page(self, found: list[Recommendation], request: ListRequest) -> Answer:
+        return answer_of(found[request.offset :] if request.offset else found)
 
-    def cut(self, wish: Wish) -> Cut:
+    def cut(self, request: ListRequest) -> Cut:
         """Return the part of a list that a request asks for."""
-        cap = NO_CAP if wish.diversity is None else self._cap(wish.diversity)
-        return Cut(wish.offset + wish.limit, self.allowed(wish), cap, wish.new_rank)
+        cap = NO_CAP if request.diversity is None else self._cap(request.diversity)
+        return Cut(request.offset + request.limit, self.allowed(request), cap, request.new_rank)
 
     def _cap(self, most: int) -> Cap:
         return self.categories.cap(most)
 
-    def select_popular(self, wish: Wish) -> list[Recommendation]:
+    def select_popular(self, request: ListRequest) -> list[Recommendation]:
         """Return the page of popular products that a request asks for."""
-        return self._with_popular(NOTHING, NOBODYS, self.cut(wish))[wish.offset :]
+        return self._with_popular(NOTHING, NOBODYS, self.cut(request))[request.offset :]
 
-    def allowed(self, wish: Wish) -> NDArray[np.bool_] | None:
+    def allowed(self, request: ListRequest) -> NDArray[np.bool_] | None:
         """Return a flag for each product; None if the request leaves nothing out."""
-        if not wish.filters:
+        if not request.filters:
             return None
-        return self.masks.mask(wish, lambda: allowed_products(wish, self.products, self.categories))
+        return self.masks.mask(request, lambda: allowed_products(request, self.products, self.categories))
 
     def _classic(self, row: int | None, cut: Cut) -> list[Recommendation]:
         """Return the neighbors' products, then the most often rated."""
@@ -209,7 +209,7 @@ class ServedModel:
 
     def _by_taste(self, user_id: int, row: int | None, place: int, ranking: str, cut: Cut) -> list[Recommendation]:
         """Return the neighbors' products by taste, then the ladder's."""
-        ladder, rules = self._ladder_for(ranking), self._rules(cut)
+        ladder, rules = self._cold_start_for(ranking), self._rules(cut)
         assert isinstance(self.similarity, TasteSimilarity)
         if row is None:
             segment = int(self.known_segments[place])
@@ -222,9 +222,9 @@ class ServedModel:
         self, row: int, ranker: TasteRanker, near: Any, cut: Cut, rules: dict[str, Any], bars: Any
     ) -> list[Recommendation]:
         """Return the products of these neighbors of a row, then the ladder's."""
-        assert self.ladder is not None
+        assert self.cold_start is not None
         ranked = ranker.rank_near(near, cut.n, bars, cut.cap)
-        found = self.ladder.list_of_row(row, Near(ranked.columns, ranked.stars), cut.n, **rules)
+        found = self.cold_start.list_of_row(row, Near(ranked.columns, ranked.stars), cut.n, **rules)
         return as_recommendations(found, ranked.support[0], ranked.n_raters[0])
 
     def _bars(self, allowed: NDArray[np.bool_] | None, ranking: str) -> Any:
@@ -233,18 +233,18 @@ class ServedModel:
         ranker = self.similarity.ranker(ranking)
         return ranker.votes.bars(None) if allowed is None else self.masks.of(allowed).bars(ranking, ranker)
 
-    def _ladder_for(self, ranking: str) -> ColdStart:
-        if self.ladder is None or not isinstance(self.similarity, TasteSimilarity):
+    def _cold_start_for(self, ranking: str) -> ColdStart:
+        if self.cold_start is None or not isinstance(self.similarity, TasteSimilarity):
             raise SettingError(f"the {ranking} ranking is not loaded: start the service with RANKING={ranking}")
-        return self.ladder
+        return self.cold_start
 
     def _rules(self, cut: Cut, share: float | None = None) -> dict[str, Any]:
         """Return the ladder's mask and cap, and the place of a new product in this share of the lists."""
-        assert self.ladder is not None
+        assert self.cold_start is not None
         without = None if cut.allowed is None else self.masks.of(cut.allowed).without
         chance = self.new_product_percent / 100 if share is None else share
         if (place := self._places_of_new.get((cut.new_rank, chance))) is None:
-            place = self.ladder.place(cut.new_rank, self.version or 0, chance)
+            place = self.cold_start.place(cut.new_rank, self.version or 0, chance)
             self._places_of_new[cut.new_rank, chance] = place
         return {"without": without, "cap": cut.cap, "place": place}
 

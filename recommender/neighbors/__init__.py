@@ -8,7 +8,7 @@ similar_products  products by the cosine of their raters
 """
 
 from recommender.neighbors._cosine_kernels import CosineQueries, squared_norms
-from recommender.neighbors._taste_kernels import KEY_HALF, KEY_MASK, Profiles, TasteQueries, weigh
+from recommender.neighbors._taste_kernels import KEY_HALF, KEY_MASK, PackedProfiles, TasteQueries, weigh
 from recommender.neighbors.cosine_index import CosineIndex, top_k_cosine
 from recommender.neighbors.precomputed import PrecomputedIndex
 from recommender.neighbors.shop_statistics import (
@@ -32,8 +32,8 @@ __all__ = [
     "LOWEST_STARS",
     "CosineIndex",
     "CosineQueries",
+    "PackedProfiles",
     "PrecomputedIndex",
-    "Profiles",
     "SimilarProducts",
     "TasteIndex",
     "TasteQueries",

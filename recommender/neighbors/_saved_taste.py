@@ -42,7 +42,7 @@ class Saved(NamedTuple):
 
 
 def index_arrays(
-    packed: _taste_kernels.Profiles, facts: NDArray[np.int64], known: TasteStatistics, columns: NDArray[np.int32]
+    packed: _taste_kernels.PackedProfiles, facts: NDArray[np.int64], known: TasteStatistics, columns: NDArray[np.int32]
 ) -> dict[str, NDArray[Any]]:
     """Return the arrays by name; ``facts`` (n_padded, 2): norms (bits of float64) and names side by side."""
     shop = np.array([known.n_users, known.mu], np.float64)
@@ -53,7 +53,7 @@ def index_arrays(
 
 def saved_index(
     arrays: Arrays,
-) -> tuple[_taste_kernels.Profiles, NDArray[np.int64], TasteStatistics, NDArray[np.int32]]:
+) -> tuple[_taste_kernels.PackedProfiles, NDArray[np.int64], TasteStatistics, NDArray[np.int32]]:
     """Return the index of `index_arrays`. SettingError if a search with these arrays would leave one of them."""
     own = {f"{INDEX}.{name}" for name in Saved._fields}
     saved = typed_fields(Saved, INDEX, {name: array for name, array in arrays.items() if name in own})
@@ -70,13 +70,13 @@ def saved_index(
     return packed, arrays[f"{INDEX}.facts"], known, saved.columns
 
 
-def _profiles(arrays: Arrays) -> _taste_kernels.Profiles:
-    fields = [field for field in _taste_kernels.Profiles._fields if field not in _MIXED]
+def _profiles(arrays: Arrays) -> _taste_kernels.PackedProfiles:
+    fields = [field for field in _taste_kernels.PackedProfiles._fields if field not in _MIXED]
     names = {f"{INDEX}.{name}" for name in [*fields, "facts"]}
     if set(arrays) != names:
         odd = sorted(set(arrays) ^ names)[:3]
         require(not odd, ", ".join(odd), "expected or there")
-    dtypes = annotated_dtypes(_taste_kernels.Profiles)
+    dtypes = annotated_dtypes(_taste_kernels.PackedProfiles)
     short = {"lists": (np.uint16, np.uint32)}
     for field in [*fields, "facts"]:
         kinds = short.get(field) or (_TWO_DIMENSIONS.get(field) or dtypes[field],)
@@ -84,10 +84,10 @@ def _profiles(arrays: Arrays) -> _taste_kernels.Profiles:
     held = {field: np.asarray(arrays[f"{INDEX}.{field}"]) for field in fields}
     facts = np.asarray(arrays[f"{INDEX}.facts"])
     require(facts.shape[1] == 2, f"{INDEX}.facts", "of two columns")
-    return _taste_kernels.Profiles(**held, answering=facts.view(np.float64)[:, 0], names=facts[:, 1])
+    return _taste_kernels.PackedProfiles(**held, answering=facts.view(np.float64)[:, 0], names=facts[:, 1])
 
 
-def _check_profiles(p: _taste_kernels.Profiles, n_rows: int, n_columns: int) -> None:
+def _check_profiles(p: _taste_kernels.PackedProfiles, n_rows: int, n_columns: int) -> None:
     n_padded, nnz, n_parts = p.answering.size, p.places.size, p.guesses.size
     check_starts(p, INDEX, {"indptr": (n_rows + 1, nnz), "part_cuts": (n_parts + 1, n_padded)})
     blocks = dict.fromkeys(("block_least", "block_inverse", "block_share"), n_padded // kernels.BLOCK)
@@ -109,7 +109,7 @@ def _check_profiles(p: _taste_kernels.Profiles, n_rows: int, n_columns: int) -> 
     require(ordered, f"{INDEX}.block_least and block_share", "numbers")
 
 
-def _check_lists(p: _taste_kernels.Profiles, n_columns: int, n_parts: int) -> None:
+def _check_lists(p: _taste_kernels.PackedProfiles, n_columns: int, n_parts: int) -> None:
     """Check that every list lies within the lists, and every position of a list within its part."""
     cuts = p.list_cuts
     require(cuts.shape == (n_columns, n_parts + 1), f"{INDEX}.list_cuts", f"of shape {(n_columns, n_parts + 1)}")

@@ -51,7 +51,7 @@ _BLOCK = np.uint64(BLOCK)
 _BLOCK_SHIFT = np.uint64(6)
 
 
-class Profiles(NamedTuple):
+class PackedProfiles(NamedTuple):
     """Profiles for `top_k`. Positions come in parts, each by ascending norm and padded to whole blocks.
 
     Without values every confidence is 1.
@@ -89,7 +89,7 @@ class TasteQueries(NamedTuple):
     hidden: NDArray[np.int32]  # positions of rows that are never found
 
 
-class Room(NamedTuple):
+class Workspace(NamedTuple):
     """Working memory of one thread; acc, owned and hints are zero between calls."""
 
     acc: NDArray[np.float64]  # (largest part,) dot products

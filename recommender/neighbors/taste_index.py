@@ -69,7 +69,7 @@ class TasteIndex:
         self.columns = np.argsort(-self.statistics.raters, kind="stable").astype(np.int32)  # place -> column
         self.places = _inverse(self.columns)  # column -> place
         self.packed = self._prepared(profiles, values, _checked_times(times, profiles.nnz))
-        self._spare: list[_taste_kernels.Room] = []
+        self._spare: list[_taste_kernels.Workspace] = []
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all arrays of the index by name, not copied, for a file and `from_arrays`. Do not change them."""
@@ -108,7 +108,7 @@ class TasteIndex:
         facts[:, 0] = powers.view(np.int64)
         self._facts = facts
         list_values = kernels.pack_lists(indptr, places, values, rows, part_cuts, cuts, lists, facts[:, 1])
-        return _taste_kernels.Profiles(
+        return _taste_kernels.PackedProfiles(
             indptr=indptr, places=places, values=values, weights=weights,
             list_cuts=cuts, lists=lists, list_values=list_values, part_cuts=part_cuts,
             guesses=guesses,
@@ -181,11 +181,11 @@ class TasteIndex:
         kernels.top_k(self.packed, queries, rows, indices.shape[1], room, indices, similarities)
         self._spare.append(room)  # not after an exception: the arrays may not be zero then, and are dropped
 
-    def _new_room(self) -> _taste_kernels.Room:
+    def _new_room(self) -> _taste_kernels.Workspace:
         """Return new working memory: some 64 bytes a row, of which only the used part is ever touched."""
         size = self.packed.answering.size
         where, buckets, rows, keys, order, spare = (np.empty(size + 1, np.int64) for _ in range(6))
-        return _taste_kernels.Room(
+        return _taste_kernels.Workspace(
             acc=np.zeros(int(np.diff(self.packed.part_cuts).max(initial=0)), np.float64),
             owned=np.zeros(self.shape[1], np.uint8), hints=np.zeros(kernels.N_HINTS, np.uint8), where=where,
             dots=np.empty(size + 1, np.float64), scores=np.empty(size + 1, np.float64), buckets=buckets,

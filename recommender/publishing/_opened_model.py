@@ -80,7 +80,7 @@ def model_of(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Ver
         products=products,
         known_users=arrays["known_users"],
         known_segments=arrays["known_segments"],
-        ladder=ladder,
+        cold_start=ladder,
         built_at=version.made_at,
         n_neighbors=checked_number("TOP_N_SIMILAR_USERS", facts["n_neighbors"]),
         ranking=checked_choice("RANKING", facts["ranking"]),

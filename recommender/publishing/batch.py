@@ -91,9 +91,9 @@ def write_batch(
     """
     refuse_foreign_lists(engine)
     matrix, products, made_at = model.matrix, model.products, model.built_at
-    ladder = model.ladder if job.ranking.profiles else None
+    ladder = model.cold_start if job.ranking.profiles else None
     number = next_number(read_versions(engine))
-    top_up = _from_ladder(ladder, job, number) if ladder else from_popular(matrix, model.popular)
+    top_up = _from_cold_start(ladder, job, number) if ladder else from_popular(matrix, model.popular)
     batches = recommendation_batches(matrix, job, products, top_up=top_up, generated_at=made_at)
     with staged(engine, BATCH_TABLES, in_turns=True) as stage:
         stage.load(recommendations, _reporting(batches, progress))
@@ -141,7 +141,7 @@ def from_popular(matrix: RatingMatrix, popular: PopularProducts) -> TopUp:
     return top_up
 
 
-def _from_ladder(ladder: ColdStart, job: BatchJob, version: int) -> TopUp:
+def _from_cold_start(ladder: ColdStart, job: BatchJob, version: int) -> TopUp:
     share = job.new_product_percent / 100
     return lambda rows, ranked: ladder.top_up(rows, ranked.columns, ranked.predicted, version=version, new_share=share)
 

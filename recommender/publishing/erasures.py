@@ -29,7 +29,7 @@ from recommender.database import (
 )
 from recommender.database.schema import deletions, ratings, recommendations, users
 from recommender.errors import DatabaseError
-from recommender.shop import AT_THE_START, Cursor
+from recommender.shop import NOTHING_READ, Cursor
 
 
 def erase_from_lists(connection: Connection, user_id: int) -> int:
@@ -62,7 +62,7 @@ def _as_it_is_now(connection: Connection) -> Iterator[Connection]:
         yield now
 
 
-def drop_erased(connection: Connection, lists: Table, since: Cursor = AT_THE_START) -> int:
+def drop_erased(connection: Connection, lists: Table, since: Cursor = NOTHING_READ) -> int:
     """Delete from ``lists`` the users erased after ``since``, or in no table any more; return the number of rows.
 
     A user who was erased and is back has another history now, so no list is better than the old one. ``connection``

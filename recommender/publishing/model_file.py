@@ -78,8 +78,8 @@ def save_model(file: Path, model: ServedModel, version: Version, *, overwrite: b
     if isinstance(model.similarity, TasteSimilarity):
         arrays |= _profile_arrays(model.similarity.profiles) | model.similarity.prepared_arrays()
         facts["parameters"] = model.similarity.parameters
-        if model.ladder is not None:
-            arrays |= {f"ladder.{name}": array for name, array in model.ladder.arrays().items()}
+        if model.cold_start is not None:
+            arrays |= {f"ladder.{name}": array for name, array in model.cold_start.arrays().items()}
     else:
         arrays |= {f"cosine.{name}": array for name, array in model.similarity.arrays().items()}
     kept = kept_file(file, version.number)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.arrays import LARGEST, check_finite, check_sizes, require, typed_fields
-from recommender.neighbors import Profiles
+from recommender.neighbors import PackedProfiles
 from recommender.ranking import _taste_kernels
 
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
@@ -35,7 +35,7 @@ def votes_arrays(votes: _taste_kernels.Votes, bars: _taste_kernels.Bars) -> dict
 
 
 def saved_votes(
-    arrays: Mapping[str, NDArray[Any]], packed: Profiles, columns: NDArray[np.int32]
+    arrays: Mapping[str, NDArray[Any]], packed: PackedProfiles, columns: NDArray[np.int32]
 ) -> tuple[_taste_kernels.Votes, _taste_kernels.Bars]:
     """Return the votes on an index. SettingError if the arrays do not belong to it."""
     saved = typed_fields(SavedVotes, VOTES, arrays)

@@ -18,8 +18,8 @@ from recommender.service.api_keys import ApiKeys, document_for_all
 from recommender.service.connection_limits import ConnectionLimits
 from recommender.service.list_answer import answer_at_once
 from recommender.service.middleware.cross_origin import for_origins
-from recommender.service.middleware.fast_path import Shortcut
-from recommender.service.middleware.layer import Observation
+from recommender.service.middleware.fast_path import FastPath
+from recommender.service.middleware.layer import ServiceLayer
 from recommender.service.parameters import LARGEST_LIMIT
 from recommender.service.problems import add_problem_handlers
 from recommender.service.routes import PAGE, ROUTERS
@@ -31,9 +31,9 @@ __all__ = [
     "ROUTERS",
     "ApiKeys",
     "ConnectionLimits",
-    "Observation",
+    "FastPath",
+    "ServiceLayer",
     "ServiceState",
-    "Shortcut",
     "add_problem_handlers",
     "answer_at_once",
     "document_for_all",

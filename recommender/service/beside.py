@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from recommender.model import ServedModel, Wish
+from recommender.model import ListRequest, ServedModel
 
 LARGE = 200_000  # products of a catalog that takes longer to filter than a call of a thread
 DEEP = 200  # products of a list, down to the last one of the page
@@ -20,11 +20,11 @@ MANY = 20  # explanations
 Made = TypeVar("Made")
 
 
-def takes_long(model: ServedModel, wish: Wish, *, explained: bool = False) -> bool:
+def takes_long(model: ServedModel, list_request: ListRequest, *, explained: bool = False) -> bool:
     """Tell whether a list takes so long that other requests would have to wait."""
-    if wish.offset + wish.limit > DEEP or (explained and wish.limit > MANY):
+    if list_request.offset + list_request.limit > DEEP or (explained and list_request.limit > MANY):
         return True
-    return wish.filters and len(model.products.catalog) >= LARGE and not model.masks.knows(wish)
+    return list_request.filters and len(model.products.catalog) >= LARGE and not model.masks.knows(list_request)
 
 
 async def made(make: Callable[[], Made], *, beside: bool) -> Made:

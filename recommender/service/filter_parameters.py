@@ -1,4 +1,4 @@
-"""The filters of a list as query parameters: reads them into a `Wish`, and describes them for the OpenAPI document."""
+"""The filters of a list as query parameters: read into a `ListRequest`, described for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from recommender.model import LARGEST_OFFSET, Wish
+from recommender.model import LARGEST_LIST_OFFSET, ListRequest
 from recommender.service.parameters import ASIN, LARGEST_LIMIT, LIMIT, NO_ASIN, RequestReader, whole_number
 from recommender.service.problems import NotInThisModelError, documented_problem
 from recommender.shop import ProductCatalog
@@ -27,10 +27,10 @@ def _many(items: dict[str, Any]) -> dict[str, Any]:
 
 
 OFFSET: dict[str, Any] = _query(
-    "offset", "Skip so many.", {"type": "integer", "minimum": 0, "maximum": LARGEST_OFFSET, "default": 0}, 10
+    "offset", "Skip so many.", {"type": "integer", "minimum": 0, "maximum": LARGEST_LIST_OFFSET, "default": 0}, 10
 )
 _PRICE = {"type": "number", "minimum": 0, "maximum": 9_999_999.99}
-WISH_PARAMETERS = [
+LIST_PARAMETERS = [
     LIMIT,
     OFFSET,
     _query(
@@ -58,11 +58,11 @@ WISH_PARAMETERS = [
 ]
 
 
-def wish_of(asked: RequestReader, default_limit: int) -> Wish:
-    """Return the wish of a request."""
-    return Wish(
+def list_request_of(asked: RequestReader, default_limit: int) -> ListRequest:
+    """Return the request of a request."""
+    return ListRequest(
         limit=asked.limit(default_limit),
-        offset=asked.number("offset", LARGEST_OFFSET, lowest=0) or 0,
+        offset=asked.number("offset", LARGEST_LIST_OFFSET, lowest=0) or 0,
         category_ids=_each(asked, "category_id", _category, f"must be a whole number from 0 to {LARGEST_CATEGORY}"),
         min_price=_decimal(asked, "min_price", 9_999_999.99),
         max_price=_decimal(asked, "max_price", 9_999_999.99),
@@ -81,9 +81,9 @@ NO_STOCK = documented_problem(
 )
 
 
-def check_stock(wish: Wish, catalog: ProductCatalog) -> None:
-    """Raise NotInThisModelError if the wish asks for products in stock and the catalog does not tell."""
-    if wish.in_stock_only and catalog.in_stock is None:
+def check_stock(list_request: ListRequest, catalog: ProductCatalog) -> None:
+    """Raise NotInThisModelError if the request asks for products in stock and the catalog does not tell."""
+    if list_request.in_stock_only and catalog.in_stock is None:
         missing = "amazon_products had no column in_stock when this model was made: add one, and restart the API"
         raise NotInThisModelError(f"in_stock_only: {missing}")
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import orjson
 
-from recommender.model import Answer, ServedModel, Wish, explain
+from recommender.model import Answer, ListRequest, ServedModel, explain
 from recommender.service.beside import takes_long
-from recommender.service.filter_parameters import check_stock, wish_of
+from recommender.service.filter_parameters import check_stock, list_request_of
 from recommender.service.parameters import RequestReader, check_served, out_of_range, whole_number
 from recommender.service.problems import InvalidParameterError
 from recommender.service.product_json import list_body, listed
@@ -34,7 +34,7 @@ class ListAnswer(NamedTuple):
 class _Question(NamedTuple):
     """The parsed query; ``errors``: its faults."""
 
-    wish: Wish
+    list_request: ListRequest
     ranking: str | None
     explained: bool
     errors: tuple[dict[str, str], ...]
@@ -52,7 +52,7 @@ def answer_at_once(
 def takes_long_to(query: bytes, model: ServedModel, default_limit: int) -> bool:
     """Tell whether the list of this query takes so long that other requests would have to wait."""
     question = _read(query, default_limit)
-    return not question.errors and takes_long(model, question.wish, explained=question.explained)
+    return not question.errors and takes_long(model, question.list_request, explained=question.explained)
 
 
 def _read(query: bytes, default_limit: int) -> _Question:
@@ -64,16 +64,16 @@ def answer_list(user: str, query: bytes, model: ServedModel, default_limit: int,
 
     InvalidParameterError, NotInThisModelError, UnknownUserError.
     """
-    wish, ranking, explained, errors = _read(query, default_limit)
+    list_request, ranking, explained, errors = _read(query, default_limit)
     user_id = whole_number(user, LARGEST_ID)
     if user_id is None:
         raise InvalidParameterError([out_of_range("user_id", user, LARGEST_ID), *errors])
     if errors:
         raise InvalidParameterError(errors)
     check_served(ranking, model)
-    check_stock(wish, model.products.catalog)
-    answer = model.select(user_id, wish, ranking)
-    first = wish.offset + 1
+    check_stock(list_request, model.products.catalog)
+    answer = model.select(user_id, list_request, ranking)
+    first = list_request.offset + 1
     if explained:
         body = _explained(user_id, answer, model, ranking, first=first, named=named)
     else:
@@ -94,10 +94,10 @@ def _explained(
 
 def _question(query: bytes, default_limit: int) -> _Question:
     if not query:
-        return _Question(Wish(default_limit, new_rank=default_limit), None, explained=False, errors=())
+        return _Question(ListRequest(default_limit, new_rank=default_limit), None, explained=False, errors=())
     asked = RequestReader(query)
-    wish, ranking, explained = wish_of(asked, default_limit), asked.ranking(), asked.flag("explain")
-    return _Question(wish, ranking, explained, tuple(asked.errors))
+    list_request, ranking, explained = list_request_of(asked, default_limit), asked.ranking(), asked.flag("explain")
+    return _Question(list_request, ranking, explained, tuple(asked.errors))
 
 
 _kept_question = lru_cache(KEPT_QUERIES)(_question)

@@ -14,11 +14,11 @@ from typing import Any
 
 import orjson
 
-from recommender.model import LARGEST_OFFSET, Recommendation, ServedModel
+from recommender.model import LARGEST_LIST_OFFSET, Recommendation, ServedModel
 from recommender.shop import Products
 
 KEPT = 40_000  # products; some 400 bytes each
-_RANKS = [b'{"rank":%d,' % rank for rank in range(LARGEST_OFFSET + 101)]
+_RANKS = [b'{"rank":%d,' % rank for rank in range(LARGEST_LIST_OFFSET + 101)]
 
 Item = tuple[bytes, bytes]  # the JSON before the stars, and after them
 

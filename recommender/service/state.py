@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from recommender.service.api_keys import ApiKeys
-from recommender.updates import LiveService, Served
+from recommender.updates import ModelUpdater, Served
 
 BATCHES_AT_A_TIME = 2  # batches; the others wait
 
@@ -15,7 +15,7 @@ BATCHES_AT_A_TIME = 2  # batches; the others wait
 class ServiceState(Served):
     """The model that is served, and how. Plain attributes, as each request reads several."""
 
-    watch: LiveService | None = None  # None: not started yet
+    updater: ModelUpdater | None = None  # None: not started yet
     default_limit: int = 10  # products of a list
     api_keys: ApiKeys = field(default_factory=ApiKeys)
     batches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BATCHES_AT_A_TIME))

@@ -10,7 +10,7 @@ cursor     the position of a model in the changes of the tables
 """
 
 from recommender.shop.catalog import IN_STOCK, NO_CATEGORY, NOT_IN_CATALOG, Product, ProductCatalog
-from recommender.shop.cursor import AT_THE_START, Cursor, Spans
+from recommender.shop.cursor import NOTHING_READ, Cursor, Spans
 from recommender.shop.products import Products
 from recommender.shop.profiles import INTERACTION_TYPES, RATED, Interactions, Profiles, build_profiles, widened
 from recommender.shop.ratings import (
@@ -26,9 +26,9 @@ from recommender.shop.segments import NO_SEGMENT, People, Segments
 from recommender.shop.snapshot import Snapshot
 
 __all__ = [
-    "AT_THE_START",
     "INTERACTION_TYPES",
     "IN_STOCK",
+    "NOTHING_READ",
     "NOT_IN_CATALOG",
     "NO_CATEGORY",
     "NO_SEGMENT",

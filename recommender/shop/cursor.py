@@ -39,4 +39,4 @@ class Cursor(NamedTuple):
         return cls(*first[:4], gaps, more_gaps, ticks, skipped)
 
 
-AT_THE_START = Cursor()
+NOTHING_READ = Cursor()

@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError, UnknownUserError
-from recommender.shop.cursor import AT_THE_START, Cursor
+from recommender.shop.cursor import NOTHING_READ, Cursor
 
 STARS_PER_UNIT = 0.5  # a stored 9 is 4.5 stars
 NO_TIME = -(10**18)  # the time of a rating or interaction without a known time; below every real time
@@ -45,7 +45,7 @@ class RatingMatrix:
     rated_at: NDArray[np.int64] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     people: str | None = None
-    cursor: Cursor = AT_THE_START
+    cursor: Cursor = NOTHING_READ
 
     @property
     def shape(self) -> tuple[int, int]:

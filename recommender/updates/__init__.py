@@ -16,12 +16,12 @@ database_watch    watches whether the database answers
 from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel
 from recommender.updates.records import optional_tables, read_facts, read_records
 from recommender.updates.served import Served
-from recommender.updates.updater import LiveService
+from recommender.updates.updater import ModelUpdater
 from recommender.updates.writes import delete_rating, erase_user, prepare, store_interaction, store_rating
 
 __all__ = [
-    "LiveService",
     "ModelSource",
+    "ModelUpdater",
     "SavedModel",
     "Served",
     "TrainedModel",

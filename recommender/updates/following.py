@@ -25,16 +25,16 @@ _log = logging.getLogger("uvicorn.error")
 class Following:
     """The users to be read, in pieces; a piece is given again until it is counted.
 
-    ``absorbs``: a model loaded again contains all changes.
+    ``includes_changes``: a model loaded again contains all changes.
     """
 
-    def __init__(self, model: LiveModel, there: frozenset[str], *, absorbs: bool) -> None:
-        self._feed = ChangeFeed(model.cursor, there, name_crowds=not absorbs)
+    def __init__(self, model: LiveModel, there: frozenset[str], *, includes_changes: bool) -> None:
+        self._feed = ChangeFeed(model.cursor, there, name_crowds=not includes_changes)
         self._reconciliation = Reconciliation(model.matrix)
         self._look: Look | None = None
         self._difference: Difference | None = None
         self._left: list[int] = []
-        self._absorbs, self._rest = absorbs, False
+        self._includes_changes, self._rest = includes_changes, False
         self.looked_at = datetime.now(UTC)  # when the look began that the users of the pieces come from
         self.overflow = False  # whether users were passed over just now
         self._compared_at = float("-inf")
@@ -83,7 +83,7 @@ class Following:
         if look.missed:
             _log.warning("the log of deletions does not reach back to this model: everybody in it is looked for")
             users |= read_differing(connection, model)
-        if self._absorbs and (look.ratings.crowd or len(users) > most):
+        if self._includes_changes and (look.ratings.crowd or len(users) > most):
             self.overflow = self._incomplete = True
             return
         if self._may_compare() and not (look.rest or self._incomplete or len(users) > PEOPLE):

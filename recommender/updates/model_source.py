@@ -20,7 +20,7 @@ Stamp = tuple[int, ...] | None
 class ModelSource(Protocol):
     """A source of models."""
 
-    absorbs: bool  # whether a model loaded again contains the changes since the last one
+    includes_changes: bool  # whether a model loaded again contains the changes since the last one
     loaded: Stamp  # of the model that ``load`` gave last
 
     def load(self) -> ServedModel:
@@ -33,7 +33,7 @@ class ModelSource(Protocol):
 class SavedModel:
     """The file that ``--save-model`` writes; the database may be away."""
 
-    absorbs = False
+    includes_changes = False
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -62,7 +62,7 @@ class TrainedModel:
     changes that led to the later versions.
     """
 
-    absorbs = True
+    includes_changes = True
 
     def __init__(self, settings: Settings, published: Callable[[], int | None]) -> None:
         self._settings, self._published = settings, published

@@ -12,7 +12,7 @@ NOT_READ = ""  # no token
 
 @dataclass
 class Served:
-    """The state that `LiveService` keeps up to date; a service adds its own to it."""
+    """The state that `ModelUpdater` keeps up to date; a service adds its own to it."""
 
     model: LiveModel | None = None  # None: not loaded yet
     people: str | None = NOT_READ  # the token that was read last (`recommender.database.identities`)

@@ -49,7 +49,7 @@ Job = Callable[[Connection], object]
 Facts = dict[bytes, Product | None]
 
 
-class LiveService(DatabaseWatch):
+class ModelUpdater(DatabaseWatch):
     """The watch of a service; ``state.model`` is a ``LiveModel`` from `serve` on."""
 
     def __init__(self, state: Served, connect: Callable[[], Engine], source: ModelSource, *, known_up: bool) -> None:
@@ -189,7 +189,9 @@ class LiveService(DatabaseWatch):
         engine, model = self.engine(), self._newest
         assert model is not None
         if (following := self._following) is None:
-            following = self._following = Following(model, self._tables(), absorbs=self._source.absorbs)
+            following = self._following = Following(
+                model, self._tables(), includes_changes=self._source.includes_changes
+            )
         with database_errors(engine), engine.connect() as connection:
             if self._are_others(connection, model):
                 return  # the rows of the tables are not about the people of this model
@@ -291,7 +293,7 @@ class LiveService(DatabaseWatch):
         model, following = LiveModel.of(base), None
         try:
             engine = self.engine()
-            following = Following(model, self._tables(), absorbs=self._source.absorbs)
+            following = Following(model, self._tables(), includes_changes=self._source.includes_changes)
             while True:
                 with database_errors(engine), engine.connect() as connection:
                     if self._are_others(connection, model):
@@ -333,7 +335,9 @@ class LiveService(DatabaseWatch):
         stamp, changed = self._source.stamp(), len(self.model.changes.users)
         if stamp == self._failed[0] and time.monotonic() < self._failed[1]:
             return
-        outdated = self._source.absorbs and (changed > self._most(self.model) or self._spoiled or self.other_people)
+        outdated = self._source.includes_changes and (
+            changed > self._most(self.model) or self._spoiled or self.other_people
+        )
         outdated = outdated and time.monotonic() > self._rested_at
         if (stamp is not None and stamp != self._stamp) or outdated:
             self._loading = asyncio.create_task(self._load(stamp))

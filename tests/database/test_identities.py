@@ -89,7 +89,7 @@ def test_a_new_customer_in_the_middle_moves_nobody(shop: Engine) -> None:
         load(shop, PEOPLE | BEA)
         assert numbers(shop) == first | {"bea": 5}
         assert token_of(shop) == token
-        watch = client.app.state.watch  # type: ignore[attr-defined]
+        watch = client.app.state.updater  # type: ignore[attr-defined]
         swapped = time.time()
         wait_until(lambda: watch.changes_seen_at.timestamp() > swapped)
         for name in ("eve", "zoe"):  # whom the new customer has nothing to do with

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from recommender.fallback import first_under_cap
 from recommender.live import LiveModel, UserRecord
-from recommender.model import Categories, ServedModel, Wish
+from recommender.model import Categories, ListRequest, ServedModel
 from recommender.ranking import CLASSIC, TASTE
 from recommender.shop import Product
 from tests.support.saved_model import build
@@ -66,17 +66,17 @@ def large() -> ServedModel:
 def test_the_worst_page_under_a_cap_takes_memory_of_what_it_keeps_not_of_all_products(large: ServedModel) -> None:
     large.prepare()
     live = LiveModel.of(large).after([UserRecord(7, ((b"B000000007", 9, 0),))], {})
-    wish = Wish(100, 1_000, diversity=1)  # an empty page: 100 categories have 100 products
+    request = ListRequest(100, 1_000, diversity=1)  # an empty page: 100 categories have 100 products
     for ranking in (CLASSIC, TASTE):
         for user in (1, 7):
-            live.select(user, wish, ranking)
+            live.select(user, request, ranking)
             tracemalloc.start()
-            assert live.select(user, wish, ranking).recommendations == []
+            assert live.select(user, request, ranking).recommendations == []
             _, most = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             assert most < 2_000_000, (ranking, user)
-    live.select_popular(wish)
-    for page, n in ((wish, 0), (Wish(10), 10), (Wish(100, 1_000), 100)):
+    live.select_popular(request)
+    for page, n in ((request, 0), (ListRequest(10), 10), (ListRequest(100, 1_000), 100)):
         tracemalloc.start()
         assert len(live.select_popular(page)) == n
         _, most = tracemalloc.get_traced_memory()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from recommender.errors import UnknownUserError
 from recommender.live import LiveModel, UserRecord
-from recommender.model import ServedModel, Wish
+from recommender.model import ListRequest, ServedModel
 from recommender.shop import Interactions, People, Product, ProductCatalog, Snapshot, build_rating_matrix
 from tests.support.model_built_anew import as_seen, as_told, build_of
 
@@ -22,7 +22,11 @@ PRODUCTS = [f"B{number:09d}".encode() for number in range(16)]
 LATE, UNLISTED = set(PRODUCTS[3::4]), PRODUCTS[15]  # come into the catalog when somebody turns to them; never do
 ERASE, DELETE = 15, 0  # beside 1 to 10, half stars, and 11 to 14, kinds of interactions
 RANKINGS = ("classic", "taste", "auto")
-WISHES = Wish(5), Wish(4, offset=1, category_ids=frozenset({0, 1}), diversity=2), Wish(16, diversity=1)
+WISHES = (
+    ListRequest(5),
+    ListRequest(4, offset=1, category_ids=frozenset({0, 1}), diversity=2),
+    ListRequest(16, diversity=1),
+)
 
 Act = tuple[int, int, int]
 ACTS = st.tuples(st.sampled_from(USERS), st.integers(0, 15), st.integers(DELETE, ERASE))
@@ -102,7 +106,9 @@ def catalog_of(products: set[bytes]) -> ProductCatalog:
 def told(model: ServedModel, user: int) -> list[Any]:
     try:
         lists = [
-            as_told(model, model.select(user, wish, ranking).recommendations) for ranking in RANKINGS for wish in WISHES
+            as_told(model, model.select(user, request, ranking).recommendations)
+            for ranking in RANKINGS
+            for request in WISHES
         ]
         return [*lists, *(as_seen(model, user, ranking) for ranking in RANKINGS)]
     except UnknownUserError:
@@ -133,4 +139,6 @@ def test_whatever_happened_each_answer_equals_that_of_a_model_built_anew(
         assert live.n_ratings == anew.n_ratings
         assert live.known_users.tolist() == anew.known_users.tolist()
         assert [told(live, user) for user in USERS] == [told(anew, user) for user in USERS]
-        assert as_told(live, live.select_popular(Wish(16))) == as_told(anew, anew.select_popular(Wish(16)))
+        assert as_told(live, live.select_popular(ListRequest(16))) == as_told(
+            anew, anew.select_popular(ListRequest(16))
+        )

@@ -14,7 +14,7 @@ from recommender.database import writing
 from recommender.database.schema import INTERACTION_TYPES, interactions, metadata, products, ratings, users
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
 from recommender.live import LiveModel, UserRecord
-from recommender.model import ServedModel, Wish, explain
+from recommender.model import ListRequest, ServedModel, explain
 from recommender.updates import (
     delete_rating,
     erase_user,
@@ -30,7 +30,7 @@ from tests.support.shop import WHEN, product_row
 
 N_PRODUCTS = 40
 RANKINGS = ("classic", "taste", "auto")
-FILTERED = Wish(4, offset=1, category_ids=frozenset({1, 2}), max_price=30.0, diversity=2)
+FILTERED = ListRequest(4, offset=1, category_ids=frozenset({1, 2}), max_price=30.0, diversity=2)
 
 
 def asin(number: int) -> str:
@@ -165,8 +165,8 @@ def test_after_every_change_each_answer_equals_that_of_a_model_built_anew(shop: 
         assert service.model.known_users.tolist() == rebuilt.known_users.tolist(), what
         for user_id in draw.integers(1, 36, 6).tolist():
             same_answers(service.model, rebuilt, user_id)
-        popular = service.model.select_popular(Wish(40))
-        assert as_told(service.model, popular) == as_told(rebuilt, rebuilt.select_popular(Wish(40))), what
+        popular = service.model.select_popular(ListRequest(40))
+        assert as_told(service.model, popular) == as_told(rebuilt, rebuilt.select_popular(ListRequest(40))), what
     for user_id in range(1, 36):
         same_answers(service.model, rebuilt, user_id)
 
@@ -179,7 +179,7 @@ def test_pages_are_cuts_of_one_list_for_everybody_whatever_has_changed(shop: Eng
     assert len(changed) > 10
     for user in rebuilt.known_users.tolist():
         for ranking in RANKINGS:
-            for whole in (Wish(45), Wish(45, diversity=4), replace(FILTERED, limit=45, offset=0)):
+            for whole in (ListRequest(45), ListRequest(45, diversity=4), replace(FILTERED, limit=45, offset=0)):
                 found = as_told(service.model, service.model.select(user, whole, ranking).recommendations)
                 assert found == as_told(rebuilt, rebuilt.select(user, whole, ranking).recommendations)
                 assert len({product for product, *_ in found}) == len(found)
@@ -195,12 +195,12 @@ def test_pages_are_cuts_of_one_list_for_everybody_whatever_has_changed(shop: Eng
 def told(model: ServedModel) -> list[Any]:
     """What a model says to everybody it knows, and of the popular."""
     lists = [
-        as_told(model, model.select(user, wish, ranking).recommendations)
+        as_told(model, model.select(user, request, ranking).recommendations)
         for user in model.known_users.tolist()
         for ranking in RANKINGS
-        for wish in (Wish(6), FILTERED)
+        for request in (ListRequest(6), FILTERED)
     ]
-    return [model.n_ratings, as_told(model, model.select_popular(Wish(40))), *lists]
+    return [model.n_ratings, as_told(model, model.select_popular(ListRequest(40))), *lists]
 
 
 def test_a_model_answers_as_before_whatever_comes_after_it(shop: Engine) -> None:

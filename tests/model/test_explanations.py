@@ -189,7 +189,7 @@ def test_with_a_right_key_alone_the_closest_are_named(keyed: TestClient) -> None
 
 
 def test_a_named_answer_is_never_given_to_anybody_else(keyed: TestClient) -> None:
-    answers = keyed.app.observation.answers  # type: ignore[attr-defined]
+    answers = keyed.app.layer.answers  # type: ignore[attr-defined]
     for first, second in ((KEY, {}), ({}, KEY), (KEY, {"X-API-Key": "wrong"})):
         answers.clear()
         for headers in (first, second, first, second):

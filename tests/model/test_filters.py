@@ -17,9 +17,9 @@ import pytest
 from recommender.fallback import PopularProducts
 from recommender.fallback.popular import FEW
 from recommender.live import LiveModel, UserRecord
-from recommender.model import Kept, ServedModel, Wish
+from recommender.model import ListRequest, ProductFilter, ServedModel
 from recommender.model import filters as kept_masks
-from recommender.model.filters import KeptMasks
+from recommender.model.filters import FilterCache
 from recommender.ranking import CLASSIC, TASTE, TasteSimilarity
 from recommender.service.list_answer import answer_list
 from recommender.service.problems import InvalidParameterError
@@ -30,10 +30,10 @@ __all__ = ["model"]  # the fixture: sixty users, a catalog of 40 products and 5 
 
 
 def test_a_mask_is_kept_by_what_it_leaves_out_whatever_the_limit(model: ServedModel) -> None:
-    first = model.allowed(Wish(3, category_ids=frozenset([1, 2]), min_price=1.0))
-    assert first is model.allowed(Wish(9, 2, category_ids=frozenset([2, 1]), min_price=1.0, diversity=1))
-    assert first is not model.allowed(Wish(3, category_ids=frozenset([1, 2]), max_price=1.0))
-    assert model.allowed(Wish(3)) is None
+    first = model.allowed(ListRequest(3, category_ids=frozenset([1, 2]), min_price=1.0))
+    assert first is model.allowed(ListRequest(9, 2, category_ids=frozenset([2, 1]), min_price=1.0, diversity=1))
+    assert first is not model.allowed(ListRequest(3, category_ids=frozenset([1, 2]), max_price=1.0))
+    assert model.allowed(ListRequest(3)) is None
 
 
 def test_the_least_recent_mask_goes_first_and_a_foreign_one_is_taken_as_it_is(
@@ -46,15 +46,15 @@ def test_the_least_recent_mask_goes_first_and_a_foreign_one_is_taken_as_it_is(
             made.append(price)
             return np.array([price < 2, True, price < 3, False])
 
-        return masks.mask(Wish(1, min_price=price), make)
+        return masks.mask(ListRequest(1, min_price=price), make)
 
     monkeypatch.setattr(kept_masks, "MOST", 2)
-    masks = KeptMasks(np.array([True, False, True]))
+    masks = FilterCache(np.array([True, False, True]))
     for price in (1.0, 2.0, 1.0, 3.0, 1.0, 1.0, 2.0, 3.0):
         mask(price)
     assert made == [1.0, 2.0, 3.0, 2.0, 3.0]
     monkeypatch.setattr(kept_masks, "BYTES", 1)
-    masks = KeptMasks(np.array([True, False, True]))
+    masks = FilterCache(np.array([True, False, True]))
     for price in (3.0, 3.0, 2.0, 2.0, 3.0, 2.0):  # the one that is used stays in any case
         mask(price)
     assert made[5:] == [3.0, 2.0, 3.0, 2.0]
@@ -66,7 +66,7 @@ def test_the_least_recent_mask_goes_first_and_a_foreign_one_is_taken_as_it_is(
 
 
 def test_popular_products_of_a_mask_are_those_of_the_model_that_asks() -> None:
-    kept = KeptMasks(np.ones(3, np.bool_)).of(np.array([True, True, False]))
+    kept = FilterCache(np.ones(3, np.bool_)).of(np.array([True, True, False]))
     before, now = (PopularProducts(np.array(columns, np.int32), np.zeros(3)) for columns in ([0, 1, 2], [2, 1, 0]))
     assert [kept.popular(these, 2).columns.tolist() for these in (before, now, before)] == [[0, 1], [1, 0], [0, 1]]
 
@@ -74,14 +74,17 @@ def test_popular_products_of_a_mask_are_those_of_the_model_that_asks() -> None:
 def test_what_is_made_of_a_mask_counts_at_once(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(model.similarity, TasteSimilarity)
     ranker, n = model.similarity.ranker(TASTE), len(model.matrix.recommendable)
-    masks, everything = KeptMasks(model.matrix.recommendable), PopularProducts(np.arange(n, dtype=np.int32), np.ones(n))
+    masks, everything = (
+        FilterCache(model.matrix.recommendable),
+        PopularProducts(np.arange(n, dtype=np.int32), np.ones(n)),
+    )
     monkeypatch.setattr(kept_masks, "MOST", 10**9)
 
     def bytes_counted() -> int:
         return int(masks._of_filters.currsize)
 
-    def kept(price: float) -> Kept:
-        return masks.of(masks.mask(Wish(1, min_price=price), lambda: np.ones(n, np.bool_)))
+    def kept(price: float) -> ProductFilter:
+        return masks.of(masks.mask(ListRequest(1, min_price=price), lambda: np.ones(n, np.bool_)))
 
     first, second = kept(1.0), kept(2.0)
     assert bytes_counted() == 4 * n  # of each the mask and what may be recommended
@@ -94,25 +97,25 @@ def test_what_is_made_of_a_mask_counts_at_once(model: ServedModel, monkeypatch: 
     assert bars > 0
     assert bytes_counted() == first.size + second.size == 18 * n + bars
     assert first.bars(TASTE, ranker) is first.bars(TASTE, ranker)
-    _ = Kept(first.allowed, first.recommendable).without  # not kept: nothing to count
+    _ = ProductFilter(first.allowed, first.recommendable).without  # not kept: nothing to count
     assert bytes_counted() == 18 * n + bars
 
 
 def test_what_grew_too_large_lets_the_least_recent_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_masks, "BYTES", 4_500)
-    masks = KeptMasks(np.ones(1_000, np.bool_))
-    wishes = [Wish(1, min_price=price) for price in (1.0, 2.0)]
-    kept = [masks.of(masks.mask(wish, lambda: np.ones(1_000, np.bool_))) for wish in wishes]
-    assert [masks.knows(wish) for wish in wishes] == [True, True]
+    masks = FilterCache(np.ones(1_000, np.bool_))
+    requests = [ListRequest(1, min_price=price) for price in (1.0, 2.0)]
+    kept = [masks.of(masks.mask(request, lambda: np.ones(1_000, np.bool_))) for request in requests]
+    assert [masks.knows(request) for request in requests] == [True, True]
     _ = kept[0].without  # 5,000 bytes in all: this one is in use, so the other goes
-    assert [masks.knows(wish) for wish in wishes] == [True, False]
+    assert [masks.knows(request) for request in requests] == [True, False]
     _ = kept[1].without  # which counts no more
     assert masks._of_filters.currsize == kept[0].size == 3_000
 
 
 def test_masks_go_with_their_model_and_not_when_garbage_is_looked_for() -> None:
-    masks = KeptMasks(np.ones(3, np.bool_))
-    kept = weakref.ref(masks.of(masks.mask(Wish(1, min_price=1.0), lambda: np.ones(3, np.bool_))))
+    masks = FilterCache(np.ones(3, np.bool_))
+    kept = weakref.ref(masks.of(masks.mask(ListRequest(1, min_price=1.0), lambda: np.ones(3, np.bool_))))
     assert kept() is not None
     gc.disable()
     try:
@@ -123,7 +126,7 @@ def test_masks_go_with_their_model_and_not_when_garbage_is_looked_for() -> None:
 
 
 def test_a_thread_gets_the_popular_products_of_its_own_model_while_another_asks() -> None:
-    kept = Kept(np.ones(4, np.bool_), np.ones(4, np.bool_))
+    kept = ProductFilter(np.ones(4, np.bool_), np.ones(4, np.bool_))
     other = PopularProducts(np.array([3, 2, 1, 0], np.int32), np.zeros(4))
     found: list[list[int]] = []
     asking = threading.Thread(target=lambda: found.append(kept.popular(other, 2).columns.tolist()))
@@ -151,14 +154,14 @@ def test_a_thread_gets_the_popular_products_of_its_own_model_while_another_asks(
 
 def test_many_threads_may_ask_for_masks_while_these_push_each_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_masks, "BYTES", 4_000)  # one or two of them
-    masks = KeptMasks(np.ones(500, np.bool_))
+    masks = FilterCache(np.ones(500, np.bool_))
     everything = PopularProducts(np.arange(500, dtype=np.int32), np.zeros(500))
 
     def ask(seed: int) -> int:
         right = 0
         for number in np.random.default_rng(seed).integers(3, 20, 400).tolist():
             flags = np.arange(500) % number == 0
-            kept = masks.of(masks.mask(Wish(1, min_price=float(number)), flags.copy))
+            kept = masks.of(masks.mask(ListRequest(1, min_price=float(number)), flags.copy))
             first = kept.popular(everything, 5).columns[:5].tolist()
             right += kept.without.tolist() == (~flags).tolist() and first == (number * np.arange(5)).tolist()
         return right
@@ -177,17 +180,17 @@ def test_a_live_model_shares_what_its_base_keeps(model: ServedModel) -> None:
     model.prepare()
     live = LiveModel.of(model)
     assert live.masks is model.masks
-    wish = Wish(8, category_ids=frozenset(range(20)), max_price=7.0)
+    request = ListRequest(8, category_ids=frozenset(range(20)), max_price=7.0)
     for user in range(1, 61):
         for ranking in (CLASSIC, TASTE):
-            assert live.select(user, wish, ranking) == model.select(user, wish, ranking)
+            assert live.select(user, request, ranking) == model.select(user, request, ranking)
 
 
 def test_a_mask_is_made_longer_once_for_each_product_that_came_later(
     model: ServedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.prepare()
-    wish, cheap = Wish(8, category_ids=frozenset(range(20)), max_price=7.0), Product("new", 1.0, 4.0, 3)
+    request, cheap = ListRequest(8, category_ids=frozenset(range(20)), max_price=7.0), Product("new", 1.0, 4.0, 3)
     facts = {b"B0LATER%03d" % number: cheap._replace(price=float(number)) for number in range(9)} | {
         b"B0LATER009": None
     }
@@ -195,7 +198,7 @@ def test_a_mask_is_made_longer_once_for_each_product_that_came_later(
     def rated(live: LiveModel, *later: int) -> LiveModel:
         return live.after([UserRecord(7, tuple((b"B0LATER%03d" % number, 9, 0) for number in later))], facts)
 
-    base = model.allowed(wish)
+    base = model.allowed(request)
     assert base is not None
     for module in ("live.live_model", "model.served_model"):
         monkeypatch.setattr(f"recommender.{module}.allowed_products", lambda *_: pytest.fail("a mask was made anew"))
@@ -203,28 +206,28 @@ def test_a_mask_is_made_longer_once_for_each_product_that_came_later(
     lives = [rated(LiveModel.of(model), 6, 8), rated(rated(LiveModel.of(model), 8), 6, 8)]
     for _ in range(2):
         for live, flags in zip(lives, ([True, False], [False, True]), strict=True):
-            mask = live.allowed(wish)
+            mask = live.allowed(request)
             assert mask is not None
             assert mask.tolist() == [*base.tolist(), *flags]
-            assert live.allowed(wish) is mask
+            assert live.allowed(request) is mask
             assert live.masks.of(mask) is live.masks.of(mask)
     live = rated(lives[1], 8, 6, 9, 5)
     for ranking in (CLASSIC, TASTE):
         for user in range(1, 61):
-            live.select(user, wish, ranking)
-    longer = live.allowed(wish)
+            live.select(user, request, ranking)
+    longer = live.allowed(request)
     assert longer is not None
     assert longer.tolist() == [*base.tolist(), False, True, True, False]
     kept = live.masks.of(longer)
     assert kept.without.tolist() == [not flag for flag in longer.tolist()]
     assert kept.recommendable.tolist() == (base[: model.matrix.shape[1]] & model.matrix.recommendable).tolist()
-    shorter = model.allowed(wish)
+    shorter = model.allowed(request)
     assert shorter is not None
     assert shorter.tolist() == base.tolist()
 
 
 def test_masks_that_were_made_longer_take_the_place_of_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    masks, later = KeptMasks(np.ones(1_000, np.bool_)), list[tuple[bytes, Product | None]]()
+    masks, later = FilterCache(np.ones(1_000, np.bool_)), list[tuple[bytes, Product | None]]()
     made = []
 
     def make(price: float) -> Any:
@@ -235,7 +238,7 @@ def test_masks_that_were_made_longer_take_the_place_of_those_before(monkeypatch:
     for number in range(20):
         later = [*later, (b"B0LATER%03d" % number, Product(None, 5.0, None, None))]
         for price in (1.0, 9.0):
-            flags = masks.mask(Wish(1, min_price=price), partial(make, price), later)
+            flags = masks.mask(ListRequest(1, min_price=price), partial(make, price), later)
             assert flags[1_000:].tolist() == [price == 1.0] * (number + 1)
     assert made == [1.0, 9.0]
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 import api
 from recommender.database import read_catalog, writing
 from recommender.live import LiveModel
-from recommender.model import Wish
+from recommender.model import ListRequest
 from recommender.model.list_request import fits
 from recommender.publishing import open_model, save_model
 from recommender.shop import Product
@@ -110,8 +110,8 @@ def test_a_model_file_holds_it_where_it_is_known(shop: Engine, tmp_path: Path) -
 def test_a_live_model_filters_too_and_what_came_later_is_not_known_to_be_in_stock(shop: Engine) -> None:
     stock(shop)
     live = LiveModel.of(build(shop))
-    wish = Wish(10, in_stock_only=True)
-    assert {live.products.id_of(item.column) for item in live.select(1, wish, "classic").recommendations} <= {B, E}
-    assert not fits(wish, b"B00000000Z", Product(None, 1.0, 4.0, 1))
-    assert fits(Wish(10), b"B00000000Z", Product(None, 1.0, 4.0, 1))
+    request = ListRequest(10, in_stock_only=True)
+    assert {live.products.id_of(item.column) for item in live.select(1, request, "classic").recommendations} <= {B, E}
+    assert not fits(request, b"B00000000Z", Product(None, 1.0, 4.0, 1))
+    assert fits(ListRequest(10), b"B00000000Z", Product(None, 1.0, 4.0, 1))
     assert np.array_equal(read_catalog(shop).in_stock, [False, True, False, False, True, False])  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 import api
 from recommender.fallback import Near, PopularProducts, popular_list
-from recommender.model import Answer, Categories, ServedModel, Wish
+from recommender.model import Answer, Categories, ListRequest, ServedModel
 from recommender.ranking import CLASSIC, TASTE
 from recommender.shop import Product, ProductCatalog, Products
 from tests.support.saved_model import build
@@ -48,18 +48,18 @@ def everything(model: ServedModel, user: int, ranking: str) -> list[Any]:
     return model.recommend(user, len(model.products) + 5, ranking).recommendations
 
 
-def kept(model: ServedModel, items: list[Any], wish: Wish) -> list[Any]:
+def kept(model: ServedModel, items: list[Any], request: ListRequest) -> list[Any]:
     """The items that a reader of the rules would leave in."""
     out = []
     for item in items:
         product = model.products.facts(item.column)
         price, stars = product.price, product.stars or 0.0
         fits = (
-            (not wish.category_ids or product.category_id in wish.category_ids)
-            and (wish.min_price is None or (price is not None and price >= wish.min_price))
-            and (wish.max_price is None or (price is not None and price <= wish.max_price))
-            and (wish.min_stars is None or stars >= wish.min_stars)
-            and model.products.id_of(item.column) not in wish.exclude
+            (not request.category_ids or product.category_id in request.category_ids)
+            and (request.min_price is None or (price is not None and price >= request.min_price))
+            and (request.max_price is None or (price is not None and price <= request.max_price))
+            and (request.min_stars is None or stars >= request.min_stars)
+            and model.products.id_of(item.column) not in request.exclude
         )
         if fits:
             out.append(item)
@@ -67,7 +67,7 @@ def kept(model: ServedModel, items: list[Any], wish: Wish) -> list[Any]:
 
 
 WISHES = st.builds(
-    Wish,
+    ListRequest,
     limit=st.integers(1, 20),
     offset=st.integers(0, 12),
     category_ids=st.frozensets(st.integers(0, 9), max_size=6),
@@ -81,41 +81,41 @@ WISHES = st.builds(
 @hypothesis_settings(max_examples=150, deadline=None)
 @given(st.integers(1, 60) | st.just(99), WISHES)
 def test_a_filtered_list_is_the_whole_list_less_what_the_filters_leave_out(
-    model: ServedModel, user: int, wish: Wish
+    model: ServedModel, user: int, request: ListRequest
 ) -> None:
-    expected = kept(model, everything(model, user, CLASSIC), wish)[wish.offset : wish.offset + wish.limit]
-    assert model.select(user, wish, CLASSIC).recommendations == expected
+    expected = kept(model, everything(model, user, CLASSIC), request)[request.offset : request.offset + request.limit]
+    assert model.select(user, request, CLASSIC).recommendations == expected
 
 
-def by_the_rules(model: ServedModel, user: int, wish: Wish, ranking: str) -> list[Any]:
+def by_the_rules(model: ServedModel, user: int, request: ListRequest, ranking: str) -> list[Any]:
     """The whole list as a reader of the rules would make it: filtered, capped, the new product at its place."""
-    plain = kept(model, everything(replace(model, new_product_percent=0), user, ranking), wish)
-    uncapped = model.select(user, replace(wish, diversity=None, offset=0, limit=1_000), ranking).recommendations
+    plain = kept(model, everything(replace(model, new_product_percent=0), user, ranking), request)
+    uncapped = model.select(user, replace(request, diversity=None, offset=0, limit=1_000), ranking).recommendations
     new = [item for item in uncapped if item.source == "new"]  # who it is, is a matter of the hash
     out: list[Any] = []
     had: Counter[int | None] = Counter()
 
     def take(item: Any) -> None:
         category = model.products.facts(item.column).category_id
-        if wish.diversity is None or had[category] < wish.diversity:
+        if request.diversity is None or had[category] < request.diversity:
             had[category] += 1
             out.append(item)
 
     for item in plain:
-        if new and len(out) == wish.new_rank - 1 > 0:
+        if new and len(out) == request.new_rank - 1 > 0:
             take(new.pop())
         take(item)
     if new and out:
         take(new.pop())
-    return out[wish.offset : wish.offset + wish.limit]
+    return out[request.offset : request.offset + request.limit]
 
 
 @hypothesis_settings(max_examples=300, deadline=None)
 @given(st.integers(1, 60) | st.just(99), WISHES, st.none() | st.integers(1, 5), st.integers(2, 12))
 def test_a_new_product_has_one_place_in_the_whole_list_whatever_is_asked_for(
-    model: ServedModel, user: int, wish: Wish, most: int | None, rank: int
+    model: ServedModel, user: int, request: ListRequest, most: int | None, rank: int
 ) -> None:
-    asked = replace(wish, diversity=most, new_rank=rank)
+    asked = replace(request, diversity=most, new_rank=rank)
     for ranking in (TASTE, CLASSIC):
         assert model.select(user, asked, ranking).recommendations == by_the_rules(model, user, asked, ranking)
 
@@ -126,8 +126,8 @@ def test_pages_are_cuts_of_one_list_for_everybody(model: ServedModel) -> None:
         for ranking in (CLASSIC, TASTE):
             for most in (None, 1, 3):
                 for asked in (
-                    Wish(60, diversity=most),
-                    Wish(60, 0, frozenset(range(6)), max_price=8.0, diversity=most),
+                    ListRequest(60, diversity=most),
+                    ListRequest(60, 0, frozenset(range(6)), max_price=8.0, diversity=most),
                 ):
                     whole = model.select(user, asked, ranking).recommendations
                     columns = [item.column for item in whole]
@@ -157,10 +157,10 @@ def test_a_cap_per_category_passes_over_what_is_beyond_it(
         seen[category] += 1
         if seen[category] <= most:
             expected.append(item)
-    wish = Wish(limit, offset, diversity=most)
-    assert model.select(user, wish, CLASSIC).recommendations == expected[offset : offset + limit]
+    request = ListRequest(limit, offset, diversity=most)
+    assert model.select(user, request, CLASSIC).recommendations == expected[offset : offset + limit]
     popular = [
-        item for item in model.select_popular(Wish(1_000)) if item.column in {known.column for known in expected}
+        item for item in model.select_popular(ListRequest(1_000)) if item.column in {known.column for known in expected}
     ]
     assert {item.source for item in popular} <= {"popular"}
 
@@ -192,8 +192,12 @@ def test_categories_that_are_not_known_are_never_capped_and_those_that_came_late
 
 def test_nothing_fits_nothing_comes(model: ServedModel) -> None:
     for ranking in (CLASSIC, TASTE):
-        for wish in (Wish(5, min_price=3.5, max_price=3.4), Wish(5, category_ids=frozenset([999])), Wish(5, 1_000)):
-            assert model.select(1, wish, ranking) == Answer([], "popular")
+        for request in (
+            ListRequest(5, min_price=3.5, max_price=3.4),
+            ListRequest(5, category_ids=frozenset([999])),
+            ListRequest(5, 1_000),
+        ):
+            assert model.select(1, request, ranking) == Answer([], "popular")
 
 
 # --- over HTTP

@@ -17,7 +17,7 @@ from recommender.errors import DatabaseError, ModelFileError
 from recommender.publishing import open_arrays, open_model, save_model
 from recommender.publishing._array_file import save_arrays
 from recommender.service import ApiKeys
-from recommender.updates import LiveService, SavedModel
+from recommender.updates import ModelUpdater, SavedModel
 from tests.service.test_api import STARS, A
 from tests.support.saved_model import small, version_of
 from tests.support.service import KEY, WITH_KEY
@@ -42,7 +42,7 @@ class Crafted:
         self.app = api.create_app()
         self._client = TestClient(self.app, headers=WITH_KEY, raise_server_exceptions=False)
         self.app.state.api_keys, self.app.state.default_limit = ApiKeys(KEY), 10
-        self.app.state.batches, self.app.observation.log.enabled = asyncio.Semaphore(1), False
+        self.app.state.batches, self.app.layer.log.enabled = asyncio.Semaphore(1), False
         self.n_refused = self.n_served = 0
 
     def faults(self, arrays: dict[str, NDArray[Any]], facts: Any) -> list[str]:
@@ -55,9 +55,9 @@ class Crafted:
             self.n_refused += 1
             return [] if len(str(error).splitlines()) == 1 else [str(error)]
         self.n_served += 1
-        watch = LiveService(self.app.state, _no_database, SavedModel(self._file), known_up=True)
+        watch = ModelUpdater(self.app.state, _no_database, SavedModel(self._file), known_up=True)
         watch.serve(model)
-        self.app.state.watch = watch
+        self.app.state.updater = watch
         answers = [self._client.request(*question[:2], **question[2]) for question in questions()]
         watch.close()
         return [f"{answer.request.url.path}: {answer.status_code}" for answer in answers if answer.status_code >= 500]

@@ -196,7 +196,7 @@ def test_with_all_required_health_tells_its_status_alone(closed_service: TestCli
 
 
 def test_with_all_required_a_kept_answer_is_for_those_with_a_key(closed_service: TestClient) -> None:
-    answers = closed_service.app.observation.answers  # type: ignore[attr-defined]
+    answers = closed_service.app.layer.answers  # type: ignore[attr-defined]
     with_key = {HEADER: KEY}
     for path in ("/recommendations/1", "/popular", f"/products/{A}", f"/products/{A}/similar"):
         before = len(answers)
@@ -280,7 +280,7 @@ def test_no_key_is_ever_shown(keyed_service: TestClient, capfd: pytest.CaptureFi
         for key in (KEY, "x" + KEY):
             answer = ask(keyed_service, method, ROUTES[method, template], key)
             seen.append(answer.text + str(answer.headers))
-    keyed_service.app.observation.log.close()  # type: ignore[attr-defined]
+    keyed_service.app.layer.log.close()  # type: ignore[attr-defined]
     written = capfd.readouterr()
     assert "/users/{user_id}/ratings" in written.out  # the log is there
     for text in (*seen, written.out, written.err, keyed_service.get("/metrics").text):

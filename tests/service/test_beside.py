@@ -44,7 +44,7 @@ def test_a_filter_of_a_large_catalog_is_made_by_another_thread_and_once(
 ) -> None:
     expected = answers(client)
     client.app.state.model.masks.__init__(client.app.state.model.matrix.recommendable)  # type: ignore[attr-defined]
-    client.app.observation.answers.clear()  # type: ignore[attr-defined]
+    client.app.layer.answers.clear()  # type: ignore[attr-defined]
     threads: list[int] = []
 
     def noted(*given: Any) -> Any:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 import api
 from recommender.live import LiveModel
 from recommender.model import ServedModel
-from recommender.service.middleware.answer_cache import LET_GO, OVERHEAD, Answer, Answers
+from recommender.service.middleware.answer_cache import LET_GO, OVERHEAD, AnswerCache, CachedAnswer
 from recommender.service.model_headers import etag_of, is_known
 from tests.support.changed_model import renewed
 from tests.support.shop import fill
@@ -50,22 +50,22 @@ def app_of(client: TestClient) -> api.RecommendationApp:
 
 
 def model_of(client: TestClient) -> LiveModel:
-    model = app_of(client).observation.model
+    model = app_of(client).layer.model
     assert model is not None
     return model
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_kept_answer_has_the_bytes_and_headers_of_a_computed_one(client: TestClient, path: str) -> None:
-    observation = app_of(client).observation
-    observation.answers.capacity = 0
+    layer = app_of(client).layer
+    layer.answers.capacity = 0
     computed = [client.get(path) for _ in range(2)]
-    assert len(observation.answers) == 0
-    observation.answers.capacity = 1_000_000
+    assert len(layer.answers) == 0
+    layer.answers.capacity = 1_000_000
     first, kept = client.get(path), client.get(path)
-    assert len(observation.answers) == 1
-    observation.shortcut = None
-    observation.answers.clear()
+    assert len(layer.answers) == 1
+    layer.fast_path = None
+    layer.answers.clear()
     by_the_framework = client.get(path)
     answers = [*computed, first, kept, by_the_framework]
     assert {answer.content for answer in answers} == {kept.content}
@@ -107,7 +107,7 @@ def test_an_answer_that_a_model_gave_while_another_took_its_place_is_not_kept(
 
     def select(*arguments: Any, **options: Any) -> Any:
         app_of(client).state.model = new
-        app_of(client).observation.answers.get(new, ("/recommendations/2", b""))  # as another request does meanwhile
+        app_of(client).layer.answers.get(new, ("/recommendations/2", b""))  # as another request does meanwhile
         return real(*arguments, **options)
 
     monkeypatch.setattr("recommender.model.served_model.ServedModel.select", select)
@@ -139,7 +139,7 @@ def test_version_and_age_tell_the_model(client: TestClient, path: str) -> None:
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "computed"])
 def test_who_has_the_answer_gets_304_without_a_body(client: TestClient, path: str, kept: bool) -> None:
-    app_of(client).observation.answers.capacity = 1_000_000 if kept else 0
+    app_of(client).layer.answers.capacity = 1_000_000 if kept else 0
     full = client.get(path)
     etag = full.headers["etag"]
     assert re.fullmatch(r'"[0-9a-f]{32}"', etag)
@@ -178,21 +178,21 @@ def test_a_path_that_only_looks_like_a_kept_one_is_not_answered_from_it(client: 
 
 def test_an_answer_that_must_not_be_kept_is_not(client: TestClient) -> None:
     app = app_of(client)
-    calls, lists = [], app.observation.shortcut
+    calls, lists = [], app.layer.fast_path
 
     async def secretly(scope: Scope, receive: Receive, send: Send) -> None:
         calls.append(1)
         scope["route"] = lists
         await Response(b"{}", headers={"Cache-Control": "private, no-store"})(scope, receive, send)
 
-    app.observation._app, app.observation.shortcut = secretly, None
+    app.layer._app, app.layer.fast_path = secretly, None
     assert [client.get(LIST).content for _ in range(2)] == [b"{}", b"{}"]
     assert len(calls) == 2
 
 
 def test_the_answers_stay_within_their_bytes_and_the_least_recent_goes_first(client: TestClient) -> None:
-    model, answers = model_of(client), Answers(3 * (OVERHEAD + 10))
-    answer = Answer("/x", None, b'""', bytes(10), (), ())
+    model, answers = model_of(client), AnswerCache(3 * (OVERHEAD + 10))
+    answer = CachedAnswer("/x", None, b'""', bytes(10), (), ())
     keys = [(f"/{number}", b"") for number in range(4)]
     assert answers.get(model, keys[0]) is None
     for key in (*keys[:3], keys[0]):  # once more: the same bytes are not counted twice
@@ -210,7 +210,7 @@ def test_the_answers_stay_within_their_bytes_and_the_least_recent_goes_first(cli
 
 
 def test_many_users_never_take_more_than_the_setting_allows(client: TestClient) -> None:
-    answers = app_of(client).observation.answers
+    answers = app_of(client).layer.answers
     answers.capacity = 2 * OVERHEAD + 1_600
     for limit in range(1, 40):
         assert client.get(f"{LIST}?limit={limit}").status_code == 200
@@ -219,10 +219,10 @@ def test_many_users_never_take_more_than_the_setting_allows(client: TestClient) 
 
 
 def test_the_answers_of_a_model_before_are_let_go_a_few_at_a_time(client: TestClient) -> None:
-    answers = Answers(10_000_000)
+    answers = AnswerCache(10_000_000)
     old = model_of(client)
     new = renewed(old)
-    answer = Answer("route", None, b"tag", b"body", (), ())
+    answer = CachedAnswer("route", None, b"tag", b"body", (), ())
     answers.get(old, ("/", b""))
     for n in range(100):
         answers.keep(old, (f"/{n}", b""), answer)
@@ -237,11 +237,11 @@ def test_the_answers_of_a_model_before_are_let_go_a_few_at_a_time(client: TestCl
 
 
 def test_the_setting_turns_the_kept_answers_off(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert app_of(client).observation.answers.capacity == 64_000_000
+    assert app_of(client).layer.answers.capacity == 64_000_000
     monkeypatch.setenv("ANSWER_CACHE_MB", "0")
     with TestClient(api.create_app()) as without:
         assert [without.get(LIST).status_code for _ in range(2)] == [200, 200]
-        assert len(app_of(without).observation.answers) == 0
+        assert len(app_of(without).layer.answers) == 0
 
 
 def test_the_headers_are_documented(client: TestClient) -> None:
@@ -262,9 +262,9 @@ def test_the_headers_are_documented(client: TestClient) -> None:
 
 
 def test_the_shortcut_takes_what_the_framework_would_give_the_route(client: TestClient) -> None:
-    shortcut = app_of(client).observation.shortcut
-    assert shortcut is not None
+    fast_path = app_of(client).layer.fast_path
+    assert fast_path is not None
     for path, taken in ((LIST, True), ("/recommendations/", False), ("/recommendations/1/2", False), (SIMILAR, False)):
-        assert shortcut.takes({"method": "GET", "path": path}) is taken
-    assert not shortcut.takes({"method": "POST", "path": LIST})
-    assert not shortcut.takes({"method": "GET", "path": LIST, "root_path": "/shop"})
+        assert fast_path.takes({"method": "GET", "path": path}) is taken
+    assert not fast_path.takes({"method": "POST", "path": LIST})
+    assert not fast_path.takes({"method": "GET", "path": LIST, "root_path": "/shop"})

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from recommender.live import LiveModel, UserRecord
-from recommender.model import Recommendation, ServedModel, Wish
+from recommender.model import ListRequest, Recommendation, ServedModel
 from recommender.ranking import TASTE
 from recommender.service import product_json
 from recommender.service.product_json import ListBodies, listed
@@ -60,7 +60,7 @@ def test_the_body_is_the_json_of_the_same_dictionaries(model: ServedModel) -> No
     bodies = ListBodies()
     for user in range(1, 61):
         for offset in (0, 3):
-            chosen = model.select(user, Wish(10, offset), TASTE).recommendations
+            chosen = model.select(user, ListRequest(10, offset), TASTE).recommendations
             assert bodies.body(model, user, chosen, first=offset + 1) == expected(model, user, chosen, offset + 1)
     assert bodies.body(model, 7, [], first=1) == b'{"user_id":7,"recommendations":[]}'
 

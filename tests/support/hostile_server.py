@@ -16,7 +16,7 @@ class HostileServer:
     """Lets everything through to the server, but for one thing.
 
     ``when``: a statement that matches it is answered with the request for the file ``wanted``, of LOAD DATA LOCAL.
-    ``plugin``: the login is answered with the wish for a password by that plugin. ``got`` is all that came of it.
+    ``plugin``: the login is answered with the request for a password by that plugin. ``got`` is all that came of it.
     """
 
     def __init__(self, host: str, port: int, *, when: str = "", wanted: str = "", plugin: str = "") -> None:
@@ -64,10 +64,10 @@ class HostileServer:
         login = True
         while header := packets.read(4):
             body = packets.read(int.from_bytes(header[:3], "little"))
-            if wish := self._wish(header, body, login):
+            if request := self._wish(header, body, login):
                 self.asked += 1
                 client.settimeout(2)  # one that does not understand waits for more
-                client.sendall(len(wish).to_bytes(3, "little") + bytes([header[3] + 1]) + wish)
+                client.sendall(len(request).to_bytes(3, "little") + bytes([header[3] + 1]) + request)
                 # until the client goes, or sends the empty packet that ends a file
                 while (header := packets.read(4)) and (body := packets.read(int.from_bytes(header[:3], "little"))):
                     self.got += body

@@ -37,7 +37,7 @@ def build_of(snapshot: Snapshot, older: ServedModel | None = None) -> ServedMode
     similarity = TasteSimilarity.of(matrix, profiles, parameters=AUTO, statistics=statistics)
     settings = ModelSettings(n_neighbors=5, new_product_percent=40, weights=WEIGHTS)
     model = serve(Trained(shop, similarity, settings), built_at=BUILT, version=3)
-    return model if older is None else replace(model, ladder=_ladder(older, model))
+    return model if older is None else replace(model, cold_start=_ladder(older, model))
 
 
 def _statistics(older: ServedModel, matrix: RatingMatrix) -> TasteStatistics:
@@ -55,9 +55,9 @@ def _statistics(older: ServedModel, matrix: RatingMatrix) -> TasteStatistics:
 
 def _ladder(older: ServedModel, model: ServedModel) -> ColdStart:
     """The older model's, in the columns of the new one."""
-    assert older.ladder is not None
-    assert model.ladder is not None
-    ladder, new = older.ladder.ladder, older.ladder.new
+    assert older.cold_start is not None
+    assert model.cold_start is not None
+    ladder, new = older.cold_start.ladder, older.cold_start.new
     ours = np.array([model.products.id_of(column) for column in range(len(model.products))], "S10")
     order = np.argsort(ours)
 
@@ -67,15 +67,16 @@ def _ladder(older: ServedModel, model: ServedModel) -> ColdStart:
 
     known = [older.products.find(model.products.id_of(column)) for column in range(len(model.products))]
     stars = np.array(
-        [older.ladder.mean if at is None or at >= len(ladder.stars) else ladder.stars[at] for at in known], np.float64
+        [older.cold_start.mean if at is None or at >= len(ladder.stars) else ladder.stars[at] for at in known],
+        np.float64,
     )
     columns = _places(older.matrix.product_ids, model.matrix.product_ids)
     category_of = np.where(columns >= 0, new.category_of[columns], -1).astype(np.int32)
     return replace(
-        model.ladder,
+        model.cold_start,
         ladder=Ladder(moved(ladder.popular), ladder.shares, ladder.starts, moved(ladder.own), ladder.scores, stars),
         new=New(moved(new.columns), new.sums, new.starts, category_of),
-        mean=older.ladder.mean,
+        mean=older.cold_start.mean,
     )
 
 

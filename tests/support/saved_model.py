@@ -65,7 +65,7 @@ def build(
         products=products,
         known_users=known,
         known_segments=(known % 3 - 1).astype(np.int32) if taste else np.empty(0, np.int32),
-        ladder=ladder_of(matrix, profiles, products) if taste else None,
+        cold_start=ladder_of(matrix, profiles, products) if taste else None,
         built_at=MADE_AT,
         n_neighbors=k,
         ranking=TASTE if taste else CLASSIC,
@@ -137,9 +137,9 @@ def arrays_of(model: ServedModel) -> Arrays:
 def profile_arrays(model: ServedModel) -> Arrays:
     if not isinstance(model.similarity, TasteSimilarity):
         return model.similarity.arrays()
-    assert model.ladder is not None
+    assert model.cold_start is not None
     prepared = model.similarity.prepared_arrays()
-    prepared |= {f"ladder.{name}": array for name, array in model.ladder.arrays().items()}
+    prepared |= {f"ladder.{name}": array for name, array in model.cold_start.arrays().items()}
     del prepared["taste.index.shop"], prepared["ladder.mean"]  # numbers
     return prepared | {f"profiles.{place}": array for place, array in enumerate(model.similarity.profiles.arrays())}
 

@@ -44,10 +44,10 @@ def session(server: MariaDBServer, shop: Engine) -> Iterator[pymysql.cursors.Cur
         yield cursor
 
 
-def watch_of(client: TestClient) -> live_service.LiveService:
+def watch_of(client: TestClient) -> live_service.ModelUpdater:
     assert isinstance(client.app, FastAPI)
-    watch = client.app.state.watch
-    assert isinstance(watch, live_service.LiveService)
+    watch = client.app.state.updater
+    assert isinstance(watch, live_service.ModelUpdater)
     return watch
 
 

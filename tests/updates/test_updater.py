@@ -302,11 +302,11 @@ def test_a_profile_is_put_together_beside_the_event_loop(
     assert all(name.startswith("changes") for name in threads), threads
 
 
-def watch_of(client: TestClient) -> live_service.LiveService:
+def watch_of(client: TestClient) -> live_service.ModelUpdater:
     """What keeps the service and the tables in step."""
     assert isinstance(client.app, FastAPI)
-    watch = client.app.state.watch
-    assert isinstance(watch, live_service.LiveService)
+    watch = client.app.state.updater
+    assert isinstance(watch, live_service.ModelUpdater)
     return watch
 
 

@@ -25,7 +25,7 @@ LONGEST_QUERY = 200  # bytes; longer queries hardly come twice
 Target = tuple[str, bytes]  # path and query
 
 
-class Answer(NamedTuple):
+class CachedAnswer(NamedTuple):
     """One answer with status 200, without the headers that differ from one time to the next."""
 
     route: str
@@ -36,13 +36,13 @@ class Answer(NamedTuple):
     headers: tuple[RawHeader, ...]
 
 
-class Answers:
+class AnswerCache:
     """A bounded dictionary of answers, for one model at a time."""
 
     def __init__(self, capacity: int = 0) -> None:
         self._model: ServedModel | None = None
-        self._kept: LRUCache[Target, Answer] = LRUCache(capacity, _size)
-        self._before: deque[LRUCache[Target, Answer]] = deque()  # of earlier models, to be freed
+        self._kept: LRUCache[Target, CachedAnswer] = LRUCache(capacity, _size)
+        self._before: deque[LRUCache[Target, CachedAnswer]] = deque()  # of earlier models, to be freed
 
     @property
     def capacity(self) -> int:
@@ -56,7 +56,7 @@ class Answers:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, model: ServedModel | None, target: Target) -> Answer | None:
+    def get(self, model: ServedModel | None, target: Target) -> CachedAnswer | None:
         """Return the answer that exactly this model gave; None if it is not cached."""
         if self._before:
             self._let_go()
@@ -66,7 +66,7 @@ class Answers:
             return None
         return self._kept.get(target)
 
-    def keep(self, model: ServedModel, target: Target, answer: Answer) -> None:
+    def keep(self, model: ServedModel, target: Target, answer: CachedAnswer) -> None:
         """Cache an answer that ``model`` gave, and drop the oldest ones if there is no room."""
         if model is self._model and _size(answer) <= self.capacity and len(target[1]) <= LONGEST_QUERY:
             self._kept[target] = answer
@@ -85,5 +85,5 @@ class Answers:
             self._before.popleft()
 
 
-def _size(answer: Answer) -> int:
+def _size(answer: CachedAnswer) -> int:
     return len(answer.body) + OVERHEAD

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from recommender.errors import SettingError
 from recommender.service.api_keys import HEADER
-from recommender.service.middleware.layer import Observation
+from recommender.service.middleware.layer import ServiceLayer
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,253}|\*")
 _METHODS = ("GET", "HEAD", "POST", "DELETE")
@@ -20,9 +20,9 @@ _ANSWERED = (
 
 
 class CrossOrigin(CORSMiddleware):
-    """The layer around the observation, so that cached answers get the headers too; preflights are observed as well."""
+    """The layer around the layer, so that cached answers get the headers too; preflights are observed as well."""
 
-    app: Observation
+    app: ServiceLayer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
@@ -33,7 +33,7 @@ class CrossOrigin(CORSMiddleware):
         await super().__call__(scope, receive, send)
 
 
-def for_origins(app: Observation, setting: str) -> ASGIApp:
+def for_origins(app: ServiceLayer, setting: str) -> ASGIApp:
     """Return ``app`` open to the pages of these origins, separated by commas; it never uses cookies. SettingError."""
     origins = [origin for part in setting.split(",") if (origin := part.strip())]
     for origin in origins:

@@ -15,7 +15,7 @@ from recommender.errors import UnknownUserError
 from recommender.model import ServedModel
 from recommender.service import model_headers, problems
 from recommender.service.list_answer import ListAnswer
-from recommender.service.middleware.answer_cache import Answer
+from recommender.service.middleware.answer_cache import CachedAnswer
 from recommender.service.model_headers import etag_of
 from recommender.service.problems import InvalidParameterError, NotInThisModelError, unforeseen
 
@@ -29,7 +29,7 @@ PRIVATE, NOT_KEPT = (
 Make = Callable[..., ListAnswer | None]
 
 
-class Shortcut:
+class FastPath:
     """The GET route ``path``, a template that ends in its only parameter.
 
     ``make`` returns the answer for the parameter's text, the query, the model and the limit that ``default_limit``
@@ -49,7 +49,7 @@ class Shortcut:
             return False
         return len(path) > len(self._prefix) and "/" not in path[len(self._prefix) :]
 
-    def answer(self, scope: Scope, model: ServedModel) -> Answer | None:
+    def answer(self, scope: Scope, model: ServedModel) -> CachedAnswer | None:
         """Return the answer with the headers of the route's own response; None if the framework has to answer."""
         text: str = scope["path"][len(self._prefix) :]
         try:
@@ -63,7 +63,7 @@ class Shortcut:
         sourced = (b"x-recommendation-source", source.encode()), (b"x-recommendation-sources", sources.encode())
         own = *sourced, NOT_KEPT if names_people else PRIVATE
         about_body = (b"content-length", b"%d" % len(body)), JSON
-        return Answer(self.path, source, etag, body, about_body, (*own, (b"etag", etag)))
+        return CachedAnswer(self.path, source, etag, body, about_body, (*own, (b"etag", etag)))
 
     def failing(self, error: Exception) -> ASGIApp:
         """Return an application that answers a fault as the framework does: without a trace, which the log then has."""

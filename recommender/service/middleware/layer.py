@@ -1,13 +1,13 @@
 """One ASGI layer around the framework, with everything around a route: limits, headers, log, metrics, cached answers.
 
-A request that the same model has answered before is answered from ``Answers``, ahead of the framework's routing, with
-the bytes that the route gave. All others go through the framework. Its response is held until the body is there. Then
-it gets a request id, an ``ETag`` and the model's headers, or the headers of an HTML page. The answer to a POST gets the
-headers, without an ``ETag``, of the model in ``request.state.model``, since a newer one may be served by then. Each
+A request that the same model has answered before is answered from the cache, ahead of the framework's routing, with the
+bytes that the route gave. All others go through the framework. Its response is held until the body is there. Then it
+gets a request id, an ``ETag`` and the model's headers, or the headers of an HTML page. The model is the one in
+``request.state.model``, if the route names one: a newer one may be served by then. A POST gets no ``ETag``. Each
 request is counted and logged by the template of its route; requests that no route answered (404, 405, 413, 414) count
 as "other".
 
-Cached answers and the ``Shortcut`` bypass the framework's dependencies and inner middleware. A check that every request
+Cached answers and the ``FastPath`` bypass the framework's dependencies and inner middleware. A check that every request
 must pass belongs in ``__call__``, before the cache. If every request needs a key (`require`), that is so, and the
 cache holds answers to requests with a key. Otherwise it holds only answers to requests without a key: a request with a
 key, which may get more, neither reads nor fills it. So nobody gets an answer that was made for others.
@@ -27,8 +27,8 @@ from recommender.live import LiveModel
 from recommender.model import ServedModel
 from recommender.service.api_keys import RAW_HEADER, ApiKeys, closed_to
 from recommender.service.asked_people import about_people, refuse_other_people
-from recommender.service.middleware.answer_cache import Answer, Answers
-from recommender.service.middleware.fast_path import NOT_KEPT, PRIVATE, Shortcut
+from recommender.service.middleware.answer_cache import AnswerCache, CachedAnswer
+from recommender.service.middleware.fast_path import NOT_KEPT, PRIVATE, FastPath
 from recommender.service.middleware.limits import page_headers, read_body, refusal
 from recommender.service.middleware.metrics import ServiceMetrics
 from recommender.service.middleware.request_log import RequestLog
@@ -50,18 +50,18 @@ _CACHE_CONTROL = b"cache-control"
 _NO_ROUTE = frozenset({405, 413, 414})
 
 
-class Observation:
+class ServiceLayer:
     """The layer. ``app`` is the framework's, ``state`` its state."""
 
     def __init__(self, app: ASGIApp, state: ServiceState, *, log: RequestLog | None = None) -> None:
         self._app = app
         self._state = state
-        self.shortcut: Shortcut | None = None
+        self.fast_path: FastPath | None = None
         self.keys: ApiKeys | None = None  # every request needs one of them; None: only some routes need a key
         self.request_timeout = 10.0  # seconds within which a body has to come
         self._asks_otherwise = _HAS_BODY | {RAW_HEADER}  # headers of requests that are never cached
         self.templates: dict[object, str] = {}  # of routes, by their functions
-        self.answers = Answers()
+        self.answers = AnswerCache()
         self.log = log or RequestLog()
         self.metrics = ServiceMetrics(state, self.log)
         self.stamp = ModelStamp()
@@ -73,8 +73,8 @@ class Observation:
                 "REQUIRE_KEY=all needs a key: set API_KEY, too, for example to what this prints: openssl rand -hex 24"
             )
         self.keys, self._asks_otherwise = keys, _HAS_BODY
-        if self.shortcut is not None:
-            self.shortcut.named = True
+        if self.fast_path is not None:
+            self.fast_path.named = True
 
     @property
     def model(self) -> LiveModel | None:
@@ -102,8 +102,8 @@ class Observation:
                 try:
                     answer = self._by_shortcut(scope, model)
                 except Exception as error:
-                    assert self.shortcut is not None
-                    failing = self.shortcut.failing(error)
+                    assert self.fast_path is not None
+                    failing = self.fast_path.failing(error)
                     await self._ask(failing, scope, receive, send, headers, request_id, started)
                     return
         if answer is None or model is None:
@@ -123,7 +123,7 @@ class Observation:
         asked: Mapping[bytes, bytes],
         send: Send,
         model: ServedModel,
-        answer: Answer,
+        answer: CachedAnswer,
         request_id: bytes,
     ) -> int:
         """Send an answer of ``model``, or 304 if the caller has it; return the status. ``asked``: the headers."""
@@ -150,12 +150,12 @@ class Observation:
         return given if given is not None and _REQUEST_ID.fullmatch(given) else self.log.new_id().encode()
 
     def _may_shorten(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
-        return self.shortcut is not None and self.shortcut.takes(scope) and refusal(scope, headers) is None
+        return self.fast_path is not None and self.fast_path.takes(scope) and refusal(scope, headers) is None
 
-    def _by_shortcut(self, scope: Scope, model: ServedModel) -> Answer | None:
+    def _by_shortcut(self, scope: Scope, model: ServedModel) -> CachedAnswer | None:
         """Return the answer, cached as long as the model stays; None if the framework has to answer."""
-        assert self.shortcut is not None
-        answer = self.shortcut.answer(scope, model)
+        assert self.fast_path is not None
+        answer = self.fast_path.answer(scope, model)
         if answer is not None and NOT_KEPT not in answer.headers:
             self.answers.keep(model, (scope["path"], scope["query_string"]), answer)
         return answer
@@ -189,13 +189,11 @@ def _has_it(scope: Scope, etag: bytes) -> bool:
 class _Exchange:
     """One request's way through the framework; ``status`` stays 500 if no answer begins."""
 
-    __slots__ = ("_held", "_model", "_observation", "_request_id", "_scope", "_send", "_with_key", "source", "status")
+    __slots__ = ("_held", "_layer", "_model", "_request_id", "_scope", "_send", "_with_key", "source", "status")
 
-    def __init__(
-        self, observation: Observation, scope: Scope, send: Send, request_id: bytes, *, with_key: bool
-    ) -> None:
-        self._observation, self._scope, self._send, self._request_id = observation, scope, send, request_id
-        self._model, self._with_key = observation.model, with_key
+    def __init__(self, layer: ServiceLayer, scope: Scope, send: Send, request_id: bytes, *, with_key: bool) -> None:
+        self._layer, self._scope, self._send, self._request_id = layer, scope, send, request_id
+        self._model, self._with_key = layer.model, with_key
         self._held: Message | None = None
         self.status = 500
         self.source: str | None = None
@@ -205,7 +203,7 @@ class _Exchange:
         """The template of the route that answered."""
         if self.status in _NO_ROUTE:
             return OTHER
-        template = self._observation.templates.get(self._scope.get("endpoint"))
+        template = self._layer.templates.get(self._scope.get("endpoint"))
         return str(template or getattr(self._scope.get("route"), "path", OTHER))
 
     async def send(self, message: Message) -> None:
@@ -222,7 +220,7 @@ class _Exchange:
             if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
                 headers += page_headers(message.get("body", b""))
             if self.status == 200 and (asked := self._scope.get("state", {}).get("model")) is not None:
-                headers += self._observation.stamp.headers(asked, time.time())
+                headers += self._layer.stamp.headers(asked, time.time())
             headers.append((b"x-request-id", self._request_id))
             await self._send({**start, "headers": headers})
         await self._send(message)
@@ -239,7 +237,7 @@ class _Exchange:
         own = dict(headers)
         self.source = own.get(b"x-recommendation-source", b"").decode() or None
         etag = etag_of(body)
-        answer = Answer(
+        answer = CachedAnswer(
             self.route,
             self.source,
             etag,
@@ -247,15 +245,13 @@ class _Exchange:
             tuple(header for header in headers if header[0] in _ABOUT_BODY),
             (*(header for header in headers if header[0] not in _ABOUT_BODY), (b"etag", etag)),
         )
-        observation, scope = self._observation, self._scope
+        layer, scope = self._layer, self._scope
         asked: ServedModel | None = scope.get("state", {}).get("model", self._model)
-        model = scope.get("state", {}).get("model", observation.model)
+        model = scope.get("state", {}).get("model", layer.model)
         if model is None:
             raise RuntimeError("an answer of a model without a model")
-        mine = self._with_key and observation.keys is None  # where every request has a key, all may get it
+        mine = self._with_key and layer.keys is None  # where every request has a key, all may get it
         mine = mine or b"no-store" in own.get(_CACHE_CONTROL, b"")
-        if asked is observation.model and scope["method"] in _READING and not mine:
-            observation.answers.keep(model, (scope["path"], scope["query_string"]), answer)
-        self.status = await observation.reply(
-            scope, dict(scope["headers"]), self._send, model, answer, self._request_id
-        )
+        if asked is layer.model and scope["method"] in _READING and not mine:
+            layer.answers.keep(model, (scope["path"], scope["query_string"]), answer)
+        self.status = await layer.reply(scope, dict(scope["headers"]), self._send, model, answer, self._request_id)

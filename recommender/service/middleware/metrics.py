@@ -22,7 +22,7 @@ from recommender.service.state import ServiceState
 
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # seconds
 _LIMITS = [*map(str, BUCKETS), "+Inf"]
-SOURCES = ("neighbors", "mixed", "popular")
+LIST_SOURCES = ("neighbors", "mixed", "popular")
 
 
 class RouteCounts:
@@ -41,7 +41,7 @@ class ServiceMetrics(Collector):
 
     def __init__(self, state: ServiceState, log: RequestLog | None = None) -> None:
         self.routes: dict[str, RouteCounts] = {}
-        self.sources = dict.fromkeys(SOURCES, 0)
+        self.sources = dict.fromkeys(LIST_SOURCES, 0)
         self._state, self._log = state, log
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -74,7 +74,7 @@ class ServiceMetrics(Collector):
             yield _gauge("model_products", "Products in its catalog", len(model.products.catalog))
             yield _gauge("model_ratings", "Ratings it counts", model.n_ratings)
             yield _left_out(model.left_out)
-        if (watch := self._state.watch) is not None:
+        if (watch := self._state.updater) is not None:
             others = "1 while user_ids mean others than the model's, and get no answer"
             yield _gauge("other_people", others, int(self._state.means_others(model)))
             yield _gauge("database_up", "1 if the database answers, 0 if not", int(watch.is_up))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from recommender.live import LiveModel
 from recommender.service.beside import made, takes_long
-from recommender.service.filter_parameters import WISH_PARAMETERS, check_stock, wish_of
+from recommender.service.filter_parameters import LIST_PARAMETERS, check_stock, list_request_of
 from recommender.service.json_body import json_object, product_id_in, refused
 from recommender.service.model_headers import PRIVATE
 from recommender.service.parameters import (
@@ -67,7 +67,7 @@ _ANSWER_SCHEMA: dict[str, Any] = {
     "/recommendations",
     summary="Products for a basket",
     openapi_extra={
-        "parameters": [*WISH_PARAMETERS, RANKING],
+        "parameters": [*LIST_PARAMETERS, RANKING],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": _BASKET_SCHEMA, "example": _BASKET}},
@@ -89,19 +89,19 @@ async def basket(request: Request) -> Response:
     product is given twice, the last one counts. The filters are those of `/recommendations/{user_id}`.
     """
     asked = RequestReader.of(request)
-    wish, ranking = wish_of(asked, request.app.state.default_limit), asked.ranking()
+    list_request, ranking = list_request_of(asked, request.app.state.default_limit), asked.ranking()
     body = await json_object(request, ("ratings",))
     ratings = _ratings(body["ratings"], asked.errors)
     asked.done()
     model: LiveModel = request.app.state.model
     request.state.model = model
     check_served(ranking, model)
-    check_stock(wish, model.products.catalog)
+    check_stock(list_request, model.products.catalog)
     basket = model.basket(ratings)
-    answer = await made(lambda: model.select_for(basket, wish, ranking), beside=takes_long(model, wish))
+    answer = await made(lambda: model.select_for(basket, list_request, ranking), beside=takes_long(model, list_request))
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
-        for rank, item in enumerate(answer.recommendations, start=wish.offset + 1)
+        for rank, item in enumerate(answer.recommendations, start=list_request.offset + 1)
     ]
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources} | PRIVATE
     return Response(orjson.dumps({"recommendations": items}), 200, headers, "application/json")

@@ -15,7 +15,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from recommender.errors import UnknownUserError
 from recommender.live import LiveModel
-from recommender.model import ServedModel, Wish
+from recommender.model import ListRequest, ServedModel
 from recommender.ranking import RANKINGS
 from recommender.service.json_body import (
     Body,
@@ -138,8 +138,8 @@ async def batch(request: Request) -> Response:
         model: LiveModel = request.app.state.model
         request.state.model = model
         check_served(ranking, model)
-        wish = Wish(limit, new_rank=default)
-        results, unknown = await asyncio.to_thread(_answer, model, user_ids, wish, ranking)
+        list_request = ListRequest(limit, new_rank=default)
+        results, unknown = await asyncio.to_thread(_answer, model, user_ids, list_request, ranking)
         whole = b'{"results":[%s],"unknown":%s}' % (b",".join(results), orjson.dumps(unknown))
     return Response(whole, 200, PRIVATE, "application/json")
 
@@ -160,20 +160,22 @@ def _user_ids(body: Body, errors: Errors) -> list[int]:
     return [] if wrong else [int(one) for one in ids]
 
 
-def _answer(model: ServedModel, user_ids: list[int], wish: Wish, ranking: str | None) -> tuple[list[bytes], list[int]]:
+def _answer(
+    model: ServedModel, user_ids: list[int], list_request: ListRequest, ranking: str | None
+) -> tuple[list[bytes], list[int]]:
     """Return each known user's list as JSON, and the ids of unknown users."""
     results: list[bytes] = []
     unknown: list[int] = []
     for user_id in user_ids:
         try:
-            results.append(_list_of(model, user_id, wish, ranking))
+            results.append(_list_of(model, user_id, list_request, ranking))
         except UnknownUserError:
             unknown.append(user_id)
     return results, unknown
 
 
-def _list_of(model: ServedModel, user_id: int, wish: Wish, ranking: str | None) -> bytes:
-    return list_body(model, user_id, model.select(user_id, wish, ranking).recommendations, first=1)
+def _list_of(model: ServedModel, user_id: int, list_request: ListRequest, ranking: str | None) -> bytes:
+    return list_body(model, user_id, model.select(user_id, list_request, ranking).recommendations, first=1)
 
 
 async def not_a_user(_request: Request) -> Response:

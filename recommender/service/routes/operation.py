@@ -15,7 +15,7 @@ from recommender.model import ServedModel
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.parameters import documented_json
 from recommender.service.problems import documented_problem, problem
-from recommender.updates import LiveService
+from recommender.updates import ModelUpdater
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _HEALTH_EXAMPLE = {
@@ -77,9 +77,9 @@ async def health(request: Request) -> Response:
     the model was built, the version whose lists it gives, and the time (UTC) up to which changes are counted.
     """
     model: ServedModel = request.app.state.model
-    watch: LiveService = request.app.state.watch
+    watch: ModelUpdater = request.app.state.updater
     fault = watch.fault
-    if request.app.observation.keys is not None and not has_key(request):
+    if request.app.layer.keys is not None and not has_key(request):
         return Response(orjson.dumps({"status": "degraded" if fault else "ok"}), media_type="application/json")
     body = {
         "status": "degraded" if fault else "ok",
@@ -137,4 +137,4 @@ async def ready(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """Requests and their durations by route, recommendations by source, the model's age and size, the database."""
-    return Response(request.app.observation.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return Response(request.app.layer.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})

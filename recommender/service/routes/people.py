@@ -30,7 +30,7 @@ from recommender.service.problems import NOT_KEPT, documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, STARS_ITEM
 from recommender.shop import STARS_PER_UNIT
 
-LARGEST_OFFSET = 10_000_000
+LARGEST_RATINGS_OFFSET = 10_000_000
 
 router = APIRouter(dependencies=[DOCUMENTED_KEY])
 
@@ -127,7 +127,7 @@ async def neighbors(request: Request) -> Response:
         "parameters": [
             USER_ID,
             LIMIT | {"description": f"How many ratings; {LARGEST_LIMIT} if not given."},
-            OFFSET | {"schema": {"type": "integer", "minimum": 0, "maximum": LARGEST_OFFSET, "default": 0}},
+            OFFSET | {"schema": {"type": "integer", "minimum": 0, "maximum": LARGEST_RATINGS_OFFSET, "default": 0}},
         ]
     },
     responses={
@@ -150,7 +150,7 @@ async def ratings(request: Request) -> Response:
     require_key(request)
     asked = RequestReader.of(request)
     user_id, limit = asked.user_id(), asked.limit(LARGEST_LIMIT)
-    offset = asked.number("offset", LARGEST_OFFSET, lowest=0) or 0
+    offset = asked.number("offset", LARGEST_RATINGS_OFFSET, lowest=0) or 0
     asked.done()
     model: ServedModel = request.app.state.model
     columns, half_stars = model.ratings_of(user_id)  # by ascending product_id

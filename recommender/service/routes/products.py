@@ -12,7 +12,7 @@ from recommender.model import FEWEST, ServedModel, mean_of_many
 from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.beside import made, takes_long
-from recommender.service.filter_parameters import NO_STOCK, WISH_PARAMETERS, check_stock, wish_of
+from recommender.service.filter_parameters import LIST_PARAMETERS, NO_STOCK, check_stock, list_request_of
 from recommender.service.parameters import LARGEST_LIMIT, LIMIT, RequestReader, documented_json, documented_refusal
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import (
@@ -206,7 +206,7 @@ async def product(request: Request) -> Response:
 @router.get(
     "/popular",
     summary="What most people rated",
-    openapi_extra={"parameters": [*WISH_PARAMETERS, model_headers.IF_NONE_MATCH]},
+    openapi_extra={"parameters": [*LIST_PARAMETERS, model_headers.IF_NONE_MATCH]},
     responses={
         200: documented_json(_POPULAR_SCHEMA, {"popular": [_POPULAR_ITEM]}, "Most ratings first.", headers=_HEADERS),
         304: model_headers.NOT_MODIFIED,
@@ -217,15 +217,15 @@ async def product(request: Request) -> Response:
 async def popular(request: Request) -> Response:
     """Return products by number of ratings, then by damped mean; filters as for `/recommendations/{user_id}`."""
     asked = RequestReader.of(request)
-    wish = wish_of(asked, request.app.state.default_limit)
+    list_request = list_request_of(asked, request.app.state.default_limit)
     asked.done()
     model: ServedModel = request.app.state.model
     request.state.model = model
-    check_stock(wish, model.products.catalog)
-    found = await made(lambda: model.select_popular(wish), beside=takes_long(model, wish))
+    check_stock(list_request, model.products.catalog)
+    found = await made(lambda: model.select_popular(list_request), beside=takes_long(model, list_request))
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
         | {"ratings": int(model.raters[item.column])}
-        for rank, item in enumerate(found, start=wish.offset + 1)
+        for rank, item in enumerate(found, start=list_request.offset + 1)
     ]
     return Response(orjson.dumps({"popular": items}), media_type="application/json")

@@ -16,7 +16,7 @@ from recommender.model import STEPS
 from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.beside import made
-from recommender.service.filter_parameters import WISH_PARAMETERS
+from recommender.service.filter_parameters import LIST_PARAMETERS
 from recommender.service.list_answer import answer_list, takes_long_to
 from recommender.service.model_headers import PRIVATE
 from recommender.service.parameters import (
@@ -115,7 +115,7 @@ HEADERS = {
 @router.get(
     "/recommendations/{user_id}",
     summary="Products for one user, best first",
-    openapi_extra={"parameters": [USER_ID, *WISH_PARAMETERS, RANKING, _EXPLAIN, model_headers.IF_NONE_MATCH]},
+    openapi_extra={"parameters": [USER_ID, *LIST_PARAMETERS, RANKING, _EXPLAIN, model_headers.IF_NONE_MATCH]},
     responses={
         200: documented_json(_RECOMMENDATIONS_SCHEMA, EXAMPLE, "Ranked products.", headers=HEADERS),
         304: model_headers.NOT_MODIFIED,

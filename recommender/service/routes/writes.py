@@ -20,7 +20,7 @@ from recommender.service.problems import InvalidParameterError, documented_probl
 from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM
 from recommender.service.routes.products import PRODUCT_ID
 from recommender.settings import LARGEST_ID
-from recommender.updates import LiveService, delete_rating, erase_user, store_interaction, store_rating
+from recommender.updates import ModelUpdater, delete_rating, erase_user, store_interaction, store_rating
 
 HIGHEST, LOWEST = 5.0, 0.5  # stars
 
@@ -153,6 +153,6 @@ def half_stars_in(body: dict[str, Any], errors: list[dict[str, str]], name: str 
     return int(doubled)
 
 
-def _service(request: Request) -> LiveService:
-    service: LiveService = request.app.state.watch
+def _service(request: Request) -> ModelUpdater:
+    service: ModelUpdater = request.app.state.updater
     return service
