@@ -113,10 +113,10 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         app.state.refused = one_line(error)
         raise
     sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.freeze()  # all of this stays: looking for garbage in it stopped every request for 0.1 s now and then
+    gc.freeze()  # these objects stay: looking for garbage among them stopped every request for 0.1 s now and then
     watching = asyncio.create_task(watch.run())
     limiting = asyncio.create_task(limits.run())
-    await watch.first_look(FIRST_LOOK)  # is the model file of the people in the database?
+    await watch.first_look(FIRST_LOOK)  # checks whether the model file is of the people in the database
     yield
     gc.unfreeze()
     for task in (limiting, watching):

@@ -7,11 +7,11 @@ json_body          reads the body of a POST request
 list_answer        the answer of GET /recommendations/{user_id}
 model_headers      headers that name the model of an answer
 problems           errors as application/problem+json
-asked_people       requests about people whose user_ids have changed their meaning
-beside             answers that take long, made by another thread
-connection_limits  what clients can make a worker hold
-state              what the routes share, typed
-product_json       one product of a list as JSON, and lists put together from kept bytes
+asked_people       requests by user_id after the user_ids have changed their meaning
+beside             makes slow answers on another thread
+connection_limits  limits of connections and of bytes that a worker holds
+state              the state that the routes share
+product_json       one product of a list as JSON, and lists made from cached bytes
 """
 
 from recommender.service.api_keys import ApiKeys, document_for_all

@@ -1,4 +1,4 @@
-"""What the routes share, as ``app.state``: set by ``api.py`` at the start, read by each request."""
+"""The state that the routes share, ``app.state``: set by ``api.py`` at the start, read by each request."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from recommender.service.api_keys import ApiKeys
 from recommender.updates import ModelUpdater, Served
 
-BATCHES_AT_A_TIME = 2  # batches; the others wait
+BATCHES_AT_A_TIME = 2  # requests for batches; the others wait
 
 
 @dataclass
 class ServiceState(Served):
-    """The model that is served, and how. Plain attributes, as each request reads several."""
+    """The served model and the settings of its answers. Plain attributes, since each request reads several."""
 
     updater: ModelUpdater | None = None  # None: not started yet
     default_limit: int = 10  # products of a list

@@ -1,12 +1,12 @@
 """Changes of the tables, and how the served model takes them over.
 
 updater           keeps the served model in step with the tables
-served            what is served now, and whether a user_id means another person than in it
-model_source      where the model comes from: the tables, or a file
-change_feed       which users have changed
-followed_ratings  changes of ratings, by their time
-followed_ids      new rows of a log, by their ids
-reconciliation    compares sums: finds what no look by time can see
+served            the served model, and whether a user_id means another person than in it
+model_source      sources of the model: the tables, or a file
+change_feed       the users who have changed
+followed_ratings  changes of ratings, by time
+followed_ids      new rows of a log, by id
+reconciliation    compares sums, to find what looks by time miss
 following         the changes that a model has yet to take, in bounded pieces
 records           reads what the tables hold of some users
 writes            ratings, interactions and deletions that the service stores

@@ -1,4 +1,4 @@
-"""What is served now: the model, and whom the user_ids mean in the tables."""
+"""The served model, and the people that the user_ids mean in the tables."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ class Served:
     def means_others(self, model: ServedModel | None) -> bool:
         """Return whether the people of the tables are others than the model's; False before the first look at them.
 
-        ``model`` is the one that would answer, so that no request finds a new token beside an old model.
+        ``model`` is the one that would answer, so no request compares a new token with an old model.
         """
         return model is not None and self.people not in (NOT_READ, model.people)

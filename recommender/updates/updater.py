@@ -89,7 +89,7 @@ class ModelUpdater(DatabaseWatch):
 
     @property
     def other_people(self) -> bool:
-        """Do the user_ids of the tables mean others than the people of the served model?"""
+        """Whether the user_ids of the tables mean other people than those of the served model."""
         return self._state.means_others(self.model)
 
     @property

@@ -37,7 +37,7 @@ class RouteCounts:
 
 
 class ServiceMetrics(Collector):
-    """The counts, and a collector of them; ``state`` is the application's."""
+    """The counters and their collector; ``state`` is the application's."""
 
     def __init__(self, state: ServiceState, log: RequestLog | None = None) -> None:
         self.routes: dict[str, RouteCounts] = {}

@@ -118,7 +118,7 @@ async def live(_request: Request) -> Response:
     },
 )
 async def ready(request: Request) -> Response:
-    """200 with a model in memory, else 503; a database that is away does not matter."""
+    """Answer 200 with a model in memory, else 503. The database may be away."""
     if request.app.state.model is None:
         return problem(503, "the model is not loaded yet", headers={"Retry-After": "1"})
     return Response(orjson.dumps({"status": "ready"}), media_type="application/json")
@@ -136,5 +136,9 @@ async def ready(request: Request) -> Response:
     response_class=Response,
 )
 async def metrics(request: Request) -> Response:
-    """Requests and their durations by route, recommendations by source, the model's age and size, the database."""
+    """Return counters for Prometheus.
+
+    They count requests and their durations by route and recommendations by source, and tell the model's age and size
+    and whether the database answers.
+    """
     return Response(request.app.layer.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
