@@ -34,7 +34,7 @@ $(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/bin/pyth
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/.installed
 
-# The catalog: the Kaggle files if they are here, else a made-up one.
+# The catalog: the Kaggle files if they are here, otherwise a made-up one.
 amazon_products.csv amazon_categories.csv: | setup
 	@if [ -e amazon_products.csv ] && [ -e amazon_categories.csv ]; then exit 0; fi; \
 	for file in amazon_products.csv amazon_categories.csv; do if [ -e $$file ]; then \
@@ -43,7 +43,7 @@ amazon_products.csv amazon_categories.csv: | setup
 	echo "The real one (1.4 M products): Kaggle, 'Amazon Products Dataset 2023 (1.4M Products)' by asaniczka."; \
 	$(BIN)/python -m recommender.sample_catalog --products $(PRODUCTS) --out .
 
-# compiles beside the catalog and steps 1 and 2 what step 3 needs; it waits for what is left then
+# Compiles what step 3 needs, in the background of the catalog and steps 1 and 2. Step 3 waits for the rest.
 compiling: | setup
 	@[ -n "$$(find recommender -name '*.nbi' -print -quit)" ] \
 	|| { $(BIN)/python -m recommender.commands.warm_up </dev/null >/dev/null 2>&1 & }

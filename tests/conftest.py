@@ -1,4 +1,4 @@
-"""Fixtures: a database of each kind, made by the test, and the folder of real data where it is present."""
+"""Fixtures: a database of each kind, made by the test, and the folder of real data if it exists."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ REAL_CATEGORIES = REAL_DATA / "amazon_products_2023" / "amazon_categories.csv"
 needs_real_data = pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"real data not present at {REAL_DATA}")
 
 
-# The longest files: they start first, so that no process is left with one when the others have nothing more to do.
+# The longest files start first, so that none of them runs alone at the end.
 LONGEST = ("test_soak.py", "test_steps.py", "test_updater.py", "test_crafted_model_file.py", "test_database_dies.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let pytest-xdist keep the order of `pytest_collection_modifyitems`; its own is by number of tests."""
+    """Let pytest-xdist keep the order of `pytest_collection_modifyitems`. Its own order is by number of tests."""
     config.option.loadscopereorder = False
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the longest files first, and leave out a pair that does not exist: connectorx reads from servers only."""
+    """Put the longest files first, and leave out connectorx on SQLite, as it reads only from servers."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     nonsense = []
     for item in items:
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def require_mariadb() -> None:
-    """Skip the test with the reason if there is no MariaDB server to start; a failure under CI=true."""
+    """Skip the test with the reason if there is no MariaDB server to start; with CI=true, fail."""
     if not MariaDBServer.available():
         reason = "no mariadbd on PATH: apt-get install mariadb-server (or run `make test` as root)"
         if os.environ.get("CI") == "true":
@@ -68,13 +68,13 @@ def mariadb() -> Iterator[MariaDBServer]:
 
 @pytest.fixture(params=["sqlite", "mariadb"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """The kind of database; tests that use it run once on each."""
+    """The kind of database. Tests that use it run once on each kind."""
     return str(request.param)
 
 
 @pytest.fixture
 def env(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """Environment variables that lead to a new, empty database of this kind, dropped at the end."""
+    """Environment variables of a new, empty database of this kind, which is dropped at the end."""
     if backend == "sqlite":
         yield {"DB_HOST": "", "SQLITE_FILE": str(tmp_path / "shop.db")}
         return
@@ -96,7 +96,7 @@ def env(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterato
 
 @pytest.fixture
 def settings(env: dict[str, str], tmp_path: Path) -> Settings:
-    """The settings that ``env`` gives, untouched by the developer's own .env."""
+    """The settings from ``env``, without the developer's own .env."""
     return load_settings(environ=env, env_file=tmp_path / "no.env")
 
 

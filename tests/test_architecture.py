@@ -1,4 +1,4 @@
-"""Imports go one way only: scripts -> parts with I/O -> pure parts. Read from the code, not believed."""
+"""Imports go one way only: scripts -> parts with I/O -> pure parts. The tests read them from the code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMPUTES = (
 )
 READS = {"settings", "paths", "synthetic", "database", "files", "publishing", "updates", "commands", "service"}
 MAY_USE = {"numpy", "scipy", "numba", "pandas", "cachetools", "recommender"}
-# the standard library's ways to files, network, clock and global random state
+# modules of the standard library for files, network, clock and global random state
 IMPURE_STDLIB = {"os", "io", "pathlib", "time", "random", "socket", "subprocess", "urllib", "tempfile", "shutil"}
 TOP_LEVEL = {
     *[
@@ -53,7 +53,7 @@ def tree_of(file: Path) -> ast.Module:
 
 
 def imports_of(file: Path) -> set[str]:
-    """Dotted names of all modules that ``file`` imports, wherever in it."""
+    """Dotted names of all modules that ``file`` imports anywhere."""
     found: set[str] = set()
     for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import):
@@ -76,14 +76,14 @@ def test_no_part_imports_a_script_or_a_test(file: Path) -> None:
 
 
 def computing() -> list[Path]:
-    """The files of the rooms that compute, and what of a made-up shop is drawn with numpy alone."""
+    """The files of the rooms that compute, and those files of the made-up shop that use only numpy."""
     package = ROOT / "recommender"
     drawn = ("_shopper_events", "_taste_groups", "_words", "shoppers")
     found = [file for file in parts() if file.relative_to(package).parts[0].removesuffix(".py") in COMPUTES]
     return found + [package / "synthetic" / f"{name}.py" for name in drawn]
 
 
-# the number of cores is all that arrays asks of the machine; compiled code is kept in files, and made by processes
+# arrays asks the machine only for its number of cores; compiled code is kept in files and made by processes
 MAY_USE_BESIDES = {
     "recommender/arrays.py": {"os"},
 }
@@ -93,7 +93,7 @@ MAY_USE_BESIDES = {
 def test_a_part_that_computes_has_no_io_no_clock_and_no_settings(file: Path) -> None:
     roots = {module.split(".")[0] for module in imports_of(file)}
     more = MAY_USE_BESIDES.get(str(file.relative_to(ROOT)), set())
-    more |= {"pyarrow"} if file.parent.name == "shop" else set()  # columns of text
+    more |= {"pyarrow"} if file.parent.name == "shop" else set()  # pyarrow: columns of text
     assert not (roots & IMPURE_STDLIB) - more
     assert roots - set(sys.stdlib_module_names) <= MAY_USE | more
     rooms = {module.split(".")[1] for module in imports_of(file) if module.startswith("recommender.")}
@@ -141,7 +141,7 @@ def test_a_room_names_each_of_its_modules_once(room: Path) -> None:
 
 ROOMS = {path.parent.name: path.parent for path in sorted((ROOT / "recommender").glob("*/__init__.py"))}
 FACES = sorted(set(ROOMS) - {"commands"})  # only scripts use commands, each module by its name
-VOCABULARY = "recommender.database.schema"  # the names of tables and columns, no part of the face
+VOCABULARY = "recommender.database.schema"  # the names of tables and columns are no part of the face
 
 
 def is_module(name: str) -> bool:
@@ -150,7 +150,7 @@ def is_module(name: str) -> bool:
 
 
 def taken_from_rooms(file: Path) -> Iterator[tuple[str, str, str]]:
-    """Room, module and name of all that ``file`` imports of the rooms, wherever in it."""
+    """Room, module and name of everything that ``file`` imports from the rooms."""
     for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import):
             taken = [(alias.name, "") for alias in node.names]
@@ -169,7 +169,7 @@ def room_of(file: Path) -> str:
 
 
 def sources() -> list[Path]:
-    """All files but those of tests, which may look behind a face."""
+    """All files except tests, which may import past a face."""
     return [
         *parts(),
         *(ROOT / f"{script}.py" for script in sorted(SCRIPTS)),
@@ -201,12 +201,12 @@ def test_a_face_hands_out_exactly_what_it_imports(room: str) -> None:
     assert ast.unparse(listed.targets[0]) == "__all__"
     assert sorted(ast.literal_eval(listed.value)) == sorted(set(names))
     assert not [name for name in names if name.startswith("_")]
-    # such a module could only be reached past the name that hides it
+    # such a module would be hidden behind the name
     assert not [name for name in names if is_module(f"recommender.{room}.{name}")]
 
 
 @pytest.mark.parametrize("room", FACES)
-def test_what_a_face_hands_out_is_used_outside_of_the_room(room: str) -> None:
+def test_every_name_of_a_face_is_used_outside_of_the_room(room: str) -> None:
     face = f"recommender.{room}"
     outside = [file for file in [*sources(), *(ROOT / "tests").rglob("*.py")] if room_of(file) != room]
     used = {name for file in outside for _, module, name in taken_from_rooms(file) if module == face}
@@ -223,13 +223,13 @@ def test_what_a_face_hands_out_is_used_outside_of_the_room(room: str) -> None:
         ("load_recommendation_data", ("numba", "scipy.special")),
     ],
 )
-def test_a_face_makes_no_light_command_load_what_it_does_not_need(module: str, heavy: tuple[str, ...]) -> None:
+def test_a_light_command_loads_no_heavy_library_by_a_face(module: str, heavy: tuple[str, ...]) -> None:
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
-def test_no_script_imports_another_but_the_api_the_engine() -> None:
+def test_no_script_imports_another_except_the_api_the_engine() -> None:
     for script in SCRIPTS:
         others = {name.split(".")[0] for name in imports_of(ROOT / f"{script}.py")} & SCRIPTS
         assert others == ({"recommendation_engine"} if script == "api" else set())
@@ -258,7 +258,7 @@ def test_main_is_the_last_function_of_every_script() -> None:
         assert functions[-1] == "main"
 
 
-def test_the_top_level_holds_nothing_unforeseen() -> None:
+def test_the_top_level_holds_only_the_listed_files() -> None:
     tracked = {Path(line).parts[0] for line in _tracked_files()}
     assert tracked <= TOP_LEVEL
 

@@ -1,4 +1,4 @@
-"""The pages people read, held against the code: routes, metrics, options, links, and the README's length."""
+"""README, changelog and docs agree with the code: routes, metrics, options, links, and the README's length."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read(name: str) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """Of the headings, as GitHub makes them."""
+    """The anchors of the page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
@@ -32,7 +32,7 @@ def test_the_readme_has_200_lines_at_most() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
 
 
-def test_every_page_is_in_the_map_of_the_readme() -> None:
+def test_every_page_is_in_the_readmes_table_of_pages() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in DOCS.glob("*.md") if f"[docs/{page.name}](docs/{page.name})" not in readme] == []
 

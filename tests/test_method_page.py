@@ -1,4 +1,4 @@
-"""docs/method.md computes a small shop by hand: the program finds every figure that stands there in bold."""
+"""docs/method.md computes a small shop by hand. The program finds every figure that is in bold there."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def stands(value: float) -> bool:
     return f"**{value:.4f}**" in PAGE
 
 
-def test_the_table_is_the_shop() -> None:
+def test_the_table_of_the_page_is_read_whole() -> None:
     assert len(table()) == 12
     assert table()[0] == (1, "A", 10)
 
@@ -72,7 +72,7 @@ def test_the_fallback_shows_the_stars_of_the_page(matrix: RatingMatrix) -> None:
     assert f"{matrix.mean_rating:.4f}" in PAGE
 
 
-def test_taste_finds_the_similarities_and_scores_of_the_page(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
+def test_taste_gives_the_similarities_and_scores_of_the_page(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
     taste = similarity.taste
     found = taste.rank_near(taste.near(ROW), 10, taste.votes.bars(None))
     assert matrix.products(found.columns[0][:2]) == ["C", "D"]
@@ -91,7 +91,7 @@ def test_similar_products_are_those_of_the_page(matrix: RatingMatrix) -> None:
     assert f"of {similar.n_common[0]} people" in PAGE
 
 
-def test_every_figure_in_bold_is_one_of_these() -> None:
+def test_every_figure_in_bold_is_tested_here() -> None:
     bold = re.findall(r"\*\*([0-9.]+)\*\*", PAGE)
     taste = ["0.8299", "0.6863", "1.2171", "0.5974"]
     assert sorted(bold) == sorted(["0.9055", "0.7467", "0", "0.6247", "3.9038", "2.0000", "3.7976", *taste, "0.9698"])

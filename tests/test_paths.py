@@ -1,4 +1,4 @@
-"""Every path that is read is a regular file, every path that is written replaces nothing that is not the project's."""
+"""Only regular files are read, and a write replaces only files of the project."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ODD: dict[str, Callable[[Path], object]] = {
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder with a small shop in a SQLite file."""
+    """A working folder with a small shop in a SQLite file."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DB_HOST", "")
     monkeypatch.setenv("SQLITE_FILE", str(tmp_path / "shop.db"))
@@ -64,7 +64,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_what_is_no_regular_file_is_refused_in_one_line_wherever_it_is_read(
+def test_an_input_that_is_no_regular_file_is_refused_in_one_line(
     here: Path, capsys: pytest.CaptureFixture[str], odd: str
 ) -> None:
     path = here / "odd.csv"
@@ -85,7 +85,7 @@ def test_what_is_no_regular_file_is_refused_in_one_line_wherever_it_is_read(
         assert "\n" not in str(error.value)
 
 
-def test_the_standard_input_is_read_where_it_is_a_file(here: Path) -> None:
+def test_the_standard_input_is_read_if_it_is_a_file(here: Path) -> None:
     (here / "mine.csv").write_bytes(ROW)
     with (here / "mine.csv").open("rb") as stream, open_input(Path(f"/proc/self/fd/{stream.fileno()}")) as file:
         assert file.read() == ROW
@@ -108,7 +108,7 @@ def test_a_setting_that_names_no_regular_file_is_refused(here: Path, monkeypatch
         open_model(here / "odd")
 
 
-def test_the_report_of_rejected_rows_does_not_empty_what_a_link_leads_to(here: Path) -> None:
+def test_the_report_of_rejected_rows_does_not_empty_the_target_of_a_link(here: Path) -> None:
     (here / "diary.txt").write_text("dear diary", encoding="utf-8")
     report = here / "rejected_rows.csv"
     report.symlink_to("diary.txt")
@@ -124,7 +124,7 @@ def test_the_report_of_rejected_rows_does_not_empty_what_a_link_leads_to(here: P
 
 
 @pytest.mark.parametrize("odd", ["a pipe", "a socket", "an endless device", "a folder", "a link to itself"])
-def test_what_is_no_regular_file_is_never_written_to_or_replaced(here: Path, odd: str) -> None:
+def test_an_output_that_is_no_regular_file_is_never_written_to_or_replaced(here: Path, odd: str) -> None:
     path = here / "odd"
     ODD[odd](path)
     kind = path.lstat().st_mode
@@ -142,7 +142,7 @@ def test_what_is_no_regular_file_is_never_written_to_or_replaced(here: Path, odd
     assert sorted(entry.name for entry in here.iterdir() if entry.name.startswith((".odd", "odd"))) == ["odd"]
 
 
-def test_a_replaced_file_keeps_its_rights_and_a_failed_one_stays(here: Path) -> None:
+def test_a_replaced_file_keeps_its_permissions_and_a_failed_write_leaves_the_old_file(here: Path) -> None:
     path = here / "evaluation.json"
     path.write_text("old", encoding="utf-8")
     path.chmod(0o600)
@@ -158,7 +158,7 @@ def test_a_replaced_file_keeps_its_rights_and_a_failed_one_stays(here: Path) -> 
     assert [entry.name for entry in here.glob(".evaluation*")] == []
 
 
-def test_another_programs_file_is_not_replaced_by_a_model(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_does_not_replace_another_programs_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = here / "photo.raw"
     path.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00 somebody else's bytes")
     assert step3.main(["--save-model", str(path)]) == 1

@@ -1,4 +1,4 @@
-"""Settings: where each value comes from, and what is refused."""
+"""Settings: the source of each value, and the values that are refused."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_a_number_out_of_range_is_refused(tmp_path: Path, name: str, value: str)
         load(tmp_path, environ={name: value})
 
 
-def test_a_password_keeps_every_character_and_never_shows(tmp_path: Path) -> None:
+def test_a_password_keeps_every_character_and_is_never_shown(tmp_path: Path) -> None:
     settings = load(tmp_path, environ={"DB_PASSWORD": " p@ss:w/o#r%d$HOME "})
     assert settings.db_password == " p@ss:w/o#r%d$HOME "
     assert "p@ss" not in repr(settings)
     assert load(tmp_path, "DB_PASSWORD='a # b${HOME}'").db_password == "a # b${HOME}"
 
 
-def test_a_relative_sqlite_file_lies_beside_the_scripts(tmp_path: Path) -> None:
+def test_a_relative_sqlite_file_is_in_the_folder_of_the_scripts(tmp_path: Path) -> None:
     assert load(tmp_path).sqlite_file == PROJECT_ROOT / "recommender.db"
     assert load(tmp_path, f"SQLITE_FILE={tmp_path}/x.db").sqlite_file == tmp_path / "x.db"
 
@@ -81,13 +81,13 @@ def test_an_env_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         load_settings(environ={}, env_file=file)
 
 
-def test_every_setting_stands_in_env_example_with_its_default_and_meaning() -> None:
+def test_every_setting_is_in_env_example_with_its_default_and_meaning() -> None:
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
     for setting in SETTINGS:
         assert f"# {setting.meaning}\n{setting.name}={setting.default}\n" in text
 
 
-def test_every_setting_stands_in_the_readme_with_its_default_and_meaning() -> None:
+def test_every_setting_is_on_the_operations_page_with_its_default_and_meaning() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     for setting in SETTINGS:
         default = f"`{setting.default}`" if setting.default != "" else "(empty)"
@@ -106,12 +106,12 @@ def test_module_constants_are_the_defaults_of_the_table() -> None:
 
 
 @pytest.mark.parametrize("line", ['DB_HOST="db.example.com', "DB_HOST='x", "DB HOST=x"])
-def test_a_line_of_the_file_that_is_no_setting_is_refused_with_its_number(tmp_path: Path, line: str) -> None:
+def test_a_line_of_the_env_file_that_is_no_setting_is_refused_with_its_number(tmp_path: Path, line: str) -> None:
     with pytest.raises(SettingError, match=r"\.env, line 2 is not NAME=value"):
         load(tmp_path, f"DB_PORT=3306\n{line}\nDB_NAME=x\n")
 
 
-def test_a_home_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_path_below_a_missing_home_folder_is_refused(tmp_path: Path) -> None:
     for name in ("SQLITE_FILE", "DB_SSL_CA"):
         with pytest.raises(SettingError, match=f"{name}=~nosuchuser/x: there is no such home folder"):
             load(tmp_path, environ={name: "~nosuchuser/x"})

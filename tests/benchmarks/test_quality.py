@@ -1,4 +1,4 @@
-"""The peers of the quality benchmark, against their formulas; and nobody sees what is hidden."""
+"""The peers of the quality benchmark equal their formulas, and none sees hidden ratings."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def test_rp3beta_walks_three_steps() -> None:
     # from A to a user: 1/2 each; from user 1 to B: 1/2; B has 2 raters
     assert found[0, 1] == pytest.approx(1 / 2 * 1 / 2 / 2**0.5)
     assert found[0, 2] == 0  # C is five steps away
-    assert scores_of(rp3beta(train, beta=0.5, k=1), train)[0, 1] == found[0, 1]  # the way back to A takes no place
+    assert (
+        scores_of(rp3beta(train, beta=0.5, k=1), train)[0, 1] == found[0, 1]
+    )  # the way back to A takes no place in the list
     # user 1: B -> user 2 -> C is 1/2 * 1/2; C has one rater
     assert found[1, 2] == pytest.approx(1 / 2 * 1 / 2 / 1)
 
@@ -78,7 +80,7 @@ def test_user_knn_sums_the_k_nearest_users_that_have_the_product(k: int) -> None
 
 
 @pytest.mark.parametrize("k", [1, 2, 50])
-def test_item_knn_sums_the_k_nearest_of_what_the_user_has(k: int) -> None:
+def test_item_knn_sums_the_k_nearest_of_the_users_products(k: int) -> None:
     train = random_matrix(25, 18)
     x = peers.ones(train).toarray().astype(np.float64)
     unit = x / np.maximum(np.linalg.norm(x, axis=0), 1e-12)
@@ -91,16 +93,16 @@ def test_item_knn_sums_the_k_nearest_of_what_the_user_has(k: int) -> None:
     np.testing.assert_allclose(scores_of(item_knn(train, k=k), train), expected, atol=1e-5)
 
 
-def test_a_list_is_by_score_then_column_without_what_the_user_has_or_may_not_get() -> None:
+def test_a_list_is_ordered_by_score_then_column_without_known_or_forbidden_products() -> None:
     train = matrix_of([[8, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], [True, True, True, True, False, True])
     ranker = ScoreRanker(train, lambda rows: np.tile([9.0, 1.0, 2.0, 1.0, 9.0, 0.0], (len(rows), 1)), floor=0.0)
     assert ranker.rank(np.array([0, 1]), 5).tolist() == [[2, 1, 3, -1, -1], [0, 2, 1, 3, -1]]
-    assert ranker.rank(np.array([1]), 8).tolist() == [[0, 2, 1, 3, -1, -1, -1, -1]]  # more than there are products
+    assert ranker.rank(np.array([1]), 8).tolist() == [[0, 2, 1, 3, -1, -1, -1, -1]]  # more than the number of products
     assert ranker.rank(np.array([0]), 2).tolist() == [[2, 1]]
     assert np.isnan(ranker.predict(np.array([0, 1]), np.array([0, 1]))).all()
 
 
-# implicit's come with requirements-bench.txt only
+# implicit is only in requirements-bench.txt
 INSTALLED = [
     peer
     for peer in PEERS
@@ -109,8 +111,8 @@ INSTALLED = [
 
 
 @pytest.mark.parametrize("peer", INSTALLED, ids=lambda peer: peer.name)
-def test_every_peer_finds_the_block_a_user_belongs_to(peer: Peer) -> None:
-    # users 0-9 have products 0-9 but one each, users 10-19 products 10-19 but one each
+def test_every_peer_finds_the_block_of_a_user(peer: Peer) -> None:
+    # users 0-9 have products 0-9 except one each, users 10-19 products 10-19 except one each
     dense = np.kron(np.eye(2), 8 * (1 - np.eye(10)))
     choice = dict(peer.grid[0])
     lists = peer.train(matrix_of(dense), **choice).rank(np.arange(20), 1)
@@ -124,7 +126,7 @@ def fixed(train: RatingMatrix, *, best: int) -> ScoreRanker:
     return ScoreRanker(train, lambda rows: np.tile(scores, (len(rows), 1)))
 
 
-def test_tuning_takes_what_ranks_the_validation_cut_best() -> None:
+def test_tuning_takes_the_parameters_that_rank_the_validation_cut_best() -> None:
     # everybody rates 40 products at random, then product 45 last
     rng = np.random.default_rng(0)
     dense = np.zeros((30, 46))
@@ -155,7 +157,7 @@ def test_a_peer_is_tuned_on_training_ratings_alone_and_then_trained_on_all_of_th
         assert (train.half_stars.toarray() <= split.train.half_stars.toarray()).all()
 
 
-def test_the_table_is_ordered_by_ndcg_and_names_what_was_chosen() -> None:
+def test_the_table_is_ordered_by_ndcg_and_names_the_chosen_parameters() -> None:
     low, high = Figure(0.1, 0.05, 0.15, 9), Figure(0.2, 0.1, 0.3, 9)
     lines = [
         Line("taste", low, high, 0.0, 1.0, 2.0, None),
@@ -168,13 +170,13 @@ def test_the_table_is_ordered_by_ndcg_and_names_what_was_chosen() -> None:
 
 
 @needs_real_data
-def test_it_runs_on_a_real_set(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_benchmark_runs_on_a_real_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert quality.main(["--sets", "all_beauty", "--peers", "RP3beta"]) == 0
     printed = capsys.readouterr().out
     assert "== all_beauty: 253 users, 356 products, 2,535 ratings" in printed
     assert printed.count("\n| ") == 1 + 5  # the head, popular and three of ours, RP3beta
 
 
-def test_doctests() -> None:
+def test_the_doctests_of_the_benchmark_hold() -> None:
     assert doctest.testmod(peers).failed == 0
     assert doctest.testmod(peers).attempted > 0

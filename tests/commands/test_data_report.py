@@ -1,4 +1,4 @@
-"""The report before training: every count against plain counting, and a verdict for each kind of shop."""
+"""The report before training: every count equals plain counting, and each kind of shop has its verdict."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_every_figure_equals_plain_counting(stars: dict[int, dict[str, float]], 
     assert report.work == sum(n * n for n in raters.values())
 
 
-def test_the_verdict_names_what_is_wrong() -> None:
+def test_the_verdict_names_the_fault_of_the_ratings() -> None:
     lonely = describe(matrix_of({1: {A: 5.0}, 2: {B: 5.0}, 3: {C: 1.0}}, {A, B}), n_users=3, n_catalog=2)
     assert [line.split(":")[0] for line in lonely.advice()] == ["bad", "thin", "note"]
     assert "100% of the users share no product with anybody" in lonely.advice()[0]

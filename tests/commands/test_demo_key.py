@@ -1,4 +1,4 @@
-"""The key of ``make run``: random, accepted, in no file, and none where one is configured."""
+"""The key of ``make run``: random, accepted, in no file, and not made if one is configured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.shop import fill
 
 @pytest.fixture
 def backend() -> str:
-    """Keys have nothing to do with the database."""
+    """Keys do not depend on the database."""
     return "sqlite"
 
 
@@ -32,7 +32,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     return capsys.readouterr().out.strip()
 
 
-def test_a_new_key_each_time_where_none_is_set(
+def test_a_new_key_is_made_each_time_if_none_is_set(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys = {printed(monkeypatch, capsys, empty) for empty in ("", " ", ",", "", "")}
@@ -40,12 +40,12 @@ def test_a_new_key_each_time_where_none_is_set(
     assert all(re.fullmatch("[0-9a-f]{48}", key) and ApiKeys(key) for key in keys)
 
 
-def test_none_where_one_is_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_key_is_made_if_one_is_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(monkeypatch, capsys, "a-key-of-my-own-to-keep") == ""
 
 
-def test_make_run_shows_a_usable_line_and_hands_the_key_to_the_service_alone() -> None:
-    """The recipe of `run` without its first steps, with a service that only tells what it was given."""
+def test_make_run_shows_a_usable_line_and_gives_the_key_only_to_the_service() -> None:
+    """The recipe of `run` without its first steps, with a service that only prints its key."""
     shown = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     recipe = shown[shown.index("key=$(") :].replace(".venv/bin/python -m recommender.commands.wait_until_ready", "true")
     recipe = re.sub(r"exec \S+uvicorn .*", 'exec printf "given %s\\n" "$API_KEY"', recipe)
@@ -64,7 +64,7 @@ def test_make_run_shows_a_usable_line_and_hands_the_key_to_the_service_alone() -
 
 
 @pytest.mark.parametrize("required", ["people", "all"])
-def test_what_make_run_says_to_try_is_answered(
+def test_the_request_that_make_run_shows_is_answered(
     required: str, engine: Engine, env: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(engine, {42: {"B00000000A": 5.0}}, ["B00000000A", "B00000000B"])

@@ -1,4 +1,4 @@
-"""After the warm-up nothing is left to compile: neither for the first request nor for the first batch."""
+"""After the warm-up neither the first request nor the first batch has to compile anything."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ print(sum(before.values()), step_3 | {name for name, n in compiled().items() if 
 
 
 def test_real_work_compiles_nothing_after_the_warm_up(engine: Engine, env: dict[str, str]) -> None:
-    heavy = {f"{number:010d}": 5.0 for number in range(400)}  # dot products beyond 2^15
+    heavy = {f"{number:010d}": 5.0 for number in range(400)}  # dot products above 2^15
     fill(engine, {1: heavy | {A: 4.5}, 2: heavy, 3: {A: 5.0, B: 4.0}, 4: {B: 1.0, C: 5.0}}, [A, B, C, D, *heavy])
-    # a process of its own: in this one other tests have compiled everything
+    # in another process: other tests have compiled everything in this one
     done = subprocess.run(
         [sys.executable, "-c", WORK], cwd=ROOT, env=os.environ | env, capture_output=True, text=True, check=False
     )
@@ -98,7 +98,7 @@ def test_real_work_compiles_nothing_after_the_warm_up(engine: Engine, env: dict[
 
 def test_a_long_wait_is_announced_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    warm_up.warm_up(lambda: None)  # loads, which may take long
+    warm_up.warm_up(lambda: None)  # loading may take long
     warm_up.warm_up(lambda: said.append("loading"))
     waiting = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
     assert (said, [timer for timer in waiting if not timer.finished.is_set()]) == ([], [])
@@ -121,7 +121,7 @@ def _cosine_index(ratings: Any) -> Any:
         (wait_until_ready.main, [], "the following arguments are required: address"),
     ],
 )
-def test_what_make_calls_ends_a_wrong_call_in_one_line(
+def test_the_command_that_make_calls_refuses_a_wrong_call_in_one_line(
     main: Callable[[list[str]], int], arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as left:

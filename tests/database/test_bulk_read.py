@@ -1,4 +1,4 @@
-"""Bulk reads: every way gives the same arrays, whatever stands in the tables, and no way hangs or shows a secret."""
+"""Bulk reads: every way gives the same arrays for any content of the tables; none hangs or shows a secret."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.support.mariadb_server import MariaDBServer
 NOON = datetime.datetime(2024, 1, 1, 12)
 RATING_WAYS: list[Way | None] = [None, "connectorx", "packed", "streamed"]
 TABLE_WAYS: list[Way | None] = [None, "connectorx", "streamed"]
-# ids at the ends of 64 bits, ASINs with leading zeros and a final X, every half star
+# the smallest and largest 64-bit ids, ASINs with leading zeros and a final X, all half stars
 RATED = [
     (1, "B000000001", 0.5),
     (1, "B000000002", 1.0),
@@ -81,7 +81,7 @@ def _triples(columns: RatingColumns) -> list[tuple[int, str, float]]:
 
 @pytest.fixture
 def tables(engine: Engine) -> Engine:
-    """An engine on a database with all tables, still empty."""
+    """An engine on a database with all tables, which are empty."""
     metadata.create_all(engine)
     return engine
 
@@ -123,8 +123,8 @@ def test_every_way_returns_the_microsecond_of_each_rating(tables: Engine, way: W
 
 
 @pytest.mark.parametrize("way", RATING_WAYS)
-def test_every_way_returns_that_a_rating_has_no_time(tables: Engine, way: Way | None) -> None:
-    """NULL, and the first moment of 1970, which imports of the release before wrote for it."""
+def test_every_way_returns_a_missing_time_as_missing(tables: Engine, way: Way | None) -> None:
+    """It is NULL, or the first moment of 1970, which imports of the previous release wrote."""
     times = {1: NOON, 2: None, 3: datetime.datetime(1970, 1, 1), 4: datetime.datetime(1970, 1, 1, 0, 0, 1)}
     with tables.begin() as connection:
         connection.execute(
@@ -138,7 +138,7 @@ def test_every_way_returns_that_a_rating_has_no_time(tables: Engine, way: Way | 
     assert columns.half_stars.tolist() == [9] * 4
 
 
-def test_a_time_that_is_no_time_on_sqlite_is_none(tmp_path: Path) -> None:
+def test_an_unreadable_time_on_sqlite_counts_as_missing(tmp_path: Path) -> None:
     engine = connect(load_settings(environ={"SQLITE_FILE": str(tmp_path / "shop.db")}), create=True)
     metadata.create_all(engine)
     with engine.begin() as connection:
@@ -150,7 +150,7 @@ def test_a_time_that_is_no_time_on_sqlite_is_none(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_a_time_that_sqlite_holds_without_a_fraction_is_a_whole_second(tmp_path: Path) -> None:
+def test_a_time_without_a_fraction_on_sqlite_is_a_whole_second(tmp_path: Path) -> None:
     engine = connect(load_settings(environ={"SQLITE_FILE": str(tmp_path / "shop.db")}), create=True)
     metadata.create_all(engine)
     with engine.begin() as connection:
@@ -169,10 +169,10 @@ def test_a_time_that_sqlite_holds_without_a_fraction_is_a_whole_second(tmp_path:
 
 
 @pytest.mark.parametrize("way", RATING_WAYS)
-def test_many_users_with_many_ratings_arrive_whole_by_every_way(
+def test_many_users_with_many_ratings_are_read_whole_by_every_way(
     tables: Engine, way: Way | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_packed_ratings, "PACKED_ROWS", 1000)  # 12,000 ratings: many texts, the last one not full
+    monkeypatch.setattr(_packed_ratings, "PACKED_ROWS", 1000)  # 12,000 ratings are many texts; the last one is not full
     monkeypatch.setattr(bulk_read, "FETCH_ROWS", 700)
     rows = [(user, f"B{product:09d}", 0.5 + (user * product % 10) / 2) for user in (1, 2, 3) for product in range(4001)]
     _insert_ratings(tables, rows)
@@ -191,7 +191,7 @@ def test_the_default_way_is_connectorx_on_a_server(mariadb_tables: Engine, monke
 
 
 @pytest.mark.parametrize("way", [None, "connectorx", "streamed"])
-def test_no_ratings_are_empty_arrays(tables: Engine, way: Way | None) -> None:
+def test_a_table_without_ratings_is_read_as_empty_arrays(tables: Engine, way: Way | None) -> None:
     columns = read_ratings(tables, way=way)
     assert [len(part) for part in (columns.user_ids, columns.product_codes, columns.half_stars)] == [0, 0, 0]
     assert len(columns.products) == 0
@@ -200,7 +200,7 @@ def test_no_ratings_are_empty_arrays(tables: Engine, way: Way | None) -> None:
 
 @pytest.mark.parametrize("odd", ["short", "lowercase1", "space in  ", "a,b", "a\nb", 'q"uote'])
 @pytest.mark.parametrize("way", [None, "connectorx", "streamed"])
-def test_product_ids_that_are_no_asins_arrive_too(tables: Engine, way: Way | None, odd: str) -> None:
+def test_product_ids_that_are_no_asins_are_read_too(tables: Engine, way: Way | None, odd: str) -> None:
     rows = [(1, odd.rstrip(), 4.0), (1, "B000000001", 5.0)]
     _insert_ratings(tables, rows)
     assert _triples(read_ratings(tables, way=way)) == sorted(rows)
@@ -224,7 +224,7 @@ def test_an_empty_table_keeps_its_types_by_every_way(tables: Engine, way: Way | 
     assert (table.num_rows, table.schema.types) == (0, [pa.string(), pa.float64()])
 
 
-def test_the_catalog_is_by_ascending_id_and_a_product_that_is_not_there_is_unknown(tables: Engine) -> None:
+def test_the_catalog_is_in_the_order_of_ids_and_a_missing_product_is_unknown(tables: Engine) -> None:
     with tables.begin() as connection:
         connection.execute(insert(products), [_facts(3, "three"), _facts(1, "one"), _facts(2, None)])
     catalog = read_catalog(tables)
@@ -269,7 +269,7 @@ def test_different_ids_have_different_keys_and_equal_ids_equal_ones(ids: list[st
 
 
 def test_each_of_the_60_bits_of_an_id_counts() -> None:
-    base = bytearray(b"          ")  # ten spaces: all bits zero
+    base = bytearray(b"          ")  # ten spaces have all bits zero
     variants = [bytes(base)]
     for place in range(10):
         for bit in range(6):
@@ -282,14 +282,14 @@ def test_each_of_the_60_bits_of_an_id_counts() -> None:
 
 
 @given(st.lists(st.text(max_size=12), max_size=30), st.integers(0, 5))
-def test_codes_lead_back_to_any_text(ids: list[str], skipped: int) -> None:
+def test_any_text_is_recovered_from_its_codes(ids: list[str], skipped: int) -> None:
     chunks = pa.chunked_array([pa.array(ids, pa.string())[skipped:], pa.array(ids, pa.string())[:skipped]])
     codes, distinct = bulk_read.codes_of(chunks)
     assert distinct.take(pa.array(codes)).to_pylist() == chunks.to_pylist()
     assert len(set(distinct.to_pylist())) == len(distinct)
 
 
-# --- where connectorx cannot serve
+# --- if connectorx cannot be used
 
 
 @pytest.fixture
@@ -309,7 +309,7 @@ def _server_settings(port: int, tmp_path: Path, **changes: str) -> Settings:
     return load_settings(environ=environ, env_file=tmp_path / "no.env")
 
 
-def test_without_connectorx_the_ratings_are_read_packed_and_a_line_says_so(
+def test_ratings_are_read_packed_without_connectorx_and_a_line_says_so(
     mariadb_tables: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _insert_ratings(mariadb_tables, RATED)
@@ -323,7 +323,7 @@ def test_without_connectorx_the_ratings_are_read_packed_and_a_line_says_so(
     assert MariaDBServer.password not in caplog.text
 
 
-def test_a_text_cut_short_by_the_server_is_not_taken_for_all_ratings(
+def test_a_text_that_the_server_cut_short_is_noticed(
     mariadb: MariaDBServer, mariadb_tables: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [(1, f"B{product:09d}", 4.5) for product in range(500)]
@@ -333,7 +333,7 @@ def test_a_text_cut_short_by_the_server_is_not_taken_for_all_ratings(
         cursor.execute("SELECT @@global.max_allowed_packet")
         (before,) = cursor.fetchone()
         try:
-            for limit in range(1024, 4096, 1024):  # 500 lines are 7 kB: cut inside a line and between lines
+            for limit in range(1024, 4096, 1024):  # 500 lines are 7 kB; the limits cut inside a line and between lines
                 cursor.execute("SET GLOBAL max_allowed_packet = %s", (limit,))
                 mariadb_tables.dispose()  # new connections have the new limit
                 with pytest.raises(DatabaseError, match="packed"):
@@ -343,7 +343,7 @@ def test_a_text_cut_short_by_the_server_is_not_taken_for_all_ratings(
             cursor.execute("SET GLOBAL max_allowed_packet = %s", (before,))
 
 
-def test_packing_leaves_no_trace_in_the_pool(mariadb_tables: Engine) -> None:
+def test_packing_leaves_no_setting_in_pooled_connections(mariadb_tables: Engine) -> None:
     _insert_ratings(mariadb_tables, RATED)
     with mariadb_tables.connect() as connection:
         before = connection.scalar(text("SELECT @@group_concat_max_len"))
@@ -352,10 +352,10 @@ def test_packing_leaves_no_trace_in_the_pool(mariadb_tables: Engine) -> None:
         assert connection.scalar(text("SELECT @@group_concat_max_len")) == before != 1_000_000_000
 
 
-def test_an_engine_that_connect_did_not_make_is_never_read_over_an_unknown_second_connection(
+def test_connectorx_opens_no_second_connection_for_an_engine_made_elsewhere(
     mariadb_tables: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether it asks for TLS cannot be seen, and connectorx would send the password in the clear."""
+    """Its TLS settings cannot be seen, and connectorx might send the password unencrypted."""
     from sqlalchemy import create_engine
 
     _insert_ratings(mariadb_tables, RATED)
@@ -370,14 +370,14 @@ def test_an_engine_that_connect_did_not_make_is_never_read_over_an_unknown_secon
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A port that accepts connections and never says a word."""
+    """A port that accepts connections and never sends a byte."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(8)
         yield listener.getsockname()[1]
 
 
-def test_a_server_that_never_greets_is_given_up_within_seconds(silent_port: int, tmp_path: Path) -> None:
+def test_a_server_that_sends_no_greeting_is_given_up_within_seconds(silent_port: int, tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(DatabaseError) as error:
         connect(_server_settings(silent_port, tmp_path))

@@ -1,4 +1,4 @@
-"""Names that break hand-built addresses and statements, and tables that are somebody else's."""
+"""Names that break addresses and statements put together by hand, and tables of somebody else."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_database_of_any_name_is_created_under_that_name(mariadb: MariaDBServe
     ],
     ids=["empty label", "long label", "password beyond Latin-1", "long name"],
 )
-def test_what_the_driver_stumbles_over_is_one_line(
+def test_an_error_of_the_driver_is_one_line(
     mariadb: MariaDBServer, tmp_path: Path, changed: dict[str, str], message: str
 ) -> None:
     with pytest.raises(DatabaseError, match=message) as refused:
@@ -51,7 +51,7 @@ def test_what_the_driver_stumbles_over_is_one_line(
 
 
 @pytest.mark.parametrize("name", ["a?b.db", "a#b.db", "a%20b.db", "sp ace.db", "ünï.db"])
-def test_a_sqlite_file_of_any_name_is_that_file(tmp_path: Path, name: str) -> None:
+def test_a_sqlite_file_may_have_any_name(tmp_path: Path, name: str) -> None:
     settings = load_settings(environ={"SQLITE_FILE": str(tmp_path / name)}, env_file=tmp_path / "no")
     engine = connect(settings, create=True)
     metadata.create_all(engine)
@@ -60,7 +60,7 @@ def test_a_sqlite_file_of_any_name_is_that_file(tmp_path: Path, name: str) -> No
     connect(settings).dispose()
 
 
-def test_a_commit_to_a_sqlite_file_is_on_the_disk_before_anybody_is_told(tmp_path: Path) -> None:
+def test_a_commit_to_a_sqlite_file_is_on_the_disk_before_it_returns(tmp_path: Path) -> None:
     settings = load_settings(environ={"SQLITE_FILE": str(tmp_path / "shop.db")}, env_file=tmp_path / "no")
     engine = connect(settings, create=True)
     metadata.create_all(engine)
@@ -89,7 +89,7 @@ def test_a_table_with_other_columns_is_refused_and_added_columns_may_stay(engine
             refuse_foreign_tables(engine, [categories], kept=kept)
 
 
-def test_a_sqlite_file_from_elsewhere_calls_nothing_by_its_views(tmp_path: Path) -> None:
+def test_a_view_of_a_foreign_sqlite_file_cannot_call_functions(tmp_path: Path) -> None:
     settings = load_settings(environ={"SQLITE_FILE": str(tmp_path / "shop.db")}, env_file=tmp_path / "no")
     engine = connect(settings, create=True)
     with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""A database that dies in the middle of a step, or of the start of the service: one line, whatever stumbled over it."""
+"""A database dies in the middle of a step or of the start of the service: the message is always one line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Shop = tuple[dict[str, str], Path, dict[str, list[str]]]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDBServer]:
-    """A server of this module's own, which may be killed."""
+    """A server only for this module, which may be killed."""
     require_mariadb()
     server = MariaDBServer(tmp_path_factory.mktemp("dies"))
     server.start()
@@ -68,12 +68,12 @@ def last_line(done: steps.Process, script: str) -> str:
 def test_a_connection_cut_at_any_byte_is_one_line(
     server: MariaDBServer, shop: Shop, step: str, reset: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_connectorx, "CONNECT_TIMEOUT", 0.5)  # it goes on trying to log in for as long
+    monkeypatch.setattr(_connectorx, "CONNECT_TIMEOUT", 0.5)  # it tries to log in for this long
     env, folder, options = shop
-    seed = ["--seed", "9"] if step == STEP_2 else []  # else it would find nothing to do
+    seed = ["--seed", "9"] if step == STEP_2 else []  # otherwise it would find nothing to do
     with CutProxy(server.host, server.port) as whole:
         steps.do(env | {"DB_PORT": str(whole.port)}, folder, step, *options[step], *seed)
-    # the first bytes are the login; from there on evenly
+    # the first bytes are the login; the others are evenly spread
     points = [30, 200, *(round(whole.passed * part / 8) for part in range(1, 8))]
     for n, after in enumerate(points):
         seed = ["--seed", str(10 + n + 20 * reset)] if step == STEP_2 else []
@@ -123,7 +123,7 @@ def test_a_server_that_is_killed_is_one_line(server: MariaDBServer, shop: Shop, 
     last_line(subprocess.CompletedProcess([], process.returncode, out, err), step)
 
 
-def test_an_error_that_no_part_expected_is_one_line_too(
+def test_an_unexpected_error_is_one_line_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     raised: BaseException = exc.OperationalError("SELECT secret", {}, Exception(2013, "Lost\nconnection"))

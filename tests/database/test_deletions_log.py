@@ -1,4 +1,4 @@
-"""Who was erased stays erased, however old the lists, the model or the worker that still has them; the log is cut."""
+"""An erased person stays erased, also with old lists, an old model or an old worker, although the log is cut."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def shop(engine: Engine) -> Engine:
 
 @pytest.fixture
 def batch(shop: Engine) -> Callable[[], Version]:
-    """Publishes lists made from the ratings as they are before the test begins."""
+    """A function that publishes lists made from the ratings before the test."""
     matrix, similarity = re.load_model(shop)
     job = BatchJob(np.arange(len(STARS)), 10, ClassicRanking(matrix, similarity, 20))
     return lambda: write_lists(shop, matrix, similarity, job, keep_versions=3)
@@ -52,7 +52,7 @@ def erase(engine: Engine, user_id: int) -> None:
 
 
 def age(engine: Engine, *numbers: int) -> None:
-    """Let notes be older than they are kept."""
+    """Make notes older than the time that they are kept."""
     old = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=KEPT_DAYS + 1)
     with writing(engine) as connection:
         connection.execute(update(deletions).where(deletions.c.deletion_id.in_(numbers)).values(deleted_at=old))
@@ -69,7 +69,7 @@ def listed(engine: Engine) -> set[int]:
 
 
 @pytest.mark.parametrize("by", ["a rating", "a row in users"])
-def test_who_is_erased_and_back_while_a_batch_runs_has_no_list_of_the_erased_history(
+def test_a_person_erased_and_back_during_a_batch_has_no_list_of_the_erased_history(
     shop: Engine, batch: Callable[[], Version], by: str
 ) -> None:
     erase(shop, 2)
@@ -89,7 +89,7 @@ def test_who_is_erased_and_back_while_a_batch_runs_has_no_list_of_the_erased_his
 
 
 def age_of_the_erasure(engine: Engine) -> None:
-    """Let the notes be an hour old: longer than they may have come late."""
+    """Make the notes an hour old, which is longer than a note may come late."""
     before = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(hours=1)
     with writing(engine) as connection:
         connection.execute(update(deletions).values(deleted_at=before))
@@ -100,7 +100,7 @@ def test_the_log_is_cut_from_its_old_end_and_keeps_the_newest_old_note(shop: Eng
         erase(shop, user_id)
     cut_log(shop)
     assert noted(shop) == [1, 2, 3, 4]
-    age(shop, 1, 2, 4)  # a clock was set back: 3 is younger than 4
+    age(shop, 1, 2, 4)  # a clock was set back, so 3 is younger than 4
     cut_log(shop)
     assert noted(shop) == [2, 3, 4]
     with shop.connect() as connection:
@@ -109,14 +109,14 @@ def test_the_log_is_cut_from_its_old_end_and_keeps_the_newest_old_note(shop: Eng
     assert noted(shop) == [2, 3, 4]
 
 
-def test_a_log_with_gaps_that_was_never_cut_reaches_back_to_its_beginning(shop: Engine) -> None:
+def test_a_log_with_gaps_that_was_never_cut_counts_as_complete(shop: Engine) -> None:
     with writing(shop) as connection:
         connection.execute(insert(deletions).values(deletion_id=7, user_id=1, deleted_at=dt.datetime(2100, 1, 1)))
     with shop.connect() as connection:
         assert reaches_back(connection, 0)
 
 
-def test_a_batch_that_has_published_cuts_the_log_and_one_that_is_older_than_the_log_is_refused(
+def test_a_published_batch_cuts_the_log_and_a_batch_older_than_the_log_is_refused(
     shop: Engine, batch: Callable[[], Version]
 ) -> None:
     for user_id in (1, 2):
@@ -133,7 +133,7 @@ def test_a_batch_that_has_published_cuts_the_log_and_one_that_is_older_than_the_
     assert listed(shop) == before == {3, 4}
 
 
-def test_a_worker_that_slept_while_the_log_was_cut_compares_everybody_with_the_tables(shop: Engine) -> None:
+def test_a_worker_older_than_the_log_compares_everybody_with_the_tables(shop: Engine) -> None:
     model = model_of(shop, *re.load_model(shop))
     feed = ChangeFeed(read_cursor(shop), optional_tables(shop))
     with shop.connect() as connection:
@@ -155,7 +155,7 @@ def test_a_worker_that_slept_while_the_log_was_cut_compares_everybody_with_the_t
 
 @pytest.fixture
 def service(settings: Settings, shop: Engine, tmp_path: Path) -> Iterator[Callable[[], TestClient]]:
-    """A service that starts from a model file which was saved before the test begins."""
+    """A service that starts from a model file saved before the test."""
     file, patch = tmp_path / "shop.model", pytest.MonkeyPatch()
     for name, value in {"MODEL_FILE": str(file), "REQUEST_LOG": "0", "API_KEY": ""}.items():
         patch.setenv(name, value)
@@ -167,7 +167,7 @@ def service(settings: Settings, shop: Engine, tmp_path: Path) -> Iterator[Callab
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_a_model_file_is_held_against_the_people_there_are_before_it_is_served(
+def test_a_model_file_is_compared_with_the_present_people_before_it_is_served(
     service: Callable[[], TestClient], shop: Engine, cut: bool
 ) -> None:
     for user_id in (1, 2, 3):
@@ -184,7 +184,7 @@ def test_a_model_file_is_held_against_the_people_there_are_before_it_is_served(
     assert D not in {item["product_id"] for item in again}
 
 
-def test_a_log_of_the_release_before_is_added_to_and_its_notes_count_as_erasures(
+def test_a_log_of_the_previous_release_is_extended_and_its_notes_count_as_erasures(
     shop: Engine, batch: Callable[[], Version], settings: Settings
 ) -> None:
     deletions.drop(shop)

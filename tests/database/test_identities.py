@@ -1,4 +1,4 @@
-"""Whom a user_id means: known people keep their numbers, and nobody is ever answered with another's list."""
+"""The person behind a user_id: known people keep their numbers, and nobody gets another person's list."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ PEOPLE = {
     "eve": {ASINS[3]: 5, ASINS[4]: 2},
     "zoe": {ASINS[3]: 5, ASINS[5]: 5},
 }
-# whose nearest is Cem, and who comes between those who are there
+# her nearest is Cem, and her id sorts between the others
 BEA = {"bea": {ASINS[0]: 5, ASINS[2]: 4}}
 
 
 @pytest.fixture
 def shop(engine: Engine, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """A catalog, nobody yet, and the environment of the steps."""
+    """A catalog without people, and the environment of the steps."""
     fill(engine, {}, ASINS)
     for name, value in (env | {"API_KEY": KEY}).items():
         monkeypatch.setenv(name, value)
@@ -52,7 +52,7 @@ def load(engine: Engine, people: dict[str, dict[str, int]], *, replace: bool = F
 
 
 def numbers(engine: Engine) -> dict[str, int]:
-    """Who has which number."""
+    """The number of each person."""
     with engine.connect() as connection:
         return {row.external_id: row.user_id for row in connection.execute(select(user_id_map))}
 
@@ -78,7 +78,7 @@ def erase(engine: Engine, user_id: int) -> None:
         erase_user(connection, engine, user_id)
 
 
-def test_a_new_customer_in_the_middle_moves_nobody(shop: Engine) -> None:
+def test_a_new_customer_in_the_middle_changes_nobodys_number(shop: Engine) -> None:
     load(shop, PEOPLE)
     first, token = numbers(shop), token_of(shop)
     assert first == {"ann": 1, "cem": 2, "eve": 3, "zoe": 4}
@@ -92,14 +92,14 @@ def test_a_new_customer_in_the_middle_moves_nobody(shop: Engine) -> None:
         watch = client.app.state.updater  # type: ignore[attr-defined]
         swapped = time.time()
         wait_until(lambda: watch.changes_seen_at.timestamp() > swapped)
-        for name in ("eve", "zoe"):  # whom the new customer has nothing to do with
+        for name in ("eve", "zoe"):  # people who share nothing with the new customer
             assert answered(client, first[name]) == before[first[name]] == lists(shop)[first[name]]
         assert step3.main([]) == 0
         wait_until(lambda: client.get("/recommendations/5").status_code == 200)
         assert answered(client, 5)[0] == lists(shop)[5][0] == ASINS[1], "Ann's other product, from Ann"
 
 
-def test_who_is_away_for_one_import_keeps_the_number(shop: Engine) -> None:
+def test_a_person_missing_from_one_import_keeps_the_number(shop: Engine) -> None:
     load(shop, PEOPLE)
     load(shop, {name: given for name, given in PEOPLE.items() if name != "cem"} | BEA)
     load(shop, PEOPLE | BEA)
@@ -128,7 +128,7 @@ def test_the_highest_number_is_remembered_when_nothing_else_tells_it(shop: Engin
     assert numbers(shop)["bea"] == 5
 
 
-def test_a_number_that_came_through_the_api_is_nobody_elses(shop: Engine) -> None:
+def test_a_number_that_came_through_the_api_is_given_to_nobody_else(shop: Engine) -> None:
     load(shop, PEOPLE)
     with writing(shop) as connection:
         row = {"user_id": 40, "product_id": ASINS[0], "rating": 5}
@@ -137,7 +137,7 @@ def test_a_number_that_came_through_the_api_is_nobody_elses(shop: Engine) -> Non
     assert numbers(shop)["bea"] == 41
 
 
-def test_whole_numbers_stay_as_they_are_and_mean_the_same(shop: Engine) -> None:
+def test_whole_number_ids_stay_unchanged_and_mean_the_same_people(shop: Engine) -> None:
     load(shop, {"42": PEOPLE["ann"], "7": PEOPLE["cem"]})
     token = token_of(shop)
     load(shop, {"42": PEOPLE["ann"], "8": PEOPLE["cem"]})
@@ -145,7 +145,9 @@ def test_whole_numbers_stay_as_they_are_and_mean_the_same(shop: Engine) -> None:
     assert numbers(shop) == {}
 
 
-def test_each_change_of_kind_is_other_people(shop: Engine, make_settings: Callable[..., Settings]) -> None:
+def test_each_change_of_the_kind_of_ids_means_other_people(
+    shop: Engine, make_settings: Callable[..., Settings]
+) -> None:
     made_up = make_settings(NUM_USERS=5, NUM_RATINGS=20, NUM_INTERACTIONS=5)
     tokens = []
     for _ in range(2):
@@ -161,7 +163,7 @@ def test_each_change_of_kind_is_other_people(shop: Engine, make_settings: Callab
     assert min(numbers(shop).values()) == 9, "numbers that were given to texts twice before"
 
 
-def test_until_a_model_of_the_new_people_is_there_nobody_is_answered(shop: Engine) -> None:
+def test_nobody_is_answered_until_a_model_of_the_new_people_is_served(shop: Engine) -> None:
     load(shop, {str(number): given for number, given in zip((1, 2, 3, 4), PEOPLE.values(), strict=True)})
     assert step3.main(["--save-model", "shop.model"]) == 0
     assert step3.main([]) == 0
@@ -196,7 +198,7 @@ def test_until_a_model_of_the_new_people_is_there_nobody_is_answered(shop: Engin
             assert client.get("/recommendations/1").status_code == 200
 
 
-def test_a_model_file_of_others_is_not_served_from_the_start_on(shop: Engine) -> None:
+def test_a_model_file_of_other_people_is_not_served_at_the_start(shop: Engine) -> None:
     load(shop, {"1": PEOPLE["ann"], "2": PEOPLE["cem"]})
     assert step3.main(["--save-model", "shop.model"]) == 0
     load(shop, PEOPLE)
@@ -206,7 +208,7 @@ def test_a_model_file_of_others_is_not_served_from_the_start_on(shop: Engine) ->
             assert client.get("/recommendations/1").status_code == 503
 
 
-def test_a_service_that_trains_makes_a_model_of_the_new_people_by_itself(shop: Engine) -> None:
+def test_a_service_without_a_file_makes_a_model_of_the_new_people_by_itself(shop: Engine) -> None:
     load(shop, {"1": PEOPLE["ann"], "2": PEOPLE["cem"]})
     with TestClient(api.create_app()) as client:
         assert client.get("/recommendations/4").status_code == 404
@@ -215,7 +217,7 @@ def test_a_service_that_trains_makes_a_model_of_the_new_people_by_itself(shop: E
         assert "other_people" not in client.get("/health").json()
 
 
-def test_a_batch_of_others_is_not_published(shop: Engine) -> None:
+def test_a_batch_of_other_people_is_not_published(shop: Engine) -> None:
     load(shop, {"1": PEOPLE["ann"], "2": PEOPLE["cem"]})
     model = step3.load_model(shop)
     assert step3.batch_generate(*model, shop)
@@ -226,7 +228,7 @@ def test_a_batch_of_others_is_not_published(shop: Engine) -> None:
     assert lists(shop) == before
 
 
-def test_a_database_of_the_release_before_keeps_its_numbers(shop: Engine) -> None:
+def test_a_database_of_the_previous_release_keeps_its_numbers(shop: Engine) -> None:
     load(shop, PEOPLE)
     with writing(shop) as connection:
         connection.execute(delete(data_origin).where(data_origin.c.name == "identities"))
@@ -240,7 +242,7 @@ def test_a_database_of_the_release_before_keeps_its_numbers(shop: Engine) -> Non
     assert token_of(shop) is not None
 
 
-def test_an_import_that_ends_before_the_swap_has_given_no_number(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_that_ends_before_the_swap_gives_no_number(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     load(shop, PEOPLE)
 
     def before() -> Identities:
@@ -257,7 +259,7 @@ def test_an_import_that_ends_before_the_swap_has_given_no_number(shop: Engine, m
     assert numbers(shop)["bea"] == 5
 
 
-def test_an_import_during_which_somebody_is_erased_is_refused(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_is_refused_if_somebody_is_erased_meanwhile(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     load(shop, PEOPLE)
     prepare(shop)
     asked = iter([0, 1])

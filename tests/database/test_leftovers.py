@@ -1,6 +1,6 @@
-"""What a run leaves that was killed between putting its tables in place and dropping the old ones.
+"""Leftovers of a run that was killed between putting its tables in place and dropping the old ones.
 
-Run again it finds nothing to do, and must clean up all the same.
+The next run finds nothing else to do, and must still drop them.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ STEPS: dict[str, tuple[Callable[[list[str]], int], list[str], tuple[Table, ...]]
 
 @pytest.fixture
 def backend() -> str:
-    """SQLite puts its tables in place in one transaction, which leaves nothing."""
+    """SQLite puts its tables in place in one transaction, so nothing is left over."""
     return "mariadb"
 
 
 @pytest.fixture
 def shop(engine: Engine, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """All three steps done, the last one twice: version 1 has expired."""
+    """All three steps are done, the last one twice, so version 1 has expired."""
     for name, value in (env | {"MODEL_FILE": ""}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
@@ -59,7 +59,7 @@ def leave(engine: Engine, tables: list[OwnTable]) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_that_finds_nothing_to_do_drops_what_a_killed_run_left(
+def test_a_step_with_nothing_to_do_drops_leftovers_of_a_killed_run(
     shop: Engine, step: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main, options, tables = STEPS[step]
@@ -75,7 +75,9 @@ def test_a_step_that_finds_nothing_to_do_drops_what_a_killed_run_left(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_what_another_run_is_filling_is_left_to_it(shop: Engine, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_that_another_run_is_filling_are_left_alone(
+    shop: Engine, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_server_stage, "GONE_WAIT", 0)
     main, options, tables = STEPS[step]
     with staged(shop, tables) as stage:

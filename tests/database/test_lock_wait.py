@@ -1,4 +1,4 @@
-"""Locks of other sessions: told within seconds, waited for, and the reason at the end; readers are not held up."""
+"""Locks of other sessions are reported within seconds, waited for, and named at the end; readers are not held up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SIZES = ["--num-users", "60", "--num-ratings", "400", "--num-interactions", "100
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wait is told after half a second."""
+    """Report a wait after half a second."""
     monkeypatch.setattr(lock_wait, "NOTICE", 0.5)
     monkeypatch.setattr(lock_wait, "_LOOK", 0.1)
     monkeypatch.setattr("recommender.database._engines.NOTICE", 0.5)
@@ -46,7 +46,7 @@ def catalog(tmp_path: Path) -> list[str]:
 
 @contextmanager
 def session(server: MariaDBServer, settings: Settings, *statements: str) -> Iterator[Any]:
-    """Another session, which has sent these statements."""
+    """Another session that has sent these statements."""
     with closing(server.connect(settings.db_name)) as connection, connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
@@ -69,7 +69,7 @@ LOCKS = {
 
 @on_a_server
 @pytest.mark.parametrize(("step", "lock", "named_table"), list(LOCKS.values()), ids=list(LOCKS))
-def test_a_step_that_meets_a_lock_says_so_and_ends_with_that_reason(
+def test_a_step_reports_a_lock_and_ends_with_that_reason(
     env: dict[str, str],
     settings: Settings,
     engine: Engine,
@@ -137,7 +137,7 @@ def until(fact: Callable[[], bool]) -> None:
 
 
 @on_a_server
-def test_readers_go_on_while_a_swap_waits_for_one_that_has_not_committed(
+def test_readers_go_on_while_a_swap_waits_for_an_open_transaction(
     env: dict[str, str],
     settings: Settings,
     engine: Engine,
@@ -154,7 +154,7 @@ def test_readers_go_on_while_a_swap_waits_for_one_that_has_not_committed(
     with session(mariadb, settings, *reads) as reader, session(mariadb, settings) as other:
         publishing.start()
         until(lambda: "another session holds a lock on" in caplog.text)
-        # a reader that never gave up would be answered never: the one before it commits only after this loop
+        # without giving up this reader would never be answered: the one before it commits only after this loop
         other.execute("SET SESSION lock_wait_timeout = 30")
         for _ in range(20):
             other.execute("SELECT COUNT(*) FROM recommendations")
@@ -168,7 +168,7 @@ def test_readers_go_on_while_a_swap_waits_for_one_that_has_not_committed(
 
 
 @on_a_server
-def test_lists_that_expire_while_somebody_reads_them_are_left_to_the_next_run(
+def test_expired_lists_that_somebody_reads_are_left_to_the_next_run(
     env: dict[str, str],
     settings: Settings,
     engine: Engine,
@@ -224,7 +224,7 @@ def test_adding_to_a_table_waits_for_rows_that_another_transaction_has_changed(
 
 
 @on_a_server
-def test_a_list_that_somebody_changes_is_waited_for(
+def test_saving_a_list_waits_for_somebody_who_changes_it(
     engine: Engine, settings: Settings, make_settings: Callable[..., Settings], mariadb: MariaDBServer
 ) -> None:
     metadata.create_all(engine)
@@ -240,7 +240,7 @@ def test_a_list_that_somebody_changes_is_waited_for(
 
 @on_a_server
 @pytest.mark.parametrize("way", ["connectorx", "packed", "streamed"])
-def test_a_read_of_a_locked_table_ends_with_that_reason(
+def test_a_read_of_a_locked_table_ends_and_names_the_lock(
     engine: Engine,
     settings: Settings,
     make_settings: Callable[..., Settings],
@@ -259,7 +259,7 @@ def test_a_read_of_a_locked_table_ends_with_that_reason(
     assert "another session holds a lock on product_ratings (waiting for table metadata lock)" in caplog.text
 
 
-def test_another_run_that_fills_the_same_tables_is_waited_for(
+def test_a_run_waits_for_another_run_that_fills_the_same_tables(
     engine: Engine,
     make_settings: Callable[..., Settings],
     soon: None,
@@ -282,7 +282,7 @@ def test_another_run_that_fills_the_same_tables_is_waited_for(
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_a_sqlite_file_that_another_process_writes_names_it_at_the_end(
+def test_a_step_names_the_sqlite_file_that_another_process_writes(
     engine: Engine, make_settings: Callable[..., Settings], soon: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     hasty = connect(make_settings(LOCK_WAIT_SECONDS=1))

@@ -1,4 +1,4 @@
-"""A shop's own table is never dropped, replaced or written to, whatever it is called; ours are known by notes."""
+"""A shop's own table is never dropped, replaced or written to, under any name; notes tell which tables are ours."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIVE = {table.name for table in (*CATALOG_TABLES, *SHOPPER_TABLES, *BATCH_TABLES
 
 @pytest.fixture
 def batch(engine: Engine) -> Callable[..., Version]:
-    """``batch()`` publishes everybody's lists, keeping three versions."""
+    """``batch()`` publishes everybody's lists and keeps three versions."""
     fill(engine, STARS, [A, B, C, D])
     recommendations.drop(engine)
     matrix, similarity = re.load_model(engine)
@@ -54,7 +54,7 @@ def rows(engine: Engine, name: str) -> list[Any]:
 
 
 def like_lists(engine: Engine, name: str) -> None:
-    """A copy somebody made of a person's list."""
+    """A copy of a person's list, made by somebody else."""
     with writing(engine) as connection:
         connection.execute(text(f"CREATE TABLE {name} AS SELECT * FROM recommendations WHERE user_id = 2"))
 
@@ -63,7 +63,7 @@ def lists_of(engine: Engine, name: str, user_id: int) -> int:
     return len([row for row in rows(engine, name) if row[0] == user_id])
 
 
-def test_no_step_touches_a_table_of_the_shop_whatever_its_name(
+def test_no_step_touches_a_table_of_the_shop_under_any_name(
     engine: Engine, env: dict[str, str], tmp_path: Path
 ) -> None:
     write_sample_catalog(tmp_path / "p.csv", tmp_path / "c.csv", n_products=60)
@@ -86,7 +86,7 @@ def test_no_step_touches_a_table_of_the_shop_whatever_its_name(
     assert existing_tables(engine) == {*LIVE, *names, *noted, "recommender_tables", "live_deletions"}
 
 
-def test_a_person_is_erased_from_our_lists_and_from_no_copy_of_the_shop(
+def test_a_person_is_erased_from_our_lists_and_not_from_the_shops_copies(
     engine: Engine, batch: Callable[..., Version]
 ) -> None:
     prepare(engine)
@@ -104,7 +104,7 @@ def test_a_person_is_erased_from_our_lists_and_from_no_copy_of_the_shop(
     assert lists_of(engine, kept_table(1), 1) > 0
 
 
-def test_lists_that_somebody_else_filled_are_neither_replaced_nor_erased_from(
+def test_lists_that_somebody_else_filled_are_neither_replaced_nor_changed_by_an_erasure(
     engine: Engine, batch: Callable[..., Version]
 ) -> None:
     prepare(engine)
@@ -124,23 +124,23 @@ def test_lists_that_somebody_else_filled_are_neither_replaced_nor_erased_from(
     assert rows(engine, "recommendations") == before
 
 
-def test_lists_saved_from_a_notebook_are_ours_to_be_replaced(engine: Engine, batch: Callable[..., Version]) -> None:
+def test_lists_saved_from_a_notebook_may_be_replaced(engine: Engine, batch: Callable[..., Version]) -> None:
     for _ in range(2):
         re.save_recommendations(1, re.get_recommendations(1, *re.load_model(engine)), engine)
     assert batch().number == 1
     assert lists_of(engine, "recommendations", 2) > 0
 
 
-def test_without_notes_the_kept_lists_of_the_release_before_are_known_by_their_versions(
+def test_kept_lists_of_the_previous_release_without_notes_are_known_by_their_versions(
     engine: Engine, batch: Callable[..., Version]
 ) -> None:
     prepare(engine)
     for _ in range(3):
         batch()
-    own_tables.drop(engine)  # as if it had never been
+    own_tables.drop(engine)  # as if it had never existed
     with writing(engine) as connection:
         connection.execute(text(f"DROP TABLE {kept_table(1)}"))
-    make(engine, kept_table(1))  # by somebody else, in its place
+    make(engine, kept_table(1))  # put in its place by somebody else
     with engine.connect() as connection:
         assert list_tables(connection) == {"recommendations", kept_table(2)}
     with writing(engine) as connection:
@@ -157,7 +157,7 @@ def test_without_notes_the_kept_lists_of_the_release_before_are_known_by_their_v
         assert list_tables(connection) == {"recommendations", kept_table(2), kept_table(3)}
 
 
-def test_a_kept_version_is_found_and_rolled_back_to_where_its_name_was_taken(
+def test_a_kept_version_is_found_and_rolled_back_to_although_its_name_was_taken(
     engine: Engine, batch: Callable[..., Version]
 ) -> None:
     first = batch()
@@ -178,8 +178,8 @@ def test_a_table_of_notes_that_is_not_ours_is_refused(engine: Engine, batch: Cal
     assert rows(engine, own_tables.name) == [(2, "mine")]
 
 
-@pytest.mark.parametrize("backend", ["sqlite"])  # whose names of indexes belong to the whole file
-def test_an_index_of_the_shop_with_a_name_like_ours_stays(engine: Engine, env: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["sqlite"])  # on SQLite names of indexes belong to the whole file
+def test_a_shops_index_with_a_name_like_ours_stays(engine: Engine, env: dict[str, str], tmp_path: Path) -> None:
     write_sample_catalog(tmp_path / "p.csv", tmp_path / "c.csv", n_products=60)
     make(engine, "mine")
     name = "uq_amazon_products_asin"

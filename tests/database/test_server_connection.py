@@ -1,4 +1,4 @@
-"""What a connection hands over, and to whom: no file, no password in the clear, no second statement."""
+"""A connection hands over no file, no unencrypted password and no second statement."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def secrets(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def through(env: dict[str, str], engine: Engine, tmp_path: Path) -> Callable[[HostileServer], Settings]:
-    """``through(hostile)``: the settings that lead to the test's database by way of that server."""
+    """``through(hostile)``: the settings for the test's database through that server."""
     metadata.create_all(engine)
 
     def settings(hostile: HostileServer) -> Settings:
@@ -98,7 +98,7 @@ def test_a_server_that_asks_for_a_file_gets_no_byte_of_it(
 
 
 @on_a_server
-def test_the_rows_on_offer_are_sent_for_their_own_statement_only(
+def test_the_offered_rows_are_sent_only_for_their_own_statement(
     mariadb: MariaDBServer, through: Callable[[HostileServer], Settings]
 ) -> None:
     wanted = _server_stage.ROWS_NAME
@@ -110,7 +110,7 @@ def test_the_rows_on_offer_are_sent_for_their_own_statement_only(
 
 
 @on_a_server
-def test_connectorx_gives_no_file_either(
+def test_connectorx_gives_no_file_to_such_a_server(
     mariadb: MariaDBServer, through: Callable[[HostileServer], Settings], secrets: Path
 ) -> None:
     columns: list[Any] = [ratings.c.user_id, ratings.c.product_id]
@@ -142,7 +142,7 @@ def test_one_statement_cannot_carry_a_second(engine: Engine) -> None:
         connection.execute(text("SELECT 1; DELETE FROM product_ratings"))
 
 
-def test_a_server_of_mere_noise_is_one_line(tmp_path: Path, noise: tuple[int, bytes]) -> None:
+def test_a_server_that_sends_nonsense_is_refused_in_one_line(tmp_path: Path, noise: tuple[int, bytes]) -> None:
     port, sent = noise
     environ = {"DB_HOST": "127.0.0.1", "DB_PORT": str(port), "DB_NAME": "x", "DB_SSL_CA": ""}
     with pytest.raises(DatabaseError) as refused:

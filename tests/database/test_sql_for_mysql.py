@@ -1,7 +1,7 @@
-"""MySQL 8 is what users have and cannot be started here: every statement that reaches the server is checked instead.
+"""Every statement is checked for MySQL 8, which users have but which cannot be started here.
 
-The private MariaDB notes all statements in its general log while the whole line runs; each must parse with MySQL's
-grammar, use no word that MySQL 8.4 reserves as a bare name, and nothing that only MariaDB knows.
+The private MariaDB notes all statements in its general log while all steps run. Each statement must parse with MySQL's
+grammar. It must use no reserved word of MySQL 8.4 as a bare name, and nothing that only MariaDB knows.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ MARIADB_ONLY = re.compile(
 
 @pytest.fixture(scope="module")
 def statements(mariadb: MariaDBServer, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Everything the server was sent while all steps and functions ran."""
+    """All statements that the server got while all steps and functions ran."""
     tmp_path = tmp_path_factory.mktemp("steps")
     name = "sql_for_mysql"
     env = {
@@ -122,7 +122,7 @@ def statements(mariadb: MariaDBServer, tmp_path_factory: pytest.TempPathFactory)
 
 
 def write_and_follow(engine: Engine) -> None:
-    """What the service sends while it runs."""
+    """Write and read changes as the service does, so that its statements are sent."""
     cursor = read_cursor(engine)
     prepare(engine)
     with engine.connect() as connection:
@@ -144,7 +144,7 @@ def write_and_follow(engine: Engine) -> None:
 
 
 def bare_names(statement: str) -> set[str]:
-    """Words of a statement that are neither quoted nor known to the grammar as something else, but for functions."""
+    """Words of a statement that are neither quoted nor known to the grammar as something else, except functions."""
     tokens = sqlglot.tokenize(statement, read="mysql")
     calls = {i for i, token in enumerate(tokens[:-1]) if tokens[i + 1].token_type == TokenType.L_PAREN}
     quoted = (TokenType.IDENTIFIER, TokenType.STRING, TokenType.NUMBER)
@@ -152,7 +152,7 @@ def bare_names(statement: str) -> set[str]:
 
 
 def faults(statement: str) -> list[str]:
-    """What MySQL 8.4 would not take."""
+    """The faults of a statement for MySQL 8.4."""
     text = (
         re.sub(r"\) VALUES \(.*", ") VALUES (1)", statement, flags=re.S | re.I) if len(statement) > 5_000 else statement
     )
@@ -172,7 +172,7 @@ def faults(statement: str) -> list[str]:
     return found
 
 
-def test_every_statement_is_one_that_mysql_takes(statements: list[str]) -> None:
+def test_mysql_accepts_every_statement(statements: list[str]) -> None:
     for kind in ("CREATE TABLE", "LOAD DATA", "INSERT", "RENAME TABLE", "SELECT", "DELETE"):
         assert any(kind in statement.upper() for statement in statements), f"no {kind} was seen"
     assert any("LOCK IN SHARE MODE" in statement for statement in statements)

@@ -1,4 +1,4 @@
-"""TLS against a private server that refuses plain connections: verified certificates on every way of reading."""
+"""TLS with a private server that refuses plain connections: every way of reading verifies certificates."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Authority:
         return file
 
     def server_options(self, *names: x509.GeneralName) -> list[str]:
-        """Options of a server whose certificate is for these names, and which refuses plain connections."""
+        """Options of a server with a certificate for these names that refuses plain connections."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "database")])
         certificate = self._write("server.pem", self._signed(subject, key, x509.SubjectAlternativeName(names)))
@@ -89,7 +89,7 @@ def tls() -> Iterator[tuple[MariaDBServer, Authority]]:
 
 @pytest.fixture(scope="module")
 def misnamed() -> Iterator[tuple[MariaDBServer, Authority]]:
-    """A server whose certificate, by the same kind of authority, is for another host."""
+    """A server with a certificate for another host, by the same kind of authority."""
     yield from _running_server(x509.DNSName("db.example.com"), x509.IPAddress(ipaddress.ip_address("192.0.2.1")))
 
 
@@ -146,7 +146,7 @@ def test_every_way_of_reading_ratings_works_over_tls(
 ) -> None:
     server, authority = tls
     engine = connect(_settings(server, authority.file, host))
-    # the server refuses plain connections (see below), so an answer is proof of an encrypted one
+    # the server refuses plain connections (see below), so an answer proves encryption
     columns = read_ratings(engine, way=way)
     engine.dispose()
     assert (columns.user_ids.tolist(), columns.products.to_pylist()) == ([7], ["000000000X"])
@@ -173,7 +173,7 @@ def test_a_plain_connection_is_refused_with_a_hint_to_db_ssl_ca(
 
 
 def test_connectorx_without_tls_is_refused_by_that_server(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the proof by require_secure_transport rests on: the same engine, the CA forgotten, gets nothing."""
+    """The proof by require_secure_transport needs this: the same engine without the CA is refused."""
     engine = connect(shop)
     engine.update_execution_options(ssl_ca="")
     monkeypatch.setattr(_connectorx, "CONNECT_TIMEOUT", 2)  # a good login takes 0.1
@@ -213,7 +213,7 @@ def test_connectorx_itself_refuses_a_wrong_certificate(
     caplog: pytest.LogCaptureFixture,
     fault: str,
 ) -> None:
-    """Its check must not lean on the Python driver's: the engine is good, only connectorx's address is not."""
+    """Its check must not depend on the Python driver's: the engine is good, only connectorx's address is not."""
     engine = connect(shop)
     good = _connectorx._address(engine)
     server, authority = misnamed
@@ -224,7 +224,7 @@ def test_connectorx_itself_refuses_a_wrong_certificate(
         engine.update_execution_options(ssl_ca=str(authority.file))
         bad = _connectorx._address(engine).replace(f":{shop.db_port}/", f":{server.port}/")
     assert bad != good
-    # but for the one check, that address is good
+    # except for the one check, that address is good
     lenient = bad.replace("verify_identity", "required" if fault == "authority" else "verify_ca")
     answer: Any = connectorx.read_sql(lenient, "SELECT 1 AS one", return_type="arrow")
     assert answer.to_pydict() == {"one": [1]}
@@ -240,7 +240,7 @@ def test_connectorx_itself_refuses_a_wrong_certificate(
     engine.dispose()
 
 
-def test_a_ca_file_that_is_none_is_named(tls: tuple[MariaDBServer, Authority], tmp_path: Path) -> None:
+def test_an_invalid_ca_file_is_named(tls: tuple[MariaDBServer, Authority], tmp_path: Path) -> None:
     file = tmp_path / "empty.pem"
     file.write_text("not a certificate")
     message, _ = _seconds(lambda: connect(_settings(tls[0], file)), SettingError)

@@ -1,4 +1,4 @@
-"""One row that means nothing stops nobody: it is left out on every way into a model, counted, and told."""
+"""A row that means nothing stops no step: every way into a model leaves it out, counts it and reports it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GOOD: dict[int, dict[str, float]] = {
 }
 N_GOOD = sum(map(len, GOOD.values()))
 WAYS: list[Way | None] = [None, "connectorx", "packed", "streamed"]
-# what a server's columns let in, and what SQLite does besides: (column at fault, user, product, rating)
+# rows that a server's columns let in, and more that SQLite lets in: (column at fault, user, product, rating)
 ON_ANY = [
     ("rating", "5", "'B0BADBADBA'", "4.3"),
     ("rating", "5", "'B0BADBADBB'", "0.0"),
@@ -59,7 +59,7 @@ ON_SQLITE = [
 
 
 def spoil(engine: Engine) -> dict[str, int]:
-    """Insert every unusable row that this database lets in; how many of each fault."""
+    """Insert every unusable row that this database lets in; return the number of each fault."""
     rows = ON_ANY if is_mysql(engine) else [*ON_ANY, *ON_SQLITE]
     counts: dict[str, int] = {}
     with writing(engine) as connection:
@@ -71,7 +71,7 @@ def spoil(engine: Engine) -> dict[str, int]:
 
 
 def spoil_log(engine: Engine) -> dict[str, int]:
-    """The same for the log."""
+    """The same for the interactions."""
     rows = [("user_id", "-3", "'B000000001'", "'view'", "'2024-01-01'")]
     rows += [("product_id", "3", "''", "'view'", "'2024-01-01'")]
     if not is_mysql(engine):
@@ -113,7 +113,7 @@ def test_every_way_leaves_the_same_rows_out_and_keeps_the_others(shop: Engine, w
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_without_a_faulty_row_nothing_is_counted(shop: Engine, way: Way | None) -> None:
+def test_a_table_without_faulty_rows_counts_none(shop: Engine, way: Way | None) -> None:
     assert read_ratings(shop, way=way).left_out == {}
     assert read_interactions(shop).left_out == {}
 
@@ -136,7 +136,7 @@ def test_a_rating_whose_time_cannot_be_read_counts(shop: Engine, way: Way | None
     assert set(columns.rated_at[columns.user_ids == 3].tolist()) == {NO_TIME}
 
 
-def test_a_null_in_a_loosened_table_is_left_out(shop: Engine) -> None:
+def test_a_null_in_a_table_without_constraints_is_left_out(shop: Engine) -> None:
     with writing(shop) as connection:
         connection.execute(text("DROP TABLE product_ratings"))
         columns = "user_id BIGINT, product_id CHAR(10), rating DECIMAL(2, 1), created_at TEXT, updated_at TEXT"
@@ -150,7 +150,7 @@ def test_a_null_in_a_loosened_table_is_left_out(shop: Engine) -> None:
         assert found.left_out == {f"product_ratings.{name}": 1 for name in ("user_id", "product_id", "rating")}
 
 
-def test_the_catalog_leaves_out_unusable_ids_and_does_not_know_unusable_facts(shop: Engine) -> None:
+def test_the_catalog_leaves_out_unusable_ids_and_counts_unusable_facts_as_unknown(shop: Engine) -> None:
     odd = [
         product_row("", title="no id"),
         product_row("B00000TEXT"),
@@ -181,7 +181,7 @@ def test_the_catalog_leaves_out_unusable_ids_and_does_not_know_unusable_facts(sh
         assert facts[b"B0000UTF-8"] == Product("éAB\ufffd", 9.99, 4.5, None)
 
 
-def test_a_live_model_leaves_out_what_a_new_one_does(shop: Engine) -> None:
+def test_a_live_model_leaves_out_the_same_rows_as_a_new_model(shop: Engine) -> None:
     base = build(shop)
     spoil(shop), spoil_log(shop)
     with writing(shop) as connection:
@@ -196,7 +196,7 @@ def test_a_live_model_leaves_out_what_a_new_one_does(shop: Engine) -> None:
     assert anew.left_out["users.user_id"] == 1
 
 
-def test_more_than_a_hundred_and_one_percent_are_refused_in_one_line(shop: Engine) -> None:
+def test_more_than_100_rows_and_1_percent_are_refused_in_one_line(shop: Engine) -> None:
     faulty = [
         {"user_id": 100 + n, "product_id": ASINS[0], "rating": 4.3, "created_at": WHEN, "updated_at": WHEN}
         for n in range(100)
@@ -224,7 +224,7 @@ def test_a_table_without_one_usable_row_is_refused(shop: Engine) -> None:
         read_ratings(shop)
 
 
-def test_the_whole_line_works_with_faulty_rows_and_tells_how_many(
+def test_all_steps_work_with_faulty_rows_and_report_their_number(
     shop: Engine,
     env: dict[str, str],
     tmp_path: Path,
@@ -253,13 +253,13 @@ def test_the_whole_line_works_with_faulty_rows_and_tells_how_many(
 
 
 def order(name: str) -> tuple[int, int]:
-    """The place of a fault in reports: by table, then as the rule names its columns."""
+    """The rank of a fault in reports: by table, then in the order of the columns in the rule."""
     table, column = name.split(".")
     columns = ["user_id", "product_id", "rating", "interaction_type"]
     return ["product_ratings", "user_interactions"].index(table), columns.index(column)
 
 
-def test_step_2_makes_shoppers_for_a_catalog_with_an_odd_row(
+def test_step_2_makes_shoppers_for_a_catalog_with_an_unusable_row(
     engine: Engine, make_settings: Callable[..., Settings]
 ) -> None:
     fill(engine, {}, ASINS)

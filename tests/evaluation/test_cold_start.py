@@ -1,4 +1,4 @@
-"""Each step of the cold start on planted shops: what it must find, must not know, and when it is left out."""
+"""Each step of the cold start on planted shops: what it must find, what it must not know, when it is left out."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def in_turn(n_users: int) -> NDArray[np.int32]:
 
 
 def two_countries(n_users: int = 200) -> tuple[RatingMatrix, NDArray[np.int32]]:
-    """The people of each of two segments rated three of their four products, the last of them a year after the others.
+    """The people of two segments rated three of their four products each, the last one a year after the others.
 
-    Products 0 to 3 are had by the 120 users of segment 0, 4 to 7 by the 80 of segment 1.
+    The 120 users of segment 0 have products 0 to 3, the 80 users of segment 1 have products 4 to 7.
     """
     segments = (np.arange(n_users) % 5 >= 3).astype(np.int32)
     dense = np.zeros((n_users, 8), np.int8)
@@ -67,20 +67,20 @@ def two_countries(n_users: int = 200) -> tuple[RatingMatrix, NDArray[np.int32]]:
     return RatingMatrix(ratings, np.arange(1, n_users + 1), ids, np.ones(8, np.bool_), at), segments
 
 
-def test_a_segment_finds_what_is_its_own_and_popularity_only_what_is_everybodys() -> None:
+def test_a_segment_finds_its_own_products_and_popularity_only_everybodys() -> None:
     matrix, segments = two_countries()
     found = evaluate_cold_start(matrix, segments=segments, share=0.5)
     assert names(found) == [OWN_RATINGS, SEGMENT, DECAYED, POPULAR]
     assert found.n_test_users == 100
-    # seen two of four, so one of the first two places is right: 1 or 1 / log2(3), and nothing else can be
+    # users know two of four products, so one of the first two places is right: 1 or 1 / log2(3), nothing else
     assert 0.63 <= ndcg(found, SEGMENT) <= 1.0
     assert found.ranking(SEGMENT).figures["recall@10"].mean == 1.0
-    # popularity puts the products of the larger segment ahead: 40 % find theirs in the fifth place or later
+    # popularity puts the larger segment's products first: 40 % of users find theirs in the fifth place or later
     assert ndcg(found, POPULAR) < ndcg(found, SEGMENT) - 0.1
     assert ndcg(found, DECAYED) < ndcg(found, SEGMENT) - 0.1
 
 
-def test_on_planted_shoppers_each_step_finds_more_than_the_one_below(tmp_path: Path) -> None:
+def test_each_step_finds_more_than_the_next_one_on_planted_shoppers(tmp_path: Path) -> None:
     planted = default_shoppers(*default_catalog(tmp_path))
     mine = segments_of_people(5_000, 42)[planted.matrix.user_ids - 1].astype(np.int32)
     found = evaluate_cold_start(planted.matrix, planted.log, WEIGHTS, mine)
@@ -88,7 +88,7 @@ def test_on_planted_shoppers_each_step_finds_more_than_the_one_below(tmp_path: P
     assert found.n_test_users == 1_000
     assert ndcg(found, OWN_RATINGS) > 4 * ndcg(found, OWN_INTERACTIONS) > 4 * ndcg(found, SEGMENT)
     assert ndcg(found, SEGMENT) > 2 * ndcg(found, DECAYED) > ndcg(found, POPULAR)
-    # three in four of these users had not come to the log before their cut; the others are found half as well as by
+    # three in four of these users have no event before their cut; lists of the others find half as much as by
     # their ratings
     served = found.ranking(OWN_INTERACTIONS).figures["served"].mean
     assert served is not None
@@ -99,7 +99,7 @@ def test_on_planted_shoppers_each_step_finds_more_than_the_one_below(tmp_path: P
 # --- what is compared
 
 
-def test_a_step_the_shop_has_nothing_for_is_left_out(shop: Planted) -> None:
+def test_a_step_without_data_in_the_shop_is_left_out(shop: Planted) -> None:
     segments = in_turn(shop.matrix.shape[0])
     nobody = np.full(shop.matrix.shape[0], -1, np.int32)
     timeless = replace(shop.matrix, rated_at=None)
@@ -119,12 +119,12 @@ def test_a_step_the_shop_has_nothing_for_is_left_out(shop: Planted) -> None:
 
 
 def compared(*arguments: Any, **options: Any) -> tuple[Split, dict[str, Any]]:
-    """The split and the rankers, by name, that are compared."""
+    """The split and the named rankers that are compared."""
     found: tuple[Split, dict[str, Any]] = compared_by(cold_start, evaluate_cold_start, *arguments, **options)
     return found
 
 
-def test_a_fifth_of_the_users_is_drawn_by_the_seed_and_told(shop: Planted) -> None:
+def test_a_fifth_of_the_users_is_drawn_by_the_seed_and_their_number_is_noted(shop: Planted) -> None:
     split, _ = compared(shop.matrix, seed=1)
     assert len(split.test_rows) == 40
     assert split.description == (
@@ -137,14 +137,14 @@ def test_a_fifth_of_the_users_is_drawn_by_the_seed_and_told(shop: Planted) -> No
     assert len(everyone.test_rows) == 200
 
 
-def test_own_ratings_are_the_taste_ranking_as_people_get_it(shop: Planted) -> None:
+def test_the_step_of_own_ratings_is_the_served_taste_ranking(shop: Planted) -> None:
     split, rankers = compared(shop.matrix)
     profiles = build_profiles(split.train)
     taste = TasteRanker(profiles.confidences, split.train.half_stars, times=profiles.times)
     assert np.array_equal(rankers[OWN_RATINGS].rank(split.test_rows, 20), taste.rank(split.test_rows, 20))
 
 
-def test_own_interactions_are_the_taste_ranking_without_the_ratings_less_what_was_rated(shop: Planted) -> None:
+def test_the_step_of_own_interactions_is_taste_without_ratings_and_without_rated_products(shop: Planted) -> None:
     split, rankers = compared(shop.matrix, shop.log, WEIGHTS)
     train, rows = split.train, split.test_rows
     lists = rankers[OWN_INTERACTIONS].rank(rows, 5)
@@ -159,7 +159,7 @@ def test_own_interactions_are_the_taste_ranking_without_the_ratings_less_what_wa
         expected = [column for column in everything[place].tolist() if column >= 0 and column not in seen]
         shortened += len(seen & set(everything[place, :5].tolist()))
         assert [column for column in lists[place].tolist() if column >= 0] == expected[:5]
-    assert shortened > 0  # without the last step these lists would hold what was rated
+    assert shortened > 0  # without the last step these lists would hold rated products
     # a heavy user among the others does not change their lists
     turned = rankers[OWN_INTERACTIONS].rank(rows[::-1], 5)
     assert np.array_equal(turned[::-1], lists)
@@ -172,16 +172,16 @@ def test_lower_steps_know_nothing_of_the_users_they_are_tested_on(shop: Planted)
     assert cold.half_stars[rows].nnz == others.confidences[rows].nnz == 0
     kept = np.setdiff1d(np.arange(cold.shape[0]), rows)
     assert (cold.half_stars[kept] != split.train.half_stars[kept]).nnz == 0
-    assert (split.train.half_stars[kept] != shop.matrix.half_stars[kept]).nnz == 0  # theirs is not hidden
+    assert (split.train.half_stars[kept] != shop.matrix.half_stars[kept]).nnz == 0  # their ratings are not hidden
     assert cold.rated_at is not None
     assert len(cold.rated_at) == cold.n_ratings == shop.matrix.half_stars[kept].nnz
-    # what the others did in the log is in their profiles, whole
+    # the others' interactions are all in their profiles
     log = shop.log.where(np.isin(shop.log.user_ids, cold.user_ids[kept]))
     assert (build_profiles(cold, log, WEIGHTS).confidences != others.confidences).nnz == 0
 
 
-def test_what_the_future_holds_is_not_trained_on(shop: Planted) -> None:
-    """Purchases of all that is hidden, at any time, and of anything at the cut or later leave every figure as it is."""
+def test_events_after_the_cut_and_of_hidden_products_are_not_trained_on(shop: Planted) -> None:
+    """No figure changes by purchases of hidden products at any time, or of any product at the cut or later."""
     segments = in_turn(shop.matrix.shape[0])
     split, _ = compared(shop.matrix)
     rows, columns = split.hidden.tocoo().coords
@@ -207,7 +207,7 @@ def test_what_the_future_holds_is_not_trained_on(shop: Planted) -> None:
     )
     assert leaky == plain
     for step in (OWN_RATINGS, OWN_INTERACTIONS):
-        assert fair.ranking(step) != plain.ranking(step)  # so these do hear of what may be known
+        assert fair.ranking(step) != plain.ranking(step)  # so these figures do use the permitted interactions
     for step in (SEGMENT, DECAYED, POPULAR):
         assert fair.ranking(step) == plain.ranking(step)
 
@@ -227,8 +227,8 @@ def test_predicted_stars_are_the_damped_means_of_the_others(shop: Planted) -> No
                 assert np.isnan(predicted[column])
 
 
-def test_everybody_can_be_a_stranger() -> None:
-    """Nobody else is left: the steps from others have nothing, and say so."""
+def test_all_users_can_be_tested_without_ratings() -> None:
+    """Then nobody else is left: the steps that need others have nothing, and say so."""
     matrix, segments = two_countries(20)
     log = Interactions(
         np.array([3, 4]), np.array([0, 1], np.int32), matrix.product_ids, np.zeros(2, np.int8), np.ones(2, np.int64)
@@ -241,7 +241,7 @@ def test_everybody_can_be_a_stranger() -> None:
     assert found.notes[0] == "only 20 users could be tested, fewer than 100: go by the intervals, not the means"
 
 
-def test_what_cannot_be_evaluated_is_named(shop: Planted) -> None:
+def test_a_shop_that_cannot_be_evaluated_is_refused_with_the_reason(shop: Planted) -> None:
     for share in (0.0, -1.0, 1.1, float("nan")):
         with pytest.raises(SettingError, match=f"^share={share} of the users cannot be tested: pass one above 0, at m"):
             evaluate_cold_start(shop.matrix, share=share)

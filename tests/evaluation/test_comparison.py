@@ -1,4 +1,4 @@
-"""All rankings on one shop's hidden ratings: planted truth approached, nothing leaked, worse versions refused."""
+"""All rankings on one shop's hidden ratings: taste comes near the planted truth, and nothing hidden is used."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Planted:
 
 
 def planted(product_ids: NDArray[np.bytes_], truth: TasteModel) -> Planted:
-    """What the tables of this shop would give, without the tables."""
+    """The data that the tables of this shop would give, without tables."""
     (block,) = truth.blocks(truth.n_users)
     rated, events = block.ratings, block.interactions
     catalog = np.ones(len(product_ids), np.bool_)
@@ -70,7 +70,7 @@ def planted(product_ids: NDArray[np.bytes_], truth: TasteModel) -> Planted:
 
 
 def small_shop() -> Planted:
-    """200 users: classic loses to popularity, taste beats it, and what was done in the log moves the figures."""
+    """200 users. Classic loses to popularity, taste beats it, and interactions change the figures."""
     truth = plant_tastes(make_catalog(300, n_categories=12), n_users=200, n_interactions=3_000, n_ratings=2_000, seed=1)
     return planted(np.array([f"B{number:09d}" for number in range(300)], "S10"), truth)
 
@@ -112,7 +112,7 @@ def ndcg(evaluation: Evaluation, name: str) -> float:
 
 
 class Oracle:
-    """Ranks by the planted appeal, which nobody can know: the best there is."""
+    """Ranks by the planted appeal, which no ranking can know. No ranking can be better."""
 
     def __init__(self, shop: Planted, train: RatingMatrix) -> None:
         self._shop, self._train = shop, train
@@ -131,7 +131,7 @@ class Oracle:
         return np.full(np.broadcast_shapes(rows.shape, columns.shape), np.nan)
 
 
-def test_taste_finds_70_percent_of_what_the_planted_truth_would_and_interactions_add_to_it(tmp_path: Path) -> None:
+def test_taste_reaches_70_percent_of_the_planted_truth_and_interactions_add_to_it(tmp_path: Path) -> None:
     shop = default_shoppers(*default_catalog(tmp_path))
     found = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
     split = split_newest(shop.matrix, rng=np.random.default_rng(0))
@@ -150,7 +150,7 @@ def test_taste_finds_70_percent_of_what_the_planted_truth_would_and_interactions
 # --- what is compared, on what
 
 
-def test_with_a_log_taste_is_measured_without_it_as_well(shop: Planted) -> None:
+def test_taste_is_also_measured_without_interactions_if_there_are_any(shop: Planted) -> None:
     nobody = shop.log.where(np.zeros(len(shop.log), np.bool_))
     with_log = ["classic", "taste", "auto", "taste, ratings only", "popular"]
     without = ["classic", "taste", "auto", "popular"]
@@ -176,12 +176,12 @@ def test_with_a_log_taste_is_measured_without_it_as_well(shop: Planted) -> None:
 
 
 def compared(*arguments: Any, **options: Any) -> tuple[Any, dict[str, Any]]:
-    """The split and the rankers, by name, that ``evaluate_rankings`` compares."""
+    """The split and the named rankers that ``evaluate_rankings`` compares."""
     found: tuple[Any, dict[str, Any]] = compared_by(comparison, evaluate_rankings, *arguments, **options)
     return found
 
 
-def test_what_is_compared_is_what_people_get(shop: Planted) -> None:
+def test_the_compared_lists_are_those_that_people_get(shop: Planted) -> None:
     sold = np.arange(shop.matrix.shape[1]) % 5 > 0  # every fifth product has left the catalog
     matrix = replace(shop.matrix, recommendable=sold)
     split, rankers = compared(matrix, shop.log, WEIGHTS, n_neighbors=7)
@@ -212,8 +212,8 @@ def with_events(log: Interactions, *, users: Any, products: Any, times: Any) -> 
     )
 
 
-def test_what_the_future_holds_is_not_trained_on(shop: Planted) -> None:
-    """Purchases of all that is hidden, at any time, and of anything at the cut or later leave every figure as it is."""
+def test_events_after_the_cut_and_of_hidden_products_are_not_trained_on(shop: Planted) -> None:
+    """No figure changes by purchases of hidden products at any time, or of any product at the cut or later."""
     split = split_newest(shop.matrix, rng=np.random.default_rng(0))
     rng = np.random.default_rng(1)
     rows, columns = split.hidden.tocoo().coords
@@ -237,11 +237,11 @@ def test_what_the_future_holds_is_not_trained_on(shop: Planted) -> None:
         )
     )
     assert leaky == plain
-    assert fair.ranking("taste") != plain.ranking("taste")  # so the figures do hear of what may be known
+    assert fair.ranking("taste") != plain.ranking("taste")  # so the figures do use the permitted interactions
     assert fair.ranking("taste, ratings only") == plain.ranking("taste, ratings only")
 
 
-def test_without_times_the_tested_keep_their_interactions_but_those_with_what_is_hidden(shop: Planted) -> None:
+def test_tested_users_without_times_keep_their_interactions_except_with_hidden_products(shop: Planted) -> None:
     unknown = replace(shop.matrix, rated_at=np.full(shop.matrix.n_ratings, NO_TIME))
     split = hide_newest(unknown, 0)
     kept = trainable_log(split, shop.log, WEIGHTS)
@@ -275,7 +275,7 @@ def cells(csr: Any) -> dict[tuple[int, int], int]:
 
 @settings(deadline=None)
 @given(timed_matrices(), st.integers(1, 7), st.integers(0, 3))
-def test_of_users_who_are_not_drawn_nothing_is_hidden(matrix: RatingMatrix, n_users: int, seed: int) -> None:
+def test_users_who_are_not_drawn_keep_all_their_ratings(matrix: RatingMatrix, n_users: int, seed: int) -> None:
     whole = split_newest(matrix, rng=np.random.default_rng(seed))
     if not whole.test_rows.size:
         with pytest.raises(NothingToEvaluateError):
@@ -285,7 +285,7 @@ def test_of_users_who_are_not_drawn_nothing_is_hidden(matrix: RatingMatrix, n_us
     drawn = set(split.test_rows.tolist())
     assert len(drawn) == min(n_users, len(whole.test_rows))
     assert drawn <= set(whole.test_rows.tolist())
-    if n_users >= len(whole.test_rows):  # nothing to draw: as if it had not been asked for
+    if n_users >= len(whole.test_rows):  # nothing to draw: the same as without a sample
         drawn = set(range(matrix.shape[0]))
     secret = {cell: stars for cell, stars in cells(whole.hidden).items() if cell[0] in drawn}
     everything = cells(matrix.half_stars)
@@ -301,7 +301,7 @@ def test_of_users_who_are_not_drawn_nothing_is_hidden(matrix: RatingMatrix, n_us
         assert split.description == f"{whole.description} ({n_users} users drawn at random)"
 
 
-def test_users_are_drawn_by_the_seed_and_every_one_is_measured_as_if_all_had_been(shop: Planted) -> None:
+def test_users_are_drawn_by_the_seed_and_have_the_same_figures_as_without_a_draw(shop: Planted) -> None:
     def draw(seed: int) -> set[int]:
         split, _ = compared(shop.matrix, n_neighbors=20, seed=seed, n_users=50)
         return set(split.test_rows.tolist())
@@ -333,7 +333,7 @@ def matrix_of(dense: list[list[int]], in_catalog: list[bool]) -> RatingMatrix:
     return RatingMatrix(csr, np.arange(1, len(dense) + 1), ids, np.array(in_catalog), np.arange(csr.nnz))
 
 
-def test_where_nothing_can_be_hidden_that_is_the_error() -> None:
+def test_a_shop_without_a_rating_to_hide_is_an_error_that_says_so() -> None:
     for matrix in (
         matrix_of([[9, 0, 0], [0, 8, 0]], [True] * 3),  # one rating each
         matrix_of([[9, 8, 0], [0, 8, 9]], [True, False, False]),  # the newest is not in the catalog
@@ -342,7 +342,7 @@ def test_where_nothing_can_be_hidden_that_is_the_error() -> None:
             evaluate_rankings(matrix, n_neighbors=20)
 
 
-def test_few_test_users_are_told_and_have_intervals_all_the_same() -> None:
+def test_few_test_users_are_reported_and_have_intervals_too() -> None:
     found = evaluate_rankings(matrix_of([[9, 8, 0], [0, 8, 9], [9, 9, 9]], [True] * 3), n_neighbors=20)
     assert found.n_test_users == 3
     assert found.notes[0] == "only 3 users could be tested, fewer than 100: go by the intervals, not the means"
@@ -356,6 +356,6 @@ def test_few_test_users_are_told_and_have_intervals_all_the_same() -> None:
     assert judge(found, "classic").warnings[0] == found.notes[0]
 
 
-def test_a_seed_that_cannot_be_used_is_an_error_of_ours(shop: Planted) -> None:
+def test_an_invalid_seed_is_an_error_of_the_project(shop: Planted) -> None:
     with pytest.raises(SettingError, match="^seed=-1 cannot be used: pass a whole number from 0$"):
         evaluate_rankings(shop.matrix, n_neighbors=20, seed=-1)

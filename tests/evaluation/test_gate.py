@@ -1,4 +1,4 @@
-"""The gate: refused is what is worse than chance explains, simulated night by night; and what is said of it."""
+"""The gate refuses a version that is worse than chance explains, and says why. Nights are simulated one by one."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def users(rng: np.random.Generator, n: int) -> Floats:
 
 
 def losing(rng: np.random.Generator, values: Floats, share: float) -> Floats:
-    """A share of the users, drawn by chance, find nothing any more."""
+    """Let a randomly drawn share of the users find nothing."""
     found: Floats = np.where(rng.random(len(values)) < share, 0.0, values)
     return found
 
 
 def night(new: Floats, old: Floats | None = None) -> Evaluation:
-    """What is measured in one night: the new version, the published settings if they differ, popularity."""
+    """The measurements of one night: the new version, the published settings if they differ, popularity."""
     rankings = {"taste": new, "popular": np.zeros(len(new))} | ({} if old is None else {AS_PUBLISHED: old})
     return Evaluation(
         tuple(ranking_of(*ranking) for ranking in rankings.items()), (), "newest", 0, len(new), 9, 9, len(new), {}
@@ -67,7 +67,7 @@ def ranking_of(name: str, values: Floats) -> RankingFigures:
 
 
 class Shop:
-    """Publishes night after night what the gate lets through, and remembers its records."""
+    """Publishes each night's version if the gate lets it through, and remembers its records."""
 
     def __init__(self) -> None:
         self.history: list[Measured] = []
@@ -88,13 +88,13 @@ def test_the_doctests_hold() -> None:
     assert result.attempted >= 6
 
 
-# --- what nights of chance do
+# --- nights of chance -------
 
 
 @pytest.mark.parametrize(("n_users", "n_nights"), [(100, 12_000), (2_000, 6_000)])
 @pytest.mark.parametrize("changed", [False, True], ids=["same settings", "other settings every night"])
 def test_equal_quality_is_refused_in_at_most_2_5_percent_of_nights(n_users: int, n_nights: int, changed: bool) -> None:
-    """Both tests together; where the settings differ, a third of the users get other lists, as good on average."""
+    """Both tests together. If the settings differ, a third of the users get other lists, as good on average."""
     rng, refused = np.random.default_rng(5), 0
     for start in range(0, n_nights, 100):
         shop = Shop()
@@ -122,8 +122,8 @@ def test_a_loss_of_10_percent_in_small_steps_is_noticed_at_2000_users(steps: int
     assert noticed / runs >= 0.8
 
 
-def test_3_percent_worse_every_night_does_not_get_far() -> None:
-    """From the second night of a new shop on; the gate before this one let it fall to 47 %."""
+def test_a_loss_of_3_percent_every_night_is_stopped_early() -> None:
+    """It begins in the second night of a new shop. An earlier form of the gate let quality fall to 47 %."""
     rng, left = np.random.default_rng(7), []
     for _ in range(40):
         shop, quality = Shop(), 1.0
@@ -134,23 +134,23 @@ def test_3_percent_worse_every_night_does_not_get_far() -> None:
     assert np.median(left) > 0.8
 
 
-def test_what_is_no_loss_for_any_user_is_never_refused_by_the_pair() -> None:
+def test_a_version_without_a_loss_for_any_user_is_never_refused_by_the_pair() -> None:
     values = users(np.random.default_rng(0), 500)
     assert not paired(values, values).is_worse
     assert not paired(values + 0.1, values).is_worse
 
 
-def test_a_handful_of_users_proves_nothing_and_seven_who_all_lose_do() -> None:
+def test_six_losing_users_prove_no_loss_and_seven_do() -> None:
     old = np.full(1_000, 0.5)
     for losers, worse in ((6, False), (7, True)):
         new = old.copy()
         new[:losers] = 0.0
         assert paired(new, old, 0.0125).is_worse == worse
-    for n in (1, 2, 6):  # a shop so small that chance explains everything
+    for n in (1, 2, 6):  # in so small a shop chance explains everything
         assert not paired(np.zeros(n), np.ones(n)).is_worse
 
 
-def test_nights_that_differ_by_more_than_their_users_widen_the_tolerance_and_a_steady_loss_does_not() -> None:
+def test_nights_that_vary_widen_the_tolerance_and_a_steady_loss_does_not() -> None:
     calm = [Measured(0.125, 0.004, 2_000)] * 20
     falling = [Measured(0.125 * 0.99**number, 0.004, 2_000) for number in range(20)]
     restless = [Measured(0.125 + 0.02 * (-1) ** number, 0.004, 2_000) for number in range(20)]
@@ -168,7 +168,7 @@ def test_the_interval_of_an_older_record_gives_its_error() -> None:
         assert measured(nothing) is None
 
 
-# --- what counts as the history
+# --- the history --------------
 
 
 def version(number: int, mean: float | None, state: str = "expired", *, days: float = 0, **more: Any) -> Version:
@@ -181,30 +181,30 @@ def means(*versions: Version, ranking: str = "taste") -> list[float]:
     return [entry.mean for entry in history_of(versions, ranking, NIGHT)]
 
 
-def test_the_history_is_what_was_published_in_90_days_by_the_same_ranking() -> None:
+def test_the_history_holds_versions_published_in_90_days_by_the_same_ranking() -> None:
     published = version(9, 0.9, "published", days=1)
     assert means() == means(version(1, 0.1, "kept")) == means(version(1, None, "published")) == []
     assert means(version(1, 0.1, days=91), version(2, 0.2, days=89), published) == [0.2, 0.9]
     assert means(version(1, 0.1, "published", days=400)) == [0.1]  # nothing else is known
     assert means(version(1, 0.1, ranking="classic"), version(2, 0.2), published) == [0.2, 0.9]
-    assert means(version(2, 0.2), published, ranking="classic") == [0.9]  # the published one by any ranking
+    assert means(version(2, 0.2), published, ranking="classic") == [0.9]  # the published version, by any ranking
     assert means(version(1, 0.1), version(2, 0.2, verdict="refused"), version(3, None), published) == [0.1, 0.9]
     assert means(version(8, 0.8), published, version(10, 0.1, "kept", verdict="refused")) == [0.8, 0.9]
 
 
-def test_the_history_begins_with_what_was_published_by_decision() -> None:
+def test_the_history_begins_with_a_version_published_by_decision() -> None:
     one, two = version(1, 0.1), version(2, 0.2, verdict="forced")
     assert means(one, two, version(3, 0.3), version(4, 0.4, "published")) == [0.2, 0.3, 0.4]
-    # rolled back from the forced one: it does not count, what was there before does
+    # rolled back from the forced version: it does not count, earlier versions do
     assert means(replace(one, state="published"), replace(two, state="kept")) == [0.1]
-    # rolled back to what had been refused
+    # rolled back to a version that had been refused
     assert means(one, version(2, 0.2), version(3, 0.05, "published", verdict="refused")) == [0.05]
 
 
-# --- what is said
+# --- messages ---
 
 
-def test_the_first_version_passes_and_is_told_what_the_next_ones_will_be_held_to() -> None:
+def test_the_first_version_passes_and_the_note_tells_the_floor_of_the_next_ones() -> None:
     values = np.tile([0.0, 0.4], 200)  # sd 0.2005, so 0.0100 for 400 users
     verdict = judge(night(values), "taste")
     # two versions differ by chance by 0.01418; (2.021 + 0.842) * 0.01418 / 0.2
@@ -214,7 +214,7 @@ def test_the_first_version_passes_and_is_told_what_the_next_ones_will_be_held_to
     )  # fmt: skip
 
 
-def test_what_is_worse_than_the_published_settings_on_the_same_users_is_refused_with_the_numbers() -> None:
+def test_a_version_worse_than_the_published_settings_on_the_same_users_is_refused_with_numbers() -> None:
     old = np.tile([0.0, 0.2, 0.4, 0.6], 100)
     new = np.where(np.arange(400) % 8 == 3, 0.0, old)  # every eighth user loses 0.6
     verdict = judge(night(new, old), "taste", against=AS_PUBLISHED)
@@ -231,7 +231,7 @@ def test_what_is_worse_than_the_published_settings_on_the_same_users_is_refused_
     assert judge(night(old, old), "taste", against=AS_PUBLISHED).publish
 
 
-def test_what_is_below_the_floor_is_refused_with_the_numbers() -> None:
+def test_a_version_below_the_floor_is_refused_with_the_numbers() -> None:
     history = [Measured(mean, 0.01, 400) for mean in (0.3, 0.29, 0.31)]
     verdict = judge(night(np.tile([0.0, 0.4], 200)), "taste", history=history)
     # 0.3 less 2.015 * 0.010025 * sqrt(1 + pi / (6 + pi - 2))
@@ -247,7 +247,7 @@ def test_what_is_below_the_floor_is_refused_with_the_numbers() -> None:
     assert alone.startswith("floor 0.2714 (median of the published version, 0.3000, less 0.0286 for chance); ")
 
 
-def test_both_reasons_are_given_and_each_test_has_half_of_the_chance() -> None:
+def test_a_refusal_gives_both_reasons_and_each_test_allows_half_of_the_chance() -> None:
     old = np.tile([0.0, 0.6], 200)
     new = np.where(np.arange(400) % 4 == 3, 0.0, old)
     history = [Measured(0.3, 0.01, 400)]
@@ -275,7 +275,7 @@ def test_too_few_test_users_have_no_floor_and_make_none() -> None:
     assert note == "from the next version on no loss can be told from chance at 28 test users"
 
 
-def test_where_nothing_is_found_no_loss_can_be_noticed_and_nothing_is_refused() -> None:
+def test_a_ranking_that_finds_nothing_is_not_refused_as_no_loss_can_be_noticed() -> None:
     nothing = np.zeros(50)
     history = [Measured(0.0, 0.0, 50)]
     assert judge(night(nothing), "taste").notes == ()
@@ -285,7 +285,7 @@ def test_where_nothing_is_found_no_loss_can_be_noticed_and_nothing_is_refused() 
     assert verdict.notes[1].endswith("; no loss can be told from chance at 50 test users")
 
 
-def test_losing_to_popularity_is_told_with_the_numbers_and_what_does_better() -> None:
+def test_a_loss_to_popularity_is_reported_with_numbers_and_a_better_ranking() -> None:
     lost = "finds less than plain popularity: nDCG@10"
     for found, ranking, warning in (
         ((0.02, 0.3), "classic", f"RANKING=classic {lost} 0.0200 against 0.0900; better: RANKING=taste 0.3000"),
@@ -304,7 +304,7 @@ def test_losing_to_popularity_is_told_with_the_numbers_and_what_does_better() ->
 
 
 def evaluation(notes: tuple[str, ...] = (), **found: float) -> Evaluation:
-    """Rankings with these nDCG, each interval +- 0.01, of users that are not told apart."""
+    """Rankings with these nDCG and intervals of +- 0.01, without figures of single users."""
     spread = np.tile([1.0, -1.0], 250) * 0.02 / 3.92 * 499**0.5  # a standard error of 0.02 / 3.92
     rankings = tuple(
         RankingFigures(name, {NDCG: Figure(mean, mean - 0.01, mean + 0.01, 500)}, {}, None, mean + spread)
@@ -313,7 +313,7 @@ def evaluation(notes: tuple[str, ...] = (), **found: float) -> Evaluation:
     return Evaluation(rankings, (), "newest", 0, 500, 100, 2_000, 500, {}, notes)
 
 
-def test_a_version_can_be_refused_and_warned_of_at_once_notes_first() -> None:
+def test_a_version_can_be_refused_and_warned_about_at_once_notes_first() -> None:
     history = [Measured(0.3, 0.01, 500)]
     verdict = judge(evaluation(notes=("few",), classic=0.1, taste=0.3, popular=0.2), "classic", history=history)
     assert not verdict.publish
@@ -365,14 +365,14 @@ def test_shuffled_ratings_are_refused(shop: Planted) -> None:
     recorded = measured(metrics_of(evaluate_rankings(shop.matrix, n_neighbors=20), "taste"))
     assert recorded is not None
     csr, rng = shop.matrix.half_stars, np.random.default_rng(0)
-    columns = np.concatenate(  # as many ratings for everybody, of products that say nothing about the user
+    columns = np.concatenate(  # everybody keeps the number of ratings, of products that say nothing about the user
         [np.sort(rng.choice(csr.shape[1], n, replace=False)) for n in np.diff(csr.indptr)]
     ).astype(csr.indices.dtype)
     noise = replace(shop.matrix, half_stars=sp.csr_array((csr.data, columns, csr.indptr), shape=csr.shape))
     assert not judge(evaluate_rankings(noise, n_neighbors=20), "taste", history=[recorded]).publish
 
 
-def test_what_is_recorded_is_the_rankings_figures_and_the_others_ndcg(shop: Planted) -> None:
+def test_the_record_holds_the_rankings_figures_and_the_others_ndcg(shop: Planted) -> None:
     found = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
     recorded = metrics_of(found, "taste")
     ranking = found.ranking("taste")

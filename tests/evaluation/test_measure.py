@@ -1,4 +1,4 @@
-"""Split, rankings under evaluation, figures and reports: against plain Python, planted structure and real data."""
+"""Split, evaluated rankings, figures and reports, compared with plain Python, planted structure and real data."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def matrices(draw: st.DrawFn, *, timed: bool = True) -> RatingMatrix:
 
 
 class ListsRanker:
-    """Lists and predictions given beforehand, by row."""
+    """A ranker with given lists and predictions, by row."""
 
     def __init__(self, lists: NDArray[np.int32], stars: NDArray[np.float64] | None = None) -> None:
         self.lists, self.stars = lists, stars
@@ -80,7 +80,7 @@ class ListsRanker:
 
 
 def random_lists(split: Split, rng: np.random.Generator) -> NDArray[np.int32]:
-    """For each row some of what it may be shown, in random order, padded."""
+    """For each row some products that it may be shown, in random order, padded."""
     lists = np.full((split.train.shape[0], DEPTH), -1, np.int32)
     for row in range(len(lists)):
         free = np.setdiff1d(np.flatnonzero(split.train.recommendable), split.train.rated_columns(row))
@@ -129,7 +129,7 @@ def test_a_share_that_is_whole_is_not_rounded_down_by_floating_point() -> None:
     assert split.hidden.nnz == 29
 
 
-def test_equal_times_and_no_times_are_decided_by_the_seed_alone() -> None:
+def test_the_seed_alone_decides_among_equal_or_missing_times() -> None:
     for times in (None, np.full(40, 7)):
         matrix = matrix_of(np.ones((2, 20)), times=times)
         hidden = [split_newest(matrix, rng=np.random.default_rng(seed)).hidden.toarray() for seed in (1, 1, 2)]
@@ -138,10 +138,10 @@ def test_equal_times_and_no_times_are_decided_by_the_seed_alone() -> None:
         assert (hidden[0].sum(axis=1) == 4).all()  # 0.2 * 20
 
 
-def test_without_times_every_rating_has_the_same_chance() -> None:
+def test_every_rating_without_a_time_has_the_same_chance() -> None:
     matrix = matrix_of(np.ones((4_000, 5)))
     split = split_newest(matrix, rng=np.random.default_rng(0))
-    chosen = split.hidden.toarray().sum(axis=0)  # one of five each: 800 +- 4 * sqrt(4000 * 0.2 * 0.8) = 101
+    chosen = split.hidden.toarray().sum(axis=0)  # one of five for each user: 800 +- 4 * sqrt(4000 * 0.2 * 0.8) = 101
     assert (abs(chosen - 800) < 101).all()
     assert (split.cut_times == NEVER).all()
     told = "split by chance: the ratings have no times; 20% of each user's hidden"
@@ -153,8 +153,8 @@ def test_without_times_every_rating_has_the_same_chance() -> None:
     assert other.description == told
 
 
-def test_ratings_without_a_time_count_as_the_oldest_and_say_nothing_of_the_cut() -> None:
-    """Of five ratings two are hidden: those with a time first, then by chance."""
+def test_ratings_without_a_time_count_as_the_oldest_and_do_not_move_the_cut() -> None:
+    """Two of five ratings are hidden: first those with a time, then by chance."""
     times = [[7, NO_TIME, NO_TIME, 9, 5], [NO_TIME, NO_TIME, 3, NO_TIME, NO_TIME], [NO_TIME] * 5]
     matrix = matrix_of(np.ones((3, 5)), times=np.ravel(times))
     untimed = set()
@@ -173,7 +173,7 @@ def test_ratings_without_a_time_count_as_the_oldest_and_say_nothing_of_the_cut()
     )
 
 
-def test_times_given_go_before_those_of_the_matrix() -> None:
+def test_given_times_take_precedence_over_those_of_the_matrix() -> None:
     matrix = matrix_of([[1, 1, 1]], times=[1, 2, 3])
     newest_first = split_newest(matrix, times=np.array([30, 20, 10]), rng=np.random.default_rng(0))
     assert newest_first.hidden.toarray().tolist() == [[1, 0, 0]]
@@ -182,7 +182,7 @@ def test_times_given_go_before_those_of_the_matrix() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.2, 20, math.nan])
-def test_a_share_that_is_none_is_refused(share: float) -> None:
+def test_an_invalid_share_is_refused(share: float) -> None:
     with pytest.raises(SettingError, match="cannot be hidden"):
         split_newest(matrix_of([[1, 2]]), share=share, rng=np.random.default_rng(0))
 
@@ -196,7 +196,7 @@ def test_times_of_another_length_are_refused() -> None:
 
 
 def plain_figures(split: Split, ranker: ListsRanker, users: list[int]) -> dict[str, float | None]:
-    """Every figure once more: dictionaries, lists, no arrays."""
+    """Every figure computed again, with dictionaries and lists, without arrays."""
     train, n_products = split.train, split.train.shape[1]
     seen = {u: set(train.rated_columns(u).tolist()) for u in range(train.shape[0])}
     hidden = {u: {i: int(split.hidden[[u], [i]][0]) / 2 for i in range(n_products)} for u in users}
@@ -233,7 +233,7 @@ def plain_figures(split: Split, ranker: ListsRanker, users: list[int]) -> dict[s
 
 @settings(max_examples=100, deadline=None)
 @given(matrices(), st.integers(0, 9), st.integers(1, 5))
-def test_every_figure_against_plain_python(matrix: RatingMatrix, seed: int, block_users: int) -> None:
+def test_every_figure_equals_that_of_plain_python(matrix: RatingMatrix, seed: int, block_users: int) -> None:
     rng = np.random.default_rng(seed)
     split = split_newest(matrix, rng=rng)
     assume(split.test_rows.size)
@@ -273,7 +273,7 @@ def planted(n_users: int = 150, n_products: int = 40) -> Split:
 
 
 def oracle_ranker(split: Split) -> ListsRanker:
-    """Knows what is hidden."""
+    """A ranker that knows the hidden products."""
     lists = np.full((split.train.shape[0], DEPTH), -1, np.int32)
     for row in range(len(lists)):
         columns = np.flatnonzero(split.relevant[[row]].toarray()[0])[:DEPTH]
@@ -281,7 +281,7 @@ def oracle_ranker(split: Split) -> ListsRanker:
     return ListsRanker(lists, split.hidden.toarray() / 2)
 
 
-def test_who_knows_what_is_hidden_is_perfect_and_who_says_nothing_is_zero() -> None:
+def test_a_ranker_that_knows_the_hidden_products_is_perfect_and_an_empty_one_is_zero() -> None:
     split = planted()
     silent = ListsRanker(np.full((150, DEPTH), -1, np.int32))
     found = evaluate(split, {"oracle": oracle_ranker(split), "silent": silent}, seed=0)
@@ -311,7 +311,7 @@ def test_a_hidden_product_that_may_not_be_recommended_is_not_relevant() -> None:
     assert found.ranking("popular").figures["ndcg@10"] == Figure(1.0, 1.0, 1.0, 1)
 
 
-def test_few_test_users_and_equal_ratings_are_said_and_intervals_given() -> None:
+def test_few_test_users_and_equal_ratings_are_reported_with_intervals() -> None:
     split = split_newest(matrix_of(np.full((99, 4), 10)), rng=np.random.default_rng(0))
     found = evaluate(split, {"popular": PopularRanker(split.train)}, seed=0)
     assert found.notes == (
@@ -324,7 +324,7 @@ def test_few_test_users_and_equal_ratings_are_said_and_intervals_given() -> None
     assert evaluate(planted(), {"popular": PopularRanker(planted().train)}, seed=0).notes == ()
 
 
-def test_the_interval_is_that_of_the_values_per_user() -> None:
+def test_the_interval_is_made_from_the_values_per_user() -> None:
     split = planted()
     found = evaluate(split, {"popular": PopularRanker(split.train)}, seed=3).ranking("popular")
     rng, means = np.random.default_rng(3), []
@@ -334,7 +334,7 @@ def test_the_interval_is_that_of_the_values_per_user() -> None:
     assert (figure.low, figure.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=1e-8)
 
 
-def test_one_seed_one_evaluation_and_the_clock_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_seed_fixes_the_evaluation_and_the_caller_gives_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "BLOCK_USERS", 60)  # 60 + 60 + 30 users
     split = planted()
     rankings: dict[str, Ranker] = {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}
@@ -351,13 +351,13 @@ def test_one_seed_one_evaluation_and_the_clock_is_the_callers(monkeypatch: pytes
     assert evaluate(split, rankings, seed=5) != first
 
 
-def test_no_test_user_is_an_error_that_says_what_to_do() -> None:
+def test_an_evaluation_without_test_users_is_an_error_that_says_what_to_do() -> None:
     split = split_newest(matrix_of([[10, 0], [0, 10]]), rng=np.random.default_rng(0))
     with pytest.raises(SettingError, match="nothing to evaluate: of 2 users none has two ratings"):
         evaluate(split, {"popular": PopularRanker(split.train)}, seed=0)
 
 
-def test_no_ranking_is_an_error() -> None:
+def test_an_evaluation_without_rankings_is_an_error() -> None:
     with pytest.raises(SettingError, match="no ranking is to be measured: give at least one"):
         evaluate(planted(), {}, seed=0)
 
@@ -373,18 +373,18 @@ def test_no_ranking_is_an_error() -> None:
         ([-2], "columns outside of -1 to 5"),
     ],
 )
-def test_a_list_that_nobody_may_be_shown_is_not_measured(lists: list[int], fault: str) -> None:
+def test_a_list_that_may_not_be_shown_is_an_error(lists: list[int], fault: str) -> None:
     matrix = matrix_of([[10, 9, 8, 0, 0, 0]], recommendable=[True] * 5 + [False], times=[1, 2, 3])
     split = split_newest(matrix, rng=np.random.default_rng(0))
     padded = np.full((1, DEPTH), -1, np.int32)
     padded[0, : len(lists)] = lists
     with pytest.raises(SettingError, match=fault):
         evaluate(split, {"odd": ListsRanker(padded)}, seed=0)
-    padded[0] = [2, 3, 4, *[-1] * (DEPTH - 3)]  # the hidden one and two more are fine
+    padded[0] = [2, 3, 4, *[-1] * (DEPTH - 3)]  # the hidden product and two more are allowed
     assert evaluate(split, {"fine": ListsRanker(padded)}, seed=0).rankings[0].figures["ndcg@10"].mean == 1.0
 
 
-def test_an_answer_of_another_shape_is_refused() -> None:
+def test_a_ranker_with_an_answer_of_another_shape_is_refused() -> None:
     split = planted()
     with pytest.raises(SettingError, match=r"shape \(150, 7\) where \(150, 20\) was asked for"):
         evaluate(split, {"narrow": ListsRanker(np.full((150, 7), -1, np.int32))}, seed=0)
@@ -395,7 +395,7 @@ def test_an_answer_of_another_shape_is_refused() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(matrices(timed=False), st.integers(1, 6), st.integers(1, 12))
-def test_classic_is_the_specification(matrix: RatingMatrix, k: int, n: int) -> None:
+def test_classic_equals_the_specification(matrix: RatingMatrix, k: int, n: int) -> None:
     dense = matrix.half_stars.toarray()
     ratings = {
         row: {str(column): dense[row, column] / 2 for column in np.flatnonzero(dense[row])} for row in range(len(dense))
@@ -437,7 +437,7 @@ def test_classic_predicts_for_pairs_in_any_order() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(matrices(timed=False), st.integers(1, 12))
-def test_popular_is_the_fallback_ranking_of_the_service(matrix: RatingMatrix, n: int) -> None:
+def test_popular_equals_the_fallback_ranking_of_the_service(matrix: RatingMatrix, n: int) -> None:
     popular = rank_popular(matrix)
     lists = PopularRanker(matrix).rank(np.arange(matrix.shape[0]), n)
     for row in range(matrix.shape[0]):
@@ -449,7 +449,7 @@ def test_popular_is_the_fallback_ranking_of_the_service(matrix: RatingMatrix, n:
     assert found.tolist() == pytest.approx([stars.get(c, math.nan) for c in columns.tolist()], nan_ok=True)
 
 
-def test_popular_reaches_far_down_for_a_user_who_has_seen_the_head() -> None:
+def test_popular_gives_later_products_to_a_user_who_has_rated_the_first() -> None:
     dense = np.zeros((40, 300), np.int8)
     dense[0, :250] = 10
     dense[1:, :] = 10
@@ -465,7 +465,7 @@ def two_rankings() -> Evaluation:
     return evaluate(split, {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}, seed=0)
 
 
-def test_the_json_file_holds_all_that_was_found(tmp_path: Path) -> None:
+def test_the_json_file_holds_all_figures(tmp_path: Path) -> None:
     found = two_rankings()
     write_json(found, tmp_path / "evaluation.json")
     data = json.loads((tmp_path / "evaluation.json").read_text())
@@ -495,7 +495,7 @@ def test_the_json_file_holds_all_that_was_found(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["evaluation.json"]
 
 
-def test_the_table_shows_modes_side_by_side_with_their_intervals() -> None:
+def test_the_table_shows_rankings_side_by_side_with_their_intervals() -> None:
     found = two_rankings()
     lines = as_table(found).splitlines()
     assert lines[0] == (
@@ -519,7 +519,7 @@ def test_the_table_shows_modes_side_by_side_with_their_intervals() -> None:
         assert sum(line.startswith(label) for line in lines) == 1, label
 
 
-def test_a_difference_is_one_only_if_the_interval_leaves_zero_out() -> None:
+def test_a_difference_counts_only_if_its_interval_excludes_zero() -> None:
     found = two_rankings()
     for figure, verdict in (
         (Figure(0.1, 0.01, 0.2, 150), "+0.1000 [+0.0100, +0.2000], a difference"),
@@ -530,9 +530,9 @@ def test_a_difference_is_one_only_if_the_interval_leaves_zero_out() -> None:
         assert as_table(told).splitlines()[-2:] == [f"nDCG@10 of classic less popular: {verdict}", "note: few"]
 
 
-def test_the_picture_has_a_bar_for_each_mean_there_is_and_its_interval(tmp_path: Path) -> None:
+def test_the_picture_has_a_bar_with_an_interval_for_each_mean(tmp_path: Path) -> None:
     found = two_rankings()
-    # of few users the mean can lie outside of its percentile interval
+    # with few users the mean can lie outside of its percentile interval
     odd = replace(found.rankings[0], figures={**found.rankings[0].figures, "ndcg@10": Figure(0.5, 0.6, 0.75, 3)})
     rankings = (replace(odd, name="<classic>"), *found.rankings[1:])
     draw_svg(replace(found, rankings=rankings), tmp_path / "evaluation.svg")
@@ -592,7 +592,7 @@ def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     [
         ("movielens_small", 100_836, (610, 9_724)),
         ("all_beauty", 2_535, (253, 356)),
-        ("filmtrust", 35_497 - 3, (1_508, 2_071)),  # less the repeated pairs
+        ("filmtrust", 35_497 - 3, (1_508, 2_071)),  # without the repeated pairs
         ("beauty_2014", 198_502, (22_363, 12_101)),
     ],
 )
@@ -602,13 +602,13 @@ def test_the_real_sets_are_read_whole(name: str, n_ratings: int, shape: tuple[in
     assert (matrix.rated_at is None) == (name == "filmtrust")
 
 
-def test_a_set_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="all_beauty does not exist: put the real data there"):
         load_dataset("all_beauty", tmp_path)
 
 
 @needs_real_data
-def test_on_movielens_the_predicted_rating_ranks_far_below_popularity() -> None:
+def test_the_predicted_rating_ranks_far_below_popularity_on_movielens() -> None:
     split = split_newest(load_dataset("movielens_small", REAL_DATA), rng=np.random.default_rng(0))
     found = evaluate(split, {"classic": ClassicRanker(split.train), "popular": PopularRanker(split.train)}, seed=0)
     classic, popular = (found.ranking(name).figures["ndcg@10"].mean for name in ("classic", "popular"))

@@ -1,4 +1,4 @@
-"""Metrics against hand arithmetic, plain Python on fractions, and scikit-learn where it defines the same thing."""
+"""Metrics compared with hand arithmetic, with fractions in plain Python, and with scikit-learn's same metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sklearn import metrics as sk
 from recommender.errors import SettingError
 from recommender.evaluation import metrics
 
-# whole rankings: which of 2 to 30 products are relevant, best place first; a row per user
+# whole rankings: which of 2 to 30 products are relevant, first place first; one row per user
 RANKINGS = st.tuples(st.integers(1, 5), st.integers(2, 30)).flatmap(lambda shape: hnp.arrays(np.bool_, shape))
 
 
@@ -42,16 +42,16 @@ def test_the_doctests_hold() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(RANKINGS, st.integers(1, 35))
-def test_ndcg_is_scikit_learns(ranking: NDArray[np.bool_], k: int) -> None:
+def test_ndcg_equals_scikit_learns(ranking: NDArray[np.bool_], k: int) -> None:
     assume(ranking.any(axis=1).all())
-    scores = np.arange(ranking.shape[1], 0, -1.0)  # distinct, best place first
+    scores = np.arange(ranking.shape[1], 0, -1.0)  # distinct, first place first
     expected = [sk.ndcg_score([row], [scores], k=k) for row in ranking.astype(float)]
     assert metrics.ndcg_at(ranking, ranking.sum(axis=1), k) == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=200, deadline=None)
 @given(RANKINGS, st.integers(1, 35))
-def test_recall_is_scikit_learns(ranking: NDArray[np.bool_], k: int) -> None:
+def test_recall_equals_scikit_learns(ranking: NDArray[np.bool_], k: int) -> None:
     assume(ranking.any(axis=1).all())
     chosen = np.arange(ranking.shape[1]) < k
     expected = [sk.recall_score(row, chosen) for row in ranking]
@@ -60,7 +60,7 @@ def test_recall_is_scikit_learns(ranking: NDArray[np.bool_], k: int) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(RANKINGS)
-def test_average_precision_of_the_whole_ranking_is_scikit_learns(ranking: NDArray[np.bool_]) -> None:
+def test_average_precision_of_the_whole_ranking_equals_scikit_learns(ranking: NDArray[np.bool_]) -> None:
     assume(ranking.any(axis=1).all())
     n = ranking.shape[1]
     expected = [sk.average_precision_score(row, np.arange(n, 0, -1.0)) for row in ranking]
@@ -69,14 +69,14 @@ def test_average_precision_of_the_whole_ranking_is_scikit_learns(ranking: NDArra
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 5).flatmap(lambda n: hnp.arrays(np.float64, (2, n), elements=st.floats(0.5, 5.0))))
-def test_rmse_and_mae_are_scikit_learns(stars: NDArray[np.float64]) -> None:
+def test_rmse_and_mae_equal_scikit_learns(stars: NDArray[np.float64]) -> None:
     assert metrics.rmse(*stars) == pytest.approx(sk.root_mean_squared_error(stars[1], stars[0]), abs=1e-12)
     assert metrics.mae(*stars) == pytest.approx(sk.mean_absolute_error(stars[1], stars[0]), abs=1e-12)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.booleans(), max_size=25), st.integers(0, 30), st.integers(1, 30))
-def test_any_list_against_the_definitions(hits: list[bool], beyond: int, k: int) -> None:
+def test_metrics_of_any_list_equal_the_definitions(hits: list[bool], beyond: int, k: int) -> None:
     n_relevant = sum(hits) + beyond  # relevant products that the list misses
     assume(n_relevant)
     arguments = np.array([hits], bool), [n_relevant], k
@@ -97,7 +97,7 @@ def test_a_perfect_list_is_exactly_one_and_an_empty_one_zero(k: int) -> None:
     assert metrics.recall_at(perfect, n_relevant, k).tolist() == [min(k, n) / n for n in n_relevant.tolist()]
 
 
-def test_by_hand_what_the_first_places_are_worth() -> None:
+def test_the_first_places_have_the_weights_computed_by_hand() -> None:
     hits = [[False, True, False, True, True]]
     assert metrics.ndcg_at(hits, [3], 4)[0] == pytest.approx(
         (1 / math.log2(3) + 1 / math.log2(5)) / (1 / math.log2(2) + 1 / math.log2(3) + 1 / math.log2(4))
@@ -107,19 +107,19 @@ def test_by_hand_what_the_first_places_are_worth() -> None:
     assert metrics.recall_at(hits, [8], 4).tolist() == [2 / 8]
 
 
-def test_a_user_with_nothing_relevant_is_nan_in_every_metric() -> None:
+def test_a_user_without_a_relevant_product_is_nan_in_every_metric() -> None:
     for metric in (metrics.ndcg_at, metrics.recall_at, metrics.average_precision_at, metrics.hit_rate_at):
         assert np.isnan(metric([[False, False]], [0], 2)).tolist() == [True]
 
 
-def test_coverage_counts_distinct_products_and_no_empty_places() -> None:
+def test_coverage_counts_distinct_products_and_ignores_empty_places() -> None:
     assert metrics.coverage([[3, 1, -1], [1, -1, -1]], 5) == 2 / 5
     assert metrics.coverage([[-1]], 5) == 0.0
     assert math.isnan(metrics.coverage([[-1]], 0))
 
 
-def test_novelty_by_hand_with_a_product_nobody_rated() -> None:
-    raters = [16, 4, 0]  # of 16 users: 0 bits, 2 bits, as if one had rated it: 4 bits
+def test_novelty_equals_hand_arithmetic_also_for_an_unrated_product() -> None:
+    raters = [16, 4, 0]  # of 16 users: 0 bits, 2 bits, and 4 bits for an unrated product, as if one user had rated it
     lists = [[0, 1, 2], [2, 1, -1], [1, -1, -1], [-1, -1, -1]]
     assert metrics.novelty(lists, raters, 16)[:3].tolist() == [(0 + 2 + 4) / 3, (4 + 2) / 2, 2.0]
     assert math.isnan(metrics.novelty(lists, raters, 16)[3])
@@ -145,7 +145,7 @@ def naive_bootstrap(values: list[float], weights: list[float], seed: int, n_resa
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 9), st.integers(0, 3)), min_size=1, max_size=30), st.integers(0, 99))
-def test_the_bootstrap_against_plain_python(users: list[tuple[float, int]], seed: int) -> None:
+def test_the_bootstrap_equals_plain_python(users: list[tuple[float, int]], seed: int) -> None:
     values, weights = [value for value, _ in users], [float(weight) for _, weight in users]
     assume(sum(weights))
     found = metrics.bootstrap_interval(values, np.random.default_rng(seed), weights=weights, n_resamples=40)
@@ -162,7 +162,7 @@ def test_the_bootstrap_is_as_wide_as_the_standard_error_says() -> None:
     assert high == pytest.approx(mean + 1.96 * error, abs=0.15 * error)
 
 
-def test_columns_share_their_draws_however_many_there_are() -> None:
+def test_any_number_of_columns_share_the_same_draws() -> None:
     values = np.random.default_rng(3).random((50, 3))
     together = metrics.bootstrap_intervals(values, np.ones((50, 3)), np.random.default_rng(4))
     alone = [metrics.bootstrap_interval(values[:, i], np.random.default_rng(4)) for i in range(3)]
@@ -176,12 +176,12 @@ def test_memory_bounds_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) 
     assert metrics.bootstrap_interval(values, np.random.default_rng(4)) == pytest.approx(whole)
 
 
-def test_where_there_is_nothing_to_average_all_is_nan() -> None:
+def test_a_mean_of_no_values_is_nan_with_its_interval() -> None:
     for values, weights in (([], []), ([0.0, 0.0], [0.0, 0.0])):
         assert np.isnan(metrics.bootstrap_interval(values, np.random.default_rng(0), weights=weights)).all()
 
 
-def test_what_does_not_fit_is_an_error_that_names_it() -> None:
+def test_arguments_that_do_not_fit_are_errors_that_name_them() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(SettingError, match="k=0 cannot be used"):
         metrics.ndcg_at([[True]], [1], 0)

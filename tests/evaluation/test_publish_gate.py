@@ -1,4 +1,4 @@
-"""The gate before a publication, as the script keeps it: worse is kept, warnings are plain; and --evaluate."""
+"""The gate in the script: a worse version is kept, not published, and warnings are clear. Also --evaluate."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOST = "finds less than plain popularity: nDCG@10"
 
 @pytest.fixture(scope="module")
 def planted() -> Planted:
-    """Taste finds twice what popularity finds, and classic half of it."""
+    """A shop in which taste finds twice as much as popularity, and classic half as much as popularity."""
     return small_shop()
 
 
@@ -70,7 +70,7 @@ def event_rows(planted: Planted) -> list[Row]:
 
 
 def rate_again(engine: Engine, rows: list[Row]) -> None:
-    """These ratings in place of those there are."""
+    """Replace all ratings by these."""
     with writing(engine) as connection:
         connection.execute(delete(ratings))
         connection.execute(insert(ratings), rows)
@@ -78,7 +78,7 @@ def rate_again(engine: Engine, rows: list[Row]) -> None:
 
 @pytest.fixture
 def script(engine: Engine, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """``script("--ranking", "taste")`` runs step 3 on ``engine`` in an empty folder; its exit status."""
+    """``script("--ranking", "taste")`` runs step 3 on ``engine`` in an empty folder and returns its exit status."""
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     folder = tmp_path / "here"
@@ -99,7 +99,7 @@ def run(engine: Engine, planted: Planted, script: Run) -> Run:
 
 
 def lists(engine: Engine) -> list[tuple[Any, ...]]:
-    """Everything that people read."""
+    """All rows that people read."""
     with engine.connect() as connection:
         c = recommendations.c
         return [tuple(row) for row in connection.execute(select(recommendations).order_by(c.user_id, c["rank"]))]
@@ -116,7 +116,7 @@ def recorded(engine: Engine, number: int) -> dict[str, Any]:
 
 
 def gate_tolerance(out: str) -> float:
-    """What the floor leaves to chance, as it is printed."""
+    """The floor's allowance for chance, as it is printed."""
     (line,) = [line for line in out.splitlines() if line.startswith("gate     floor ")]
     return float(line.split("less ")[1].split(" for chance")[0])
 
@@ -124,7 +124,7 @@ def gate_tolerance(out: str) -> float:
 # --- the gate
 
 
-def test_a_worse_version_is_kept_with_status_3_and_one_line_and_published_only_by_force(
+def test_a_worse_version_is_kept_with_status_3_and_published_only_by_force(
     engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--ranking", "taste", "--users", "50") == 0
@@ -133,7 +133,7 @@ def test_a_worse_version_is_kept_with_status_3_and_one_line_and_published_only_b
     assert run("--users", "50") == 3
     out, err = capsys.readouterr()
     was, now = recorded(engine, 1)["ndcg@10"], recorded(engine, 2)["ndcg@10"]
-    # nothing has changed since: the published settings find on this split what they found then
+    # nothing has changed since: the published settings have the same figures on this split
     assert recorded(engine, 2)["others"]["taste"] == was
     tolerance = gate_tolerance(out)
     line = err.splitlines()[-1]
@@ -149,7 +149,7 @@ def test_a_worse_version_is_kept_with_status_3_and_one_line_and_published_only_b
     assert recorded(engine, 2)["verdict"] == "refused"
     assert err.count("version 2") == 1
     assert "version 2, kept" in out
-    # nothing that people read has changed, and what was refused is there to be looked at
+    # the published lists have not changed, and the refused version is kept
     assert lists(engine) == good
     assert versions(engine) == [(1, "published", "taste"), (2, "kept", "classic")]
     assert kept_table(2) in existing_tables(engine)
@@ -160,12 +160,12 @@ def test_a_worse_version_is_kept_with_status_3_and_one_line_and_published_only_b
     assert lists(engine) == good
 
 
-def test_a_version_is_held_against_the_one_that_is_published(engine: Engine, run: Run) -> None:
+def test_a_version_is_compared_with_the_published_one(engine: Engine, run: Run) -> None:
     small = ("--users", "5", "--keep-versions", "9")
     assert [run(*small, "--ranking", ranking) for ranking in ("classic", "taste", "taste")] == [0, 0, 0]
     assert run(*small, "--ranking", "classic") == 3  # better once is not enough
     assert run(*small, "--ranking", "classic", "--force") == 0
-    assert run(*small, "--ranking", "classic") == 0  # no worse than what is published now
+    assert run(*small, "--ranking", "classic") == 0  # no worse than the published version
     assert run("--rollback", "2") == 0
     assert run(*small, "--ranking", "classic") == 3
     states = {number: state for number, state, _ in versions(engine) if state == "published"}
@@ -173,13 +173,13 @@ def test_a_version_is_held_against_the_one_that_is_published(engine: Engine, run
     assert len(versions(engine)) == 7
 
 
-def test_the_published_settings_are_measured_on_tonights_split_and_what_would_be_noticed_is_told(
+def test_the_published_settings_are_measured_on_tonights_split_and_the_noticeable_loss_is_told(
     engine: Engine, run: Run, planted: Planted, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ("--users", "5", "--ranking", "classic")
     assert run(*small, "--top-n-similar-users", "40") == 0
     assert "gate     from the next version on a loss of " in capsys.readouterr().out
-    # fewer ratings tonight: what was measured then is no measure any more
+    # fewer ratings tonight: the earlier figures are no longer comparable
     rate_again(engine, [row for row in rating_rows(planted) if row["user_id"] % 3])
     assert run(*small, "--top-n-similar-users", "20") == 0
     out = capsys.readouterr().out
@@ -194,7 +194,7 @@ def test_the_published_settings_are_measured_on_tonights_split_and_what_would_be
         + out.count(f"no loss can be told from chance at {now['n_test_users']} test users\n")
         == 2
     )
-    # the same settings again: nothing to be compared but the floor
+    # the same settings again: only the floor is compared
     assert run(*small, "--top-n-similar-users", "20") == 0
     out = capsys.readouterr().out
     assert "against the published version's settings" not in out
@@ -203,7 +203,7 @@ def test_the_published_settings_are_measured_on_tonights_split_and_what_would_be
 
 
 def test_many_small_losses_end_at_the_floor(engine: Engine, run: Run, planted: Planted) -> None:
-    """Every night a few users more rate by chance: nothing is refused for one night's loss, the sum of them is."""
+    """Each night a few more users rate at random. No single loss is refused, but their sum is."""
     rows, rng, csr = rating_rows(planted), np.random.default_rng(0), planted.matrix.half_stars
     cells = list(zip(csr.indptr[:-1], csr.indptr[1:], strict=True))
     status, means = [], []
@@ -223,7 +223,7 @@ def test_many_small_losses_end_at_the_floor(engine: Engine, run: Run, planted: P
     assert means[-1] > 0.3 * means[0]
 
 
-def test_records_of_the_release_before_are_good_enough(
+def test_records_of_the_previous_release_can_be_used(
     engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ("--users", "5", "--ranking", "taste")
@@ -248,7 +248,7 @@ def test_records_of_the_release_before_are_good_enough(
     assert tolerances[0] == pytest.approx(tolerances[1] * (2 / (1 + np.pi / (2 + np.pi))) ** 0.5, rel=0.1)
 
 
-def test_what_was_forced_is_the_measure_from_then_on(engine: Engine, run: Run) -> None:
+def test_a_forced_version_is_the_measure_from_then_on(engine: Engine, run: Run) -> None:
     small = ("--users", "5", "--keep-versions", "2")
     for _ in range(3):
         assert run(*small, "--ranking", "taste", "--interaction-weights", "purchase=2") == 0
@@ -259,7 +259,7 @@ def test_what_was_forced_is_the_measure_from_then_on(engine: Engine, run: Run) -
     assert run(*small, "--ranking", "taste") == 0
 
 
-def test_ratings_without_times_are_split_by_chance_and_that_is_told(
+def test_ratings_without_times_are_split_by_chance_and_a_line_says_so(
     engine: Engine, run: Run, planted: Planted, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found: dict[str, dict[str, Any]] = {}
@@ -276,7 +276,7 @@ def test_ratings_without_times_are_split_by_chance_and_that_is_told(
     assert one["ndcg@10"] == other["ndcg@10"] != one["others"]["taste, ratings only"]
 
 
-def test_ratings_that_say_nothing_any_more_do_not_replace_good_lists(
+def test_lists_from_random_ratings_do_not_replace_good_lists(
     engine: Engine, run: Run, planted: Planted, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--ranking", "taste", "--users", "20") == 0
@@ -296,7 +296,7 @@ def test_ratings_that_say_nothing_any_more_do_not_replace_good_lists(
     assert published_version(read_versions(engine)) == read_versions(engine)[0]
 
 
-def test_the_first_version_is_published_though_popularity_finds_more_and_that_is_told(
+def test_the_first_version_is_published_with_a_warning_if_popularity_finds_more(
     engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--users", "5") == 0
@@ -317,7 +317,9 @@ def test_the_first_version_is_published_though_popularity_finds_more_and_that_is
     assert capsys.readouterr().err == ""  # taste does better, and may replace it
 
 
-def test_what_was_measured_is_recorded_and_listed(engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_measured_figures_are_recorded_and_listed(
+    engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("--ranking", "taste", "--users", "5") == 0
     metrics = recorded(engine, 1)
     assert (metrics["ranking"], metrics["n_test_users"]) == ("taste", 200)
@@ -328,7 +330,7 @@ def test_what_was_measured_is_recorded_and_listed(engine: Engine, run: Run, caps
     assert f"  {metrics['ndcg@10']['mean']:.4f}  " in capsys.readouterr().out.splitlines()[1]
 
 
-def test_a_large_shop_is_tested_on_some_of_its_users(
+def test_a_large_shop_is_tested_on_a_sample_of_its_users(
     engine: Engine, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(re, "GATE_USERS", 120)
@@ -340,7 +342,7 @@ def test_a_large_shop_is_tested_on_some_of_its_users(
 A, B, C = (f"B00000000{letter}" for letter in "ABC")
 
 
-def test_where_nobody_can_be_tested_that_is_noted_and_the_lists_are_published(
+def test_lists_are_published_with_a_note_if_no_user_can_be_tested(
     engine: Engine, script: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(engine, {1: {A: 5.0}, 2: {A: 4.0}, 3: {B: 3.0}}, [A, B, C])
@@ -353,9 +355,9 @@ def test_where_nobody_can_be_tested_that_is_noted_and_the_lists_are_published(
         assert versions(engine)[-1] == (number, "published", "taste")
     assert script("--list-versions") == 0
     assert "       -  {" in capsys.readouterr().out.splitlines()[1]
-    assert script("--evaluate") == 1  # asked for it, there is nothing to show
+    assert script("--evaluate") == 1  # --evaluate has nothing to show
     assert capsys.readouterr().err.startswith("recommendation_engine.py: nothing to evaluate: of 3 users none has two")
-    # the next one that can be measured has nothing to be held against
+    # the next version that can be measured has nothing to be compared with
     rows = [{"user_id": user, "product_id": product} for user in (1, 2, 3) for product in (A, B)]
     when = dt.datetime(2024, 1, 1)
     rate_again(engine, [row | {"rating": 5.0, "created_at": when, "updated_at": when} for row in rows])
@@ -377,7 +379,7 @@ def test_few_test_users_are_a_warning_in_the_gate_and_a_note_in_the_evaluation(
     assert line.count("[") == line.count("]") == 4  # an interval for every ranking
 
 
-def test_lists_that_were_refused_are_not_made_again_while_nothing_changes(
+def test_refused_lists_are_not_made_again_while_nothing_changes(
     engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--ranking", "taste", "--users", "5") == 0
@@ -385,12 +387,12 @@ def test_lists_that_were_refused_are_not_made_again_while_nothing_changes(
     assert run("--users", "5", "--if-stale") == 0
     assert "batch    unchanged: version 2 (kept) holds the lists" in capsys.readouterr().out
     assert versions(engine) == [(1, "published", "taste"), (2, "kept", "classic")]
-    for _ in range(2):  # the first publishes them after all, the second has nothing to do
+    for _ in range(2):  # the first run publishes them by force, the second has nothing to do
         assert run("--users", "5", "--if-stale", "--force") == 0
     assert versions(engine) == [(1, "kept", "taste"), (2, "kept", "classic"), (3, "published", "classic")]
 
 
-def test_a_refused_version_leaves_the_served_model_file_alone(run: Run) -> None:
+def test_a_refused_version_does_not_change_the_served_model_file(run: Run) -> None:
     arguments = ("--users", "5", "--save-model", "shop.model")
     assert run("--ranking", "taste", *arguments) == 0
     served = Path("shop.model").read_bytes()
@@ -402,7 +404,7 @@ def test_a_refused_version_leaves_the_served_model_file_alone(run: Run) -> None:
 
 
 def written() -> dict[str, Any]:
-    """What ``evaluation.json`` holds."""
+    """The content of ``evaluation.json``."""
     found: dict[str, Any] = json.loads(Path("evaluation.json").read_text())
     return found
 
@@ -421,14 +423,14 @@ def test_the_evaluation_of_the_tables_is_a_table_a_json_file_and_a_picture(
     assert "nDCG@10 of taste less taste, ratings only: +" in out
     assert Path("evaluation.svg").read_text().startswith("<svg ")
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["evaluation.json", "evaluation.svg"]
-    # it only looks: no version, no lists
+    # it only measures: no version, no lists
     assert (read_versions(engine), lists(engine)) == ([], [])
-    # what the gate notes is what the evaluation shows
+    # the gate notes the same figures as the evaluation shows
     assert run("--ranking", "taste", "--users", "5") == 0
     assert recorded(engine, 1)["ndcg@10"] == found["modes"]["taste"]["figures"]["ndcg@10"]
 
 
-def test_the_evaluation_of_the_tables_shows_what_users_without_ratings_are_given(
+def test_the_evaluation_of_the_tables_measures_lists_of_users_without_ratings(
     engine: Engine, run: Run, planted: Planted, capsys: pytest.CaptureFixture[str]
 ) -> None:
     people: list[Row] = [
@@ -440,7 +442,7 @@ def test_the_evaluation_of_the_tables_shows_what_users_without_ratings_are_given
     assert run("--evaluate") == 0
     out = capsys.readouterr().out
     written = json.loads(Path("evaluation.json").read_text())["cold_start"]
-    # people of even ids are of the second segment by name
+    # people with even ids are in the second segment by name
     segments = ((planted.matrix.user_ids + 1) % 2).astype(np.int32)
     found = evaluate_cold_start(planted.matrix, planted.log, WEIGHTS, segments)
     assert list(written["modes"]) == [ranking.name for ranking in found.rankings]
@@ -463,7 +465,7 @@ def csv_of(planted: Planted) -> str:
 
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The script in an empty folder with no database at all."""
+    """The script in an empty folder without a database."""
     monkeypatch.setenv("DB_HOST", "")
     monkeypatch.setenv("SQLITE_FILE", str(tmp_path / "none" / "none.db"))
     folder = tmp_path / "here"
@@ -483,12 +485,14 @@ def test_a_file_of_ratings_is_evaluated_without_a_database_and_by_its_seed(
     assert capsys.readouterr().out.startswith(
         "ratings of mine.csv\nnewest 20% of each user's ratings hidden; 200 of 200"
     )
-    assert "cold_start" not in json.loads(Path("evaluation.json").read_text())  # a file has no log and no people
+    assert "cold_start" not in json.loads(
+        Path("evaluation.json").read_text()
+    )  # a file has no interactions and no people
     assert list(found[0]) == ["classic", "taste", "auto", "popular"]
     figures = [[ranking["figures"] for ranking in one.values()] for one in found]
-    assert figures[0] == figures[1] != figures[2]  # the draws of the intervals differ
+    assert figures[0] == figures[1] != figures[2]  # the draws for the intervals differ
     means = [[ranking["figures"]["ndcg@10"]["mean"] for ranking in one.values()] for one in found]
-    assert means[0] == means[2]  # and what is hidden does not: the times say
+    assert means[0] == means[2]  # the hidden ratings are the same, by their times
     assert means[0][1] > 2 * means[0][0]
     assert offline("--evaluate", "--ratings", "mine.csv", "--top-n-similar-users", "3") == 0
     near = evaluate_rankings(read_evaluation_file(Path("mine.csv")), n_neighbors=3)
@@ -514,7 +518,7 @@ HEAD = "user_id,product_id,rating,timestamp\n"
         (["--interaction-weights", "view=much", "--evaluate", "--ratings", "mine.csv"], HEAD + "1,A,5,1\n", "'view=m"),
     ],
 )
-def test_what_cannot_be_used_is_one_line_and_nothing_is_written(
+def test_an_unusable_option_or_file_is_one_line_and_nothing_is_written(
     offline: Run, capsys: pytest.CaptureFixture[str], arguments: list[str], text: str | None, message: str
 ) -> None:
     if text is not None:
@@ -528,7 +532,7 @@ def test_what_cannot_be_used_is_one_line_and_nothing_is_written(
     assert sorted(Path.cwd().iterdir()) == before
 
 
-def test_a_roll_back_to_what_was_never_made_names_what_is_kept(
+def test_a_roll_back_to_a_version_that_was_never_made_names_the_kept_ones(
     engine: Engine, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--ranking", "taste", "--users", "5") == 0
@@ -546,7 +550,7 @@ def test_a_roll_back_to_what_was_never_made_names_what_is_kept(
 # --- auto
 
 
-def test_auto_records_what_it_chose_is_gated_and_served_as_the_batch_has_it(
+def test_auto_records_its_choice_passes_the_gate_and_is_served_as_in_the_batch(
     engine: Engine, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--ranking", "auto", "--users", "40") == 0
@@ -595,7 +599,7 @@ def test_auto_records_what_it_chose_is_gated_and_served_as_the_batch_has_it(
             assert [item["product_id"] for item in served] == listed
     monkeypatch.setenv("RANKING", "classic")
     assert run("--users", "5", "--force") == 0
-    with TestClient(api.create_app()) as client:  # nothing has chosen for what is published now
+    with TestClient(api.create_app()) as client:  # the published version has no chosen parameters
         refused = client.get("/recommendations/1?ranking=auto")
         assert refused.status_code == 409
         assert refused.json()["detail"] == "ranking auto is not in this model: make it with RANKING=auto"

@@ -1,4 +1,4 @@
-"""The choice of neighbors and damping: against the evaluation itself, and on data where one answer is right."""
+"""The choice of neighbors and damping agrees with the evaluation, and is right on data with a known answer."""
 
 from __future__ import annotations
 
@@ -31,8 +31,11 @@ def matrix_of(owned: list[list[int]], n_products: int) -> RatingMatrix:
 
 
 def niches(n_users: int = 240) -> RatingMatrix:
-    """Eight users share a niche of five products and 40 bestsellers with all: each has 12 of these, and last of all a
-    third product of the niche. Undamped votes give bestsellers, as niche-mates own many."""
+    """Eight users share a niche of five products, and all users share 40 bestsellers.
+
+    Each user has 12 bestsellers and, last of all, a third product of the niche. Undamped votes give bestsellers, as
+    users of the same niche own many of them.
+    """
     rng = np.random.default_rng(5)
     owned = []
     for user in range(n_users):
@@ -42,7 +45,7 @@ def niches(n_users: int = 240) -> RatingMatrix:
 
 
 def one_taste(n_users: int = 600) -> RatingMatrix:
-    """Everybody draws from the same 60 products by the same chances: nobody is a better neighbor than anybody else."""
+    """Everybody draws from the same 60 products with the same chances, so all neighbors are equally good."""
     rng = np.random.default_rng(6)
     chances = 0.02 + 0.5 * np.linspace(1.0, 0.02, 60) ** 3
     return matrix_of([rng.permutation(np.flatnonzero(rng.random(60) < chances)).tolist() for _ in range(n_users)], 60)
@@ -53,7 +56,7 @@ def at_random(n_users: int = 120) -> RatingMatrix:
     return matrix_of([rng.permutation(40)[:6].tolist() for _ in range(n_users)], 40)
 
 
-def test_the_figures_are_those_of_an_evaluation_of_each_pair() -> None:
+def test_the_figures_equal_those_of_an_evaluation_of_each_pair() -> None:
     matrix = niches(80)
     matrix = replace(matrix, recommendable=np.arange(matrix.shape[1]) % 10 > 0)
     tuned = tune(matrix, seed=3)
@@ -70,7 +73,7 @@ def test_the_figures_are_those_of_an_evaluation_of_each_pair() -> None:
     assert tuned.n_users == len(split.test_rows) > 40
 
 
-def test_damping_rises_where_tastes_are_narrow_and_more_neighbors_vote_where_all_have_one_taste() -> None:
+def test_narrow_tastes_raise_the_damping_and_a_common_taste_the_number_of_neighbors() -> None:
     narrow, broad = tune(niches()), tune(one_taste())
     assert narrow.parameters.damping > DAMPING
     assert broad.parameters.n_neighbors > N_NEIGHBORS
@@ -79,13 +82,13 @@ def test_damping_rises_where_tastes_are_narrow_and_more_neighbors_vote_where_all
         assert chosen == tuned.ndcg.max() > tuned.ndcg[NEIGHBORS.index(DEFAULT[0]), DAMPINGS.index(DEFAULT[1])]
 
 
-def test_the_default_stays_where_nothing_can_be_told_apart() -> None:
+def test_the_default_stays_if_no_pair_is_clearly_better() -> None:
     tuned = tune(at_random())
     assert (tuned.parameters.n_neighbors, tuned.parameters.damping) == DEFAULT
-    assert tuned.ndcg.max() > tuned.ndcg[NEIGHBORS.index(DEFAULT[0]), DAMPINGS.index(DEFAULT[1])]  # chance was ahead
+    assert tuned.ndcg.max() > tuned.ndcg[NEIGHBORS.index(DEFAULT[0]), DAMPINGS.index(DEFAULT[1])]  # ahead by chance
 
 
-def test_the_default_stays_where_too_few_users_have_anything_to_hide() -> None:
+def test_the_default_stays_if_too_few_users_have_a_rating_to_hide() -> None:
     few = niches(LEAST_USERS - 1)
     tuned = tune(few)
     assert (tuned.parameters.n_neighbors, tuned.parameters.damping, tuned.n_users) == (*DEFAULT, LEAST_USERS - 1)
@@ -96,7 +99,7 @@ def test_the_default_stays_where_too_few_users_have_anything_to_hide() -> None:
     assert tune(matrix_of([[user] for user in range(50)], 50)).n_users == 0  # one rating each
 
 
-def test_what_may_not_be_recommended_is_not_tuned_for() -> None:
+def test_products_that_may_not_be_recommended_do_not_count_in_the_tuning() -> None:
     matrix = matrix_of([[user % 7, 7 + user % 3, 10] for user in range(60)], 11)  # 20 % of 3: one, the last
     gone = replace(matrix, recommendable=np.arange(11) < 10)
     assert tune(matrix).n_users == 60
@@ -109,11 +112,11 @@ def log_of(matrix: RatingMatrix, rows: NDArray[np.int64], columns: NDArray[np.in
     return Interactions(matrix.user_ids[rows], columns.astype(np.int32), matrix.product_ids, kinds, times)
 
 
-def test_interactions_with_what_is_hidden_or_after_the_cut_are_not_used() -> None:
+def test_interactions_with_hidden_products_or_after_the_cut_are_not_used() -> None:
     matrix, weights = niches(80), np.array([0.2, 0.5, 1.0, 2.0])
     split = split_newest(matrix, rng=np.random.default_rng(0))
     hidden = split.hidden.tocoo()
-    leak = log_of(matrix, hidden.coords[0], hidden.coords[1], at=0)  # bought before, and yet hidden
+    leak = log_of(matrix, hidden.coords[0], hidden.coords[1], at=0)  # bought earlier, but hidden
     late = log_of(matrix, np.arange(80), np.full(80, 39), at=1_000)
     early = log_of(matrix, np.arange(80), np.full(80, 39), at=0)
     without = tune(matrix).ndcg

@@ -1,4 +1,4 @@
-"""At most so many of a category: against ordering everything, and the memory that the worst page takes."""
+"""A cap per category: it equals a walk over all products in order, and the worst page takes bounded memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CODES = [*CATEGORIES.codes.tolist(), 1, -1, 3]
     st.integers(1, 12),
     st.booleans(),
 )
-def test_the_best_under_a_cap_are_those_of_a_walk_over_all_in_order(
+def test_the_best_products_under_a_cap_equal_a_walk_over_all_in_order(
     columns: list[int], figures: list[tuple[int, int]], most: int, n: int, backwards: bool
 ) -> None:
     scores, supports = (np.array([figures[column][at] for column in columns], np.float64) for at in (0, 1))
@@ -51,7 +51,7 @@ def test_the_best_under_a_cap_are_those_of_a_walk_over_all_in_order(
 
 @pytest.fixture(scope="module")
 def large() -> ServedModel:
-    """20,000 products that somebody rated, of 100 categories."""
+    """20,000 rated products in 100 categories."""
     ids = [f"B{number:09d}" for number in range(20_000)]
     draw = np.random.default_rng(1)
     stars = {
@@ -63,7 +63,7 @@ def large() -> ServedModel:
     return build({user + 1: given for user, given in stars.items()}, catalog, taste=True, n_categories=100)
 
 
-def test_the_worst_page_under_a_cap_takes_memory_of_what_it_keeps_not_of_all_products(large: ServedModel) -> None:
+def test_the_worst_page_under_a_cap_takes_memory_for_kept_products_only(large: ServedModel) -> None:
     large.prepare()
     live = LiveModel.of(large).after([UserRecord(7, ((b"B000000007", 9, 0),))], {})
     request = ListRequest(100, 1_000, diversity=1)  # an empty page: 100 categories have 100 products

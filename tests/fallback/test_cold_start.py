@@ -1,4 +1,4 @@
-"""The ladder below the taste ranking: right order, nothing seen or twice, new products by a chance that is kept."""
+"""Steps below the taste ranking: right order, no known or repeated product, new products drawn by a fixed hash."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NEIGHBORS, SEGMENT, POPULAR, NEW = range(4)
 def shop_of(
     owned: Sequence[Sequence[int]], n_products: int = N, recommendable: Sequence[bool] | None = None
 ) -> tuple[RatingMatrix, Profiles]:
-    """Users 1, 2, ... who rated these products: product 0 one star, product 1 two, and so on, then again from one."""
+    """Users 1, 2, ... who rated these products: product 0 one star, product 1 two, and so on, then from one again."""
     rows = np.repeat(np.arange(len(owned)), [len(line) for line in owned])
     columns = np.array([column for line in owned for column in sorted(line)], np.int32)
     stars = (2 * (1 + columns % 5)).astype(np.int8)
@@ -60,11 +60,11 @@ def named(filled: FilledLists, row: int = 0) -> list[tuple[int, str]]:
     return [(column, SOURCES[source]) for column, source in pairs if column >= 0]
 
 
-# --- the ladder
+# --- the steps
 
 
-def test_the_segments_products_come_first_then_what_is_popular_and_each_says_so() -> None:
-    # product 0: 3 users, product 1: 2, product 2: 2 of segment 0, product 3: 1 of segment 1
+def test_the_segments_products_come_before_popular_ones_and_each_names_its_source() -> None:
+    # product 0 has 3 users, product 1 has 2, product 2 has 2 of segment 0, product 3 has 1 of segment 1
     matrix, profiles = shop_of([[0, 1], [0, 1], [0], [2], [2], [3], [], [], []])
     segments = np.array([-1, -1, -1, 0, 0, 1, 0, 1, -1], np.int32)
     cold = build_cold_start(matrix, profiles, segments=segments, prior=1.0)
@@ -73,12 +73,12 @@ def test_the_segments_products_come_first_then_what_is_popular_and_each_says_so(
     assert named(filled, 1) == [(3, "segment"), (0, "popular"), (2, "popular"), (1, "popular")]
     assert named(filled, 2) == [(0, "popular"), (2, "popular"), (1, "popular"), (3, "popular")]
     assert filled.columns[:, 4].tolist() == filled.sources[:, 4].tolist() == [-1, -1, -1]  # nothing is left
-    # 8 ratings, of 1, 2, 1, 2, 1, 3, 3, 4 stars: mu = 17 / 8; product 2 is two of 3 stars
+    # 8 ratings of 1, 2, 1, 2, 1, 3, 3, 4 stars: mu = 17 / 8; product 2 has two of 3 stars
     assert filled.stars[0, 0] == round((6 + 10 * 17 / 8) / (2 + 10), 9)
     assert filled.stars[0, 1] == round((3 + 10 * 17 / 8) / (3 + 10), 9)
 
 
-def test_a_list_keeps_what_it_has_and_goes_on_with_what_is_neither_listed_nor_known() -> None:
+def test_a_list_keeps_its_products_and_continues_with_unlisted_and_unknown_ones() -> None:
     matrix, profiles = shop_of([[0, 1, 2, 3], [0, 1, 2], [0, 1, 4], [0]])
     cold = build_cold_start(matrix, profiles)
     columns = np.array([[5, 1, -1, -1], [7, 6, 5, 3]], np.int32)
@@ -88,7 +88,7 @@ def test_a_list_keeps_what_it_has_and_goes_on_with_what_is_neither_listed_nor_kn
     assert named(filled, 1) == [(7, "neighbors"), (6, "neighbors"), (5, "neighbors"), (3, "neighbors")]
     assert filled.stars[0, :2].tolist() == [4.5, 4.4]
     assert filled.stars[1].tolist() == [1.0, 2.0, 3.0, 4.0]
-    assert columns.tolist() == [[5, 1, -1, -1], [7, 6, 5, 3]]  # the caller's are left as they are
+    assert columns.tolist() == [[5, 1, -1, -1], [7, 6, 5, 3]]  # the caller's lists stay unchanged
 
 
 def test_interactions_count_by_their_weight_and_a_product_without_a_rating_shows_mu() -> None:
@@ -104,7 +104,7 @@ def test_interactions_count_by_their_weight_and_a_product_without_a_rating_shows
 
 
 class World(NamedTuple):
-    """A small shop, and lists to be topped up."""
+    """A small shop, and lists to be filled up."""
 
     owned: list[set[int]]
     recommendable: list[bool]
@@ -147,7 +147,7 @@ def topped_up(world: World, row: int, prior: float) -> list[tuple[int, int]]:
 
 @settings(deadline=None)
 @given(worlds(), st.sampled_from([0.3, 2.0, 50.0]))
-def test_every_list_is_filled_as_the_formulas_say(world: World, prior: float) -> None:
+def test_every_list_is_filled_by_the_formulas(world: World, prior: float) -> None:
     matrix, profiles = shop_of([sorted(mine) for mine in world.owned], recommendable=world.recommendable)
     segments = np.array(world.segments, np.int32)
     cold = build_cold_start(matrix, profiles, segments=segments, n_segments=3, prior=prior)
@@ -174,7 +174,7 @@ def test_every_list_is_filled_as_the_formulas_say(world: World, prior: float) ->
             assert stranger.sources[0].tolist() == filled.sources[place].tolist()
 
 
-def test_who_has_everything_gets_nothing_and_an_empty_shop_has_nothing_to_give() -> None:
+def test_a_user_with_every_product_and_an_empty_shop_get_an_empty_list() -> None:
     matrix, profiles = shop_of([list(range(N)), [0]])
     assert build_cold_start(matrix, profiles).top_up([0], *blank(1, 3)).columns.tolist() == [[-1, -1, -1]]
     matrix, profiles = shop_of([[], []])
@@ -185,14 +185,14 @@ def test_who_has_everything_gets_nothing_and_an_empty_shop_has_nothing_to_give()
     assert build_cold_start(no_one, nothing).for_segment(-1, [], 2, user_id=1).columns.tolist() == [[-1, -1]]
 
 
-def test_a_members_product_that_is_as_good_as_forgotten_is_still_the_segments() -> None:
+def test_a_nearly_forgotten_product_of_a_member_still_belongs_to_the_segment() -> None:
     matrix, profiles = shop_of([[0], [1], []])
     timed = Profiles(profiles.confidences, np.array([20_000 * MICROSECONDS_PER_DAY, 0]))
     cold = build_cold_start(matrix, timed, segments=np.array([-1, 0, 0], np.int32), half_life=365)
     assert named(cold.top_up([2], *blank(1, 2))) == [(0, "popular"), (1, "segment")]
 
 
-def test_what_is_seen_can_be_more_than_the_profiles() -> None:
+def test_known_products_can_be_more_than_the_profile() -> None:
     matrix, profiles = shop_of([[0, 1], [0], []])
     seen = sp.csr_array(np.array([[1] * N, [0] * N, [0, 1] + [0] * (N - 2)], np.int8))
     cold = build_cold_start(matrix, profiles, seen=seen)
@@ -205,13 +205,15 @@ def test_what_is_seen_can_be_more_than_the_profiles() -> None:
 
 # --- new products
 
-CATEGORIES = np.array([7, 7, 3, 3, 9, 9, 5, 5, 7, 7, 3, 9, 5])  # of a catalog of 13: 8 in the matrix, 5 beyond
+CATEGORIES = np.array(
+    [7, 7, 3, 3, 9, 9, 5, 5, 7, 7, 3, 9, 5]
+)  # a catalog of 13: 8 in the matrix, 5 only in the catalog
 
 
 def shop_with_news(n_users: int = 400) -> tuple[RatingMatrix, Profiles, ColdStart]:
-    """Products 0 to 4 are had, 5 to 7 are in the matrix and nobody's, 8 to 12 in the catalog only.
+    """Users have products 0 to 4; 5 to 7 are in the matrix without users; 8 to 12 are only in the catalog.
 
-    Rows in turn: have 0 and 1 (category 7), have 2 and 3 (category 3) and 4 (9), have nothing.
+    The rows in turn have 0 and 1 (category 7); 2 and 3 (category 3) and 4 (category 9); nothing.
     """
     matrix, profiles = shop_of([[[0, 1], [2, 3, 4], []][row % 3] for row in range(n_users)])
     news = find_new_products(
@@ -224,7 +226,7 @@ def shop_with_news(n_users: int = 400) -> tuple[RatingMatrix, Profiles, ColdStar
     return matrix, profiles, build_cold_start(matrix, profiles, new=news)
 
 
-def test_new_is_what_the_catalog_has_and_nobody_else() -> None:
+def test_new_products_are_in_the_catalog_and_nobody_has_them() -> None:
     matrix, profiles = shop_of([[0, 1], [1, 2]], recommendable=[True] * 5 + [False, True, True])
     # column 6 has left the catalog, 5 may not be recommended; rows 3, 6, 7, 10 have no column of the matrix
     rows = np.array([4, 5, 0, 9, 8, 1, -1, 2, 3, 6, 7, 10], np.int32)
@@ -236,24 +238,24 @@ def test_new_is_what_the_catalog_has_and_nobody_else() -> None:
     # columns 3, 4, 7 are in rows 9, 8, 2
     assert news.columns.tolist() == [4, 7, 10, 3, 8, 9, 11]  # category 1, then 2
     assert news.starts.tolist() == [0, 3, 7]
-    # tenths of stars; row 6 has none and counts as the mean of 20, 40, 10, 40, 30 and 50
+    # tenths of stars; row 6 has no stars and counts as the mean of 20, 40, 10, 40, 30 and 50
     assert np.diff(news.sums, prepend=0).tolist() == [20, 40, 10, 40, 30, 32, 50]
     assert news.category_of.tolist() == [1, 1, 0, 1, 0, 0, -1, 0]
 
 
-def test_who_has_nothing_of_a_category_with_something_new_gets_nothing_new() -> None:
+def test_a_user_without_products_of_a_category_with_new_ones_gets_no_new_product() -> None:
     matrix, profiles = shop_of([[0, 1], [0], [1], []], 2)
     rows = np.arange(3, dtype=np.int32)
     news = find_new_products(
         profiles.confidences, matrix.recommendable, rows, stars=np.zeros(3), category_ids=np.array([1, 2, 2])
     )
     assert news.category_of.tolist() == [-1, 0]
-    assert (news.columns.tolist(), news.sums.tolist()) == ([2], [1])  # no stars anywhere: a chance all the same
+    assert (news.columns.tolist(), news.sums.tolist()) == ([2], [1])  # no stars anywhere: each product has a chance
     filled = build_cold_start(matrix, profiles, new=news).top_up([0, 1, 2, 3], *blank(4, 3), new_share=1.0)
-    assert named(filled, 0) == []  # nothing else is in the list
+    assert named(filled, 0) == []  # the list holds nothing else
     assert named(filled, 1) == [(1, "popular")]
     assert named(filled, 2) == [(0, "popular"), (2, "new")]
-    assert named(filled, 3) == [(1, "popular"), (0, "popular"), (2, "new")]  # 1 has the more stars
+    assert named(filled, 3) == [(1, "popular"), (0, "popular"), (2, "new")]  # 1 has more stars
     none = find_new_products(
         profiles.confidences, matrix.recommendable, rows[:2], stars=np.zeros(2), category_ids=np.array([1, 2])
     )
@@ -262,13 +264,13 @@ def test_who_has_nothing_of_a_category_with_something_new_gets_nothing_new() -> 
     assert filled.columns.tolist() == [[-1, -1]]
 
 
-def test_a_new_product_has_at_most_the_last_place_is_of_a_category_of_the_user_and_shows_mu() -> None:
+def test_a_new_product_is_last_is_of_a_category_of_the_user_and_shows_mu() -> None:
     matrix, _, cold = shop_with_news()
     rows = np.arange(400)
     plain = cold.top_up(rows, *blank(400, 4), new_share=0.0)
     filled = cold.top_up(rows, *blank(400, 4), new_share=1.0)
     assert not (plain.sources == NEW).any()
-    # who has 0 and 1 sees 2, 3, 4, who has those sees 0 and 1, and a new one after them; the others see four of all
+    # users with 0 and 1 see 2, 3, 4, and users with 2, 3, 4 see 0 and 1, then a new one; the others see any four
     last = np.where(rows % 3 == 1, 2, 3)
     assert (filled.sources[rows, last] == NEW).all()
     assert ((filled.sources == NEW).sum(axis=1) == 1).all()
@@ -280,14 +282,14 @@ def test_a_new_product_has_at_most_the_last_place_is_of_a_category_of_the_user_a
     assert set(got[rows % 3 == 0].tolist()) == {8, 9}  # category 7
     assert set(got[rows % 3 == 1].tolist()) == {10, 5, 11}  # categories 3 and 9
     assert set(got[rows % 3 == 2].tolist()) == {5, 6, 7, 8, 9, 10, 11, 12}  # any
-    # with 2 and 3 of category 3 and 4 of 9, two in three are of category 3
+    # users with 2 and 3 (category 3) and 4 (category 9): two in three new products are of category 3
     in_three = (got[rows % 3 == 1] == 10).mean()
     assert abs(in_three - 2 / 3) < 0.1
 
 
 def test_the_share_of_lists_and_the_chance_of_each_product_are_as_stated() -> None:
     _, _, cold = shop_with_news(60_000)
-    rows = np.arange(0, 60_000, 3)  # 20,000 users who have 0 and 1: 8 with 4 stars or 9 with 1
+    rows = np.arange(0, 60_000, 3)  # 20,000 users with 0 and 1: they get 8 with 4 stars or 9 with 1
     filled = cold.top_up(rows, *blank(len(rows), 3))
     got = filled.columns[filled.sources == NEW]
     n = NEW_PRODUCT_SHARE * len(rows)  # 2,000
@@ -296,7 +298,7 @@ def test_the_share_of_lists_and_the_chance_of_each_product_are_as_stated() -> No
     half, none = (cold.top_up(rows, *blank(len(rows), 3), new_share=share).sources for share in (0.5, 0.0))
     assert abs((half == NEW).sum() - len(rows) / 2) < 4 * (len(rows) / 4) ** 0.5
     assert not (none == NEW).any()
-    # another version has new products for others, a longer list of the same version for the same
+    # another version shows new products to others; a longer list of the same version shows them to the same
     who = [
         set(rows[(cold.top_up(rows, *blank(len(rows), n), version=version).sources == NEW).any(axis=1)].tolist())
         for n, version in ((3, 0), (3, 1), (4, 0))
@@ -305,7 +307,7 @@ def test_the_share_of_lists_and_the_chance_of_each_product_are_as_stated() -> No
     assert who[0] == who[2]
 
 
-def test_a_list_of_one_place_and_one_with_nothing_else_in_it_get_no_new_product() -> None:
+def test_a_list_of_one_place_and_an_empty_list_get_no_new_product() -> None:
     _, _, cold = shop_with_news()
     one = cold.top_up(np.arange(400), *blank(400, 1), new_share=1.0)
     assert not (one.sources == NEW).any()
@@ -319,7 +321,7 @@ def test_a_list_of_one_place_and_one_with_nothing_else_in_it_get_no_new_product(
     assert len(named(cold.for_segment(-1, [0], 4, user_id=3, new_share=1.0))) == 2
 
 
-def test_a_new_product_takes_the_place_of_a_neighbors_and_never_stands_twice_in_a_list() -> None:
+def test_a_new_product_replaces_a_neighbors_product_and_is_in_a_list_only_once() -> None:
     _, _, cold = shop_with_news()
     columns = np.tile(np.array([8, 9, 3], np.int32), (400, 1))  # a list that has both new ones of category 7
     filled = cold.top_up(np.arange(400), columns, np.full((400, 3), 4.0), new_share=1.0)
@@ -340,7 +342,7 @@ def splitmix(x: int) -> int:
 
 
 def test_the_hash_is_splitmix64() -> None:
-    mixed, draw_of = njit(kernels.mixed.py_func), njit(kernels.draw_of.py_func)  # with a way in from Python
+    mixed, draw_of = njit(kernels.mixed.py_func), njit(kernels.draw_of.py_func)  # callable from Python
     # the first numbers of the reference implementation from the seeds 0 and 1234567
     assert int(mixed(np.uint64(0))) == splitmix(0) == 0xE220A8397B1DCDAF
     assert int(mixed(np.uint64(1234567))) == splitmix(1234567) == 6457827717110365317
@@ -348,9 +350,9 @@ def test_the_hash_is_splitmix64() -> None:
         assert int(draw_of(user, version)) == splitmix(splitmix(user) ^ version)
 
 
-def test_who_gets_which_new_product_is_the_hash_and_nothing_else() -> None:
+def test_the_hash_alone_decides_which_user_gets_which_new_product() -> None:
     _, _, cold = shop_with_news(6_000)
-    rows = np.arange(2, 6_000, 3)  # no profile: any category
+    rows = np.arange(2, 6_000, 3)  # without a profile: any category
     filled = cold.top_up(rows, *blank(len(rows), 5), version=3, new_share=0.75)
     weight = np.diff(cold.new.sums, prepend=0).tolist()
     pool = [column for column, times in zip(cold.new.columns.tolist(), weight, strict=True) for _ in range(times)]
@@ -376,7 +378,7 @@ def saved() -> tuple[dict[str, Any], RatingMatrix, Profiles, ColdStart]:
     return cold.arrays(), matrix, profiles, cold
 
 
-def test_arrays_and_back_give_the_same_lists() -> None:
+def test_saved_arrays_give_the_same_lists() -> None:
     arrays, matrix, profiles, cold = saved()
     assert all(isinstance(array, np.ndarray) for array in arrays.values())
     again = ColdStart.from_arrays(arrays, profiles.confidences, matrix.user_ids)
@@ -416,7 +418,7 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_arrays_that_compiled_code_would_leave_are_refused(fault: str) -> None:
+def test_arrays_that_would_lead_compiled_code_out_of_bounds_are_refused(fault: str) -> None:
     arrays, matrix, profiles, _ = saved()
     name, change, message = FAULTS[fault]
     if change is None:
@@ -438,10 +440,10 @@ def test_arrays_of_other_users_or_products_are_refused() -> None:
             ColdStart.from_arrays(arrays, seen, user_ids)
 
 
-# --- what cannot be used
+# --- invalid arguments --
 
 
-def test_what_cannot_be_used_is_named_with_the_remedy() -> None:
+def test_invalid_arguments_are_named_with_the_remedy() -> None:
     matrix, profiles, cold = shop_with_news(6)
     calls: list[tuple[Callable[[], object], str]] = [
         (lambda: cold.top_up([6], *blank(1, 3)), "row 6 does not exist: pass rows from 0 to 5"),

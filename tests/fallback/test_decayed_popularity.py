@@ -1,4 +1,4 @@
-"""What a shop and its segments turn to now: against plain dictionaries, and where one order is provably right."""
+"""What is popular now in a shop and its segments: equal to plain dictionaries, and right in provable cases."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def plain_scores(cells: Cells, half_life: int | None, rows: set[int]) -> dict[in
 
 
 def rounded(value: float) -> float:
-    """To 9 decimals as the arrays are: what lies half between two may fall otherwise than by `round`."""
+    """Round to 9 decimals as the arrays are; `round` may decide otherwise for a value half between two."""
     return float(np.rint(value * 1e9) / 1e9)
 
 
@@ -59,7 +59,7 @@ def rounded(value: float) -> float:
 @given(
     cells_of.filter(len), flags, segments_of, st.sampled_from([1, 30, 365, None]), st.sampled_from([0.5, 3.0, 100.0])
 )
-def test_orders_are_those_of_plain_dictionaries(
+def test_orders_equal_those_of_plain_dictionaries(
     cells: Cells, allowed: list[bool], segments: list[int], half_life: int | None, prior: float
 ) -> None:
     profiles, stars = profiles_of(cells), np.array([4.0, 3.0, 4.0, 5.0, 3.0, 2.0, 4.0])
@@ -84,11 +84,11 @@ def test_orders_are_those_of_plain_dictionaries(
         found = dict(zip(own.columns[part].tolist(), own.scores[part].tolist(), strict=True))
         assert found == pytest.approx(score, abs=3e-9)
         assert own.columns[part].tolist() == sorted(found, key=lambda i: (-found[i], expected.index(i)))
-        # what makes the merging of the two ladders right
+        # this makes the merging of the two orders right
         assert all(found[i] >= parts[expected.index(i)] for i in found)
 
 
-def test_what_is_one_half_life_old_counts_half_and_part_of_a_day_is_no_age() -> None:
+def test_an_event_of_one_half_life_ago_counts_half_and_a_part_of_a_day_is_no_age() -> None:
     days = {(0, 0): (1.0, 100), (0, 1): (2.0, 90), (0, 2): (1.0, 80), (0, 3): (0.5, 95)}
     weights = decayed(profiles_of(days), 10)
     assert weights[:3].tolist() == [1.0, 2.0 * 0.5, 1.0 * 0.25]
@@ -99,27 +99,27 @@ def test_what_is_one_half_life_old_counts_half_and_part_of_a_day_is_no_age() -> 
     assert decayed(nearly, 10).tolist() == weights.tolist()
 
 
-def test_what_is_forgotten_is_still_there() -> None:
+def test_a_nearly_forgotten_product_still_counts() -> None:
     ages = {(0, 0): (1.0, 36_000), (0, 1): (1.0, 0), (1, 2): (1.0, 0), (1, 1): (1.0, 1)}
     profiles = profiles_of(ages)
     weights = decayed(profiles, 1)
     assert (weights > 0.0).all()
     popular = popularity(profiles, weights, np.ones(N_PRODUCTS, np.bool_), np.full(N_PRODUCTS, 3.0))
-    assert popular.columns.tolist() == [0, 1, 2]  # 1 is had by two, though both are as good as forgotten
+    assert popular.columns.tolist() == [0, 1, 2]  # two users have 1, though both are nearly forgotten
 
 
-def test_what_has_no_time_is_as_old_as_the_oldest_that_has_one() -> None:
+def test_an_event_without_a_time_is_as_old_as_the_oldest_event() -> None:
     year, one = 365 * MICROSECONDS_PER_DAY, np.ones((1, 4))
     for times, weights in (
         ([NO_TIME] * 4, [1.0] * 4),
-        ([NO_TIME, NO_TIME, NO_TIME, 5 * year], [1.0] * 4),  # the first rating with a time takes nothing from the rest
+        ([NO_TIME, NO_TIME, NO_TIME, 5 * year], [1.0] * 4),  # the first rating with a time does not change the others
         ([NO_TIME, 3 * year, 4 * year, 5 * year], [0.25, 0.25, 0.5, 1.0]),
     ):
         profiles = Profiles(sp.csr_array(one), np.array(times))
         assert decayed(profiles, 365).tolist() == weights
 
 
-def test_without_times_or_half_life_nothing_is_forgotten() -> None:
+def test_nothing_is_forgotten_without_times_or_half_life() -> None:
     profiles = profiles_of({(0, 0): (1.0, 0), (1, 0): (2.0, 900)})
     assert decayed(profiles, None).tolist() == [1.0, 2.0]
     assert decayed(Profiles(profiles.confidences, None), 1).tolist() == [1.0, 2.0]
@@ -136,7 +136,7 @@ def random_matrix(seed: int) -> RatingMatrix:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_of_ratings_alone_and_without_decay_it_is_plain_popularity(seed: int) -> None:
+def test_ratings_alone_without_decay_give_plain_popularity(seed: int) -> None:
     matrix = random_matrix(seed)
     csr = matrix.half_stars
     ones = sp.csr_array((np.ones(csr.nnz), csr.indices, csr.indptr), shape=csr.shape)
@@ -146,7 +146,7 @@ def test_of_ratings_alone_and_without_decay_it_is_plain_popularity(seed: int) ->
     assert stars[found.columns].tolist() == plain.predicted.tolist()
 
 
-def test_yesterdays_hit_beats_the_larger_hit_of_years_ago_until_nothing_is_forgotten() -> None:
+def test_yesterdays_hit_is_ahead_of_a_larger_old_hit_only_with_decay() -> None:
     old = {(row, 0): (1.0, 0) for row in range(4)}
     now = {(row, 1): (1.0, 730) for row in range(2)}
     profiles, everything = profiles_of(old | now), np.ones(N_PRODUCTS, np.bool_)
@@ -170,8 +170,8 @@ def test_shares_add_up_to_the_prior() -> None:
     assert shares(popular_of([0.0, 0.0]), 20.0).tolist() == [0.0, 0.0]  # all of it forgotten
 
 
-def test_a_segment_of_one_leans_on_the_shop_and_a_large_one_decides_for_itself() -> None:
-    """All but row 9 have product 0; row 9, alone in segment 0, and the 30 of segment 1 have product 1."""
+def test_a_segment_of_one_follows_the_shop_and_a_large_one_its_own_people() -> None:
+    """All rows except 9 have product 0. Row 9, alone in segment 0, and the 30 rows of segment 1 have product 1."""
     cells: Cells = {(row, 0): (1.0, 0) for row in range(40)}
     cells |= {(row, 1): (1.0, 0) for row in range(9, 40)}
     profiles = profiles_of({key: value for key, value in cells.items() if key != (9, 0)}, 40)
@@ -189,14 +189,14 @@ def test_a_segment_of_one_leans_on_the_shop_and_a_large_one_decides_for_itself()
 
 
 @pytest.mark.parametrize("half_life", [0, -3, 36_501, 1.5, True, math.nan])
-def test_a_half_life_that_is_no_number_of_days_is_refused(half_life: int) -> None:
+def test_an_invalid_half_life_is_refused(half_life: int) -> None:
     profiles = profiles_of({(0, 0): (1.0, 0)})
     with pytest.raises(SettingError, match=f"^half_life={half_life} cannot be used: pass whole days from 1 to 36500"):
         decayed(profiles, half_life)
 
 
 @pytest.mark.parametrize("prior", [0.0, -1.0, math.inf, math.nan])
-def test_a_prior_that_is_no_weight_is_refused(prior: float) -> None:
+def test_an_invalid_prior_is_refused(prior: float) -> None:
     with pytest.raises(SettingError, match=f"^prior={prior} cannot be used: pass a number above 0$"):
         shares(popular_of([1.0]), prior)
 

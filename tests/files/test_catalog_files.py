@@ -1,4 +1,4 @@
-"""The catalog's columns: what a product and a category must be, fault by fault, and the real file."""
+"""The catalog's columns: the rules for products and categories, fault by fault, and the real file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def report(folder: Path) -> list[tuple[int, str]]:
 
 
 def products(folder: Path, *changes: dict[str, str]) -> list[tuple[object, ...]]:
-    """What is read of a file with one product per change."""
+    """The rows read from a file with one product per change."""
     path = folder / "products.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, PRODUCT_COLUMNS)
@@ -98,7 +98,7 @@ def test_quirks_of_the_real_file_are_no_faults(tmp_path: Path) -> None:
     assert report(tmp_path) == []
 
 
-def test_faults_of_categories(tmp_path: Path) -> None:
+def test_faults_of_categories_are_named_with_their_line(tmp_path: Path) -> None:
     path = tmp_path / "categories.csv"
     path.write_text("category_name,id\nToys,1\n,2\nGames,x\n" + "n" * 256 + ",3\nBeauty & Care ,4\n")
     with RejectedRows(tmp_path / "rejected_rows.csv") as rejected:
@@ -116,7 +116,7 @@ def test_a_missing_file_says_where_to_get_it_and_how_to_make_a_sample(tmp_path: 
 
 
 @needs_real_data
-def test_real_products_are_read_as_pythons_csv_module_reads_them(tmp_path: Path) -> None:
+def test_real_products_are_read_as_by_pythons_csv_module(tmp_path: Path) -> None:
     with RejectedRows(tmp_path / "rejected_rows.csv") as rejected:
         known = {int(str(row[0])) for row in read(category_rows(REAL_CATEGORIES, rejected))}
         found = read(product_rows(REAL_PRODUCTS, rejected, known, rows_per_batch=1_000))

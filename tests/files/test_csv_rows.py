@@ -1,4 +1,4 @@
-"""The CSV doctor: every row is loaded or named; the fast reader and the exact one agree on any bytes."""
+"""Every row of a CSV file is loaded or reported; the fast reader and the exact one agree on any bytes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HEADER = b"key,title,price,count,flag\n"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: good rows, (line, reason, raw) of the others, counts."""
+    """The result of reading a file: good rows, (line, reason, raw) of the others, counts."""
 
     good: list[tuple[Any, ...]]
     rejected: list[tuple[int, str, str]]
@@ -75,7 +75,7 @@ def read(
     return Outcome(good, noted, rows.rows if rows else 0, error)
 
 
-# fragments that CSV files are broken with, and what good rows are made of
+# fragments that break CSV files, and fragments of good rows
 FRAGMENTS = st.sampled_from(
     [
         *(b",", b'"', b'""', b"\n", b"\r\n", b"\r", b"\n\n", b"\0", b"\xff", b"\xe9", b" ", b"x", b"$"),
@@ -118,7 +118,7 @@ ROWS = st.lists(
     bom=st.booleans(),
     fast=st.booleans(),
 )
-def test_whatever_a_csv_file_can_carry_is_read_back_stripped(
+def test_any_text_in_a_csv_file_is_read_back_stripped(
     tmp_path: Path, rows: list[tuple[Any, ...]], ending: str, quoting: Any, bom: bool, fast: bool
 ) -> None:
     text = io.StringIO(newline="")
@@ -206,7 +206,7 @@ def test_one_fault_rejects_one_row_and_names_it(tmp_path: Path, fault: bytes, re
     assert len(outcome.good) == 7
 
 
-def test_one_of_each_fault_at_known_lines(tmp_path: Path) -> None:
+def test_each_fault_is_reported_at_its_line(tmp_path: Path) -> None:
     expected, data, line = [], HEADER, 2
     for fault, reason in ONE_FAULT:
         data += GOOD * 100 + fault
@@ -217,7 +217,7 @@ def test_one_of_each_fault_at_known_lines(tmp_path: Path) -> None:
     assert len(outcome.good) == 100 * len(ONE_FAULT) + 1
 
 
-def test_quirks_that_must_load(tmp_path: Path) -> None:
+def test_unusual_but_valid_rows_are_loaded(tmp_path: Path) -> None:
     rows = {
         b"AB,,0.0,0,True": ("AB", None, 0.0, 0, True),
         b"AB,   ,1,0,True": ("AB", None, 1.0, 0, True),
@@ -235,7 +235,7 @@ def test_quirks_that_must_load(tmp_path: Path) -> None:
         b'AB,"a\r\nb",1,0,True': ("AB", "a\r\nb", 1.0, 0, True),
         "AB,\u00a0nbsp\u3000,-0.0,0,True".encode(): ("AB", "nbsp", 0.0, 0, True),
     }
-    for row, values in rows.items():  # alone, so that the fast reader is not given up for a neighbor
+    for row, values in rows.items():  # alone, so that no other row makes the reader give up the fast way
         assert read(tmp_path, HEADER + row + b"\n").good == [values]
     for ending in (b"\n", b"\r\n"):
         for end_of_file in (b"", ending, ending * 3):
@@ -244,12 +244,12 @@ def test_quirks_that_must_load(tmp_path: Path) -> None:
             assert outcome.rejected == []
 
 
-def test_a_quote_left_open_costs_its_own_row_only(tmp_path: Path) -> None:
+def test_an_unclosed_quote_rejects_only_its_own_row(tmp_path: Path) -> None:
     for tail in (GOOD, b'CD,"quoted, ""twice""",1,2,True\n', b'CD,TV 5",1,2,True\n', b'CD,"two\nlines",1,2,True\n'):
         outcome = read(tmp_path, HEADER + b'AB,"never closed,1,2,True\n' + tail * 3)
         assert outcome.rejected == [(2, "a quote is not closed", 'AB,"never closed,1,2,True')], tail
         assert len(outcome.good) == 3
-    # a quote behind closes it, and the two lines would be one row that is right
+    # a later quote closes it, and the two lines would be one valid row
     outcome = read(tmp_path, HEADER + b'AB,"never closed,1,2,True\nCD,TV 5",1,2,True\n' + GOOD)
     assert outcome.rejected == [(2, "a quote is not closed", 'AB,"never closed,1,2,True')]
     assert [row[1] for row in outcome.good] == ['TV 5"', "ok"]
@@ -257,7 +257,7 @@ def test_a_quote_left_open_costs_its_own_row_only(tmp_path: Path) -> None:
     assert outcome.rejected == [(3, "a quote is not closed", 'AB,"never closed\nand no good\nrow behind')]
 
 
-def test_raw_text_is_cut_and_shows_bytes(tmp_path: Path) -> None:
+def test_the_reported_text_is_cut_and_shows_odd_bytes(tmp_path: Path) -> None:
     outcome = read(tmp_path, HEADER + GOOD + b"\xe9\xff" * 3 + b"x" * 300_000 + b"\n" + GOOD)
     assert outcome.rejected == [(3, "is not valid UTF-8", (r"\xe9\xff" * 3 + "x" * 976))] or outcome.rejected == [
         (3, "the row is longer than 262,144 bytes", (r"\xe9\xff" * 3 + "x" * 976))
@@ -265,7 +265,7 @@ def test_raw_text_is_cut_and_shows_bytes(tmp_path: Path) -> None:
     assert len(outcome.good) == 2
 
 
-def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
+def test_an_endless_line_does_not_fill_the_memory(tmp_path: Path) -> None:
     outcome = read(tmp_path, HEADER + GOOD + b"x" * 900 + b"\n" + GOOD, READ_BYTES=50, LONGEST_ROW=100)
     assert [line for line, _, _ in outcome.rejected] == [3]
     assert len(outcome.good) == 2
@@ -313,7 +313,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pyt
         RejectedRows(tmp_path / "r.csv").__enter__()
 
 
-def test_columns_come_in_any_order_and_others_are_ignored(tmp_path: Path) -> None:
+def test_columns_may_be_in_any_order_and_others_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "file.csv"
     path.write_bytes(b'more,flag,count, price ,title,key\n"a\nb",True,2,1,t,AB\n')
     with RejectedRows(tmp_path / "r.csv") as rejected:
@@ -331,7 +331,9 @@ def test_columns_come_in_any_order_and_others_are_ignored(tmp_path: Path) -> Non
         *((10, 3, 3, False), (10, 4, 3, True), (10, 1, 0, True), (10, 0, 0, False), (10, 500, 500, False)),
     ],
 )
-def test_too_many_rejected_rows_stop(tmp_path: Path, good: int, bad: int, limit: int | None, stops: bool) -> None:
+def test_too_many_rejected_rows_stop_the_load(
+    tmp_path: Path, good: int, bad: int, limit: int | None, stops: bool
+) -> None:
     outcome = read(tmp_path, HEADER + b"bad\n" * bad + GOOD * good, limit=limit)
     assert bool(outcome.error) == stops
     if stops and good:
@@ -349,22 +351,22 @@ def test_a_large_wrong_file_stops_long_before_its_end(tmp_path: Path) -> None:
     assert rows.rows < 10_000
 
 
-def test_the_report_is_written_anew_with_its_header(tmp_path: Path) -> None:
+def test_the_report_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
     for _ in range(2):
         with RejectedRows(tmp_path / "r.csv") as rejected:
             rejected.add(Path("f.csv"), 7, "why", b'a,"b"\xff')
     assert (tmp_path / "r.csv").read_text() == 'file,line,reason,raw\n"f.csv",7,"why","a,""b""\\xff"\n'
 
 
-def test_many_stray_quotes_do_not_make_it_slow(tmp_path: Path) -> None:
-    # each one turns inside out which line feeds seem to end a row
+def test_many_stray_quotes_do_not_slow_the_reading(tmp_path: Path) -> None:
+    # each quote changes which line feeds seem to end a row
     data = HEADER + (GOOD * 20 + b'AB,TV 5" x,1,2,True\n') * 3_000
     outcome = read(tmp_path, data)
     assert (len(outcome.good), outcome.rejected) == (63_000, [])
 
 
 @pytest.mark.parametrize("read_bytes", range(20, 200, 3))
-def test_a_number_at_the_end_of_a_row_is_never_cut_where_a_piece_ends(tmp_path: Path, read_bytes: int) -> None:
+def test_a_number_is_never_cut_at_the_end_of_a_piece(tmp_path: Path, read_bytes: int) -> None:
     columns = [text_column("name", max_bytes=40), whole_number_column("count", lowest=0, highest=2**31 - 1)]
     rows = [(f"x{i}", 1_000 + i) for i in range(300)]
     data = b"name,count\n" + "".join(f"{name},{count}\n" for name, count in rows).encode()

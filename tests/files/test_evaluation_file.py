@@ -1,4 +1,4 @@
-"""Any CSV of users and products as a rating matrix: ids, defaults, times, repeated pairs, faults with their line."""
+"""A CSV file of users and products becomes a rating matrix: ids, defaults, times, repeated pairs, faults by line."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def entries(matrix: RatingMatrix) -> list[tuple[int, str, float]]:
     ]
 
 
-def test_columns_are_found_by_name_in_any_order_and_others_ignored(read: Read) -> None:
+def test_columns_are_found_by_name_in_any_order_and_others_are_ignored(read: Read) -> None:
     matrix = read("rating,color,product_id,user_id\n4.5,red,B,7\n0.5,,A,30\n5,blue,A,7\n")
     assert entries(matrix) == [(7, "A", 5.0), (7, "B", 4.5), (30, "A", 0.5)]
     assert matrix.half_stars.data.dtype == np.int8
@@ -58,7 +58,7 @@ def test_columns_are_found_by_name_in_any_order_and_others_ignored(read: Read) -
     assert matrix.rated_at is None
 
 
-def test_without_ratings_every_row_is_five_stars(read: Read) -> None:
+def test_every_row_of_a_file_without_ratings_is_five_stars(read: Read) -> None:
     assert entries(read("user_id,product_id\nben,mug\nanna,mug\nanna,cup\n")) == [
         (1, "cup", 5.0),  # anna, the first in sorted order
         (1, "mug", 5.0),
@@ -70,7 +70,7 @@ def test_product_ids_are_any_text_up_to_255_characters(read: Read) -> None:
     names = ["a", "Ä" * 255, "B07J3GH1W1", "red, large", "日本", "x y"]
     lines = "".join(f'1,"{name}"\n' for name in names)
     matrix = read(f"user_id,product_id\n{lines}")
-    assert [product for _, product, _ in entries(matrix)] == sorted(names)  # code points and UTF-8 sort alike
+    assert [product for _, product, _ in entries(matrix)] == sorted(names)  # code points and UTF-8 have the same order
     assert matrix.product_ids.tolist() == sorted(name.encode() for name in names)
 
 
@@ -84,13 +84,13 @@ def test_the_last_of_a_repeated_pair_wins_with_its_time(read: Read) -> None:
 @pytest.mark.parametrize(
     "text", [f"{NOON}", f"{NOON}987", "2024-06-01 12:00:00", "2024-06-01T14:00:00+02:00", "2024-06-01T12:00:00.5Z"]
 )
-def test_times_are_seconds_milliseconds_or_iso_cut_to_the_second_in_microseconds(read: Read, text: str) -> None:
+def test_times_are_seconds_milliseconds_or_iso_and_become_whole_seconds_in_microseconds(read: Read, text: str) -> None:
     matrix = read(f"user_id,product_id,timestamp\n1,A,{text}\n1,B,{NOON + 1}\n")
     assert matrix.rated_at is not None
     assert matrix.rated_at.tolist() == [NOON * 1_000_000, (NOON + 1) * 1_000_000]
 
 
-def test_popularity_forgets_what_a_file_holds_as_it_forgets_what_the_tables_hold(engine: Engine, read: Read) -> None:
+def test_popularity_decays_the_same_for_a_file_and_for_tables(engine: Engine, read: Read) -> None:
     days_ago = {"B000000001": 0, "B000000002": 30, "B000000003": 90}
     fill(engine, {7: dict.fromkeys(days_ago, 4.0)}, days_ago)
     rows = schema.ratings
@@ -131,7 +131,7 @@ def test_the_first_faulty_row_is_an_error_with_its_line(read: Read, line: str, r
     assert [entry.name for entry in tmp_path.iterdir()] == ["ratings.csv"]  # nothing is written
 
 
-def test_a_missing_column_is_named_with_those_that_are_there(read: Read) -> None:
+def test_a_missing_column_is_named_with_the_existing_ones(read: Read) -> None:
     with pytest.raises(InputFileError, match="no column product_id among user_id, parent_asin, rating"):
         read("user_id,parent_asin,rating\n1,A,5\n")
     with pytest.raises(InputFileError, match="no column user_id, product_id among userId, movieId"):
@@ -155,7 +155,7 @@ def test_a_file_that_is_missing_or_empty_is_an_error(read: Read, tmp_path: Path)
         max_size=20,
     )
 )
-def test_any_rows_against_a_dictionary(
+def test_any_rows_give_the_ratings_of_a_plain_dictionary(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, int, int]]
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / "r.csv"
@@ -173,7 +173,7 @@ def test_any_rows_against_a_dictionary(
 
 
 @needs_real_data
-def test_movielens_from_its_csv_is_movielens_from_the_loader(tmp_path: Path) -> None:
+def test_movielens_from_its_csv_equals_movielens_from_the_loader(tmp_path: Path) -> None:
     text = (REAL_DATA / "movielens_small" / "ratings.csv").read_text()
     path = tmp_path / "ratings.csv"
     path.write_text(text.replace("userId,movieId", "user_id,product_id", 1))

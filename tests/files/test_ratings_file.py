@@ -38,17 +38,17 @@ def pairs(shop: ShopRatings) -> list[tuple[int, str, float]]:
     return list(zip(*columns, strict=True))
 
 
-def test_whole_numbers_stay_as_they_are(read: Read) -> None:
+def test_whole_number_ids_stay_unchanged(read: Read) -> None:
     shop = read(f"user_id,product_id,rating\n9223372036854775807,{A},5\n10,{B},0.5\n 2 ,{A},4.0\n")
     assert pairs(shop) == [(2, A, 4.0), (10, B, 0.5), (2**63 - 1, A, 5.0)]
     assert len(shop.user_ids) == 0
-    # no times: unknown, and noticed as of the load
+    # no times: unknown, and changed at the load
     assert set(shop.ratings["created_at"].to_pylist()) == {None}
     assert set(shop.ratings["updated_at"].to_pylist()) == {NOON}
 
 
 @pytest.mark.parametrize("odd", ["anna", "042", "0", "-1", "9223372036854775808", "1.0", "٤٢"])
-def test_one_id_that_is_no_number_makes_all_of_them_text_in_sorted_order(read: Read, odd: str) -> None:
+def test_one_text_id_makes_all_ids_text_in_sorted_order(read: Read, odd: str) -> None:
     shop = read(f"user_id,product_id,rating\n10,{A},1\n{odd},{A},2\n9,{A},3\n")
     names = sorted(["10", odd, "9"])
     assert shop.user_ids == {name: n for n, name in enumerate(names, start=1)}
@@ -117,7 +117,7 @@ def test_a_file_without_a_good_row_is_an_error(read: Read, tmp_path: Path) -> No
 
 
 @needs_real_data
-def test_real_ratings(tmp_path: Path) -> None:
+def test_real_ratings_are_read_whole(tmp_path: Path) -> None:
     text = (REAL_DATA / "all_beauty" / "ratings.csv").read_text().replace("parent_asin", "product_id", 1)
     (tmp_path / "r.csv").write_text(text)
     with RejectedRows(tmp_path / "rejected.csv") as rejected:

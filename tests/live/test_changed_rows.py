@@ -1,4 +1,4 @@
-"""Rows of changed users: who holds some keeps them, whatever is added later, and memory stays in bounds."""
+"""Rows of changed users: a version keeps its rows when rows are added later, and memory stays in bounds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def added(rows: ChangedRows, user: int, size: int) -> ChangedRows:
 
 
 def shown(rows: ChangedRows) -> dict[int, Any]:
-    """What each user has now."""
+    """The present row of each user."""
     spans = {row: slice(*rows.indptr[row : row + 2].tolist()) for row in rows.now.tolist()}
     return {
         int(rows.user_ids[row]): (
@@ -31,8 +31,8 @@ def shown(rows: ChangedRows) -> dict[int, Any]:
 
 @settings(deadline=None)
 @given(writes=WRITES)
-def test_each_version_keeps_its_rows_also_where_versions_part(writes: list[tuple[int, int, int]]) -> None:
-    """Each write goes on from any of the versions there are."""
+def test_each_version_keeps_its_rows_also_after_versions_diverge(writes: list[tuple[int, int, int]]) -> None:
+    """Each write continues any of the versions."""
     versions, expected = [ChangedRows.none()], [dict[int, Any]()]
     for before, user, size in writes:
         before %= len(versions)

@@ -1,4 +1,4 @@
-"""Any changes in any order: the live model against one that is built anew, without a database between them."""
+"""Any changes in any order: the live model equals a newly built one. No database is used."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from recommender.model import ListRequest, ServedModel
 from recommender.shop import Interactions, People, Product, ProductCatalog, Snapshot, build_rating_matrix
 from tests.support.model_built_anew import as_seen, as_told, build_of
 
-USERS, LISTED = range(1, 11), (*range(1, 7), *range(11, 17))  # the last ones stay: a segment keeps its number
+USERS, LISTED = (
+    range(1, 11),
+    (*range(1, 7), *range(11, 17)),
+)  # the last ones never change, so a segment keeps its number
 PRODUCTS = [f"B{number:09d}".encode() for number in range(16)]
-LATE, UNLISTED = set(PRODUCTS[3::4]), PRODUCTS[15]  # come into the catalog when somebody turns to them; never do
-ERASE, DELETE = 15, 0  # beside 1 to 10, half stars, and 11 to 14, kinds of interactions
+LATE, UNLISTED = set(PRODUCTS[3::4]), PRODUCTS[15]  # LATE enter the catalog at their first event, UNLISTED never
+ERASE, DELETE = 15, 0  # other actions: 1 to 10 are half stars, 11 to 14 kinds of interactions
 RANKINGS = ("classic", "taste", "auto")
 WISHES = (
     ListRequest(5),
@@ -34,7 +37,7 @@ ACTS = st.tuples(st.sampled_from(USERS), st.integers(0, 15), st.integers(DELETE,
 
 @dataclass
 class Shop:
-    """What the tables would hold."""
+    """The rows that the tables would hold."""
 
     ratings: dict[int, dict[bytes, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
     events: dict[int, dict[tuple[bytes, int], int]] = field(default_factory=lambda: defaultdict(dict))
@@ -120,12 +123,12 @@ def told(model: ServedModel, user: int) -> list[Any]:
     before=st.lists(ACTS, max_size=60),
     after=st.lists(st.lists(ACTS, min_size=1, max_size=4), min_size=1, max_size=8),
 )
-def test_whatever_happened_each_answer_equals_that_of_a_model_built_anew(
+def test_after_any_changes_each_answer_equals_that_of_a_newly_built_model(
     before: list[Act], after: list[list[Act]]
 ) -> None:
-    """Changes come several at a time, of several people; now and then somebody is told twice."""
+    """Changes come several at a time, of several people. Now and then the same person is named twice."""
     shop = Shop()
-    for act in [(1, 0, 9), (2, 0, 7), (2, 1, 10), *before, (1, 0, 9), (2, 1, 12)]:  # so that there is something
+    for act in [(1, 0, 9), (2, 0, 7), (2, 1, 10), *before, (1, 0, 9), (2, 1, 12)]:  # so that there are some ratings
         shop.act(*act)
     base = build_of(shop.snapshot())
     live = LiveModel.of(base)

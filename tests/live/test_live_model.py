@@ -1,4 +1,4 @@
-"""The live model against one that is built anew from the tables after every change: equal to the last digit."""
+"""After every change, the live model equals a model newly built from the tables, to the last digit."""
 
 from __future__ import annotations
 
@@ -39,8 +39,10 @@ def asin(number: int) -> str:
 
 @pytest.fixture
 def shop(engine: Engine) -> Engine:
-    """12 users and their 12 twins, who give half as many stars to the same products, so that ties abound; only
-    products of even numbers are rated and turned to, so that what is rated later falls between and behind them."""
+    """12 users and their 12 twins. Twins give half as many stars to the same products, so there are many ties.
+
+    Only products of even numbers have ratings and interactions. So later products fall between and behind them.
+    """
     draw = np.random.default_rng(5)
     metadata.create_all(engine)
     catalog = [
@@ -51,7 +53,9 @@ def shop(engine: Engine) -> Engine:
     rated = [
         {"user_id": user, "product_id": asin(p), "rating": given, "created_at": when, "updated_at": WHEN}
         for u, p in stars
-        for when in [None if p % 3 == 0 or u % 4 == 0 else WHEN]  # some have no time, some users none at all
+        for when in [
+            None if p % 3 == 0 or u % 4 == 0 else WHEN
+        ]  # some ratings have no time; some users have no time at all
         for user, given in ((u, stars[u, p]), (u + 12, stars[u, p] / 2))
     ]
     log = [
@@ -75,7 +79,7 @@ def shop(engine: Engine) -> Engine:
 
 
 class Service:
-    """A live model on a database, changed the way the service does it."""
+    """A live model on a database, changed in the same way as by the service."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.base = engine, build(engine)
@@ -101,7 +105,7 @@ class Service:
             "erase": lambda connection: erase_user(connection, self.engine, user),
             "spoil": lambda connection: self.spoil(connection, user, product, draw),
         }
-        if what == "list":  # a product that the model has never heard of, for somebody to rate
+        if what == "list":  # a product that the model does not know, to be rated
             self.n_listed += 1
             row = product_row(
                 asin(N_PRODUCTS + self.n_listed),
@@ -118,7 +122,7 @@ class Service:
         return f"{what} {user} {product} {stars} {kind}"
 
     def spoil(self, connection: Connection, user: int, product: str, draw: np.random.Generator) -> None:
-        """A row as somebody else might write it who knows nothing of this project."""
+        """Insert a row as another program might write it, without any knowledge of this project."""
         own = (ratings.c.user_id == user) & (ratings.c.product_id == product)
         on_sqlite = connection.dialect.name == "sqlite"
         values: list[Any] = [4.3, 0.0, -1.0, 9.9, *(["good", b"4.5", float("inf")] if on_sqlite else [])]
@@ -156,7 +160,7 @@ def same_answers(live: LiveModel, rebuilt: ServedModel, user_id: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_after_every_change_each_answer_equals_that_of_a_model_built_anew(shop: Engine, seed: int) -> None:
+def test_after_every_change_each_answer_equals_that_of_a_newly_built_model(shop: Engine, seed: int) -> None:
     draw, service = np.random.default_rng(seed), Service(shop)
     for _ in range(50):
         what = service.change_at_random(draw)
@@ -171,7 +175,7 @@ def test_after_every_change_each_answer_equals_that_of_a_model_built_anew(shop: 
         same_answers(service.model, rebuilt, user_id)
 
 
-def test_pages_are_cuts_of_one_list_for_everybody_whatever_has_changed(shop: Engine) -> None:
+def test_pages_are_parts_of_one_list_for_everybody_after_any_change(shop: Engine) -> None:
     draw, service = np.random.default_rng(11), Service(shop)
     for _ in range(40):
         service.change_at_random(draw)
@@ -193,7 +197,7 @@ def test_pages_are_cuts_of_one_list_for_everybody_whatever_has_changed(shop: Eng
 
 
 def told(model: ServedModel) -> list[Any]:
-    """What a model says to everybody it knows, and of the popular."""
+    """The answers for everybody whom the model knows, and the popular products."""
     lists = [
         as_told(model, model.select(user, request, ranking).recommendations)
         for user in model.known_users.tolist()
@@ -203,7 +207,7 @@ def told(model: ServedModel) -> list[Any]:
     return [model.n_ratings, as_told(model, model.select_popular(ListRequest(40))), *lists]
 
 
-def test_a_model_answers_as_before_whatever_comes_after_it(shop: Engine) -> None:
+def test_a_model_answers_as_before_after_later_changes(shop: Engine) -> None:
     draw, service = np.random.default_rng(7), Service(shop)
     models, answers = [service.model], [told(service.model)]
     for _ in range(6):
@@ -215,12 +219,12 @@ def test_a_model_answers_as_before_whatever_comes_after_it(shop: Engine) -> None
     assert len(models[-1].changes.columns) > len(models[0].changes.columns)
 
 
-def test_two_models_after_one_have_nothing_to_do_with_each_other(shop: Engine) -> None:
+def test_two_models_that_continue_the_same_model_are_independent(shop: Engine) -> None:
     first = LiveModel.of(build(shop))
     base = told(first)
     records = [UserRecord(3, ((asin(number).encode(), 9, 0),), listed=True) for number in range(5)]
     one, other = [first], [first]
-    for number in (0, 1, 3):  # in turn, each in the memory behind the other
+    for number in (0, 1, 3):  # alternately, so that their rows lie one behind the other in memory
         one.append(one[-1].after([records[number]], {}))
         other.append(other[-1].after([records[number + 1]], {}))
     alone = [LiveModel.of(first.changes.model).after([records[number]], {}) for number in (0, 1, 3, 1, 2, 4)]

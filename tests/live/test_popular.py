@@ -1,4 +1,4 @@
-"""The order of popular products after changes of many ratings at once: the one that a full sort gives."""
+"""After many changes at once, popular products are in the order of a full sort."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from recommender.live import LiveModel, UserRecord
 from recommender.shop import Product
 from tests.support.saved_model import build
 
-N_PRODUCTS = 900  # more than one round of the search can tell apart
+N_PRODUCTS = 900  # more than one round of the search can distinguish
 IDS = [f"B{number:09d}" for number in range(N_PRODUCTS)]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_many_ratings_that_change_at_once_leave_the_order_that_a_full_sort_gives(seed: int) -> None:
-    """A third of the products are in the matrix, a third in the catalog alone, a third came later; all interleave."""
+def test_many_changes_at_once_give_the_order_of_a_full_sort(seed: int) -> None:
+    """A third of the products are in the matrix, a third only in the catalog, a third came later; all interleave."""
     draw = np.random.default_rng(seed)
     in_matrix, later = IDS[::3], set(IDS[2::3])
     stars = {user: dict.fromkeys(in_matrix[user::2], 0.5 + user) for user in (1, 2)}

@@ -1,4 +1,4 @@
-"""The cold-start ladder where people meet it: lists of the batch and answers of the service, on real databases."""
+"""The cold start in lists of the batch and in answers of the service, on real databases."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PEOPLE: dict[int, tuple[str | None, str | None]] = {
     5: ("FR", "25-34"),
 }
 PEOPLE |= {6: ("DE", "25-34"), 7: ("IT", "65+"), 8: (None, None)}
-# the French have A and B, the Germans C and D; two more, of no segment, have E and like it best
+# the French have A and B, the Germans C and D; two others, in no segment, have E and like it best
 STARS = {1: {A: 4.0, B: 3.0}, 2: {A: 4.0, B: 3.0}, 3: {C: 4.0, D: 3.0}, 4: {C: 4.0, D: 3.0}}
 STARS |= {user: {E: 5.0} for user in (11, 12)}
 
 
 @pytest.fixture
 def shop(engine: Engine, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """A shop with people in it, some of whom never rated; user 6 only looked at C."""
+    """A shop with people. Some of them never rated; user 6 only looked at C."""
     for name, value in (env | {"RANKING": "taste", "MODEL_FILE": ""}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
@@ -56,26 +56,24 @@ def products_of(client: TestClient, user: int, query: str = "") -> tuple[list[st
     return found, answer.headers["X-Recommendation-Source"], answer.headers["X-Recommendation-Sources"]
 
 
-def test_each_step_of_the_ladder_answers_whom_the_one_above_cannot(
-    shop: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_step_answers_the_users_that_the_step_before_cannot(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEW_PRODUCT_PERCENT", "0")
     with TestClient(api.create_app()) as client:
-        # own interactions: the others who turned to C have D; then the Germans, then what most have
+        # own interactions: the others with C have D; then the Germans' products, then popular ones
         assert products_of(client, 6, "?limit=1") == ([D], "neighbors", "neighbors=1")
         assert products_of(client, 6) == ([D, E, A, B], "mixed", "neighbors=1, popular=3")
-        # nothing of one's own: people of the same country and age group, each product with its source
+        # no ratings or interactions: people of the same country and age group; each product names its source
         assert products_of(client, 5, "?limit=2") == ([A, B], "popular", "segment=2")
         assert products_of(client, 5)[2] == "segment=2, popular=3"
-        # a segment without anybody, and none at all: what most people have
+        # an empty segment, and no segment at all: popular products
         for user in (7, 8):
             assert products_of(client, user) == ([C, E, A, B, D], "popular", "popular=5")
-        # classic knows nothing of all this
+        # classic does none of this
         assert products_of(client, 5, "?ranking=classic")[2] == "popular=5"
         assert products_of(client, 6, "?ranking=classic")[1:] == ("popular", "popular=5")
 
 
-def test_the_batch_writes_what_the_service_answers_sources_and_new_products_included(shop: Engine) -> None:
+def test_the_batch_writes_the_service_lists_with_sources_and_new_products(shop: Engine) -> None:
     assert re.main(["--users", "all", "--ranking", "taste", "--new-product-percent", "100"]) == 0
     with shop.connect() as connection:
         c = recommendations.c
@@ -104,7 +102,7 @@ def test_the_batch_writes_what_the_service_answers_sources_and_new_products_incl
             assert name is not None
 
 
-def test_without_a_chance_for_new_products_nobody_sees_one(shop: Engine) -> None:
+def test_nobody_sees_a_new_product_at_a_share_of_0_percent(shop: Engine) -> None:
     assert re.main(["--users", "all", "--ranking", "taste", "--new-product-percent", "0"]) == 0
     with shop.connect() as connection:
         found = connection.execute(select(recommendations.c.product_id, recommendations.c.source)).all()
@@ -113,7 +111,7 @@ def test_without_a_chance_for_new_products_nobody_sees_one(shop: Engine) -> None
     assert re.main(["--new-product-percent", "101", "--ranking", "taste"]) == 1
 
 
-def test_a_new_product_stands_where_the_default_list_ends_on_whatever_page_that_is(
+def test_a_new_product_is_at_the_end_of_the_default_list_on_any_page(
     shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NEW_PRODUCT_PERCENT", "100")

@@ -1,4 +1,4 @@
-"""Explanations: the evidence recomputed by hand and by brute force, in words, without anybody's id."""
+"""Explanations: the evidence equals hand arithmetic and brute force, in words, without anybody's id."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ CATALOG: dict[str, tuple[str | None, float]] = {
 
 
 def kitchen() -> ServedModel:
-    """User 1 is like 2 and 3, who have C; 4 has nothing in common with anybody."""
+    """User 1 is similar to 2 and 3, who have C. User 4 has nothing in common with anybody."""
     stars = {1: {A: 5.0, B: 4.0}, 2: {A: 5.0, B: 4.0, C: 5.0}, 3: {A: 4.0, C: 3.0}, 4: {D: 2.0}, 5: {D: 4.0, E: 1.0}}
     return build(stars, CATALOG, others=[9], taste=True)
 
 
-def test_a_worked_example() -> None:
+def test_an_explanation_equals_a_worked_example() -> None:
     model = kitchen()
     answer = model.recommend(1, 3, CLASSIC)
     assert [model.products.id_of(item.column) for item in answer.recommendations] == [C, D, E]
@@ -55,7 +55,7 @@ def test_a_worked_example() -> None:
         "n_asked": 2,
         "mean_rating": 4.0,
         "closest": [
-            {"user_id": 2, "similarity": 0.788, "rating": 5.0, "shared_products": [B, A]},  # fewer have B
+            {"user_id": 2, "similarity": 0.788, "rating": 5.0, "shared_products": [B, A]},  # fewer people have B
             {"user_id": 3, "similarity": 0.625, "rating": 3.0, "shared_products": [A]},
         ],
     }
@@ -64,14 +64,14 @@ def test_a_worked_example() -> None:
     assert (second.n_neighbors, second.closest, second.mean_rating) == (0, [], 3.0)
 
 
-def test_whoever_asks_gets_counts_and_coarse_similarities() -> None:
-    """The same evidence, without a rating of fewer than three people and without a product of theirs."""
+def test_a_request_without_a_key_gets_counts_and_coarse_similarities() -> None:
+    """The evidence has no mean of fewer than three people and no other product of theirs."""
     model = kitchen()
     first, second, third = explain(model, 1, model.recommend(1, 3, CLASSIC).recommendations, CLASSIC)
     assert asdict(first) == {
         "source": "neighbors",
         "sentence": "2 of the 2 people whose ratings are most like yours rated it.",
-        "support": 1.0,  # of 0.788 and 0.625, each at least a half
+        "support": 1.0,  # 0.788 and 0.625 are both at least 0.5
         "n_neighbors": 2,
         "n_asked": 2,
         "mean_rating": None,
@@ -85,7 +85,7 @@ def test_whoever_asks_gets_counts_and_coarse_similarities() -> None:
     assert only.sentence == "3 of the 3 people whose ratings are most like yours rated it, 4.3 stars on average."
 
 
-def test_each_step_of_the_ladder_has_its_words() -> None:
+def test_each_source_has_its_own_sentence() -> None:
     model = build({1: {A: 5.0}, 2: {A: 4.0}}, CATALOG, others=[9, 10, 11, 12, 13, 14, 15, 16, 17, 18], taste=True)
     found: dict[str, str] = {}
     for user in model.known_users.tolist():
@@ -101,7 +101,7 @@ def test_each_step_of_the_ladder_has_its_words() -> None:
 
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([CLASSIC, TASTE]))
-def test_the_evidence_is_that_of_the_neighbors(seed: int, ranking: str) -> None:
+def test_the_evidence_equals_that_of_the_neighbors(seed: int, ranking: str) -> None:
     rng = np.random.default_rng(seed)
     ids = [f"B{number:09d}" for number in range(12)]
     stars = {
@@ -143,7 +143,7 @@ def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch,
         yield opened
 
 
-def test_the_answer_explains_only_when_asked_and_names_nobody(client: TestClient) -> None:
+def test_an_answer_explains_only_on_request_and_names_nobody(client: TestClient) -> None:
     plain = client.get("/recommendations/7000001").json()
     assert client.get("/recommendations/7000001?explain=false").json() == plain
     for ranking in ("classic", "taste"):
@@ -171,7 +171,7 @@ def keyed(client: TestClient) -> Any:
     return client
 
 
-def test_with_a_right_key_alone_the_closest_are_named(keyed: TestClient) -> None:
+def test_the_closest_neighbors_are_named_only_with_a_right_key(keyed: TestClient) -> None:
     plain = keyed.get(PATH)
     for key in ("wrong", "", KEY["X-API-Key"] + "x"):
         wrong = keyed.get(PATH, headers={"X-API-Key": key})
@@ -188,7 +188,7 @@ def test_with_a_right_key_alone_the_closest_are_named(keyed: TestClient) -> None
     assert unexplained.content == keyed.get("/recommendations/7000001").content
 
 
-def test_a_named_answer_is_never_given_to_anybody_else(keyed: TestClient) -> None:
+def test_an_answer_that_names_people_is_never_given_without_a_key(keyed: TestClient) -> None:
     answers = keyed.app.layer.answers  # type: ignore[attr-defined]
     for first, second in ((KEY, {}), ({}, KEY), (KEY, {"X-API-Key": "wrong"})):
         answers.clear()
@@ -204,6 +204,6 @@ def test_a_named_answer_is_never_given_to_anybody_else(keyed: TestClient) -> Non
     assert len(answers) == 1
 
 
-def test_without_a_configured_key_nobody_is_named(client: TestClient) -> None:
+def test_nobody_is_named_without_a_configured_key(client: TestClient) -> None:
     assert "7000002" not in client.get(PATH, headers=KEY).text
     assert "7000002" not in client.get(PATH, headers={"X-API-Key": ""}).text

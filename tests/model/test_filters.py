@@ -1,4 +1,4 @@
-"""What is kept between lists changes none of them: masks of filters, the questions of queries."""
+"""Cached masks of filters and parsed queries change no list."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from tests.model.test_list_request import model
 __all__ = ["model"]  # the fixture: sixty users, a catalog of 40 products and 5 that nobody rated
 
 
-def test_a_mask_is_kept_by_what_it_leaves_out_whatever_the_limit(model: ServedModel) -> None:
+def test_the_limit_does_not_matter_for_the_cached_mask_of_a_filter(model: ServedModel) -> None:
     first = model.allowed(ListRequest(3, category_ids=frozenset([1, 2]), min_price=1.0))
     assert first is model.allowed(ListRequest(9, 2, category_ids=frozenset([2, 1]), min_price=1.0, diversity=1))
     assert first is not model.allowed(ListRequest(3, category_ids=frozenset([1, 2]), max_price=1.0))
     assert model.allowed(ListRequest(3)) is None
 
 
-def test_the_least_recent_mask_goes_first_and_a_foreign_one_is_taken_as_it_is(
+def test_the_least_recent_mask_is_dropped_first_and_a_foreign_mask_is_used_unchanged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = list[float]()
@@ -55,7 +55,7 @@ def test_the_least_recent_mask_goes_first_and_a_foreign_one_is_taken_as_it_is(
     assert made == [1.0, 2.0, 3.0, 2.0, 3.0]
     monkeypatch.setattr(kept_masks, "BYTES", 1)
     masks = FilterCache(np.array([True, False, True]))
-    for price in (3.0, 3.0, 2.0, 2.0, 3.0, 2.0):  # the one that is used stays in any case
+    for price in (3.0, 3.0, 2.0, 2.0, 3.0, 2.0):  # the mask in use stays in any case
         mask(price)
     assert made[5:] == [3.0, 2.0, 3.0, 2.0]
     assert masks.of(mask(2.0)).recommendable.tolist() == [False, False, True]
@@ -65,13 +65,13 @@ def test_the_least_recent_mask_goes_first_and_a_foreign_one_is_taken_as_it_is(
     assert masks.of(foreign).recommendable.tolist() == [True, False, False]
 
 
-def test_popular_products_of_a_mask_are_those_of_the_model_that_asks() -> None:
+def test_popular_products_of_a_mask_come_from_the_model_that_asks() -> None:
     kept = FilterCache(np.ones(3, np.bool_)).of(np.array([True, True, False]))
     before, now = (PopularProducts(np.array(columns, np.int32), np.zeros(3)) for columns in ([0, 1, 2], [2, 1, 0]))
     assert [kept.popular(these, 2).columns.tolist() for these in (before, now, before)] == [[0, 1], [1, 0], [0, 1]]
 
 
-def test_what_is_made_of_a_mask_counts_at_once(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_made_from_a_mask_count_at_once(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(model.similarity, TasteSimilarity)
     ranker, n = model.similarity.ranker(TASTE), len(model.matrix.recommendable)
     masks, everything = (
@@ -87,7 +87,7 @@ def test_what_is_made_of_a_mask_counts_at_once(model: ServedModel, monkeypatch: 
         return masks.of(masks.mask(ListRequest(1, min_price=price), lambda: np.ones(n, np.bool_)))
 
     first, second = kept(1.0), kept(2.0)
-    assert bytes_counted() == 4 * n  # of each the mask and what may be recommended
+    assert bytes_counted() == 4 * n  # for each: the mask and the recommendable products
     _ = first.without, second.without, second.without
     assert bytes_counted() == 6 * n
     for _ in range(2):
@@ -101,19 +101,19 @@ def test_what_is_made_of_a_mask_counts_at_once(model: ServedModel, monkeypatch: 
     assert bytes_counted() == 18 * n + bars
 
 
-def test_what_grew_too_large_lets_the_least_recent_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_grew_too_large_drops_the_least_recent_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_masks, "BYTES", 4_500)
     masks = FilterCache(np.ones(1_000, np.bool_))
     requests = [ListRequest(1, min_price=price) for price in (1.0, 2.0)]
     kept = [masks.of(masks.mask(request, lambda: np.ones(1_000, np.bool_))) for request in requests]
     assert [masks.knows(request) for request in requests] == [True, True]
-    _ = kept[0].without  # 5,000 bytes in all: this one is in use, so the other goes
+    _ = kept[0].without  # 5,000 bytes in all: this one is in use, so the other is dropped
     assert [masks.knows(request) for request in requests] == [True, False]
-    _ = kept[1].without  # which counts no more
+    _ = kept[1].without  # it no longer counts
     assert masks._of_filters.currsize == kept[0].size == 3_000
 
 
-def test_masks_go_with_their_model_and_not_when_garbage_is_looked_for() -> None:
+def test_masks_are_freed_with_their_model_without_a_garbage_collection() -> None:
     masks = FilterCache(np.ones(3, np.bool_))
     kept = weakref.ref(masks.of(masks.mask(ListRequest(1, min_price=1.0), lambda: np.ones(3, np.bool_))))
     assert kept() is not None
@@ -132,7 +132,7 @@ def test_a_thread_gets_the_popular_products_of_its_own_model_while_another_asks(
     asking = threading.Thread(target=lambda: found.append(kept.popular(other, 2).columns.tolist()))
 
     class Interrupted(PopularProducts):
-        """Lets the other thread ask as soon as it is looked through, and waits for it a while."""
+        """Let the other thread ask as soon as this is iterated, and wait for it a while."""
 
         @property
         def columns(self) -> Any:
@@ -152,8 +152,8 @@ def test_a_thread_gets_the_popular_products_of_its_own_model_while_another_asks(
     assert kept.popular(other, 2).columns.tolist() == [3, 2, 1, 0]
 
 
-def test_many_threads_may_ask_for_masks_while_these_push_each_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_masks, "BYTES", 4_000)  # one or two of them
+def test_many_threads_may_ask_for_masks_that_displace_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_masks, "BYTES", 4_000)  # the cache holds one or two of them
     masks = FilterCache(np.ones(500, np.bool_))
     everything = PopularProducts(np.arange(500, dtype=np.int32), np.zeros(500))
 
@@ -176,7 +176,7 @@ def test_many_threads_may_ask_for_masks_while_these_push_each_other_out(monkeypa
     assert masks._of_filters.currsize == sum(kept.size for kept in masks._of_filters.values()) <= 4_000
 
 
-def test_a_live_model_shares_what_its_base_keeps(model: ServedModel) -> None:
+def test_a_live_model_shares_the_cache_of_its_base(model: ServedModel) -> None:
     model.prepare()
     live = LiveModel.of(model)
     assert live.masks is model.masks
@@ -186,9 +186,7 @@ def test_a_live_model_shares_what_its_base_keeps(model: ServedModel) -> None:
             assert live.select(user, request, ranking) == model.select(user, request, ranking)
 
 
-def test_a_mask_is_made_longer_once_for_each_product_that_came_later(
-    model: ServedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mask_is_extended_once_for_each_later_product(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     model.prepare()
     request, cheap = ListRequest(8, category_ids=frozenset(range(20)), max_price=7.0), Product("new", 1.0, 4.0, 3)
     facts = {b"B0LATER%03d" % number: cheap._replace(price=float(number)) for number in range(9)} | {
@@ -202,7 +200,7 @@ def test_a_mask_is_made_longer_once_for_each_product_that_came_later(
     assert base is not None
     for module in ("live.live_model", "model.served_model"):
         monkeypatch.setattr(f"recommender.{module}.allowed_products", lambda *_: pytest.fail("a mask was made anew"))
-    # each has its own columns: what came later stands behind what came before
+    # each has its own columns: later products stand behind earlier ones
     lives = [rated(LiveModel.of(model), 6, 8), rated(rated(LiveModel.of(model), 8), 6, 8)]
     for _ in range(2):
         for live, flags in zip(lives, ([True, False], [False, True]), strict=True):
@@ -226,7 +224,7 @@ def test_a_mask_is_made_longer_once_for_each_product_that_came_later(
     assert shorter.tolist() == base.tolist()
 
 
-def test_masks_that_were_made_longer_take_the_place_of_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extended_masks_replace_the_shorter_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     masks, later = FilterCache(np.ones(1_000, np.bool_)), list[tuple[bytes, Product | None]]()
     made = []
 
@@ -234,7 +232,7 @@ def test_masks_that_were_made_longer_take_the_place_of_those_before(monkeypatch:
         made.append(price)
         return np.ones(1_000, np.bool_)
 
-    monkeypatch.setattr(kept_masks, "BYTES", 5_000)  # of two masks, with what may be recommended
+    monkeypatch.setattr(kept_masks, "BYTES", 5_000)  # two masks, each with its recommendable products
     for number in range(20):
         later = [*later, (b"B0LATER%03d" % number, Product(None, 5.0, None, None))]
         for price in (1.0, 9.0):
@@ -244,7 +242,7 @@ def test_masks_that_were_made_longer_take_the_place_of_those_before(monkeypatch:
 
 
 @pytest.mark.parametrize("n_excluded", [0, 3, FEW + 1])
-def test_popular_products_beyond_some_are_the_next_ones(n_excluded: int) -> None:
+def test_popular_products_after_the_first_ones_are_the_next_ones(n_excluded: int) -> None:
     popular = PopularProducts(np.arange(2 * FEW, dtype=np.int32)[::-1].copy(), np.arange(2.0 * FEW))
     excluded = popular.columns[1 : 1 + n_excluded]
     columns, predicted = popular.beyond(excluded, 3)
@@ -253,7 +251,7 @@ def test_popular_products_beyond_some_are_the_next_ones(n_excluded: int) -> None
     assert predicted.tolist() == expected
 
 
-def test_a_kept_question_still_tells_what_is_wrong_with_it_each_time(model: ServedModel) -> None:
+def test_a_cached_query_names_its_faults_each_time(model: ServedModel) -> None:
     for query, limit, wrong in (
         (b"limit=0&offset=x", 10, ["limit", "offset"]),
         (b"ranking=best", 10, ["ranking"]),

@@ -1,4 +1,4 @@
-"""What is in stock, where the shop's table tells: before the cut, on both databases, through a model file, and live."""
+"""The in-stock filter, if the shop's table has the column: before the cut, on both databases, in model files, live."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def serve(shop: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 def stock(engine: Engine, kind: str = "INTEGER", name: str = "in_stock") -> None:
-    """B: 3 pieces, C: none, D: nobody knows, E: 1; A and F: none."""
+    """B has 3 pieces, C none, D is unknown, E has 1; A and F have none."""
     with writing(engine) as connection:
         connection.execute(text(f"ALTER TABLE amazon_products ADD COLUMN {name} {kind}"))
         for product, pieces in ((A, 0), (B, 3), (C, 0), (E, 1), (F, 0)):
@@ -66,7 +66,7 @@ def listed(client: TestClient, path: str) -> list[str]:
     ("kind", "name"),
     [("INTEGER", "in_stock"), ("BOOLEAN", "in_stock"), ("DOUBLE", "In_Stock"), ("DECIMAL(9,2)", "in_stock")],
 )
-def test_only_what_is_in_stock_is_answered_and_the_filter_acts_before_the_cut(
+def test_only_products_in_stock_are_listed_and_the_filter_acts_before_the_cut(
     shop: Engine, serve: Serve, kind: str, name: str
 ) -> None:
     stock(shop, kind, name)
@@ -82,7 +82,7 @@ def test_only_what_is_in_stock_is_answered_and_the_filter_acts_before_the_cut(
         assert listed(client, "/popular?in_stock_only=true&limit=1") == [B]
 
 
-def test_a_table_that_does_not_tell_is_a_409_that_says_so(serve: Serve) -> None:
+def test_a_table_without_the_column_is_a_409_that_says_so(serve: Serve) -> None:
     with serve() as client:
         for path in ("/recommendations/1", "/popular"):
             refused = client.get(f"{path}?in_stock_only=true")
@@ -93,7 +93,7 @@ def test_a_table_that_does_not_tell_is_a_409_that_says_so(serve: Serve) -> None:
                 assert client.get(f"{path}?{query}").json()["errors"][0]["parameter"] == "in_stock_only"
 
 
-def test_a_model_file_holds_it_where_it_is_known(shop: Engine, tmp_path: Path) -> None:
+def test_a_model_file_holds_the_stock_if_it_is_known(shop: Engine, tmp_path: Path) -> None:
     for number in (1, 2):
         file = tmp_path / f"{number}.model"
         model = build(shop)
@@ -107,7 +107,7 @@ def test_a_model_file_holds_it_where_it_is_known(shop: Engine, tmp_path: Path) -
             assert opened.products.catalog.in_stock.tolist() == [False, True, False, False, True, False]
 
 
-def test_a_live_model_filters_too_and_what_came_later_is_not_known_to_be_in_stock(shop: Engine) -> None:
+def test_a_live_model_filters_by_stock_too_and_leaves_out_later_products(shop: Engine) -> None:
     stock(shop)
     live = LiveModel.of(build(shop))
     request = ListRequest(10, in_stock_only=True)

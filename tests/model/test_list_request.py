@@ -1,4 +1,4 @@
-"""Filters of a list: the whole list less what they leave out, by every ranking, and pages that are cuts of it."""
+"""Filters take products out of the whole list, by every ranking, and pages are parts of that list."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def model() -> ServedModel:
 
 
 def everything(model: ServedModel, user: int, ranking: str) -> list[Any]:
-    """The whole list, in the order in which any shorter one has it."""
+    """The whole list, in the same order as any shorter one."""
     return model.recommend(user, len(model.products) + 5, ranking).recommendations
 
 
 def kept(model: ServedModel, items: list[Any], request: ListRequest) -> list[Any]:
-    """The items that a reader of the rules would leave in."""
+    """The items that pass, by a plain reading of the rules."""
     out = []
     for item in items:
         product = model.products.facts(item.column)
@@ -80,7 +80,7 @@ WISHES = st.builds(
 
 @hypothesis_settings(max_examples=150, deadline=None)
 @given(st.integers(1, 60) | st.just(99), WISHES)
-def test_a_filtered_list_is_the_whole_list_less_what_the_filters_leave_out(
+def test_a_filtered_list_is_the_whole_list_without_the_filtered_products(
     model: ServedModel, user: int, request: ListRequest
 ) -> None:
     expected = kept(model, everything(model, user, CLASSIC), request)[request.offset : request.offset + request.limit]
@@ -88,10 +88,10 @@ def test_a_filtered_list_is_the_whole_list_less_what_the_filters_leave_out(
 
 
 def by_the_rules(model: ServedModel, user: int, request: ListRequest, ranking: str) -> list[Any]:
-    """The whole list as a reader of the rules would make it: filtered, capped, the new product at its place."""
+    """The whole list by a plain reading of the rules: filtered, capped, with the new product at its place."""
     plain = kept(model, everything(replace(model, new_product_percent=0), user, ranking), request)
     uncapped = model.select(user, replace(request, diversity=None, offset=0, limit=1_000), ranking).recommendations
-    new = [item for item in uncapped if item.source == "new"]  # who it is, is a matter of the hash
+    new = [item for item in uncapped if item.source == "new"]  # the hash decides which product it is
     out: list[Any] = []
     had: Counter[int | None] = Counter()
 
@@ -112,7 +112,7 @@ def by_the_rules(model: ServedModel, user: int, request: ListRequest, ranking: s
 
 @hypothesis_settings(max_examples=300, deadline=None)
 @given(st.integers(1, 60) | st.just(99), WISHES, st.none() | st.integers(1, 5), st.integers(2, 12))
-def test_a_new_product_has_one_place_in_the_whole_list_whatever_is_asked_for(
+def test_a_new_product_has_one_place_in_the_whole_list_for_any_request(
     model: ServedModel, user: int, request: ListRequest, most: int | None, rank: int
 ) -> None:
     asked = replace(request, diversity=most, new_rank=rank)
@@ -120,7 +120,7 @@ def test_a_new_product_has_one_place_in_the_whole_list_whatever_is_asked_for(
         assert model.select(user, asked, ranking).recommendations == by_the_rules(model, user, asked, ranking)
 
 
-def test_pages_are_cuts_of_one_list_for_everybody(model: ServedModel) -> None:
+def test_pages_are_parts_of_one_list_for_everybody(model: ServedModel) -> None:
     n_new: Counter[int | None] = Counter()
     for user in [*range(1, 61), 99]:
         for ranking in (CLASSIC, TASTE):
@@ -134,19 +134,19 @@ def test_pages_are_cuts_of_one_list_for_everybody(model: ServedModel) -> None:
                     assert len(set(columns)) == len(columns)
                     n_new[most] += [item.source for item in whole].count("new")
                     deep = model.select(user, replace(asked, limit=100, offset=20), ranking).recommendations
-                    assert deep == whole[20:]  # by another way than short lists
+                    assert deep == whole[20:]  # computed in another way than short lists
                     for limit in (3, 10):
                         pages = [
                             model.select(user, replace(asked, limit=limit, offset=offset), ranking).recommendations
                             for offset in range(0, 60, limit)
                         ]
                         assert [item for page in pages for item in page] == whole, (user, ranking, most, limit)
-    assert min(n_new[None], n_new[3]) > 20  # a cap leaves out one whose category is full before its place
+    assert min(n_new[None], n_new[3]) > 20  # a cap leaves out a product whose category is full before its place
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 5), st.integers(1, 3))
-def test_a_cap_per_category_passes_over_what_is_beyond_it(
+def test_a_cap_per_category_skips_further_products_of_the_category(
     model: ServedModel, user: int, limit: int, offset: int, most: int
 ) -> None:
     whole = everything(model, user, CLASSIC)
@@ -166,7 +166,7 @@ def test_a_cap_per_category_passes_over_what_is_beyond_it(
 
 
 @pytest.mark.parametrize("ids", [[7, 0, 7, 2_000_000_000, 0], [5, 3, 5, 4], [], [0]])
-def test_categories_are_codes_from_0_whatever_their_ids(ids: list[int]) -> None:
+def test_categories_are_codes_from_0_for_any_ids(ids: list[int]) -> None:
     catalog = ProductCatalog(
         np.array([b"B%09d" % at for at in range(len(ids))], "S10"),
         pa.array([None] * len(ids), pa.string()),
@@ -180,7 +180,7 @@ def test_categories_are_codes_from_0_whatever_their_ids(ids: list[int]) -> None:
     assert categories.codes.tolist() == [-1, *(sorted(set(ids)).index(one) for one in ids)]
 
 
-def test_categories_that_are_not_known_are_never_capped_and_those_that_came_later_are() -> None:
+def test_unknown_categories_are_never_capped_and_later_categories_are() -> None:
     categories = Categories(np.array([-1, -1, 0, 0], np.int32), np.array([7], np.int32))
     later = [Product(None, None, None, 7), None, Product(None, None, None, 9), Product(None, None, None, 9)]
     cap = categories.cap(1, later)
@@ -190,7 +190,7 @@ def test_categories_that_are_not_known_are_never_capped_and_those_that_came_late
     assert found.stars.tolist() == [0.0, 1.0, 2.0, 3.0, 5.0]
 
 
-def test_nothing_fits_nothing_comes(model: ServedModel) -> None:
+def test_a_filter_that_no_product_passes_gives_an_empty_list(model: ServedModel) -> None:
     for ranking in (CLASSIC, TASTE):
         for request in (
             ListRequest(5, min_price=3.5, max_price=3.4),
@@ -230,9 +230,9 @@ def ids(client: TestClient, query: str, user: int = 3) -> list[str]:
 def test_each_parameter_is_read_and_acts(client: TestClient) -> None:
     whole = ids(client, "limit=100")
     place = {product: number for number, product in enumerate(IDS[:12])}
-    assert len(whole) == 11  # of twelve, one is rated by user 3
+    assert len(whole) == 11  # user 3 has rated one of the twelve
     assert ids(client, "limit=4&offset=3") == whole[3:7]
-    for category in range(3):  # 0 is one like the others
+    for category in range(3):  # 0 is a category like the others
         mine = [product for product in whole if place[product] % 3 == category]
         assert ids(client, f"limit=100&category_id={category}") == mine
     either = [product for product in whole if place[product] % 3 != 1]
@@ -248,11 +248,11 @@ def test_each_parameter_is_read_and_acts(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "bound", ["min_price=0", "min_stars=0", "offset=0", "min_price=0&min_stars=0.0", "max_price=11"]
 )
-def test_the_smallest_and_the_largest_values_leave_nothing_out(client: TestClient, bound: str) -> None:
+def test_filters_with_the_widest_values_leave_no_product_out(client: TestClient, bound: str) -> None:
     assert ids(client, f"limit=100&{bound}") == ids(client, "limit=100")
 
 
-def test_bounds_that_meet_leave_in_what_is_on_them(client: TestClient) -> None:
+def test_a_product_exactly_at_equal_bounds_passes(client: TestClient) -> None:
     place = {product: number for number, product in enumerate(IDS[:12])}
     found = [ids(client, f"limit=100&min_price={price}&max_price={price}") for price in range(12)]
     assert sorted(place[product] for products in found for product in products) == [p for p in range(12) if p != 3]
@@ -278,12 +278,12 @@ def test_bounds_that_meet_leave_in_what_is_on_them(client: TestClient) -> None:
         ("&".join(["category_id=1"] * 101), "category_id", "must be given 100 times at most"),
     ],
 )
-def test_what_cannot_be_used_is_named(client: TestClient, query: str, parameter: str, message: str) -> None:
+def test_invalid_parameters_are_named(client: TestClient, query: str, parameter: str, message: str) -> None:
     refused = client.get(f"/recommendations/3?{query}")
     assert refused.status_code == 422
     assert [(e["parameter"], e["message"]) for e in refused.json()["errors"]] == [(parameter, message)]
 
 
-def test_all_faults_of_a_request_are_told_at_once(client: TestClient) -> None:
+def test_all_faults_of_a_request_are_named_at_once(client: TestClient) -> None:
     refused = client.get("/recommendations/3?offset=x&min_price=y&limit=0&ranking=best")
     assert {entry["parameter"] for entry in refused.json()["errors"]} == {"offset", "min_price", "limit", "ranking"}

@@ -1,4 +1,4 @@
-"""Neighbors: the compiled kernels against whole-number brute force, exact order and bytes included."""
+"""Neighbors: the compiled kernels equal whole-number brute force, in exact order and bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from recommender.neighbors import CosineIndex, _cosine_kernels, top_k_cosine
 from recommender.neighbors import cosine_index as neighbors
 from recommender.neighbors._cosine_kernels import Packed, Plain
 
-# compiled once more with a way in from Python
+# compiled again, callable from Python
 compare_exactly = njit(_cosine_kernels.compare_exactly.py_func)
 is_ahead = njit(_cosine_kernels._ahead.py_func)
 
@@ -43,7 +43,7 @@ def matrices(elements: st.SearchStrategy[float]) -> st.SearchStrategy[np.ndarray
 
 @st.composite
 def crowds(draw: st.DrawFn) -> np.ndarray:
-    """Rows drawn from a few different ones, so that most have twins; some rows and columns are empty."""
+    """Rows drawn from a few different rows, so that most have twins; some rows and columns are empty."""
     n_kinds, n_columns = draw(st.integers(1, 4)), draw(st.integers(1, 6))
     kinds = draw(hnp.arrays(np.float64, (n_kinds, n_columns), elements=HALF_STARS))
     kinds[:, draw(st.lists(st.integers(0, n_columns - 1), max_size=2))] = 0.0
@@ -63,7 +63,7 @@ SMALL = {
 
 
 def exact_neighbors(dense: np.ndarray, row: int, k: int) -> list[int]:
-    """By the definition, in fractions: cosine > 0, never itself, dot^2 / |v|^2 descending, then the smaller row."""
+    """Neighbors by definition, in fractions: cosine > 0, never itself, dot^2 / |v|^2 descending, then smaller row."""
     ratings = [[Fraction(value) for value in line] for line in dense.tolist()]
     keys = []
     for v, other in enumerate(ratings):
@@ -92,7 +92,7 @@ def long_tail(n_rows: int, n_columns: int, n_ratings: int, *, stars: int = 5, st
 
 
 def brute_force(ratings: Any, k: int) -> np.ndarray:
-    """Whole-number dot products by scipy; ratios of numbers this small are told apart by float64."""
+    """Neighbors from scipy's whole-number dot products. float64 distinguishes ratios of numbers this small."""
     whole = (ratings * 2).astype(np.int64)
     dots = (whole @ whole.T).toarray().astype(np.float64)  # (n_rows, n_rows)
     norms = np.diag(dots).copy()
@@ -105,7 +105,7 @@ def brute_force(ratings: Any, k: int) -> np.ndarray:
 # ---- the definition --------------------------------------------------------------------------------------------
 
 
-def test_three_users_by_hand() -> None:
+def test_neighbors_of_three_users_equal_hand_arithmetic() -> None:
     ratings = as_csr(np.array([[3, 4, 0], [4, 3, 0], [0, 1, 0]]))
     indices, similarities = top_k_cosine(ratings, 2)
     # |0| = |1| = 5, |2| = 1: cos(0,1) = (12 + 12) / 25, cos(0,2) = 4 / 5, cos(1,2) = 3 / 5
@@ -115,7 +115,7 @@ def test_three_users_by_hand() -> None:
 
 
 @pytest.mark.parametrize("small", SMALL)
-def test_whole_and_half_stars_agree_with_fractions_order_included(small: str) -> None:
+def test_whole_and_half_stars_agree_with_fractions_also_in_order(small: str) -> None:
     @settings(max_examples=80, deadline=None)
     @given(SMALL[small], st.integers(1, 16))
     def check(dense: np.ndarray, k: int) -> None:
@@ -161,13 +161,13 @@ def test_float_ratings_of_any_magnitude_do_not_overflow() -> None:
     np.testing.assert_allclose(similarities[0], [24 / 25, 4 / 5, 3 / 5], rtol=1e-15)
 
 
-def test_cosines_below_the_12_decimals_are_neighbors_all_the_same() -> None:
+def test_users_with_a_cosine_below_12_decimals_are_neighbors_too() -> None:
     ratings = as_csr(np.array([[3.0, 1e-14, 1e-14], [0.0, 1e-14, 1e-14], [0.0, 0.0, 1e-14], [3.0, 0.0, 0.0]]))
     assert top_k_cosine(ratings, 1)[0].tolist() == [[3], [2], [1], [0]]
     assert top_k_cosine(ratings, 3)[0].tolist() == [[3, 1, 2], [2, 0, -1], [1, 0, -1], [0, -1, -1]]
 
 
-def test_identical_rows_have_exactly_one_in_both_modes() -> None:
+def test_identical_rows_have_a_cosine_of_exactly_1_with_whole_and_float_ratings() -> None:
     generator = np.random.default_rng(3)
     for line in (generator.integers(1, 11, 97) / 2, generator.random(97) * 1e3, generator.integers(1, 2**22, 97)):
         similarities = top_k_cosine(as_csr(np.array([line, line, line])), 2)[1]
@@ -177,8 +177,8 @@ def test_identical_rows_have_exactly_one_in_both_modes() -> None:
 # ---- ties ------------------------------------------------------------------------------------------------------
 
 
-def test_equal_cosines_go_to_the_smaller_row_even_past_every_buffer() -> None:
-    n_rows = 3000  # one column: every cosine is 1
+def test_equal_cosines_go_to_the_smaller_row_also_beyond_every_buffer() -> None:
+    n_rows = 3000  # with one column every cosine is 1
     ratings = sp.csr_array(np.random.default_rng(1).integers(1, 6, (n_rows, 1)).astype(np.float64))
     for k in (1, 20, 200):
         indices, similarities = top_k_cosine(ratings, k)
@@ -188,8 +188,8 @@ def test_equal_cosines_go_to_the_smaller_row_even_past_every_buffer() -> None:
         ]
 
 
-def test_ratios_that_round_to_one_float_are_told_apart() -> None:
-    # Against u = (1, 0), v = (a, b) has dot^2 / |v|^2 = a^2 / (a^2 + b^2): here two that differ by 6e-17.
+def test_ratios_that_round_to_one_float_are_distinguished() -> None:
+    # With u = (1, 0), v = (a, b) has dot^2 / |v|^2 = a^2 / (a^2 + b^2). These two differ by 6e-17.
     near, nearer = (51_000_000, 1_001), (51_050_945, 1_002)
     first, second = (Fraction(a * a, a * a + b * b) for a, b in (near, nearer))
     assert first != second
@@ -222,12 +222,12 @@ def test_packed_candidates_are_ordered_exactly(dot: int, norm: int, more: int, o
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(1, 2**17 - 4), st.integers(1, 2**18 - 4), st.integers(0, 3), st.integers(0, 3), st.booleans())
-def test_quotients_alone_tell_the_order_below_2_52(dot: int, norm: int, more: int, off: int, first: bool) -> None:
+def test_quotients_alone_decide_the_order_below_2_52(dot: int, norm: int, more: int, off: int, first: bool) -> None:
     check_order((dot, norm, 5 if first else 7), (dot + more, norm + off, 6), sure=True)
 
 
 def check_order(a: tuple[int, int, int], b: tuple[int, int, int], *, sure: bool) -> None:
-    """a, b: dot product, squared norm, row. dot^2 / norm decides, then the smaller row."""
+    """Check the order of a and b, each (dot product, squared norm, row): by dot^2 / norm, then by the smaller row."""
     keys = [float(dot) * float(dot) / float(norm) for dot, norm, _ in (a, b)]
     tags = [np.uint64(row << 32 | dot) for dot, _, row in (a, b)]
     expected = (-Fraction(a[0] ** 2, a[1]), a[2]) < (-Fraction(b[0] ** 2, b[1]), b[2])
@@ -236,8 +236,8 @@ def check_order(a: tuple[int, int, int], b: tuple[int, int, int], *, sure: bool)
 
 
 @pytest.mark.parametrize("nearer_first", [False, True])
-def test_long_histories_with_one_quotient_but_different_cosines_are_told_apart(nearer_first: bool) -> None:
-    # Against u = (10, 10, ...) a history of sum S and sum of squares Q has dot^2 / norm^2 = 100 S^2 / Q: by search
+def test_long_histories_with_one_quotient_but_different_cosines_are_distinguished(nearer_first: bool) -> None:
+    # With u = (10, 10, ...) a history of sum S and sum of squares Q has dot^2 / norm^2 = 100 S^2 / Q: by search
     near, nearer = (110_065, 1_057_823), (110_118, 1_058_842)
     assert near[0] ** 2 * nearer[1] - nearer[0] ** 2 * near[1] == -2
     assert 100.0 * near[0] ** 2 / near[1] == 100.0 * nearer[0] ** 2 / nearer[1]
@@ -272,7 +272,7 @@ SHAPED = {
 
 
 @pytest.mark.parametrize("shape", SHAPED)
-def test_agrees_with_brute_force(shape: str) -> None:
+def test_neighbors_agree_with_brute_force(shape: str) -> None:
     ratings, k = SHAPED[shape]
     indices, _ = top_k_cosine(ratings, k)
     expected = brute_force(ratings, k)
@@ -280,7 +280,7 @@ def test_agrees_with_brute_force(shape: str) -> None:
     assert (indices[:, expected.shape[1] :] == -1).all()
 
 
-def test_the_shapes_reach_the_paths_they_name() -> None:
+def test_the_tested_shapes_reach_the_code_paths_of_their_names() -> None:
     packed = CosineIndex(SHAPED["short accumulator, dense ends"][0])
     assert packed._packed
     assert isinstance(packed._arrays, Packed)
@@ -292,7 +292,7 @@ def test_the_shapes_reach_the_paths_they_name() -> None:
     assert not CosineIndex(SHAPED["plain form"][0])._packed
 
 
-def test_rows_are_numbered_by_norm_beyond_16_bits_too() -> None:
+def test_rows_are_numbered_by_norm_also_beyond_16_bits() -> None:
     # 700 * 10^2 = 70,000 = 65,536 + 4,464, and 50 * 10^2 = 5,000
     ratings = as_csr(np.array([[10] * 700, [10] * 50 + [0] * 650]))
     assert CosineIndex(ratings).arrays()["packed.rows"].tolist() == [1, 0]
@@ -318,7 +318,9 @@ def test_threads_blocks_rows_and_doubling_do_not_change_a_byte(shape: str, monke
 
 @settings(max_examples=60, deadline=None)
 @given(st.one_of(*SMALL.values()), st.integers(1, 16), st.integers(1, 5), st.sampled_from([1, 2, 4]))
-def test_nor_do_they_for_any_small_matrix(dense: np.ndarray, k: int, block_rows: int, n_threads: int) -> None:
+def test_threads_blocks_and_rows_do_not_change_a_byte_for_any_small_matrix(
+    dense: np.ndarray, k: int, block_rows: int, n_threads: int
+) -> None:
     index = CosineIndex(as_csr(dense))
     expected = [array.tobytes() for array in index.top_k(k, n_threads=1)]
     with pytest.MonkeyPatch.context() as patched:
@@ -363,7 +365,7 @@ def test_one_index_serves_many_threads_at_once() -> None:
     assert wrong == []
 
 
-# ---- input as it comes -----------------------------------------------------------------------------------------
+# ---- any form of input -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64, np.float32, np.float64])
@@ -374,7 +376,7 @@ def test_any_real_dtype_gives_the_same_bytes(dtype: Any) -> None:
         assert [array.tobytes() for array in top_k_cosine(made, 5)] == expected
 
 
-def test_unsorted_duplicate_and_zero_entries_are_put_right_without_touching_the_input() -> None:
+def test_unsorted_duplicate_and_zero_entries_are_corrected_in_a_copy() -> None:
     messy = sp.csr_array(
         (np.array([4.0, 1.0, 2.0, 0.0, 3.0]), np.array([2, 0, 0, 1, 1]), np.array([0, 4, 5])), shape=(2, 3)
     )
@@ -389,24 +391,24 @@ def test_unsorted_duplicate_and_zero_entries_are_put_right_without_touching_the_
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0), (1, 1), (4, 3)])
-def test_without_ratings_there_are_no_neighbors(shape: tuple[int, int]) -> None:
+def test_a_matrix_without_ratings_has_no_neighbors(shape: tuple[int, int]) -> None:
     indices, similarities = top_k_cosine(sp.csr_array(shape), 3)
     assert (indices == -1).all()
     assert (similarities == 0.0).all()
     assert indices.shape == similarities.shape == (shape[0], 3)
 
 
-def test_no_rows_asked_no_rows_answered() -> None:
+def test_a_request_for_no_rows_gives_no_rows() -> None:
     indices, similarities = top_k_cosine(as_csr(np.ones((3, 2))), 2, rows=[])
     assert indices.shape == similarities.shape == (0, 2)
 
 
-def test_shape_is_rows_by_rows() -> None:
+def test_the_shape_of_the_index_is_rows_by_rows() -> None:
     assert CosineIndex(as_csr(np.ones((3, 7)))).shape == (3, 3)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0])
-def test_a_value_no_cosine_can_be_computed_from_is_refused_by_row_and_column(value: float) -> None:
+def test_an_unusable_value_is_refused_by_row_and_column(value: float) -> None:
     ratings = as_csr(np.array([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 7.0]]))
     ratings.data[2] = value
     with pytest.raises(RatingError, match=rf"^rating {value} at row 2, column 2 is not .*: correct or remove it$"):
@@ -415,7 +417,7 @@ def test_a_value_no_cosine_can_be_computed_from_is_refused_by_row_and_column(val
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_the_first_such_value_is_named_wherever_it_is(data: st.DataObject) -> None:
+def test_the_first_unusable_value_is_named_at_any_position(data: st.DataObject) -> None:
     ratings = as_csr(data.draw(matrices(st.sampled_from([0.0, 1.0, 4.5])).filter(np.any)))
     wrong = sorted(data.draw(st.sets(st.integers(0, ratings.nnz - 1), min_size=1, max_size=3)))
     for at in wrong:
@@ -442,7 +444,7 @@ REFUSED: dict[str, tuple[Callable[[Any], object], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_arguments_that_cannot_be_used_are_refused_in_one_line(case: str) -> None:
+def test_invalid_arguments_are_refused_in_one_line(case: str) -> None:
     call, message = REFUSED[case]
     with pytest.raises(SettingError, match=message) as caught:
         call(as_csr(np.eye(3)))
@@ -464,7 +466,7 @@ SAVED = {
 
 
 @pytest.mark.parametrize("saved", SAVED)
-def test_an_index_saved_and_mapped_gives_the_same_bytes_and_nothing_is_copied(saved: str, tmp_path: Path) -> None:
+def test_a_saved_and_mapped_index_gives_the_same_bytes_without_a_copy(saved: str, tmp_path: Path) -> None:
     index = CosineIndex(SAVED[saved])
     arrays = index.arrays()
     assert {name.partition(".")[0] for name in arrays} == {saved.partition(",")[0]}
@@ -483,7 +485,7 @@ def test_an_index_saved_and_mapped_gives_the_same_bytes_and_nothing_is_copied(sa
 
 
 def damaged(form: str, field: str, change: Callable[[np.ndarray], object]) -> dict[str, np.ndarray]:
-    """The arrays of an index, one of them changed: in place, or replaced by what the change returns."""
+    """The arrays of an index with one of them changed, in place or replaced by the change's result."""
     arrays = {name: array.copy() for name, array in CosineIndex(SAVED[form]).arrays().items()}
     name = f"{form}.{field}"
     result = change(arrays[name])
@@ -522,7 +524,7 @@ ANY_FIELD = {
     for form, fields in FIELDS.items()
     for field in fields
     for change in (cut_short, too_long, of_another_type)
-    if (field, change) != ("list_starts", too_long) or form == "packed"  # a column more that nobody rated is no damage
+    if (field, change) != ("list_starts", too_long) or form == "packed"  # one more column without ratings is no damage
 }
 DAMAGE: dict[str, tuple[str, str, Callable[[np.ndarray], object], str]] = ANY_FIELD | {
     "big-endian": ("packed", "indptr", lambda a: a.astype(">i8"), "packed.indptr of a saved index is not int64"),
@@ -578,12 +580,12 @@ def test_progress_counts_up_to_all_rows(n_threads: int) -> None:
     top_k_cosine(long_tail(1500, 400, 5_000), 3, n_threads=n_threads, progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 1500
-    if n_threads == 1:  # of two, the one that reports may have come to work when all was done
+    if n_threads == 1:  # of two threads, the reporting one may have started when all was done
         assert len(seen) > 1
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_an_interrupt_stops_a_run_and_the_index_still_answers(n_threads: int) -> None:
+def test_an_interrupt_stops_a_run_and_the_index_can_still_be_used(n_threads: int) -> None:
     ratings = long_tail(1500, 400, 30_000)
     index = CosineIndex(ratings)
     expected = index.top_k(5)[0].tobytes()
@@ -598,7 +600,9 @@ def test_an_interrupt_stops_a_run_and_the_index_still_answers(n_threads: int) ->
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 40), st.integers(1, 9), st.integers(1, 5))
-def test_every_row_is_in_one_block_and_progress_ends_with_all(n_rows: int, block_rows: int, n_threads: int) -> None:
+def test_every_row_is_in_one_block_and_progress_ends_with_all_rows(
+    n_rows: int, block_rows: int, n_threads: int
+) -> None:
     spans: list[tuple[int, int]] = []
     seen: list[int] = []
     run_blocks(
@@ -614,7 +618,7 @@ def test_every_row_is_in_one_block_and_progress_ends_with_all(n_rows: int, block
     assert seen[-1:] == ([n_rows] if n_rows else [])
 
 
-def test_what_another_thread_raises_is_raised_here_and_ends_the_run() -> None:
+def test_an_error_of_another_thread_ends_the_run_and_is_raised_to_the_caller() -> None:
     caller, failed, done = threading.current_thread(), threading.Event(), []
 
     def block(start: int, stop: int) -> None:
@@ -622,7 +626,7 @@ def test_what_another_thread_raises_is_raised_here_and_ends_the_run() -> None:
             failed.set()
             raise ValueError("out of luck")
         assert failed.wait(10)
-        time.sleep(0.001)  # the other thread's turn
+        time.sleep(0.001)  # now the other thread runs
         done.append(start)
 
     with pytest.raises(ValueError, match="^out of luck$"):
@@ -643,10 +647,10 @@ def test_an_interrupt_while_waiting_for_another_thread_is_raised() -> None:
             return
         other_works.set()
         assert caller_is_idle.wait(10)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # what Ctrl-C does
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # Ctrl-C does this
         other_ends.set()
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's parent may ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the parent of a background job may ignore it
     try:
         with pytest.raises(KeyboardInterrupt):
             run_blocks(block, 2, block_rows=1, n_threads=2)

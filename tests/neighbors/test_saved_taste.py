@@ -1,4 +1,4 @@
-"""Saved taste indexes and votes: the same bytes from a mapped file, and nothing that compiled code could leave."""
+"""Saved taste indexes and votes: the same bytes from a mapped file, and no array with indices out of bounds."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def mapped_from(folder: Path, arrays: Arrays) -> Arrays:
 
 
 @pytest.mark.parametrize("which", RANKERS)
-def test_a_ranker_saved_and_mapped_gives_the_same_bytes_and_nothing_is_copied(which: str, tmp_path: Path) -> None:
+def test_a_saved_and_mapped_ranker_gives_the_same_bytes_without_a_copy(which: str, tmp_path: Path) -> None:
     ranker = RANKERS[which]
     arrays = [mapped_from(tmp_path, part) for part in arrays_of(ranker)]
     again = reopened(*arrays)

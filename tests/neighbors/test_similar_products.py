@@ -1,4 +1,4 @@
-"""Similar products: the definition in fractions, the mask before the cut, the evidence, one build for all threads."""
+"""Similar products: equal to fractions, the mask before the cut, the evidence, one build for all threads."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from recommender.neighbors.similar_products import SimilarColumns
 from recommender.shop import RatingMatrix, build_rating_matrix
 
 HALF_STARS = st.sampled_from([0, 0, 0, *range(1, 11)])
-EQUAL = st.sampled_from([0, 0, 8])  # one rating for all: ties everywhere
-BEYOND_4_BITS = st.sampled_from([0, 0, 3, 100])  # no stars, but what takes the kernel's other form
+EQUAL = st.sampled_from([0, 0, 8])  # all ratings are equal, so there are ties everywhere
+BEYOND_4_BITS = st.sampled_from([0, 0, 3, 100])  # no stars, but values that take the kernel's other form
 SHAPES = st.tuples(st.integers(1, 8), st.integers(1, 13))
 
 
 def matrix_of(half_stars: Any, recommendable: Any = None) -> RatingMatrix:
-    """Users 1, 2, ... and products P00000, P00001, ...; all recommendable if not told otherwise."""
+    """Users 1, 2, ... and products P00000, P00001, ...; by default all are recommendable."""
     csr = sp.csr_array(np.asarray(half_stars, np.int8)) if not sp.issparse(half_stars) else half_stars
     n_users, n_products = csr.shape
     products = np.array([f"P{column:05d}" for column in range(n_products)], "S10")
@@ -75,7 +75,7 @@ def assert_same(similar: SimilarColumns, expected: list[Entry]) -> None:
 # ---- the definition --------------------------------------------------------------------------------------------
 
 
-def test_three_products_by_hand() -> None:
+def test_similarities_of_three_products_equal_hand_arithmetic() -> None:
     # half stars of users 1, 2, 3 (rows) for products 0, 1, 2 (columns): |0| = |1| = 5, |2| = 1
     products = SimilarProducts(matrix_of([[3, 4, 0], [4, 3, 1], [0, 0, 0]]))
     assert entries(products.similar(0, 5)) == [(1, (3 * 4 + 4 * 3) / (5 * 5), 2), (2, (4 * 1) / (5 * 1), 1)]
@@ -85,7 +85,7 @@ def test_three_products_by_hand() -> None:
 
 
 @pytest.mark.parametrize("elements", [HALF_STARS, EQUAL, BEYOND_4_BITS], ids=["half stars", "equal", "beyond 4 bits"])
-def test_agrees_with_fractions_under_any_mask(elements: st.SearchStrategy[int]) -> None:
+def test_similar_products_agree_with_fractions_under_any_mask(elements: st.SearchStrategy[int]) -> None:
     @settings(max_examples=150, deadline=None)
     @given(st.data())
     def check(data: st.DataObject) -> None:
@@ -100,7 +100,7 @@ def test_agrees_with_fractions_under_any_mask(elements: st.SearchStrategy[int]) 
     check()
 
 
-def test_ids_come_back_for_columns() -> None:
+def test_similar_columns_are_translated_into_product_ids() -> None:
     matrix = build_rating_matrix(
         np.array([7, 7, 7, 9, 9]),
         np.array([b"B0ZZZZZZZZ", b"0000000001", b"B0AAAAAAAA"]),
@@ -114,7 +114,7 @@ def test_ids_come_back_for_columns() -> None:
     assert found.similarities.tolist() == pytest.approx([162 / math.sqrt(162 * 164), 18 / math.sqrt(162 * 4)])
 
 
-def test_equal_cosines_go_to_the_smaller_product_id_whatever_is_masked() -> None:
+def test_equal_cosines_go_to_the_smaller_product_id_under_any_mask() -> None:
     mask = np.ones(900, np.bool_)
     mask[::2] = False
     products = SimilarProducts(matrix_of(np.full((1, 900), 8), mask))  # one user, one rating: every cosine is 1
@@ -124,7 +124,7 @@ def test_equal_cosines_go_to_the_smaller_product_id_whatever_is_masked() -> None
 
 
 @pytest.mark.parametrize("largest", [10, 100])
-def test_agrees_with_scikit_learn_on_the_transposed_matrix(largest: int) -> None:
+def test_similarities_agree_with_scikit_learn_on_the_transposed_matrix(largest: int) -> None:
     half_stars = long_tail(300, 120, 4000, largest=largest)
     cosines = cosine_similarity(half_stars.toarray().T.astype(np.float64)).round(12)
     np.fill_diagonal(cosines, 0.0)
@@ -161,7 +161,7 @@ def test_the_evidence_is_the_number_of_users_who_rated_both(largest: int) -> Non
 
 
 def test_the_mask_applies_before_the_cut_and_not_to_the_product_asked_about() -> None:
-    half_stars = [[8, 8, 8, 8], [8, 8, 8, 0], [8, 8, 0, 0]]  # the further to the right, the less similar to 0
+    half_stars = [[8, 8, 8, 8], [8, 8, 8, 0], [8, 8, 0, 0]]  # products further to the right are less similar to 0
     products = SimilarProducts(matrix_of(half_stars, [False, False, True, True]))
     assert products.similar(0, 1).columns.tolist() == [2]
     assert products.similar(0, 2).columns.tolist() == [2, 3]
@@ -169,7 +169,7 @@ def test_the_mask_applies_before_the_cut_and_not_to_the_product_asked_about() ->
 
 
 def asked(products: SimilarProducts, monkeypatch: pytest.MonkeyPatch, column: int, n: int) -> tuple[list[int], Any]:
-    """How long the lists were that the kernel was asked for, and the answer."""
+    """The lengths of the lists that the kernel was asked for, and the answer."""
     lengths: list[int] = []
     kernel = CosineIndex.neighbors
 
@@ -182,14 +182,14 @@ def asked(products: SimilarProducts, monkeypatch: pytest.MonkeyPatch, column: in
         return lengths, products.similar(column, n)
 
 
-NEAR_TO_FAR = sp.csr_array(np.tril(np.full((600, 600), 8, np.int8)))  # users x products: 0 most like 1, then 2, ...
+NEAR_TO_FAR = sp.csr_array(
+    np.tril(np.full((600, 600), 8, np.int8))
+)  # users x products: 0 is most similar to 1, then to 2, ...
 
 
 @pytest.mark.parametrize("n", [1, 10, 30])
-def test_where_the_nearest_may_not_be_recommended_the_kernel_is_asked_for_more(
-    n: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mask = np.arange(600) >= 550  # 50 of 600, all of them last
+def test_the_kernel_is_asked_for_more_if_the_nearest_are_masked(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.arange(600) >= 550  # 50 of 600, all at the end
     products = SimilarProducts(matrix_of(NEAR_TO_FAR, mask))
     lengths, found = asked(products, monkeypatch, 0, n)
     assert found.columns.tolist() == list(range(550, 550 + n))
@@ -197,25 +197,25 @@ def test_where_the_nearest_may_not_be_recommended_the_kernel_is_asked_for_more(
     assert len(lengths) <= 1 + math.ceil(math.log(599 / lengths[0], similar_products.GROWTH))
 
 
-def test_all_come_back_where_fewer_may_be_recommended_than_are_asked_for() -> None:
+def test_all_recommendable_products_are_returned_if_they_are_fewer_than_asked_for() -> None:
     products = SimilarProducts(matrix_of(NEAR_TO_FAR, np.arange(600) >= 550))
     assert products.similar(0, 60).columns.tolist() == list(range(550, 600))
     assert products.similar(599, 60).columns.tolist() == list(range(598, 549, -1))
 
 
-def test_without_a_mask_the_kernel_is_asked_once_for_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_is_asked_once_for_the_needed_length_without_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths, found = asked(SimilarProducts(matrix_of(NEAR_TO_FAR)), monkeypatch, 0, 10)
     assert (lengths, found.columns.tolist()) == ([10], list(range(1, 11)))
 
 
-def test_where_nothing_may_be_recommended_the_kernel_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_is_not_asked_if_no_product_is_recommendable(monkeypatch: pytest.MonkeyPatch) -> None:
     products = SimilarProducts(matrix_of(NEAR_TO_FAR, np.zeros(600)))
     lengths, found = asked(products, monkeypatch, 0, 10)
     assert (lengths, entries(found)) == ([], [])
     assert [array.dtype for array in found] == [np.int32, np.float64, np.int32]
 
 
-def test_a_random_mask_rarely_needs_a_second_question(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_random_mask_rarely_needs_a_second_request(monkeypatch: pytest.MonkeyPatch) -> None:
     for share in (0.05, 0.3, 0.9):
         mask = np.random.default_rng(5).random(600) < share
         products = SimilarProducts(matrix_of(NEAR_TO_FAR, mask))
@@ -227,7 +227,7 @@ def test_a_random_mask_rarely_needs_a_second_question(monkeypatch: pytest.Monkey
             assert mask[found.columns].all()
             assert found.columns.size == 5
             again += len(lengths) > 1
-        assert again <= 5  # of 100: three deviations leave 1 in 700, and neighbors in the list share their luck
+        assert again <= 5  # of 100: three deviations leave 1 in 700, and neighbors in the list are not independent
 
 
 # ---- short lists and small matrices ----------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_a_random_mask_rarely_needs_a_second_question(monkeypatch: pytest.Monkey
 )
 def test_lists_are_as_short_as_the_ratings_make_them(half_stars: Any, expected: list[list[Entry]]) -> None:
     products = SimilarProducts(matrix_of(half_stars))
-    for n in (1, 10, 10**400):  # the last is beyond every float
+    for n in (1, 10, 10**400):  # the last number is larger than every float
         assert [entries(products.similar(column, n)) for column in range(len(expected))] == [
             line[:n] for line in expected
         ]
@@ -257,7 +257,7 @@ def test_lists_are_as_short_as_the_ratings_make_them(half_stars: Any, expected: 
 
 
 class Builds:
-    """Counts the indexes that are built; a build dawdles, so that a second one, if there is any, overlaps it."""
+    """Counts the indexes that are built. A build is slow, so that a second build would overlap it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
@@ -313,7 +313,7 @@ def test_one_instance_serves_many_threads_at_once() -> None:
     assert wrong == []
 
 
-def test_ratings_no_cosine_can_be_computed_from_are_refused_at_every_question() -> None:
+def test_unusable_ratings_are_refused_at_every_request() -> None:
     products = SimilarProducts(matrix_of([[8, -2]]))
     for _ in range(2):  # the first failure leaves no lock behind
         with pytest.raises(RatingError, match=r"rating -2\.0"):
@@ -321,7 +321,7 @@ def test_ratings_no_cosine_can_be_computed_from_are_refused_at_every_question() 
 
 
 @pytest.mark.parametrize("largest", [10, 100])
-def test_saved_arrays_give_the_same_bytes_and_nothing_is_built(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saved_arrays_give_the_same_bytes_without_a_build(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = matrix_of(long_tail(300, 90, 3000, largest=largest))
     first = SimilarProducts(matrix)
     arrays = first.arrays()
@@ -335,7 +335,7 @@ def test_saved_arrays_give_the_same_bytes_and_nothing_is_built(largest: int, mon
         assert array.size == 0 or np.shares_memory(array, arrays[name])
 
 
-def test_the_matrix_is_left_as_it_was() -> None:
+def test_the_matrix_is_not_changed() -> None:
     matrix = matrix_of(long_tail(100, 40, 900))
     before = matrix.fingerprint()
     SimilarProducts(matrix).similar(0, 5)
@@ -377,7 +377,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_arguments_that_cannot_be_used_are_refused_in_one_line(case: str) -> None:
+def test_invalid_arguments_are_refused_in_one_line(case: str) -> None:
     call, message = REFUSED[case]
     with pytest.raises(SettingError, match=message) as caught:
         call()

@@ -1,4 +1,4 @@
-"""A saved model that several files open."""
+"""A saved model that several test files open."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.saved_model import small, version_of
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of the small model with everything in it, not to be changed."""
+    """The file of the small model with everything in it. Tests do not change it."""
     file = tmp_path_factory.mktemp("model") / "model.rec"
     model = small(taste=True)
     save_model(file, model, version_of(model))

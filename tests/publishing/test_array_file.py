@@ -1,4 +1,4 @@
-"""Arrays in a file: mapped as they were, whole or refused by name, written whole or not at all, whatever is killed."""
+"""Arrays in a file: mapped unchanged, whole or refused by name, written whole or not at all, also when killed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.conftest import ROOT
 Arrays = dict[str, NDArray[Any]]
 
 TYPES = ["f8", "f4", "i8", "i4", "i1", "u8", "u4", "u2", "u1", "?"]
-# odd lengths, so that only the order of the arrays in the file can keep each one aligned
+# odd lengths: only the order of the arrays in the file keeps each one aligned
 ALL_TYPES: Arrays = {f"array of {kind}": np.arange(3).astype(kind) for kind in TYPES}
 SHAPES: Arrays = {
     "empty": np.empty(0, np.int32),
@@ -53,7 +53,7 @@ METADATA = {
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with arrays of every type and shape; a test that changes it changes it back."""
+    """A file with arrays of every type and shape. A test that changes it changes it back."""
     file = tmp_path_factory.mktemp("saved") / "model.rec"
     save_arrays(file, ALL_TYPES | SHAPES, METADATA)
     return file
@@ -61,7 +61,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def file(saved: Path, tmp_path: Path) -> Path:
-    """A copy of it in a folder of its own."""
+    """A copy of that file in its own folder."""
     file = tmp_path / "shop" / saved.name
     file.parent.mkdir()
     shutil.copy(saved, file)
@@ -69,7 +69,7 @@ def file(saved: Path, tmp_path: Path) -> Path:
 
 
 def assert_same(found: Arrays, expected: Arrays) -> None:
-    """Same names, types, shapes and bytes."""
+    """Assert the same names, types, shapes and bytes."""
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape), name
@@ -77,7 +77,7 @@ def assert_same(found: Arrays, expected: Arrays) -> None:
 
 
 def refusal(file: Path) -> str:
-    """The one line in which ``file`` is refused."""
+    """The one line of the refusal of ``file``."""
     with pytest.raises(ModelFileError) as caught:
         open_arrays(file)
     message = str(caught.value)
@@ -90,7 +90,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-# ---- what is saved comes back -----------------------------------------------------------------------------------
+# ---- saved arrays come back -------------------------------------------------------------------------------------
 
 
 def test_arrays_of_every_type_and_shape_and_the_metadata_come_back(file: Path) -> None:
@@ -121,15 +121,15 @@ def test_any_arrays_under_any_names_come_back_with_any_metadata(arrays: Arrays, 
         assert facts == metadata
 
 
-def test_arrays_are_what_compiled_code_was_compiled_for(file: Path) -> None:
+def test_arrays_have_the_types_that_compiled_code_expects(file: Path) -> None:
     for name, array in open_arrays(file)[0].items():
-        assert type(array) is np.ndarray, name  # np.memmap would be another type to numba
+        assert type(array) is np.ndarray, name  # numba takes np.memmap for another type
         assert array.flags.carray, name  # C-contiguous, aligned and writable
         assert array.ctypes.data % array.itemsize == 0, name
         assert array.dtype.isnative, name
 
 
-def test_writing_into_an_array_changes_neither_the_file_nor_what_others_see(file: Path) -> None:
+def test_writing_into_an_array_changes_neither_the_file_nor_other_readers_arrays(file: Path) -> None:
     before = file.read_bytes()
     mine, theirs = open_arrays(file)[0], open_arrays(file)[0]
     for array in mine.values():
@@ -139,7 +139,7 @@ def test_writing_into_an_array_changes_neither_the_file_nor_what_others_see(file
     assert_same(open_arrays(file)[0], ALL_TYPES | SHAPES)
 
 
-def test_whoever_has_the_old_file_open_keeps_it(file: Path) -> None:
+def test_a_reader_of_the_old_file_keeps_the_old_arrays(file: Path) -> None:
     old, _ = open_arrays(file)
     save_arrays(file, {"new": np.ones(3)}, {})
     assert_same(old, ALL_TYPES | SHAPES)
@@ -172,7 +172,7 @@ def test_a_saved_file_can_be_read_by_workers_of_another_user(saved: Path) -> Non
     assert stat.S_IMODE(saved.stat().st_mode) == 0o644
 
 
-# ---- what is not whole is refused -------------------------------------------------------------------------------
+# ---- damaged files are refused ----------------------------------------------------------------------------------
 
 
 def test_a_file_cut_short_at_any_length_is_refused_by_name(file: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_file_with_a_byte_too_many_is_refused(file: Path) -> None:
 
 
 def is_refused(file: Path, arrays: Arrays, place: int, other: bytes) -> bool:
-    """Open the file with other bytes at ``place``: refused, or all as it was. Afterwards it is whole again."""
+    """Open the file with other bytes at ``place``: it is refused, or all is unchanged. Then make it whole again."""
     with file.open("r+b", buffering=0) as stream:
         stream.seek(place)
         before = stream.read(len(other))
@@ -215,11 +215,11 @@ def test_a_flipped_bit_in_any_byte_is_refused_unless_it_changes_nothing(saved: P
         for bit in (place % 8, (place + 3) % 8):
             refused += is_refused(saved, ALL_TYPES | SHAPES, place, bytes([byte ^ 1 << bit]))
     assert saved.read_bytes() == whole
-    assert refused > 0.99 * 2 * len(whole)  # not all: a space of the header can become a tab
+    assert refused > 0.99 * 2 * len(whole)  # not all of them: a space of the header can become a tab
 
 
 def test_every_other_character_in_the_header_is_refused_unless_it_changes_nothing(tmp_path: Path) -> None:
-    file, arrays = tmp_path / "model.rec", {"ab": np.arange(3, dtype=np.uint16)}  # F16 and I16 are of the same size
+    file, arrays = tmp_path / "model.rec", {"ab": np.arange(3, dtype=np.uint16)}  # F16 and I16 have the same size
     save_arrays(file, arrays, METADATA)
     whole = file.read_bytes()
     end = 8 + int.from_bytes(whole[:8], "little")
@@ -268,7 +268,7 @@ FOREIGN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("what", FOREIGN)
-def test_what_is_no_model_file_is_refused_for_what_it_is(tmp_path: Path, what: str) -> None:
+def test_a_file_that_is_no_model_file_is_refused_with_the_reason(tmp_path: Path, what: str) -> None:
     make, message = FOREIGN[what]
     file = tmp_path / "model.rec"
     make(file)
@@ -277,7 +277,7 @@ def test_what_is_no_model_file_is_refused_for_what_it_is(tmp_path: Path, what: s
         open_arrays(file)
 
 
-def test_a_newer_format_is_refused_as_newer_even_if_all_else_is_right(file: Path) -> None:
+def test_a_newer_format_is_refused_as_newer_even_if_the_rest_is_right(file: Path) -> None:
     known = array_file.FORMAT_VERSION
     old, new = f'"format_version":"{known}"'.encode(), b'"format_version":"9"'
     whole = file.read_bytes()
@@ -287,7 +287,7 @@ def test_a_newer_format_is_refused_as_newer_even_if_all_else_is_right(file: Path
     assert f"has format version '9', this version of the project reads {known}: update the project" in message
 
 
-def test_only_the_checksum_is_left_out_when_asked_to(file: Path) -> None:
+def test_opening_without_proofreading_skips_only_the_checksum(file: Path) -> None:
     whole = bytearray(file.read_bytes())
     whole[-1] ^= 255
     file.write_bytes(whole)
@@ -301,7 +301,7 @@ def test_only_the_checksum_is_left_out_when_asked_to(file: Path) -> None:
 # ---- written whole or not at all --------------------------------------------------------------------------------
 
 
-def test_the_data_is_on_the_disk_before_the_name_and_then_the_name(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_puts_the_data_on_the_disk_before_the_name(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     fsync, replace = os.fsync, os.replace
 
@@ -329,7 +329,7 @@ FAULTS = [OSError(28, "No space left on device"), PermissionError(13, "Permissio
     "fault", [*FAULTS, SafetensorError("I/O error")], ids=["full", "forbidden", "Ctrl-C", "writer"]
 )
 @pytest.mark.parametrize(("module", "name"), STAGES, ids=[name for _, name in STAGES])
-def test_a_save_that_fails_at_any_stage_leaves_everything_as_it_was(
+def test_a_save_that_fails_at_any_stage_changes_nothing(
     file: Path, module: Any, name: str, fault: BaseException, existed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not existed:
@@ -365,7 +365,7 @@ def test_a_save_that_fails_half_way_through_the_data_leaves_no_half_file(
     assert (file.read_bytes(), names_in(file.parent)) == (before, [file.name])
 
 
-def test_a_folder_that_is_not_there_or_a_name_that_is_taken_by_one_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_and_a_name_of_a_folder_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "taken.rec").mkdir()
     for file in (tmp_path / "no" / "model.rec", tmp_path / "taken.rec", tmp_path / ("x" * 300)):
         with pytest.raises(ModelFileError) as caught:
@@ -375,7 +375,7 @@ def test_a_folder_that_is_not_there_or_a_name_that_is_taken_by_one_is_told(tmp_p
 
 
 def child(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run code in a process of its own, with the file and the numbers it saves as sys.argv."""
+    """Run code in another process. Its sys.argv holds the file and the numbers that it saves."""
     command = [sys.executable, "-c", CHILD + code, *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
@@ -396,7 +396,7 @@ def save(file, number, size=200_000):
 
 
 def number_in(file: Path) -> int:
-    """The number that every array of the file and its metadata hold."""
+    """The number in every array of the file and in its metadata."""
     arrays, metadata = open_arrays(file)
     (number,) = {int(value) for array in arrays.values() for value in np.unique(array)}
     assert metadata == {"number": number}
@@ -444,7 +444,7 @@ save(sys.argv[1], 2)
     ("moment", "expected"),
     [("after mkstemp", 1), ("after save_file", 1), ("after fsync", 1), ("before replace", 1), ("after replace", 2)],
 )
-def test_killed_at_any_stage_the_name_leads_to_the_old_or_the_new_file_and_the_rest_goes_later(
+def test_a_save_killed_at_any_stage_leaves_the_old_or_the_new_file_and_leftovers_go_later(
     tmp_path: Path, moment: str, expected: int
 ) -> None:
     file = tmp_path / "model.rec"
@@ -465,7 +465,7 @@ for number in range(1, 10_000):
 """
 
 
-def test_killed_at_a_chance_moment_the_file_is_whole(tmp_path: Path) -> None:
+def test_a_save_killed_at_a_random_moment_leaves_a_whole_file(tmp_path: Path) -> None:
     file, saved = tmp_path / "model.rec", 0
     for milliseconds in (0, 3, 7, 12):
         command = [sys.executable, "-c", CHILD + SAVE_ON, str(file)]
@@ -478,11 +478,11 @@ def test_killed_at_a_chance_moment_the_file_is_whole(tmp_path: Path) -> None:
         assert number_in(file) in (saved, saved + 1)
 
 
-# ---- what killed runs left --------------------------------------------------------------------------------------
+# ---- leftovers of killed runs -----------------------------------------------------------------------------------
 
 
-def test_what_killed_runs_left_goes_after_an_hour_and_nothing_else(tmp_path: Path) -> None:
-    file = tmp_path / "model[1].v2.rec.v4"  # characters that a pattern would take for its own
+def test_leftovers_of_killed_runs_are_deleted_after_an_hour_and_nothing_else_is(tmp_path: Path) -> None:
+    file = tmp_path / "model[1].v2.rec.v4"  # characters with a meaning in patterns
     old = [".model[1].v2.rec.v4.abcdefgh.new", ".model[1].v2.rec.v31.a2_defgh.new", ".model[1].v2.rec.12345678.new"]
     young = [".model[1].v2.rec.v4.aaaaaaaa.new"]
     others = [
@@ -503,9 +503,9 @@ def test_what_killed_runs_left_goes_after_an_hour_and_nothing_else(tmp_path: Pat
     assert names_in(tmp_path) == sorted([*young, *others, file.name])
 
 
-def test_what_cannot_be_removed_is_no_reason_not_to_save(file: Path) -> None:
+def test_a_leftover_that_cannot_be_deleted_does_not_stop_a_save(file: Path) -> None:
     gone, taken = file.with_name(".model.rec.aaaaaaaa.new"), file.with_name(".model.rec.bbbbbbbb.new")
-    gone.symlink_to("nowhere")  # as if another run had finished between the look and the touch
+    gone.symlink_to("nowhere")  # as if another run had ended between the look and the touch
     taken.mkdir()
     os.utime(taken, (0, 0))
     save_arrays(file, {"new": np.ones(3)}, {})

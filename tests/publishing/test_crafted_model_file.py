@@ -1,4 +1,4 @@
-"""A model file with a right checksum and anything in it: refused in one line, or every route answers."""
+"""A model file with a right checksum and any content is refused in one line, or every route answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Crafted:
-    """Files like a good one but for one thing, and the answers of a service that opened them."""
+    """Files that differ from a good one in one thing, and the answers of a service that opened them."""
 
     def __init__(self, saved: Path, folder: Path) -> None:
         self.arrays, self.facts = open_arrays(saved)
@@ -46,7 +46,7 @@ class Crafted:
         self.n_refused = self.n_served = 0
 
     def faults(self, arrays: dict[str, NDArray[Any]], facts: Any) -> list[str]:
-        """What went wrong with a file of these; nothing if it is refused or serves."""
+        """The fault of the service with such a file; empty if the file is refused or every route answers."""
         save_arrays(self._file, arrays, facts)
         try:
             model, _ = open_model(self._file)
@@ -68,7 +68,7 @@ def _no_database() -> Any:
 
 
 def questions() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """A request of every route that reads the model."""
+    """One request for each route that reads the model."""
     for user in (USER, max(STARS)):
         yield "GET", f"/recommendations/{user}?explain=true", {}
         yield "GET", f"/recommendations/{user}?ranking=taste&explain=true&limit=100", {}
@@ -86,7 +86,7 @@ def questions() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def mutations(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """The array with the least, the greatest and odd values at its ends, in another order, of another length."""
+    """The array with the smallest, the largest and odd values at its ends, in another order, and in another length."""
     if not array.size:
         return
     kind = array.dtype.kind
@@ -155,7 +155,7 @@ FACTS: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("fault", FACTS)
-def test_facts_that_no_model_has_are_refused(saved: Path, tmp_path: Path, fault: str) -> None:
+def test_impossible_facts_are_refused(saved: Path, tmp_path: Path, fault: str) -> None:
     arrays, facts = open_arrays(saved)
     FACTS[fault](facts)
     save_arrays(tmp_path / "model.rec", arrays, facts)

@@ -1,4 +1,4 @@
-"""A person who is erased is in no list, whatever a batch or a roll-back does at that moment."""
+"""An erased person is in no list, also if a batch or a roll-back runs at that moment."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def other(engine: Engine, settings: Settings) -> Iterator[Engine]:
 
 @pytest.fixture
 def batch(engine: Engine) -> Callable[[], Version]:
-    """Publishes lists made from the ratings as they are before the test begins."""
+    """A function that publishes lists made from the ratings before the test."""
     fill(engine, STARS, [A, B, C, D])
     prepare(engine)
     matrix, similarity = re.load_model(engine)
@@ -53,7 +53,7 @@ def erase(engine: Engine, user_id: int) -> None:
 
 
 def tables_with(engine: Engine, user_id: int) -> set[str]:
-    """All tables, but for the note that the person was deleted, that have a row of theirs."""
+    """All tables with a row of the person, except the notes of deletions."""
     found = set()
     with engine.connect() as connection:
         for name in existing_tables(engine) - {deletions.name}:
@@ -63,12 +63,12 @@ def tables_with(engine: Engine, user_id: int) -> set[str]:
     return found
 
 
-def test_who_is_erased_after_a_batch_has_read_the_ratings_is_not_published(
+def test_a_person_erased_after_a_batch_has_read_the_ratings_is_not_published(
     engine: Engine, batch: Callable[[], Version]
 ) -> None:
     before = batch()
     with writing(engine) as connection:
-        delete_rating(connection, 1, D)  # noted alike, but the person is still there
+        delete_rating(connection, 1, D)  # noted in the same table, but the person still exists
     erase(engine, 2)
     after = batch()
     assert tables_with(engine, 2) == set()
@@ -78,15 +78,13 @@ def test_who_is_erased_after_a_batch_has_read_the_ratings_is_not_published(
     assert after.n_rows == rows < before.n_rows
 
 
-def test_a_batch_is_published_where_nothing_was_ever_deleted(engine: Engine, batch: Callable[[], Version]) -> None:
+def test_a_batch_is_published_in_a_database_without_deletions(engine: Engine, batch: Callable[[], Version]) -> None:
     deletions.drop(engine)
     assert batch().n_rows > 0
     assert "recommendations" in tables_with(engine, 2)
 
 
-def test_who_is_erased_is_in_no_version_that_can_be_rolled_back_to(
-    engine: Engine, batch: Callable[[], Version]
-) -> None:
+def test_an_erased_person_is_in_no_version_for_a_roll_back(engine: Engine, batch: Callable[[], Version]) -> None:
     batch()
     batch()
     erase(engine, 2)
@@ -96,7 +94,7 @@ def test_who_is_erased_is_in_no_version_that_can_be_rolled_back_to(
 
 
 @on_a_server
-def test_who_is_erased_when_the_lists_are_complete_is_taken_out_of_them(
+def test_a_person_erased_after_the_lists_are_complete_is_removed_from_them(
     engine: Engine, batch: Callable[[], Version], other: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def then_erase(connection: Connection, lists: Table, *since: Cursor) -> int:
@@ -118,7 +116,7 @@ def test_a_batch_waits_for_an_erasure_that_is_not_committed(
         def waits() -> bool:
             asking = "info LIKE '%FROM live_deletions%'"
             cursor.execute(f"SELECT COUNT(*) FROM information_schema.processlist WHERE {asking}")
-            return bool(cursor.fetchone() == (2,))  # this question is one
+            return bool(cursor.fetchone() == (2,))  # one of the two is this query
 
         with writing(other) as connection:
             erase_user(connection, other, 2)
@@ -130,7 +128,7 @@ def test_a_batch_waits_for_an_erasure_that_is_not_committed(
 
 
 @on_a_server
-def test_lists_that_are_renamed_while_a_person_is_erased_are_found_under_their_new_names(
+def test_an_erasure_finds_lists_that_are_renamed_meanwhile(
     engine: Engine, batch: Callable[[], Version], other: Engine
 ) -> None:
     batch()
@@ -145,6 +143,6 @@ def test_lists_that_are_renamed_while_a_person_is_erased_are_found_under_their_n
     event.listen(engine, "before_cursor_execute", rename)
     erase(engine, 2)
     assert len(renamed) == 1
-    assert statements[0].startswith("INSERT INTO live_deletions")  # what a batch waits for
+    assert statements[0].startswith("INSERT INTO live_deletions")  # a batch waits for this
     assert {"recommendations", "recommendations__v2"} <= tables_with(engine, 1)
     assert tables_with(engine, 2) == set()

@@ -1,4 +1,4 @@
-"""A saved model answers as the one it was made from, for everybody, whoever shares it."""
+"""A saved model gives everybody the answers of the original model, also when workers share the file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.shop import read_all_beauty, read_filmtrust
 # ---- the same answers -------------------------------------------------------------------------------------------
 
 
-IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where nothing waits for a disk
+IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # on a file system in memory, so nothing waits for a disk
 
 
 def assert_answers_the_same(model: ServedModel, **options: Any) -> None:
@@ -51,14 +51,14 @@ def test_every_kind_of_user_gets_the_same_answer(k: int, taste: bool) -> None:
 
 
 @pytest.mark.parametrize("parameters", [TasteParameters(), TasteParameters(3, 0.6)], ids=str)
-def test_the_parameters_of_auto_come_back_and_rank_the_same(parameters: TasteParameters) -> None:
+def test_the_saved_parameters_of_auto_give_the_same_lists(parameters: TasteParameters) -> None:
     model = build(STARS, SMALL_CATALOG, taste=True, parameters=parameters)
     assert model.rankings == ("classic", "taste", "auto")
     assert_answers_the_same(model)
 
 
 @pytest.mark.parametrize("catalog", [{}, {"B00OTHER00": ("sold, never rated", 1.0)}], ids=["empty", "of others"])
-def test_a_shop_in_which_nothing_can_be_recommended_is_the_same(
+def test_a_shop_without_recommendable_products_gives_the_same_answers(
     catalog: dict[str, tuple[str | None, float]],
 ) -> None:
     model = build(STARS, catalog, others=[NO_RATINGS])
@@ -67,12 +67,12 @@ def test_a_shop_in_which_nothing_can_be_recommended_is_the_same(
 
 
 @pytest.mark.parametrize("titles", [[None] * 4, [""] * 4, [None, "", None, "🍵"], ["a"] * 3 + [None]])
-def test_titles_that_are_missing_or_empty_come_back_as_such(titles: list[str | None]) -> None:
+def test_missing_and_empty_titles_come_back_unchanged(titles: list[str | None]) -> None:
     catalog = {product: (title, 1.0) for product, title in zip([A, B, C, D], titles, strict=True)}
     assert_answers_the_same(build(STARS, catalog))
 
 
-def test_titles_cut_from_a_larger_column_come_back_without_the_rest() -> None:
+def test_titles_sliced_from_a_larger_column_come_back_without_the_rest() -> None:
     model = small()
     whole = pa.array(["before", *model.products.catalog.titles.to_pylist(), "after" * 1_000])
     assert_answers_the_same(
@@ -80,7 +80,7 @@ def test_titles_cut_from_a_larger_column_come_back_without_the_rest() -> None:
     )
 
 
-def test_a_model_whose_neighbors_were_computed_before_is_the_same() -> None:
+def test_a_model_with_precomputed_neighbors_gives_the_same_answers() -> None:
     model = small()
     assert_answers_the_same(replace(model, similarity=PrecomputedIndex(model.matrix.half_stars, 2)))
 
@@ -102,7 +102,7 @@ TITLES = st.none() | st.text(st.characters(codec="utf-8"), max_size=6)
     st.integers(1, 4),
     st.booleans(),
 )
-def test_any_shop_answers_the_same(
+def test_any_shop_gives_the_same_answers(
     stars: Stars, catalog: dict[str, tuple[str | None, float]], others: list[int], k: int, taste: bool
 ) -> None:
     assert_answers_the_same(build(stars, catalog, others=others, k=k, taste=taste))
@@ -112,7 +112,7 @@ def test_any_shop_answers_the_same(
 @pytest.mark.parametrize(
     ("read", "name"), [(read_all_beauty, "all_beauty/ratings.csv"), (read_filmtrust, "filmtrust/ratings.txt")]
 )
-def test_real_ratings_answer_the_same_for_every_user(read: Callable[[Path], Stars], name: str) -> None:
+def test_real_ratings_give_every_user_the_same_answers(read: Callable[[Path], Stars], name: str) -> None:
     stars = read(REAL_DATA / name)
     rated = sorted({product for theirs in stars.values() for product in theirs})
     catalog = {product: (f"🍵 {product}" if place % 5 else None, place / 7) for place, product in enumerate(rated)}
@@ -123,7 +123,7 @@ def test_real_ratings_answer_the_same_for_every_user(read: Callable[[Path], Star
 
 
 def mapping_of(array: NDArray[Any]) -> object:
-    """What an array lies on in the end: the mapped file, or None if the memory is its own."""
+    """The object that an array's memory belongs to: the mapped file, or None if the memory is its own."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
@@ -132,12 +132,12 @@ def mapping_of(array: NDArray[Any]) -> object:
     return base
 
 
-def test_nothing_of_an_opened_model_is_a_copy(saved: Path) -> None:
+def test_an_opened_model_copies_no_array(saved: Path) -> None:
     model, _ = open_model(saved)
     arrays = arrays_of(model)
     spans = []
     for name, array in arrays.items():
-        if not name.startswith("titles."):  # Arrow's buffers have a base of their own: see their addresses below
+        if not name.startswith("titles."):  # Arrow's buffers have another base; their addresses are checked below
             assert isinstance(mapping_of(array), mmap.mmap), name
             spans.append((array.ctypes.data, array.ctypes.data + array.nbytes))
     low, high = min(start for start, _ in spans), max(stop for _, stop in spans)
@@ -146,7 +146,7 @@ def test_nothing_of_an_opened_model_is_a_copy(saved: Path) -> None:
         assert low <= arrays[name].ctypes.data <= high, name
 
 
-def test_the_arrays_of_an_opened_model_are_of_the_types_they_were(saved: Path) -> None:
+def test_the_arrays_of_an_opened_model_have_their_original_types(saved: Path) -> None:
     before, after = arrays_of(small(taste=True)), arrays_of(open_model(saved)[0])
     assert before.keys() == after.keys()
     for name, array in after.items():
@@ -204,7 +204,7 @@ print(json.dumps(told | {"pages": pages(sys.argv[1]) if sys.platform == "linux" 
 
 def test_a_worker_shares_every_page_and_compiles_nothing(tmp_path: Path) -> None:
     rng, file = np.random.default_rng(1), tmp_path.resolve() / "model.rec"
-    heavy = {f"{number:010d}": 5.0 for number in range(400)}  # dot products beyond 2^15 take another path
+    heavy = {f"{number:010d}": 5.0 for number in range(400)}  # dot products above 2^15 are computed by other code
     stars: Stars = {1: heavy, 2: heavy}
     for user in range(3, 1_000):
         stars[user] = {f"{product:010d}": int(rng.integers(1, 11)) / 2 for product in rng.choice(2_000, 30)}
@@ -220,6 +220,6 @@ def test_a_worker_shares_every_page_and_compiles_nothing(tmp_path: Path) -> None
     if sys.platform == "linux":
         size = file.stat().st_size / 1024  # kB
         assert size > 8_000
-        assert told["pages"]["Rss"] > 0.9 * size  # proofread: all of it was read
-        assert told["prepared"] < 0.1 * size  # what a worker has for itself
+        assert told["pages"]["Rss"] > 0.9 * size  # proofread: the whole file was read
+        assert told["prepared"] < 0.1 * size  # the memory that a worker has for itself
         assert told["pages"]["Private_Dirty"] + told["pages"]["Anonymous"] < 0.01 * size

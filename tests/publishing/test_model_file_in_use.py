@@ -27,14 +27,14 @@ from tests.support.shop import WHEN, fill
 
 @pytest.fixture
 def shop(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """A shop in a database that the environment names."""
+    """A shop in the database of the environment."""
     fill(engine, STARS, CATALOG)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     return engine
 
 
-def test_versions_of_the_file_follow_those_of_the_lists(
+def test_versions_of_the_model_file_follow_the_versions_of_the_lists(
     shop: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "models" / "model.rec"
@@ -76,11 +76,11 @@ def test_a_file_named_on_the_command_line_needs_no_setting(
     assert re.main(["--save-model", "here.rec", "--if-stale"]) == 0  # the same version, saved again
     assert open_model(tmp_path / "here.rec")[1] == made
     capsys.readouterr()
-    assert re.main(["--rollback", "1"]) == 0  # without a setting there is no file to roll back
+    assert re.main(["--rollback", "1"]) == 0  # without the setting there is no file to roll back
     assert "model    " not in capsys.readouterr().out
 
 
-def test_no_name_and_no_setting_is_one_line(
+def test_saving_without_a_name_and_a_setting_is_refused_in_one_line(
     shop: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MODEL_FILE", "")
@@ -101,7 +101,7 @@ def test_a_file_that_cannot_be_written_is_one_line(
 
 
 @pytest.mark.parametrize("ranking", RANKINGS)
-def test_the_file_holds_what_the_database_held_when_it_was_saved(
+def test_the_file_holds_the_ratings_of_the_database_at_its_saving(
     shop: Engine, tmp_path: Path, ranking: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANKING", ranking)
@@ -117,7 +117,7 @@ def test_the_file_holds_what_the_database_held_when_it_was_saved(
 
 @pytest.fixture(scope="module")
 def sold(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """The model file of a shop, and the environment that leads to its embedded database."""
+    """The model file of a shop, and the environment with its embedded database."""
     folder = tmp_path_factory.mktemp("sold")
     env = {"DB_HOST": "", "SQLITE_FILE": str(folder / "shop.db"), "MODEL_FILE": ""}
     engine = connect(load_settings(environ=env, env_file=folder / "no.env"), create=True)
@@ -186,7 +186,7 @@ def test_a_service_whose_file_cannot_be_used_does_not_start_and_says_why_in_one_
     whole, missing, cut = sold[0].read_bytes(), tmp_path / "missing.rec", tmp_path / "cut.rec"
     cut.write_bytes(whole[:-1])
     reasons = {missing: "does not exist: python recommendation_engine.py", cut: "is truncated or no model file ("}
-    with ExitStack() as stack:  # both at once: it is the imports that take their time
+    with ExitStack() as stack:  # both at once: the imports take most of the time
         servers = {
             file: stack.enter_context(serve(sold[1] | {"MODEL_FILE": str(file)}, free_port())) for file in reasons
         }

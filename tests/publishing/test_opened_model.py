@@ -1,4 +1,4 @@
-"""A file whose parts do not hold together is refused, though its checksum is right."""
+"""A file whose parts do not fit together is refused, although its checksum is right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Change = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def put(place: int, value: Any) -> Change:
-    """A change: another value at a place."""
+    """A change of one value."""
 
     def change(array: NDArray[Any]) -> NDArray[Any]:
         array.reshape(-1)[place] = value
@@ -93,7 +93,7 @@ INCONSISTENT: dict[str, tuple[str, Change]] = {
 
 
 @pytest.mark.parametrize("fault", INCONSISTENT)
-def test_a_file_that_does_not_hold_together_is_refused_although_its_checksum_is_right(
+def test_a_file_whose_parts_do_not_fit_together_is_refused_although_its_checksum_is_right(
     saved: Path, tmp_path: Path, fault: str
 ) -> None:
     name, change = INCONSISTENT[fault]
@@ -134,15 +134,15 @@ def test_facts_that_are_no_table_are_refused(saved: Path, tmp_path: Path) -> Non
         assert_refused(file)
 
 
-def test_ratings_that_overlap_and_end_at_none_are_refused(saved: Path, tmp_path: Path) -> None:
+def test_starts_of_rows_that_overlap_are_refused_also_without_any_rating(saved: Path, tmp_path: Path) -> None:
     def no_ratings_but_starts(arrays: Arrays, facts: dict[str, Any]) -> None:
-        arrays["ratings.indptr"] = np.array([0, 900_000, 0, 0, 0, 0], np.int32)  # scipy looks at the last one only
+        arrays["ratings.indptr"] = np.array([0, 900_000, 0, 0, 0, 0], np.int32)  # scipy checks only the last one
 
     assert_refused(rewritten(saved, tmp_path, no_ratings_but_starts))
 
 
 def rewritten(saved: Path, folder: Path, change: Callable[[Arrays, dict[str, Any]], Any]) -> Path:
-    """A copy of the file, changed, with the checksum of what is in it now."""
+    """A changed copy of the file, with the checksum of its new content."""
     arrays, facts = open_arrays(saved)
     change(arrays, facts)
     save_arrays(folder / "model.rec", arrays, facts)

@@ -1,4 +1,4 @@
-"""Versions of the model file: saved, kept, published again, deleted, whenever it is killed."""
+"""Versions of the model file are saved, kept, published again and deleted, also after a kill at any moment."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def names_in(folder: Path) -> list[str]:
 
 @pytest.fixture
 def three(tmp_path: Path) -> Path:
-    """A file of which versions 1, 2 and 3 are kept, 3 published."""
+    """A file with the kept versions 1, 2 and 3; 3 is published."""
     file, model = tmp_path / "model.rec", small()
     for number in (1, 2, 3):
         save_model(file, model, version_of(model, number))
@@ -60,7 +60,7 @@ def test_a_version_saved_again_replaces_its_file(three: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [[], [".model.rec.link"]], ids=["clean", "after a killed run"])
-def test_a_version_that_is_not_there_is_not_published(three: Path, left: list[str]) -> None:
+def test_a_missing_version_is_not_published(three: Path, left: list[str]) -> None:
     for name in left:
         (three.parent / name).hardlink_to(kept_file(three, 1))
     with pytest.raises(ModelFileError, match=r"model.rec: model.rec.v9 cannot be published \(No such file"):
@@ -81,7 +81,7 @@ def test_a_publishing_that_fails_leaves_the_published_file(three: Path, monkeypa
     assert names_in(three.parent) == sorted([*before, "folder.rec"])
 
 
-def test_where_a_file_can_have_only_one_name_it_is_copied(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_is_copied_if_the_file_system_has_no_hard_links(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = names_in(three.parent)
     with refused_by(monkeypatch, Path, "hardlink_to"):
         publish_file(three, 1)
@@ -95,7 +95,7 @@ def test_where_a_file_can_have_only_one_name_it_is_copied(three: Path, monkeypat
 
 @contextmanager
 def refused_by(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Iterator[None]:
-    """Within it the function raises PermissionError."""
+    """Let the function raise PermissionError within the block."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
@@ -146,10 +146,10 @@ def test_only_files_of_expired_versions_are_deleted(three: Path) -> None:
     assert names_in(three.parent) == sorted([*NOT_OURS, "model.rec", "model.rec.v2", "model.rec.v3", "model.rec.v7"])
     drop_files(three, [])
     assert names_in(three.parent) == sorted([*NOT_OURS, "model.rec", "model.rec.v7"])
-    assert number_in(three) == 3  # the published one stays under its plain name
+    assert number_in(three) == 3  # the published version keeps its plain name
 
 
-def test_versions_of_a_file_with_a_pattern_in_its_name_are_its_own(tmp_path: Path) -> None:
+def test_the_versions_of_a_file_with_a_pattern_in_its_name_are_found(tmp_path: Path) -> None:
     odd = tmp_path / "model[1]*.rec"
     for name in ("model1.rec.v1", "model[1]x.rec.v1"):
         (tmp_path / name).write_text("somebody else's")
@@ -160,7 +160,7 @@ def test_versions_of_a_file_with_a_pattern_in_its_name_are_its_own(tmp_path: Pat
     assert names_in(tmp_path) == sorted([odd.name, f"{odd.name}.v2", "model1.rec.v1", "model[1]x.rec.v1"])
 
 
-def test_a_file_that_cannot_be_deleted_is_told_in_one_line(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_deleted_is_reported_in_one_line(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with refused_by(monkeypatch, Path, "unlink"), pytest.raises(ModelFileError) as caught:
         drop_files(three, [2, 3])
     expected = f"{kept_file(three, 1)} has expired and cannot be deleted (Operation not permitted): delete it"

@@ -1,4 +1,4 @@
-"""Versions of the lists: published, kept, rolled back to, expired; whole at every moment, whatever is killed when."""
+"""Versions of the lists are published, kept, rolled back to and expire; each is whole at any moment, also if killed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STARS = {1: {A: 5.0}, 2: {A: 5.0, B: 4.0, C: 5.0}, 3: {A: 1.0, B: 5.0}, 4: {D: 3
 
 @pytest.fixture
 def batch(engine: Engine) -> Callable[..., Version]:
-    """``batch(users)`` publishes the lists of so many users, keeping three versions."""
+    """``batch(users)`` publishes the lists of this many users and keeps three versions."""
     fill(engine, STARS, [A, B, C, D])
     matrix, similarity = re.load_model(engine)
 
@@ -42,7 +42,7 @@ def batch(engine: Engine) -> Callable[..., Version]:
 
 
 def served(engine: Engine, table: str = recommendations.name) -> list[int]:
-    """The users whose lists the table holds."""
+    """The users with a list in the table."""
     with engine.connect() as connection:
         return sorted(connection.execute(text(f"SELECT DISTINCT user_id FROM {table}")).scalars())
 
@@ -55,7 +55,7 @@ def list_tables(engine: Engine) -> set[str]:
     return {name for name in existing_tables(engine) if name.startswith("recommendations")}
 
 
-def test_a_batch_is_published_and_the_one_before_it_kept_as_it_was(
+def test_a_batch_is_published_and_the_previous_one_is_kept_unchanged(
     engine: Engine, batch: Callable[..., Version]
 ) -> None:
     first, second = batch(4), batch(2)
@@ -66,7 +66,9 @@ def test_a_batch_is_published_and_the_one_before_it_kept_as_it_was(
     assert published_version(read_versions(engine)) == second
 
 
-def test_a_version_says_what_it_was_made_from(engine: Engine, batch: Callable[..., Version]) -> None:
+def test_a_version_records_the_data_and_settings_it_was_made_from(
+    engine: Engine, batch: Callable[..., Version]
+) -> None:
     made = batch(2)
     matrix, similarity = re.load_model(engine)
     noted = read_versions(engine)[0]
@@ -106,7 +108,7 @@ def test_a_roll_back_publishes_the_kept_lists_and_keeps_the_published_ones(
     assert list_tables(engine) == {"recommendations", kept_table(1), kept_table(2)}
 
 
-def test_a_roll_back_to_what_is_not_there_names_what_is(engine: Engine, batch: Callable[..., Version]) -> None:
+def test_a_roll_back_to_a_missing_version_names_the_kept_ones(engine: Engine, batch: Callable[..., Version]) -> None:
     with pytest.raises(UnknownVersionError, match="version 1 cannot be published: no version is kept"):
         roll_back(engine, 1)
     for users in (1, 2, 3, 4):
@@ -121,7 +123,7 @@ def test_a_roll_back_to_what_is_not_there_names_what_is(engine: Engine, batch: C
     assert served(engine) == [1, 2, 3, 4]
 
 
-def test_a_version_that_is_only_kept_leaves_what_people_read_alone(
+def test_a_version_that_is_only_kept_does_not_change_the_published_lists(
     engine: Engine, batch: Callable[..., Version]
 ) -> None:
     batch(2)
@@ -133,7 +135,7 @@ def test_a_version_that_is_only_kept_leaves_what_people_read_alone(
     assert served(engine) == [1, 2, 3]
 
 
-def test_lists_of_the_same_ratings_and_settings_are_found_published_or_kept(
+def test_a_version_of_the_same_ratings_and_settings_is_found_published_or_kept(
     engine: Engine, batch: Callable[..., Version]
 ) -> None:
     one, two = batch(1), batch(2)
@@ -206,7 +208,7 @@ def test_a_table_of_versions_that_somebody_else_wrote_to_is_refused(
     assert served(engine) == [1]
 
 
-def test_the_script_lists_versions_rolls_back_and_tells_what_is_unknown(
+def test_the_script_lists_versions_rolls_back_and_refuses_unknown_versions(
     engine: Engine,
     batch: Callable[..., Version],
     settings: Settings,

@@ -1,4 +1,4 @@
-"""The service writes while a batch is at work, on SQLite too, which lets one in at a time; and batches take turns."""
+"""The service writes while a batch runs, also on SQLite, which lets one writer in at a time. Batches take turns."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ on_sqlite = pytest.mark.parametrize("backend", ["sqlite"])
 
 @pytest.fixture
 def service(engine: Engine, settings: Settings) -> Iterator[Engine]:
-    """The service's connections, which do not wait long."""
+    """The service's connections, which do not wait long for a lock."""
     service = connect(settings, statement_timeout=1.5)
     yield service
     service.dispose()
@@ -42,7 +42,7 @@ def service(engine: Engine, settings: Settings) -> Iterator[Engine]:
 
 @pytest.fixture
 def run(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Version]:
-    """``run(progress)`` publishes everybody's lists, ten people at a time."""
+    """``run(progress)`` publishes everybody's lists in blocks of ten people."""
     monkeypatch.setattr(batch, "BLOCK_USERS", 10)
     fill(engine, STARS, PRODUCTS)
     prepare(engine)
@@ -55,7 +55,7 @@ def run(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Versio
     return run
 
 
-def test_what_is_written_between_the_blocks_of_a_batch_is_stored_at_once(
+def test_a_write_between_the_blocks_of_a_batch_is_stored_at_once(
     engine: Engine, service: Engine, run: Callable[..., Version]
 ) -> None:
     stored = list[int]()
@@ -73,8 +73,8 @@ def test_what_is_written_between_the_blocks_of_a_batch_is_stored_at_once(
         assert sorted(found) == [1_000, 1_001, 1_002, 1_003, 1_004, 1_005]
 
 
-@on_sqlite  # on a server the statement that loads the block is still running
-def test_who_is_erased_between_the_blocks_of_a_batch_is_in_no_list(
+@on_sqlite  # on a server the statement that loads the block still runs
+def test_a_person_erased_between_the_blocks_of_a_batch_is_in_no_list(
     engine: Engine, service: Engine, run: Callable[..., Version]
 ) -> None:
     left = [5, 55]
@@ -93,7 +93,7 @@ def test_who_is_erased_between_the_blocks_of_a_batch_is_in_no_list(
 
 
 @on_sqlite
-def test_who_waits_for_the_lock_gets_it_between_two_transactions_of_a_batch(engine: Engine, service: Engine) -> None:
+def test_a_waiting_writer_gets_the_lock_between_two_transactions_of_a_batch(engine: Engine, service: Engine) -> None:
     fill(engine, STARS, PRODUCTS)
     begun, done = threading.Event(), threading.Event()
 
@@ -114,11 +114,11 @@ def test_who_waits_for_the_lock_gets_it_between_two_transactions_of_a_batch(engi
             if done.is_set():
                 break
     writer.join()
-    assert turn < 30  # the service waits so long
+    assert turn < 30  # the service waits this long
 
 
 @on_sqlite
-def test_what_a_killed_batch_left_is_dropped_by_the_next(engine: Engine, run: Callable[..., Version]) -> None:
+def test_leftovers_of_a_killed_batch_are_dropped_by_the_next(engine: Engine, run: Callable[..., Version]) -> None:
     run()
     clean = existing_tables(engine)
     left = "recommendations__new_0a1b2c3d"

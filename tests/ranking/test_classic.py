@@ -1,4 +1,4 @@
-"""Scoring: the compiled ranking against the formulas in plain Python, order and evidence included."""
+"""Classic: the compiled ranking equals the formulas in plain Python, also in order and evidence."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def entries(ranked: RankedProducts) -> list[tuple[int, float, float, int]]:
     return list(zip(*columns, strict=True))
 
 
-def test_weighted_average_by_hand() -> None:
+def test_predicted_ratings_are_the_weighted_averages_computed_by_hand() -> None:
     ranked = rank_products(RATINGS, 0, NEIGHBORS, SIMILARITIES, n=10)
     assert entries(ranked) == [
         (2, (0.75 * 5 + 0.25 * 5) / (0.75 + 0.25), 1.0, 2),
@@ -100,7 +100,7 @@ def test_a_short_list_stays_short() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_agrees_with_the_definition_one_row_or_many(data: st.DataObject) -> None:
+def test_the_ranking_agrees_with_the_definition_for_one_row_or_many(data: st.DataObject) -> None:
     shape = data.draw(st.tuples(st.integers(1, 10), st.integers(1, 8)))
     dense = data.draw(hnp.arrays(np.float64, shape, elements=HALF_STARS))
     mask = data.draw(st.none() | hnp.arrays(np.bool_, shape[1]))
@@ -184,7 +184,7 @@ def test_arguments_that_do_not_fit_are_refused_in_one_line(case: str) -> None:
 
 @settings(deadline=None)
 @given(st.data())
-def test_topping_up_equals_the_plain_definition(data: st.DataObject) -> None:
+def test_filling_up_equals_the_plain_definition(data: st.DataObject) -> None:
     n_users, n_products, n = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 7)), data.draw(st.integers(1, 8))
     dense = np.array(
         [[data.draw(st.sampled_from([0, 0, 9])) for _ in range(n_products)] for _ in range(n_users)], np.int8

@@ -1,4 +1,4 @@
-"""The rankings behind their one face: who gets what, what is kept from whom, and when lists are of other data."""
+"""The rankings behind one interface: the lists, the products that a user never sees, and fingerprints of the data."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def profiles(shop: Planted) -> Profiles:
 
 
 @pytest.mark.parametrize("cells", [1, 50, 4_000_000])
-def test_classic_is_the_kernel_and_the_scoring_in_blocks_of_any_size(
+def test_classic_equals_the_kernel_and_the_scoring_in_blocks_of_any_size(
     shop: Planted, cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rankings, "BLOCK_CELLS", cells)
@@ -96,13 +96,13 @@ def test_classic_is_the_kernel_and_the_scoring_in_blocks_of_any_size(
     assert ranking.profiles is None
 
 
-def test_more_neighbors_than_users_are_all_users(shop: Planted) -> None:
+def test_a_number_of_neighbors_above_the_users_means_all_users(shop: Planted) -> None:
     index, rows = CosineIndex(shop.matrix.half_stars), np.arange(5)
     some, many = (ClassicRanking(shop.matrix, index, k).rank_products(rows, 5) for k in (199, 100_000))
     assert same(some, many)
 
 
-def test_taste_is_its_ranker_and_shows_stars(shop: Planted, profiles: Profiles) -> None:
+def test_taste_equals_its_ranker_and_shows_stars(shop: Planted, profiles: Profiles) -> None:
     matrix, rows = shop.matrix, np.array([7, 3, 199, 3, 0])
     ranker = TasteRanker(
         profiles.confidences, matrix.half_stars, times=profiles.times, recommendable=matrix.recommendable
@@ -118,7 +118,7 @@ def test_taste_is_its_ranker_and_shows_stars(shop: Planted, profiles: Profiles) 
 
 
 @pytest.mark.parametrize("parameters", [TasteParameters(3, 0.9), TasteParameters()], ids=str)
-def test_auto_is_taste_with_its_parameters(shop: Planted, profiles: Profiles, parameters: TasteParameters) -> None:
+def test_auto_equals_taste_with_its_parameters(shop: Planted, profiles: Profiles, parameters: TasteParameters) -> None:
     matrix, rows = shop.matrix, np.array([3, 0, 77])
     ranking = TasteRanking(matrix, TasteSimilarity.of(matrix, profiles, parameters=parameters), AUTO)
     wanted = TasteRanker(
@@ -143,9 +143,7 @@ def test_auto_without_parameters_is_refused(shop: Planted, profiles: Profiles) -
         TasteRanking(shop.matrix, TasteSimilarity.of(shop.matrix, profiles), AUTO)
 
 
-def test_what_taste_returns_as_similarity_has_the_cosines_of_the_classic_and_one_ranker(
-    shop: Planted, profiles: Profiles
-) -> None:
+def test_the_similarity_of_taste_has_the_cosines_of_classic_and_one_ranker(shop: Planted, profiles: Profiles) -> None:
     cosines = CosineIndex(shop.matrix.half_stars)
     prepared = TasteSimilarity.of(shop.matrix, profiles).prepared_arrays()
     for arrays in (None, prepared):
@@ -159,7 +157,7 @@ def test_what_taste_returns_as_similarity_has_the_cosines_of_the_classic_and_one
 
 @hypothesis_settings(deadline=None)
 @given(pairs_of, events_of, st.integers(1, 8))
-def test_nobody_is_shown_what_the_profile_holds_or_the_catalog_does_not(
+def test_a_list_holds_no_product_of_the_profile_and_none_outside_the_catalog(
     rated: dict[tuple[int, int], int], rows: list[tuple[int, int, int, int]], n: int
 ) -> None:
     log = log_of(rows)
@@ -179,8 +177,8 @@ def test_nobody_is_shown_what_the_profile_holds_or_the_catalog_does_not(
         assert not set(shown) & (set(rated) if name == CLASSIC else set(rated) | turned_to)
 
 
-def test_somebody_who_never_rated_is_served_by_taste_and_not_by_the_classic() -> None:
-    # users 1 and 2 rated 0 and 2, user 3 rated 4 only; user 7 just bought 0, so 2 is what people like 7 have besides
+def test_a_user_without_ratings_is_served_by_taste_and_not_by_classic() -> None:
+    # users 1 and 2 rated 0 and 2, user 3 rated only 4; user 7 just bought 0, so similar people also have 2
     log = log_of([(7, 0, 3, 5)])
     matrix = widened_by(matrix_of({(1, 0): 1, (1, 2): 2, (2, 0): 1, (2, 2): 2, (3, 4): 3}), log)
     row = np.array([matrix.row_of(7)])
@@ -199,17 +197,17 @@ Rows = list[tuple[int, int, int, int]]
 @pytest.mark.parametrize(
     ("other", "taste_differs"),
     [
-        ([(1, 2, 3, 8), (7, 4, 1, 6)], True),  # a purchase in place of the click
+        ([(1, 2, 3, 8), (7, 4, 1, 6)], True),  # a purchase instead of the click
         ([(1, 2, 1, 9), (7, 4, 1, 6)], True),  # later
         ([(1, 4, 1, 8), (7, 4, 1, 6)], True),  # of another product
         ([(2, 2, 1, 8), (7, 4, 1, 6)], True),  # by somebody else
-        ([(1, 2, 1, 8)], True),  # one is gone, and its user with it
+        ([(1, 2, 1, 8)], True),  # one is gone, and so is its user
         ([(1, 2, 1, 8), (7, 4, 1, 6), (7, 2, 0, 1)], True),  # one more
         ([(7, 4, 1, 6), (1, 2, 1, 8)], False),  # in another order
-        ([(1, 2, 1, 8), (7, 4, 1, 6), (1, 2, 0, 3)], False),  # one more that is weaker and older: the same lists
+        ([(1, 2, 1, 8), (7, 4, 1, 6), (1, 2, 0, 3)], False),  # one more, weaker and older: the same lists
     ],
 )
-def test_the_fingerprint_of_taste_differs_when_what_it_ranks_by_does(other: Rows, taste_differs: bool) -> None:
+def test_the_fingerprint_of_taste_changes_with_the_data_it_ranks_by(other: Rows, taste_differs: bool) -> None:
     narrow = matrix_of({(1, 0): 1, (1, 5): 2, (2, 0): 1, (2, 4): 2})
 
     def fingerprints(rows: Rows) -> dict[str, str]:
@@ -224,7 +222,7 @@ def test_the_fingerprint_of_taste_differs_when_what_it_ranks_by_does(other: Rows
     assert len(before[TASTE]) == 32
 
 
-def test_the_fingerprints_differ_when_a_rating_the_catalog_or_a_weight_does(shop: Planted, profiles: Profiles) -> None:
+def test_the_fingerprints_change_with_a_rating_the_catalog_or_a_weight(shop: Planted, profiles: Profiles) -> None:
     first = {name: ranking.fingerprint() for name, ranking in every(shop.matrix, profiles).items()}
     csr = shop.matrix.half_stars.copy()
     csr.data[5] ^= 1
@@ -255,7 +253,7 @@ def happen(engine: Engine, *rows: dict[str, Any]) -> None:
 
 @pytest.fixture
 def store(engine: Engine) -> Engine:
-    """F is rated and E looked at, and neither is in the catalog; 9 never rated."""
+    """F is rated and E was viewed, but neither is in the catalog. User 9 never rated."""
     fill(engine, STARS, [A, B, C, D])
     return engine
 
@@ -276,11 +274,11 @@ def trained(engine: Engine) -> tuple[RatingMatrix, TasteSimilarity]:
     return matrix, train_taste(matrix, log, WEIGHTS.tolist())
 
 
-def test_the_taste_model_is_read_from_ratings_and_log(store: Engine) -> None:
+def test_the_taste_model_is_read_from_ratings_and_interactions(store: Engine) -> None:
     log_some(store)
     matrix, similarity = trained(store)
     assert matrix.user_ids.tolist() == [1, 2, 4, 9]
-    assert matrix.products(np.arange(5)) == [A, B, C, E, F]  # D: in the catalog, but nobody ever turned to it
+    assert matrix.products(np.arange(5)) == [A, B, C, E, F]  # D is in the catalog, but without ratings and interactions
     assert matrix.recommendable.tolist() == [True, True, True, False, False]
     assert matrix.n_ratings == 6
     csr = similarity.profiles.confidences
@@ -302,7 +300,7 @@ def test_the_taste_model_is_read_from_ratings_and_log(store: Engine) -> None:
 
 
 @pytest.mark.parametrize("gone", ["rows", "table"])
-def test_a_shop_without_a_log_is_ranked_by_its_ratings(store: Engine, gone: str) -> None:
+def test_a_shop_without_interactions_is_ranked_by_its_ratings(store: Engine, gone: str) -> None:
     if gone == "table":
         with writing(store) as connection:
             interactions.drop(connection)
@@ -314,7 +312,7 @@ def test_a_shop_without_a_log_is_ranked_by_its_ratings(store: Engine, gone: str)
     assert np.array_equal(similarity.profiles.confidences.toarray() > 0, matrix.half_stars.toarray() > 0)
 
 
-def test_what_is_missing_for_training_is_told_with_the_step(store: Engine) -> None:
+def test_missing_data_for_training_is_named_with_the_step_that_makes_it(store: Engine) -> None:
     with writing(store) as connection:
         connection.execute(delete(ratings))
     with pytest.raises(StepOrderError, match="run python load_recommendation_data.py first"):
@@ -325,17 +323,17 @@ def test_what_is_missing_for_training_is_told_with_the_step(store: Engine) -> No
         read_taste_data(store)
 
 
-def test_the_catalog_is_asked_product_by_product(store: Engine) -> None:
+def test_the_catalog_is_looked_up_product_by_product(store: Engine) -> None:
     assert in_catalog(store, pa.array([F, D, A, A, "NOT THERE"])).tolist() == [False, True, True, True, False]
 
 
-def test_a_notebook_ranks_by_taste_with_what_load_model_returned(store: Engine) -> None:
+def test_a_notebook_ranks_by_taste_with_the_results_of_load_model(store: Engine) -> None:
     log_some(store)
     matrix, similarity = re.load_model(store, ranking="taste", weights=WEIGHTS_AS_TEXT)
     assert isinstance(similarity, TasteSimilarity)
     recs = re.get_recommendations(9, matrix, similarity, ranking="taste")
     assert list(recs.columns) == ["product_id", "predicted_rating", "support", "n_neighbors"]
-    # 1 and 2 have A as 9 does: 1 adds B and C, 2 adds B and F, which the shop does not sell
+    # 1, 2 and 9 have A: 1 adds B and C, 2 adds B and F, which is not in the catalog
     assert recs[["product_id", "n_neighbors"]].to_numpy().tolist() == [[B, 2], [C, 1]]
     assert recs["support"][0] > recs["support"][1] > 0
     assert len(re.get_recommendations(9, matrix, similarity, ranking="taste", n=1)) == 1
@@ -349,7 +347,7 @@ def test_a_notebook_ranks_by_taste_with_what_load_model_returned(store: Engine) 
     assert re.get_recommendations(1, *plain).equals(re.get_recommendations(1, matrix, similarity))
 
 
-def test_a_batch_by_taste_of_plain_cosines_is_refused_before_anything_is_written(store: Engine) -> None:
+def test_a_batch_by_taste_with_plain_cosines_is_refused_before_anything_is_written(store: Engine) -> None:
     matrix, similarity = re.load_model(store)
     for ranking in ("taste", "auto"):
         with pytest.raises(
@@ -359,7 +357,7 @@ def test_a_batch_by_taste_of_plain_cosines_is_refused_before_anything_is_written
     assert read_versions(store) == []
 
 
-def test_a_batch_by_taste_serves_who_never_rated_and_nobody_with_what_they_know(store: Engine) -> None:
+def test_a_batch_by_taste_serves_users_without_ratings_and_lists_no_known_product(store: Engine) -> None:
     log_some(store)
     happen(store, event(10, D, "view"))
     with writing(store) as connection:
@@ -371,23 +369,23 @@ def test_a_batch_by_taste_serves_who_never_rated_and_nobody_with_what_they_know(
     with store.connect() as connection:
         rows = connection.execute(select(c.user_id, c.product_id, c.source).order_by(c.user_id, c["rank"]))
         found = [tuple(row) for row in rows]
-    # F and E are not sold; A and B were rated twice, C and D once
+    # F and E are not in the catalog; A and B were rated twice, C and D once
     assert found == [
-        (1, D, "popular"),  # knows A, B and C, the last from the log
+        (1, D, "popular"),  # knows A, B and C, and C only by an interaction
         (2, C, "neighbors"),
         (2, D, "popular"),
-        (4, B, "neighbors"),  # 1 has C in common, and as surely A and B; A has one owner more to be divided by
+        (4, B, "neighbors"),  # 1 shares C and has A and B with equal confidence; A is divided by one more owner
         (4, A, "neighbors"),
         (4, D, "popular"),
         *[(5, product, "popular") for product in (A, B, C)],
         (9, B, "neighbors"),  # never rated
         (9, C, "neighbors"),
         (9, D, "popular"),
-        *[(10, product, "popular") for product in (A, B, C)],  # has seen D, as nobody else who has anything else
+        *[(10, product, "popular") for product in (A, B, C)],  # has viewed D, like nobody else with another product
     ]
 
 
-def test_a_new_interaction_makes_lists_by_taste_stale_and_classic_ones_not(
+def test_a_new_interaction_makes_lists_by_taste_stale_but_not_classic_ones(
     store: Engine,
     settings: Settings,
     env: dict[str, str],
@@ -399,7 +397,7 @@ def test_a_new_interaction_makes_lists_by_taste_stale_and_classic_ones_not(
     log_some(store)
 
     def run(ranking: str) -> tuple[bool, int]:
-        """Whether lists were written, and how many versions there are."""
+        """Whether lists were written, and the number of versions."""
         assert re.main(["--if-stale", "--force", "--ranking", ranking]) == 0
         return "unchanged" not in capsys.readouterr().out, len(read_versions(store))
 

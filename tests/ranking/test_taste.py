@@ -1,4 +1,4 @@
-"""The `taste` ranking: compiled search and votes against the formulas in plain Python, order and bytes included."""
+"""The `taste` ranking: compiled search and votes equal the formulas in plain Python, also in order and bytes."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def padded_raters(shop: Shop) -> list[int]:
 
 
 def similarities_by_definition(shop: Shop, row: int) -> list[float]:
-    """sim(row, v) for every v in float64, each operation as `recommender.neighbors.taste_index` states it."""
+    """sim(row, v) for every v in float64, with the operations that `recommender.neighbors.taste_index` states."""
     c, columns = shop.dense, range(shop.dense.shape[1])
     logs = [math.log(1 + shop.known.n_users / raters) for raters in padded_raters(shop)]
     w = item_weights(shop.known.fitted(*c.shape)).tolist()
@@ -175,7 +175,7 @@ def pairs(indices: np.ndarray, similarities: np.ndarray) -> list[tuple[int, floa
 # ---- statistics --------------------------------------------------------------------------------------------------
 
 
-def test_statistics_by_hand() -> None:
+def test_statistics_equal_hand_arithmetic() -> None:
     stars = sp.csr_array(np.array([[10, 8, 0], [6, 0, 0]], np.int8))  # 5.0 and 4.0; 3.0
     profiles = sp.csr_array(np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.2]]))
     found = taste_statistics(profiles, stars)
@@ -185,7 +185,7 @@ def test_statistics_by_hand() -> None:
     assert item_weights(found).tolist() == [math.log(1 + 2 / 2), math.log(1 + 2 / 1), math.log(1 + 2 / 1)]
 
 
-def test_older_statistics_know_newcomers_as_rated_by_one_and_without_bias() -> None:
+def test_older_statistics_count_newcomers_as_rated_once_and_without_bias() -> None:
     older = TasteStatistics(4, np.array([0, 3]), 3.5, np.array([0.25, -0.5]), np.array([0.125]))
     fitted = older.fitted(2, 4)
     assert (fitted.n_users, fitted.mu, fitted.raters.tolist()) == (4, 3.5, [1, 3, 1, 1])
@@ -194,13 +194,13 @@ def test_older_statistics_know_newcomers_as_rated_by_one_and_without_bias() -> N
         older.fitted(2, 1)
 
 
-def test_a_shop_without_ratings_has_the_middle_of_the_scale_for_a_mean() -> None:
+def test_the_mean_of_a_shop_without_ratings_is_the_middle_of_the_scale() -> None:
     found = taste_statistics(sp.csr_array(np.ones((2, 3))))
     assert (found.mu, found.item_bias.tolist(), found.user_bias.tolist()) == ((0.5 + 5) / 2, [0.0] * 3, [0.0] * 2)
 
 
 @given(st.floats(1e-200, 1e200))
-def test_fifth_roots_are_right_to_two_units_in_the_last_place(value: float) -> None:
+def test_fifth_roots_are_exact_to_two_units_in_the_last_place(value: float) -> None:
     root = float(fifth_root(np.array([value]))[0])
     with localcontext(prec=60):
         exact = (Decimal(value).ln() / 5).exp()
@@ -211,20 +211,20 @@ def test_fifth_roots_are_right_to_two_units_in_the_last_place(value: float) -> N
 # ---- neighbors ---------------------------------------------------------------------------------------------------
 
 
-def test_two_users_by_hand() -> None:
+def test_the_similarities_of_two_users_equal_hand_arithmetic() -> None:
     shop = Shop(np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]]), np.array([[0, 9, 0], [0, 0, 0]]), np.zeros((2, 3)), None)
     rare, shared = math.log(1 + 2 / 1), math.log(1 + 2 / 2)
-    # row 0: its first product has one newer, so d = 0.5^(1/3); the shared one is the newest
+    # row 0: one product is newer than the first, so d = 0.5^(1/3); the shared product is the newest
     asking = math.sqrt((0.5 ** (1 / 3) * rare) ** 2 + shared**2)
     answering = math.sqrt(shared**2 + rare**2)
     neighbors, similarities = shop.taste_index().neighbors(0, 5)
     assert neighbors.tolist() == [1]
     assert similarities.tolist() == pytest.approx([1 * shared**2 / (asking**1.2 * answering**0.8)], rel=1e-14)
-    # row 1: both of one time, nothing is strictly newer
+    # row 1: both have the same time, so none is strictly newer
     assert shop.taste_index().neighbors(1, 5)[1].tolist() == pytest.approx([shared**2 / answering**2], rel=1e-14)
 
 
-def test_what_has_no_time_is_not_decayed_and_decays_nothing() -> None:
+def test_an_event_without_a_time_is_not_decayed_and_decays_no_other() -> None:
     dense = np.array([[1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 1.0]])
     for times, decays in (
         ([NO_TIME, NO_TIME, NO_TIME, 0], (1.0, 1.0, 1.0)),
@@ -240,7 +240,7 @@ def test_what_has_no_time_is_not_decayed_and_decays_nothing() -> None:
         assert similarity == pytest.approx(dot / (math.sqrt(sum(parts)) ** 1.2 * answering**0.8), rel=1e-14)
 
 
-def test_who_owns_nothing_new_is_no_neighbor() -> None:
+def test_a_user_without_a_new_product_is_no_neighbor() -> None:
     owned = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1]], np.float64)
     index = TasteIndex(sp.csr_array(owned))
     assert [index.neighbors(row, 9)[0].tolist() for row in range(4)] == [[3], [2, 0][::-1], [3], [0, 2]]
@@ -285,7 +285,7 @@ def test_similarities_are_the_formula_in_60_digits(shop: Shop, row: int) -> None
 
 
 def long_tail(n_rows: int, n_columns: int, n_entries: int, seed: int, confidences: bool = False) -> Any:
-    """Skewed activity and popularity: some rows read lists again, some scan, some do both."""
+    """Skewed activity and popularity: some rows read lists again, some scan, and some do both."""
     generator = np.random.default_rng(seed)
     row = (generator.random(n_entries) ** 3 * n_rows).astype(np.int64)
     column = (generator.random(n_entries) ** 4 * n_columns).astype(np.int64)
@@ -295,7 +295,7 @@ def long_tail(n_rows: int, n_columns: int, n_entries: int, seed: int, confidence
 
 
 def brute_force(profiles: Any, times: np.ndarray | None, row: int, k: int) -> list[tuple[int, float]]:
-    """`neighbors_by_definition` with numpy over the rows: the same sums, one column after another."""
+    """`neighbors_by_definition` with numpy over the rows: the same sums, column by column."""
     c = profiles.toarray()
     square = item_weights(taste_statistics(profiles)) ** 2
     span = slice(profiles.indptr[row], profiles.indptr[row + 1])
@@ -328,7 +328,7 @@ def test_many_rows_agree_with_brute_force(confidences: bool, timed: bool, k: int
         assert pairs(indices[line], similarities[line]) == brute_force(profiles, times, row, k)
 
 
-def test_many_equal_users_go_by_row() -> None:
+def test_many_equal_users_are_ordered_by_row() -> None:
     few = long_tail(40, 30, 300, seed=1).toarray()
     profiles = sp.csr_array(few[np.random.default_rng(2).integers(0, 40, 6000)])
     index = TasteIndex(profiles)
@@ -336,9 +336,9 @@ def test_many_equal_users_go_by_row() -> None:
         assert pairs(*index.neighbors(row, 200)) == brute_force(profiles, None, row, 200)
 
 
-def test_a_sample_unlike_the_rest_is_found_out() -> None:
-    # The norms ascend with the row, so every eighth row from row 4 on is the sample. Only these own what row 0 cares
-    # for most: the score that the sample says 300 rows will reach is reached by 44 of 6,000.
+def test_a_sample_that_differs_from_the_rest_is_noticed() -> None:
+    # The norms ascend with the row, so every eighth row from row 4 on is the sample. Only these rows own the products
+    # with the most weight for row 0. By the sample 300 rows reach a score that in fact 44 of 6,000 reach.
     n = 6000
     sampled = np.arange(n) % 8 == 4
     shared, own = np.where(sampled, 0, 1), np.arange(n) + 2
@@ -389,7 +389,7 @@ def test_one_index_serves_many_threads_at_once() -> None:
 # ---- votes and stars ---------------------------------------------------------------------------------------------
 
 
-def test_votes_and_stars_by_hand() -> None:
+def test_votes_and_stars_equal_hand_arithmetic() -> None:
     owned = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0.5], [0, 0, 0, 0]])
     stars = np.array([[8, 0, 0, 0], [6, 10, 0, 0], [0, 4, 9, 0], [0, 0, 0, 0]], np.int8)
     known = TasteStatistics(4, np.array([2, 2, 1, 1]), 3.0, np.array([0.5, 0.25, 0, 0]), np.array([0.125, -0.5, 0, 0]))
@@ -399,12 +399,12 @@ def test_votes_and_stars_by_hand() -> None:
     assert entries(ranked) == [
         (1, round9((0.75 + 0.5) / 2**0.2), 0.75 + 0.5, round9(3.0 + 0.125 + 0.25 + deviations / (1.25 + 3)), 2),
         (2, 0.5, 0.5, round9(3.0 + 0.125 + 0.0 + 0.5 * (4.5 - 3.0) / (0.5 + 3)), 1),
-        (3, 0.5 * 0.5, 0.5 * 0.5, 3.0 + 0.125, 1),  # owned, not rated: no deviation
+        (3, 0.5 * 0.5, 0.5 * 0.5, 3.0 + 0.125, 1),  # owned but not rated: no deviation
     ]
     assert [array.dtype for array in ranked] == [np.int32, np.float64, np.float64, np.float64, np.int32]
 
 
-def test_equal_scores_go_by_support_then_by_column() -> None:
+def test_equal_scores_are_ordered_by_support_then_by_column() -> None:
     owned = np.eye(5)
     known = TasteStatistics(5, np.array([1, 1, 32, 1, 1]), 3.0, np.zeros(5), np.zeros(5))
     votes = TasteVotes(TasteIndex(sp.csr_array(owned), statistics=known), sp.csr_array((5, 5), dtype=np.int8))
@@ -449,7 +449,9 @@ def test_ranking_agrees_with_the_definition(shop: Shop, k: int, n: int, damping:
 
 @settings(max_examples=150, deadline=None)
 @given(shops(), st.integers(1, 12), st.data())
-def test_stars_of_any_pair_are_defined_and_agree_with_the_definition(shop: Shop, k: int, data: st.DataObject) -> None:
+def test_stars_are_defined_for_every_pair_and_agree_with_the_definition(
+    shop: Shop, k: int, data: st.DataObject
+) -> None:
     n_rows, n_columns = shop.dense.shape
     asked = data.draw(st.lists(st.tuples(st.integers(0, n_rows - 1), st.integers(0, n_columns - 1)), max_size=20))
     times = None if shop.times is None else shop.times[shop.dense > 0]
@@ -458,7 +460,7 @@ def test_stars_of_any_pair_are_defined_and_agree_with_the_definition(shop: Shop,
     assert ranker.predict([row for row, _ in asked], [column for _, column in asked]).tolist() == expected
 
 
-def test_ranker_ranks_and_predicts_what_the_lists_say_for_any_threads() -> None:
+def test_the_ranker_agrees_with_the_lists_for_any_number_of_threads() -> None:
     profiles = long_tail(1500, 2000, 30_000, seed=8)
     generator = np.random.default_rng(4)
     stars = sp.csr_array((generator.integers(0, 11, profiles.nnz).astype(np.int8), profiles.indices, profiles.indptr))
@@ -479,11 +481,11 @@ def test_ranker_ranks_and_predicts_what_the_lists_say_for_any_threads() -> None:
     assert mask[ranked.columns[listed]].all()
 
 
-def test_long_lists_keep_their_order_however_they_are_found() -> None:
+def test_long_lists_have_the_same_order_by_every_code_path() -> None:
     profiles = long_tail(400, 3000, 30_000, seed=6)
     shop = Shop(profiles.toarray(), None, np.zeros(profiles.shape, np.int64), taste_statistics(profiles))
     votes = TasteVotes(shop.taste_index(), shop.ratings)
-    for row, k in ((0, 200), (0, 2), (200, 40), (399, 3)):  # many neighbors scan all places, few read lists
+    for row, k in ((0, 200), (0, 2), (200, 40), (399, 3)):  # many neighbors scan all products, few read lists
         near = votes.index.neighbors(row, k)
         expected = ranked_by_definition(shop, row, pairs(*near), None)
         for n in (1, 10, 500):
@@ -491,7 +493,7 @@ def test_long_lists_keep_their_order_however_they_are_found() -> None:
         assert entries(rank_one(votes, row, *near, n=None)) == expected
 
 
-def test_nobody_near_nothing_ranked() -> None:
+def test_a_user_without_neighbors_gets_no_ranked_product() -> None:
     ranker = TasteRanker(sp.csr_array(np.array([[1.0, 0.0]])), sp.csr_array(np.array([[9, 0]], np.int8)))
     assert ranker.rank([0], 2).tolist() == [[-1, -1]]
     # mu = 4.5, no deviations at all
@@ -502,7 +504,7 @@ def test_nobody_near_nothing_ranked() -> None:
     assert empty.rank([0, 2], 1).tolist() == [[-1], [-1]]
 
 
-def test_statistics_without_users_weigh_nothing() -> None:
+def test_statistics_without_users_give_no_weight() -> None:
     known = TasteStatistics(0, np.zeros(0, np.int64), 3.0, np.zeros(0), np.zeros(0))
     index = TasteIndex(sp.csr_array(np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]])), statistics=known)
     assert index.top_k(3)[0].tolist() == [[-1] * 3] * 2  # ln(1 + 0 / 1) = 0: no similarity is above 0
@@ -563,12 +565,12 @@ def test_arguments_that_do_not_fit_are_refused_in_one_line(case: str) -> None:
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf, 1e-12, 1e12])
-def test_confidences_that_are_none_are_refused_with_their_place(bad: float) -> None:
+def test_invalid_confidences_are_refused_with_their_position(bad: float) -> None:
     with pytest.raises(RatingError, match="at row 1, column 1 is not from 1e-09 to 1000000000.0"):
         TasteIndex(with_values([1.0, 1.0, bad, 1.0]))
 
 
-def test_single_precision_confidences_count_as_what_they_are() -> None:
+def test_single_precision_confidences_are_used_with_their_exact_values() -> None:
     values = [1.0, 0.2, 0.5, 2.0]
     single = TasteIndex(with_values(values).astype(np.float32)).top_k(1)[1]
     assert (

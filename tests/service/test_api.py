@@ -1,4 +1,4 @@
-"""The service: exact shape, every kind of user, hostile parameters, a database that goes away, a real server."""
+"""The service: shape of answers, all kinds of users, hostile parameters, a database that goes away, a real server."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ HOSTILE_IDS += [str(2**63), str(10**30), "0x1", "1;DROP", "%EF%BC%91", "१"]
 
 
 @pytest.mark.parametrize("user", HOSTILE_IDS)
-def test_what_is_not_a_user_id_is_a_422(client: TestClient, user: str) -> None:
+def test_an_invalid_user_id_is_a_422(client: TestClient, user: str) -> None:
     response = client.get(f"/recommendations/{user}")
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
@@ -140,7 +140,7 @@ def test_a_limit_out_of_range_is_a_422(client: TestClient, limit: str) -> None:
     ]
 
 
-def test_both_faults_of_a_request_are_told(client: TestClient) -> None:
+def test_both_faults_of_a_request_are_named(client: TestClient) -> None:
     errors = client.get("/recommendations/x?limit=x").json()["errors"]
     assert [error["parameter"] for error in errors] == ["user_id", "limit"]
 
@@ -148,7 +148,7 @@ def test_both_faults_of_a_request_are_told(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/health", 405), ("GET", "/", 404)]
 )
-def test_errors_of_the_framework_are_problems_too(client: TestClient, method: str, path: str, status: int) -> None:
+def test_errors_of_the_framework_are_problem_json_too(client: TestClient, method: str, path: str, status: int) -> None:
     response = client.request(method, path)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
@@ -164,7 +164,7 @@ def test_an_unforeseen_error_shows_no_trace(client: TestClient, monkeypatch: pyt
     assert "Traceback" not in response.text
 
 
-def test_health_counts_what_is_served(client: TestClient) -> None:
+def test_health_counts_the_users_products_and_ratings_of_the_served_model(client: TestClient) -> None:
     health = client.get("/health").json()
     assert {name: health[name] for name in ("status", "users", "products", "ratings")} == {
         "status": "ok",
@@ -183,7 +183,7 @@ def test_a_product_that_leaves_the_catalog_never_breaks_an_answer(client: TestCl
     assert client.get("/recommendations/1").status_code == 200  # from memory
 
 
-def test_a_rated_product_that_is_not_in_the_catalog_is_never_answered(
+def test_a_rated_product_that_is_not_in_the_catalog_is_never_recommended(
     shop: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in env.items():
@@ -285,7 +285,7 @@ def test_a_real_server_answers_a_real_request_and_stops_on_sigterm(shop: Engine,
 
 
 @pytest.mark.usefixtures("client")
-def test_what_was_loaded_is_not_searched_for_garbage_while_it_is_served() -> None:
+def test_the_garbage_collector_skips_the_loaded_application_while_it_serves() -> None:
     app = api.create_app()
     with TestClient(app):
         assert not any(entry is app for entry in gc.get_objects())
@@ -358,7 +358,7 @@ def test_head_answers_as_get_without_a_body(client: TestClient, path: str) -> No
     assert head.headers["content-length"] == get.headers["content-length"]
 
 
-def test_the_default_never_exceeds_the_largest_limit(
+def test_the_default_limit_never_exceeds_the_largest_limit(
     shop: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (env | {"TOP_N_RECOMMENDATIONS": "500"}).items():
@@ -413,7 +413,7 @@ def test_a_product_that_nobody_rated_is_similar_to_none_and_an_unknown_one_is_a_
 
 
 @pytest.mark.parametrize("product", ["x", "b08n5wrwnw", "B08N5WRWNWX", "B08N5WRWN%00", "..%2F..%2Fetc", "B08N5 WRWN"])
-def test_what_is_not_a_product_id_is_refused(client: TestClient, product: str) -> None:
+def test_an_invalid_product_id_is_refused(client: TestClient, product: str) -> None:
     response = client.get(f"/products/{product}/similar?limit=0")
     assert response.status_code in (404, 422)  # a slash leads to no route
     assert response.headers["content-type"] == "application/problem+json"

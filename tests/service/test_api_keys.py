@@ -1,4 +1,4 @@
-"""API keys as a setting: which are taken, which are refused at the start, and that none ever shows."""
+"""API keys as a setting: which are accepted, which are refused at the start, and that none is ever shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEY, OTHER = "first-key-of-the-shop", "second, no comma".replace(",", "") + " ke
 
 @pytest.fixture
 def backend() -> str:
-    """Keys have nothing to do with the database."""
+    """Keys do not depend on the database."""
     return "sqlite"
 
 
@@ -48,7 +48,7 @@ def test_an_unusable_key_is_refused_without_showing_it(text: str) -> None:
     assert not any(part.strip() in said for part in text.split(","))
 
 
-def test_every_key_is_compared_by_compare_digest_whether_one_is_right_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_key_is_compared_by_compare_digest_also_after_a_match(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[bytes] = []
 
     def watched(given: bytes, key: bytes) -> bool:

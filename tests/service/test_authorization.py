@@ -1,6 +1,6 @@
-"""Who may do what: every route there is, without a key configured, without one, with a wrong and with a right one.
+"""Access to every route: with no key configured, and with a missing, a wrong and a right key in the request.
 
-Both with REQUIRE_KEY=people and all. A new route makes these tests red until it has its line in ROUTES.
+REQUIRE_KEY is people and all. A new route makes these tests red until it has its line in ROUTES.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ HEADER = "X-API-Key"
 
 
 class Case(NamedTuple):
-    """A request that a route answers with ``status`` to whoever may ask."""
+    """A request that a route answers with ``status`` if access is allowed."""
 
     path: str
     needs_key: bool = False
     status: int = 200
     body: Any = None
     always_open: bool = False  # with REQUIRE_KEY=all
-    cached: str | None = None  # Cache-Control of the answer to somebody without a key, None: nothing is said
+    cached: str | None = None  # Cache-Control of the answer to a request without a key; None: no such header
 
 
 # method and template of each route -> a request to it
@@ -46,7 +46,7 @@ ROUTES: dict[tuple[str, str], Case] = {
     ("GET", "/users/{user_id}/ratings"): Case("/users/1/ratings", needs_key=True),
     ("GET", "/recommendations/batch"): Case(
         "/recommendations/batch", status=405, cached="private, no-store"
-    ),  # no user of that name
+    ),  # the path is no user_id
     ("POST", "/recommendations"): Case("/recommendations", body={"ratings": [{"product_id": A}]}, cached="private"),
     ("POST", "/ratings"): Case("/ratings", True, 201, {"user_id": 3, "product_id": A, "rating": 4.5}),
     ("POST", "/interactions"): Case(
@@ -65,7 +65,7 @@ ROUTES: dict[tuple[str, str], Case] = {
 }
 WRONG = ["", "x", KEY[:-1], KEY + "x", KEY.upper(), f"{KEY}, {SECOND}", f"{KEY},", f"Bearer {KEY}", "None"]
 NOT_RIGHT: list[list[str]] = [[], *([key] for key in WRONG), [KEY, "x"], ["x", KEY], [KEY, KEY]]
-# the framework answers HEAD for its own pages, ours for those that are read
+# HEAD: by the framework for its own pages, by the service for GET routes
 ROUTES |= {("HEAD", template): case for (method, template), case in ROUTES.items() if method == "GET"}
 CASES = [pytest.param(method, case, id=f"{method} {template}") for (method, template), case in ROUTES.items()]
 CLOSED = [case for case in CASES if case.values[1].needs_key]  # type: ignore[union-attr]
@@ -73,7 +73,7 @@ CLOSED = [case for case in CASES if case.values[1].needs_key]  # type: ignore[un
 
 @pytest.fixture
 def backend() -> str:
-    """Keys have nothing to do with the database."""
+    """Keys do not depend on the database."""
     return "sqlite"
 
 
@@ -94,7 +94,7 @@ def service(monkeypatch: pytest.MonkeyPatch, keys: str, required: str = "people"
 
 @pytest.fixture
 def open_service(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    """Nobody configured a key."""
+    """A service without a configured key."""
     with service(monkeypatch, "") as client:
         yield client
 
@@ -107,7 +107,7 @@ def keyed_service(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 @pytest.fixture
 def closed_service(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    """Everything needs a key."""
+    """A service in which everything needs a key."""
     with service(monkeypatch, f"{KEY}, {SECOND}", "all") as client:
         yield client
 
@@ -120,7 +120,7 @@ def all_routes(routes: Iterable[object]) -> Iterator[Route]:
     for route in routes:
         if isinstance(route, Route):
             yield route
-        else:  # a router that was included, and nothing else: of what is mounted nobody here would know
+        else:  # only included routers: these tests would not see a mounted application
             yield from all_routes(route.original_router.routes)  # type: ignore[attr-defined]
 
 
@@ -132,7 +132,7 @@ def test_every_route_has_its_line_here() -> None:
 
 
 @pytest.mark.parametrize(("method", "case"), CASES)
-def test_without_a_configured_key_what_needs_one_is_closed_and_says_how_to_open_it(
+def test_protected_routes_are_closed_without_a_configured_key_and_say_how_to_open_them(
     open_service: TestClient, method: str, case: Case
 ) -> None:
     for given in ([], [KEY], [""]):
@@ -144,9 +144,7 @@ def test_without_a_configured_key_what_needs_one_is_closed_and_says_how_to_open_
 
 
 @pytest.mark.parametrize(("method", "case"), CASES)
-def test_with_a_configured_key_what_needs_one_opens_to_a_right_one_alone(
-    keyed_service: TestClient, method: str, case: Case
-) -> None:
+def test_protected_routes_open_only_to_a_right_key(keyed_service: TestClient, method: str, case: Case) -> None:
     for given in NOT_RIGHT:
         answer = ask(keyed_service, method, case, *given)
         assert answer.status_code == (401 if case.needs_key else case.status), given
@@ -156,11 +154,13 @@ def test_with_a_configured_key_what_needs_one_opens_to_a_right_one_alone(
             assert method == "HEAD" or HEADER in answer.json()["detail"]
     for key in (KEY, SECOND):
         status = ask(keyed_service, method, case, key).status_code
-        assert status == case.status or (method == "DELETE" and key == SECOND and status == 404)  # there no more
+        assert status == case.status or (
+            method == "DELETE" and key == SECOND and status == 404
+        )  # the route no longer exists
 
 
 @pytest.mark.parametrize(("method", "case"), CASES)
-def test_with_all_required_everything_but_being_alive_needs_a_key(
+def test_everything_except_live_ready_and_health_needs_a_key_with_all_required(
     closed_service: TestClient, method: str, case: Case
 ) -> None:
     for given in NOT_RIGHT:
@@ -175,19 +175,21 @@ def test_with_all_required_everything_but_being_alive_needs_a_key(
     for key in (KEY, SECOND):
         answer = ask(closed_service, method, case, key)
         assert answer.status_code == case.status or (method == "DELETE" and key == SECOND)
-        # no cache between may hand it to somebody without a key
+        # no cache in between may hand it to a request without a key
         assert answer.headers["cache-control"].startswith("private")
         assert ask(closed_service, method, case).status_code == (case.status if case.always_open else 401)
 
 
-def test_with_all_required_a_page_that_is_not_there_needs_a_key_too(closed_service: TestClient) -> None:
+def test_a_missing_page_needs_a_key_with_all_required(closed_service: TestClient) -> None:
     for path in ("/", "/nothing", "/live/", "/health/x", "/LIVE", "//live", "/recommendations/99", "/docs/"):
         assert closed_service.get(path).status_code == 401, path
         assert closed_service.get(path, headers={HEADER: KEY}).status_code == 404, path
     assert closed_service.post("/live").status_code == 405
 
 
-def test_with_all_required_health_tells_its_status_alone(closed_service: TestClient, open_service: TestClient) -> None:
+def test_health_without_a_key_tells_only_its_status_with_all_required(
+    closed_service: TestClient, open_service: TestClient
+) -> None:
     for given in ({}, {HEADER: "wrong"}):
         assert closed_service.get("/health", headers=given).json() == {"status": "ok"}
     whole = closed_service.get("/health", headers={HEADER: KEY}).json()
@@ -195,7 +197,7 @@ def test_with_all_required_health_tells_its_status_alone(closed_service: TestCli
     assert set(whole) == set(open_service.get("/health").json())
 
 
-def test_with_all_required_a_kept_answer_is_for_those_with_a_key(closed_service: TestClient) -> None:
+def test_a_cached_answer_needs_a_key_with_all_required(closed_service: TestClient) -> None:
     answers = closed_service.app.layer.answers  # type: ignore[attr-defined]
     with_key = {HEADER: KEY}
     for path in ("/recommendations/1", "/popular", f"/products/{A}", f"/products/{A}/similar"):
@@ -209,7 +211,7 @@ def test_with_all_required_a_kept_answer_is_for_those_with_a_key(closed_service:
         for given in ({}, {HEADER: KEY + "x"}):
             for tag in ({}, {"If-None-Match": first.headers["etag"]}, {"If-None-Match": "*"}):
                 assert closed_service.get(path, headers=given | tag).status_code == 401
-    # who people are is told, and not kept
+    # names people, so it is not cached
     before = len(answers)
     for _ in range(2):
         named = closed_service.get("/recommendations/1?explain=true", headers=with_key)
@@ -218,7 +220,9 @@ def test_with_all_required_a_kept_answer_is_for_those_with_a_key(closed_service:
     assert len(answers) == before
 
 
-def test_all_without_a_key_does_not_start_and_says_why(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_with_all_required_and_no_key_does_not_start_and_says_why(
+    environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for keys in ("", " , "):
         monkeypatch.setenv("API_KEY", keys)
         monkeypatch.setenv("REQUIRE_KEY", "all")
@@ -233,13 +237,13 @@ def test_all_without_a_key_does_not_start_and_says_why(environment: None, monkey
 
 
 @pytest.mark.parametrize(("method", "case"), CASES)
-def test_what_is_of_a_person_is_private_and_what_is_not_says_nothing(
+def test_answers_about_a_person_are_private_and_others_have_no_cache_control(
     keyed_service: TestClient, method: str, case: Case
 ) -> None:
     if not case.needs_key:
         first = ask(keyed_service, method, case)
         assert first.headers.get("cache-control") == case.cached
-        assert ask(keyed_service, method, case).headers.get("cache-control") == case.cached  # maybe kept
+        assert ask(keyed_service, method, case).headers.get("cache-control") == case.cached  # maybe from the cache
         if "etag" in first.headers and method in ("GET", "HEAD") and "docs" not in case.path:
             known = {"If-None-Match": first.headers["etag"]}
             unchanged = keyed_service.request(method, case.path, headers=known)
@@ -248,7 +252,7 @@ def test_what_is_of_a_person_is_private_and_what_is_not_says_nothing(
     assert ask(keyed_service, method, case, KEY).headers["cache-control"].startswith("private")
 
 
-def test_an_error_is_kept_by_nobody(keyed_service: TestClient) -> None:
+def test_no_error_may_be_cached(keyed_service: TestClient) -> None:
     for path in ("/recommendations/99", "/recommendations/x", "/products/B0000NOONE", "/nothing", "/users/1/ratings"):
         assert keyed_service.get(path).headers["cache-control"] == "private, no-store"
 
@@ -267,7 +271,7 @@ def test_a_key_in_the_query_or_in_another_header_opens_nothing(
 
 
 @pytest.mark.parametrize(("method", "case"), CLOSED)
-def test_a_stranger_learns_nothing_from_how_it_is_refused(keyed_service: TestClient, method: str, case: Case) -> None:
+def test_a_refusal_is_the_same_for_known_and_unknown_people(keyed_service: TestClient, method: str, case: Case) -> None:
     known = ask(keyed_service, method, case)
     for other in ("/users/999", "/users/x"):
         unknown = ask(keyed_service, method, case._replace(path=case.path.replace("/users/1", other)))
@@ -288,7 +292,7 @@ def test_no_key_is_ever_shown(keyed_service: TestClient, capfd: pytest.CaptureFi
         assert SECOND not in text
 
 
-def test_closed_routes_are_documented_as_such(keyed_service: TestClient) -> None:
+def test_protected_routes_are_documented_as_protected(keyed_service: TestClient) -> None:
     document = keyed_service.get("/openapi.json").json()
     assert document["components"]["securitySchemes"] == {"ApiKey": {"type": "apiKey", "in": "header", "name": HEADER}}
     for path, methods in document["paths"].items():
@@ -299,7 +303,7 @@ def test_closed_routes_are_documented_as_such(keyed_service: TestClient) -> None
     assert "REQUIRE_KEY=all" in document["info"]["description"]
 
 
-def test_with_all_required_the_documentation_says_so(closed_service: TestClient) -> None:
+def test_the_documentation_marks_every_route_as_protected_with_all_required(closed_service: TestClient) -> None:
     document = closed_service.get("/openapi.json", headers={HEADER: KEY}).json()
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

@@ -1,4 +1,4 @@
-"""Answers that take long are made by another thread, and are those of any other."""
+"""Slow answers are made on another thread, and equal those made on the event loop."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def answers(client: TestClient) -> list[Any]:
     return [(answer.status_code, answer.json()) for answer in found]
 
 
-def test_a_filter_of_a_large_catalog_is_made_by_another_thread_and_once(
+def test_a_filter_of_a_large_catalog_is_made_once_on_another_thread(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = answers(client)
@@ -60,7 +60,7 @@ def test_a_filter_of_a_large_catalog_is_made_by_another_thread_and_once(
 
 
 @pytest.mark.parametrize("query", ["limit=100&offset=101", "limit=21&explain=true", "offset=191&diversity=1"])
-def test_a_page_far_down_and_many_explanations_are_made_by_another_thread(
+def test_a_page_far_down_and_many_explanations_are_made_on_another_thread(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
     threads: list[int] = []
@@ -79,7 +79,7 @@ def test_a_page_far_down_and_many_explanations_are_made_by_another_thread(
     assert [thread == loop for thread in threads] == [False, True, True]
 
 
-def test_an_answer_that_took_long_is_of_the_model_that_was_asked_and_not_kept_for_a_newer_one(
+def test_a_slow_answer_comes_from_the_model_that_was_asked_and_is_not_cached_for_a_newer_one(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, app = "/recommendations/1?offset=201&limit=9", client.app

@@ -1,4 +1,4 @@
-"""What slow, silent and greedy clients can hold of a real server, and that others are answered meanwhile."""
+"""Slow, silent and greedy clients of a real server are limited, and others are answered meanwhile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.service import fetch, uvicorn, wait_until
 from tests.support.shop import fill, product_row
 
 MANY = 200  # connections of a kind
-PATIENCE = 10  # seconds, of others, on a busy machine
+PATIENCE = 10  # seconds until others are answered, on a busy machine
 PRODUCTS = [f"B{number:09d}" for number in range(120)]
 GET = b"GET /recommendations/1?limit=100 HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /recommendations/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -27,7 +27,7 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 NOT_TAKEN = "does not take the answers"  # of 1.8 MB each
 _IDS = json.dumps({"user_ids": list(range(1, 41)), "limit": 100}).encode()
 _POSTED = POST + b"Content-Length: %d\r\n\r\n%s" % (len(_IDS), _IDS)
-# what each sends at first, and then again and again
+# the bytes that each sends at first, and then again and again
 SLOW: dict[str, tuple[bytes, bytes]] = {
     "says nothing": (b"", b""),
     "half a head": (GET[:40], b""),
@@ -64,7 +64,7 @@ def shop_env(engine: Engine, env: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def connections(port: int, how_many: int, first: bytes = b"") -> Iterator[list[socket.socket]]:
-    """As many, with a small buffer for what is not read."""
+    """As many connections, with a small buffer for unread bytes."""
     with ExitStack() as opened:
         found = []
         for _ in range(how_many):
@@ -79,7 +79,7 @@ def connections(port: int, how_many: int, first: bytes = b"") -> Iterator[list[s
 
 
 def ended(one: socket.socket) -> bool:
-    """Has the server closed this connection? What it answers is read."""
+    """Whether the server has closed this connection. Its answers are read."""
     try:
         while one.recv(65_536):
             pass
@@ -101,14 +101,14 @@ def megabytes(pid: int) -> float:
 
 
 def ask(port: int) -> float:
-    """How long another one waits for an answer."""
+    """The seconds that another client waits for an answer."""
     started = time.monotonic()
     assert fetch(port, f"/recommendations/1?limit={1 + int(started * 1_000) % 90}")[0] == 200
     return time.monotonic() - started
 
 
 @pytest.mark.parametrize("options", [(), ("--http", "h11")], ids=["httptools", "h11"])
-def test_slow_clients_are_let_go_and_others_are_answered_meanwhile(
+def test_slow_clients_are_disconnected_and_others_are_answered_meanwhile(
     shop_env: dict[str, str], tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     many, at_once = (20, len(SLOW)) if options else (MANY, 4)
@@ -131,7 +131,7 @@ def test_slow_clients_are_let_go_and_others_are_answered_meanwhile(
                     slowest.append(ask(port))
                     for kind in held.keys() - {NOT_TAKEN}:
                         held[kind] = [one for one in held[kind] if not ended(one)]
-                    # of who does not read, the server alone knows
+                    # a client that does not read cannot see this; only the server knows
                     return not any(held[kind] for kind in held.keys() - {NOT_TAKEN}) and at_rest()
 
                 try:
@@ -154,7 +154,7 @@ def _send(ones: list[socket.socket], more: bytes) -> None:
 
 
 def answer_to(port: int, *sent: bytes) -> bytes:
-    """All that comes back until the server closes the connection."""
+    """All bytes that come back until the server closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as one:
         with suppress(ConnectionError):
             for part in sent:
@@ -185,13 +185,13 @@ def test_absurd_requests_are_refused_and_others_are_answered(shop_env: dict[str,
         for chunk in (b"ffffffffffffffffff", b"-1", b"g", b"0x5", b"7fffffffffffffff;" + b"x" * 100):
             received = answer_to(port, CHUNKED + chunk + b"\r\n{}")
             assert statuses(received) in ([400], [408]), chunk
-        # a GET with a body is one, and what comes after it is another request
+        # a GET with a body is one request; the bytes after it are another
         with_body = GET[:-2] + b"Content-Length: 300\r\n\r\n" + GET[:2].ljust(300, b"x")
         assert statuses(answer_to(port, with_body + last)) == [200, 200]
         in_chunks = GET[:-2] + b"Transfer-Encoding: chunked\r\n\r\n2\r\nGE\r\n0\r\n\r\n"
         assert statuses(answer_to(port, in_chunks + last)) == [200, 200]
         assert statuses(answer_to(port, whole * 3 + last)) == [200, 200, 200, 200]
-        # a head without an end, a body without one, in chunks and between them
+        # a head without an end, a body without an end, within and between chunks
         endless = [b"X-%d: " % number + b"y" * 1_000 + b"\r\n" for number in range(LARGEST_HEAD // 1_000 * 20)]
         assert statuses(answer_to(port, GET[:-2], *endless)) in ([431], [])
         assert statuses(answer_to(port, b"GET /" + b"x" * 20 * LARGEST_HEAD)) in ([431], [])
@@ -204,8 +204,8 @@ def test_absurd_requests_are_refused_and_others_are_answered(shop_env: dict[str,
         assert megabytes(server.pid) < memory + 100
 
 
-def test_requests_ahead_of_their_turn_are_few(shop_env: dict[str, str], tmp_path: Path) -> None:
-    """A chunk of 200,000 bytes can hold 5,000 requests, each of which takes some kilobytes until it is answered."""
+def test_the_number_of_requests_sent_ahead_is_limited(shop_env: dict[str, str], tmp_path: Path) -> None:
+    """A chunk of 200,000 bytes can hold 5,000 requests. Each takes some kilobytes until it is answered."""
     least = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
     last = least[:-2] + b"Connection: close\r\n\r\n"
     with uvicorn(shop_env, tmp_path / "log") as (port, server):
@@ -222,7 +222,7 @@ def test_requests_ahead_of_their_turn_are_few(shop_env: dict[str, str], tmp_path
         assert megabytes(server.pid) < memory + 100
 
 
-def test_more_connections_than_the_limit_make_room_for_who_asks(shop_env: dict[str, str], tmp_path: Path) -> None:
+def test_connections_above_the_limit_make_room_for_new_requests(shop_env: dict[str, str], tmp_path: Path) -> None:
     env = shop_env | {"CONNECTION_LIMIT": "50", "REQUEST_TIMEOUT": "600"}
     with uvicorn(env, tmp_path / "log", "--timeout-keep-alive", "600") as (port, server):
         ask(port)
@@ -240,13 +240,13 @@ def test_more_connections_than_the_limit_make_room_for_who_asks(shop_env: dict[s
 
 
 def test_an_idle_connection_within_the_servers_own_time_is_kept(shop_env: dict[str, str], tmp_path: Path) -> None:
-    """A proxy keeps connections for minutes: with --timeout-keep-alive above its time none is closed under it."""
+    """A proxy keeps connections for minutes. With a longer --timeout-keep-alive the server never closes one first."""
     with (
         uvicorn(shop_env, tmp_path / "log", "--timeout-keep-alive", "60") as (port, _),
         connections(port, 1) as (silent,),
         connections(port, 1, GET) as (idle,),
     ):
-        wait_until(lambda: ended(silent))  # after one second and a look
+        wait_until(lambda: ended(silent))  # after one second and the next check
         assert _taken(idle).count(b"HTTP/1.1 200") == 1
         idle.send(GET)
         wait_until(lambda: b"HTTP/1.1 200" in _taken(idle))

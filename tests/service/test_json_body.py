@@ -1,4 +1,4 @@
-"""JSON bodies: what is taken, and that nothing anybody could send does more than be refused."""
+"""JSON bodies: which are accepted, and that every other body is refused and does no harm."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def errors_of(body: bytes | str) -> list[dict[str, str]]:
     return refused.value.errors
 
 
-def test_an_object_with_its_fields_is_taken() -> None:
+def test_an_object_with_its_fields_is_accepted() -> None:
     assert read('{"a": 1}') == {"a": 1}
     assert read(' {"b": null, "a": [true]}\n') == {"b": None, "a": [True]}
 
@@ -49,12 +49,12 @@ def test_an_object_with_its_fields_is_taken() -> None:
         *["[" * 60_000, '{"a":' * 10_000, '{"a": ' + "[" * 30_000 + "]" * 30_000 + "}", "\0"],
     ],
 )
-def test_what_is_no_json_is_refused(body: bytes | str) -> None:
+def test_a_body_that_is_no_json_is_refused(body: bytes | str) -> None:
     assert [(e["parameter"], e["message"]) for e in errors_of(body)] == [("body", "must be JSON in UTF-8")]
 
 
 @pytest.mark.parametrize("body", ["[]", "1", '"a"', "null", "true", "1e999"])
-def test_what_is_no_object_is_refused(body: str) -> None:
+def test_json_that_is_no_object_is_refused(body: str) -> None:
     assert [(e["parameter"], e["message"]) for e in errors_of(body)] == [("body", "must be a JSON object")]
 
 
@@ -75,7 +75,7 @@ NO_IDS: list[Any] = [0, -1, LARGEST + 1, 10**400, True, 1.5, 1e300, float("inf")
 
 
 @pytest.mark.parametrize(("value", "right"), [(1, True), (LARGEST, True), *((value, False) for value in NO_IDS)])
-def test_a_user_id(value: Any, right: bool) -> None:
+def test_a_user_id_is_a_whole_number_in_range(value: Any, right: bool) -> None:
     errors: list[dict[str, str]] = []
     assert json_body.user_id_in({"user_id": value}, errors) == (value if right else 0)
     assert [e["message"] for e in errors] == ([] if right else [f"must be a whole number from 1 to {LARGEST}"])
@@ -87,7 +87,7 @@ def test_a_user_id(value: Any, right: bool) -> None:
     [("B08N5WRWNW", True), ("0123456789", True), ("b08n5wrwnw", False), ("B08N5WRWN", False), ("B08N5WRWNW\n", False)]
     + [(value, False) for value in ("B08N5WRWNWX", "Ｂ08N5WRWNW", "", 1234567890, None, ["B08N5WRWNW"], True)],
 )
-def test_a_product_id(value: Any, right: bool) -> None:
+def test_a_product_id_has_the_stated_characters(value: Any, right: bool) -> None:
     errors: list[dict[str, str]] = []
     assert json_body.product_id_in({"product_id": value}, errors) == (value if right else "")
     assert len(errors) == (not right)
@@ -98,14 +98,14 @@ def test_a_product_id(value: Any, right: bool) -> None:
     [(0.5, True), (5, True), (5.0, True), (5.1, False), (0, False), (True, False)]
     + [(value, False) for value in ("4", None, float("nan"), float("inf"), float("-inf"), 10**400, [4])],
 )
-def test_a_number(value: Any, right: bool) -> None:
+def test_a_number_is_finite_and_in_range(value: Any, right: bool) -> None:
     errors: list[dict[str, str]] = []
     assert json_body.number_in({"rating": value}, "rating", errors, lowest=0.5, highest=5) == (value if right else 0.0)
     assert [e["message"] for e in errors] == ([] if right else ["must be a number from 0.5 to 5"])
     problem(422, "sendable", errors=errors)
 
 
-def test_a_field_that_may_be_left_out_has_a_default_but_null_is_not_leaving_it_out() -> None:
+def test_an_optional_field_has_a_default_and_null_is_refused() -> None:
     errors: list[dict[str, str]] = []
     assert json_body.whole_number_in({}, "limit", errors, highest=100, default=10) == 10
     assert json_body.choice_in({}, "ranking", ("classic", "taste"), errors) is None
@@ -119,7 +119,7 @@ def test_a_field_that_may_be_left_out_has_a_default_but_null_is_not_leaving_it_o
 @given(
     st.binary(max_size=60) | st.text(max_size=60).map(lambda text: ('{"a": ' + text + "}").encode("utf-8", "replace"))
 )
-def test_whatever_is_sent_is_read_or_refused(body: bytes) -> None:
+def test_any_body_is_read_or_refused(body: bytes) -> None:
     try:
         assert "a" in read(body)
     except InvalidParameterError as refused:

@@ -1,4 +1,4 @@
-"""Headers of an answer and kept answers: which model, how old, the same bytes, never those of another model."""
+"""Headers of an answer, and cached answers: version and age of the model, the same bytes, never another model's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PATHS += [f"/products/{A}", "/popular?category_id=1", f"{LIST}?explain=true&offs
 
 @pytest.fixture
 def backend() -> str:
-    """What is tested here does not depend on the database."""
+    """These tests do not depend on the database."""
     return "sqlite"
 
 
@@ -56,7 +56,7 @@ def model_of(client: TestClient) -> LiveModel:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_kept_answer_has_the_bytes_and_headers_of_a_computed_one(client: TestClient, path: str) -> None:
+def test_a_cached_answer_has_the_bytes_and_headers_of_a_computed_one(client: TestClient, path: str) -> None:
     layer = app_of(client).layer
     layer.answers.capacity = 0
     computed = [client.get(path) for _ in range(2)]
@@ -77,7 +77,7 @@ def test_a_kept_answer_has_the_bytes_and_headers_of_a_computed_one(client: TestC
     assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
 
 
-def test_a_kept_answer_is_not_computed_again(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_answer_is_not_computed_again(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     before = client.get(LIST)
     monkeypatch.setattr("recommender.model.served_model.ServedModel.select", lambda *_: 1 / 0)
     assert client.get(LIST).content == before.content
@@ -85,7 +85,7 @@ def test_a_kept_answer_is_not_computed_again(client: TestClient, monkeypatch: py
     assert client.get("/recommendations/2").status_code == 500
 
 
-def test_a_new_model_never_answers_with_what_the_old_one_said(client: TestClient) -> None:
+def test_a_new_model_never_gives_an_answer_of_the_old_model(client: TestClient) -> None:
     old = client.get(LIST)
     model = model_of(client)
     app_of(client).state.model = renewed(model, version=7, products=_renamed(model))
@@ -99,7 +99,7 @@ def test_a_new_model_never_answers_with_what_the_old_one_said(client: TestClient
     assert again.headers["x-model-version"] == "none"
 
 
-def test_an_answer_that_a_model_gave_while_another_took_its_place_is_not_kept(
+def test_an_answer_of_a_model_that_was_just_replaced_is_not_cached(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = model_of(client)
@@ -124,7 +124,7 @@ def _renamed(model: ServedModel) -> Any:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_version_and_age_tell_the_model(client: TestClient, path: str) -> None:
+def test_headers_tell_version_and_age_of_the_model(client: TestClient, path: str) -> None:
     answer = client.get(path)
     assert answer.headers["x-model-version"] == "none"
     assert 0 <= int(answer.headers["x-model-age"]) <= 60
@@ -138,7 +138,7 @@ def test_version_and_age_tell_the_model(client: TestClient, path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "computed"])
-def test_who_has_the_answer_gets_304_without_a_body(client: TestClient, path: str, kept: bool) -> None:
+def test_a_client_that_has_the_answer_gets_304_without_a_body(client: TestClient, path: str, kept: bool) -> None:
     app_of(client).layer.answers.capacity = 1_000_000 if kept else 0
     full = client.get(path)
     etag = full.headers["etag"]
@@ -164,19 +164,19 @@ def test_other_answers_have_no_tag_and_no_304(client: TestClient) -> None:
         assert not {"etag", "x-model-version", "x-recommendation-source"} & set(answer.headers)
 
 
-def test_equal_bodies_have_equal_tags_and_others_others() -> None:
+def test_equal_bodies_have_equal_tags_and_different_bodies_different_tags() -> None:
     assert etag_of(b"a") == etag_of(b"a") != etag_of(b"b")
     assert not is_known(b"", etag_of(b"a"))
 
 
 @pytest.mark.parametrize("path", ["/recommendations/1%3Flimit=2", "/recommendations/1%2F", "/recommendations/"])
-def test_a_path_that_only_looks_like_a_kept_one_is_not_answered_from_it(client: TestClient, path: str) -> None:
+def test_a_path_that_only_resembles_a_cached_one_is_not_answered_from_the_cache(client: TestClient, path: str) -> None:
     client.get(f"{LIST}?limit=2")
     client.get(LIST)
     assert client.get(path, follow_redirects=False).status_code in (404, 422)
 
 
-def test_an_answer_that_must_not_be_kept_is_not(client: TestClient) -> None:
+def test_an_answer_that_must_not_be_cached_is_not_cached(client: TestClient) -> None:
     app = app_of(client)
     calls, lists = [], app.layer.fast_path
 
@@ -190,7 +190,7 @@ def test_an_answer_that_must_not_be_kept_is_not(client: TestClient) -> None:
     assert len(calls) == 2
 
 
-def test_the_answers_stay_within_their_bytes_and_the_least_recent_goes_first(client: TestClient) -> None:
+def test_the_cache_stays_within_its_bytes_and_drops_the_least_recent_answer_first(client: TestClient) -> None:
     model, answers = model_of(client), AnswerCache(3 * (OVERHEAD + 10))
     answer = CachedAnswer("/x", None, b'""', bytes(10), (), ())
     keys = [(f"/{number}", b"") for number in range(4)]
@@ -209,7 +209,7 @@ def test_the_answers_stay_within_their_bytes_and_the_least_recent_goes_first(cli
     assert len(answers) == 0
 
 
-def test_many_users_never_take_more_than_the_setting_allows(client: TestClient) -> None:
+def test_answers_of_many_users_never_take_more_memory_than_the_setting_allows(client: TestClient) -> None:
     answers = app_of(client).layer.answers
     answers.capacity = 2 * OVERHEAD + 1_600
     for limit in range(1, 40):
@@ -218,7 +218,7 @@ def test_many_users_never_take_more_than_the_setting_allows(client: TestClient) 
     assert len(answers) >= 1
 
 
-def test_the_answers_of_a_model_before_are_let_go_a_few_at_a_time(client: TestClient) -> None:
+def test_the_answers_of_an_earlier_model_are_dropped_a_few_at_a_time(client: TestClient) -> None:
     answers = AnswerCache(10_000_000)
     old = model_of(client)
     new = renewed(old)
@@ -236,7 +236,7 @@ def test_the_answers_of_a_model_before_are_let_go_a_few_at_a_time(client: TestCl
     assert asked == -(-100 // LET_GO)
 
 
-def test_the_setting_turns_the_kept_answers_off(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_setting_turns_the_cache_off(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert app_of(client).layer.answers.capacity == 64_000_000
     monkeypatch.setenv("ANSWER_CACHE_MB", "0")
     with TestClient(api.create_app()) as without:
@@ -261,7 +261,7 @@ def test_the_headers_are_documented(client: TestClient) -> None:
         assert set(responses["304"]["headers"]) == common
 
 
-def test_the_shortcut_takes_what_the_framework_would_give_the_route(client: TestClient) -> None:
+def test_the_shortcut_takes_the_requests_that_the_framework_would_route_to_lists(client: TestClient) -> None:
     fast_path = app_of(client).layer.fast_path
     assert fast_path is not None
     for path, taken in ((LIST, True), ("/recommendations/", False), ("/recommendations/1/2", False), (SIMILAR, False)):

@@ -1,8 +1,8 @@
-"""What a stranger learns who pages over everybody: of people's products nothing by the explanations.
+"""Explanations tell a stranger who asks for every page of everybody nothing of people's products.
 
-A shop of 60 people, whose histories are known here, is asked everything that it answers without a key. Then the
-answers are searched for what could be a product of a person: by name, in every field and sentence, and by figures that
-are the same in the answers of two people, which make one the neighbor of the other.
+The shop has 60 people with known histories. It is asked for everything that it answers without a key. Then the
+answers are searched for products of a person: for their names, in every field and sentence, and for figures that are
+the same in the answers of two people. Such a figure would show that the two are neighbors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.shop import WHEN, fill, product_row
 
 PEOPLE = range(1, 61)
 CATALOG = [f"B{number:09d}" for number in range(120)]
-GONE = [f"G{number:09d}" for number in range(10)]  # rated, and no longer in the catalog
+GONE = [f"G{number:09d}" for number in range(10)]  # rated, but no longer in the catalog
 BOUGHT_BY_ONE_IN_THREE = 4  # products, without a rating
 TITLES = {product: f"Planted thing {number}" for number, product in enumerate(CATALOG)}
 KEY = {"X-API-Key": "a-key-for-the-shopkeeper"}
@@ -33,7 +33,7 @@ Item = dict[str, Any]
 
 
 def histories() -> dict[int, dict[str, float]]:
-    """Six groups of taste, each with 20 products and 2 of those that are gone; everybody strays now and then."""
+    """Six groups of taste, each with 20 products and 2 that left the catalog; everybody also rates a few others."""
     rng = np.random.default_rng(20)
     stars: dict[int, dict[str, float]] = {}
     for person in PEOPLE:
@@ -90,7 +90,7 @@ def whole_list(client: TestClient, person: int, query: str, headers: dict[str, s
 
 
 def explained(client: TestClient, headers: dict[str, str] | None = None) -> dict[tuple[int, str], list[Item]]:
-    """Everybody's whole list by each ranking, explained."""
+    """Everybody's whole list by each ranking, with explanations."""
     return {
         (person, ranking): whole_list(client, person, f"&ranking={ranking}&explain=true", headers)
         for person in (*PEOPLE, 101, 102)
@@ -99,7 +99,7 @@ def explained(client: TestClient, headers: dict[str, str] | None = None) -> dict
 
 
 def named_in(lists: dict[tuple[int, str], list[Item]]) -> set[tuple[int, str]]:
-    """Person and product, for each product that an explanation names by its id or title."""
+    """Pairs of person and product: the products that an explanation names by id or title."""
     names = {product: product for product in (*CATALOG, *GONE)} | {title: p for p, title in TITLES.items()}
     found = set()
     for (person, _), items in lists.items():
@@ -112,7 +112,7 @@ def named_in(lists: dict[tuple[int, str], list[Item]]) -> set[tuple[int, str]]:
 
 
 def linked(lists: dict[tuple[int, str], list[Item]]) -> set[tuple[int, str]]:
-    """Person and product: a similarity that the classic lists of just two people show makes them neighbors."""
+    """Pairs of person and product: a similarity that only two people's classic lists show makes them neighbors."""
     shown: defaultdict[float, set[int]] = defaultdict(set)
     said: list[tuple[int, str, float]] = []
     for (person, ranking), items in lists.items():
@@ -128,15 +128,15 @@ def theirs(person: int) -> set[str]:
     return {*RATED[person], *BOUGHT.get(person, [])} if person in RATED else set()
 
 
-def test_paging_over_everybodys_explanations_finds_no_product_of_anybody(client: TestClient) -> None:
+def test_the_explanations_of_all_lists_name_nobodys_products(client: TestClient) -> None:
     lists = explained(client)
     assert sum(len(items) for items in lists.values()) > 10_000
     assert named_in(lists) == set()
     assert linked(lists) == set()
 
 
-def test_both_ways_of_searching_find_what_a_key_is_told(client: TestClient) -> None:
-    """So the test above would notice."""
+def test_both_ways_of_searching_find_the_products_that_a_key_may_see(client: TestClient) -> None:
+    """So the test above can fail."""
     lists = explained(client, KEY)
     named = {(person, product) for person, product in named_in(lists) if product in theirs(person)}
     whole = {(person, product) for person in PEOPLE for product in theirs(person)}
@@ -167,12 +167,12 @@ def test_figures_are_counts_coarse_similarities_and_means_of_three_or_more(clien
             counted = None if why["source"] == "neighbors" else raters[product]
             figures = ranking, why["source"], why["n_neighbors"], why["n_asked"], why["mean_rating"], counted
             sentences[figures].add(why["sentence"])
-    # words say nothing that the figures do not
+    # the sentence says no more than the figures
     assert {len(said) for said in sentences.values()} == {1}
 
 
-def test_an_explained_list_is_the_list(client: TestClient) -> None:
-    """What is missing from it is missing from both: by that, see docs/privacy.md, an open list does tell."""
+def test_an_explained_list_holds_the_same_products_as_the_plain_list(client: TestClient) -> None:
+    """The same products are missing from both. An open list does tell something by that, see docs/privacy.md."""
     seen = 0
     for person in PEOPLE:
         with_reasons = whole_list(client, person, "&explain=true")
@@ -185,7 +185,7 @@ def test_an_explained_list_is_the_list(client: TestClient) -> None:
     assert seen >= sum(len(set(stars) & set(CATALOG)) for stars in RATED.values())
 
 
-def test_a_rating_of_one_person_is_not_told_by_the_product(client: TestClient) -> None:
+def test_the_page_of_a_product_does_not_tell_the_rating_of_one_person(client: TestClient) -> None:
     counts = {}
     for product in {*CATALOG, *(product for stars in RATED.values() for product in stars)}:
         answer = client.get(f"/products/{product}").json()

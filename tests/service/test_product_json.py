@@ -1,4 +1,4 @@
-"""Bodies put together from kept JSON are the bytes of dictionaries of what the catalog says now."""
+"""Bodies made from cached JSON equal, byte for byte, those made from dictionaries of the present catalog."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TITLE = 'Möbel "\u2028"\\ \U0001f600'
 
 
 class Shelf:
-    """Products that note which of them are looked up."""
+    """Products that record which of them are looked up."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -38,7 +38,7 @@ class Shelf:
 
 
 def looked_up(bodies: ListBodies, shelf: Shelf, *columns: int) -> list[int]:
-    """Those of which nothing was kept, of a list of these."""
+    """The products of this list that had to be looked up."""
     shelf.asked.clear()
     chosen = [Recommendation(column, 4.0, 0.0, 0, "popular") for column in columns]
     told = orjson.loads(bodies.body(cast(ServedModel, shelf), 1, chosen, first=1))["recommendations"]
@@ -48,7 +48,7 @@ def looked_up(bodies: ListBodies, shelf: Shelf, *columns: int) -> list[int]:
 
 
 def expected(model: ServedModel, user: int, chosen: list[Any], first: int) -> bytes:
-    """The body from dictionaries."""
+    """The body, made from dictionaries."""
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
         for rank, item in enumerate(chosen, start=first)
@@ -70,11 +70,11 @@ def test_a_product_is_looked_up_once_while_it_is_among_the_most_recent(monkeypat
     bodies, shelf = ListBodies(), Shelf()
     assert looked_up(bodies, shelf, 0, 1, 2) == [0, 1, 2]
     assert looked_up(bodies, shelf, 0, 1, 2) == []
-    assert looked_up(bodies, shelf, 3, 1) == [3]  # 0 has gone
+    assert looked_up(bodies, shelf, 3, 1) == [3]  # 0 has left the cache
     assert looked_up(bodies, shelf, 2, 0) == [0]
 
 
-def test_what_is_kept_is_of_one_numbering_of_products_and_does_not_hold_it() -> None:
+def test_the_cache_belongs_to_one_numbering_of_products_and_does_not_keep_it_alive() -> None:
     bodies, shelf, other = ListBodies(), Shelf(), Shelf()
     assert looked_up(bodies, shelf, 0, 1) == [0, 1]
     assert looked_up(bodies, other, 0) == [0]
@@ -86,10 +86,10 @@ def test_what_is_kept_is_of_one_numbering_of_products_and_does_not_hold_it() -> 
     assert looked_up(bodies, other, 0) == [0]
 
 
-def test_a_product_that_came_later_is_told_as_the_others(model: ServedModel) -> None:
+def test_a_product_that_came_later_is_shown_like_the_others(model: ServedModel) -> None:
     bodies, live = ListBodies(), LiveModel.of(model)
     facts = {b"B0LATER%03d" % number: Product(f"later {number}", 1.0 + number, None, None) for number in range(3)}
-    for number in range(3):  # one after the other, each of the model before counted on
+    for number in range(3):  # one after the other; each model continues the one before
         live = live.after([UserRecord(7, ((b"B0LATER%03d" % number, 9, 0),))], facts)
         chosen = [Recommendation(len(live.products) - 1, 4.0, 0.0, 0, "popular")]
         for _ in range(2):

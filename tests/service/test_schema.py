@@ -1,4 +1,4 @@
-"""The service against its own OpenAPI document: generated requests, right and wrong, with every check there is."""
+"""The service compared with its own OpenAPI document: generated requests, valid and invalid, with every check."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recommender.settings import load_settings
 from tests.support.service import KEY, uvicorn
 from tests.support.shop import fill
 
-PRODUCTS = ["B08N5WRWNW", "B07PGL2ZSL", *(f"B00000000{letter}" for letter in "CDE")]  # those of the examples too
+PRODUCTS = ["B08N5WRWNW", "B07PGL2ZSL", *(f"B00000000{letter}" for letter in "CDE")]  # also those of the examples
 
 
 def test_every_answer_is_as_documented(tmp_path: Path) -> None:

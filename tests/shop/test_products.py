@@ -1,4 +1,4 @@
-"""One number for each product: the matrix's columns first, then what only the catalog has, by ascending id."""
+"""Each product has one number: the matrix's columns first, then products only in the catalog, by ascending id."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def products() -> Products:
     return Products.of(np.array(IN_MATRIX, "S10"), catalog)
 
 
-def test_what_only_the_catalog_has_is_numbered_after_the_matrix() -> None:
+def test_products_only_in_the_catalog_are_numbered_after_the_matrix() -> None:
     numbered = products()
     assert numbered.catalog_rows.tolist() == [1, -1, 3, 0, 2, 4]
     assert (len(numbered), numbered.n_in_matrix) == (6, 3)
@@ -33,7 +33,7 @@ def test_what_only_the_catalog_has_is_numbered_after_the_matrix() -> None:
         assert numbered.find(nowhere) is None
 
 
-def test_facts_ids_and_titles_are_of_the_same_column() -> None:
+def test_facts_ids_and_titles_belong_to_the_same_column() -> None:
     numbered = products()
     assert numbered.facts(1) is NOT_IN_CATALOG
     for column, product in enumerate(IDS):
@@ -45,7 +45,7 @@ def test_facts_ids_and_titles_are_of_the_same_column() -> None:
     assert numbered.titles(columns).to_pylist() == [numbered.facts(int(column)).title for column in columns]
 
 
-def test_without_a_catalog_or_a_matrix_all_are_of_the_other() -> None:
+def test_all_products_come_from_the_matrix_or_the_catalog_if_the_other_is_empty() -> None:
     full = products()
     none, nothing = full.matrix_ids[:0], Products.of(full.matrix_ids, _first(full.catalog, 0))
     assert nothing.catalog_rows.tolist() == [-1, -1, -1]
@@ -61,7 +61,7 @@ def _first(catalog: ProductCatalog, n: int) -> ProductCatalog:
     return replace(catalog, **{name: getattr(catalog, name)[:n] for name in names})
 
 
-def test_what_came_later_stands_behind_and_is_in_the_order_of_ids_among_the_others() -> None:
+def test_later_products_have_the_last_numbers_and_are_sorted_by_id_among_the_others() -> None:
     base = products()
     first, came = LiveColumns(base, np.array([True, False, True])), Product("came", 1.0, None, None)
     second = first.added([(b"B000000008", came), (b"B000000003", None)])

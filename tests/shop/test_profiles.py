@@ -1,4 +1,4 @@
-"""Profiles: what a user rated or turned to, against plain dictionaries; what an evaluation may not see."""
+"""Profiles: products with a user's ratings and interactions, compared with dictionaries; limits for an evaluation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recommender.evaluation import before_the_cut
 from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles, build_rating_matrix, widened
 
 WEIGHTS = np.array([0.2, 0.5, 1.0, 2.0])
-PRODUCTS = [3, 0, 5, 1, 4, 2, 6]  # in no particular order; 6 is in the log's names, and no event is of it
+PRODUCTS = [3, 0, 5, 1, 4, 2, 6]  # in no particular order; 6 is among the log's names, but has no event
 NAMES = np.array([f"B{number}" for number in PRODUCTS], "S10")
 NEVER = np.iinfo(np.int64).max
 
@@ -26,7 +26,7 @@ weights_of = st.lists(st.sampled_from([0.0, 0.2, 1.0, 2.0]), min_size=4, max_siz
 
 
 def matrix_of(rated: dict[Pair, int], *, timed: bool = True) -> RatingMatrix:
-    """Ratings at these times, products with an even number in the catalog."""
+    """Ratings at these times; products with an even number are in the catalog."""
     pairs = list(rated)
     used = sorted({product for _, product in pairs})
     return build_rating_matrix(
@@ -68,7 +68,7 @@ def rows_of(log: Interactions) -> list[Event]:
 
 
 def assert_well_formed(csr: Any) -> None:
-    """Offsets that start at 0 and columns that ascend in every row: compiled code relies on both."""
+    """Assert that offsets start at 0 and columns ascend in every row. Compiled code relies on both."""
     assert csr.indptr[0] == 0
     for start, stop in zip(csr.indptr[:-1], csr.indptr[1:], strict=True):
         assert (np.diff(csr.indices[start:stop]) > 0).all()
@@ -79,7 +79,7 @@ def assert_well_formed(csr: Any) -> None:
 
 @settings(deadline=None)
 @given(ratings_of, events)
-def test_users_and_products_that_only_the_log_knows_get_rows_and_columns_and_nothing_else_changes(
+def test_users_and_products_only_in_the_log_get_empty_rows_and_columns(
     rated: dict[Pair, int], rows: list[Event]
 ) -> None:
     narrow = matrix_of(rated)
@@ -97,7 +97,7 @@ def test_users_and_products_that_only_the_log_knows_get_rows_and_columns_and_not
         assert matrix.fingerprint() == narrow.fingerprint()
 
 
-def test_what_the_ratings_know_of_the_catalog_is_not_overruled_by_the_log() -> None:
+def test_the_log_does_not_change_which_rated_products_are_in_the_catalog() -> None:
     matrix = widened(matrix_of({(1, 2): 0}), log_of([(1, 2, 0, 0), (1, 4, 0, 0)]), np.zeros(len(PRODUCTS), bool))
     assert dict(zip(matrix.product_ids.tolist(), matrix.recommendable.tolist(), strict=True)) == {
         b"B2": True,
@@ -117,7 +117,7 @@ def test_the_strongest_event_gives_the_confidence_and_the_newest_the_time(
     matrix = widened_by(matrix_of(rated), log)
     sure, newest = dict.fromkeys(rated, 1.0), dict(rated)
     for user, product, kind, time in rows:
-        if weights[kind] > 0:  # of weight 0: it does not count, nor does its time
+        if weights[kind] > 0:  # weight 0: neither the event nor its time counts
             sure[user, product] = max(sure.get((user, product), 0.0), weights[kind])
             newest[user, product] = max(newest.get((user, product), 0), time)
     profiles = build_profiles(matrix, log, np.array(weights))
@@ -138,8 +138,8 @@ def test_the_order_of_the_log_does_not_matter(rated: dict[Pair, int], rows: list
         assert np.array_equal(left, right)
 
 
-def test_a_worked_example() -> None:
-    # user 1 rated product 0 at 1; viewed it at 5, bought it at 3; clicked 4 twice; user 2 only ever viewed 3
+def test_a_profile_equals_a_worked_example() -> None:
+    # user 1 rated product 0 at 1, viewed it at 5, bought it at 3, and clicked 4 twice; user 2 only viewed 3
     log = log_of([(1, 0, 0, 5), (1, 0, 3, 3), (1, 4, 1, 7), (1, 4, 1, 2), (2, 3, 0, 9)])
     matrix = widened_by(matrix_of({(1, 0): 1}), log)
     profiles = build_profiles(matrix, log, WEIGHTS)
@@ -150,7 +150,7 @@ def test_a_worked_example() -> None:
 
 
 @pytest.mark.parametrize("rows", [[], [(1, 0, 3, 9)], [(7, 4, 3, 9)]])
-def test_where_no_interaction_counts_the_profile_is_what_was_rated(rows: list[Event]) -> None:
+def test_a_profile_without_counted_interactions_holds_the_ratings(rows: list[Event]) -> None:
     log = log_of(rows)
     matrix = widened_by(matrix_of({(1, 0): 3, (2, 5): 4}), log)
     for given_log, weights in ((None, None), (log, None), (None, WEIGHTS), (log, np.zeros(4))):
@@ -162,7 +162,7 @@ def test_where_no_interaction_counts_the_profile_is_what_was_rated(rows: list[Ev
 
 @settings(deadline=None)
 @given(ratings_of, events)
-def test_without_times_of_the_ratings_the_profile_has_none(rated: dict[Pair, int], rows: list[Event]) -> None:
+def test_a_profile_of_ratings_without_times_has_no_times(rated: dict[Pair, int], rows: list[Event]) -> None:
     log = log_of(rows)
     timed, untimed = (widened_by(matrix_of(rated, timed=timed), log) for timed in (True, False))
     profiles = build_profiles(untimed, log, WEIGHTS)
@@ -176,12 +176,12 @@ def test_without_times_of_the_ratings_the_profile_has_none(rated: dict[Pair, int
 
 @settings(deadline=None)
 @given(ratings_of, events, st.booleans(), st.data())
-def test_an_evaluation_sees_no_event_with_a_hidden_product_and_none_at_or_after_the_cut(
+def test_an_evaluation_sees_no_event_with_a_hidden_product_or_after_the_cut(
     rated: dict[Pair, int], rows: list[Event], wide: bool, data: st.DataObject
 ) -> None:
     log, matrix = log_of(rows), matrix_of(rated)
     if wide:
-        matrix = widened_by(matrix, log)  # otherwise there are users and products in the log that it does not know
+        matrix = widened_by(matrix, log)  # otherwise the log has users and products that it does not know
     secret = data.draw(st.sets(st.sampled_from(list(rated))))
     cuts = {user: data.draw(st.sampled_from([0, 3, 5, 8, NEVER])) for user in matrix.user_ids.tolist()}
     hidden = sp.csr_array(matrix.half_stars, copy=True)
@@ -195,9 +195,9 @@ def test_an_evaluation_sees_no_event_with_a_hidden_product_and_none_at_or_after_
     ]
 
 
-def test_a_look_at_a_hidden_product_is_dropped_whenever_it_was_and_anothers_is_not() -> None:
+def test_a_view_of_a_hidden_product_is_dropped_at_any_time_and_others_views_are_kept() -> None:
     log = log_of([(1, 0, 0, 1), (1, 2, 0, 1), (2, 0, 0, 1), (1, 2, 0, 6), (1, 2, 0, 5), (1, 2, 0, 4)])
     matrix = widened_by(matrix_of({(1, 0): 5, (1, 4): 2, (2, 4): 1}), log)
-    hidden = sp.csr_array(([9], ([0], [0])), shape=matrix.shape)  # user 1's rating of product 0, made at 5
+    hidden = sp.csr_array(([9], ([0], [0])), shape=matrix.shape)  # user 1 rated product 0 at 5
     kept = before_the_cut(log, matrix, hidden, np.array([5, NEVER]))
     assert rows_of(kept) == [(1, 2, 0, 1), (2, 0, 0, 1), (1, 2, 0, 4)]

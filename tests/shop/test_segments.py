@@ -1,4 +1,4 @@
-"""Country and age group of people as small whole numbers: the same in both databases, unknown where anything lacks."""
+"""Segments: country and age group as small whole numbers, the same in both databases, unknown if a part is missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PEOPLE: dict[int, tuple[str | None, str | None]] = {
     12: (None, None),
     13: ("", "65+"),
     14: ("Spain", "  "),
-    15: ("germany", "65+"),  # another country: what is written differently is not the same here
+    15: ("germany", "65+"),  # another country: a different spelling is a different segment
 }
 NAMES = (("Germany", "18-24"), ("Germany", "65+"), ("Spain", "25-34"), ("germany", "65+"), ("Österreich", "65+"))
 
@@ -38,7 +38,7 @@ def insert_people(engine: Engine, people: dict[int, tuple[str | None, str | None
         connection.execute(insert(users), rows)
 
 
-def test_segments_are_numbered_by_name_and_found_for_whoever_is_asked_for(engine: Engine) -> None:
+def test_segments_are_numbered_by_name_and_found_for_any_users(engine: Engine) -> None:
     insert_people(engine, PEOPLE)
     asked = np.array([9, 7, 2**62, 8, 50, 15, 10, 11, 12, 13, 14, 1, 2**63 - 1, 7])
     found = read_people(engine).segments(asked)
@@ -46,17 +46,17 @@ def test_segments_are_numbered_by_name_and_found_for_whoever_is_asked_for(engine
     assert len(found) == 5
     assert found.codes.dtype == np.int32
     assert found.codes.tolist() == [2, 1, 4, 0, 2, 3, -1, -1, -1, -1, -1, -1, -1, 1]
-    # the numbers do not depend on who is asked for
+    # the numbers do not depend on the users asked for
     assert read_people(engine).segments(np.array([50])).codes.tolist() == [2]
     assert read_people(engine).segments(np.empty(0, np.int64)).codes.tolist() == []
 
 
 @pytest.mark.parametrize("people", [{}, {7: (None, None), 9: ("Spain", None)}])
-def test_where_nothing_is_known_nobody_is_in_a_segment(
+def test_nobody_is_in_a_segment_if_nothing_is_known(
     engine: Engine, people: dict[int, tuple[str | None, str | None]]
 ) -> None:
     if people:
-        insert_people(engine, people)  # else there is not even a table
+        insert_people(engine, people)  # otherwise there is not even a table
     found = read_people(engine).segments(np.array([7, 8]))
     assert (found.names, found.codes.tolist()) == ((), [-1, -1])
     assert found.codes.dtype == np.int32

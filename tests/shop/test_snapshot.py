@@ -1,4 +1,4 @@
-"""`--if-stale` makes new lists when anything they are made of has changed, and only then."""
+"""`--if-stale` makes new lists if any data of the lists has changed, and only then."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RATING = {"user_id": 4, "product_id": C, "rating": 3.0, "created_at": WHEN, "upd
 
 @pytest.fixture
 def stale(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
-    """``stale("--ranking", "taste")``: does ``--if-stale`` make a new version of the shop in ``engine``?"""
+    """``stale("--ranking", "taste")``: whether ``--if-stale`` makes a new version of the shop in ``engine``."""
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     fill(engine, STARS, [A, B, C, D])
@@ -69,7 +69,7 @@ NEITHER: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("ranking", ["classic", "taste"])
-def test_new_lists_are_made_when_anything_they_are_made_of_changes_and_only_then(
+def test_new_lists_are_made_if_any_data_of_the_lists_changes_and_only_then(
     engine: Engine, stale: Callable[..., bool], ranking: str
 ) -> None:
     assert stale("--ranking", ranking)
@@ -97,10 +97,10 @@ def test_other_settings_make_new_lists(stale: Callable[..., bool]) -> None:
     assert stale(*taste, "--interaction-weights", "purchase=1")
     assert stale(*taste, "--new-product-percent", "50")
     assert stale(*taste, "--top-n-recommendations", "2")
-    assert not stale(*taste)  # the first one's lists are still there
+    assert not stale(*taste)  # the lists of the first version are still there
 
 
-def test_a_version_of_the_release_before_is_made_anew_once(engine: Engine, stale: Callable[..., bool]) -> None:
+def test_a_version_of_the_previous_release_is_replaced_once(engine: Engine, stale: Callable[..., bool]) -> None:
     assert stale()
     matrix, _ = re.load_model(engine)
     with writing(engine) as connection:
@@ -108,7 +108,7 @@ def test_a_version_of_the_release_before_is_made_anew_once(engine: Engine, stale
     assert [stale(), stale()] == [True, False]
 
 
-def test_a_version_notes_the_fingerprint_of_its_sources(engine: Engine, stale: Callable[..., bool]) -> None:
+def test_a_version_records_the_fingerprint_of_its_sources(engine: Engine, stale: Callable[..., bool]) -> None:
     assert stale()
     matrix, similarity = re.load_model(engine)
     (version,) = read_versions(engine)
@@ -140,8 +140,8 @@ def sources(titles: list[str | None], in_stock: list[bool] | None = None, users:
     return Snapshot(NO_RATINGS, catalog, People(np.arange(users, dtype=np.int64), nothing, nothing))
 
 
-def test_no_two_of_these_catalogs_are_taken_for_each_other() -> None:
-    """Where one title ends and the next begins counts, and an empty title is another than none."""
+def test_these_catalogs_have_different_fingerprints() -> None:
+    """The border between two titles counts, and an empty title differs from a missing one."""
     cases: list[tuple[list[str | None], list[bool] | None]] = [
         ([], None),
         (["ab", "c"], None),
@@ -158,7 +158,7 @@ def test_no_two_of_these_catalogs_are_taken_for_each_other() -> None:
     assert sources(["ab", "c"], users=3).fingerprint("0", by_taste=False) != found[1]
 
 
-def test_titles_of_a_slice_are_those_of_the_slice() -> None:
+def test_the_fingerprint_of_a_slice_depends_only_on_the_titles_of_the_slice() -> None:
     whole, part = sources(["x", "ab", "c"]), sources(["ab", "c"])
     sliced = Snapshot(
         NO_RATINGS,

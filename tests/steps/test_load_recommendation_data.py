@@ -1,4 +1,4 @@
-"""Step 2 on both databases: what it makes, that it repeats itself, and whose rows it never touches."""
+"""Step 2 on both databases: it makes the asked rows, repeats itself, and never touches rows of others."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def contents(engine: Engine, *tables: Table) -> list[list[tuple[Any, ...]]]:
 SHOPPERS = (users, interactions, ratings)
 
 
-def test_it_makes_exactly_the_asked_numbers_linked_to_real_products(catalog: Engine, small: Settings) -> None:
+def test_step_2_makes_exactly_the_asked_numbers_linked_to_real_products(catalog: Engine, small: Settings) -> None:
     assert step2.generate(catalog, small, seed=1, replace=False)
     people, events, stars = contents(catalog, *SHOPPERS)
     assert [len(people), len(events), len(stars)] == [200, 2_000, 900]
@@ -85,7 +85,7 @@ def test_two_seeded_runs_agree_to_the_last_row_and_another_seed_does_not(catalog
     assert all(one != two for one, two in zip(first, other, strict=True))
 
 
-def test_the_same_run_again_does_nothing(catalog: Engine, small: Settings) -> None:
+def test_a_repeated_run_does_nothing(catalog: Engine, small: Settings) -> None:
     assert step2.generate(catalog, small, seed=1, replace=False)
     before = contents(catalog, *SHOPPERS)
     assert not step2.generate(catalog, small, seed=1, replace=False)
@@ -101,9 +101,7 @@ def test_a_changed_catalog_makes_new_shoppers(catalog: Engine, small: Settings) 
 
 
 @pytest.mark.parametrize("table", [users, ratings, interactions], ids=lambda table: table.name)
-def test_rows_of_somebody_else_are_never_replaced_without_replace(
-    catalog: Engine, small: Settings, table: Table
-) -> None:
+def test_others_rows_are_never_replaced_without_replace(catalog: Engine, small: Settings, table: Table) -> None:
     row = {
         "users": {"user_id": 7, "name": "A real shopper", "created_at": WHEN},
         "product_ratings": {
@@ -143,7 +141,7 @@ CHANGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_rows_written_since_it_ran_are_not_its_own_any_more(catalog: Engine, small: Settings, change: Any) -> None:
+def test_rows_written_after_step_2_are_not_replaced(catalog: Engine, small: Settings, change: Any) -> None:
     step2.generate(catalog, small, seed=1, replace=False)
     with writing(catalog) as connection:
         connection.execute(change)
@@ -177,7 +175,7 @@ def test_more_ratings_than_pairs_are_refused_and_nothing_is_changed(catalog: Eng
     assert contents(catalog, *SHOPPERS) == [[], [], []]
 
 
-def test_tables_that_were_emptied_are_made_again(catalog: Engine, small: Settings) -> None:
+def test_emptied_tables_are_filled_again(catalog: Engine, small: Settings) -> None:
     step2.generate(catalog, small, seed=1, replace=False)
     before = contents(catalog, *SHOPPERS)
     with writing(catalog) as connection:
@@ -204,7 +202,7 @@ def test_a_shops_own_ratings_are_imported_and_faulty_rows_reported(
         tmp_path / "mine.csv",
         "zoë,B000000001,4.5,1547589356557",
         "bob,B000000001,5,2024-01-31T12:00:00Z",
-        "bob,B000000001,0.5,1",  # the pair again: this one counts
+        "bob,B000000001,0.5,1",  # a repeated pair: this row counts
         "bob,NOT-AN-ASIN,5,1",
         "bob,B000000002,4.75,1",
         "bob,B000000002,five,1",
@@ -226,7 +224,7 @@ def test_a_shops_own_ratings_are_imported_and_faulty_rows_reported(
         assert [int(row["line"]) for row in csv.DictReader(report)] == [5, 6, 7, 8, 10]
 
 
-def test_the_same_file_again_does_nothing_and_a_newer_one_replaces_it(
+def test_the_same_file_again_does_nothing_and_a_newer_file_replaces_it(
     catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -238,7 +236,7 @@ def test_the_same_file_again_does_nothing_and_a_newer_one_replaces_it(
     assert [row[:2] for row in contents(catalog, ratings)[0]] == [(5, "B000000001"), (6, "B000000001")]
 
 
-def test_a_file_without_times_leaves_them_unknown_and_is_noticed_as_of_the_load(
+def test_a_rating_without_a_time_has_an_unknown_time_and_is_noticed_as_new(
     catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -257,13 +255,13 @@ def test_a_file_without_times_leaves_them_unknown_and_is_noticed_as_of_the_load(
     with catalog.connect() as connection:  # a running service, whose model is older than the load
         assert {5, 6} <= ChangeFeed(cursor, optional_tables(catalog)).look(connection).users
     assert "mine.csv: 2 ratings have no time (created_at is NULL): what is hidden of them to" in capsys.readouterr().out
-    assert not step2.import_ratings(catalog, tmp_path / "mine.csv", replace=False)  # on any day: nothing to do
+    assert not step2.import_ratings(catalog, tmp_path / "mine.csv", replace=False)  # nothing to do, on any day
 
 
-def test_a_table_of_the_release_before_takes_a_file_without_times(
+def test_a_table_of_the_previous_release_accepts_a_file_without_times(
     catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There a rating had to have a time: the import replaces the table."""
+    """That table requires a time for each rating, so the import replaces the table."""
     monkeypatch.chdir(tmp_path)
     columns = "user_id BIGINT NOT NULL, product_id CHAR(10) NOT NULL, rating DECIMAL(2,1) NOT NULL"
     times = "created_at DATETIME(6) NOT NULL, updated_at DATETIME(6) NOT NULL, PRIMARY KEY (user_id, product_id)"
@@ -276,7 +274,7 @@ def test_a_table_of_the_release_before_takes_a_file_without_times(
         assert connection.execute(select(ratings.c.created_at)).scalars().all() == [None]
 
 
-def test_made_up_shoppers_give_way_to_real_ratings_but_not_the_other_way_round(
+def test_real_ratings_replace_made_up_shoppers_and_not_the_other_way_round(
     catalog: Engine, small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -289,7 +287,7 @@ def test_made_up_shoppers_give_way_to_real_ratings_but_not_the_other_way_round(
     assert [len(rows) for rows in contents(catalog, *SHOPPERS)] == [1, 0, 1]
 
 
-def test_a_ratings_file_that_cannot_be_used_changes_nothing(
+def test_an_unusable_ratings_file_changes_nothing(
     catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -320,7 +318,7 @@ def test_a_ratings_file_that_cannot_be_used_changes_nothing(
     ],
     ids=["a name", "a product of an interaction"],
 )
-def test_an_edit_that_changes_no_count_is_seen_too(catalog: Engine, small: Settings, change: Any) -> None:
+def test_an_edit_that_changes_no_count_is_noticed_too(catalog: Engine, small: Settings, change: Any) -> None:
     step2.generate(catalog, small, seed=1, replace=False)
     with writing(catalog) as connection:
         assert connection.execute(change).rowcount > 0
@@ -339,7 +337,7 @@ def test_a_column_that_somebody_added_is_not_dropped(catalog: Engine, small: Set
 
 
 @pytest.mark.parametrize("value", ["x", "1", "[]", "{}", '{"made_from": 1}', '{"users": [1]}', "null"])
-def test_a_spoiled_note_makes_the_rows_somebody_elses(catalog: Engine, small: Settings, value: str) -> None:
+def test_rows_with_a_damaged_note_count_as_others_rows(catalog: Engine, small: Settings, value: str) -> None:
     step2.generate(catalog, small, seed=1, replace=False)
     with writing(catalog) as connection:
         connection.execute(text("UPDATE data_origin SET value = :value"), {"value": value})
@@ -347,7 +345,7 @@ def test_a_spoiled_note_makes_the_rows_somebody_elses(catalog: Engine, small: Se
         step2.generate(catalog, small, seed=1, replace=False)
 
 
-def test_the_first_word_of_a_title_is_its_brand_whatever_the_case_and_the_rest_of_the_catalog() -> None:
+def test_the_first_word_of_a_title_is_its_brand_in_any_case_and_any_catalog() -> None:
     titles = ["Milbury Socks", "MILBURY hat", "Orlio", None, "", "Orlio  Tea", "Élan vital"]
     brands = step2.brand_ids(pa.chunked_array([titles[:3], titles[3:]], pa.string())).tolist()
     assert brands[0] == brands[1] != brands[2] == brands[5]

@@ -1,4 +1,4 @@
-"""One run of step 3 reads the shop once, and lists, gate and model file are of what it read."""
+"""One run of step 3 reads the shop once, and makes lists, gate and model file from the same rows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def script(engine: Engine, env: dict[str, str], tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each table was read whole, whichever way served."""
+    """The number of times that each table was read whole, by any way."""
     counted: Counter[str] = Counter()
 
     def noted(way: Callable[..., Any], name_of: Callable[..., str]) -> Callable[..., Any]:
@@ -94,7 +94,7 @@ def test_unchanged_classic_lists_need_neither_interactions_nor_times(
     assert asked == [False]
 
 
-def test_stale_classic_lists_are_of_one_read_with_what_the_gate_needs(
+def test_stale_classic_lists_and_their_gate_share_one_read(
     engine: Engine, script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script()
@@ -105,7 +105,7 @@ def test_stale_classic_lists_are_of_one_read_with_what_the_gate_needs(
     gate, reader = commands.gate, shop_reader.read_snapshot
 
     def then_rate(engine: Engine, **options: bool) -> Any:
-        """Read, then rate: what the first look saw is no longer all there is."""
+        """Read, then rate: after the first look there is one rating more."""
         found = reader(engine, **options)
         if not options["log"]:
             with writing(engine) as connection:
@@ -128,7 +128,7 @@ def test_stale_classic_lists_are_of_one_read_with_what_the_gate_needs(
 
 
 @pytest.mark.parametrize("ranking", ["classic", "taste"])
-def test_what_comes_while_it_runs_is_in_neither_gate_nor_lists_nor_file(
+def test_a_rating_given_during_a_run_is_in_neither_gate_nor_lists_nor_file(
     engine: Engine, script: Callable[..., None], ranking: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[Any] = []

@@ -1,4 +1,4 @@
-"""The six functions against the specification written out in fractions, on both databases."""
+"""The six functions are compared with the specification, computed in fractions, on both databases."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def matrix_of(stars: dict[int, dict[str, float]], catalog: set[str] | None = Non
     )
 
 
-def test_a_worked_example_by_hand(engine: Engine) -> None:
+def test_recommendations_equal_a_worked_example_by_hand(engine: Engine) -> None:
     fill(engine, SMALL, [A, B, C, D])
     recs = re.get_recommendations(1, *re.load_model(engine))
     near, far = 25 / (5 * 66**0.5), 5 / (5 * 26**0.5)
@@ -91,7 +91,7 @@ def test_every_rank_and_rating_equals_brute_force_on_real_ratings(
         expected = oracle.recommend(user, k=20, n=10, catalog=catalog)
         assert as_tuples(re.get_recommendations(user, matrix, similarity)) == expected
         ties += len({row.predicted_rating for row in expected}) < len(expected)
-    assert ties > 50  # the data does hold what must be decided
+    assert ties > 50  # the data does hold ties to be decided
 
 
 @needs_real_data
@@ -216,7 +216,7 @@ def test_a_save_that_fails_leaves_the_old_rows(engine: Engine) -> None:
     assert saved(engine) == [(1, 1, A, 5.0)]
 
 
-def test_the_batch_holds_what_the_function_says_and_tops_up_with_popular_products(engine: Engine) -> None:
+def test_the_batch_writes_the_lists_of_the_function_and_fills_them_with_popular_products(engine: Engine) -> None:
     fill(engine, SMALL, [A, B, C, D])
     matrix, similarity = re.load_model(engine)
     assert re.batch_generate(matrix, similarity, engine, users=None) == len(saved(engine))
@@ -225,7 +225,7 @@ def test_the_batch_holds_what_the_function_says_and_tops_up_with_popular_product
         mine = [row for row in saved(engine) if row[0] == user]
         assert [row[1] for row in mine] == list(range(1, len(mine) + 1))
         assert [row[2:4] for row in mine[: len(expected)]] == [row[:2] for row in expected]
-        # together: everything the user has not rated, once
+        # together: every product that the user has not rated, once
         assert sorted(row[2] for row in mine) == sorted({A, B, C, D} - set(SMALL[user]))
     # mu = 28/7 = 4; A: 3 ratings (5+5+1), (11 + 40)/13; B: 2 (4+5); C: 1; user 4 has no neighbors
     assert [row[1:] for row in saved(engine) if row[0] == 4] == [
@@ -289,7 +289,7 @@ def test_the_self_check_takes_memory_in_proportion_to_the_ratings() -> None:
         in_catalog=np.ones(n_products, np.bool_),
     )
     index = CosineIndex(matrix.half_stars)
-    self_check(matrix, index)  # imports and compiled code are there
+    self_check(matrix, index)  # imports and compiled code are loaded
     tracemalloc.start()
     try:
         checked, _ = self_check(matrix, index)
@@ -301,7 +301,7 @@ def test_the_self_check_takes_memory_in_proportion_to_the_ratings() -> None:
     assert peak < one_table / 2
 
 
-def test_the_self_check_finds_a_cosine_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_self_check_finds_a_cosine_that_is_not_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = matrix_of(SMALL)
     index = CosineIndex(matrix.half_stars)
     monkeypatch.setattr(CosineIndex, "similarities", lambda self, row: np.array([1.0, np.nan, 0.0, 0.0]))
@@ -309,7 +309,7 @@ def test_the_self_check_finds_a_cosine_that_is_no_number(monkeypatch: pytest.Mon
         self_check(matrix, index)
 
 
-def test_an_interaction_or_user_without_rating_changes_no_neighbor(engine: Engine) -> None:
+def test_interactions_and_users_without_ratings_change_no_neighbor(engine: Engine) -> None:
     fill(engine, SMALL | {99: {}}, [A, B, C, D])
     matrix, _ = re.load_model(engine)
     assert matrix.user_ids.tolist() == [1, 2, 3, 4]
@@ -317,7 +317,7 @@ def test_an_interaction_or_user_without_rating_changes_no_neighbor(engine: Engin
         assert len(connection.execute(select(ratings.c.user_id)).all()) == 7
 
 
-def test_a_recommendations_table_of_somebody_else_is_never_replaced(engine: Engine) -> None:
+def test_others_recommendations_table_is_never_replaced(engine: Engine) -> None:
     fill(engine, SMALL, [A, B, C, D])
     with writing(engine) as connection:
         connection.execute(text("DROP TABLE recommendations"))
@@ -345,7 +345,7 @@ def test_a_view_on_the_recommendations_survives_the_next_batch(engine: Engine) -
             assert connection.execute(text("SELECT COUNT(*) FROM top")).scalar_one() == rows
 
 
-def test_arguments_that_mean_nothing_are_refused_by_name(engine: Engine) -> None:
+def test_invalid_arguments_are_refused_by_name(engine: Engine) -> None:
     fill(engine, SMALL, [A, B, C, D])
     matrix, similarity = re.load_model(engine)
     recs = re.get_recommendations(1, matrix, similarity)
@@ -367,7 +367,7 @@ def test_arguments_that_mean_nothing_are_refused_by_name(engine: Engine) -> None
             re.get_recommendations(unknown, frame, similarity)
 
 
-def test_a_huge_number_of_recommendations_takes_no_memory_of_its_own(engine: Engine) -> None:
+def test_a_huge_number_of_recommendations_takes_no_extra_memory(engine: Engine) -> None:
     fill(engine, SMALL, [A, B, C, D])
     matrix, similarity = re.load_model(engine)
     assert re.batch_generate(matrix, similarity, engine, users=None, n=100_000, n_neighbors=100_000) == 3 + 1 + 2 + 3
@@ -400,7 +400,7 @@ def alike(mine: Neighbors, theirs: Neighbors) -> bool:
 
 
 @needs_real_data
-def test_neighbors_known_beforehand_and_on_demand_are_the_same_for_every_user(engine: Engine) -> None:
+def test_precomputed_neighbors_and_neighbors_on_demand_are_the_same_for_every_user(engine: Engine) -> None:
     stars = read_all_beauty(REAL_DATA / "all_beauty/ratings.csv")
     fill(engine, stars, sorted({product for theirs in stars.values() for product in theirs}))
     matrix, on_demand = re.load_model(engine)
@@ -418,7 +418,7 @@ def test_neighbors_known_beforehand_and_on_demand_are_the_same_for_every_user(en
     assert re.batch_generate(matrix, known, engine) == re.batch_generate(matrix, on_demand, engine)
 
 
-def test_a_looked_up_list_is_the_callers_to_change() -> None:
+def test_a_caller_may_change_returned_neighbors() -> None:
     known = PrecomputedIndex(matrix_of(SMALL).half_stars, 2)
     expected = known.neighbors(0, 2)[0].copy(), known.neighbors(0, 2)[1].copy()
     known.neighbors(0, 2)[0][:] = 9
@@ -431,7 +431,7 @@ def test_a_looked_up_list_is_the_callers_to_change() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 5)), unique=True, min_size=1), st.randoms())
-def test_times_stay_with_their_ratings_in_whatever_order_they_come(pairs: list[tuple[int, int]], random: Any) -> None:
+def test_times_stay_with_their_ratings_in_any_order_of_rows(pairs: list[tuple[int, int]], random: Any) -> None:
     random.shuffle(pairs)
     matrix = build_rating_matrix(
         np.array([user for user, _ in pairs]),

@@ -1,9 +1,8 @@
 """A minute at full load, with writes, a database that is killed and comes back, and a newer version in the middle.
 
-Beside it, by the hands of others: a bulk change, a rating of 4.3, a transaction of 15 s with a rating and an
-interaction, and a reader who holds `recommendations` while a version is published. Every answer is looked at. What was
-acknowledged must be stored, and at the end each answer must be the one that a service gives that has just been started
-on the same tables.
+Meanwhile others make a bulk change, write a rating of 4.3, keep a transaction with a rating and an interaction open for
+15 s, and hold a reader of `recommendations` while a version is published. Every answer is checked. Every acknowledged
+write must be stored. At the end each answer must equal that of a newly started service on the same tables.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ from tests.support.service import WITH_KEY, fetch, uvicorn, wait_until
 from tests.support.shop import fill
 
 SECONDS, KILLED_AT, BACK_AT, VERSION_AT = 60.0, 15.0, 20.0, 35.0
-BULK_AT, LONG_AT, LONG, READER = 25.0, 34.5, 15.0, 4.0  # reader and transaction begin just before the version
-MARGIN = 4.0  # seconds around the outage, and after the bulk change, in which writes may be refused
+BULK_AT, LONG_AT, LONG, READER = 25.0, 34.5, 15.0, 4.0  # the reader and the transaction begin just before the version
+MARGIN = 4.0  # writes may be refused for these seconds around the outage and after the bulk change
 LATE_USER, LATE_PRODUCT = 10_000, 0  # of the long transaction
-BULK_FROM = 200  # users from here on are rated anew by the bulk change; the load writes those below
+BULK_FROM = 200  # the bulk change changes ratings of users from here on; the load writes users below
 N_USERS, N_PRODUCTS, READERS = 400, 300, 3
 GROWTH = 30e6  # bytes
 
@@ -68,17 +67,17 @@ def asin(number: int) -> str:
 
 
 class Load:
-    """Threads that ask and write until told to stop; what they saw that should not be."""
+    """Threads that ask and write until told to stop, and the faults that they saw."""
 
     def __init__(self, port: int) -> None:
         self.port, self.started, self.stop = port, time.monotonic(), threading.Event()
         self.wrong: list[str] = []
-        self.refused: list[float] = []  # when writes were
+        self.refused: list[float] = []  # the times of writes
         self.acknowledged: dict[tuple[int, str], float] = {}
-        self.unsure: set[tuple[int, str]] = set()  # 503, or no answer: stored or not
+        self.unsure: set[tuple[int, str]] = set()  # 503 or no answer: may be stored or not
         self.n_answers = 0
-        self.others = 0  # how much of what others do has been done
-        self.taken_over = threading.Event()  # the service has the newer version
+        self.others = 0  # how many of the others' acts are done
+        self.taken_over = threading.Event()  # the service serves the newer version
 
     def age(self) -> float:
         return time.monotonic() - self.started
@@ -139,7 +138,7 @@ def until(load: Load, age: float) -> None:
     time.sleep(max(0.0, age - load.age()))
 
 
-def test_a_minute_of_full_load_with_everything_that_can_happen(server: MariaDBServer, tmp_path: Path) -> None:
+def test_a_service_survives_a_minute_of_full_load_and_every_event(server: MariaDBServer, tmp_path: Path) -> None:
     assert recommendation_engine.main(["--force"]) == 0
     with uvicorn({}, tmp_path / "service.log") as (port, process):
         load = Load(port)
@@ -187,31 +186,33 @@ def test_a_minute_of_full_load_with_everything_that_can_happen(server: MariaDBSe
 
 
 def change_in_bulk(load: Load) -> None:
-    """Somebody rates anew for half of the people, in one statement, and once in no half steps."""
+    """Change the ratings of half of the people in one statement, and one rating to no half step."""
     with connected(load_settings()) as engine, engine.begin() as connection:
         stars = case((ratings.c.rating > 2.5, ratings.c.rating - 1), else_=ratings.c.rating + 1)
         connection.execute(update(ratings).where(ratings.c.user_id >= BULK_FROM).values(rating=stars))
-        odd = {"user_id": BULK_FROM, "product_id": asin(N_PRODUCTS), "rating": 4.3}  # which the column lets in
+        odd = {"user_id": BULK_FROM, "product_id": asin(N_PRODUCTS), "rating": 4.3}  # the column lets this in
         connection.execute(insert(ratings).values(odd | {"created_at": dt.datetime(2024, 1, 1)}))
     load.others += 1
 
 
 def transact_for_long(load: Load) -> None:
-    """Somebody's rating and interaction become visible 15 s after they were written."""
+    """Write a rating and an interaction that become visible after 15 s."""
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     mine = {"user_id": LATE_USER, "product_id": asin(LATE_PRODUCT)}
     until(load, LONG_AT)
     with connected(load_settings()) as engine, engine.begin() as connection:
         connection.execute(insert(ratings).values(mine | {"rating": 5.0, "created_at": now}))
         event = {"interaction_type": "purchase", "created_at": now}
-        connection.execute(insert(interactions).values(mine | {"user_id": 1} | event))  # each to be found by itself
+        connection.execute(
+            insert(interactions).values(mine | {"user_id": 1} | event)
+        )  # each has to be found separately
         until(load, LONG_AT + LONG)
-        assert load.taken_over.wait(60)  # the newer model does not have it
+        assert load.taken_over.wait(60)  # the newer model does not contain it
     load.others += 1
 
 
 def read_for_long(load: Load) -> None:
-    """Somebody reads the lists and does not end the transaction for a while, as a report does."""
+    """Read the lists and keep the transaction open for a while, as a report does."""
     with connected(load_settings()) as engine, engine.connect() as connection, connection.begin():
         connection.execute(select(func.count()).select_from(recommendations))
         until(load, VERSION_AT + READER)

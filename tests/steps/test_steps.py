@@ -1,4 +1,4 @@
-"""The whole line as a user runs it: four commands, on real products, on both databases; what a user can get wrong."""
+"""All steps as a user runs them: four commands, on real products, on both databases; and a user's mistakes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEP_1, STEP_2, STEP_3 = "to_rds.py", "load_recommendation_data.py", "recommenda
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Options that name a catalog: the real products where they are present, else the project's own sample."""
+    """Options that name a catalog: the real products if they exist, otherwise the project's own sample."""
     if REAL_DATA.is_dir():
         return ["--products", str(REAL_PRODUCTS), "--categories", str(REAL_CATEGORIES)]
     folder = tmp_path_factory.mktemp("catalog")
@@ -35,7 +35,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def state(engine: Engine) -> dict[str, list[Any]]:
-    """Every row of every table that the steps fill, but for when a batch was written."""
+    """Every row of every table that the steps fill, without the time when a batch was written."""
     found = {}
     with engine.connect() as connection:
         for table in (products, users, interactions, ratings, recommendations):
@@ -47,7 +47,7 @@ def state(engine: Engine) -> dict[str, list[Any]]:
 answers: dict[str, tuple[list[Any], Any]] = {}
 
 
-def test_four_steps_answer_a_request_and_both_databases_answer_alike(
+def test_four_steps_lead_to_an_answer_and_both_databases_answer_alike(
     env: dict[str, str], engine: Engine, backend: str, tmp_path: Path, catalog: list[str]
 ) -> None:
     first = steps.succeed(env, tmp_path, STEP_1, *catalog)
@@ -83,7 +83,7 @@ def test_four_steps_answer_a_request_and_both_databases_answer_alike(
         assert answers["sqlite"] == answers["mariadb"]
 
 
-def test_every_step_run_twice_doubles_nothing(
+def test_a_second_run_of_every_step_doubles_no_row(
     env: dict[str, str], engine: Engine, tmp_path: Path, catalog: list[str]
 ) -> None:
     sizes = ["--num-users", "300", "--num-interactions", "1000", "--num-ratings", "1500"]
@@ -101,7 +101,7 @@ KILLED_SIZES = ["--num-users", "3000", "--num-ratings", "20000", "--num-interact
 
 @pytest.fixture(scope="module")
 def clean_stars(tmp_path_factory: pytest.TempPathFactory, catalog: list[str]) -> list[Any]:
-    """The ratings that one clean run makes with seed 8, in a SQLite file of its own."""
+    """The ratings that one clean run makes with seed 8, in its own SQLite file."""
     folder = tmp_path_factory.mktemp("clean")
     env = {"DB_HOST": "", "SQLITE_FILE": str(folder / "clean.db")}
     steps.do(env, folder, STEP_1, *catalog)
@@ -112,8 +112,8 @@ def clean_stars(tmp_path_factory: pytest.TempPathFactory, catalog: list[str]) ->
     return found
 
 
-# Moments are parts of the time from a printed line to the end, so that none is spent on a process that still imports;
-# any will do: the point is that none is special.
+# Moments are shares of the time from a printed line to the end, so that no process is killed while it still imports.
+# Any moments would do: none is special.
 
 
 def test_step_2_killed_at_any_moment_and_run_again_ends_as_one_clean_run(
@@ -124,7 +124,7 @@ def test_step_2_killed_at_any_moment_and_run_again_ends_as_one_clean_run(
     times = _times_of(env, tmp_path, STEP_2, *KILLED_SIZES, "--seed", "7")
     before, killed = _stars(engine), 0
     for moment in (0.1, 0.35, 0.6, 0.85):
-        if _stars(engine) != before:  # the last one came too late
+        if _stars(engine) != before:  # the last kill came too late
             steps.do(env, tmp_path, STEP_2, *KILLED_SIZES, "--seed", "7")
         killed += _kill_after(connected, times[connected] * moment, env, tmp_path, STEP_2, *KILLED_SIZES, "--seed", "8")
         assert _stars(engine) in (before, clean_stars)
@@ -158,7 +158,7 @@ UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 
 
 def _times_of(env: dict[str, str], folder: Path, script: str, *options: str) -> dict[str, float]:
-    """Run a step to its end: how long before it each line came, by the line's first word in lower case."""
+    """Run a step to its end. Return the seconds from each line to the end, by the line's first word in lower case."""
     came = {}
     with steps.start(env | UNBUFFERED, folder, script, *options) as process:
         assert process.stdout
@@ -169,7 +169,7 @@ def _times_of(env: dict[str, str], folder: Path, script: str, *options: str) -> 
 
 
 def _kill_after(first_word: str, seconds: float, env: dict[str, str], folder: Path, script: str, *options: str) -> bool:
-    """Start a step and kill it so long after a line; was it still running?"""
+    """Start a step and kill it this many seconds after a line; return whether it was still running."""
     with steps.start(env | UNBUFFERED, folder, script, *options) as process:
         assert process.stdout
         assert any(line.lower().startswith(f"{first_word} ") for line in process.stdout), f"no line {first_word}"
@@ -188,7 +188,7 @@ def _stars(engine: Engine) -> list[Any]:
         return sorted(tuple(row) for row in connection.execute(select(ratings)))
 
 
-def test_step_3_before_step_2_and_step_2_before_step_1_name_the_step(
+def test_a_step_before_its_predecessor_names_the_missing_step(
     env: dict[str, str], tmp_path: Path, catalog: list[str]
 ) -> None:
     assert "run python to_rds.py first" in steps.refuse(env, tmp_path, STEP_2)
@@ -209,7 +209,7 @@ BAD_OPTIONS = [
 
 
 @pytest.mark.parametrize(("script", "options", "message"), BAD_OPTIONS, ids=lambda value: str(value)[:30])
-def test_an_option_that_cannot_be_used_is_one_line(
+def test_an_invalid_option_is_one_line(
     tmp_path: Path, catalog: list[str], script: str, options: list[str], message: str
 ) -> None:
     env = {"DB_HOST": "", "SQLITE_FILE": str(tmp_path / "shop.db")}
@@ -227,7 +227,7 @@ def test_an_unknown_sample_user_is_one_line(tmp_path: Path, catalog: list[str]) 
 
 @pytest.fixture
 def away(mariadb: MariaDBServer) -> dict[str, str]:
-    """An environment that leads to the real server; tests spoil one value of it."""
+    """An environment for the real server; tests spoil one value of it."""
     return {
         "DB_HOST": mariadb.host,
         "DB_PORT": str(mariadb.port),
@@ -261,9 +261,9 @@ def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
     if wrong.get("DB_PORT") == "closed":
         wrong = {"DB_PORT": str(free_port())}
     env = away | wrong
-    way = steps.fail if "DB_PASSWORD" in wrong else steps.refuse  # the process itself is the same whatever is wrong
+    way = steps.fail if "DB_PASSWORD" in wrong else steps.refuse  # the process itself is the same for every fault
     line = way(env, tmp_path, script, *(catalog if script == STEP_1 else []))
-    assert capfd.readouterr() == ("", "")  # nor do compiled parts print anything past Python
+    assert capfd.readouterr() == ("", "")  # compiled parts print nothing past Python
     assert named in line
     assert f"{env['DB_HOST']}:{env['DB_PORT']} as {env['DB_USER']}" in line
     assert "s3cret" not in line
@@ -285,7 +285,7 @@ def test_a_malformed_number_in_the_environment_is_one_line(tmp_path: Path) -> No
         assert "DB_PORT='33o6' (environment) is not a whole number" in steps.fail(env, tmp_path, script)
 
 
-def test_a_sqlite_file_that_is_none_is_one_line(tmp_path: Path, catalog: list[str]) -> None:
+def test_a_file_that_is_no_sqlite_database_is_one_line(tmp_path: Path, catalog: list[str]) -> None:
     (tmp_path / "shop.db").write_text("this is a text file, and not a short one, said the file about itself " * 50)
     env = {"DB_HOST": "", "SQLITE_FILE": str(tmp_path / "shop.db")}
     for script, options in ((STEP_1, catalog), (STEP_2, []), (STEP_3, [])):
@@ -294,7 +294,7 @@ def test_a_sqlite_file_that_is_none_is_one_line(tmp_path: Path, catalog: list[st
     assert "does not exist" in steps.refuse(env, tmp_path, STEP_1, *catalog)
 
 
-def test_help_reads_well(tmp_path: Path) -> None:
+def test_help_shows_the_usage_and_the_defaults(tmp_path: Path) -> None:
     for script in (STEP_1, STEP_2, STEP_3):
         text = steps.succeed({}, tmp_path, script, "--help")
         assert text.startswith(f"usage: {script}")

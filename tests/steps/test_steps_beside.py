@@ -1,4 +1,4 @@
-"""Steps at the same moment as others, or as somebody who writes: what a step may replace is asked where it replaces it.
+"""Steps run at the same time as other writers. A step checks at the swap itself which rows it may replace.
 
 The moments are made by functions that a step calls between its first look and the swap.
 """
@@ -26,7 +26,7 @@ from tests.support.shop import fill
 
 A, B = "B00000000A", "B00000000B"
 SIZES = {"NUM_USERS": 20, "NUM_INTERACTIONS": 50, "NUM_RATINGS": 30}
-on_a_server = pytest.mark.parametrize("backend", ["mariadb"])  # on SQLite nobody else writes from the check on
+on_a_server = pytest.mark.parametrize("backend", ["mariadb"])  # on SQLite nobody else can write after the check
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def generate(engine: Engine, env: dict[str, str], tmp_path: Path) -> Callable[[i
 def after(
     monkeypatch: pytest.MonkeyPatch, module: Any, name: str, then: Callable[[], object], *, call: int = 1
 ) -> None:
-    """Let something happen as soon as the function of a module has been called so many times."""
+    """Let something happen as soon as the function of a module has been called this many times."""
     real, calls = getattr(module, name), list[int]()
 
     def hooked(*arguments: Any, **options: Any) -> Any:
@@ -62,7 +62,7 @@ def after(
 
 
 def rate(engine: Engine) -> None:
-    """As the service does it."""
+    """Store a rating as the service does."""
     with writing(engine) as connection:
         store_rating(connection, 7_777, A, 9)
 
@@ -73,7 +73,7 @@ def rated(engine: Engine, table: str = "product_ratings") -> list[tuple[Any, ...
         return [(product, float(stars)) for product, stars in connection.execute(statement)]
 
 
-def test_made_up_shoppers_do_not_replace_what_was_imported_since_they_looked(
+def test_made_up_shoppers_do_not_replace_ratings_imported_since_the_first_look(
     engine: Engine, other: Engine, generate: Callable[[int], bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -89,7 +89,7 @@ def test_made_up_shoppers_do_not_replace_what_was_imported_since_they_looked(
         assert connection.execute(select(users.c.user_id)).scalars().all() == [7777]
 
 
-def test_a_rating_given_while_the_shoppers_are_made_up_is_not_replaced(
+def test_a_rating_given_while_shoppers_are_made_is_not_replaced(
     engine: Engine, other: Engine, generate: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generate(1)
@@ -101,7 +101,7 @@ def test_a_rating_given_while_the_shoppers_are_made_up_is_not_replaced(
 
 @on_a_server
 @pytest.mark.parametrize("made_before", [True, False])
-def test_a_rating_given_between_the_last_look_and_the_swap_is_kept_and_told(
+def test_a_rating_given_between_the_last_look_and_the_swap_is_kept_and_reported(
     engine: Engine,
     other: Engine,
     generate: Callable[[int], bool],
@@ -125,7 +125,7 @@ def test_a_rating_given_between_the_last_look_and_the_swap_is_kept_and_told(
 
 
 @pytest.mark.parametrize("kept", ["products", "origin"])
-def test_a_catalog_that_step_1_did_not_load_is_added_to_but_not_replaced(
+def test_a_catalog_that_step_1_did_not_load_can_be_extended_but_not_replaced(
     engine: Engine, tmp_path: Path, kept: str
 ) -> None:
     if kept == "products":
@@ -162,11 +162,11 @@ def loading(engine: Engine, folder: Path) -> Callable[..., object]:
 
 
 @pytest.mark.parametrize("moment", ["while the file is read", "between the last look and the swap"])
-def test_a_product_that_somebody_adds_to_an_empty_catalog_meanwhile_is_not_replaced(
+def test_a_product_added_to_an_empty_catalog_meanwhile_is_not_replaced(
     engine: Engine, other: Engine, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     if backend == "sqlite" and moment != "while the file is read":
-        return  # nobody else writes then
+        return  # nobody else can write then
     metadata.create_all(engine)
     load, add = loading(engine, tmp_path), lambda: fill(other, {}, [A])
     if moment == "while the file is read":
@@ -183,11 +183,13 @@ def test_a_product_that_somebody_adds_to_an_empty_catalog_meanwhile_is_not_repla
         assert connection.execute(text(f"SELECT asin FROM {table}")).scalars().all() == [A]
 
 
-def test_a_table_that_a_list_of_tables_lacks_while_it_is_replaced_is_there(
+def test_a_table_missing_from_the_list_of_tables_during_a_swap_counts_as_existing(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(engine, {1: {A: 5.0}}, [A])
-    monkeypatch.setattr(Inspector, "get_table_names", lambda *_arguments, **_options: [])  # as MariaDB's may be then
+    monkeypatch.setattr(
+        Inspector, "get_table_names", lambda *_arguments, **_options: []
+    )  # as MariaDB's list of tables may be then
     assert inspect(engine).get_table_names() == []
     require_rows(engine, products, "run python to_rds.py first")
     assert {products.name, ratings.name, users.name} <= existing_tables(engine)

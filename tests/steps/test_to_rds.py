@@ -1,4 +1,4 @@
-"""Step 1: counts that add up, faults that are named, all or nothing, on both databases."""
+"""Step 1 on both databases: counts add up, faults are named, and a load is all or nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def line(asin: str, title: str = "Title", price: str = "9.99", category: str = "
 
 @dataclass
 class Step:
-    """Step 1 in a folder of its own, with this text in its two files."""
+    """Step 1 in its own folder, with these texts in its two files."""
 
     folder: Path
     capsys: pytest.CaptureFixture[str]
@@ -42,14 +42,14 @@ class Step:
             (self.folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
     def run(self, *options: str) -> str:
-        """What it prints; it must succeed."""
+        """Run step 1, which must succeed; return its output."""
         status = to_rds.main(["--products", "p.csv", "--categories", "c.csv", *options])
         out, err = self.capsys.readouterr()
         assert status == 0, err
         return out
 
     def fail(self, *options: str) -> str:
-        """The one line it prints; it must fail."""
+        """Run step 1, which must fail; return the one line that it prints."""
         status = to_rds.main(["--products", "p.csv", "--categories", "c.csv", *options])
         err = self.capsys.readouterr().err
         assert status == 1
@@ -74,7 +74,7 @@ def step(
 
 
 def catalog(engine: Engine) -> tuple[list[Any], list[Any]]:
-    """All rows of both tables, apart from the numbers the rows give themselves."""
+    """All rows of both tables, without automatic numbers."""
     columns = [column for column in products.columns if column.name != "id"]
     with engine.connect() as connection:
         shelves = [tuple(row) for row in connection.execute(select(categories).order_by(categories.c.id))]
@@ -86,7 +86,7 @@ def asins(engine: Engine) -> list[str]:
 
 
 @needs_real_data
-def test_the_real_products_are_all_there(step: Step, engine: Engine) -> None:
+def test_all_real_products_are_loaded(step: Step, engine: Engine) -> None:
     options = ["--products", str(REAL_PRODUCTS), "--categories", str(REAL_CATEGORIES)]
     out = step.run(*options)
     assert "amazon_products: 2,480 loaded + 0 duplicates + 0 rejected = 2,480 rows of amazon_products.csv" in out
@@ -169,7 +169,7 @@ def test_append_adds_and_updates(step: Step, engine: Engine) -> None:
         ]
 
 
-def test_nothing_is_done_for_files_that_are_loaded_already_if_so_asked(step: Step, engine: Engine) -> None:
+def test_if_changed_does_nothing_for_files_that_are_already_loaded(step: Step, engine: Engine) -> None:
     step.write(HEADER + line("B000000001"))
     assert "nothing to do" not in step.run("--if-changed")
     assert "nothing to do" in step.run("--if-changed")
@@ -209,7 +209,7 @@ def test_a_wrong_file_is_one_line_and_the_tables_stay(
     assert asins(engine) == ["B000000002"]
 
 
-def test_max_rejected_moves_the_limit(step: Step, engine: Engine) -> None:
+def test_max_rejected_sets_another_limit(step: Step, engine: Engine) -> None:
     step.write(HEADER + line("B000000001") + "x\n" * 150)
     assert "give --max-rejected" in step.fail()
     assert "more than the allowed 149" in step.fail("--max-rejected", "149")
@@ -219,12 +219,12 @@ def test_max_rejected_moves_the_limit(step: Step, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_no_database_is_made_for_a_file_that_is_not_there(step: Step, tmp_path: Path) -> None:
+def test_no_database_is_created_for_a_missing_file(step: Step, tmp_path: Path) -> None:
     assert "does not exist" in step.fail()
     assert not (tmp_path / "shop.db").exists()
 
 
-def test_somebody_elses_table_is_not_replaced(step: Step, engine: Engine) -> None:
+def test_others_tables_are_not_replaced(step: Step, engine: Engine) -> None:
     with writing(engine) as connection:
         connection.execute(text("CREATE TABLE amazon_products (asin VARCHAR(10), title TEXT)"))
         connection.execute(text("INSERT INTO amazon_products VALUES ('mine', 'mine')"))
@@ -234,7 +234,7 @@ def test_somebody_elses_table_is_not_replaced(step: Step, engine: Engine) -> Non
         assert connection.execute(text("SELECT asin FROM amazon_products")).scalars().all() == ["mine"]
 
 
-def test_columns_that_are_not_ours_are_named(step: Step, engine: Engine) -> None:
+def test_ignored_columns_of_a_file_are_named(step: Step, engine: Engine) -> None:
     rows = [HEADER, line("B000000001")]
     step.write(
         "".join(f"x,{row.strip()},y\n" for row in rows).replace("x,asin", "extra,asin").replace(",y", ",more", 1)
@@ -258,7 +258,7 @@ TITLES = st.lists(
 
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(titles=TITLES, ending=st.sampled_from(["\n", "\r\n"]))
-def test_any_title_a_csv_file_can_carry_comes_back_equal_after_stripping(
+def test_any_title_in_a_csv_file_is_loaded_unchanged_except_outer_spaces(
     step: Step, engine: Engine, titles: list[str], ending: str
 ) -> None:
     step.write(HEADER)
@@ -272,7 +272,7 @@ def test_any_title_a_csv_file_can_carry_comes_back_equal_after_stripping(
 
 
 @pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
-def test_where_the_server_refuses_local_infile_the_rows_are_the_same(
+def test_a_server_that_refuses_local_infile_gets_the_same_rows(
     step: Step, engine: Engine, mariadb: MariaDBServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     step.write(HEADER + "".join(line(f"B{n:09}", f"Tïtle {n} 😀") for n in range(3_000)) + line("B000000001", "again"))
@@ -289,7 +289,7 @@ def test_where_the_server_refuses_local_infile_the_rows_are_the_same(
     assert catalog(engine) == fast
 
 
-def test_a_server_whose_default_charset_is_latin1(
+def test_a_server_with_the_default_charset_latin1_gets_the_same_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mariadb: MariaDBServer
 ) -> None:
     with mariadb.connect() as connection, connection.cursor() as cursor:

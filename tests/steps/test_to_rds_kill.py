@@ -1,5 +1,7 @@
-"""Step 1 or its database, killed in the middle: the old catalog is whole, and the next run ends as one clean
-run. Moments are waited for by what can be seen from outside (a statement on the server, bytes in SQLite's log)."""
+"""Step 1 or its database is killed in the middle: the old catalog is whole, and the next run ends as one clean run.
+
+The tests wait for moments that can be seen from outside: a statement on the server, bytes in SQLite's log.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[str]]:
 
 
 def state(engine: Engine) -> State:
-    """The catalog: its categories, how many products, and a digest of them."""
+    """The catalog: its categories, its number of products, and a digest of the products."""
     with engine.connect() as connection:
         shelves = [tuple(row) for row in connection.execute(select(categories).order_by(categories.c.id))]
         count = connection.execute(select(func.count()).select_from(products)).scalar_one()
@@ -50,7 +52,7 @@ def state(engine: Engine) -> State:
 
 
 def wait_for(seen: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Wait until something is seen; it must be seen before the process ends."""
+    """Wait until the condition is seen, which must be before the process ends."""
     deadline = time.monotonic() + 60
     while not seen():
         assert process.poll() is None, f"ended before the moment came: {process.communicate()}"
@@ -60,7 +62,7 @@ def wait_for(seen: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def runs(server: MariaDBServer, statement: str) -> Iterator[Callable[[], bool]]:
-    """Is a statement that begins so running on the server?"""
+    """Whether the server runs a statement that begins like this."""
     with server.connect() as connection, connection.cursor() as cursor:
 
         def seen() -> bool:
@@ -71,7 +73,7 @@ def runs(server: MariaDBServer, statement: str) -> Iterator[Callable[[], bool]]:
 
 
 def log_holds(file: Path, size: int) -> Callable[[], bool]:
-    """Has SQLite's write-ahead log so many bytes?"""
+    """Whether SQLite's write-ahead log has this many bytes."""
     log = file.with_name(f"{file.name}-wal")
     return lambda: log.exists() and log.stat().st_size >= size
 
@@ -87,7 +89,7 @@ def log_holds(file: Path, size: int) -> Callable[[], bool]:
     ],
     indirect=["backend"],
 )
-def test_killed_and_run_again_it_ends_as_one_clean_run(
+def test_a_killed_step_1_that_is_run_again_ends_as_one_clean_run(
     env: dict[str, str],
     engine: Engine,
     backend: str,
@@ -122,14 +124,14 @@ def test_killed_and_run_again_it_ends_as_one_clean_run(
 
 
 def shared(files: dict[int, list[str]]) -> int:
-    """How many products are in both catalogs."""
+    """The number of products in both catalogs."""
     keys = [{line[:10] for line in Path(options[1]).read_text().splitlines()[1:]} for options in files.values()]
     return len(keys[0] & keys[1])
 
 
 @pytest.fixture
 def server() -> Iterator[MariaDBServer]:
-    """A server of this test's own, to be killed."""
+    """A server only for this test, to be killed."""
     if not MariaDBServer.available():
         pytest.fail("no mariadbd on PATH: apt-get install mariadb-server")
     folder = Path(tempfile.mkdtemp(prefix="recommender-kill-"))
@@ -180,7 +182,7 @@ def test_two_runs_at_once_end_with_one_catalog(
     assert state(engine)[1] == LARGE
 
 
-def test_readers_never_see_less_than_a_whole_catalog(
+def test_readers_always_see_a_whole_catalog(
     env: dict[str, str], engine: Engine, tmp_path: Path, files: dict[int, list[str]]
 ) -> None:
     steps.succeed(env, tmp_path, "to_rds.py", *files[SMALL])

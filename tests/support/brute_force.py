@@ -1,4 +1,4 @@
-"""The specification once more, as plainly as possible: dictionaries, fractions, no arrays. The oracle of the tests."""
+"""The oracle of the tests: the specification computed plainly, with dictionaries and fractions, without arrays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Oracle:
         self.norm = {user: sum(r * r for r in theirs.values()) for user, theirs in self.doubled.items()}
 
     def neighbors(self, user: int, k: int) -> list[tuple[int, float]]:
-        """The k others of highest cosine > 0 with it, equal ones by smaller id; decided in fractions."""
+        """The k others with the highest cosine > 0, equal ones by smaller id; decided in fractions."""
         mine, found = self.doubled[user], []
         for other, theirs in self.doubled.items():
             dot = sum(mine[product] * theirs[product] for product in mine.keys() & theirs.keys())

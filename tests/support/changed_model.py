@@ -1,4 +1,4 @@
-"""A live model again, with something else in it."""
+"""A copy of a live model with changed parts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from recommender.model import ServedModel
 
 
 def renewed(model: ServedModel, **fields: Any) -> LiveModel:
-    """The model that was served at first, with these fields."""
+    """The model that was served first, with these fields changed."""
     assert isinstance(model, LiveModel)
     return LiveModel.of(replace(model.changes.model, **fields))

@@ -1,4 +1,4 @@
-"""What an evaluation would compare, without the time it takes to measure it."""
+"""The rankers that an evaluation would compare, without the time of measuring them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 def compared_by(module: ModuleType, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """The split, and the rankers by name, that ``function`` of ``module`` hands to ``evaluate``."""
+    """The split and the named rankers that ``function`` of ``module`` hands to ``evaluate``."""
 
     def capture(split: Any, rankers: dict[str, Any], **_: Any) -> Any:
         return split, rankers

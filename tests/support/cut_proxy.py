@@ -1,4 +1,4 @@
-"""A TCP proxy before the test's server that ends all connections after so many bytes."""
+"""A TCP proxy before the test's server that ends all connections after a number of bytes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import threading
 from contextlib import suppress
 from types import TracebackType
 
-RESET = struct.pack("ii", 1, 0)  # linger for no time: the end is a reset, as of a host that is gone
+RESET = struct.pack("ii", 1, 0)  # no lingering: the end is a reset, as if the host were gone
 
 
 class CutProxy:
-    """``after`` bytes, both ways and of all connections together, everything is cut off, and nobody is let in.
+    """After ``after`` bytes of all connections, both ways, cut everything off and accept no new connection.
 
-    ``after`` None: nothing is cut, and ``passed`` counts. ``reset``: not an orderly end, but a reset.
+    With ``after`` None nothing is cut, and ``passed`` counts the bytes. ``reset``: end with a reset, not in order.
     """
 
     def __init__(self, host: str, port: int, *, after: int | None = None, reset: bool = False) -> None:
@@ -58,7 +58,7 @@ class CutProxy:
             target.shutdown(socket.SHUT_WR)
 
     def _cut(self) -> None:
-        # shutdown before close: the thread that waits in accept goes on only then
+        # shutdown before close: only then does the thread that waits in accept go on
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -67,7 +67,7 @@ class CutProxy:
                 with suppress(OSError):
                     if self._reset:
                         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                    # wakes the thread that reads from it, which would keep it open
+                    # wakes the thread that reads from it; that thread would keep it open
                     end.shutdown(socket.SHUT_RD if self._reset else socket.SHUT_RDWR)
                 end.close()
             self._sockets.clear()

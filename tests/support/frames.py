@@ -1,4 +1,4 @@
-"""A rating matrix as what a notebook may have in hand."""
+"""A rating matrix as a DataFrame, as in a notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that asks its clients for what is none of its business, in the path to the real one: all else works."""
+"""A server in the path to the real one that asks its clients for files or passwords; everything else works."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUERY, PREPARE, EXECUTE = 0x03, 0x16, 0x17
 
 
 class HostileServer:
-    """Lets everything through to the server, but for one thing.
+    """Pass everything through to the server, except one thing.
 
     ``when``: a statement that matches it is answered with the request for the file ``wanted``, of LOAD DATA LOCAL.
     ``plugin``: the login is answered with the request for a password by that plugin. ``got`` is all that came of it.
@@ -25,7 +25,7 @@ class HostileServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads: list[threading.Thread] = []
         self.port = int(self._listener.getsockname()[1])
-        self._prepared = False  # was a statement that matches prepared just now?
+        self._prepared = False  # whether a matching statement was just prepared
         self.asked = 0
         self.got = b""
         self._start(self._accept)
@@ -66,9 +66,9 @@ class HostileServer:
             body = packets.read(int.from_bytes(header[:3], "little"))
             if request := self._wish(header, body, login):
                 self.asked += 1
-                client.settimeout(2)  # one that does not understand waits for more
+                client.settimeout(2)  # a client that does not understand waits for more
                 client.sendall(len(request).to_bytes(3, "little") + bytes([header[3] + 1]) + request)
-                # until the client goes, or sends the empty packet that ends a file
+                # until the client leaves, or sends the empty packet at the end of a file
                 while (header := packets.read(4)) and (body := packets.read(int.from_bytes(header[:3], "little"))):
                     self.got += body
                 return

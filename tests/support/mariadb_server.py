@@ -1,4 +1,4 @@
-"""A private MariaDB server for the tests: own data directory, socket and free port, stopped at the end."""
+"""A private MariaDB server for the tests, with its own data directory, socket and port; stopped at the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pymysql
 
 
 def free_port() -> int:
-    """A TCP port nobody listens on at this moment."""
+    """A TCP port without a listener at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -26,7 +26,7 @@ class MariaDBServer:
 
     host = "127.0.0.1"
     user = "tester"
-    password = "p@ss:w/o#r%d"  # every character that breaks a hand-built address
+    password = "p@ss:w/o#r%d"  # every character that breaks an address put together by hand
 
     def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
         self.folder = folder
@@ -34,13 +34,13 @@ class MariaDBServer:
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         (folder / "tmp").mkdir(parents=True)
-        # a server that starts clears away temporary tables, also those of another beside it
+        # a starting server deletes temporary tables, also those of another server in the same folder
         self._env = os.environ | {"TMPDIR": str(folder / "tmp")}
         self._install()
 
     @staticmethod
     def available() -> bool:
-        """Is the server's program on PATH (or where Debian keeps it)?"""
+        """Whether the server's program is on PATH (or where Debian keeps it)."""
         return MariaDBServer._program("mariadbd") is not None
 
     @staticmethod
@@ -97,7 +97,7 @@ class MariaDBServer:
         )
 
     def connections_left(self, database: str, seconds: float = 10) -> int:
-        """How many connections are still in ``database`` once nobody leaves it any more, or after ``seconds``."""
+        """The number of connections in ``database`` when it no longer falls, or after ``seconds``."""
         deadline = time.monotonic() + seconds
         with self.connect() as connection, connection.cursor() as cursor:
             while True:

@@ -1,4 +1,4 @@
-"""The oracle of the live model: a model built anew from the tables, with the published statistics of an older one."""
+"""The oracle of the live model: a model newly built from the tables, with the published statistics of an older one."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ BUILT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 def build(engine: Engine, older: ServedModel | None = None) -> ServedModel:
-    """A model of the tables as they are; ``older``: whose statistics and ladder it takes over."""
+    """A model of the present tables, with the statistics and the cold start of ``older``."""
     return build_of(read_snapshot(engine), older)
 
 
 def build_of(snapshot: Snapshot, older: ServedModel | None = None) -> ServedModel:
-    """The same of a snapshot."""
+    """The same from a snapshot."""
     shop = snapshot.for_taste()
     matrix = shop.ratings
     profiles = build_profiles(matrix, shop.log, np.array(WEIGHTS))
@@ -54,7 +54,7 @@ def _statistics(older: ServedModel, matrix: RatingMatrix) -> TasteStatistics:
 
 
 def _ladder(older: ServedModel, model: ServedModel) -> ColdStart:
-    """The older model's, in the columns of the new one."""
+    """The older model's values, in the columns of the new model."""
     assert older.cold_start is not None
     assert model.cold_start is not None
     ladder, new = older.cold_start.ladder, older.cold_start.new
@@ -91,7 +91,7 @@ def _similarity(model: ServedModel) -> TasteSimilarity:
 
 
 def as_told(model: ServedModel, found: list[Recommendation]) -> list[tuple[Any, ...]]:
-    """Everything about the recommendations, by product id."""
+    """All facts of the recommendations, by product id."""
     return [
         (
             model.products.id_of(r.column),
@@ -122,7 +122,7 @@ class Seen(NamedTuple):
 
 
 def as_seen(model: ServedModel, user_id: int, ranking: str) -> Seen:
-    """What a model says of a user and of those near to it."""
+    """A model's answers about a user and the user's neighbors."""
 
     def named(columns: NDArray[np.int32], half_stars: NDArray[np.int8]) -> dict[str, int]:
         return {model.products.id_of(c): s for c, s in zip(columns.tolist(), half_stars.tolist(), strict=True)}

@@ -1,4 +1,4 @@
-"""What step 3 makes of ratings in hand: the model that answers, and a version of its lists."""
+"""The model and the version of lists that step 3 makes from given ratings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def model_of(
     version: int | None = None,
     **settings: Any,
 ) -> ServedModel:
-    """The model that answers, with the catalog and the people as they are now; ``settings``: of `ModelSettings`."""
+    """The model that answers, with the present catalog and people; ``settings`` are those of `ModelSettings`."""
     trained = Trained(around(engine, matrix), similarity, ModelSettings(**({"n_neighbors": 20} | settings)))
     return serve(trained, built_at=built_at or dt.datetime.now(dt.UTC), version=version)
 
@@ -31,7 +31,7 @@ def model_of(
 def write_lists(
     engine: Engine, matrix: RatingMatrix, similarity: CosineIndex, job: BatchJob, **options: Any
 ) -> Version:
-    """Publish the lists of ``job``; ``options``: of `write_batch`."""
+    """Publish the lists of ``job``; ``options`` are those of `write_batch`."""
     trained = Trained(around(engine, matrix), similarity, ModelSettings(20))
     model = serve(trained, built_at=dt.datetime.now(dt.UTC))
     return write_batch(engine, model, job, fingerprint=job.fingerprint(trained.shop), **options)

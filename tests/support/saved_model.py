@@ -1,4 +1,4 @@
-"""Models to be saved, and all that is asked of them."""
+"""Models to be saved, and all questions that tests ask them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def build(
 ) -> ServedModel:
     """A model of these ratings, this catalog (id -> title, price), and these users without ratings.
 
-    ``n_categories``: its products are of each in turn; None: each is of its own.
+    ``n_categories``: the products are spread over this many categories in turn; None: each has its own category.
     """
     ids = sorted(catalog)
     matrix = matrix_of(stars, set(catalog))
@@ -75,7 +75,7 @@ def build(
 
 
 def ladder_of(matrix: RatingMatrix, profiles: Profiles, products: Products) -> ColdStart:
-    """Two segments, users of every third id in none, and whatever nobody rated as new."""
+    """Two segments; every third user id is in none; products without ratings are new."""
     new = find_new_products(
         profiles.confidences,
         matrix.recommendable,
@@ -94,7 +94,7 @@ def version_of(model: ServedModel, number: int = 6) -> Version:
 
 
 def everything(model: ServedModel, *, lengths: tuple[int, ...] = (1, 10, 14)) -> dict[Any, Any]:
-    """All that the service says: every answer at several lengths, and every product in full."""
+    """Everything that the service tells: every answer at several lengths, and every product in full."""
     known = model.known_users.tolist()
     said: dict[Any, Any] = {
         (user, n, ranking): model.recommend(user, n, ranking)
@@ -119,7 +119,7 @@ def everything(model: ServedModel, *, lengths: tuple[int, ...] = (1, 10, 14)) ->
 
 
 def arrays_of(model: ServedModel) -> Arrays:
-    """Every array that a model holds."""
+    """Every array of a model."""
     csr, catalog = model.matrix.half_stars, model.products.catalog
     buffers = {f"titles.{place}": buffer for place, buffer in enumerate(catalog.titles.buffers()) if buffer}
     return {
@@ -153,5 +153,5 @@ SMALL_CATALOG: dict[str, tuple[str | None, float]] = {
 
 
 def small(*, taste: bool = False) -> ServedModel:
-    """Every kind of user: with neighbors, without, without ratings; E is rated and has left the catalog."""
+    """All kinds of users: with neighbors, without neighbors, without ratings. E is rated and has left the catalog."""
     return build(STARS, SMALL_CATALOG, others=[NO_RATINGS], taste=taste)

@@ -1,4 +1,4 @@
-"""A service on a shop, in this process or as real uvicorn workers, and what is asked of it."""
+"""A service on a shop, in this process or as real uvicorn workers, and requests to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WITH_KEY = {"X-API-Key": KEY}
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 20) -> float:
-    """Wait until the condition is true; how long that took."""
+    """Wait until the condition is true; return the seconds that it took."""
     started = time.monotonic()
     while not condition():
         assert time.monotonic() < started + seconds, f"not within {seconds} s"
@@ -31,7 +31,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20) -> float:
 
 
 def fetch(port: int, path: str, body: Any = None, method: str | None = None) -> tuple[int, dict[str, str], Any]:
-    """Status, headers in lower case and JSON of an answer of a server of this machine; with the key."""
+    """Ask a server of this machine, with the key; return status, headers in lower case and JSON of its answer."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, WITH_KEY, method=method)
     try:
@@ -48,7 +48,7 @@ def _lower(headers: Any) -> dict[str, str]:
 
 @contextmanager
 def uvicorn(env: Mapping[str, str], log: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """``uvicorn api:app`` once it is ready: its port and process; stopped at the end."""
+    """Run ``uvicorn api:app``; give its port and process when it is ready; stop it at the end."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "api:app", "--host", "127.0.0.1", "--port", str(port), *options]
     with log.open("wb") as output:
@@ -64,7 +64,7 @@ def uvicorn(env: Mapping[str, str], log: Path, *options: str) -> Iterator[tuple[
 
 
 def is_ready(port: int, server: subprocess.Popen[bytes], log: Path) -> bool:
-    """Does the server answer? AssertionError, with its output, if it has ended."""
+    """Whether the server answers. If it has ended: AssertionError with its output."""
     assert server.poll() is None, log.read_text()
     try:
         return fetch(port, "/ready")[0] == 200

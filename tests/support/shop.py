@@ -1,4 +1,4 @@
-"""Small helpers that fill a database the way a shop would, with plain INSERTs."""
+"""Small helpers that fill a database with plain INSERTs, as a shop would."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def fill(engine: Engine, stars: Mapping[int, Mapping[str, float]], catalog: Iter
 
 
 def read_all_beauty(file: Path) -> dict[int, dict[str, float]]:
-    """The All Beauty ratings; users numbered in the order of their ids, of a repeated pair the last."""
+    """The All Beauty ratings. Users are numbered in the order of their ids; of a repeated pair the last one counts."""
     with file.open(encoding="utf-8", newline="") as lines:
         rows = [(row["user_id"], row["parent_asin"], float(row["rating"])) for row in csv.DictReader(lines)]
     numbers = {name: number for number, name in enumerate(sorted({name for name, _, _ in rows}), start=1)}
@@ -65,7 +65,7 @@ def read_all_beauty(file: Path) -> dict[int, dict[str, float]]:
 
 
 def read_filmtrust(file: Path) -> dict[int, dict[str, float]]:
-    """The FilmTrust ratings, items written as ten digits."""
+    """The FilmTrust ratings. Items are written as ten digits."""
     stars: dict[int, dict[str, float]] = {}
     for line in file.read_text().splitlines():
         user, item, rating = line.split()

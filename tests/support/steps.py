@@ -1,7 +1,7 @@
-"""Run the scripts as a user does: as processes, from a folder of their own.
+"""Run the scripts as a user does: as processes, each in its own folder.
 
-Starting one takes 1 to 3 seconds of imports, so what is not about a process (the data before what is tested, the text
-of a message) calls the script's ``main()`` in this one: ``do`` and ``refuse``.
+A start takes 1 to 3 seconds of imports. So tests that do not need a process (to prepare data, to read a message) call
+the script's ``main()`` in this process: ``do`` and ``refuse``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def run(env: dict[str, str], folder: Path, script: str, *options: str) -> Proces
 
 
 def call(env: dict[str, str], folder: Path, script: str, *options: str) -> Process:
-    """Run a script's ``main()`` in this process; its Python output is kept, what C prints goes to pytest."""
+    """Run a script's ``main()`` in this process. Its Python output is captured; output of C code goes to pytest."""
     main = importlib.import_module(script.removesuffix(".py")).main
     out, err = StringIO(), StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
@@ -48,7 +48,7 @@ def call(env: dict[str, str], folder: Path, script: str, *options: str) -> Proce
 
 
 def succeed(env: dict[str, str], folder: Path, script: str, *options: str) -> str:
-    """Run a script that must succeed; what it printed."""
+    """Run a script that must succeed; return its output."""
     return _printed(run(env, folder, script, *options))
 
 
@@ -58,7 +58,7 @@ def do(env: dict[str, str], folder: Path, script: str, *options: str) -> str:
 
 
 def fail(env: dict[str, str], folder: Path, script: str, *options: str) -> str:
-    """Run a script that must fail with exit status 1 and one line; the line."""
+    """Run a script that must fail with exit status 1 and one line; return the line."""
     return _one_line(run(env, folder, script, *options), script)
 
 

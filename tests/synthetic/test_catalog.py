@@ -1,4 +1,4 @@
-"""The sample catalog: the Kaggle columns, the real file's habits, the same bytes again, and never half a file."""
+"""The sample catalog: the Kaggle columns, the real file's properties, repeatable bytes, and never half a file."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def categories(files: tuple[Path, Path]) -> pd.DataFrame:
     return pd.read_csv(files[1])
 
 
-def test_columns_are_the_kaggle_ones(files: tuple[Path, Path]) -> None:
+def test_columns_are_those_of_the_kaggle_files(files: tuple[Path, Path]) -> None:
     assert files[0].read_text().splitlines()[0] == HEADER
     assert files[1].read_text().splitlines()[0] == "id,category_name"
 
@@ -97,10 +97,10 @@ def test_the_default_sample_has_isbns_with_a_leading_zero_and_a_final_x(tmp_path
 def test_addresses_hold_the_asin_and_point_to_a_reserved_domain(products: pd.DataFrame) -> None:
     assert (products["productURL"] == "https://shop.example.com/dp/" + products["asin"]).all()
     assert products["imgUrl"].str.fullmatch(r"https://media\.example\.com/images/I/[\w+-]{11}\._AC_UL320_\.jpg").all()
-    assert 0.95 < products["imgUrl"].nunique() / N < 0.99  # the real ones are not unique either
+    assert 0.95 < products["imgUrl"].nunique() / N < 0.99  # the real addresses are not unique either
 
 
-SHARES = {  # what, lowest and highest share: the real file's, counted in 10,000 random rows, with room for chance
+SHARES = {  # property, lowest and highest share: counted in 10,000 random rows of the real file, with room for chance
     "price 0": (0.022, 0.004),
     "list price 0": (0.748, 0.01),
     "stars 0": (0.0953, 0.008),
@@ -117,7 +117,7 @@ SHARES = {  # what, lowest and highest share: the real file's, counted in 10,000
 
 
 @pytest.mark.parametrize("what", SHARES)
-def test_share_is_that_of_the_real_file(products: pd.DataFrame, what: str) -> None:
+def test_shares_are_those_of_the_real_file(products: pd.DataFrame, what: str) -> None:
     title = products["title"]
     flags = {
         "price 0": products["price"] == 0,
@@ -150,7 +150,7 @@ def test_numbers_are_in_the_real_ranges_and_written_as_in_the_real_file(files: t
     assert (dear["listPrice"].astype(float) >= dear["price"].astype(float)).all()
 
 
-def test_what_sells_has_more_stars_reviews_and_best_sellers(products: pd.DataFrame) -> None:
+def test_products_that_sell_have_more_stars_reviews_and_best_sellers(products: pd.DataFrame) -> None:
     selling = products["boughtInLastMonth"] >= 500
     assert products["stars"][selling].mean() > products["stars"][~selling].mean() + 0.2
     assert (products["reviews"] > 0)[selling].mean() > (products["reviews"] > 0)[~selling].mean()
@@ -189,7 +189,7 @@ def test_titles_fit_their_category(products: pd.DataFrame, categories: pd.DataFr
         for row, (title, name) in enumerate(zip(products["title"], names, strict=True))
         if not any(thing in title for thing in things[name])
     ]
-    # only the missing title, and titles copied from the row before, where a category begins
+    # only the missing title, and titles copied from the row before at the start of a category
     assert all(products["title"][row] in ("", products["title"][row - 1]) for row in unfit)
     assert len(unfit) < 248 * 0.1
 
@@ -219,7 +219,7 @@ def test_the_same_seed_and_size_give_the_same_bytes(files: tuple[Path, Path], tm
 
 
 @pytest.mark.parametrize("n", [1, 2, 247, 25_000, 25_001])
-def test_any_number_of_rows(tmp_path: Path, n: int) -> None:
+def test_the_catalog_has_any_asked_number_of_rows(tmp_path: Path, n: int) -> None:
     products = read(write(tmp_path, n)[0])
     assert len(products) == n
     assert products["asin"].is_unique
@@ -238,7 +238,7 @@ def test_a_negative_seed_names_the_option(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", ["amazon_products.csv", "amazon_categories.csv"])
-def test_a_file_that_is_there_is_kept(tmp_path: Path, kept: str) -> None:
+def test_an_existing_file_is_kept(tmp_path: Path, kept: str) -> None:
     (tmp_path / kept).write_text("somebody's own")
     with pytest.raises(SettingError, match=f"{kept} exists and is kept"):
         write(tmp_path, 5)
@@ -246,7 +246,7 @@ def test_a_file_that_is_there_is_kept(tmp_path: Path, kept: str) -> None:
     assert (tmp_path / kept).read_text() == "somebody's own"
 
 
-def test_overwrite_replaces_both(tmp_path: Path) -> None:
+def test_overwrite_replaces_both_files(tmp_path: Path) -> None:
     for name in ("amazon_products.csv", "amazon_categories.csv"):
         (tmp_path / name).write_text("old")
     assert main(["--products", "3", "--out", str(tmp_path), "--overwrite"]) == 0
@@ -254,14 +254,14 @@ def test_overwrite_replaces_both(tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "amazon_categories.csv")) == 248
 
 
-def test_categories_left_by_a_kill_between_the_two_renames_are_no_obstacle(tmp_path: Path) -> None:
+def test_categories_left_by_a_kill_between_the_two_renames_do_not_stop_the_next_run(tmp_path: Path) -> None:
     products, _ = write(tmp_path, 5)
     products.unlink()
     write(tmp_path, 5)
     assert len(read(products)) == 5
 
 
-def test_killed_midway_no_file_has_its_final_name_and_the_next_run_is_whole(tmp_path: Path) -> None:
+def test_a_run_killed_midway_leaves_no_final_file_and_the_next_run_is_whole(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "recommender.sample_catalog", "--products", "3000000", "--out", str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         part = tmp_path / "amazon_products.part.csv"
@@ -278,7 +278,7 @@ def test_killed_midway_no_file_has_its_final_name_and_the_next_run_is_whole(tmp_
     assert len(read(products)) == 5
 
 
-def test_a_failure_midway_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_midway_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> bytes:
         raise OSError(28, "No space left on device")
 
@@ -288,7 +288,9 @@ def test_a_failure_midway_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_writes_where_it_is_told_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_into_the_given_folder_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "new" / "folder"
     assert main(["--products", "1500", "--seed", "4", "--out", str(folder)]) == 0
     assert capsys.readouterr().out == (

@@ -1,4 +1,4 @@
-"""People: repeatable, of the stated shares, with addresses that never repeat."""
+"""People: repeatable, with the stated shares and with addresses that never repeat."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_no_address_repeats_and_all_are_lower_case_ascii_at_reserved_domains(peo
 
 
 def test_the_number_in_the_address_is_the_number_of_the_person(people: pd.DataFrame) -> None:
-    # this is why addresses cannot repeat at any size: letters, then the number, then @
+    # so addresses never repeat at any size: letters, then the number, then @
     numbers = people["email"].str.extract(r"([0-9]+)@")[0].astype(int)
     assert list(numbers) == list(range(1, 12_001))
 
 
-def test_names_come_from_the_country(people: pd.DataFrame) -> None:
+def test_names_belong_to_the_country(people: pd.DataFrame) -> None:
     accents = people["name"].map(lambda name: not name.isascii())
     share = accents.groupby(people["country"]).mean()
     assert share["France"] > 0.1
@@ -91,7 +91,7 @@ def test_blocks_of_any_size_hold_the_same_people(people: pd.DataFrame, people_pe
     pd.testing.assert_frame_equal(pd.concat(blocks), people, check_index_type=False)
 
 
-def test_one_person_and_nobody() -> None:
+def test_one_person_and_no_person_can_be_made() -> None:
     assert len(make_people(1, 7)) == 1
     assert list(people_blocks(0, 7)) == []
 
@@ -106,7 +106,7 @@ def test_impossible_sizes_name_the_setting() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 4_999, 12_000])
-def test_segments_are_country_and_age_group_of_the_same_people(people: pd.DataFrame, n: int) -> None:
+def test_segments_are_the_country_and_age_group_of_the_same_people(people: pd.DataFrame, n: int) -> None:
     expected = [
         list(COUNTRIES).index(country) * 6 + list(AGE_GROUPS).index(age)
         for country, age in zip(people["country"][:n], people["age_group"][:n], strict=True)

@@ -1,4 +1,4 @@
-"""Planted tastes: exact counts, the stated marginals, and data in which neighbors beat popularity at every size."""
+"""Planted tastes: exact counts, the stated shares, and data in which neighbors beat popularity at every size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def make_catalog(n: int, seed: int = 5, n_categories: int = 248) -> CatalogFacts:
-    """A catalog with the habits of the Kaggle file: mostly no reviews, 64 % not bought, 9.5 % without stars."""
+    """A catalog with the properties of the Kaggle file: mostly no reviews, 64 % not bought, 9.5 % without stars."""
     rng = np.random.default_rng(seed)
     bought = rng.choice([50, 100, 200, 500, 1000, 5000, 10_000, 50_000], n, p=np.array([8, 7, 6, 5, 4, 3, 2, 1]) / 36)
     return CatalogFacts(
@@ -45,7 +45,7 @@ def make_catalog(n: int, seed: int = 5, n_categories: int = 248) -> CatalogFacts
 
 
 def plain_catalog(n: int) -> CatalogFacts:
-    """A catalog that says nothing about demand."""
+    """A catalog without facts about demand."""
     nothing = np.zeros(n, dtype=np.int64)
     return CatalogFacts(
         category_ids=np.arange(n) % 3, stars=nothing.astype(float), reviews=nothing, bought_in_last_month=nothing
@@ -54,7 +54,7 @@ def plain_catalog(n: int) -> CatalogFacts:
 
 @dataclass(frozen=True)
 class World:
-    """Catalog, model and all that follows from it."""
+    """Catalog, model and the data made from it."""
 
     catalog: CatalogFacts
     model: TasteModel
@@ -92,7 +92,7 @@ def matrix(world: World, rows: npt.NDArray[np.bool_] | slice = slice(None)) -> s
 
 
 def cosines(ratings: sp.csr_array) -> Floats:
-    """Brute force: every user against every user, 0 with oneself. (n_users, n_users)"""
+    """Similarities of all pairs of users by brute force, 0 with oneself. (n_users, n_users)"""
     norms = np.sqrt(np.asarray(ratings.multiply(ratings).sum(axis=1)).ravel())
     unit = sp.diags_array(1.0 / np.maximum(norms, 1e-9)) @ ratings
     result: Floats = (unit @ unit.T).toarray()
@@ -112,7 +112,7 @@ def hidden_rows(ratings: Ratings, n_users: int) -> npt.NDArray[np.bool_]:
 
 
 def top_unseen(scores: Floats, seen: Ints, n: int = 10) -> Ints:
-    """The n unseen products of highest positive score."""
+    """The n unseen products with the highest positive score."""
     scores = scores.copy()
     scores[seen] = 0.0
     best = np.argpartition(-scores, min(n, len(scores) - 1))[:n]
@@ -121,15 +121,15 @@ def top_unseen(scores: Floats, seen: Ints, n: int = 10) -> Ints:
 
 
 def hit_rates(world: World) -> dict[str, float]:
-    """hit@10 on the hidden ratings: 20 nearest neighbors' summed similarity, popularity, the planted truth.
+    """hit@10 on the hidden ratings by the summed similarity of 20 neighbors, by popularity and by the planted truth.
 
-    The truth is asked for every tenth user only: it is as long as the catalog.
+    The truth is used only for every tenth user, as it is as long as the catalog.
     """
     hidden = hidden_rows(world.ratings, world.model.n_users)
     known, secret = matrix(world, ~hidden), matrix(world, hidden)
     similarity, owned = cosines(known), (known > 0).astype(float)
     popularity = np.asarray(owned.sum(axis=0)).ravel()
-    rated = np.flatnonzero(popularity)  # no score but the truth is above 0 elsewhere
+    rated = np.flatnonzero(popularity)  # only the truth has scores above 0 elsewhere
     owned_rated = sp.csr_array(owned[:, rated])
     hits: dict[str, list[bool]] = {"neighbors": [], "popularity": [], "truth": []}
     for user in np.flatnonzero(np.diff(secret.indptr)):
@@ -168,14 +168,14 @@ def test_nearly_all_users_have_20_neighbors_and_the_median_shares_2_products_wit
 @pytest.mark.parametrize("n_products", SIZES)
 def test_neighbors_find_hidden_ratings_3_times_as_often_as_popularity_and_the_truth_is_best(n_products: int) -> None:
     rates = hit_rates(default_world(n_products))
-    assert rates["popularity"] > 0.005  # a rate of 0 would make any factor true
+    assert rates["popularity"] > 0.005  # with a rate of 0 any factor would be true
     assert rates["neighbors"] >= 3 * rates["popularity"]
     assert rates["neighbors"] > 0.2
     assert rates["truth"] > 1.2 * rates["neighbors"]
 
 
 @pytest.mark.parametrize("n_products", SIZES)
-def test_what_the_catalog_calls_popular_is_rated_most(n_products: int) -> None:
+def test_products_that_the_catalog_shows_as_popular_are_rated_most(n_products: int) -> None:
     world = default_world(n_products)
     score = popularity_score(world.catalog)
     percentile = np.argsort(np.argsort(score)) / n_products  # 0.5 on average for a product drawn uniformly
@@ -223,7 +223,7 @@ def test_users_differ_in_how_they_rate() -> None:
     counts = np.bincount(ratings.user)
     means = np.bincount(ratings.user, ratings.stars) / counts
     heavy = counts >= 10
-    chance = ratings.stars.std() / np.sqrt(counts[heavy]).mean()  # spread of the means if users did not differ
+    chance = ratings.stars.std() / np.sqrt(counts[heavy]).mean()  # the spread of the means if users did not differ
     assert means[heavy].std() > 1.15 * chance
 
 
@@ -245,7 +245,7 @@ def test_activity_has_a_long_tail_above_three_ratings_each() -> None:
 
 
 @pytest.mark.parametrize("n_products", SIZES)
-def test_counts_are_exact_pairs_unique_and_values_in_range(n_products: int) -> None:
+def test_counts_are_exact_and_pairs_are_unique_and_values_are_in_range(n_products: int) -> None:
     world = default_world(n_products)
     ratings, events = world.ratings, world.interactions
     assert (len(ratings), len(events)) == (RATINGS, INTERACTIONS)
@@ -272,7 +272,7 @@ def test_the_block_size_changes_nothing(users_per_block: int) -> None:
     model = plant_tastes(catalog, n_users=2_345, n_interactions=30_000, n_ratings=9_000, seed=3)
     whole = unfold(catalog, model)
     assert len(whole.ratings) == 9_000
-    if users_per_block == 1:  # each single user costs a whole chunk: the first 30 tell
+    if users_per_block == 1:  # each single user costs a whole chunk, so the first 30 are enough
         for user, block in zip(range(30), model.blocks(1), strict=False):
             assert (block.first_user, block.n_users) == (user, 1)
             np.testing.assert_array_equal(block.ratings.product, whole.ratings.product[whole.ratings.user == user])
@@ -286,7 +286,7 @@ def test_one_seed_gives_the_same_world_and_another_seed_another() -> None:
     assert (first.ratings.product != other.ratings.product).mean() > 0.5
 
 
-def test_no_two_chunks_of_users_live_the_same_life() -> None:
+def test_no_two_chunks_of_users_make_the_same_draws() -> None:
     # one rating each and nothing else: chunks that shared a random stream would draw the same numbers from it
     world = grow(plain_catalog(50), 4_000, 0, 4_000)
     for first, second in ((0, 1_000), (1_000, 2_000), (2_000, 3_000)):
@@ -319,7 +319,7 @@ def test_times_lie_in_the_fixed_log_and_rise_within_a_user() -> None:
     assert ratings.time.max() <= TIMELINE_END
 
 
-def test_every_interaction_but_a_view_follows_the_one_before_it_in_the_funnel() -> None:
+def test_every_interaction_except_a_view_follows_the_one_before_it_in_the_funnel() -> None:
     events = default_world(20_000).interactions
     later = np.flatnonzero(events.type > 0)
     assert (events.type[later - 1] == events.type[later] - 1).all()
@@ -340,7 +340,7 @@ def test_interactions_come_in_sessions() -> None:
 
 @pytest.mark.parametrize("n_products", [*SIZES, 500])
 def test_a_rating_in_the_log_follows_a_logged_purchase_of_the_product_by_the_user(n_products: int) -> None:
-    # the fourth world has up to five logged ratings a user, so that their order counts too
+    # the fourth world has up to five logged ratings per user, so that their order counts too
     world = default_world(n_products) if n_products in SIZES else grow(make_catalog(500), 1_000, 50_000, 60_000)
     ratings, events = world.ratings, world.interactions
     bought = events.type == INTERACTION_TYPES.index("purchase")
@@ -351,13 +351,13 @@ def test_a_rating_in_the_log_follows_a_logged_purchase_of_the_product_by_the_use
     assert 0.04 < in_log.mean() < 0.09
     for row in np.flatnonzero(in_log):
         assert when[int(ratings.user[row]), int(ratings.product[row])] < ratings.time[row]
-    # and what was rated before the log began is not bought in it again
+    # products rated before the log began are not bought in it again
     old = {(int(u), int(p)) for u, p in zip(ratings.user[~in_log], ratings.product[~in_log], strict=True)}
     assert not old & when.keys()
     assert len(when) > in_log.sum()  # some logged purchases are never rated
 
 
-def test_ratings_from_the_log_never_crowd_out_browsing() -> None:
+def test_ratings_from_the_log_leave_room_for_browsing() -> None:
     world = grow(make_catalog(500), 200, 2_000, 20_000)
     in_log = world.ratings.time >= LOG_START
     per_user = np.bincount(world.ratings.user[in_log], minlength=200)
@@ -377,14 +377,14 @@ def test_appeal_is_a_probability_for_every_product() -> None:
     np.testing.assert_array_equal(default_world(2_480).model.appeal(17), appeal[1:2])
 
 
-def test_appeal_of_somebody_who_is_no_user_is_an_error() -> None:
+def test_the_appeal_of_an_unknown_user_is_an_error() -> None:
     for user in (USERS, -1):
         with pytest.raises(IndexError):
             default_world(2_480).model.appeal([user])
 
 
-def test_what_users_rate_first_follows_their_appeal() -> None:
-    # two users of the same groups have the same law, so pool the first ratings of the users of the commonest pair
+def test_first_ratings_of_users_follow_their_appeal() -> None:
+    # users of the same groups have the same distribution, so pool the first ratings of the commonest pair of groups
     world = grow(make_catalog(400, n_categories=10), 30_000, 0, 30_000, seed=2)
     groups = np.sort(world.model.groups_of_user, axis=1)
     names, of_user, counts = np.unique(groups, axis=0, return_inverse=True, return_counts=True)
@@ -400,7 +400,7 @@ def test_what_users_rate_first_follows_their_appeal() -> None:
 @pytest.mark.parametrize(
     ("n_products", "n_users", "n_ratings", "rounds"), [(30, 4_000, 3, 8), (30, 4_000, 27, 8), (1_500, 300, 400, 0)]
 )
-def test_each_product_drawn_follows_the_appeal_of_those_left(
+def test_each_drawn_product_follows_the_appeal_of_the_remaining_ones(
     n_products: int, n_users: int, n_ratings: int, rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # q is p(. | u) without what u drew before, scaled to sum 1; the next product i is drawn from it, so
@@ -416,7 +416,7 @@ def test_each_product_drawn_follows_the_appeal_of_those_left(
         surplus = q[np.arange(len(users)), products] - (q**2).sum(axis=1)
         if len(users) >= 300:
             assert abs(surplus.mean()) < 5 * surplus.std() / np.sqrt(len(users))
-            assert (q**2).sum(axis=1).mean() > 1.1 / (n_products - step)  # without the 1.1: uniform
+            assert (q**2).sum(axis=1).mean() > 1.1 / (n_products - step)  # without the factor 1.1 it is uniform
         left[users, products] = 0.0
 
 
@@ -450,7 +450,7 @@ def test_a_group_prefers_some_brands_if_brands_are_given(with_brands: bool, lowe
     model = plant_tastes(
         replace(catalog, brand_ids=brands if with_brands else None), n_users=1, n_interactions=0, n_ratings=1, seed=3
     )
-    chi_squares = []  # of the brands of a group's first 200 products against 25 each; 7 on average by chance
+    chi_squares = []  # brands of a group's first 200 products out of 25 each; 7 on average by chance
     for start in model.tastes.offsets[:-1]:
         counts = np.bincount(brands[model.tastes.products[start : start + 200]], minlength=8)
         chi_squares.append(((counts - 25) ** 2 / 25).sum())
@@ -475,7 +475,7 @@ def test_a_group_prefers_some_brands_if_brands_are_given(with_brands: bool, lowe
         (3, 1_000, 10, 100),
     ],
 )
-def test_any_size_gives_exactly_what_was_asked_for(
+def test_any_size_gives_exactly_the_asked_numbers(
     n_products: int, n_users: int, n_interactions: int, n_ratings: int
 ) -> None:
     world = grow(plain_catalog(n_products), n_users, n_interactions, n_ratings)
@@ -521,7 +521,7 @@ def test_an_impossible_block_size_is_refused_at_once() -> None:
         default_world(2_480).model.blocks(0)
 
 
-def test_missing_facts_count_as_nothing_known() -> None:
+def test_missing_facts_of_the_catalog_count_as_zero() -> None:
     catalog = replace(plain_catalog(4), stars=np.array([np.nan, 0.0, 4.0, 5.0]), reviews=np.array([0, -3, 0, 0]))
     # ln(1 + bought)/2 + ln(1 + reviews)/4 + (stars - 4.5)/2
     assert popularity_score(catalog) == pytest.approx(np.array([0.0, 0.0, -0.25, 0.25]))
@@ -535,7 +535,7 @@ def test_five_thousand_users_take_less_than_five_seconds_of_computing() -> None:
 
 
 def test_blocks_are_made_one_at_a_time() -> None:
-    # 10 million interactions would take seconds and gigabytes; the first block of them comes at once
+    # 10 million interactions would take seconds and gigabytes, but their first block comes at once
     model = plant_tastes(make_catalog(2_000), n_users=500_000, n_interactions=10_000_000, n_ratings=1_500_000, seed=1)
     start = time.process_time()
     block = next(iter(model.blocks(1_000)))

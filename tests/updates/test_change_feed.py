@@ -1,4 +1,4 @@
-"""Who has changed, asked of the tables: nobody is missed, nobody is named for ever."""
+"""The changed users, read from the tables: every change is found, and no user is named again and again."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def note(engine: Engine, user_id: int, number: int, created_at: dt.datetime = WH
         connection.execute(insert(interactions).values(row | {"created_at": created_at}))
 
 
-def test_whoever_changes_is_named_once(shop: Engine) -> None:
+def test_a_changed_user_is_named_once(shop: Engine) -> None:
     changes = feed(shop)
     assert look(changes, shop) == set()
     rate(shop, 3)
@@ -71,7 +71,7 @@ def test_whoever_changes_is_named_once(shop: Engine) -> None:
     assert look(changes, shop) == set()
 
 
-def test_a_look_that_came_to_nothing_is_repeated(shop: Engine) -> None:
+def test_a_look_that_failed_is_repeated(shop: Engine) -> None:
     changes = feed(shop)
     rate(shop, 3)
     note(shop, 5, 1)
@@ -83,7 +83,7 @@ def test_a_look_that_came_to_nothing_is_repeated(shop: Engine) -> None:
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before the model", "after the model"])
-def test_a_rating_dated_far_ahead_hides_and_repeats_nobody(shop: Engine, before: bool) -> None:
+def test_a_rating_dated_far_ahead_hides_no_user_and_is_not_repeated(shop: Engine, before: bool) -> None:
     if before:
         rate(shop, 7, updated_at=FAR)
     changes = feed(shop)
@@ -98,7 +98,7 @@ def test_a_rating_dated_far_ahead_hides_and_repeats_nobody(shop: Engine, before:
     assert look(changes, shop) == {7}
 
 
-def test_a_rating_that_becomes_visible_late_is_found_and_one_of_long_ago_is_the_models(shop: Engine) -> None:
+def test_a_rating_that_becomes_visible_late_is_found_and_an_old_one_is_not_named(shop: Engine) -> None:
     changes = feed(shop)
     rate(shop, 3)
     assert look(changes, shop) == {3}
@@ -109,19 +109,19 @@ def test_a_rating_that_becomes_visible_late_is_found_and_one_of_long_ago_is_the_
     assert look(changes, shop) == {4}
 
 
-def test_what_came_while_nobody_looked_is_found_however_long_that_was(shop: Engine) -> None:
+def test_changes_during_a_pause_of_any_length_are_found(shop: Engine) -> None:
     start = read_cursor(shop)
     hour = 3_600_000_000
     changes = ChangeFeed(start._replace(read_at=start.read_at - hour), optional_tables(shop))
     since = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=start.read_at)
-    for user, minutes in ((3, 50), (4, 20), (5, 70)):  # that one is newer than all that the model has
+    for user, minutes in ((3, 50), (4, 20), (5, 70)):  # this rating is newer than all ratings of the model
         rate(shop, user, updated_at=since - dt.timedelta(minutes=minutes))
     rate(shop, 6, updated_at=FAR)
     assert look(changes, shop) == {3, 4, 5, 6}
     assert look(changes, shop) == set()
 
 
-def test_a_clock_that_is_set_back_hides_nothing(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_set_back_hides_no_change(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = feed(shop)
     rate(shop, 3)
     assert look(changes, shop) == {3}
@@ -132,7 +132,7 @@ def test_a_clock_that_is_set_back_hides_nothing(shop: Engine, monkeypatch: pytes
     assert look(changes, shop) == {4}
 
 
-def test_an_id_that_is_given_again_is_another_row(shop: Engine) -> None:
+def test_a_row_with_a_reused_id_is_found(shop: Engine) -> None:
     note(shop, 1, 100)
     changes = feed(shop)
     assert look(changes, shop) == set()
@@ -151,7 +151,7 @@ def test_an_id_that_is_given_again_is_another_row(shop: Engine) -> None:
     assert look(changes, shop) == {1}
 
 
-def test_a_log_that_is_younger_than_the_models_is_followed(shop: Engine) -> None:
+def test_a_log_with_smaller_ids_than_the_model_knows_is_followed(shop: Engine) -> None:
     note(shop, 1, 500)
     start = read_cursor(shop)
     changes = ChangeFeed(start._replace(interaction_id=30_000), optional_tables(shop))
@@ -161,7 +161,7 @@ def test_a_log_that_is_younger_than_the_models_is_followed(shop: Engine) -> None
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
-def test_a_time_that_is_none_is_nobodys_change_and_hides_nobody(shop: Engine, backend: str) -> None:
+def test_an_unreadable_time_is_no_change_and_hides_no_user(shop: Engine, backend: str) -> None:
     with writing(shop) as connection:
         connection.execute(text("UPDATE product_ratings SET updated_at = '31.01.2026' WHERE user_id = 1"))
     assert read_cursor(shop).updated_at == int(WHEN.replace(tzinfo=dt.UTC).timestamp() * 1e6)
@@ -173,7 +173,7 @@ def test_a_time_that_is_none_is_nobodys_change_and_hides_nobody(shop: Engine, ba
 
 @pytest.fixture(params=["-05:00", "+02:00"])
 def zone(request: pytest.FixtureRequest, mariadb: MariaDBServer) -> Iterator[str]:
-    """A server whose default time zone is another one."""
+    """A server with another default time zone."""
     with mariadb.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET GLOBAL time_zone = %s", (request.param,))
         yield request.param
@@ -181,14 +181,14 @@ def zone(request: pytest.FixtureRequest, mariadb: MariaDBServer) -> Iterator[str
 
 
 @pytest.mark.parametrize("backend", ["mariadb"])
-def test_the_servers_time_zone_hides_nobody(zone: str, shop: Engine, settings: Settings, backend: str) -> None:
+def test_the_servers_time_zone_hides_no_user(zone: str, shop: Engine, settings: Settings, backend: str) -> None:
     changes = feed(shop)
     others = connect(settings)
     with others.connect() as connection:
         utc, here = read_clocks(connection)
     assert round((here - utc) / 3.6e9) == int(zone[:3])
     for user in (3, 4):
-        with writing(shop) as connection:  # as somebody else's session leaves the column out
+        with writing(shop) as connection:  # another program's session leaves the column out
             connection.execute(text("SET SESSION time_zone = @@global.time_zone"))
             row = {"user_id": user, "product_id": A, "rating": 3.0, "created_at": WHEN}
             connection.execute(insert(ratings).values(row))
@@ -207,19 +207,19 @@ def test_a_model_that_never_saw_the_tables_is_given_everybody(shop: Engine) -> N
 def test_an_interaction_that_becomes_visible_late_is_found_in_the_gap_it_left(shop: Engine) -> None:
     note(shop, 1, 5)
     note(shop, 1, 9)
-    changes = feed(shop)  # 1 to 4 and 6 to 8 are missing, as far as the model knows
+    changes = feed(shop)  # the model knows 1 to 4 and 6 to 8 as gaps
     assert look(changes, shop) == set()
     note(shop, 2, 7)
     assert look(changes, shop) == {2}
     note(shop, 3, 20)
     assert look(changes, shop) == {3}
-    for user, number in ((4, 15), (5, 8), (6, 6)):  # of long ago by their times
+    for user, number in ((4, 15), (5, 8), (6, 6)):  # their times are long ago
         note(shop, user, number)
         assert look(changes, shop) == {user}
     assert look(changes, shop) == set()
 
 
-def test_gaps_are_asked_for_in_turn_and_not_for_ever(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gaps_are_searched_in_turn_and_not_for_ever(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(followed_ids, "YOUNG", 0.0)
     monkeypatch.setattr(followed_ids, "GAPS_AT_A_TIME", 2)
     for number in range(2, 22, 2):
@@ -255,7 +255,7 @@ def test_a_transaction_that_began_before_the_model_was_made_is_found(
 
 
 def crowd(engine: Engine, n_users: int, updated_at: dt.datetime | None = None) -> None:
-    """Many ratings, all of one moment, or of moments a second apart."""
+    """Insert many ratings, all of one moment, or of moments a second apart."""
     rows = [
         {"user_id": 100 + user, "product_id": A, "rating": 3.0, "created_at": WHEN}
         | ({"updated_at": updated_at + dt.timedelta(seconds=user)} if updated_at else {})
@@ -265,7 +265,7 @@ def crowd(engine: Engine, n_users: int, updated_at: dt.datetime | None = None) -
         connection.execute(insert(ratings), rows)
 
 
-def test_the_rows_of_a_bulk_change_are_read_once_whatever_comes_after(
+def test_the_rows_of_a_bulk_change_are_read_once_also_if_changes_follow(
     shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
@@ -279,16 +279,18 @@ def test_the_rows_of_a_bulk_change_are_read_once_whatever_comes_after(
     monkeypatch.setattr(followed_ratings, "_read_rows", counting)
     changes = feed(shop)
     crowd(shop, 200)
-    time.sleep(0.11)  # what comes next is of another tenth of a second
+    time.sleep(0.11)  # the next rating is in another tenth of a second
     assert look(changes, shop) == set(range(100, 300))
     for user in range(10, 15):
         rate(shop, user)
         assert look(changes, shop) == {user}
-    assert sum(read) < 2 * 205  # 5 more, and what those of the same tenth of a second share
-    assert look(feed(shop), shop) == set()  # a cursor that was read just after it knows of it
+    assert sum(read) < 2 * 205  # 5 more, and the others of the same tenth of a second
+    assert look(feed(shop), shop) == set()  # a cursor that was read just after it contains it
 
 
-def test_a_crowd_is_told_and_passed_over_or_named_as_one(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_very_many_changes_are_reported_and_either_skipped_or_named_at_once(
+    shop: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cursor_reader, "MOST_RATINGS", 50)
     start = read_cursor(shop)
     with shop.connect() as connection:
@@ -315,7 +317,9 @@ def test_a_crowd_is_told_and_passed_over_or_named_as_one(shop: Engine, monkeypat
         assert look(changes, shop) == set()
 
 
-def test_what_is_too_much_for_one_look_is_named_by_several(shop: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_that_are_too_many_for_one_look_are_named_by_several(
+    shop: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cursor_reader, "MOST_RATINGS", 50)
     start = read_cursor(shop)
     day = 24 * 3_600_000_000
@@ -338,13 +342,13 @@ def test_a_cursor_is_the_same_after_it_was_written_and_read(shop: Engine) -> Non
     cursor = read_cursor(shop)
     assert cursor.interaction_gaps == ((1, 4),)
     assert Cursor.from_json(json.loads(json.dumps(cursor))) == cursor
-    assert Cursor.from_json(json.loads(json.dumps(cursor))[:4]) == Cursor(*cursor[:4])  # of a release before
+    assert Cursor.from_json(json.loads(json.dumps(cursor))[:4]) == Cursor(*cursor[:4])  # of an earlier release
     for wrong in ([1, 2, 3], [1, 2, 3, "x"], [*cursor[:4], [[1]], [], [], []], [*cursor[:4], [], [], [[1, 2]], []]):
         with pytest.raises((TypeError, ValueError, LookupError)):
             Cursor.from_json(wrong)
 
 
-def test_a_look_begins_where_the_last_one_ended_and_passes_over_no_old_rating(shop: Engine, backend: str) -> None:
+def test_a_look_begins_at_the_end_of_the_last_one_and_scans_no_old_rating(shop: Engine, backend: str) -> None:
     following, asked = feed(shop), list[tuple[str, Any]]()
     look(following, shop)
     with shop.connect() as connection:

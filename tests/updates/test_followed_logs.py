@@ -1,4 +1,4 @@
-"""The logs that workers follow by their ids: a row that comes later has a larger id, whatever was deleted before."""
+"""Logs that workers follow by id: a later row has a larger id, also after the newest row was deleted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_id_of_a_deleted_row_is_not_given_again(engine: Engine, log: str) ->
     assert newest_id(engine, table) == 2 + 1
 
 
-def test_nor_is_it_in_a_table_that_a_bulk_load_has_put_in_place(engine: Engine) -> None:
+def test_the_id_of_a_deleted_row_is_not_given_again_after_a_bulk_load(engine: Engine) -> None:
     metadata.create_all(engine)
     batch = pa.RecordBatch.from_pylist([{"user_id": 1} | EVENT] * 5)
     for _ in range(2):  # the second time there is a table to be replaced

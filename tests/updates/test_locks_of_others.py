@@ -1,4 +1,4 @@
-"""Sessions of others that hold locks: the service answers, says what is true, loses nothing, and recovers by itself."""
+"""Other sessions hold locks: the service answers, reports its state, loses no change, and recovers by itself."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def shop(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, b
 
 @contextmanager
 def session(server: MariaDBServer, shop: Engine) -> Iterator[pymysql.cursors.Cursor]:
-    """Somebody else's session on the shop's database."""
+    """Another session on the shop's database."""
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"USE `{shop.url.database}`")
         yield cursor
@@ -56,7 +56,7 @@ def has_counted(client: TestClient, users: int) -> bool:
 
 
 def post(client: TestClient, user_id: int, product_id: str) -> int:
-    """Status of a rating sent to the service, which is told in time."""
+    """Send a rating to the service; return the status, which has to come in time."""
     started = time.monotonic()
     status = client.post("/ratings", json={"user_id": user_id, "product_id": product_id, "rating": 2}).status_code
     assert time.monotonic() - started < 2.5
@@ -64,7 +64,7 @@ def post(client: TestClient, user_id: int, product_id: str) -> int:
 
 
 @pytest.mark.parametrize("table", ["product_ratings", "users", "user_interactions"])
-def test_a_locked_table_is_told_and_holds_up_no_answer(
+def test_a_locked_table_is_reported_and_holds_up_no_answer(
     shop: Engine, mariadb: MariaDBServer, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     monkeypatch.setattr(live_service, "LATE", 1.5)
@@ -73,7 +73,7 @@ def test_a_locked_table_is_told_and_holds_up_no_answer(
         other.execute(f"LOCK TABLES {table} WRITE")
         assert post(client, 1, B) == 503
         assert client.get("/recommendations/1").status_code == 200
-        if table != "users":  # which a look needs only if somebody has changed
+        if table != "users":  # a look needs this table only if somebody has changed
             wait_until(lambda: client.get("/health").json()["status"] == "degraded", 10)
             health = client.get("/health").json()
             assert health["reason"] == "the tables cannot be looked at: another session may hold a lock"
@@ -86,7 +86,7 @@ def test_a_locked_table_is_told_and_holds_up_no_answer(
         wait_until(lambda: post(client, 1, B) == 201, 10)
 
 
-def test_a_swap_of_versions_that_waits_for_a_reader_stops_neither_looks_nor_writes(
+def test_a_swap_of_versions_that_waits_for_a_reader_stops_no_look_and_no_write(
     shop: Engine, mariadb: MariaDBServer
 ) -> None:
     assert recommendation_engine.main(["--force"]) == 0

@@ -1,4 +1,4 @@
-"""What no look by time can see is found by comparing sums: late commits, deletions by others, restored rows."""
+"""Changes that no time shows are found by comparing sums: late commits, deletions by others, restored rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STARS = {user: {A: 1.0 + user % 5 / 2, B: 4.0} for user in (1, 2, 3, 5, 8, 13, 2
 
 
 class Compared:
-    """A model that is compared with its shop's tables, and takes what differs."""
+    """A model that is compared with its shop's tables and takes over the differences."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self.engine, self.there = engine, optional_tables(engine)
@@ -26,7 +26,7 @@ class Compared:
         self.comparing = Reconciliation(self.model.matrix)
 
     def round(self) -> list[int]:
-        """Compare all; who was named, in this order."""
+        """Compare all users; return those that were named, in this order."""
         named: list[int] = []
         before = self.comparing.rounds
         while self.comparing.rounds == before:
@@ -52,28 +52,28 @@ def compared(engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 
 
 def rate(engine: Engine, user_id: int, product_id: str, rating: float) -> None:
-    """As a row that becomes visible long after it was written."""
+    """Insert a row that becomes visible long after it was written."""
     row = {"user_id": user_id, "product_id": product_id, "rating": rating, "created_at": WHEN, "updated_at": WHEN}
     with writing(engine) as connection:
         connection.execute(insert(ratings).values(row))
 
 
-def test_rows_that_became_visible_late_are_found_whoever_they_are_of(compared: Compared, engine: Engine) -> None:
-    for user in (2, 4, 13, 22, 2**62):  # known, between two, known, after the last
+def test_rows_that_became_visible_late_are_found_for_any_user(compared: Compared, engine: Engine) -> None:
+    for user in (2, 4, 13, 22, 2**62):  # a known user, one between two, a known user, one after the last
         rate(engine, user, C, 3.0)
     assert compared.round() == [2, 4, 13, 22, 2**62]
     assert compared.round() == []
     assert compared.model.n_ratings == 14 + 5
 
 
-def test_rows_that_mean_nothing_are_no_difference(compared: Compared, engine: Engine) -> None:
+def test_unusable_rows_are_no_difference(compared: Compared, engine: Engine) -> None:
     rate(engine, -7, C, 3.0)
     rate(engine, 2, C, 4.3)
     rate(engine, 3, "", 3.0)
     assert compared.round() == []
 
 
-def test_a_rating_that_was_changed_moved_or_deleted_in_silence_is_found(compared: Compared, engine: Engine) -> None:
+def test_a_rating_that_was_silently_changed_moved_or_deleted_is_found(compared: Compared, engine: Engine) -> None:
     mine = [ratings.c.user_id == 1, ratings.c.user_id == 3, ratings.c.user_id == 8, ratings.c.user_id == 21]
     with writing(engine) as connection:
         connection.execute(update(ratings).where(mine[0], ratings.c.product_id == A).values(rating=5, updated_at=WHEN))
@@ -88,7 +88,7 @@ def test_a_rating_that_was_changed_moved_or_deleted_in_silence_is_found(compared
     assert compared.model.ratings_of(21)[1].tolist() == [8, 3]
 
 
-def test_what_the_model_has_counted_since_it_was_made_does_not_differ(compared: Compared, engine: Engine) -> None:
+def test_changes_that_the_model_has_counted_are_no_difference(compared: Compared, engine: Engine) -> None:
     rate(engine, 4, C, 3.0)
     assert compared.round() == [4]
     rate(engine, 4, "B0000NEVER", 2.5)  # in no catalog, and new to the model
@@ -97,7 +97,7 @@ def test_what_the_model_has_counted_since_it_was_made_does_not_differ(compared: 
     assert compared.round() == []
 
 
-def test_very_many_new_people_in_one_range_are_named_a_few_at_a_time(compared: Compared, engine: Engine) -> None:
+def test_many_new_people_in_one_range_are_named_a_few_at_a_time(compared: Compared, engine: Engine) -> None:
     for user in range(1_000, 1_030):  # several times what one look counts
         rate(engine, user, A, 3.0)
         rate(engine, user, B, 3.0)
@@ -105,7 +105,7 @@ def test_very_many_new_people_in_one_range_are_named_a_few_at_a_time(compared: C
     assert compared.round() == []
 
 
-def test_a_row_that_no_model_takes_is_nobodys_difference_for_ever(compared: Compared, engine: Engine) -> None:
+def test_a_row_that_no_model_takes_is_not_named_again_and_again(compared: Compared, engine: Engine) -> None:
     rate(engine, 5, C, 4.5)
     with writing(engine) as connection:
         connection.execute(

@@ -1,4 +1,4 @@
-"""The service and the tables in step: own writes at once, others' within a second, newer models without a gap."""
+"""The service follows the tables: its own writes at once, others' within a second, newer models without a gap."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def listed(client: TestClient, user_id: int) -> list[tuple[str, float]]:
 
 
 def anew(user_id: int) -> list[tuple[str, float]]:
-    """What a service that starts now answers."""
+    """The answer of a service that starts now."""
     with TestClient(api.create_app()) as client:
         return listed(client, user_id)
 
@@ -92,7 +92,7 @@ def test_a_rating_is_stored_and_counts_in_the_next_answer(client: TestClient, sh
     assert client.get("/health").json()["ratings"] == 9
 
 
-def test_a_changed_rating_keeps_when_it_was_given_first(client: TestClient, shop: Engine) -> None:
+def test_a_changed_rating_keeps_the_time_when_it_was_first_given(client: TestClient, shop: Engine) -> None:
     rate(client, 2, A, 1.0)
     with shop.connect() as connection:
         row = connection.execute(select(ratings).where((ratings.c.user_id == 2) & (ratings.c.product_id == A))).one()
@@ -115,7 +115,7 @@ def test_a_product_that_came_after_the_start_can_be_rated_and_is_recommended(cli
     rate(client, 2, NEW, 5.0)
     assert (NEW, 5.0) in listed(client, 1) == anew(1)
     assert client.get(f"/products/{NEW}").json()["product_name"] == "Brand new"
-    similar = client.get(f"/products/{NEW}/similar")  # they are of the model's own time
+    similar = client.get(f"/products/{NEW}/similar")  # these figures change only with the next model
     assert (similar.status_code, similar.json()) == (200, {"product_id": NEW, "similar": []})
     for path in ("", "/similar"):
         assert client.get(f"/products/B0000NOONE{path}").status_code == 404
@@ -132,7 +132,7 @@ def test_an_interaction_makes_a_user_known_and_counts_by_taste(client: TestClien
         assert connection.execute(select(interactions.c.user_id)).scalars().all() == [600]
 
 
-def test_a_rating_is_taken_back(client: TestClient) -> None:
+def test_a_deleted_rating_no_longer_counts(client: TestClient) -> None:
     assert client.delete(f"/users/2/ratings/{A}").status_code == 204
     assert listed(client, 1) == anew(1)
     again = client.delete(f"/users/2/ratings/{A}")
@@ -157,7 +157,7 @@ def test_a_person_is_erased_from_every_table_the_model_and_all_lists(client: Tes
     assert client.delete("/users/2").status_code == 404
 
 
-def test_what_others_write_into_the_tables_counts_within_a_second(client: TestClient, shop: Engine) -> None:
+def test_rows_that_others_write_into_the_tables_count_within_a_second(client: TestClient, shop: Engine) -> None:
     listed(client, 1)
     for change in (
         insert(ratings).values(user_id=1, product_id=C, rating=3.0, created_at=WHEN),
@@ -174,7 +174,7 @@ def test_very_many_changes_by_others_lead_to_a_new_model(
 ) -> None:
     monkeypatch.setattr("recommender.updates.updater.MOST_CHANGED", 40)
     built = client.get("/health").json()["model_built_at"]
-    time.sleep(1.1)  # times of building are told in whole seconds
+    time.sleep(1.1)  # build times are whole seconds
     with writing(shop) as connection:
         many = [{"user_id": 100 + n, "product_id": A, "rating": 4.0, "created_at": WHEN} for n in range(300)]
         connection.execute(insert(ratings), many)
@@ -186,7 +186,7 @@ def test_very_many_changes_by_others_lead_to_a_new_model(
 
 
 def counted_loads(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """When the service began to make a model anew, from now on."""
+    """The moments when the service begins to make a new model, from now on."""
     source, started = watch_of(client)._source, list[float]()
     load = source.load
 
@@ -199,7 +199,7 @@ def counted_loads(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> list[f
 
 
 def read_pieces(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
-    """Whose rows the service reads, from now on."""
+    """The users whose rows the service reads, from now on."""
     pieces: list[set[int]] = []
 
     def reading(connection: Connection, user_ids: set[int], there: frozenset[str]) -> list[UserRecord]:
@@ -210,7 +210,7 @@ def read_pieces(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
     return pieces
 
 
-def test_one_change_of_very_many_rows_makes_one_new_model_and_reads_nobody(
+def test_one_change_of_very_many_rows_makes_one_new_model_and_reads_no_single_user(
     client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recommender.updates.updater.MOST_CHANGED", 40)
@@ -224,7 +224,7 @@ def test_one_change_of_very_many_rows_makes_one_new_model_and_reads_nobody(
     with writing(shop) as connection:
         connection.execute(insert(ratings).values(user_id=4, product_id=A, rating=4.0, created_at=WHEN))
     wait_until(lambda: any(4 in piece for piece in pieces))
-    time.sleep(1.0)  # looks at what was changed again
+    time.sleep(1.0)  # the service reads the changes again
     assert len(loads) == 1
     assert set().union(*pieces) <= {1, 4}
     assert client.get("/health").json()["status"] == "ok"
@@ -232,7 +232,7 @@ def test_one_change_of_very_many_rows_makes_one_new_model_and_reads_nobody(
         assert listed(client, user) == anew(user)
 
 
-def test_with_a_model_file_very_many_changes_are_counted_in_pieces(
+def test_very_many_changes_are_counted_in_pieces_with_a_model_file(
     shop: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recommender.updates.updater.MOST_CHANGED", 40)
@@ -254,10 +254,10 @@ def test_with_a_model_file_very_many_changes_are_counted_in_pieces(
 
 
 @pytest.mark.parametrize("backend", ["mariadb"])
-def test_a_transaction_of_others_that_lasts_longer_than_looks_go_back_is_seen(
+def test_a_transaction_that_lasts_longer_than_the_overlap_of_looks_is_seen(
     client: TestClient, shop: Engine, backend: str
 ) -> None:
-    long_ago = _now() - dt.timedelta(seconds=60)  # as much as if it had lasted a minute
+    long_ago = _now() - dt.timedelta(seconds=60)  # as if it had lasted a minute
     with connected(load_settings()) as others, others.connect() as connection, connection.begin():
         row = {"user_id": 1, "product_id": C, "rating": 3.0, "created_at": WHEN, "updated_at": long_ago}
         connection.execute(insert(ratings).values(row))
@@ -275,7 +275,7 @@ def test_a_transaction_of_others_that_lasts_longer_than_looks_go_back_is_seen(
     wait_until(lambda: 4 in watch_of(client).model.changes.users, 5.0)
 
 
-def test_what_others_delete_is_counted(client: TestClient, shop: Engine) -> None:
+def test_rows_that_others_delete_no_longer_count(client: TestClient, shop: Engine) -> None:
     with writing(shop) as connection:
         connection.execute(delete(ratings).where(ratings.c.user_id == 2, ratings.c.product_id == C))
     wanted = anew(1)
@@ -283,7 +283,7 @@ def test_what_others_delete_is_counted(client: TestClient, shop: Engine) -> None
     assert client.get("/health").json()["ratings"] == 7
 
 
-def test_a_profile_is_put_together_beside_the_event_loop(
+def test_a_profile_is_built_on_another_thread_than_the_event_loop(
     client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[str] = []
@@ -303,7 +303,7 @@ def test_a_profile_is_put_together_beside_the_event_loop(
 
 
 def watch_of(client: TestClient) -> live_service.ModelUpdater:
-    """What keeps the service and the tables in step."""
+    """The object that takes changes of the tables over into the served model."""
     assert isinstance(client.app, FastAPI)
     watch = client.app.state.updater
     assert isinstance(watch, live_service.ModelUpdater)
@@ -311,7 +311,7 @@ def watch_of(client: TestClient) -> live_service.ModelUpdater:
 
 
 def failing_once(error: Exception, function: Any) -> Any:
-    """The function, whose first call raises."""
+    """Replace the function by one that raises at its first call."""
     errors = [error]
 
     def call(*given: Any) -> Any:
@@ -327,7 +327,7 @@ RATED = [{"user_id": user, "product_id": C, "rating": 3.0, "created_at": WHEN} f
 
 @pytest.fixture
 def wanted(shop: Engine) -> list[tuple[str, float]]:
-    """What user 1 is answered once the tables have RATED, which they have not yet; asked before anything is patched."""
+    """The answer to user 1 after RATED is in the tables, where it is not yet. Ask before anything is patched."""
     with writing(shop) as connection:
         connection.execute(insert(ratings), RATED)
     found = anew(1)
@@ -337,7 +337,7 @@ def wanted(shop: Engine) -> list[tuple[str, float]]:
 
 
 @pytest.mark.parametrize("error", [DatabaseError("away in the middle"), TypeError("a fault of ours")], ids=repr)
-def test_a_look_at_the_tables_that_fails_midway_loses_nothing(
+def test_a_look_at_the_tables_that_fails_midway_loses_no_change(
     wanted: list[tuple[str, float]],
     client: TestClient,
     shop: Engine,
@@ -354,11 +354,11 @@ def test_a_look_at_the_tables_that_fails_midway_loses_nothing(
     assert listed(client, 1) == anew(1)
 
 
-def test_a_change_that_cannot_be_counted_leads_to_a_model_that_has_it(
+def test_a_change_that_cannot_be_counted_leads_to_a_new_model_that_contains_it(
     wanted: list[tuple[str, float]], client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = client.get("/health").json()["model_built_at"]
-    time.sleep(1.1)  # times of building are told in whole seconds
+    time.sleep(1.1)  # build times are whole seconds
     monkeypatch.setattr(Changes, "after", failing_once(IndexError("a fault of ours"), Changes.after))
     with writing(shop) as connection:
         connection.execute(insert(ratings), RATED)
@@ -368,7 +368,7 @@ def test_a_change_that_cannot_be_counted_leads_to_a_model_that_has_it(
     assert listed(client, 1) == anew(1)
 
 
-def test_a_service_that_stops_during_a_look_at_the_tables_ends_in_silence(
+def test_a_service_that_stops_while_it_reads_the_tables_ends_without_a_message(
     shop: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     looking, stopped = threading.Event(), threading.Event()
@@ -391,7 +391,7 @@ def test_a_service_that_stops_during_a_look_at_the_tables_ends_in_silence(
     assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
-def test_a_write_that_the_database_undid_for_anothers_sake_is_tried_again(
+def test_a_write_that_the_database_rolled_back_for_a_conflict_is_run_again(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undone = WriteConflictError("deadlock found")
@@ -400,7 +400,7 @@ def test_a_write_that_the_database_undid_for_anothers_sake_is_tried_again(
     assert listed(client, 1) == anew(1)
 
 
-def test_a_write_is_counted_between_two_pieces_of_others_changes_and_not_undone_by_them(
+def test_a_write_counts_between_two_pieces_of_others_changes_and_still_counts_after_them(
     client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch, written, pieces = watch_of(client), threading.Event(), list[set[int]]()
@@ -412,7 +412,7 @@ def test_a_write_is_counted_between_two_pieces_of_others_changes_and_not_undone_
         written.set()
 
     def read(connection: Any, user_ids: set[int], there: Any) -> list[UserRecord]:
-        if user_ids != {1}:  # a piece of others' changes
+        if user_ids != {1}:  # a piece of the others' changes
             pieces.append(user_ids)
             if len(pieces) == 1:
                 writer.start()
@@ -430,7 +430,7 @@ def test_a_write_is_counted_between_two_pieces_of_others_changes_and_not_undone_
         connection.execute(insert(ratings), rows)
     wait_until(lambda: client.get("/recommendations/1299").status_code == 200)
     writer.join()
-    assert statuses == [404]  # answered while others' changes were still to be read
+    assert statuses == [404]  # answered before all of the others' changes were read
     assert sum(map(len, pieces)) >= 300
     found = {item["product_id"]: item["rating"] for item in client.get("/users/1/ratings").json()["ratings"]}
     assert found == {A: 5.0, B: 4.5, C: 1.0}
@@ -440,7 +440,7 @@ def _now() -> Any:
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)
 
 
-def test_what_another_worker_deletes_counts_within_a_second(client: TestClient, shop: Engine) -> None:
+def test_a_deletion_by_another_worker_counts_within_a_second(client: TestClient, shop: Engine) -> None:
     with TestClient(api.create_app(), headers=WITH_KEY) as other:
         assert (C, 5.0) in listed(client, 1)
         assert other.delete(f"/users/2/ratings/{C}").status_code == 204
@@ -460,7 +460,7 @@ def test_a_newer_version_is_served_as_soon_as_it_is_published(client: TestClient
         assert listed(client, 1) == anew(1)
 
 
-def test_after_a_roll_back_without_a_file_no_version_is_named_whose_lists_are_not_served(
+def test_a_roll_back_without_a_file_names_no_version(
     client: TestClient, shop: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert recommendation_engine.main(["--force"]) == 0
@@ -472,11 +472,11 @@ def test_after_a_roll_back_without_a_file_no_version_is_named_whose_lists_are_no
     caplog.set_level("INFO")
     assert recommendation_engine.main(["--rollback", "1"]) == 0
     wait_until(partial(serves, client, "none"))
-    assert listed(client, 1) == anew(1) != first  # of the ratings as they are now
+    assert listed(client, 1) == anew(1) != first  # from the present ratings
     assert client.get("/health").json()["model_version"] is None
     assert any("serving a model of the tables as they are" in record.getMessage() for record in caplog.records)
     loads = [record for record in caplog.records if "serving" in record.getMessage()]
-    time.sleep(0.6)  # it is served once, not again and again
+    time.sleep(0.6)  # it is loaded once, not again and again
     assert [record for record in caplog.records if "serving" in record.getMessage()] == loads
     with TestClient(api.create_app()) as new:
         assert serves(new, "none")
@@ -498,7 +498,7 @@ def test_a_model_made_by_other_settings_than_the_published_lists_names_no_versio
         assert serves(client, "2")
 
 
-def test_a_newer_file_is_served_with_what_came_after_it_and_a_damaged_one_is_not(
+def test_a_newer_file_is_served_with_later_changes_and_a_damaged_file_is_not(
     shop: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "model"
@@ -531,9 +531,7 @@ def test_a_newer_file_is_served_with_what_came_after_it_and_a_damaged_one_is_not
         ({"user_id": 1, "product_id": A, "rating": 3, "note": 1}, "note"),
     ],
 )
-def test_a_rating_that_cannot_be_is_refused_and_not_stored(
-    client: TestClient, shop: Engine, body: Any, wrong: str
-) -> None:
+def test_an_invalid_rating_is_refused_and_not_stored(client: TestClient, shop: Engine, body: Any, wrong: str) -> None:
     answer = client.post("/ratings", json=body)
     assert answer.status_code == 422
     assert [error["parameter"] for error in answer.json()["errors"]] == [wrong]
@@ -553,14 +551,14 @@ def test_a_basket_is_answered_as_a_user_with_these_ratings_and_leaves_no_trace(
         assert len(connection.execute(select(ratings)).all()) == 8
     rate(client, 700, A, 2.0)
     rate(client, 700, D, 5.0)
-    assert found[:2] == listed(client, 700)[:2]  # what neighbors say; the mean of all ratings is another now
+    assert found[:2] == listed(client, 700)[:2]  # the neighbors' part; the mean of all ratings has changed
     unknown = client.post("/recommendations", json={"ratings": [{"product_id": "B0000000ZZ"}]})
     assert (unknown.status_code, "B0000000ZZ" in unknown.json()["detail"]) == (404, True)
 
 
 @pytest.fixture
 def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDBServer]:
-    """A MariaDB server of the test's own, with the shop, to be stopped and frozen."""
+    """A separate MariaDB server with the shop, to be stopped and frozen."""
     require_mariadb()
     server = MariaDBServer(tmp_path)
     server.start()
@@ -575,7 +573,7 @@ def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mari
     server.stop()
 
 
-def test_a_frozen_database_holds_up_nothing(own_server: MariaDBServer) -> None:
+def test_a_frozen_database_holds_up_no_answer(own_server: MariaDBServer) -> None:
     assert own_server.process is not None
     with TestClient(api.create_app(), headers=WITH_KEY) as client:
         rate(client, 1, B, 4.5)
@@ -592,14 +590,14 @@ def test_a_frozen_database_holds_up_nothing(own_server: MariaDBServer) -> None:
             assert listed(client, 1) == expected
             assert client.post("/ratings", json={"user_id": 1, "product_id": C, "rating": 1}).status_code == 503
             times.append(time.monotonic() - started)
-        assert sorted(times)[50] < 0.5  # one that waited for the database would take a second or more
+        assert sorted(times)[50] < 0.5  # an answer that waited for the database would take a second or more
         own_server.process.send_signal(signal.SIGCONT)
         wait_until(lambda: client.get("/health").json()["status"] == "ok")
         rate(client, 1, C, 2.0)
         assert listed(client, 1) == anew(1)
 
 
-def test_a_database_that_was_killed_and_came_back_is_written_to_again(own_server: MariaDBServer) -> None:
+def test_writes_go_on_after_a_killed_database_came_back(own_server: MariaDBServer) -> None:
     with TestClient(api.create_app(), headers=WITH_KEY) as client:
         expected = listed(client, 1)
         own_server.stop(signal.SIGKILL)
@@ -624,6 +622,6 @@ def test_four_workers_see_each_others_writes_within_a_second(
             assert fetch(port, "/ratings", body)[::2] == (201, body)
             wanted = anew(3)
             time.sleep(1.0)
-            for _ in range(40):  # each on a connection of its own, which any worker takes
+            for _ in range(40):  # each on its own connection, which any worker may accept
                 found = fetch(port, "/recommendations/3?ranking=classic")[2]["recommendations"]
                 assert [(item["product_id"], item["predicted_rating"]) for item in found] == wanted

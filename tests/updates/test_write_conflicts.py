@@ -1,4 +1,4 @@
-"""Transactions that a server undoes for another's sake are run again; with real connections in one another's way."""
+"""A transaction is run again after the server rolled it back for a deadlock or lock; with real connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recommender.database import retried, writing
 from recommender.database.schema import categories, metadata
 from recommender.errors import WriteConflictError
 
-LONG = 60.0  # seconds; nobody waits for that long
+LONG = 60.0  # seconds; no test waits that long
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def names(engine: Engine) -> list[str]:
         return list(connection.execute(select(categories.c.category_name).order_by(categories.c.id)).scalars())
 
 
-def test_of_two_that_wait_for_one_another_both_are_stored(rows: Engine) -> None:
+def test_two_writes_that_wait_for_each_other_are_both_stored(rows: Engine) -> None:
     both_hold_one, tries = threading.Barrier(2), list[str]()
 
     def transaction(mark: str, first: int, second: int) -> str:
@@ -83,7 +83,7 @@ def read_before_another_changes_a_table(mine: Connection, other: Connection) -> 
 
 
 @pytest.mark.parametrize("collide", [wait_for_a_lock, read_before_another_writes, read_before_another_changes_a_table])
-def test_what_another_has_made_fail_is_run_again_until_it_succeeds(
+def test_a_transaction_that_a_conflict_made_fail_is_run_again_until_it_succeeds(
     rows: Engine, collide: Callable[[Connection, Connection], None]
 ) -> None:
     tries = []
@@ -101,7 +101,7 @@ def test_what_another_has_made_fail_is_run_again_until_it_succeeds(
     assert names(rows)[1] == "-z"
 
 
-def test_nothing_is_run_again_past_the_deadline_and_nothing_is_stored(rows: Engine) -> None:
+def test_a_transaction_is_not_run_again_after_the_deadline_and_stores_nothing(rows: Engine) -> None:
     tries = []
 
     def transaction() -> None:

@@ -1,4 +1,4 @@
-"""What the service writes: when two write at once, and by whose clock."""
+"""Writes of the service: two workers may write at once, and times come from the database's clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recommender.updates import delete_rating, prepare, store_interaction, store
 from tests.support.shop import WHEN, fill
 
 
-def test_of_two_workers_that_find_no_table_of_deletions_both_start(
+def test_two_workers_start_at_once_without_a_table_of_deletions(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def looked_too_early(engine: Engine) -> set[str]:
@@ -33,10 +33,8 @@ def test_of_two_workers_that_find_no_table_of_deletions_both_start(
         assert connection.execute(select(deletions.c.user_id)).scalars().all() == [7]
 
 
-@pytest.mark.parametrize("backend", ["mariadb"])  # SQLite lets one in at a time
-def test_of_two_workers_that_hear_of_an_unknown_person_both_store_what_they_heard(
-    engine: Engine, settings: Settings
-) -> None:
+@pytest.mark.parametrize("backend", ["mariadb"])  # SQLite lets one writer in at a time
+def test_two_workers_store_writes_of_the_same_unknown_person_at_once(engine: Engine, settings: Settings) -> None:
     fill(engine, {1: {"B00000000A": 5.0}}, ["B00000000A"])
     other, entered = connect(settings), list[int]()
 
@@ -57,10 +55,10 @@ def test_of_two_workers_that_hear_of_an_unknown_person_both_store_what_they_hear
 
 
 @pytest.mark.parametrize("backend", ["mariadb"])
-def test_every_moment_is_told_by_the_clock_of_the_database(engine: Engine) -> None:
+def test_every_time_comes_from_the_clock_of_the_database(engine: Engine) -> None:
     fill(engine, {1: {"B00000000A": 5.0}}, ["B00000000A"])
     prepare(engine)
-    told = dt.datetime(2031, 5, 17, 12, 30, 15, 250_000)  # a clock years ahead of ours, in a zone of its own
+    told = dt.datetime(2031, 5, 17, 12, 30, 15, 250_000)  # a clock years ahead of ours, in another time zone
     with writing(engine) as connection:
         connection.exec_driver_sql("SET time_zone = '-05:00', timestamp = 1936787415.25")
         delete_rating(connection, 1, "B00000000A")

@@ -1,4 +1,4 @@
-"""Rows into tables: unchanged, all or nothing, whatever goes wrong."""
+"""Rows are loaded into tables unchanged, all or nothing, also after any failure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def named(*rows: tuple[int, str]) -> pa.RecordBatch:
 
 
 def catalog(asins: Sequence[str], title: str | list[str] = "t", **columns: list[Any]) -> pa.RecordBatch:
-    """Rows of amazon_products with titles t0, t1, ... or those given."""
+    """Rows of amazon_products with the given titles, or t0, t1, ..."""
     n = len(asins)
     values: dict[str, Any] = {
         "asin": list(asins),
@@ -60,7 +60,7 @@ def rated(*keys: tuple[int, str, float]) -> pa.RecordBatch:
 
 
 def rows_of(engine: Engine, table: Table = categories) -> list[tuple[Any, ...]]:
-    """The rows in the order of the primary key, without the number a row gives itself."""
+    """The rows in the order of the primary key, without automatic numbers."""
     columns = [c for c in table.columns if not (table is products and c.name == "id")]
     with engine.connect() as connection:
         return [tuple(row) for row in connection.execute(select(*columns).order_by(*table.primary_key.columns))]
@@ -72,7 +72,7 @@ def titles(engine: Engine) -> list[tuple[Any, ...]]:
 
 
 def tables_of(engine: Engine) -> set[str]:
-    """All tables but the notes on which ones are ours."""
+    """All tables except the notes on the project's own tables."""
     return existing_tables(engine) - {own_tables.name}
 
 
@@ -159,7 +159,7 @@ def test_any_text_comes_back_unchanged(engine: Engine, texts: list[str]) -> None
     assert [title for _, title in titles(engine)] == texts
 
 
-def test_of_rows_with_the_same_unique_key_the_first_stays(engine: Engine) -> None:
+def test_the_first_of_several_rows_with_the_same_unique_key_stays(engine: Engine) -> None:
     with staged(engine, [products, ratings]) as stage:
         batches = [catalog(["B", "A", "B"], "first "), catalog(["C", "A", "B", "D"], "second ")]
         assert stage.load(products, batches, skip_duplicates=True) == LoadCount(7, 4)
@@ -189,7 +189,7 @@ def test_ten_thousand_repeats_are_counted(engine: Engine) -> None:
     ],
     ids=["unique key", "two columns", "primary key"],
 )
-def test_a_repeat_that_is_not_expected_is_an_error_and_nothing_changes(
+def test_an_unexpected_repeat_is_an_error_and_nothing_changes(
     engine: Engine, table: Table, batch: pa.RecordBatch
 ) -> None:
     fill(engine, (7, "stays"))
@@ -212,8 +212,8 @@ def test_a_repeat_that_is_not_expected_is_an_error_and_nothing_changes(
     [("imgUrl", "x" * 1_001), ("title", "é" * 40_000), ("asin", "ELEVENCHARS"), ("asin", "é"), ("reviews", 2**31)],
 )
 @pytest.mark.parametrize("skip", [False, True])
-@on_a_server  # SQLite knows no lengths: whoever hands rows over checks them
-def test_what_does_not_fit_is_an_error_and_is_not_cut_short(
+@on_a_server  # SQLite has no lengths: the caller checks them
+def test_a_value_that_does_not_fit_is_an_error_and_is_not_cut_short(
     engine: Engine, column: str, value: Any, skip: bool
 ) -> None:
     batch = catalog(["A", "B"]).drop_columns([column])
@@ -223,7 +223,7 @@ def test_what_does_not_fit_is_an_error_and_is_not_cut_short(
     assert tables_of(engine) == set()
 
 
-def test_null_where_none_may_be_and_numbers_that_are_none_are_errors(engine: Engine) -> None:
+def test_a_forbidden_null_and_a_number_that_is_not_finite_are_errors(engine: Engine) -> None:
     fill(engine, (7, "stays"))
     for batch in (catalog(["A"], stars=[float("nan")]), catalog(["A"], stars=[float("inf")])):
         with pytest.raises(DatabaseError, match=r"amazon_products\.stars"), staged(engine, [products]) as stage:
@@ -234,12 +234,12 @@ def test_null_where_none_may_be_and_numbers_that_are_none_are_errors(engine: Eng
 
 
 def failing_batches() -> Iterator[pa.RecordBatch]:
-    """One batch, then an error of the caller's."""
+    """One batch, then an error of the caller."""
     yield named((1, "new"))
     raise ZeroDivisionError("mine")
 
 
-def test_an_error_of_the_caller_comes_through_and_nothing_changes(engine: Engine) -> None:
+def test_an_error_of_the_caller_is_raised_unchanged_and_nothing_changes(engine: Engine) -> None:
     fill(engine, (7, "stays"))
     with pytest.raises(ZeroDivisionError, match="mine"), staged(engine, [categories]) as stage:
         stage.load(categories, failing_batches())
@@ -290,7 +290,7 @@ def test_append_adds_and_updates_in_one_step(engine: Engine) -> None:
     assert rows_of(engine) == [(1, "two ")]
 
 
-def test_tables_of_others_with_names_like_ours_are_left_alone(engine: Engine) -> None:
+def test_others_tables_with_names_like_ours_are_left_alone(engine: Engine) -> None:
     others = {
         f"amazon_categories{end}" for end in ("_old", "_new", "__old", "__new", "__old_0a1b2c3d", "__new_0a1b2c3d")
     }
@@ -309,7 +309,7 @@ def test_leftovers_of_a_killed_run_are_dropped(engine: Engine) -> None:
     ours = [
         OwnTable("amazon_categories__new_0a1b2c3d", STAGING, categories.name),
         OwnTable("amazon_categories__old_0a1b2c3d", OLD, categories.name),
-        OwnTable("users__new_0a1b2c3d", STAGING, "users"),  # another step's, which may be at work
+        OwnTable("users__new_0a1b2c3d", STAGING, "users"),  # another step's table; the step may be running
     ]
     with writing(engine) as connection:
         prepare_notes(connection)
@@ -341,7 +341,7 @@ def test_two_runs_at_once_do_not_mix(
 
 
 @on_a_server
-def test_a_connection_that_breaks_off_midway_is_one_line_and_the_next_run_is_clean(
+def test_a_connection_that_breaks_midway_is_one_line_and_the_next_run_is_clean(
     engine: Engine, mariadb: MariaDBServer
 ) -> None:
     fill(engine, (7, "stays"))

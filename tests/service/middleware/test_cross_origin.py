@@ -1,4 +1,4 @@
-"""Pages of other origins: none may call unless it is named."""
+"""Pages of other origins: only named ones may call."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_no_origin_may_call_by_default(start: Start) -> None:
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_a_named_origin_may_call_also_for_a_kept_answer_and_no_other(start: Start) -> None:
+def test_only_a_named_origin_may_call_also_for_a_cached_answer(start: Start) -> None:
     with start(f"{SHOP}, https://two.example.com") as client:
         for _ in range(2):
             answer = client.get("/recommendations/1", headers={"Origin": SHOP})
@@ -68,7 +68,7 @@ def test_a_preflight_has_a_request_id_and_is_counted_and_logged_as_any_request(
         assert (refused.status_code, len(refused.headers["x-request-id"]) > 16) == (400, True)
         assert (
             client.options("/users/1", headers={"Origin": SHOP}).status_code == 405
-        )  # asks for no method: no preflight
+        )  # without a requested method it is no preflight
         metrics = client.get("/metrics").text
     for status in (200, 400, 405):
         assert f'recommender_requests_total{{route="other",status="{status}"}} 1.0' in metrics
@@ -81,7 +81,7 @@ def test_a_preflight_has_a_request_id_and_is_counted_and_logged_as_any_request(
     assert [line["request_id"] for line in logged[:2]] == ["mine-1", refused.headers["x-request-id"]]
 
 
-def test_where_all_need_a_key_a_preflight_does_not_and_a_refusal_can_be_read(
+def test_a_preflight_needs_no_key_with_all_required_and_a_refusal_can_be_read(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUIRE_KEY", "all")
@@ -97,6 +97,6 @@ def test_where_all_need_a_key_a_preflight_does_not_and_a_refusal_can_be_read(
 
 
 @pytest.mark.parametrize("origins", ["shop.example.com", "https://shop.example.com/", "null", "https://a b"])
-def test_what_is_no_origin_is_refused_at_the_start(start: Start, origins: str) -> None:
+def test_a_setting_that_is_no_origin_is_refused_at_the_start(start: Start, origins: str) -> None:
     with pytest.raises(SettingError, match="CORS_ORIGINS"), start(origins):
         pass

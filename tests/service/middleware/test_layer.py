@@ -1,4 +1,4 @@
-"""What the service tells about itself: live and ready, metrics, log, request ids; and what it refuses."""
+"""The service's own state: live and ready, metrics, log, request ids; and the requests that it refuses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ID = r"[0-9a-f]{16}-[0-9a-f]+"
 
 @pytest.fixture
 def backend() -> str:
-    """What is tested here does not depend on the database."""
+    """These tests do not depend on the database."""
     return "sqlite"
 
 
@@ -78,7 +78,7 @@ def requests(client: TestClient) -> dict[tuple[str, str], float]:
     }
 
 
-def test_live_and_ready(client: TestClient) -> None:
+def test_live_and_ready_tell_the_state_of_the_service(client: TestClient) -> None:
     assert client.get("/live").json() == {"status": "alive"}
     assert client.get("/ready").json() == {"status": "ready"}
     assert client.head("/ready").status_code == 200
@@ -99,7 +99,7 @@ def test_requests_are_counted_by_template_and_status_never_by_path(client: TestC
         client.get(path)
     client.delete("/recommendations/1")
     client.get("/recommendations/x")
-    client.head("/recommendations/2")  # kept
+    client.head("/recommendations/2")  # from the cache
     client.head("/recommendations/2?limit=1")
     client.get(f"/products/{A}/similar")
     assert requests(client) == {
@@ -124,7 +124,7 @@ def test_an_unforeseen_error_is_counted_under_its_route(
     assert requests(client) == {(LIST, "500"): 1}
 
 
-def test_recommendations_are_counted_by_source_kept_or_not(client: TestClient) -> None:
+def test_recommendations_are_counted_by_source_also_when_cached(client: TestClient) -> None:
     etag = client.get("/recommendations/1?limit=1").headers["etag"]
     client.get("/recommendations/1?limit=1")
     client.get("/recommendations/1?limit=1", headers={"If-None-Match": etag})
@@ -186,7 +186,7 @@ def test_a_database_that_is_away_is_counted_and_dated() -> None:
     assert DatabaseWatch(refuse, known_up=True).degraded_since is None
 
 
-def test_health_says_since_when_it_is_degraded(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_tells_the_time_when_it_became_degraded(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "degraded_since" not in client.get("/health").json()
     monkeypatch.setattr("recommender.updates.database_watch.SILENCE", 0.0)
     health = client.get("/health").json()
@@ -204,7 +204,7 @@ def test_a_request_id_is_taken_or_made(client: TestClient, path: str) -> None:
 
 
 def exchange(port: int, *requests: bytes) -> list[bytes]:
-    """Send the requests on one connection, each after the answer to the one before; status lines and headers."""
+    """Send the requests on one connection, each after the answer to the one before; return status lines and headers."""
     heads = []
     with closing(socket.create_connection(("127.0.0.1", port), timeout=10)) as connection:
         file = connection.makefile("rb")
@@ -222,7 +222,7 @@ def get(target: str, *headers: str, method: str = "GET") -> bytes:
     return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode()
 
 
-def test_a_real_server_logs_each_request_once_without_what_a_caller_wrote(shop_env: dict[str, str]) -> None:
+def test_a_real_server_logs_each_request_once_without_any_text_of_the_caller(shop_env: dict[str, str]) -> None:
     port = free_port()
     secrets = "?key=s3cret&email=ann@example.com"
     with serve(shop_env, port) as server:
@@ -255,10 +255,10 @@ def test_a_real_server_logs_each_request_once_without_what_a_caller_wrote(shop_e
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
         assert 0 < line["duration_ms"] < 10_000
     for text in ("s3cret", "example.com", "my-agent", "HTTP/1.1", "/recommendations/1"):
-        assert text not in output  # the lines of uvicorn's own log would hold some of them
+        assert text not in output  # uvicorn's own log lines would hold some of them
 
 
-def test_a_real_server_refuses_what_is_too_large_and_goes_on(shop_env: dict[str, str]) -> None:
+def test_a_real_server_refuses_requests_that_are_too_large_and_goes_on(shop_env: dict[str, str]) -> None:
     port = free_port()
     with serve(shop_env | {"REQUEST_LOG": "0"}, port) as server:
         try:
@@ -307,7 +307,7 @@ def test_a_body_in_chunks_is_handed_on_whole() -> None:
     assert asyncio.run(read([bytes(LARGEST_BODY), b"x", b"never read"])) is None
 
 
-def test_pages_are_locked_down_and_docs_still_may_run_their_script(client: TestClient) -> None:
+def test_the_docs_page_may_run_its_own_script_and_load_nothing_else(client: TestClient) -> None:
     page = client.get("/docs")
     assert page.status_code == 200
     headers = {name: page.headers[name] for name in ("x-content-type-options", "referrer-policy", "x-frame-options")}
@@ -320,7 +320,7 @@ def test_pages_are_locked_down_and_docs_still_may_run_their_script(client: TestC
     assert "content-security-policy" not in client.get("/recommendations/1").headers
 
 
-def test_all_that_the_docs_load_comes_from_the_service_under_any_prefix(client: TestClient) -> None:
+def test_the_docs_load_everything_from_the_service_under_any_prefix(client: TestClient) -> None:
     page = client.get("/docs").text
     loaded = re.findall(r'<(?:script|link)[^>]* (?:src|href)="([^"]+)', page) + re.findall(r"url: '([^']+)'", page)
     assert set(loaded) == {"docs/swagger-ui-bundle.js", "docs/swagger-ui.css", "data:,", "openapi.json"}
@@ -335,18 +335,18 @@ def test_all_that_the_docs_load_comes_from_the_service_under_any_prefix(client: 
     assert client.get("/redoc").status_code == 404
 
 
-def test_the_hash_of_a_pages_script_is_that_of_its_text() -> None:
+def test_the_hash_of_a_pages_script_is_made_from_its_text() -> None:
     # printf 'alert(1)' | openssl dgst -sha256 -binary | base64
     policy = dict(page_headers(b"<script>alert(1)</script>"))[b"content-security-policy"]
     assert b"'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='" in policy
 
 
-def test_no_other_site_may_read_the_answers(client: TestClient) -> None:
+def test_other_sites_may_not_read_the_answers(client: TestClient) -> None:
     answer = client.get("/recommendations/1", headers={"Origin": "https://example.com"})
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_lines_of_the_log_come_in_pieces_that_a_pipe_takes_whole() -> None:
+def test_log_lines_are_written_in_pieces_that_a_pipe_takes_whole() -> None:
     written: list[str] = []
     log = RequestLog(written.append)
 
@@ -362,7 +362,7 @@ def test_lines_of_the_log_come_in_pieces_that_a_pipe_takes_whole() -> None:
     assert {(line["method"], line["duration_ms"]) for line in lines} == {("other", 1.5)}
 
 
-def test_a_line_of_the_log_is_written_without_waiting_for_another_request() -> None:
+def test_a_log_line_is_written_without_waiting_for_another_request() -> None:
     written: list[str] = []
     log = RequestLog(written.append)
 
@@ -376,7 +376,7 @@ def test_a_line_of_the_log_is_written_without_waiting_for_another_request() -> N
     assert len(written) == 1
 
 
-def test_a_reader_that_takes_nothing_stops_nobody_and_what_it_misses_is_counted(
+def test_a_log_reader_that_stops_reading_stops_no_request_and_dropped_lines_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("recommender.service.middleware.request_log.WAITING", 2)
@@ -397,10 +397,10 @@ def test_a_reader_that_takes_nothing_stops_nobody_and_what_it_misses_is_counted(
             log.flush()
 
     asyncio.run(pieces("first"))
-    assert begun.wait(20)  # it is being written, and waits for the reader
+    assert begun.wait(20)  # it is being written and waits for the reader
     asyncio.run(pieces("second", "third", "fourth", "fifth"))
     assert log.dropped == 4
-    log.close()  # returns, though nobody reads
+    log.close()  # returns, although nobody reads
     reads.set()
     while len(written) < 3:
         time.sleep(0.01)
@@ -419,11 +419,11 @@ def test_a_real_server_whose_output_nobody_reads_goes_on_and_ends(shop_env: dict
         heads = exchange(port, *[get("/recommendations/1")] * 300)  # some 50 KB of lines
         assert {head.split(b"\r\n", 1)[0] for head in heads} == {b"HTTP/1.1 200 OK"}
     finally:
-        server.send_signal(signal.SIGINT)  # after which the interpreter ends as after a program
+        server.send_signal(signal.SIGINT)  # then the interpreter ends as after any program
         server.wait(timeout=20)
         os.close(output)
-        lines = os.read(unread, 8_192)  # what the pipe took
+        lines = os.read(unread, 8_192)  # the lines that the pipe took
         os.close(unread)
     assert server.returncode in (0, -signal.SIGINT), server.returncode  # not aborted
     assert 0 < len(lines) <= 4_096
-    assert lines[:1] + lines[-2:] == b"{}\n"  # whole ones
+    assert lines[:1] + lines[-2:] == b"{}\n"  # whole lines

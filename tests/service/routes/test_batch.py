@@ -1,4 +1,4 @@
-"""Many users by one request: the lists of one, unknown ids apart, strict, and others are answered meanwhile."""
+"""Lists for many users by one request: each equals the single list, unknown ids are separate, others do not wait."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("more", [{}, {"limit": 2}, {"ranking": "taste"}, {"limit": 1, "ranking": "classic"}])
-def test_each_list_is_that_of_one(client: TestClient, more: dict[str, Any]) -> None:
+def test_each_list_of_a_batch_equals_the_list_of_that_user(client: TestClient, more: dict[str, Any]) -> None:
     ids = [3, 2**63 - 1, 4711, 1, 99, 2]
     answer = client.post(PATH, json={"user_ids": ids, **more})
     assert answer.status_code == 200
@@ -83,14 +83,14 @@ NO_IDS += [([1], "[...]"), (2**63, str(2**63))]
         ([3, 1, 2, 1], "1", "must hold each id once"),
     ],
 )
-def test_what_is_no_list_of_ids_is_refused(client: TestClient, ids: Any, value: str, message: str) -> None:
+def test_a_body_without_a_valid_list_of_ids_is_refused(client: TestClient, ids: Any, value: str, message: str) -> None:
     answer = client.post(PATH, json={"user_ids": ids})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["errors"] == [{"parameter": "user_ids", "value": value, "message": message}]
 
 
-def test_all_faults_are_told_and_no_more_than_can_be_read(client: TestClient) -> None:
+def test_all_faults_are_named_up_to_a_readable_number(client: TestClient) -> None:
     answer = client.post(PATH, json={"user_ids": [0] * 1_000, "limit": 101, "ranking": "best"})
     named = [error["parameter"] for error in answer.json()["errors"]]
     assert named == ["user_ids"] * 10 + ["limit", "ranking"]
@@ -103,17 +103,19 @@ def test_all_faults_are_told_and_no_more_than_can_be_read(client: TestClient) ->
     assert client.post(PATH, content=b'{"user_ids": [' + b"1" * 66_000 + b"]}").status_code == 413
 
 
-def test_it_is_a_post_and_no_user_of_that_name(client: TestClient) -> None:
+def test_batch_is_a_post_route_and_no_user_id(client: TestClient) -> None:
     refused = client.get(PATH)
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
     assert client.put(PATH, json={"user_ids": [1]}).status_code == 405
 
 
-def test_others_are_answered_meanwhile_and_all_lists_are_of_one_model_whatever_changes_meanwhile(
+def test_others_do_not_wait_for_a_batch_and_all_its_lists_come_from_one_model(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each list takes 3 ms: 200 of them would keep others waiting for 0.6 s. Half the way a newer model is served,
-    right after a change that nobody has been answered with yet."""
+    """Each list takes 3 ms, so 200 lists would keep others waiting for 0.6 s.
+
+    Halfway a newer model is served, right after a change that no answer has shown yet.
+    """
     app, slow, asked = client.app, 0.003, list[LiveModel]()
     assert isinstance(app, api.RecommendationApp)
     select = ServedModel.select
@@ -159,9 +161,7 @@ def test_others_are_answered_meanwhile_and_all_lists_are_of_one_model_whatever_c
 @pytest.mark.parametrize(
     ("path", "body"), [(PATH, {"user_ids": [1]}), ("/recommendations", {"ratings": [{"product_id": A}]})]
 )
-def test_an_answer_names_the_model_that_was_asked_not_the_one_that_was_served_when_the_body_came(
-    client: TestClient, path: str, body: dict[str, Any]
-) -> None:
+def test_a_batch_names_the_model_that_made_its_lists(client: TestClient, path: str, body: dict[str, Any]) -> None:
     app = client.app
     assert isinstance(app, api.RecommendationApp)
     assert app.state.model is not None
@@ -183,8 +183,8 @@ def test_an_answer_names_the_model_that_was_asked_not_the_one_that_was_served_wh
     assert "etag" not in answer.headers
 
 
-def test_two_at_a_time_are_computed(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All 50 would hold their lists till the end."""
+def test_two_batches_are_computed_at_a_time(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise all 50 would hold their lists until the end."""
     app, counted, pair = client.app, threading.Lock(), threading.Barrier(2)
     answered, computing, most = batch_routes._answer, 0, 0
 
@@ -210,7 +210,7 @@ def test_two_at_a_time_are_computed(client: TestClient, monkeypatch: pytest.Monk
     assert most == BATCHES_AT_A_TIME == 2
 
 
-def test_the_documented_example_is_what_is_answered(client: TestClient) -> None:
+def test_the_documented_example_equals_the_real_answer(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     operation = document["paths"][PATH]["post"]
     sent = operation["requestBody"]["content"]["application/json"]["example"]

@@ -1,4 +1,4 @@
-"""Neighbors and ratings of a user, on the real service and on a live model: by hand, as of now, and for nobody else."""
+"""Neighbors and ratings of a user, on the real service and on a live model: figures by hand, always up to date."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def client(shop: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -
         yield client
 
 
-def test_neighbors_come_nearest_first_with_what_they_share(client: TestClient) -> None:
+def test_neighbors_come_nearest_first_with_the_number_of_shared_products(client: TestClient) -> None:
     answer = client.get("/users/1/neighbors")
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "private, no-store"
@@ -60,13 +60,13 @@ def test_neighbors_come_nearest_first_with_what_they_share(client: TestClient) -
         assert client.get(f"/users/{lonely}/neighbors").json()["neighbors"] == []
 
 
-def test_by_taste_what_somebody_turned_to_counts_as_shared(client: TestClient) -> None:
+def test_products_with_interactions_count_as_shared_by_taste(client: TestClient) -> None:
     answer = client.get(f"/users/{TURNED_TO}/neighbors?ranking=taste").json()
     assert answer["ranking"] == "taste"
     assert sorted((one["user_id"], one["shared_products"]) for one in answer["neighbors"]) == [(1, 1), (2, 1), (3, 1)]
 
 
-def test_ratings_come_highest_first_with_those_of_products_that_have_left(client: TestClient) -> None:
+def test_ratings_come_highest_first_also_of_products_that_left_the_catalog(client: TestClient) -> None:
     answer = client.get("/users/2/ratings")
     assert answer.headers["cache-control"] == "private, no-store"
     assert answer.json() == {
@@ -89,7 +89,7 @@ def test_ratings_come_highest_first_with_those_of_products_that_have_left(client
     assert client.get(f"/users/{NO_RATINGS}/ratings").json() == {"user_id": NO_RATINGS, "total": 0, "ratings": []}
 
 
-def test_nobody_is_named_and_no_address_shown(client: TestClient) -> None:
+def test_no_name_and_no_address_is_shown(client: TestClient) -> None:
     for path in ("neighbors", "ratings"):
         for user in (1, 2):
             text = client.get(f"/users/{user}/{path}").text
@@ -98,7 +98,7 @@ def test_nobody_is_named_and_no_address_shown(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("route", ["neighbors", "ratings"])
-def test_what_cannot_be_asked_is_refused(client: TestClient, route: str) -> None:
+def test_invalid_parameters_are_refused(client: TestClient, route: str) -> None:
     unknown = client.get(f"/users/4711/{route}")
     assert (unknown.status_code, "4711" in unknown.json()["detail"]) == (404, True)
     for user in ("0", "042", "x", str(2**63), "1.0", "%D9%A1"):
@@ -117,7 +117,7 @@ def test_what_cannot_be_asked_is_refused(client: TestClient, route: str) -> None
 
 
 @pytest.mark.parametrize("ranking", ["classic", "taste"])
-def test_a_live_model_tells_as_of_now(shop: Engine, ranking: str) -> None:
+def test_a_live_model_shows_the_latest_ratings_and_neighbors(shop: Engine, ranking: str) -> None:
     base = build(shop)
     live = LiveModel.of(base)
     everybody = [*STARS, NO_RATINGS, TURNED_TO]
@@ -138,11 +138,11 @@ def test_a_live_model_tells_as_of_now(shop: Engine, ranking: str) -> None:
     assert {user: near.shared for user, near in asking.near.items()} == {1: {A}, 2: {A}, 3: {A}}
     assert asking.near[3].owned == {A: 10, B: 8, C: 2}
     assert as_seen(live, 1, ranking).near[3].shared == {A, B}
-    assert (NO_RATINGS in as_seen(live, 4, ranking).near) is by_taste  # turned to what 4 has rated
+    assert (NO_RATINGS in as_seen(live, 4, ranking).near) is by_taste  # an interaction with a product that 4 has rated
 
 
 @pytest.mark.parametrize("ranking", ["classic", "taste"])
-def test_somebody_who_was_erased_is_unknown_and_nobodys_neighbor(shop: Engine, ranking: str) -> None:
+def test_an_erased_person_is_unknown_and_nobodys_neighbor(shop: Engine, ranking: str) -> None:
     live = LiveModel.of(build(shop)).after([UserRecord(2)], {})
     for ask in (lambda: live.neighborhood(2, ranking), lambda: live.ratings_of(2)):
         with pytest.raises(UnknownUserError):

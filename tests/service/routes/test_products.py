@@ -1,4 +1,4 @@
-"""One product as it stands, and what is popular: every field against the tables, filters included."""
+"""One product, and the popular products: every field is compared with the tables, also with filters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ A, B, C, D, E, GONE = (f"B00000000{letter}" for letter in "ABCDEF")
 
 @pytest.fixture
 def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A has three ratings, B and C two, GONE four but no row in the catalog; E was never rated."""
+    """A has three ratings, B and C have two, GONE has four but no row in the catalog, E has none."""
     stars = {1: {A: 5.0, B: 4.0, GONE: 1.0}, 2: {A: 4.0, C: 2.0, GONE: 1.0}, 3: {A: 3.0, B: 5.0, GONE: 1.5}}
     stars |= {4: {C: 3.0, GONE: 2.0, D: 4.5}}
     catalog = [
@@ -33,7 +33,7 @@ def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch)
         yield opened
 
 
-def test_a_product_is_what_the_catalog_and_the_ratings_say(client: TestClient) -> None:
+def test_a_product_shows_the_facts_of_the_catalog_and_the_ratings(client: TestClient) -> None:
     assert client.get(f"/products/{A}").json() == {
         "product_id": A, "product_name": "a kettle", "price": 10.0, "stars": 4.6, "category_id": 7,
         "in_catalog": True, "ratings": 3, "mean_rating": 4.0,
@@ -58,15 +58,15 @@ def popular(client: TestClient, query: str = "") -> list[tuple[int, str, int]]:
     return [(item["rank"], item["product_id"], item["ratings"]) for item in answer.json()["popular"]]
 
 
-def test_popular_is_by_number_of_ratings_and_holds_only_what_can_be_bought(client: TestClient) -> None:
-    # B and C have two ratings each, B the better ones; GONE has the most and has left the catalog
+def test_popular_products_are_ordered_by_number_of_ratings_and_are_in_the_catalog(client: TestClient) -> None:
+    # B and C have two ratings each, and those of B are better; GONE has the most but has left the catalog
     assert popular(client) == [(1, A, 3), (2, B, 2), (3, C, 2), (4, D, 1)]
     assert popular(client, "?category_id=7") == [(1, A, 3), (2, C, 2)]
     assert popular(client, "?limit=1&offset=1") == [(2, B, 2)]
     assert popular(client, "?diversity=1") == [(1, A, 3), (2, B, 2), (3, D, 1)]
     assert popular(client, f"?min_price=15&max_price=35&exclude={B}") == [(1, C, 2)]
     assert popular(client, "?min_stars=4.6") == [(1, A, 3)]
-    # mu = 36 / 12, and A has 12 stars of 3 people
+    # mu = 36 / 12; A has 12 stars from 3 people
     first = client.get("/popular?limit=1").json()["popular"][0]
     assert first["predicted_rating"] == round((12 + 10 * 36.0 / 12) / 13, 3)
     assert client.get("/popular?limit=0").status_code == 422
