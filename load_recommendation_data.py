@@ -159,7 +159,7 @@ def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
         stage.load(user_id_map, numbers_table(shop.user_ids).to_batches())
         stage.load(ratings, shop.ratings.to_batches(ROWS_PER_BATCH))
         if newest_deletion(stage.connection, there) != erased:
-            raise WriteConflictError(f"{label(engine)}: somebody was erased while {file.name} was read; run it again")
+            raise WriteConflictError(f"{label(engine)}: a user was erased while {file.name} was read; run it again")
         noted = people.after(TEXT if shop.user_ids else NUMBERS, made_from, shop.user_ids)
         publish_with_origin(stage, made_from, noted, replace=replace)
     print(f"{file.name}: {shop.rows:,} rows = {shop.ratings.num_rows:,} loaded", end="")
@@ -195,7 +195,7 @@ def _fingerprint(file: Path) -> str:
         try:
             return hashlib.file_digest(content, "sha256").hexdigest()
         except OSError as error:
-            raise InputFileError(f"{file} cannot be read ({error.strerror}): is it the right file?") from None
+            raise InputFileError(f"{file} cannot be read ({error.strerror}): check that it is the right file") from None
 
 
 def publish_with_origin(stage: Stage, made_from: dict[str, Any], people: dict[str, Any], *, replace: bool) -> None:

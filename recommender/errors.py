@@ -108,7 +108,7 @@ class NotPublishedError(RecommenderError):
     """A new version was made and kept, but not published: it is worse than the published one. Exit status 3."""
 
     def __init__(self, number: int, reason: str) -> None:
-        super().__init__(f"version {number} is kept, not published: {reason}; --force publishes it all the same")
+        super().__init__(f"version {number} is kept, not published: {reason}; run with --force to publish it anyway")
         self.number = number
 
 

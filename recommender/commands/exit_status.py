@@ -31,4 +31,4 @@ def one_line(error: BaseException) -> str:
         return "interrupted; run the step again, it starts clean"
     cause = getattr(error, "orig", None) or error
     reason = str(cause.args[-1] if cause.args else type(cause).__name__).splitlines() or [type(cause).__name__]
-    return f"the database broke off or refused ({reason[0][:300]}); see whether it is well, then run the step again"
+    return f"the database broke off or refused ({reason[0][:300]}); check the database server, then run the step again"

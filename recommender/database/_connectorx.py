@@ -55,7 +55,7 @@ def through_connectorx(engine: Engine, statement: Select[Any], schema: pa.Schema
         finally:
             watch.answered(sql)
     if required:
-        raise DatabaseError(f"{label(engine)}: connectorx cannot read here; leave the choice of the way open")
+        raise DatabaseError(f"{label(engine)}: connectorx cannot read here; leave out `way`")
     return None
 
 

@@ -85,7 +85,7 @@ def read_ratings(engine: Engine, *, times: bool = False, way: Way | None = None)
     if left_out:
         found = _quickly(engine, columns, extra, way, condition)
     if found is None and way in ("packed", "connectorx"):
-        raise DatabaseError(f"{label(engine)}: the ratings cannot be read {way}; leave the choice of the way open")
+        raise DatabaseError(f"{label(engine)}: the ratings cannot be read {way}; leave out `way`")
     if found is None:
         statement = select(*columns, *extra).where(condition)
         found = _rating_columns(_streamed(engine, statement, _schema([*columns, *extra])))

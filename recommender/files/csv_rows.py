@@ -89,7 +89,9 @@ class CsvRows:
         missing = [column.name for column in columns if column.name not in self.header]
         if missing:
             shown = ", ".join(self.header)[:200]
-            raise InputFileError(f"{self.path}: no column {', '.join(missing)} among {shown}: is it the right file?")
+            raise InputFileError(
+                f"{self.path}: no column {', '.join(missing)} among {shown}: check that it is the right file"
+            )
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the good rows, in the file's order, columns named as in the header.
@@ -113,9 +115,9 @@ class CsvRows:
                     data = data[: 2 * LONGEST_ROW]  # the line is far too long: its beginning is enough to reject it
         self._check_limit(0)
         if not self.rows:
-            raise InputFileError(f"{self.path} has a header and no rows: is it the right file?")
+            raise InputFileError(f"{self.path} has a header and no rows: check that it is the right file")
         if not self.good:
-            raise InputFileError(f"{self.path}: none of its {self.rows:,} rows is right ({self._first_reject})")
+            raise InputFileError(f"{self.path}: none of its {self.rows:,} rows is valid ({self._first_reject})")
 
     def close(self) -> None:
         """Close the file without reading its rows."""
@@ -125,13 +127,15 @@ class CsvRows:
         try:
             return self._file.read(n_bytes)
         except OSError as error:
-            raise InputFileError(f"{self.path} cannot be read ({error.strerror}): is it the right file?") from None
+            raise InputFileError(
+                f"{self.path} cannot be read ({error.strerror}): check that it is the right file"
+            ) from None
 
     def _read_header(self) -> tuple[list[str], int, bytes]:
         """Return the names, the number of the line after the header, and the bytes that were read after it."""
         data = self._read(LONGEST_ROW).removeprefix(_BOM)
         if not data.strip():
-            raise InputFileError(f"{self.path} is empty: is it the right file?")
+            raise InputFileError(f"{self.path} is empty: check that it is the right file")
         if b"\r" in data and b"\n" not in data:
             raise InputFileError(f"{self.path}: its lines end with CR alone: convert them to LF or CRLF")
         rows = ExactReader(data, len(data) < LONGEST_ROW, LONGEST_ROW)

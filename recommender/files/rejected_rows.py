@@ -48,7 +48,9 @@ class RejectedRows:
             yield
         except OSError as error:
             where = self.path.absolute()
-            raise SettingError(f"{where} cannot be written ({error.strerror}): mend that, or cd") from None
+            raise SettingError(
+                f"{where} cannot be written ({error.strerror}): correct that, or run from another folder"
+            ) from None
 
     def add(self, file: Path, line: int, reason: str, raw: bytes) -> None:
         """Write one row."""

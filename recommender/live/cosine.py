@@ -26,7 +26,9 @@ class LiveCosine(LiveIndex):
     def __init__(self, index: CosineIndex, user_ids: NDArray[np.int64]) -> None:
         arrays = index.packed
         if arrays is None:
-            raise SettingError("some user has rated more products, or there are more of them, than can be served live")
+            raise SettingError(
+                "the ratings are too many for live changes: of one user, or of too many users or products"
+            )
         super().__init__(Rows(arrays.indptr, arrays.ratings, np.empty(0)), arrays.positions, user_ids)
         self._index, self._arrays = index, arrays
 

@@ -117,7 +117,7 @@ def _from_all(model: ServedModel, item: Recommendation, named: bool) -> Explanat
     if not named:
         shown = mean_of_many(shown, count)
     if item.source == "segment":
-        sentence = "People of your country and age group turn to it"
+        sentence = "It is popular with people of your country and age group"
     elif item.source == "new":
         sentence = "It is new: nobody has rated it yet"
     else:

@@ -33,7 +33,7 @@ def publish_file(file: Path, number: int) -> None:
         to_disk(file.parent)
     except OSError as error:
         message = f"{file}: {kept.name} cannot be published ({error.strerror})"
-        raise ModelFileError(f"{message}: see to it, or name another file") from None
+        raise ModelFileError(f"{message}: correct that, or name another file") from None
     finally:
         with contextlib.suppress(OSError):
             link.unlink(missing_ok=True)  # rename leaves it if both names were the same file already

@@ -190,7 +190,7 @@ class TasteRanker:
         wanted = self.index.checked_rows(rows)
         products = checked_numbers("column", columns, self.index.shape[1])
         if wanted.size != products.size:
-            raise SettingError(f"{wanted.size} rows and {products.size} columns are no pairs: pass as many of both")
+            raise SettingError(f"{wanted.size} rows and {products.size} columns differ in number: pass equally many")
         pairs, inverse = np.unique(wanted * self.index.shape[1] + products, return_inverse=True)
         users, starts = np.unique(pairs // max(self.index.shape[1], 1), return_index=True)
         bounds = np.append(starts, pairs.size)  # (n_users_asked + 1,)

@@ -27,7 +27,10 @@ def _many(items: dict[str, Any]) -> dict[str, Any]:
 
 
 OFFSET: dict[str, Any] = _query(
-    "offset", "Skip so many.", {"type": "integer", "minimum": 0, "maximum": LARGEST_LIST_OFFSET, "default": 0}, 10
+    "offset",
+    "How many products to skip.",
+    {"type": "integer", "minimum": 0, "maximum": LARGEST_LIST_OFFSET, "default": 0},
+    10,
 )
 _PRICE = {"type": "number", "minimum": 0, "maximum": 9_999_999.99}
 LIST_PARAMETERS = [
@@ -35,20 +38,20 @@ LIST_PARAMETERS = [
     OFFSET,
     _query(
         "category_id",
-        "Only of this category; given several times, of any of these.",
+        "Only products of this category; given several times, of any of these.",
         _many({"type": "integer", "minimum": 0, "maximum": LARGEST_CATEGORY}),
         [104],
     ),
-    _query("min_price", "Only from this price on.", _PRICE, 5),
-    _query("max_price", "Only up to this price.", _PRICE, 49.99),
-    _query("min_stars", "Only with so many stars in the catalog.", {"type": "number", "minimum": 0, "maximum": 5}, 4),
+    _query("min_price", "Lowest price.", _PRICE, 5),
+    _query("max_price", "Highest price.", _PRICE, 49.99),
+    _query("min_stars", "Fewest stars in the catalog.", {"type": "number", "minimum": 0, "maximum": 5}, 4),
     _query(
         "exclude",
         "Not this product; may be given several times.",
         _many({"type": "string", "pattern": "^[0-9A-Z]{10}$"}),
         ["B08N5WRWNW"],
     ),
-    _query("diversity", "At most so many of one category.", {"type": "integer", "minimum": 1, "maximum": 100}, 2),
+    _query("diversity", "At most so many of a category.", {"type": "integer", "minimum": 1, "maximum": 100}, 2),
     _query(
         "in_stock_only",
         "Only what is in stock, where amazon_products has a column in_stock.",

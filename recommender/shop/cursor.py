@@ -35,7 +35,7 @@ class Cursor(NamedTuple):
         skipped = tuple(map(int, facts[7]))
         widths = {len(span) for span in (*gaps, *more_gaps)} - {2} | {len(span) for span in ticks} - {3}
         if widths or len(skipped) not in (0, 2):
-            raise ValueError("its place in the tables' changes is not one")
+            raise ValueError("the position in the tables' changes (cursor) is malformed")
         return cls(*first[:4], gaps, more_gaps, ticks, skipped)
 
 

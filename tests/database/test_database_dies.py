@@ -135,7 +135,7 @@ def test_an_unexpected_error_is_one_line_too(
     assert load_recommendation_data.main([]) == 1
     assert capsys.readouterr().err == (
         "load_recommendation_data.py: the database broke off or refused (Lost); "
-        "see whether it is well, then run the step again\n"
+        "check the database server, then run the step again\n"
     )
     raised = KeyboardInterrupt()
     assert load_recommendation_data.main([]) == 130

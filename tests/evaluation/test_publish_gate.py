@@ -144,7 +144,7 @@ def test_a_worse_version_is_kept_with_status_3_and_published_only_by_force(
     )
     assert line.endswith(
         f"; nDCG@10 {now['mean']:.4f} (classic) is below the floor {was['mean'] - tolerance:.4f} (median of the "
-        f"published version, {was['mean']:.4f}, less {tolerance:.4f} for chance); --force publishes it all the same"
+        f"published version, {was['mean']:.4f}, less {tolerance:.4f} for chance); run with --force to publish it anyway"
     )
     assert recorded(engine, 2)["verdict"] == "refused"
     assert err.count("version 2") == 1

@@ -274,9 +274,9 @@ def test_an_endless_line_does_not_fill_the_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is empty: is it the right file?"),
-        (b"\n\n", "is empty: is it the right file?"),
-        (b"\xef\xbb\xbf", "is empty: is it the right file?"),
+        (b"", "is empty: check that it is the right file"),
+        (b"\n\n", "is empty: check that it is the right file"),
+        (b"\xef\xbb\xbf", "is empty: check that it is the right file"),
         (HEADER, "has a header and no rows"),
         (HEADER.strip(), "has a header and no rows"),
         (b"key,title,price,flag\nAB,t,1,True\n", "no column count among key, title, price, flag"),
@@ -285,7 +285,7 @@ def test_an_endless_line_does_not_fill_the_memory(tmp_path: Path) -> None:
         (HEADER.decode().encode("utf-16"), "no CSV header in UTF-8"),
         (b'"key', "no CSV header in UTF-8"),
         ((HEADER + GOOD).replace(b"\n", b"\r"), "lines end with CR alone"),
-        (HEADER + b"nothing\nis\nright\n", "none of its 3 rows is right (line 2: 1 fields instead of 5)"),
+        (HEADER + b"nothing\nis\nright\n", "none of its 3 rows is valid (line 2: 1 fields instead of 5)"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path: Path, data: bytes, message: str) -> None:

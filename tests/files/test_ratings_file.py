@@ -108,7 +108,7 @@ def test_each_faulty_row_is_named(read: Read, tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_good_row_is_an_error(read: Read, tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match="none of its 1 rows is right"):
+    with pytest.raises(InputFileError, match="none of its 1 rows is valid"):
         read(f"user_id,product_id,rating\n1,{A},9\n")
     with pytest.raises(InputFileError, match="no column product_id, rating among user_id, item"):
         read("user_id,item\n1,2\n")

@@ -93,7 +93,7 @@ def test_each_source_has_its_own_sentence() -> None:
         found |= {reason.source: reason.sentence for reason in explain(model, user, items, TASTE, named=True)}
     assert (
         found["segment"]
-        == "People of your country and age group turn to it: 2 people have rated it, 4.5 stars on average."
+        == "It is popular with people of your country and age group: 2 people have rated it, 4.5 stars on average."
     )
     assert found["new"] == "It is new: nobody has rated it yet."
     assert found["popular"] == "It is popular: 2 people have rated it, 4.5 stars on average."

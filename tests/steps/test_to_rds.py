@@ -189,7 +189,7 @@ WRONG: list[tuple[str, Callable[[Step], None], str]] = [
     ("a column short", lambda step: step.write(HEADER.replace(",price", "")), "p.csv: no column price among asin,"),
     ("categories swapped", lambda step: step.write(CATEGORIES), "p.csv: no column asin, title,"),
     ("101 faults", lambda step: step.write(HEADER + line("B000000001") * 9_000 + "x\n" * 101), "101 of 9,101 rows"),
-    ("no good row", lambda step: step.write(HEADER + "x\n"), "none of its 1 rows is right"),
+    ("no good row", lambda step: step.write(HEADER + "x\n"), "none of its 1 rows is valid"),
     ("bad categories", lambda step: step.write(HEADER + line("B000000001"), "id,category_name\nx,y\n"), "c.csv: none"),
 ]
 

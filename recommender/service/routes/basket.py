@@ -115,7 +115,7 @@ def _ratings(value: Any, errors: list[dict[str, str]]) -> dict[str, int]:
     found: dict[str, int] = {}
     for item in value:
         if not isinstance(item, dict) or not {"product_id"} <= item.keys() <= {"product_id", "rating"}:
-            errors.append(refused("ratings", item, "must be objects of product_id and, maybe, rating"))
+            errors.append(refused("ratings", item, "must be objects with product_id and, optionally, rating"))
             return {}
         product_id = product_id_in(item, errors)
         found[product_id] = half_stars_in({"rating": LIKED} | item, errors)

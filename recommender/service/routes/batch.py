@@ -93,14 +93,14 @@ _SCHEMA: dict[str, Any] = {
                 },
             },
         },
-        "unknown": {"type": "array", "items": {"type": "integer"}, "description": "Ids nobody has heard of."},
+        "unknown": {"type": "array", "items": {"type": "integer"}, "description": "Unknown ids."},
     },
 }
 
 
 @router.post(
     "/recommendations/batch",
-    summary="Products for many users, each list as that of one",
+    summary="Products for many users",
     openapi_extra={
         "requestBody": {
             "required": True,

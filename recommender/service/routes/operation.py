@@ -42,7 +42,7 @@ def _status(name: str) -> dict[str, object]:
 
 @router.get(
     "/health",
-    summary="Is the service well, and what does it serve?",
+    summary="State of the service, and what it serves",
     responses={
         200: documented_json(
             {
@@ -101,7 +101,7 @@ async def health(request: Request) -> Response:
 
 @router.get(
     "/live",
-    summary="Does the process answer?",
+    summary="Liveness: the process answers",
     responses={200: documented_json(_status("alive"), {"status": "alive"}, "It does.")},
 )
 async def live(_request: Request) -> Response:
@@ -111,7 +111,7 @@ async def live(_request: Request) -> Response:
 
 @router.get(
     "/ready",
-    summary="May requests be sent here?",
+    summary="Readiness: requests may be sent here",
     responses={
         200: documented_json(_status("ready"), {"status": "ready"}, "The model is loaded."),
         503: documented_problem("There is no model yet.", status=503, detail="the model is not loaded yet"),

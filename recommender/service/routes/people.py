@@ -60,7 +60,7 @@ _NEIGHBOR_SCHEMA = _schema(
     _NEIGHBORS_EXAMPLE["neighbors"][0],  # type: ignore[index]
     user_id=_ID,
     similarity={"type": "number", "minimum": 0},
-    shared_products={"type": "integer", "minimum": 1, "description": "How many both have."},
+    shared_products={"type": "integer", "minimum": 1, "description": "How many products both have."},
 )
 _RATING_SCHEMA = _schema(
     _RATINGS_EXAMPLE["ratings"][0],  # type: ignore[index]
@@ -71,7 +71,7 @@ _RATING_SCHEMA = _schema(
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     **api_keys.REFUSALS,
     304: model_headers.NOT_MODIFIED,
-    404: documented_problem("Nobody has heard of this user.", status=404, detail="user 99 is unknown"),
+    404: documented_problem("The user is unknown.", status=404, detail="user 99 is unknown"),
     409: NOT_IN_THIS_MODEL,
     422: documented_refusal("limit", "0", "must be a whole number from 1 to 100"),
 }
@@ -79,7 +79,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 
 @router.get(
     "/users/{user_id}/neighbors",
-    summary="Whose taste is nearest to a user's",
+    summary="The most similar users",
     openapi_extra={
         "parameters": [
             USER_ID,
@@ -122,7 +122,7 @@ async def neighbors(request: Request) -> Response:
 
 @router.get(
     "/users/{user_id}/ratings",
-    summary="What a user rated",
+    summary="The ratings of a user",
     openapi_extra={
         "parameters": [
             USER_ID,

@@ -126,7 +126,7 @@ NO_SUCH_PRODUCT: dict[int | str, dict[str, Any]] = {
 
 @router.get(
     "/products/{product_id}/similar",
-    summary="Products that the same people rated alike",
+    summary="Similar products: the same people rated them alike",
     openapi_extra={"parameters": [PRODUCT_ID, LIMIT, model_headers.IF_NONE_MATCH]},
     responses={
         200: documented_json(
@@ -165,7 +165,7 @@ def _similar_to(model: ServedModel, product_id: str, column: int | None, limit: 
 
 @router.get(
     "/products/{product_id}",
-    summary="What is known of one product",
+    summary="One product",
     openapi_extra={"parameters": [PRODUCT_ID, model_headers.IF_NONE_MATCH]},
     responses={
         200: documented_json(
@@ -205,7 +205,7 @@ async def product(request: Request) -> Response:
 
 @router.get(
     "/popular",
-    summary="What most people rated",
+    summary="The most rated products",
     openapi_extra={"parameters": [*LIST_PARAMETERS, model_headers.IF_NONE_MATCH]},
     responses={
         200: documented_json(_POPULAR_SCHEMA, {"popular": [_POPULAR_ITEM]}, "Most ratings first.", headers=_HEADERS),

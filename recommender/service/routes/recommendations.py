@@ -119,7 +119,7 @@ HEADERS = {
     responses={
         200: documented_json(_RECOMMENDATIONS_SCHEMA, EXAMPLE, "Ranked products.", headers=HEADERS),
         304: model_headers.NOT_MODIFIED,
-        404: documented_problem("Nobody has heard of this user.", status=404, detail="user 99 is unknown"),
+        404: documented_problem("The user is unknown.", status=404, detail="user 99 is unknown"),
         409: NOT_IN_THIS_MODEL,
         422: documented_refusal("limit", "0", "must be a whole number from 1 to 100"),
     },

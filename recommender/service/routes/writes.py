@@ -86,7 +86,7 @@ async def rate(request: Request) -> Response:
 @router.post(
     "/interactions",
     status_code=201,
-    summary="Add to the log of interactions",
+    summary="Add an interaction",
     **_documented(
         _INTERACTION_SCHEMA,
         _INTERACTION,
@@ -111,7 +111,7 @@ async def interact(request: Request) -> Response:
 @router.delete(
     "/users/{user_id}/ratings/{product_id}",
     status_code=204,
-    summary="Take a rating back",
+    summary="Delete a rating",
     openapi_extra={"parameters": [USER_ID, PRODUCT_ID]},
     responses=_DONE,
 )
@@ -128,7 +128,7 @@ async def unrate(request: Request) -> Response:
 @router.delete(
     "/users/{user_id}",
     status_code=204,
-    summary="Erase a person",
+    summary="Erase a user",
     openapi_extra={"parameters": [USER_ID]},
     responses=_DONE,
 )
