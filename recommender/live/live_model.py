@@ -34,6 +34,7 @@ from recommender.model import (
     ListRequest,
     Neighborhood,
     Owned,
+    ProductFilter,
     Recommendation,
     ServedModel,
     allowed_products,
@@ -90,12 +91,12 @@ class LiveModel(ServedModel):
         """Return the number of ratings of a column now, and their mean stars."""
         return self.changes.tally.of(column)
 
-    def allowed(self, request: ListRequest) -> NDArray[np.bool_] | None:
-        """Return a flag for each column; None if the request leaves nothing out."""
+    def filter_of(self, request: ListRequest) -> ProductFilter | None:
+        """Return the filter of a request; None if it leaves nothing out."""
         if not request.filters:
             return None
         later = self.changes.columns.came_later
-        return self.masks.mask(request, lambda: allowed_products(request, self.products, self.categories), later)
+        return self.filters.of(request, lambda: allowed_products(request, self.products, self.categories), later)
 
     def first(self, user_id: int, cut: Cut, ranking: str) -> list[Recommendation]:
         """Do the same as ``ServedModel.first``, with all changes of all users."""
@@ -165,7 +166,7 @@ class LiveModel(ServedModel):
     ) -> list[Recommendation]:
         """Return the products of changed and unchanged neighbors, then the most often rated ones."""
         rows = self.changes.cosine.gathered(near, own, valued=False)
-        given = self._recommendable(cut.allowed), self.changes.columns, self.matrix
+        given = self._recommendable(cut), self.changes.columns, self.matrix
         return self._with_popular(rank_classic(rows, near.similarities, cut, *given), np.sort(seen), cut)
 
     def _row_by_taste(self, row: int, ranking: str, cut: Cut) -> list[Recommendation]:
@@ -174,7 +175,7 @@ class LiveModel(ServedModel):
         assert taste is not None
         if near.unchanged:
             lists = np.array([row], np.int64), near.numbers.astype(np.int32)[None], near.similarities[None]
-            return self._taste_near(row, self._ranker(ranking), lists, cut, rules, self._bars(cut.allowed, ranking))
+            return self._taste_near(row, self._ranker(ranking), lists, cut, rules, self._bars(cut, ranking))
         walk = partial(ladder.list_of_row, row, **rules)
         return self._taste_now(near, taste.entries_of(row), row, ranking, cut, walk)
 
@@ -188,7 +189,7 @@ class LiveModel(ServedModel):
         walk: Callable[[Given, int], OneList],
     ) -> list[Recommendation]:
         """Return the products of changed and unchanged neighbors, then the ladder's; ``walk`` continues the list."""
-        taste, bars = self.changes.taste, self._bars(cut.allowed, ranking)
+        taste, bars = self.changes.taste, self._bars(cut, ranking)
         assert taste is not None
         rows, bases = taste.gathered(near, own, valued=True), np.append(taste.bases_of(near), taste.base_of(row))
         given = cut, bars, self.changes.columns, self._ranker(ranking).votes

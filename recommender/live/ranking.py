@@ -101,8 +101,8 @@ def _split(rows: Rows, n_in_matrix: int, columns: LiveColumns, cut: Cut) -> tupl
     entries = ranks[local] << SHIFT | part.half_stars.astype(np.uint32)
     found = names[order].astype(np.int32)
     wanted = columns.recommendable(found)
-    if cut.allowed is not None:
-        wanted &= cut.allowed[found]
+    if cut.filter is not None:
+        wanted &= cut.filter.allowed[found]
     return _part(rows, ~beyond), _Later(part._replace(entries=entries), found, wanted)
 
 

@@ -1,10 +1,9 @@
 """A cache of product filters: the mask of each recent combination, and the data that every list under it needs.
 
 A mask takes a pass over the whole catalog, and some data made from it take another. Requests use the same few filters
-again and again. A mask is recognized as the same array, so nobody may write to it. The cache belongs to one model,
-whose catalog and columns never change. It holds the most recently used masks within ``BYTES``, and counts data made
-from a mask as soon as they are made. A mask is extended for products that came later at its next use. Any number of
-threads may use the cache.
+again and again. The cache belongs to one model, whose catalog and columns never change. It holds the most recently used
+masks within ``BYTES``, and counts data made from a mask as soon as they are made. A mask is extended for products that
+came later at its next use. Any number of threads may use the cache.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from recommender.fallback import PopularProducts
+from recommender.fallback import Cap, PopularProducts
 from recommender.model.list_request import ListRequest, fits
 from recommender.ranking import TasteRanker
 from recommender.shop import Product
@@ -42,7 +41,7 @@ class ProductFilter:
         self._without: NDArray[np.bool_] | None = None
         self._bars: dict[str, Any] = {}
         self._lock = threading.Lock()  # of what is made later
-        self.masks: Callable[[], FilterCache | None] = lambda: None  # where it is kept, under these filters
+        self.cache: Callable[[], FilterCache | None] = lambda: None  # where it is kept, under these filters
         self.filters: Filters = ()
 
     def is_for(self, later: Later) -> bool:
@@ -97,8 +96,22 @@ class ProductFilter:
         return bars
 
     def _grew(self) -> None:
-        if (masks := self.masks()) is not None:
-            masks.recount(self)
+        if (cache := self.cache()) is not None:
+            cache.recount(self)
+
+
+class Cut(NamedTuple):
+    """The part of a user's whole list that is wanted, and the products it may hold."""
+
+    n: int
+    filter: ProductFilter | None  # None: all products
+    cap: Cap  # on products of one category
+    new_rank: int  # the rank of a new product
+
+    @property
+    def without(self) -> NDArray[np.bool_] | None:
+        """The products that the filter leaves out; None: none."""
+        return None if self.filter is None else self.filter.without
 
 
 def _filters_of(request: ListRequest) -> Filters:
@@ -107,33 +120,32 @@ def _filters_of(request: ListRequest) -> Filters:
 
 
 class FilterCache:
-    """The masks of one model. ``recommendable`` (n_columns,): products that may be ranked without filters."""
+    """The filters of one model. ``recommendable`` (n_columns,): products that may be ranked without filters."""
 
     def __init__(self, recommendable: NDArray[np.bool_]) -> None:
         self._recommendable = recommendable
         self._lock = threading.Lock()
         self._of_filters: LRUCache[Filters, ProductFilter] = LRUCache(BYTES, getsizeof=_counted)
-        self._of_mask: weakref.WeakValueDictionary[int, ProductFilter] = weakref.WeakValueDictionary()
 
-    def mask(self, request: ListRequest, make: Callable[[], NDArray[np.bool_]], later: Later = ()) -> NDArray[np.bool_]:
-        """Return the mask of a request; make it if missing. ``later``: later products, which nobody writes to."""
+    def of(self, request: ListRequest, make: Callable[[], NDArray[np.bool_]], later: Later = ()) -> ProductFilter:
+        """Return the filter of a request; make it if missing. ``later``: later products, which nobody writes to."""
         with self._lock:
             kept = self._of_filters.get(_filters_of(request))
         if kept is None:
-            kept = self.take(request, ProductFilter(make(), self._recommendable))
+            kept = self._keep(request, ProductFilter(make(), self._recommendable))
         if not kept.is_for(later):
-            kept = self.take(request, kept.extended(request, later))
-        return kept.allowed
+            kept = self._keep(request, kept.extended(request, later))
+        return kept
 
     def knows(self, request: ListRequest) -> bool:
-        """Tell whether the mask of this request is kept, for all products but later ones."""
+        """Tell whether the filter of this request is kept, for all products but later ones."""
         return _filters_of(request) in self._of_filters
 
-    def take(self, request: ListRequest, made: ProductFilter) -> ProductFilter:
-        """Keep a mask, in the place of the one that was there; the least recent go if there is no room."""
-        made.filters, made.masks = _filters_of(request), weakref.ref(self)  # no circle: a model goes at once
+    def _keep(self, request: ListRequest, made: ProductFilter) -> ProductFilter:
+        """Keep a filter, in the place of the one that was there; the least recent go if there is no room."""
+        made.filters, made.cache = _filters_of(request), weakref.ref(self)  # no circle: a model goes at once
         with self._lock:
-            self._of_filters[made.filters] = self._of_mask[id(made.allowed)] = made
+            self._of_filters[made.filters] = made
         return made
 
     def recount(self, kept: ProductFilter) -> None:
@@ -141,11 +153,6 @@ class FilterCache:
         with self._lock:
             if self._of_filters.get(kept.filters) is kept:
                 self._of_filters[kept.filters] = kept
-
-    def of(self, allowed: NDArray[np.bool_]) -> ProductFilter:
-        """Return the data made from a mask. A mask that is not kept gets new data."""
-        kept = self._of_mask.get(id(allowed))
-        return kept if kept is not None and kept.allowed is allowed else ProductFilter(allowed, self._recommendable)
 
 
 def _counted(kept: ProductFilter) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,6 @@ LARGEST_LIST_OFFSET = 1_000
 BLOCK_ROWS = 200_000  # products that a thread looks through at a time: a millisecond
 _ALL = np.empty(0, np.bool_)
 NEW_RANK = 10  # TOP_N_RECOMMENDATIONS, unless a shop sets another
-
-
-class Cut(NamedTuple):
-    """The part of a user's whole list that is wanted, and the products it may hold."""
-
-    n: int
-    allowed: NDArray[np.bool_] | None  # a flag for each product; None: all
-    cap: Cap  # on products of one category
-    new_rank: int  # the rank of a new product
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from recommender.errors import SettingError, UnknownUserError
 from recommender.fallback import NO_CAP, SOURCES, Cap, ColdStart, Near, OneList, Place, PopularProducts, popular_list
-from recommender.model.filters import FilterCache
-from recommender.model.list_request import NEW_RANK, Categories, Cut, ListRequest, allowed_products
+from recommender.model.filters import Cut, FilterCache, ProductFilter
+from recommender.model.list_request import NEW_RANK, Categories, ListRequest, allowed_products
 from recommender.model.neighborhood import Neighborhood, Owned, with_stars
 from recommender.neighbors import CosineIndex, SimilarProducts
 from recommender.ranking import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteRanker, TasteSimilarity, rank_near
@@ -82,12 +82,12 @@ class ServedModel:
     def prepare(self) -> None:
         """Do now what the first requests would have to wait for."""
         self.similar_products.prepare()
-        _ = self.masks, self.categories  # a `LiveModel` shares what is there
+        _ = self.filters, self.categories  # a `LiveModel` shares what is there
         if isinstance(self.similarity, TasteSimilarity):
             self.similarity.ranker(self.ranking if self.ranking in BY_TASTE else TASTE)
 
     @cached_property
-    def masks(self) -> FilterCache:
+    def filters(self) -> FilterCache:
         """The cache of recent filters."""
         return FilterCache(self.matrix.recommendable)
 
@@ -124,15 +124,13 @@ class ServedModel:
             return *ranker.index.neighbors(row, ranker.n_neighbors), self.similarity.profiles.confidences
         return *self.similarity.neighbors(row, self.n_neighbors), self.matrix.half_stars
 
-    def recommend(
-        self, user_id: int, n: int, ranking: str | None = None, *, allowed: NDArray[np.bool_] | None = None
-    ) -> Answer:
+    def recommend(self, user_id: int, n: int, ranking: str | None = None) -> Answer:
         """Return the first n products of a known user's list: the neighbors', then others if these are too few.
 
-        ``allowed``: a flag for each product; None: all. Raises UnknownUserError. The list is shorter than n only if no
-        other products remain that somebody has rated and the user has not.
+        Raises UnknownUserError. The list is shorter than n only if no other products remain that somebody has rated and
+        the user has not.
         """
-        return answer_of(self.first(user_id, Cut(n, allowed, NO_CAP, NEW_RANK), ranking or self.ranking))
+        return answer_of(self.first(user_id, Cut(n, None, NO_CAP, NEW_RANK), ranking or self.ranking))
 
     def first(self, user_id: int, cut: Cut, ranking: str) -> list[Recommendation]:
         """Return the wanted part of a known user's list. UnknownUserError."""
@@ -160,7 +158,7 @@ class ServedModel:
     def cut(self, request: ListRequest) -> Cut:
         """Return the part of a list that a request asks for."""
         cap = NO_CAP if request.diversity is None else self._cap(request.diversity)
-        return Cut(request.offset + request.limit, self.allowed(request), cap, request.new_rank)
+        return Cut(request.offset + request.limit, self.filter_of(request), cap, request.new_rank)
 
     def _cap(self, most: int) -> Cap:
         return self.categories.cap(most)
@@ -169,11 +167,11 @@ class ServedModel:
         """Return the page of popular products that a request asks for."""
         return self._with_popular(NOTHING, NOBODYS, self.cut(request))[request.offset :]
 
-    def allowed(self, request: ListRequest) -> NDArray[np.bool_] | None:
-        """Return a flag for each product; None if the request leaves nothing out."""
+    def filter_of(self, request: ListRequest) -> ProductFilter | None:
+        """Return the filter of a request; None if it leaves nothing out."""
         if not request.filters:
             return None
-        return self.masks.mask(request, lambda: allowed_products(request, self.products, self.categories))
+        return self.filters.of(request, lambda: allowed_products(request, self.products, self.categories))
 
     def _classic(self, row: int | None, cut: Cut) -> list[Recommendation]:
         """Return the neighbors' products, then the most often rated."""
@@ -186,7 +184,7 @@ class ServedModel:
         self, row: int, neighbors: NDArray[np.int32], similarities: NDArray[np.float64], cut: Cut
     ) -> list[Recommendation]:
         given = self.matrix.half_stars, row, neighbors, similarities
-        ranked = rank_near(*given, cut.n, cut.cap, self._recommendable(cut.allowed), STARS_PER_UNIT)
+        ranked = rank_near(*given, cut.n, cut.cap, self._recommendable(cut), STARS_PER_UNIT)
         return self._with_popular(ranked, self.matrix.rated_columns(row), cut)
 
     def _with_popular(
@@ -194,18 +192,17 @@ class ServedModel:
     ) -> list[Recommendation]:
         """Return the neighbors' products, then the most often rated; ``ranked``: columns, stars, support, raters."""
         if cut.cap.most:
-            without = None if cut.allowed is None else self.masks.of(cut.allowed).without
             near = Near(ranked[0][None], ranked[1][None])
-            found = popular_list(self.popular, near, cut.n, seen=seen, without=without, cap=cut.cap)
+            found = popular_list(self.popular, near, cut.n, seen=seen, without=cut.without, cap=cut.cap)
             return as_recommendations(found, ranked[2], ranked[3])
         chosen = _from_neighbors(ranked)
         if len(chosen) == cut.n:
             return chosen
         excluded = np.concatenate([ranked[0], seen])
-        return chosen + list(self._popular(excluded, cut.n - len(chosen), cut.allowed))
+        return chosen + list(self._popular(excluded, cut.n - len(chosen), cut.filter))
 
-    def _recommendable(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-        return self.matrix.recommendable if allowed is None else self.masks.of(allowed).recommendable
+    def _recommendable(self, cut: Cut) -> NDArray[np.bool_]:
+        return self.matrix.recommendable if cut.filter is None else cut.filter.recommendable
 
     def _by_taste(self, user_id: int, row: int | None, place: int, ranking: str, cut: Cut) -> list[Recommendation]:
         """Return the neighbors' products by taste, then the ladder's."""
@@ -216,7 +213,7 @@ class ServedModel:
             found = ladder.list_of(segment, NOBODYS, Near.nothing(), cut.n, user_id=user_id, **rules)
             return as_recommendations(found, NOTHING[2], NOTHING[3])
         ranker = self.similarity.ranker(ranking)
-        return self._taste_near(row, ranker, ranker.near(row), cut, rules, self._bars(cut.allowed, ranking))
+        return self._taste_near(row, ranker, ranker.near(row), cut, rules, self._bars(cut, ranking))
 
     def _taste_near(
         self, row: int, ranker: TasteRanker, near: Any, cut: Cut, rules: dict[str, Any], bars: Any
@@ -227,11 +224,11 @@ class ServedModel:
         found = self.cold_start.list_of_row(row, Near(ranked.columns, ranked.stars), cut.n, **rules)
         return as_recommendations(found, ranked.support[0], ranked.n_raters[0])
 
-    def _bars(self, allowed: NDArray[np.bool_] | None, ranking: str) -> Any:
+    def _bars(self, cut: Cut, ranking: str) -> Any:
         """Return the factors of the ranker's scores under the mask."""
         assert isinstance(self.similarity, TasteSimilarity)
         ranker = self.similarity.ranker(ranking)
-        return ranker.votes.bars(None) if allowed is None else self.masks.of(allowed).bars(ranking, ranker)
+        return ranker.votes.bars(None) if cut.filter is None else cut.filter.bars(ranking, ranker)
 
     def _cold_start_for(self, ranking: str) -> ColdStart:
         if self.cold_start is None or not isinstance(self.similarity, TasteSimilarity):
@@ -241,22 +238,19 @@ class ServedModel:
     def _rules(self, cut: Cut, share: float | None = None) -> dict[str, Any]:
         """Return the ladder's mask and cap, and the place of a new product in this share of the lists."""
         assert self.cold_start is not None
-        without = None if cut.allowed is None else self.masks.of(cut.allowed).without
         chance = self.new_product_percent / 100 if share is None else share
         if (place := self._places_of_new.get((cut.new_rank, chance))) is None:
             place = self.cold_start.place(cut.new_rank, self.version or 0, chance)
             self._places_of_new[cut.new_rank, chance] = place
-        return {"without": without, "cap": cut.cap, "place": place}
+        return {"without": cut.without, "cap": cut.cap, "place": place}
 
     @cached_property
     def _places_of_new(self) -> dict[tuple[int, float], Place]:
         """The places used so far, by rank and share. They are few: one for each default limit."""
         return {}
 
-    def _popular(
-        self, excluded: NDArray[np.integer], n: int, allowed: NDArray[np.bool_] | None
-    ) -> Iterator[Recommendation]:
-        popular = self.popular if allowed is None else self.masks.of(allowed).popular(self.popular, n + len(excluded))
+    def _popular(self, excluded: NDArray[np.integer], n: int, chosen: ProductFilter | None) -> Iterator[Recommendation]:
+        popular = self.popular if chosen is None else chosen.popular(self.popular, n + len(excluded))
         columns, predicted = popular.beyond(excluded, n)
         for column, stars in zip(columns.tolist(), predicted.tolist(), strict=True):
             yield Recommendation(column, stars, 0.0, 0, "popular")

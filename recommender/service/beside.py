@@ -24,7 +24,7 @@ def takes_long(model: ServedModel, list_request: ListRequest, *, explained: bool
     """Tell whether a list takes so long that other requests would have to wait."""
     if list_request.offset + list_request.limit > DEEP or (explained and list_request.limit > MANY):
         return True
-    return list_request.filters and len(model.products.catalog) >= LARGE and not model.masks.knows(list_request)
+    return list_request.filters and len(model.products.catalog) >= LARGE and not model.filters.knows(list_request)
 
 
 async def made(make: Callable[[], Made], *, beside: bool) -> Made:

@@ -30,13 +30,13 @@ __all__ = ["model"]  # the fixture: sixty users, a catalog of 40 products and 5 
 
 
 def test_the_limit_does_not_matter_for_the_cached_mask_of_a_filter(model: ServedModel) -> None:
-    first = model.allowed(ListRequest(3, category_ids=frozenset([1, 2]), min_price=1.0))
-    assert first is model.allowed(ListRequest(9, 2, category_ids=frozenset([2, 1]), min_price=1.0, diversity=1))
-    assert first is not model.allowed(ListRequest(3, category_ids=frozenset([1, 2]), max_price=1.0))
-    assert model.allowed(ListRequest(3)) is None
+    first = model.filter_of(ListRequest(3, category_ids=frozenset([1, 2]), min_price=1.0))
+    assert first is model.filter_of(ListRequest(9, 2, category_ids=frozenset([2, 1]), min_price=1.0, diversity=1))
+    assert first is not model.filter_of(ListRequest(3, category_ids=frozenset([1, 2]), max_price=1.0))
+    assert model.filter_of(ListRequest(3)) is None
 
 
-def test_the_least_recent_mask_is_dropped_first_and_a_foreign_mask_is_used_unchanged(
+def test_the_least_recent_mask_is_dropped_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = list[float]()
@@ -46,7 +46,7 @@ def test_the_least_recent_mask_is_dropped_first_and_a_foreign_mask_is_used_uncha
             made.append(price)
             return np.array([price < 2, True, price < 3, False])
 
-        return masks.mask(ListRequest(1, min_price=price), make)
+        return masks.of(ListRequest(1, min_price=price), make)
 
     monkeypatch.setattr(kept_masks, "MOST", 2)
     masks = FilterCache(np.array([True, False, True]))
@@ -58,15 +58,15 @@ def test_the_least_recent_mask_is_dropped_first_and_a_foreign_mask_is_used_uncha
     for price in (3.0, 3.0, 2.0, 2.0, 3.0, 2.0):  # the mask in use stays in any case
         mask(price)
     assert made[5:] == [3.0, 2.0, 3.0, 2.0]
-    assert masks.of(mask(2.0)).recommendable.tolist() == [False, False, True]
-    assert masks.of(mask(2.0)) is masks.of(mask(2.0))
-    foreign = np.array([True, True, False, False, True])  # with a product that came later
-    assert masks.of(foreign).without.tolist() == [False, False, True, True, False]
-    assert masks.of(foreign).recommendable.tolist() == [True, False, False]
+    assert mask(2.0).recommendable.tolist() == [False, False, True]
+    assert mask(2.0) is mask(2.0)
+    longer = ProductFilter(np.array([True, True, False, False, True]), np.array([True, False, True]))
+    assert longer.without.tolist() == [False, False, True, True, False]
+    assert longer.recommendable.tolist() == [True, False, False]
 
 
 def test_popular_products_of_a_mask_come_from_the_model_that_asks() -> None:
-    kept = FilterCache(np.ones(3, np.bool_)).of(np.array([True, True, False]))
+    kept = ProductFilter(np.array([True, True, False]), np.ones(3, np.bool_))
     before, now = (PopularProducts(np.array(columns, np.int32), np.zeros(3)) for columns in ([0, 1, 2], [2, 1, 0]))
     assert [kept.popular(these, 2).columns.tolist() for these in (before, now, before)] == [[0, 1], [1, 0], [0, 1]]
 
@@ -84,7 +84,7 @@ def test_arrays_made_from_a_mask_count_at_once(model: ServedModel, monkeypatch: 
         return int(masks._of_filters.currsize)
 
     def kept(price: float) -> ProductFilter:
-        return masks.of(masks.mask(ListRequest(1, min_price=price), lambda: np.ones(n, np.bool_)))
+        return masks.of(ListRequest(1, min_price=price), lambda: np.ones(n, np.bool_))
 
     first, second = kept(1.0), kept(2.0)
     assert bytes_counted() == 4 * n  # for each: the mask and the recommendable products
@@ -105,7 +105,7 @@ def test_a_cache_that_grew_too_large_drops_the_least_recent_mask(monkeypatch: py
     monkeypatch.setattr(kept_masks, "BYTES", 4_500)
     masks = FilterCache(np.ones(1_000, np.bool_))
     requests = [ListRequest(1, min_price=price) for price in (1.0, 2.0)]
-    kept = [masks.of(masks.mask(request, lambda: np.ones(1_000, np.bool_))) for request in requests]
+    kept = [masks.of(request, lambda: np.ones(1_000, np.bool_)) for request in requests]
     assert [masks.knows(request) for request in requests] == [True, True]
     _ = kept[0].without  # 5,000 bytes in all: this one is in use, so the other is dropped
     assert [masks.knows(request) for request in requests] == [True, False]
@@ -115,7 +115,7 @@ def test_a_cache_that_grew_too_large_drops_the_least_recent_mask(monkeypatch: py
 
 def test_masks_are_freed_with_their_model_without_a_garbage_collection() -> None:
     masks = FilterCache(np.ones(3, np.bool_))
-    kept = weakref.ref(masks.of(masks.mask(ListRequest(1, min_price=1.0), lambda: np.ones(3, np.bool_))))
+    kept = weakref.ref(masks.of(ListRequest(1, min_price=1.0), lambda: np.ones(3, np.bool_)))
     assert kept() is not None
     gc.disable()
     try:
@@ -161,7 +161,7 @@ def test_many_threads_may_ask_for_masks_that_displace_each_other(monkeypatch: py
         right = 0
         for number in np.random.default_rng(seed).integers(3, 20, 400).tolist():
             flags = np.arange(500) % number == 0
-            kept = masks.of(masks.mask(ListRequest(1, min_price=float(number)), flags.copy))
+            kept = masks.of(ListRequest(1, min_price=float(number)), flags.copy)
             first = kept.popular(everything, 5).columns[:5].tolist()
             right += kept.without.tolist() == (~flags).tolist() and first == (number * np.arange(5)).tolist()
         return right
@@ -179,7 +179,7 @@ def test_many_threads_may_ask_for_masks_that_displace_each_other(monkeypatch: py
 def test_a_live_model_shares_the_cache_of_its_base(model: ServedModel) -> None:
     model.prepare()
     live = LiveModel.of(model)
-    assert live.masks is model.masks
+    assert live.filters is model.filters
     request = ListRequest(8, category_ids=frozenset(range(20)), max_price=7.0)
     for user in range(1, 61):
         for ranking in (CLASSIC, TASTE):
@@ -196,7 +196,7 @@ def test_a_mask_is_extended_once_for_each_later_product(model: ServedModel, monk
     def rated(live: LiveModel, *later: int) -> LiveModel:
         return live.after([UserRecord(7, tuple((b"B0LATER%03d" % number, 9, 0) for number in later))], facts)
 
-    base = model.allowed(request)
+    base = model.filter_of(request)
     assert base is not None
     for module in ("live.live_model", "model.served_model"):
         monkeypatch.setattr(f"recommender.{module}.allowed_products", lambda *_: pytest.fail("a mask was made anew"))
@@ -204,24 +204,22 @@ def test_a_mask_is_extended_once_for_each_later_product(model: ServedModel, monk
     lives = [rated(LiveModel.of(model), 6, 8), rated(rated(LiveModel.of(model), 8), 6, 8)]
     for _ in range(2):
         for live, flags in zip(lives, ([True, False], [False, True]), strict=True):
-            mask = live.allowed(request)
+            mask = live.filter_of(request)
             assert mask is not None
-            assert mask.tolist() == [*base.tolist(), *flags]
-            assert live.allowed(request) is mask
-            assert live.masks.of(mask) is live.masks.of(mask)
+            assert mask.allowed.tolist() == [*base.allowed.tolist(), *flags]
+            assert live.filter_of(request) is mask
     live = rated(lives[1], 8, 6, 9, 5)
     for ranking in (CLASSIC, TASTE):
         for user in range(1, 61):
             live.select(user, request, ranking)
-    longer = live.allowed(request)
+    longer = live.filter_of(request)
     assert longer is not None
-    assert longer.tolist() == [*base.tolist(), False, True, True, False]
-    kept = live.masks.of(longer)
-    assert kept.without.tolist() == [not flag for flag in longer.tolist()]
-    assert kept.recommendable.tolist() == (base[: model.matrix.shape[1]] & model.matrix.recommendable).tolist()
-    shorter = model.allowed(request)
+    assert longer.allowed.tolist() == [*base.allowed.tolist(), False, True, True, False]
+    assert longer.without.tolist() == [not flag for flag in longer.allowed.tolist()]
+    assert longer.recommendable.tolist() == base.recommendable.tolist()
+    shorter = model.filter_of(request)
     assert shorter is not None
-    assert shorter.tolist() == base.tolist()
+    assert shorter.allowed.tolist() == base.allowed.tolist()
 
 
 def test_extended_masks_replace_the_shorter_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,8 +234,8 @@ def test_extended_masks_replace_the_shorter_ones(monkeypatch: pytest.MonkeyPatch
     for number in range(20):
         later = [*later, (b"B0LATER%03d" % number, Product(None, 5.0, None, None))]
         for price in (1.0, 9.0):
-            flags = masks.mask(ListRequest(1, min_price=price), partial(make, price), later)
-            assert flags[1_000:].tolist() == [price == 1.0] * (number + 1)
+            kept = masks.of(ListRequest(1, min_price=price), partial(make, price), later)
+            assert kept.allowed[1_000:].tolist() == [price == 1.0] * (number + 1)
     assert made == [1.0, 9.0]
 
 

@@ -43,7 +43,7 @@ def test_a_filter_of_a_large_catalog_is_made_once_on_another_thread(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = answers(client)
-    client.app.state.model.masks.__init__(client.app.state.model.matrix.recommendable)  # type: ignore[attr-defined]
+    client.app.state.model.filters.__init__(client.app.state.model.matrix.recommendable)  # type: ignore[attr-defined]
     client.app.layer.answers.clear()  # type: ignore[attr-defined]
     threads: list[int] = []
 
