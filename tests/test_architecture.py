@@ -6,7 +6,7 @@ import ast
 import importlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,7 @@ TOP_LEVEL = {
 }
 
 
+@cache
 def tree_of(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
 
@@ -149,8 +150,10 @@ def is_module(name: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
-def taken_from_rooms(file: Path) -> Iterator[tuple[str, str, str]]:
+@cache
+def taken_from_rooms(file: Path) -> list[tuple[str, str, str]]:
     """Room, module and name of everything that ``file`` imports from the rooms."""
+    found = []
     for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import):
             taken = [(alias.name, "") for alias in node.names]
@@ -161,7 +164,8 @@ def taken_from_rooms(file: Path) -> Iterator[tuple[str, str, str]]:
         for module, name in taken:
             whole = module if module != "recommender" else f"{module}.{name}"
             if whole.startswith("recommender.") and (room := whole.split(".")[1]) in FACES:
-                yield room, module, name
+                found.append((room, module, name))
+    return found
 
 
 def room_of(file: Path) -> str:
