@@ -264,7 +264,7 @@ def test_an_import_is_refused_if_somebody_is_erased_meanwhile(shop: Engine, monk
     prepare(shop)
     asked = iter([0, 1])
     monkeypatch.setattr(step2, "newest_deletion", lambda *_: next(asked))
-    with pytest.raises(WriteConflictError, match="somebody was erased"):
+    with pytest.raises(WriteConflictError, match="a user was erased"):
         load(shop, PEOPLE | BEA)
     assert "bea" not in numbers(shop)
     with shop.connect() as connection:

@@ -549,7 +549,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "ranked row": (lambda: rank_one(VOTES, 5, [1], [0.5], n=1), "row 5 does not exist"),
     "n": (lambda: rank_one(VOTES, 0, [1], [0.5], n=0), "n=0"),
     "mask": (lambda: rank_one(VOTES, 0, [1], [0.5], n=1, recommendable=np.ones(4, np.bool_)), "(3,)"),
-    "pairs": (lambda: TasteRanker(PROFILES, STARS).predict([0], [0, 1]), "1 rows and 2 columns are no pairs"),
+    "pairs": (lambda: TasteRanker(PROFILES, STARS).predict([0], [0, 1]), "1 rows and 2 columns differ in number"),
     "column": (lambda: TasteRanker(PROFILES, STARS).predict([0], [3]), "column 3 does not exist"),
     "statistics": (lambda: taste_statistics(PROFILES, STARS[:, :2]), "must have one shape"),
 }
