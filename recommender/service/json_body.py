@@ -1,4 +1,4 @@
-"""The JSON body of a request and its fields, read by hand; an answer names all faults at once.
+"""The JSON body of a request and its fields: pydantic checks the values; an answer names all faults at once.
 
 NaN and Infinity are not JSON. A field that is given twice is refused, and so is a body that is nested too deeply.
 """
@@ -8,38 +8,89 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 from starlette.requests import ClientDisconnect
 
 from recommender.service.parameters import ASIN, NO_ASIN
-from recommender.service.problems import Errors, InvalidParameterError
+from recommender.service.problems import InvalidParameterError
 from recommender.settings import LARGEST_ID
 
-Body = dict[str, Any]
+Fields = TypeVar("Fields", bound=BaseModel)
 
-MOST_UNKNOWN = 10  # unknown fields that an answer names
+MOST_ERRORS = 10  # unknown fields that an answer names, and faults within a field
+HIGHEST, LOWEST = 5.0, 0.5  # stars
 
 
-async def json_object(request: Request, required: Sequence[str] = (), optional: Sequence[str] = ()) -> Body:
-    """Return the request's body: an object with all ``required`` fields, and no others but the ``optional`` ones.
+@dataclass(frozen=True)
+class Rule:
+    """What the value of a field must be, as an annotation for pydantic, and the message for every other value."""
 
-    Raises InvalidParameterError with all faults. The caller checks the values.
+    message: str
+    schema: CoreSchema
+
+    def __get_pydantic_core_schema__(self, *_: object) -> CoreSchema:
+        return core_schema.custom_error_schema(self.schema, "refused", custom_error_message=self.message)
+
+
+def whole_number(highest: int, message: str = "must be a whole number from 1 to {}") -> Rule:
+    """Return the rule for a whole number from 1 to ``highest``. 5.0 is whole to JSON Schema; True is no number."""
+    whole = core_schema.int_schema(strict=True, ge=1, le=highest)
+    real = core_schema.float_schema(strict=True, ge=1, le=min(highest, 2**53 - 1))
+    either = [whole, core_schema.no_info_after_validator_function(_whole, real)]
+    return Rule(message.format(highest), core_schema.union_schema([*either], mode="left_to_right"))
+
+
+def one_of(choices: Sequence[str]) -> Rule:
+    """Return the rule for one of these texts."""
+    return Rule(f"must be {' or '.join(choices)}", core_schema.literal_schema([*choices]))
+
+
+def _whole(number: float) -> int:
+    if not number.is_integer():
+        raise ValueError
+    return int(number)
+
+
+_STARS = core_schema.float_schema(strict=True, ge=LOWEST, le=HIGHEST)
+_HALVES = core_schema.no_info_after_validator_function(lambda stars: _whole(2 * stars), _STARS)
+
+UserId = Annotated[int, whole_number(LARGEST_ID)]
+ProductId = Annotated[str, Rule(NO_ASIN, core_schema.str_schema(strict=True, pattern=f"^{ASIN.pattern}$"))]
+HalfStars = Annotated[int, Rule(f"must be {LOWEST} to {HIGHEST} stars in half steps", _HALVES)]  # from stars
+
+
+async def read_body(request: Request, fields: type[Fields], noted: Sequence[dict[str, str]] = ()) -> Fields:
+    """Return the request's body: an object with all required ``fields``, and no others but the optional ones.
+
+    Raises InvalidParameterError with all faults. Those of the values come after those ``noted`` in the parameters.
     """
     try:
         raw = await request.body()
     except ClientDisconnect:  # nobody reads the answer, and the service is not at fault
         raise InvalidParameterError([refused("body", "", "ended too early")]) from None
-    body = _parsed(raw)
-    errors = [refused(name, "", "is missing") for name in required if name not in body]
-    known = {*required, *optional}
-    unknown = [name for name in body if name not in known]
-    allowed = f"is unknown; the fields are {', '.join([*required, *optional])}"
-    errors += [refused(name, body[name], allowed) for name in unknown[:MOST_UNKNOWN]]
+    return checked(_parsed(raw), fields, noted)
+
+
+def checked(body: dict[str, Any], fields: type[Fields], noted: Sequence[dict[str, str]] = ()) -> Fields:
+    """Return a parsed body as its ``fields``; `read_body` says what it raises."""
+    known = fields.model_fields  # pydantic cannot name an unknown field with half a surrogate pair
+    errors = [refused(name, "", "is missing") for name in known if name not in body and known[name].is_required()]
+    unknown = [name for name in body if name not in known][:MOST_ERRORS]
+    errors += [refused(name, body[name], f"is unknown; the fields are {', '.join(known)}") for name in unknown]
     if errors:
         raise InvalidParameterError(errors)
-    return body
+    try:
+        return fields.model_validate(body)
+    except ValidationError as error:
+        by_field = groupby(error.errors(include_url=False), lambda fault: fault["loc"][0])
+    faults = [_entry(fault) for _, alike in by_field for fault in islice(alike, MOST_ERRORS)]
+    raise InvalidParameterError([*noted, *faults])
 
 
 def refused(name: str, value: object, message: str) -> dict[str, str]:
@@ -47,60 +98,17 @@ def refused(name: str, value: object, message: str) -> dict[str, str]:
     return {"parameter": _sendable(name), "value": _shown(value), "message": message}
 
 
-def user_id_in(body: Body, errors: Errors, name: str = "user_id") -> int:
-    """Return the id of a user in a required field; 0 if it is wrong and noted in ``errors``."""
-    return whole_number_in(body, name, errors, highest=LARGEST_ID) or 0
+def fault(message: str, value: object) -> PydanticCustomError:
+    """Return what a validator raises to refuse this value."""
+    return PydanticCustomError("refused", message, {"value": value})
 
 
-def product_id_in(body: Body, errors: Errors, name: str = "product_id") -> str:
-    """Return the id of a product in a required field; an empty text if it is wrong and noted in ``errors``."""
-    value = body.get(name)
-    if isinstance(value, str) and ASIN.fullmatch(value):
-        return value
-    errors.append(refused(name, value, NO_ASIN))
-    return ""
+def _entry(fault: ErrorDetails) -> dict[str, str]:
+    name = next(part for part in reversed(fault["loc"]) if isinstance(part, str))
+    return refused(name, fault.get("ctx", {}).get("value", fault["input"]), fault["msg"])
 
 
-def whole_number_in(
-    body: Body, name: str, errors: Errors, *, lowest: int = 1, highest: int, default: int | None = None
-) -> int | None:
-    """Return the whole number in a field; ``default`` if it is missing, or wrong and noted in ``errors``."""
-    if default is not None and name not in body:
-        return default
-    value: Any = body.get(name)
-    if is_whole_number(value, lowest, highest):
-        return int(value)
-    errors.append(refused(name, value, f"must be a whole number from {lowest} to {highest}"))
-    return default
-
-
-def is_whole_number(value: Any, lowest: int, highest: int) -> bool:
-    """Tell whether a value is a whole number in this range. True is an int to Python; 5.0 is whole to JSON Schema."""
-    whole = type(value) is int or (type(value) is float and value.is_integer() and abs(value) < 2**53)
-    return whole and lowest <= value <= highest
-
-
-def number_in(body: Body, name: str, errors: Errors, *, lowest: float, highest: float) -> float:
-    """Return the number in a required field; 0 if it is wrong and noted in ``errors``."""
-    value: Any = body.get(name)
-    if type(value) in (int, float) and lowest <= value <= highest:  # false for a float that is not finite
-        return float(value)
-    errors.append(refused(name, value, f"must be a number from {lowest:g} to {highest:g}"))
-    return 0.0
-
-
-def choice_in(body: Body, name: str, choices: Sequence[str], errors: Errors) -> str | None:
-    """Return the choice in a field; None if it is missing, or wrong and noted in ``errors``."""
-    if name not in body:
-        return None
-    value = body[name]
-    if isinstance(value, str) and value in choices:
-        return value
-    errors.append(refused(name, value, f"must be {' or '.join(choices)}"))
-    return None
-
-
-def _parsed(raw: bytes) -> Body:
+def _parsed(raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError):  # also numbers of thousands of digits
@@ -111,8 +119,8 @@ def _parsed(raw: bytes) -> Body:
     return body
 
 
-def _object(pairs: Iterable[tuple[str, Any]]) -> Body:
-    found: Body = {}
+def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
             raise InvalidParameterError([refused(name, value, "must be given once")])

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.types import Message
 
 from recommender.service import json_body
-from recommender.service.json_body import json_object
+from recommender.service.json_body import HalfStars, ProductId, UserId, one_of, read_body, whole_number
 from recommender.service.problems import InvalidParameterError, problem
 
 
@@ -24,9 +25,33 @@ def request_with(body: bytes) -> Request:
     return Request({"type": "http", "method": "POST", "headers": []}, receive)
 
 
-def read(body: bytes | str, required: tuple[str, ...] = ("a",), optional: tuple[str, ...] = ("b",)) -> dict[str, Any]:
+class Body(BaseModel):
+    a: Any
+    b: Any = None
+
+
+class Rating(BaseModel):
+    user_id: UserId = 42
+    product_id: ProductId = "B08N5WRWNW"
+    rating: HalfStars = 10
+
+
+class Wishes(BaseModel):
+    limit: Annotated[int, whole_number(100)] = 0
+    ranking: Annotated[str | None, one_of(("classic", "taste"))] = None
+    numbers: list[Annotated[int, whole_number(100)]] = []
+
+
+def read(body: bytes | str) -> Body:
     raw = body if isinstance(body, bytes) else body.encode()
-    return asyncio.run(json_object(request_with(raw), required, optional))
+    return asyncio.run(read_body(request_with(raw), Body))
+
+
+def faults_in(body: dict[str, Any], fields: type[BaseModel] = Rating) -> list[dict[str, str]]:
+    with pytest.raises(InvalidParameterError) as refused:
+        json_body.checked(body, fields)
+    problem(422, "sendable", errors=refused.value.errors)
+    return refused.value.errors
 
 
 def errors_of(body: bytes | str) -> list[dict[str, str]]:
@@ -37,8 +62,8 @@ def errors_of(body: bytes | str) -> list[dict[str, str]]:
 
 
 def test_an_object_with_its_fields_is_accepted() -> None:
-    assert read('{"a": 1}') == {"a": 1}
-    assert read(' {"b": null, "a": [true]}\n') == {"b": None, "a": [True]}
+    assert read('{"a": 1}') == Body(a=1)
+    assert read(' {"b": null, "a": [true]}\n') == Body(a=[True], b=None)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +90,7 @@ def test_unknown_missing_and_repeated_fields_are_refused_by_name() -> None:
         {"parameter": "?", "value": "[...]", "message": "is unknown; the fields are a, b"},
     ]
     assert errors_of('{"a": 1, "a": 2}') == [{"parameter": "a", "value": "2", "message": "must be given once"}]
-    assert len(errors_of(json.dumps({f"x{n}": n for n in range(5_000)}))) == 1 + json_body.MOST_UNKNOWN
+    assert len(errors_of(json.dumps({f"x{n}": n for n in range(5_000)}))) == 1 + json_body.MOST_ERRORS
 
 
 LARGEST = 2**63 - 1
@@ -74,46 +99,63 @@ LARGEST = 2**63 - 1
 NO_IDS: list[Any] = [0, -1, LARGEST + 1, 10**400, True, 1.5, 1e300, float("inf"), "1", None, [], {}, "\ud800"]
 
 
-@pytest.mark.parametrize(("value", "right"), [(1, True), (LARGEST, True), *((value, False) for value in NO_IDS)])
-def test_a_user_id_is_a_whole_number_in_range(value: Any, right: bool) -> None:
-    errors: list[dict[str, str]] = []
-    assert json_body.user_id_in({"user_id": value}, errors) == (value if right else 0)
-    assert [e["message"] for e in errors] == ([] if right else [f"must be a whole number from 1 to {LARGEST}"])
-    problem(422, "sendable", errors=errors)
+@pytest.mark.parametrize("value", [1, 5.0, 2.0**53 - 1, LARGEST])
+def test_a_user_id_is_a_whole_number_in_range(value: Any) -> None:
+    user_id = json_body.checked({"user_id": value}, Rating).user_id
+    assert (user_id, type(user_id)) == (value, int)
+
+
+@pytest.mark.parametrize("value", [*NO_IDS, 2.0**53, float("nan")])
+def test_what_is_no_user_id_is_refused(value: Any) -> None:
+    assert [e["message"] for e in faults_in({"user_id": value})] == [f"must be a whole number from 1 to {LARGEST}"]
+
+
+@pytest.mark.parametrize("value", ["B08N5WRWNW", "0123456789"])
+def test_a_product_id_has_the_stated_characters(value: str) -> None:
+    assert json_body.checked({"product_id": value}, Rating).product_id == value
 
 
 @pytest.mark.parametrize(
-    ("value", "right"),
-    [("B08N5WRWNW", True), ("0123456789", True), ("b08n5wrwnw", False), ("B08N5WRWN", False), ("B08N5WRWNW\n", False)]
-    + [(value, False) for value in ("B08N5WRWNWX", "Ｂ08N5WRWNW", "", 1234567890, None, ["B08N5WRWNW"], True)],
+    "value",
+    [
+        *["b08n5wrwnw", "B08N5WRWN", "B08N5WRWNW\n", "B08N5WRWNWX", "Ｂ08N5WRWNW", "", "\ud800"],
+        *[1234567890, None, ["B08N5WRWNW"], True],
+    ],
 )
-def test_a_product_id_has_the_stated_characters(value: Any, right: bool) -> None:
-    errors: list[dict[str, str]] = []
-    assert json_body.product_id_in({"product_id": value}, errors) == (value if right else "")
-    assert len(errors) == (not right)
+def test_what_is_no_product_id_is_refused(value: Any) -> None:
+    assert [e["message"] for e in faults_in({"product_id": value})] == ["must be ten characters of 0-9 and A-Z"]
+
+
+@pytest.mark.parametrize(("stars", "halves"), [(0.5, 1), (4.5, 9), (5, 10), (5.0, 10)])
+def test_stars_are_read_as_half_stars(stars: float, halves: int) -> None:
+    half_stars = json_body.checked({"rating": stars}, Rating).rating
+    assert (half_stars, type(half_stars)) == (halves, int)
 
 
 @pytest.mark.parametrize(
-    ("value", "right"),
-    [(0.5, True), (5, True), (5.0, True), (5.1, False), (0, False), (True, False)]
-    + [(value, False) for value in ("4", None, float("nan"), float("inf"), float("-inf"), 10**400, [4])],
+    "value",
+    [5.1, 5.5, 0, 0.0, 4.7, 4.500000001, True, "4", None, 10**400, [4]]
+    + [float(text) for text in ("nan", "inf", "-inf")],
 )
-def test_a_number_is_finite_and_in_range(value: Any, right: bool) -> None:
-    errors: list[dict[str, str]] = []
-    assert json_body.number_in({"rating": value}, "rating", errors, lowest=0.5, highest=5) == (value if right else 0.0)
-    assert [e["message"] for e in errors] == ([] if right else ["must be a number from 0.5 to 5"])
-    problem(422, "sendable", errors=errors)
+def test_stars_are_finite_in_range_and_in_half_steps(value: Any) -> None:
+    assert [e["message"] for e in faults_in({"rating": value})] == ["must be 0.5 to 5.0 stars in half steps"]
 
 
 def test_an_optional_field_has_a_default_and_null_is_refused() -> None:
-    errors: list[dict[str, str]] = []
-    assert json_body.whole_number_in({}, "limit", errors, highest=100, default=10) == 10
-    assert json_body.choice_in({}, "ranking", ("classic", "taste"), errors) is None
-    assert errors == []
-    assert json_body.whole_number_in({"limit": None}, "limit", errors, highest=100, default=10) == 10
-    assert json_body.choice_in({"ranking": None}, "ranking", ("classic", "taste"), errors) is None
-    assert [(e["parameter"], e["value"]) for e in errors] == [("limit", "null"), ("ranking", "null")]
-    assert json_body.choice_in({"ranking": "taste"}, "ranking", ("classic", "taste"), errors) == "taste"
+    wishes = [json_body.checked(body, Wishes) for body in ({}, {"limit": 100, "ranking": "taste"})]
+    assert [(wish.limit, wish.ranking) for wish in wishes] == [(0, None), (100, "taste")]
+    assert faults_in({"ranking": None, "limit": None}, Wishes) == [
+        {"parameter": "limit", "value": "null", "message": "must be a whole number from 1 to 100"},
+        {"parameter": "ranking", "value": "null", "message": "must be classic or taste"},
+    ]
+
+
+def test_all_wrong_fields_are_named_and_at_most_ten_faults_of_each() -> None:
+    named = [
+        (e["parameter"], e["value"])
+        for e in faults_in({"numbers": [*range(-19, 1)], "ranking": [], "limit": 101}, Wishes)
+    ]
+    assert named == [("limit", "101"), ("ranking", "[...]"), *(("numbers", str(n)) for n in range(-19, -9))]
 
 
 @given(
@@ -121,6 +163,6 @@ def test_an_optional_field_has_a_default_and_null_is_refused() -> None:
 )
 def test_any_body_is_read_or_refused(body: bytes) -> None:
     try:
-        assert "a" in read(body)
+        assert read(body).model_fields_set >= {"a"}
     except InvalidParameterError as refused:
         problem(422, "sendable", errors=refused.errors)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, BeforeValidator, FailFast
 
 from recommender.live import LiveModel
 from recommender.service.beside import made, takes_long
 from recommender.service.filter_parameters import LIST_PARAMETERS, check_stock, list_request_of
-from recommender.service.json_body import json_object, product_id_in, refused
+from recommender.service.json_body import HalfStars, ProductId, fault, read_body
 from recommender.service.model_headers import PRIVATE
 from recommender.service.parameters import (
     LARGEST_LIMIT,
@@ -24,7 +25,6 @@ from recommender.service.parameters import (
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM, listed
 from recommender.service.routes.recommendations import EXAMPLE, HEADERS, LISTED_ITEM
-from recommender.service.routes.writes import half_stars_in
 
 MOST_PRODUCTS = 500
 LIKED = 5.0  # stars of a product without a rating
@@ -63,6 +63,27 @@ _ANSWER_SCHEMA: dict[str, Any] = {
 }
 
 
+def _listed(items: Any) -> Any:
+    if not isinstance(items, list) or not 1 <= len(items) <= MOST_PRODUCTS:
+        raise fault(f"must be a list of 1 to {MOST_PRODUCTS} products", items)
+    return items
+
+
+def _keyed(item: Any) -> Any:
+    if not isinstance(item, dict) or not {"product_id"} <= item.keys() <= {"product_id", "rating"}:
+        raise fault("must be objects with product_id and, optionally, rating", item)
+    return item
+
+
+class _Item(BaseModel):
+    product_id: ProductId
+    rating: HalfStars = int(2 * LIKED)
+
+
+class _Basket(BaseModel):
+    ratings: Annotated[list[Annotated[_Item, BeforeValidator(_keyed)]], FailFast(), BeforeValidator(_listed)]
+
+
 @router.post(
     "/recommendations",
     summary="Products for a basket",
@@ -90,14 +111,13 @@ async def basket(request: Request) -> Response:
     """
     asked = RequestReader.of(request)
     list_request, ranking = list_request_of(asked, request.app.state.default_limit), asked.ranking()
-    body = await json_object(request, ("ratings",))
-    ratings = _ratings(body["ratings"], asked.errors)
+    given = await read_body(request, _Basket, asked.errors)
     asked.done()
     model: LiveModel = request.app.state.model
     request.state.model = model
     check_served(ranking, model)
     check_stock(list_request, model.products.catalog)
-    basket = model.basket(ratings)
+    basket = model.basket({item.product_id: item.rating for item in given.ratings})
     answer = await made(lambda: model.select_for(basket, list_request, ranking), beside=takes_long(model, list_request))
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
@@ -105,20 +125,3 @@ async def basket(request: Request) -> Response:
     ]
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources} | PRIVATE
     return Response(orjson.dumps({"recommendations": items}), 200, headers, "application/json")
-
-
-def _ratings(value: Any, errors: list[dict[str, str]]) -> dict[str, int]:
-    """Return half stars by product."""
-    if not isinstance(value, list) or not 1 <= len(value) <= MOST_PRODUCTS:
-        errors.append(refused("ratings", value, f"must be a list of 1 to {MOST_PRODUCTS} products"))
-        return {}
-    found: dict[str, int] = {}
-    for item in value:
-        if not isinstance(item, dict) or not {"product_id"} <= item.keys() <= {"product_id", "rating"}:
-            errors.append(refused("ratings", item, "must be objects with product_id and, optionally, rating"))
-            return {}
-        product_id = product_id_in(item, errors)
-        found[product_id] = half_stars_in({"rating": LIKED} | item, errors)
-        if errors:
-            return {}
-    return found

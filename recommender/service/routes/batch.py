@@ -8,23 +8,17 @@ made.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, HTTPException, Request, Response
+from pydantic import BaseModel, ValidatorFunctionWrapHandler, WrapValidator
 
 from recommender.errors import UnknownUserError
 from recommender.live import LiveModel
 from recommender.model import ListRequest, ServedModel
 from recommender.ranking import RANKINGS
-from recommender.service.json_body import (
-    Body,
-    choice_in,
-    is_whole_number,
-    json_object,
-    refused,
-    whole_number_in,
-)
+from recommender.service.json_body import fault, one_of, read_body, whole_number
 from recommender.service.model_headers import PRIVATE, STAMP
 from recommender.service.parameters import (
     LARGEST_LIMIT,
@@ -34,12 +28,11 @@ from recommender.service.parameters import (
     documented_json,
     documented_refusal,
 )
-from recommender.service.problems import Errors, InvalidParameterError, documented_problem, problem
+from recommender.service.problems import documented_problem, problem
 from recommender.service.product_json import STARS_ITEM, list_body, listed_schema
 from recommender.settings import LARGEST_ID
 
 MOST_USERS = 1_000
-_MOST_ERRORS = 10
 
 router = APIRouter()
 
@@ -98,6 +91,26 @@ _SCHEMA: dict[str, Any] = {
 }
 
 
+def _distinct(ids: Any, read: ValidatorFunctionWrapHandler) -> list[int]:
+    if not isinstance(ids, list) or not 1 <= len(ids) <= MOST_USERS:
+        given = f"a list of {len(ids)}" if isinstance(ids, list) else ids
+        raise fault(f"must be a list of 1 to {MOST_USERS} ids", given)
+    found: list[int] = read(ids)
+    if len(set(found)) < len(found):
+        twice = next(one for place, one in enumerate(ids) if one in ids[:place])
+        raise fault("must hold each id once", twice)
+    return found
+
+
+_Id = Annotated[int, whole_number(LARGEST_ID, "must hold whole numbers from 1 to {}")]
+
+
+class _Batch(BaseModel):
+    user_ids: Annotated[list[_Id], WrapValidator(_distinct)]
+    limit: Annotated[int, whole_number(LARGEST_LIMIT)] = 0  # 0: TOP_N_RECOMMENDATIONS
+    ranking: Annotated[str | None, one_of(RANKINGS)] = None
+
+
 @router.post(
     "/recommendations/batch",
     summary="Products for many users",
@@ -122,14 +135,8 @@ _SCHEMA: dict[str, Any] = {
 )
 async def batch(request: Request) -> Response:
     """Recommend products to up to 1,000 users: the list that `GET /recommendations/{user_id}` gives for each."""
-    body = await json_object(request, ["user_ids"], ["limit", "ranking"])
-    errors: Errors = []
-    user_ids = _user_ids(body, errors)
+    given = await read_body(request, _Batch)
     default: int = request.app.state.default_limit
-    limit = whole_number_in(body, "limit", errors, highest=LARGEST_LIMIT, default=default) or default
-    ranking = choice_in(body, "ranking", RANKINGS, errors)
-    if errors:
-        raise InvalidParameterError(errors)
     turns: asyncio.Semaphore = request.app.state.batches
     waited = turns.locked()
     async with turns:
@@ -137,27 +144,11 @@ async def batch(request: Request) -> Response:
             return problem(400, "the caller has gone")
         model: LiveModel = request.app.state.model
         request.state.model = model
-        check_served(ranking, model)
-        list_request = ListRequest(limit, new_rank=default)
-        results, unknown = await asyncio.to_thread(_answer, model, user_ids, list_request, ranking)
+        check_served(given.ranking, model)
+        list_request = ListRequest(given.limit or default, new_rank=default)
+        results, unknown = await asyncio.to_thread(_answer, model, given.user_ids, list_request, given.ranking)
         whole = b'{"results":[%s],"unknown":%s}' % (b",".join(results), orjson.dumps(unknown))
     return Response(whole, 200, PRIVATE, "application/json")
-
-
-def _user_ids(body: Body, errors: Errors) -> list[int]:
-    """Return the ids; faults are noted in ``errors``."""
-    ids: list[Any] = body["user_ids"]
-    if not isinstance(ids, list) or not 1 <= len(ids) <= MOST_USERS:
-        given = f"a list of {len(ids)}" if isinstance(ids, list) else ids
-        errors.append(refused("user_ids", given, f"must be a list of 1 to {MOST_USERS} ids"))
-        return []
-    rule = f"must hold whole numbers from 1 to {LARGEST_ID}"
-    wrong = [refused("user_ids", one, rule) for one in ids if not is_whole_number(one, 1, LARGEST_ID)]
-    errors += wrong[:_MOST_ERRORS]
-    if not wrong and len(set(ids)) < len(ids):
-        twice = next(one for place, one in enumerate(ids) if one in ids[:place])
-        errors.append(refused("user_ids", twice, "must hold each id once"))
-    return [] if wrong else [int(one) for one in ids]
 
 
 def _answer(

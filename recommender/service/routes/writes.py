@@ -7,22 +7,21 @@ during the commit. Every request may be repeated; a repeated interaction counts 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
 
 from recommender.database.schema import INTERACTION_TYPES
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
-from recommender.service.json_body import json_object, number_in, product_id_in, refused, user_id_in
+from recommender.service.json_body import HalfStars, ProductId, UserId, one_of, read_body
 from recommender.service.parameters import USER_ID, RequestReader, documented_json, documented_refusal
-from recommender.service.problems import InvalidParameterError, documented_problem
+from recommender.service.problems import documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM
 from recommender.service.routes.products import PRODUCT_ID
 from recommender.settings import LARGEST_ID
 from recommender.updates import ModelUpdater, delete_rating, erase_user, store_interaction, store_rating
-
-HIGHEST, LOWEST = 5.0, 0.5  # stars
 
 router = APIRouter(dependencies=[DOCUMENTED_KEY])
 
@@ -51,6 +50,18 @@ _RATING_SCHEMA = _schema("rating", STARS_ITEM | {"multipleOf": 0.5})
 _INTERACTION_SCHEMA = _schema("interaction_type", {"type": "string", "enum": list(INTERACTION_TYPES)})
 
 
+class _Rating(BaseModel):
+    user_id: UserId
+    product_id: ProductId
+    rating: HalfStars
+
+
+class _Interaction(BaseModel):
+    user_id: UserId
+    product_id: ProductId
+    interaction_type: Annotated[str, one_of(INTERACTION_TYPES)]
+
+
 def _documented(schema: dict[str, Any], example: dict[str, Any], unusable: dict[str, Any]) -> dict[str, Any]:
     content = {"application/json": {"schema": schema, "example": example}}
     responses = {
@@ -72,14 +83,10 @@ def _documented(schema: dict[str, Any], example: dict[str, Any], unusable: dict[
 async def rate(request: Request) -> Response:
     """Store a user's rating of a product, 0.5 to 5.0 stars in half steps. The last one counts. The user may be new."""
     require_key(request)
-    body = await json_object(request, ("user_id", "product_id", "rating"))
-    errors: list[dict[str, str]] = []
-    user_id, product_id = user_id_in(body, errors), product_id_in(body, errors)
-    half_stars = half_stars_in(body, errors)
-    if errors:
-        raise InvalidParameterError(errors)
-    await _service(request).write(user_id, lambda connection: store_rating(connection, user_id, product_id, half_stars))
-    stored = {"user_id": user_id, "product_id": product_id, "rating": half_stars / 2}
+    given = await read_body(request, _Rating)
+    row = given.user_id, given.product_id, given.rating
+    await _service(request).write(given.user_id, lambda connection: store_rating(connection, *row))
+    stored = given.model_dump() | {"rating": given.rating / 2}
     return Response(orjson.dumps(stored), 201, media_type="application/json")
 
 
@@ -96,16 +103,10 @@ async def rate(request: Request) -> Response:
 async def interact(request: Request) -> Response:
     """Store that a user views, clicks, adds to the cart or buys a product now. Rankings by taste count it."""
     require_key(request)
-    body = await json_object(request, ("user_id", "product_id", "interaction_type"))
-    errors: list[dict[str, str]] = []
-    user_id, product_id = user_id_in(body, errors), product_id_in(body, errors)
-    if (kind := body["interaction_type"]) not in INTERACTION_TYPES:
-        errors.append(refused("interaction_type", kind, f"must be {' or '.join(INTERACTION_TYPES)}"))
-    if errors:
-        raise InvalidParameterError(errors)
-    await _service(request).write(user_id, lambda connection: store_interaction(connection, user_id, product_id, kind))
-    stored = {"user_id": user_id, "product_id": product_id, "interaction_type": kind}
-    return Response(orjson.dumps(stored), 201, media_type="application/json")
+    given = await read_body(request, _Interaction)
+    row = given.user_id, given.product_id, given.interaction_type
+    await _service(request).write(given.user_id, lambda connection: store_interaction(connection, *row))
+    return Response(orjson.dumps(given.model_dump()), 201, media_type="application/json")
 
 
 @router.delete(
@@ -140,17 +141,6 @@ async def erase(request: Request) -> Response:
     asked.done()
     await _service(request).write(user_id, lambda connection: erase_user(connection, connection.engine, user_id))
     return Response(status_code=204)
-
-
-def half_stars_in(body: dict[str, Any], errors: list[dict[str, str]], name: str = "rating") -> int:
-    """Return the rating in a field, in half stars; 0 if it is wrong and noted in ``errors``."""
-    before = len(errors)
-    doubled = 2 * number_in(body, name, errors, lowest=LOWEST, highest=HIGHEST)
-    if len(errors) > before or doubled != int(doubled):
-        del errors[before:]
-        errors.append(refused(name, body.get(name), f"must be {LOWEST} to {HIGHEST} stars in half steps"))
-        return 0
-    return int(doubled)
 
 
 def _service(request: Request) -> ModelUpdater:
