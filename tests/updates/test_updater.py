@@ -556,6 +556,13 @@ def test_a_basket_is_answered_as_a_user_with_these_ratings_and_leaves_no_trace(
     assert (unknown.status_code, "B0000000ZZ" in unknown.json()["detail"]) == (404, True)
 
 
+def test_a_faulty_basket_is_refused_by_its_first_faulty_product_after_the_parameters(client: TestClient) -> None:
+    asked = {"ratings": [{"product_id": A}, {"product_id": "x", "rating": 0}, {"product_id": "y"}, 1]}
+    answer = client.post("/recommendations?limit=0", json=asked)
+    named = [(error["parameter"], error["value"]) for error in answer.json()["errors"]]
+    assert (answer.status_code, named) == (422, [("limit", "0"), ("product_id", "x"), ("rating", "0")])
+
+
 @pytest.fixture
 def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDBServer]:
     """A separate MariaDB server with the shop, to be stopped and frozen."""
