@@ -556,6 +556,14 @@ def test_a_basket_is_answered_as_a_user_with_these_ratings_and_leaves_no_trace(
     assert (unknown.status_code, "B0000000ZZ" in unknown.json()["detail"]) == (404, True)
 
 
+def test_a_product_in_a_basket_without_a_rating_counts_as_five_stars(client: TestClient) -> None:
+    def answer(**rating: float) -> bytes:
+        asked = {"ratings": [{"product_id": C, "rating": 1}, {"product_id": B, **rating}]}
+        return client.post("/recommendations?ranking=classic", json=asked).content
+
+    assert answer() == answer(rating=5) != answer(rating=4.5)
+
+
 def test_a_faulty_basket_is_refused_by_its_first_faulty_product_after_the_parameters(client: TestClient) -> None:
     asked = {"ratings": [{"product_id": A}, {"product_id": "x", "rating": 0}, {"product_id": "y"}, 1]}
     answer = client.post("/recommendations?limit=0", json=asked)
