@@ -15,7 +15,7 @@ from recommender.fallback import PRIOR_VOTES, PopularProducts
 from recommender.live.columns import LiveColumns
 from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
-FANS = (16, 100), (8, 1_000), (2, 1 << 62)  # (columns compared in one round, for up to so many ranks)
+FANS = (64, 8), (16, 100), (8, 1_000), (2, 1 << 62)  # (columns compared in one round, for up to so many ranks)
 
 
 class Tally:
