@@ -34,7 +34,7 @@ from benchmarks.serve import Shop, make_shop, server
 LARGEST, SMALL = Shop(200_000, 1_400_000, 400_000, 1_200_000), Shop(5_000, 20_000, 100_000, 30_000)
 FIRST_HEAVY, HEAVY, HEAVIEST = 1_000_001, 300, 5  # the first user_id, and the numbers of users
 TIMES = 100
-SLICED = "1,000 lists of 100 at once, in slices"
+SLICED = "1,000 lists of 100 at once"
 
 
 class Question(NamedTuple):
