@@ -100,7 +100,7 @@ def opening(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
         matrix=matrix,
         similarity=similarity,
         similar_products=SimilarProducts(matrix),
-        popular=rank_popular(matrix),
+        popular_when_built=rank_popular(matrix),
         products=Products.of(matrix.product_ids, catalog),
         known_users=matrix.user_ids,
         known_segments=np.full(len(matrix.user_ids), -1, np.int32),

@@ -8,7 +8,7 @@ walked_lists        one list made from the neighbors' products and these steps
 caps                at most so many products of one category
 """
 
-from recommender.fallback._cold_start_kernels import Cap, Place
+from recommender.fallback._cold_start_kernels import Cap
 from recommender.fallback.caps import NO_CAP, first_under_cap
 from recommender.fallback.cold_start import NEW_PRODUCT_SHARE, SOURCES, ColdStart, FilledLists, build_cold_start
 from recommender.fallback.decayed_popularity import HALF_LIFE_DAYS, MICROSECONDS_PER_DAY, SEGMENT_PRIOR
@@ -29,7 +29,6 @@ __all__ = [
     "FilledLists",
     "Near",
     "OneList",
-    "Place",
     "PopularProducts",
     "build_cold_start",
     "find_new_products",

@@ -15,7 +15,7 @@ any more, so any thread may ask either.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -30,7 +30,9 @@ from recommender.live.ranking import rank_by_taste, rank_classic
 from recommender.live.users import LiveUser, UserRecord, live_user
 from recommender.model import (
     Answer,
+    Categories,
     Cut,
+    FilterCache,
     ListRequest,
     Neighborhood,
     Owned,
@@ -45,28 +47,39 @@ from recommender.ranking import BY_TASTE, CLASSIC, TasteRanker, TasteSimilarity
 NOBODY = 0  # the user_id of a basket
 
 
+@dataclass(frozen=True, eq=False)
 class LiveModel(ServedModel):
-    """A ``ServedModel`` with the changes since it was built."""
+    """A ``ServedModel`` with the changes since it was built; ``changes.model`` is the one that was built."""
 
-    changes: Changes
-
-    def __init__(self, changes: Changes) -> None:
-        fields = {name: value for name, value in vars(changes.model).items() if name != "popular"}
-        own = {"known_users": changes.known_users, "known_segments": changes.known_segments}
-        own |= {"products": changes.columns, "changes": changes}
-        self.__dict__ |= fields | own  # a frozen dataclass sets its fields once, here
+    changes: Changes = field(kw_only=True)
 
     @classmethod
     def of(cls, model: ServedModel) -> LiveModel:
         """Return the model before any change."""
-        return cls(Changes(model))
+        return cls._with(Changes(model))
+
+    @classmethod
+    def _with(cls, changes: Changes) -> LiveModel:
+        built = {each.name: getattr(changes.model, each.name) for each in fields(ServedModel)}
+        known = {"known_users": changes.known_users, "known_segments": changes.known_segments}
+        return cls(**built | known | {"products": changes.columns}, changes=changes)
+
+    @property
+    def filters(self) -> FilterCache:
+        """The cache of the model that was built."""
+        return self.changes.model.filters
+
+    @property
+    def categories(self) -> Categories:
+        """The categories of the products that were known when the model was built."""
+        return self.changes.model.categories
 
     def after(self, records: Iterable[UserRecord], facts: Facts) -> LiveModel:
         """Return the model with these records in place of their users' old data.
 
         ``facts``: the facts of the catalog about each product of `unknown_products`, None: not in the catalog.
         """
-        return LiveModel(self.changes.after(records, facts))
+        return LiveModel._with(self.changes.after(records, facts))
 
     def unknown_products(self, records: Iterable[UserRecord]) -> set[bytes]:
         """Return the products of the records that neither the model nor its catalog has."""

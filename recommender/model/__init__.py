@@ -11,7 +11,7 @@ coarse_figures  figures about few people, too coarse to identify one of them
 
 from recommender.model.coarse_figures import FEWEST, STEPS, mean_of_many
 from recommender.model.explanations import explain
-from recommender.model.filters import Cut, ProductFilter
+from recommender.model.filters import Cut, FilterCache, ProductFilter
 from recommender.model.list_request import LARGEST_LIST_OFFSET, Categories, ListRequest, allowed_products
 from recommender.model.neighborhood import Neighborhood, Owned
 from recommender.model.served_model import Answer, Recommendation, ServedModel, as_recommendations
@@ -24,6 +24,7 @@ __all__ = [
     "Answer",
     "Categories",
     "Cut",
+    "FilterCache",
     "ListRequest",
     "ModelSettings",
     "Neighborhood",

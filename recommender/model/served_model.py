@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError, UnknownUserError
-from recommender.fallback import NO_CAP, SOURCES, Cap, ColdStart, Near, OneList, Place, PopularProducts, popular_list
+from recommender.fallback import NO_CAP, SOURCES, Cap, ColdStart, Near, OneList, PopularProducts, popular_list
 from recommender.model.filters import Cut, FilterCache, ProductFilter
 from recommender.model.list_request import NEW_RANK, Categories, ListRequest, allowed_products
 from recommender.model.neighborhood import Neighborhood, Owned, with_stars
@@ -56,7 +56,7 @@ class ServedModel:
     matrix: RatingMatrix
     similarity: CosineIndex
     similar_products: SimilarProducts  # prepared at the first use
-    popular: PopularProducts
+    popular_when_built: PopularProducts
     products: Products  # of the matrix and of the catalog
     known_users: NDArray[np.int64]  # (n_known,) ascending: users who are in the table users or have a rating
     known_segments: NDArray[np.int32]  # (n_known,) segment of each, -1: not known; (0,) without a ladder
@@ -73,6 +73,11 @@ class ServedModel:
     left_out: Mapping[str, int] = field(default_factory=dict)  # rows of the tables that are not in the model, by fault
 
     @property
+    def popular(self) -> PopularProducts:
+        """The recommendable products that somebody rated, most popular first."""
+        return self.popular_when_built
+
+    @property
     def rankings(self) -> tuple[str, ...]:
         """The rankings that this model can answer with."""
         if not isinstance(self.similarity, TasteSimilarity):
@@ -82,7 +87,7 @@ class ServedModel:
     def prepare(self) -> None:
         """Do now what the first requests would have to wait for."""
         self.similar_products.prepare()
-        _ = self.filters, self.categories  # a `LiveModel` shares what is there
+        _ = self.filters, self.categories
         if isinstance(self.similarity, TasteSimilarity):
             self.similarity.ranker(self.ranking if self.ranking in BY_TASTE else TASTE)
 
@@ -239,15 +244,8 @@ class ServedModel:
         """Return the ladder's mask and cap, and the place of a new product in this share of the lists."""
         assert self.cold_start is not None
         chance = self.new_product_percent / 100 if share is None else share
-        if (place := self._places_of_new.get((cut.new_rank, chance))) is None:
-            place = self.cold_start.place(cut.new_rank, self.version or 0, chance)
-            self._places_of_new[cut.new_rank, chance] = place
+        place = self.cold_start.place(cut.new_rank, self.version or 0, chance)
         return {"without": cut.without, "cap": cut.cap, "place": place}
-
-    @cached_property
-    def _places_of_new(self) -> dict[tuple[int, float], Place]:
-        """The places used so far, by rank and share. They are few: one for each default limit."""
-        return {}
 
     def _popular(self, excluded: NDArray[np.integer], n: int, chosen: ProductFilter | None) -> Iterator[Recommendation]:
         popular = self.popular if chosen is None else chosen.popular(self.popular, n + len(excluded))

@@ -76,7 +76,7 @@ def model_of(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Ver
         matrix=matrix,
         similarity=cosine,
         similar_products=SimilarProducts(matrix, arrays=under("similar.", arrays)),
-        popular=popular,
+        popular_when_built=popular,
         products=products,
         known_users=arrays["known_users"],
         known_segments=arrays["known_segments"],

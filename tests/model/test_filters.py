@@ -17,9 +17,8 @@ import pytest
 from recommender.fallback import PopularProducts
 from recommender.fallback.popular import FEW
 from recommender.live import LiveModel, UserRecord
-from recommender.model import ListRequest, ProductFilter, ServedModel
+from recommender.model import FilterCache, ListRequest, ProductFilter, ServedModel
 from recommender.model import filters as kept_masks
-from recommender.model.filters import FilterCache
 from recommender.ranking import CLASSIC, TASTE, TasteSimilarity
 from recommender.service.list_answer import answer_list
 from recommender.service.problems import InvalidParameterError

@@ -61,7 +61,7 @@ def build(
         matrix=matrix,
         similarity=by_taste if taste else CosineIndex(matrix.half_stars),
         similar_products=SimilarProducts(matrix),
-        popular=rank_popular(matrix),
+        popular_when_built=rank_popular(matrix),
         products=products,
         known_users=known,
         known_segments=(known % 3 - 1).astype(np.int32) if taste else np.empty(0, np.int32),
