@@ -100,7 +100,7 @@ def serve(trained: Trained, *, built_at: datetime, version: int | None = None) -
         segment_names = segments.names
         known_segments = segments.at(np.searchsorted(everybody, known)).codes
         raters = segments.at(np.searchsorted(everybody, matrix.user_ids))
-        ladder = _cold_start(matrix, similarity.profiles, products, raters)
+        ladder = cold_start_of(matrix, similarity.profiles, products, raters)
     return ServedModel(
         matrix=matrix,
         similarity=similarity,
@@ -123,7 +123,7 @@ def serve(trained: Trained, *, built_at: datetime, version: int | None = None) -
     )
 
 
-def _cold_start(matrix: RatingMatrix, profiles: Profiles, products: Products, segments: Segments) -> ColdStart:
+def cold_start_of(matrix: RatingMatrix, profiles: Profiles, products: Products, segments: Segments) -> ColdStart:
     """Return the cold start for lists by taste: segments of users, popular products of now, new products.
 
     ``segments``: of the matrix's users.

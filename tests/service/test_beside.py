@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 import api
+from recommender.live import LiveModel
 from recommender.model import ServedModel, allowed_products
 from recommender.service import beside
 from tests.service.test_api import CATALOG, STARS
@@ -43,8 +44,10 @@ def test_a_filter_of_a_large_catalog_is_made_once_on_another_thread(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = answers(client)
-    client.app.state.model.filters.__init__(client.app.state.model.matrix.recommendable)  # type: ignore[attr-defined]
-    client.app.layer.answers.clear()  # type: ignore[attr-defined]
+    app = client.app
+    assert isinstance(app, api.RecommendationApp)
+    assert app.state.model is not None
+    app.state.model = renewed(app.state.model)  # without filters and answers
     threads: list[int] = []
 
     def noted(*given: Any) -> Any:
@@ -83,13 +86,16 @@ def test_a_slow_answer_comes_from_the_model_that_was_asked_and_is_not_cached_for
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, app = "/recommendations/1?offset=201&limit=9", client.app
-    app.state.model = renewed(app.state.model, version=1)  # type: ignore[attr-defined]
+    assert isinstance(app, api.RecommendationApp)
+    assert app.state.model is not None
+    app.state.model = renewed(app.state.model, version=1)
     select = ServedModel.select
 
     def meanwhile(self: ServedModel, *given: Any) -> Any:
         answer = select(self, *given)
         monkeypatch.setattr(ServedModel, "select", select)
-        app.state.model = renewed(app.state.model, version=2)  # type: ignore[attr-defined]
+        assert isinstance(self, LiveModel)
+        app.state.model = renewed(self, version=2)
         return answer
 
     monkeypatch.setattr(ServedModel, "select", meanwhile)

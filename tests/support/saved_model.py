@@ -12,12 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recommender.errors import UnknownUserError
-from recommender.fallback import ColdStart, build_cold_start, find_new_products, rank_popular
+from recommender.fallback import ColdStart, rank_popular
 from recommender.model import ServedModel
+from recommender.model.training import cold_start_of
 from recommender.neighbors import CosineIndex, SimilarProducts
 from recommender.publishing import Version
 from recommender.ranking import CLASSIC, TASTE, TasteParameters, TasteSimilarity
 from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix, build_profiles
+from recommender.shop.segments import Segments
 from tests.service.test_api import NO_RATINGS, STARS, A, B, C, D
 from tests.steps.test_recommendation_engine import matrix_of
 
@@ -76,15 +78,8 @@ def build(
 
 def ladder_of(matrix: RatingMatrix, profiles: Profiles, products: Products) -> ColdStart:
     """Two segments; every third user id is in none; products without ratings are new."""
-    new = find_new_products(
-        profiles.confidences,
-        matrix.recommendable,
-        products.catalog_rows,
-        stars=products.catalog.stars,
-        category_ids=products.catalog.category_ids,
-    )
-    segments = (matrix.user_ids % 3 - 1).astype(np.int32)
-    return build_cold_start(matrix, profiles, segments=segments, n_segments=2, new=new)
+    codes = (matrix.user_ids % 3 - 1).astype(np.int32)
+    return cold_start_of(matrix, profiles, products, Segments((("BE", "18-24"), ("NL", "65+")), codes))
 
 
 def version_of(model: ServedModel, number: int = 6) -> Version:
