@@ -19,5 +19,5 @@ These do.
     service     HTTP: routes, and the layer around them
 ``errors`` and ``arrays`` (checks and threads for compiled code) are for all; ``settings`` and ``paths`` (which paths
 may be read and written) for the second list. A room imports only rooms above it, and is entered by its face: by what
-its ``__init__.py`` hands out (tests/test_architecture.py).
+its ``__init__.py`` hands out (tests/test_architecture.py). ``sample_catalog``: a command, writes a made-up catalog.
 """

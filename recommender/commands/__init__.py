@@ -1,1 +1,1 @@
-"""Commands beside the four steps. Only scripts use this room, and they import each module by its name."""
+"""Commands beside the four steps. Only scripts and benchmarks use this room, each module by its name."""

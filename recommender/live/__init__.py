@@ -1,4 +1,4 @@
-"""The model with every change since it was trained: "live" means up to date. Records in, a model out.
+"""The model with every change since it was trained: "live" means up to date. Records in, a new model out.
 
 live_model    the answers of a model that would be trained now
 changes       the users who have changed, and the indexes that answer with them

@@ -6,7 +6,7 @@ model_source      sources of the model: the tables, or a file
 change_feed       the users who have changed
 followed_ratings  changes of ratings, by time
 followed_ids      new rows of a log, by id
-reconciliation    compares sums, to find what looks by time miss
+reconciliation    compares sums, to find the changes that no time shows
 following         the changes that a model has yet to take, in bounded pieces
 records           reads what the tables hold of some users
 writes            ratings, interactions and deletions that the service stores
