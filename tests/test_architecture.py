@@ -140,6 +140,13 @@ def test_a_room_names_each_of_its_modules_once(room: Path) -> None:
     assert named == ([] if room.name == "commands" else sorted(modules))
 
 
+@pytest.mark.parametrize("folder", ["database/staging", "service/middleware"])
+def test_a_folder_in_a_room_names_each_of_its_modules_once(folder: str) -> None:
+    modules = sorted(path.stem for path in (ROOT / "recommender" / folder).glob("*.py") if path.stem != "__init__")
+    lines = (ast.get_docstring(tree_of(ROOT / "recommender" / folder / "__init__.py")) or "").splitlines()
+    assert sorted(line.split()[0] for line in lines[2:]) == modules
+
+
 ROOMS = {path.parent.name: path.parent for path in sorted((ROOT / "recommender").glob("*/__init__.py"))}
 FACES = sorted(set(ROOMS) - {"commands"})  # only scripts use commands, each module by its name
 VOCABULARY = "recommender.database.schema"  # the names of tables and columns are no part of the face
