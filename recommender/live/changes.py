@@ -9,6 +9,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.fallback import PopularProducts
 from recommender.live.columns import LiveColumns
 from recommender.live.cosine import LiveCosine
 from recommender.live.index import LiveIndex
@@ -20,6 +21,7 @@ from recommender.ranking import BY_TASTE, TasteSimilarity
 from recommender.shop import NO_SEGMENT, Product
 
 Facts = Mapping[bytes, Product | None]
+Rated = tuple[NDArray[np.int32], NDArray[np.int8]]  # columns and half stars
 
 
 class Changes:
@@ -32,6 +34,7 @@ class Changes:
         self.columns = LiveColumns(model.products, matrix.recommendable)
         self.tally = Tally(matrix)
         self.popular_order = model.popular.columns
+        self._popular: PopularProducts | None = None  # made when first asked for
         self.cosine = LiveCosine(similarity, matrix.user_ids)
         self.taste: LiveTaste | None = None
         if isinstance(similarity, TasteSimilarity):
@@ -51,12 +54,24 @@ class Changes:
         new, records = copy.copy(self), list(records)
         new.users = self.users.copy()
         new.columns = self._columns_for(records, facts)
-        new.tally = self.tally.copy(len(new.columns))
         new.cosine, new.taste = self.cosine.copy(), self.taste.copy() if self.taste else None
-        rated = [new._take(record) for record in records]
-        changed = np.unique(np.concatenate([np.empty(0, np.int32), *rated]))
-        new.popular_order = moved(self.popular_order, changed, new.tally, new.columns)
+        pairs = [new._take(record) for record in records]
+        changed = np.unique(np.concatenate([np.empty(0, np.int32), *(_differing(*pair) for pair in pairs)]))
+        if len(changed) or new.columns is not self.columns:
+            new.tally = self.tally.copy(len(new.columns))
+            for was, now in pairs:
+                new.tally.add(*was, -1)
+                new.tally.add(*now, 1)
+            new.popular_order = moved(self.popular_order, changed, new.tally, new.columns)
+            new._popular = None
         return new
+
+    @property
+    def popular(self) -> PopularProducts:
+        """The recommendable products that somebody rated, most popular first, as of now."""
+        if (found := self._popular) is None:
+            found = self._popular = self.tally.popular(self.popular_order)
+        return found
 
     def _columns_for(self, records: Iterable[UserRecord], facts: Facts) -> LiveColumns:
         """Return the numbering with columns for all products of the records."""
@@ -66,8 +81,8 @@ class Changes:
     def _find(self, product: bytes) -> int | None:
         return self.columns.find(product.decode("ascii"))
 
-    def _take(self, record: UserRecord) -> NDArray[np.int32]:
-        """Put the record in place of the user's old data. Return the columns whose ratings have changed."""
+    def _take(self, record: UserRecord) -> tuple[Rated, Rated]:
+        """Put the record in place of the user's old data. Return the ratings before and after."""
         before = self.users.get(record.user_id) or self._as_built(record.user_id)
         segment = self._segment(record)
         user = live_user(record, self.columns, self.model.weights, row=before.row, segment=segment)
@@ -76,11 +91,7 @@ class Changes:
             self.taste.take(user)
         self.users[record.user_id] = user
         self._know(user)
-        was, now = before.rated(), user.rated()
-        self.tally.add(*was, -1)
-        self.tally.add(*now, 1)
-        ours, theirs = (columns.astype(np.int64) << 4 | half_stars for columns, half_stars in (was, now))
-        return (np.setxor1d(ours, theirs) >> 4).astype(np.int32)
+        return before.rated(), user.rated()
 
     def _as_built(self, user_id: int) -> LiveUser:
         """Return the user of the model, with ratings alone."""
@@ -97,7 +108,7 @@ class Changes:
         return names.index(pair) if pair in names else NO_SEGMENT
 
     def _know(self, user: LiveUser) -> None:
-        """Keep the known users and their segments as they are in the tables."""
+        """Keep the known users as they are in the tables. The segment of a changed user is that of the `LiveUser`."""
         at = int(np.searchsorted(self.known_users, user.user_id))
         there = at < len(self.known_users) and self.known_users[at] == user.user_id
         if user.known and not there:
@@ -108,9 +119,12 @@ class Changes:
             self.known_users = np.delete(self.known_users, at)
             if len(self.known_segments):
                 self.known_segments = np.delete(self.known_segments, at)
-        elif there and len(self.known_segments) and self.known_segments[at] != user.segment:
-            self.known_segments = self.known_segments.copy()
-            self.known_segments[at] = user.segment
+
+
+def _differing(was: Rated, now: Rated) -> NDArray[np.int32]:
+    """Return the columns of which there is another rating, or one more or less."""
+    ours, theirs = (columns.astype(np.int64) << 4 | half_stars for columns, half_stars in (was, now))
+    return (np.setxor1d(ours, theirs) >> 4).astype(np.int32)
 
 
 def products_of(records: Iterable[UserRecord]) -> set[bytes]:

@@ -6,12 +6,14 @@ that order for columns.
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.model import Categories, LaterCategories
 from recommender.shop import NOT_IN_CATALOG, Product, Products
 
 _LATER_BITS = 20  # bits for the number of products that came later
@@ -23,17 +25,14 @@ Later = tuple[bytes, Product | None]  # a product id, and the facts of the catal
 class LiveColumns(Products):
     """The columns of all products. They never change: `added` returns new ones with more products."""
 
-    def __init__(self, products: Products, recommendable: NDArray[np.bool_], came_later: Sequence[Later] = ()) -> None:
-        """Take the model's ``products`` and the products that came later.
-
-        ``recommendable`` (n_in_matrix,): which of the matrix's columns the catalog has. ``came_later``: product ids and
-        the facts of the catalog about each, None: not in the catalog.
-        """
+    def __init__(self, products: Products, recommendable: NDArray[np.bool_]) -> None:
+        """Take the model's ``products``; ``recommendable`` (n_in_matrix,): which of its columns the catalog has."""
         super().__init__(products.matrix_ids, products.catalog, products.catalog_rows)
-        names = [name for name, _ in came_later]
-        self._recommendable, self.came_later = recommendable, came_later
-        self._later = {name.decode("ascii"): len(self.catalog_rows) + at for at, name in enumerate(names)}
-        self._later_names = sorted(names)
+        self._recommendable = recommendable
+        self.came_later: Sequence[Later] = ()
+        self._later: dict[str, int] = {}
+        self._later_names: list[bytes] = []  # ascending
+        self._categories: LaterCategories | None = None  # made when first asked for
 
     def __len__(self) -> int:
         return len(self.catalog_rows) + len(self.came_later)
@@ -72,7 +71,17 @@ class LiveColumns(Products):
 
     def added(self, more: Iterable[Later]) -> LiveColumns:
         """Return the numbering with columns for products that have none."""
-        return LiveColumns(self, self._recommendable, [*self.came_later, *more])
+        new, came = copy.copy(self), list(more)
+        new.came_later, new._categories = [*self.came_later, *came], None
+        new._later = self._later | {name.decode("ascii"): len(self) + at for at, (name, _) in enumerate(came)}
+        new._later_names = sorted([*self._later_names, *(name for name, _ in came)])
+        return new
+
+    def later_categories(self, categories: Categories) -> LaterCategories:
+        """Return the categories of the products that came later, in the codes of the others."""
+        if (found := self._categories) is None:
+            found = self._categories = categories.of_later([facts for _, facts in self.came_later])
+        return found
 
     def keys(self, columns: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return two numbers for each of the columns (m,): sorted by the pair, columns are in the order of product ids.

@@ -57,8 +57,9 @@ class LiveCosine(LiveIndex):
 
     def _nearest(self, queries: CosineQueries, entries: NDArray[np.uint32], user_id: int, k: int) -> Near:
         width = max(min(k, self._index.shape[0]), 1)
-        rows, similarities = np.empty((1, width), np.int32), np.empty((1, width))
-        self._index.search(queries, width, rows, similarities)
+        rows, similarities = np.full((1, width), -1, np.int32), np.empty((1, width))
+        if self._index.shape[0]:
+            self._index.search(queries, width, rows, similarities)
         near = Near.found(rows[0], similarities[0])
         others, dots, _ = self._beside(entries >> SHIFT, (entries & np.uint32(15)).astype(np.float64), user_id)
         if not len(others):

@@ -113,7 +113,7 @@ class LiveIndex(ABC):
         changed = self._changed
         rows = changed.now, changed.indptr, changed.entries, changed.values
         sums, counts = kernels.shared(numbers, weights, *rows)
-        meant = np.flatnonzero((counts > 0) & (changed.user_ids[changed.now] != user_id))
+        meant = np.flatnonzero((sums > 0) & (changed.user_ids[changed.now] != user_id))
         return changed.now[meant], sums[meant], counts[meant]
 
     @abstractmethod

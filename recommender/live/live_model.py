@@ -5,18 +5,18 @@ have them now. The asking user is compared with both, and the rankings' own kern
 answer equals that of a newly built model to the last digit. Some data stay those of the model's own time:
     - in rankings by taste, the raters of products, the number of users, the biases, and the lists that fill up others
     - similar products
-    - country and age group of people
-    - the catalog, but for products that somebody has rated or had an interaction with since
+    - country and age group of people who have not changed, and which segments there are
+    - the catalog, but for products that neither it nor the ratings had; what is in stock of these is not known
 
 `LiveModel.after` returns the model after a change. It shares nearly all memory with the one before, and neither changes
-any more, so any thread may ask either.
+any more, so any thread may ask either. Only one thread at a time makes successors, as these grow arrays in place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,10 +85,10 @@ class LiveModel(ServedModel):
         """Return the products of the records that neither the model nor its catalog has."""
         return {product for product in products_of(records) if self.products.find(product.decode("ascii")) is None}
 
-    @cached_property
+    @property
     def popular(self) -> PopularProducts:
         """The popular products of now, most popular first."""
-        return self.changes.tally.popular(self.changes.popular_order)
+        return self.changes.popular
 
     @property
     def n_ratings(self) -> int:
@@ -122,7 +122,7 @@ class LiveModel(ServedModel):
         return self._row_by_taste(row, ranking, cut) if ranking in BY_TASTE else self._row_classic(row, cut)
 
     def _cap(self, most: int) -> Cap:
-        return self.categories.cap(most, [facts for _, facts in self.changes.columns.came_later])
+        return self.categories.cap(most, self.changes.columns.later_categories(self.categories))
 
     def basket(self, ratings: Mapping[str, int]) -> LiveUser:
         """Return a user without an account who rated these products, in half stars. UnknownProductError."""
@@ -142,8 +142,8 @@ class LiveModel(ServedModel):
         own = self.changes.index(ranking).entries_of_user(user)
         if ranking not in BY_TASTE:
             return self._classic_now(near, own, user.rated()[0], cut)
-        rules = self._rules(cut, 0.0 if user.user_id == NOBODY else None)
         ladder = self._cold_start_for(ranking)
+        rules = self._rules(cut, 0.0 if user.user_id == NOBODY else None)
         walk = partial(ladder.list_of, user.segment, user.columns, user_id=user.user_id, **rules)
         return self._taste_now(near, own, user.row, ranking, cut, walk)
 

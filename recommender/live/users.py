@@ -25,7 +25,6 @@ class Profile(NamedTuple):
     half_stars: NDArray[np.int8]
     confidences: NDArray[np.float64]
     times: NDArray[np.int64]
-    others: tuple[bytes, ...]  # products whose interactions do not count
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,6 @@ def _profile(record: UserRecord, weights: tuple[float, ...]) -> Profile:
         np.array([entry[0] for _, entry in entries], np.int8),
         np.array([entry[1] for _, entry in entries], np.float64),
         np.array([entry[2] for _, entry in entries], np.int64),
-        tuple({product for product, *_ in record.events if product not in known}),
     )
 
 

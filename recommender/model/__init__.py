@@ -12,7 +12,13 @@ coarse_figures  figures about few people, too coarse to identify one of them
 from recommender.model.coarse_figures import FEWEST, STEPS, mean_of_many
 from recommender.model.explanations import explain
 from recommender.model.filters import Cut, FilterCache, ProductFilter
-from recommender.model.list_request import LARGEST_LIST_OFFSET, Categories, ListRequest, allowed_products
+from recommender.model.list_request import (
+    LARGEST_LIST_OFFSET,
+    Categories,
+    LaterCategories,
+    ListRequest,
+    allowed_products,
+)
 from recommender.model.neighborhood import Neighborhood, Owned
 from recommender.model.served_model import Answer, Recommendation, ServedModel, as_recommendations
 from recommender.model.training import ModelSettings, Trained, serve, train, train_taste
@@ -25,6 +31,7 @@ __all__ = [
     "Categories",
     "Cut",
     "FilterCache",
+    "LaterCategories",
     "ListRequest",
     "ModelSettings",
     "Neighborhood",

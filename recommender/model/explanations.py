@@ -119,7 +119,7 @@ def _from_all(model: ServedModel, item: Recommendation, named: bool) -> Explanat
     if item.source == "segment":
         sentence = "It is popular with people of your country and age group"
     elif item.source == "new":
-        sentence = "It is new: nobody has rated it yet"
+        sentence = "It is new" if count else "It is new: nobody has rated it yet"
     else:
         sentence = "It is popular"
     if count:

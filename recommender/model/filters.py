@@ -50,8 +50,9 @@ class ProductFilter:
 
     def extended(self, request: ListRequest, later: Later) -> ProductFilter:
         """Return the mask with a flag for each later product; ``request``: the request whose mask this is."""
-        known = self.allowed[: len(self.allowed) - len(self._later)]
-        flags = [facts is not None and fits(request, name, facts) for name, facts in later]
+        n = len(self._later) if list(later[: len(self._later)]) == list(self._later) else 0  # else another's
+        known = self.allowed[: len(self.allowed) - len(self._later) + n]
+        flags = [facts is not None and fits(request, name, facts) for name, facts in later[n:]]
         kept = ProductFilter(np.concatenate([known, np.array(flags, np.bool_)]), self.recommendable, later)
         kept._bars = self._bars  # they belong to the matrix's columns
         return kept

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ kernels: Any = _filter_kernels  # compiled functions have no signature a type ch
 
 LARGEST_LIST_OFFSET = 1_000
 BLOCK_ROWS = 200_000  # products that a thread looks through at a time: a millisecond
-_ALL = np.empty(0, np.bool_)
+_ALL, _NONE = np.empty(0, np.bool_), np.empty(0, np.int32)
 NEW_RANK = 10  # TOP_N_RECOMMENDATIONS, unless a shop sets another
 
 
@@ -94,6 +94,13 @@ def fits(request: ListRequest, product_id: bytes, facts: Product) -> bool:
     return within and category and stocked and product_id.decode("ascii") not in request.exclude
 
 
+class LaterCategories(NamedTuple):
+    """The categories of products that came later."""
+
+    codes: NDArray[np.int32]  # (n_later,) as in `Categories`
+    n_categories: int  # with those that only these products have
+
+
 @dataclass(frozen=True, eq=False)
 class Categories:
     """The categories of products, as codes from 0."""
@@ -107,10 +114,8 @@ class Categories:
         ids, codes = _codes(products.catalog.category_ids)
         return cls(np.append(codes, np.int32(-1)).take(products.catalog_rows, mode="wrap"), ids)
 
-    def cap(self, most: int | None, later: Sequence[Product | None] = ()) -> Cap:
-        """Return a cap of ``most`` products of one category; ``later``: the facts of columns after the codes."""
-        if most is None:
-            return NO_CAP
+    def of_later(self, later: Sequence[Product | None]) -> LaterCategories:
+        """Return the codes of products by their facts; a category that has no code gets one after the others."""
         named: dict[int, int] = {}
         for facts in later:
             if facts is not None and facts.category_id is not None:
@@ -119,8 +124,14 @@ class Categories:
             -1 if facts is None or facts.category_id is None else self._code(facts.category_id, named)
             for facts in later
         ]
-        counts = np.zeros(len(self.ids) + len(named), np.int64)
-        return Cap(most, self.codes, np.array(codes, np.int32), counts)
+        return LaterCategories(np.array(codes, np.int32), len(self.ids) + len(named))
+
+    def cap(self, most: int | None, later: LaterCategories | None = None) -> Cap:
+        """Return a cap of ``most`` products of one category; ``later``: of columns after the codes."""
+        if most is None:
+            return NO_CAP
+        codes, n = later or LaterCategories(_NONE, len(self.ids))
+        return Cap(most, self.codes, codes, np.zeros(n, np.int64))
 
     def _code(self, category_id: int, named: dict[int, int]) -> int:
         at = int(np.searchsorted(self.ids, category_id))

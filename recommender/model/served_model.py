@@ -122,12 +122,12 @@ class ServedModel:
         """Number of ratings."""
         return self.matrix.n_ratings
 
-    def neighbors_of(self, row: int, ranking: str) -> tuple[NDArray[np.int32], NDArray[np.float64], Any]:
-        """Return the neighbors for a ranking, nearest first, their similarities, and all users' products (CSR)."""
+    def neighbors_of(self, row: int, ranking: str) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Return the neighbors for a ranking, nearest first, and their similarities."""
         if ranking in BY_TASTE and isinstance(self.similarity, TasteSimilarity):
             ranker = self.similarity.ranker(ranking)
-            return *ranker.index.neighbors(row, ranker.n_neighbors), self.similarity.profiles.confidences
-        return *self.similarity.neighbors(row, self.n_neighbors), self.matrix.half_stars
+            return ranker.index.neighbors(row, ranker.n_neighbors)
+        return self.similarity.neighbors(row, self.n_neighbors)
 
     def recommend(self, user_id: int, n: int, ranking: str | None = None) -> Answer:
         """Return the first n products of a known user's list: the neighbors', then others if these are too few.
@@ -263,7 +263,7 @@ class ServedModel:
         _, row = self._place_and_row(user_id)
         if row is None:
             return Neighborhood.empty()
-        near, similarities, _ = self.neighbors_of(row, ranking)
+        near, similarities = self.neighbors_of(row, ranking)
         owned = [self._owned_by(other, ranking) for other in near.tolist()]
         return Neighborhood(self.matrix.user_ids[near], similarities, owned, self._owned_by(row, ranking)[0])
 

@@ -78,7 +78,7 @@ class PackedProfiles(NamedTuple):
 
 
 class TasteQueries(NamedTuple):
-    """Queries for `top_k`: the rows of `Profiles`, or rows from elsewhere."""
+    """Queries for `top_k`: the rows of `PackedProfiles`, or rows from elsewhere."""
 
     indptr: NDArray[np.int64]  # (n + 1,)
     places: NDArray[np.uint32]  # (m,) in the order of the columns
@@ -86,7 +86,7 @@ class TasteQueries(NamedTuple):
     asking: NDArray[np.float64]  # (n,) norm^1.2 of the decayed row
     ceiling: NDArray[np.float64]  # (n,) upper bound of the row's scores
     itself: NDArray[np.int32]  # (n,) position of the query's own row, which is no neighbor; -1: none
-    hidden: NDArray[np.int32]  # positions of rows that are never found
+    hidden: NDArray[np.int32]  # ascending positions of rows that no query finds
 
 
 class Workspace(NamedTuple):
@@ -242,9 +242,16 @@ def _accumulate(row, part, q, p, acc):
     start, end = p.part_cuts[part], p.part_cuts[part + 1]
     if start <= q.itself[row] < end:
         acc[q.itself[row] - start] = 0.0
-    for position in q.hidden:
-        if start <= position < end:
-            acc[position - start] = 0.0
+    at, last = _NONE, q.hidden.size
+    while at < last:  # the first that is not before the part
+        middle = (at + last) // 2
+        if q.hidden[middle] < start:
+            at = middle + 1
+        else:
+            last = middle
+    while at < q.hidden.size and q.hidden[at] < end:
+        acc[q.hidden[at] - start] = 0.0
+        at += 1
 
 
 @_inner

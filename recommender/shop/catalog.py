@@ -69,7 +69,7 @@ class ProductCatalog:
         return np.where(found, at, -1).astype(np.int32)
 
     def product(self, row: int) -> Product:
-        """Return the product in a row. Return `UNKNOWN` for row -1."""
+        """Return the product in a row. Return `NOT_IN_CATALOG` for row -1."""
         if row < 0:
             return NOT_IN_CATALOG
         price, stars, category = float(self.prices[row]), float(self.stars[row]), int(self.category_ids[row])

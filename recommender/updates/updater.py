@@ -37,6 +37,7 @@ from recommender.updates.writes import prepare
 PATIENCE = 1.8  # seconds that a write may take
 MOST_CHANGED, CHANGED_SHARE = 2_000, 50  # users, or one user in so many: then a model is made from scratch
 PAUSE = 10.0  # least seconds between a new model and one that is made only to contain changes
+TOGETHER = 16  # changes that are counted at once: a few milliseconds
 RETRY = 30.0  # seconds until a model that could not be loaded is tried again
 LATE = 5.0  # seconds without a look at the tables after which the service counts as degraded
 AWAY = "the database does not answer"
@@ -272,16 +273,25 @@ class ModelUpdater(DatabaseWatch):
         """Count the changes, and let the model that has them be served."""
         model = self._newest
         assert model is not None
-        for record in records:
-            try:
-                model = model.after([record], facts)
-            except Exception:  # a fault of the code: the others count, and a model with all is made
-                _log.exception("a change of user %s could not be counted", record.user_id)
-                self._soon(self._spoil)
+        for start in range(0, len(records), TOGETHER):
+            model = self._with(model, records[start : start + TOGETHER], facts)
             time.sleep(0)  # requests have their turn
         if records:
             self._newest, self._handed_over = model, True
             self._soon(self._replace, model)
+
+    def _with(self, model: LiveModel, records: list[UserRecord], facts: Facts) -> LiveModel:
+        """Return the model with these changes, but for those that a fault of the code keeps out."""
+        try:
+            return model.after(records, facts)
+        except Exception:
+            if len(records) == 1:  # a model with all changes is made
+                _log.exception("a change of user %s could not be counted", records[0].user_id)
+                self._soon(self._spoil)
+                return model
+        for record in records:
+            model = self._with(model, [record], facts)
+        return model
 
     def _soon(self, call: Callable[..., object], *given: object) -> None:
         if self._loop is not None:

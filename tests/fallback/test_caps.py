@@ -37,7 +37,7 @@ def test_the_best_products_under_a_cap_equal_a_walk_over_all_in_order(
     scores, supports = (np.array([figures[column][at] for column in columns], np.float64) for at in (0, 1))
     sign = -1 if backwards else 1
     keys = np.array([sign * column for column in columns], np.int64), np.zeros(len(columns), np.int64)
-    cap = CATEGORIES.cap(most, LATER)
+    cap = CATEGORIES.cap(most, CATEGORIES.of_later(LATER))
     given_columns = np.array(columns, np.int32)
     found = first_under_cap(given_columns, scores, supports, cap, n, keys=keys if backwards else None)
     had: Counter[int] = Counter()

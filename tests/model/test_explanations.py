@@ -113,7 +113,7 @@ def test_the_evidence_equals_that_of_the_neighbors(seed: int, ranking: str) -> N
     for user in stars:
         items = model.recommend(user, 6, ranking).recommendations
         row = model.matrix.row_of(user)
-        near, close, _ = model.neighbors_of(row, ranking)
+        near, close = model.neighbors_of(row, ranking)
         neighbors = [(int(model.matrix.user_ids[v]), s) for v, s in zip(near.tolist(), close.tolist(), strict=True)]
         for item, reason in zip(items, explain(model, user, items, ranking, named=True), strict=True):
             assert reason.source == item.source

@@ -183,7 +183,7 @@ def test_categories_are_codes_from_0_for_any_ids(ids: list[int]) -> None:
 def test_unknown_categories_are_never_capped_and_later_categories_are() -> None:
     categories = Categories(np.array([-1, -1, 0, 0], np.int32), np.array([7], np.int32))
     later = [Product(None, None, None, 7), None, Product(None, None, None, 9), Product(None, None, None, 9)]
-    cap = categories.cap(1, later)
+    cap = categories.cap(1, categories.of_later(later))
     popular = PopularProducts(np.array([5, 0, 7, 2, 4, 1, 6, 3], np.int32), np.arange(8.0))
     found = popular_list(popular, Near.nothing(), 10, seen=np.empty(0, np.int32), without=None, cap=cap)
     assert found.columns.tolist() == [5, 0, 7, 2, 1]

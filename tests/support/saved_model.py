@@ -18,8 +18,7 @@ from recommender.model.training import cold_start_of
 from recommender.neighbors import CosineIndex, SimilarProducts
 from recommender.publishing import Version
 from recommender.ranking import CLASSIC, TASTE, TasteParameters, TasteSimilarity
-from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix, build_profiles
-from recommender.shop.segments import Segments
+from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix, Segments, build_profiles
 from tests.service.test_api import NO_RATINGS, STARS, A, B, C, D
 from tests.steps.test_recommendation_engine import matrix_of
 
