@@ -155,14 +155,14 @@ def load_settings(
     for setting in SETTINGS:
         value, origin = _first_given(setting.name, options or {}, environment, from_file, constants or {})
         values[setting.name.lower()] = _checked(setting, setting.default if value is None else value, origin)
-    sqlite_file = _path("SQLITE_FILE", str(values["sqlite_file"]))
+    sqlite_file = checked_path("SQLITE_FILE", str(values["sqlite_file"]))
     values["sqlite_file"] = PROJECT_ROOT / sqlite_file  # an absolute path stays as it is
-    model_file = _path("MODEL_FILE", str(values["model_file"]))
+    model_file = checked_path("MODEL_FILE", str(values["model_file"]))
     values["model_file"] = PROJECT_ROOT / model_file if str(values["model_file"]) else None
     if ca := str(values["db_ssl_ca"]):
-        if not _path("DB_SSL_CA", ca).is_file():
+        if not checked_path("DB_SSL_CA", ca).is_file():
             raise SettingError(f"DB_SSL_CA={ca} is not a file: name the PEM file of the CA, or leave it empty")
-        values["db_ssl_ca"] = str(_path("DB_SSL_CA", ca))
+        values["db_ssl_ca"] = str(checked_path("DB_SSL_CA", ca))
     return Settings(**values)  # type: ignore[arg-type]  # names are held to the table by a test
 
 
@@ -225,7 +225,8 @@ def _read_env_file(file: Path) -> dict[str, str | None]:
     return dict(dotenv_values(stream=StringIO(text), interpolate=False))  # a password may hold a dollar sign
 
 
-def _path(name: str, text: str) -> Path:
+def checked_path(name: str, text: str) -> Path:
+    """Return the path in a setting, where ~ is a home folder. SettingError if there is none of that name."""
     try:
         return Path(text).expanduser()
     except RuntimeError:

@@ -61,7 +61,7 @@ from recommender.publishing import (
     save_model,
 )
 from recommender.ranking import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
-from recommender.settings import Settings, interaction_weights
+from recommender.settings import Settings, checked_path, interaction_weights
 from recommender.shop import Interactions, RatingMatrix, Snapshot
 
 _RANKED_BY = ("ranking", "n_neighbors", "damping", "interaction_weights")  # of a version's settings
@@ -245,7 +245,7 @@ def model_file(name: str, settings: Settings, *, overwrite: bool) -> Path:
 
     ModelFileError, before anything is computed, if the file must not be replaced (`refuse_foreign_file`).
     """
-    file = Path(name).expanduser().absolute() if name else settings.model_file
+    file = checked_path("--save-model", name).absolute() if name else settings.model_file
     if file is None:
         raise SettingError("--save-model without a name needs the setting MODEL_FILE: give one of them")
     if not file.parent.is_dir():

@@ -53,7 +53,7 @@ def batch_size(text: str) -> int | None:
     """Return the number of users that ``--users`` asks for, None for all. SettingError for anything else."""
     if text == "all":
         return None
-    if text.isascii() and text.isdigit() and 0 < int(text) <= 2**31:
+    if text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= 2**31:
         return int(text)
     raise SettingError(f"--users {text!r} is neither a number of users (1 or more) nor 'all'")
 
@@ -62,6 +62,6 @@ def sample_user(text: str | None, matrix: RatingMatrix) -> int:
     """Return the user_id of ``--user``, by default the smallest. UnknownUserError for a text that is no id."""
     if text is None:
         return int(matrix.user_ids[0])
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= 19):
         raise UnknownUserError(text)
     return int(text)

@@ -89,10 +89,10 @@ def lock_watch(engine: Engine) -> LockWatch | FileWatch | None:
 def _connect_sqlite(settings: Settings, create: bool, timeout: float | None) -> Engine:
     file = settings.sqlite_file
     engine = sqlite_engine(file, settings.lock_wait_seconds if timeout is None else timeout)
-    if not create and not file.is_file():
-        raise StepOrderError(f"there is no {label(engine)}: run python to_rds.py first")
     if file.exists() and not file.is_file():
         raise SettingError(f"SQLITE_FILE={file} is no regular file: name another")
+    if not create and not file.is_file():
+        raise StepOrderError(f"there is no {label(engine)}: run python to_rds.py first")
     if not file.parent.is_dir():
         raise SettingError(f"SQLITE_FILE={file}: the folder {file.parent} does not exist; make it or name another")
     with database_errors(engine):

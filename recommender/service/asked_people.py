@@ -8,6 +8,10 @@ from recommender.service.problems import problem
 
 _PEOPLE = ("/recommendations/", "/users/")
 _WRITES = frozenset({"/ratings", "/interactions"})
+OTHER_PEOPLE = (
+    "step 2 replaced the people in the database, so a user_id means somebody else than in the served model: a "
+    "model of these is being made, or comes with the next python recommendation_engine.py --save-model"
+)
 
 
 def about_people(method: str, path: str) -> bool:
@@ -21,8 +25,4 @@ def about_people(method: str, path: str) -> bool:
 
 def refuse_other_people() -> Response:
     """Return 503, the answer until a model of the people in the tables is served."""
-    detail = (
-        "step 2 replaced the people in the database, so a user_id means somebody else than in the served model: a "
-        "model of these is being made, or comes with the next python recommendation_engine.py --save-model"
-    )
-    return problem(503, detail, headers={"Retry-After": "5"})
+    return problem(503, OTHER_PEOPLE, headers={"Retry-After": "5"})

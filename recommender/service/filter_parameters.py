@@ -62,7 +62,7 @@ LIST_PARAMETERS = [
 
 
 def list_request_of(asked: RequestReader, default_limit: int) -> ListRequest:
-    """Return the request of a request."""
+    """Return the list that the query asks for."""
     return ListRequest(
         limit=asked.limit(default_limit),
         offset=asked.number("offset", LARGEST_LIST_OFFSET, lowest=0) or 0,

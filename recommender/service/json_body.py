@@ -100,7 +100,7 @@ def refused(name: str, value: object, message: str) -> dict[str, str]:
 
 def fault(message: str, value: object) -> PydanticCustomError:
     """Return what a validator raises to refuse this value."""
-    return PydanticCustomError("refused", message, {"value": value})
+    return PydanticCustomError("refused", message, {"value": _shown(value)})  # it cannot tell half a surrogate pair
 
 
 def _entry(fault: ErrorDetails) -> dict[str, str]:

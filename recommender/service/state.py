@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 
 from recommender.service.api_keys import ApiKeys
+from recommender.service.beside import Turns
 from recommender.updates import ModelUpdater, Served
 
 BATCHES_AT_A_TIME = 2  # requests for batches; the others wait
@@ -18,5 +18,6 @@ class ServiceState(Served):
     updater: ModelUpdater | None = None  # None: not started yet
     default_limit: int = 10  # products of a list
     api_keys: ApiKeys = field(default_factory=ApiKeys)
-    batches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BATCHES_AT_A_TIME))
+    batches: Turns = field(default_factory=lambda: Turns(BATCHES_AT_A_TIME))
+    slow_answers: Turns = field(default_factory=lambda: Turns(1))
     refused: str = ""  # why the start failed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ class Crafted:
         self.app = api.create_app()
         self._client = TestClient(self.app, headers=WITH_KEY, raise_server_exceptions=False)
         self.app.state.api_keys, self.app.state.default_limit = ApiKeys(KEY), 10
-        self.app.state.batches, self.app.layer.log.enabled = asyncio.Semaphore(1), False
+        self.app.layer.log.enabled = False
         self.n_refused = self.n_served = 0
 
     def faults(self, arrays: dict[str, NDArray[Any]], facts: Any) -> list[str]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from fastapi import HTTPException, Request
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
+from starlette.types import Message
 
 import api
+from recommender.errors import OtherPeopleError
 from recommender.live import LiveModel
 from recommender.model import ServedModel, allowed_products
 from recommender.service import beside
+from recommender.service.state import ServiceState
 from tests.service.test_api import CATALOG, STARS
 from tests.support.changed_model import renewed
 from tests.support.shop import fill, product_row
@@ -101,3 +108,60 @@ def test_a_slow_answer_comes_from_the_model_that_was_asked_and_is_not_cached_for
     monkeypatch.setattr(ServedModel, "select", meanwhile)
     versions = [client.get(path).headers["x-model-version"] for _ in range(3)]
     assert versions == ["1", "2", "2"]
+
+
+def request(path: str, state: ServiceState, *, gone: bool = False) -> Request:
+    async def receive() -> Message:
+        if not gone:
+            await asyncio.sleep(20)
+        return {"type": "http.disconnect"}
+
+    app = SimpleNamespace(state=state)
+    return Request({"type": "http", "method": "GET", "path": path, "headers": [], "app": app}, receive)
+
+
+def test_slow_requests_wait_their_turn_and_too_many_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "MOST_WAITING", 2)
+    begun, go_on, running, most = threading.Event(), threading.Event(), 0, 0
+
+    def make() -> str:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        begun.set()
+        assert go_on.wait(20)
+        running -= 1
+        return "made"
+
+    async def three() -> list[Any]:
+        turns, state, model = beside.Turns(1), ServiceState(), cast("ServedModel", None)
+        first = [asyncio.ensure_future(turns.make(request("/popular", state), model, make)) for _ in range(2)]
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        with pytest.raises(HTTPException) as refused:
+            await turns.make(request("/popular", state), model, make)
+        go_on.set()
+        answers = [await answer for answer in first]
+        return [refused.value.status_code, *answers, await turns.make(request("/popular", state), model, make)]
+
+    assert asyncio.run(three()) == [503, "made", "made", "made"]
+    assert most == 1
+
+
+def test_nothing_is_made_for_a_caller_who_has_gone_or_for_other_people(client: TestClient) -> None:
+    app = client.app
+    assert isinstance(app, api.RecommendationApp)
+    model, state, made = app.state.model, replace(app.state, people="another token"), list[str]()
+    assert model is not None
+
+    async def ask() -> None:
+        turns = beside.Turns(1)
+        with pytest.raises(HTTPException) as gone:
+            await turns.make(request("/popular", state, gone=True), model, lambda: made.append("gone"))
+        assert gone.value.status_code == 400
+        with pytest.raises(OtherPeopleError):
+            await turns.make(request("/recommendations/1", state), model, lambda: made.append("others"))
+        await turns.make(request("/popular", state), model, lambda: made.append("of nobody"))
+
+    asyncio.run(ask())
+    assert made == ["of nobody"]

@@ -448,3 +448,36 @@ def test_times_stay_with_their_ratings_in_any_order_of_rows(pairs: list[tuple[in
         assert (int(moment), int(half_stars)) == (100 * user + product, 1 + (user + product) % 10)
     without = RatingMatrix(matrix.half_stars, matrix.user_ids, matrix.product_ids, matrix.recommendable)
     assert matrix.fingerprint() != without.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--users", "9" * 5_000], "is neither a number of users (1 or more) nor 'all'"),
+        (["--user", "9" * 5_000], "is unknown"),
+        (["--save-model", "~nosuchuser/x"], "--save-model=~nosuchuser/x: there is no such home folder"),
+    ],
+    ids=["users", "user", "home"],
+)
+def test_a_value_that_cannot_be_used_ends_in_one_line(
+    engine: Engine,
+    env: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    fill(engine, {1: {A: 5.0}, 2: {A: 4.0, B: 3.0}}, [A, B])
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert re.main(options) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_sqlite_file_that_is_a_folder_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DB_HOST", "")
+    monkeypatch.setenv("SQLITE_FILE", str(tmp_path))
+    assert re.main([]) == 1
+    assert f"SQLITE_FILE={tmp_path} is no regular file: name another" in capsys.readouterr().err

@@ -16,10 +16,10 @@ import logging
 import os
 import queue
 import secrets
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import count
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
@@ -27,19 +27,20 @@ from typing import Any
 DELAY = 0.1  # seconds
 WHOLE = 4_096  # bytes that a pipe takes at once (PIPE_BUF)
 TOGETHER = 65_536  # bytes handed over at once: waking the thread takes time from requests
-WAITING = 64  # times TOGETHER that a slow reader may be behind: 4 MB, some 25,000 lines
+WAITING = 4_000_000  # bytes that a slow reader may be behind: some 25,000 lines
 PATIENCE = 1.0  # seconds that the end of the service waits for a slow reader
 STANDARD_OUTPUT = 1  # its file descriptor
 _METHODS = {name: name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")}
 
 
 def to_standard_output(lines: str) -> None:
-    """Write the lines past ``sys.stdout``, whose lock a write that never ends would hold.
-
-    If the reader has gone away, the service goes on.
-    """
-    with suppress(OSError):
-        os.write(STANDARD_OUTPUT, lines.encode())
+    """Write the lines past ``sys.stdout``, whose lock a write that never ends would hold. OSError."""
+    left = lines.encode()
+    while left:
+        try:
+            left = left[os.write(STANDARD_OUTPUT, left) :]
+        except BlockingIOError:  # somebody has made it non-blocking
+            select.select([], [STANDARD_OUTPUT], [])
 
 
 class _Writer(logging.NullHandler):  # it has no lock for `logging.shutdown` to wait for
@@ -48,10 +49,15 @@ class _Writer(logging.NullHandler):  # it has no lock for `logging.shutdown` to 
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__()
         self._write = write
+        self.done = self.dropped = 0  # bytes that no longer wait, lines that could not be written
 
     def handle(self, record: logging.LogRecord) -> bool:
         for piece in in_pieces(record.getMessage()):
-            self._write(piece)
+            try:
+                self._write(piece)
+            except OSError:  # the reader has gone, or the disk is full: the service goes on
+                self.dropped += piece.count("\n")
+            self.done += len(piece)
         return True
 
 
@@ -68,25 +74,15 @@ def in_pieces(lines: str) -> Iterator[str]:
         begin = end
 
 
-class _Queue(QueueHandler):
-    """A queue that never waits: lines without room are dropped and counted."""
-
-    dropped = 0
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            self.dropped += record.getMessage().count("\n")
-
-
 class RequestLog:
     """The log: collects lines on the event loop's thread, and lets another thread ``write`` them."""
 
     def __init__(self, write: Callable[[str], object] = to_standard_output) -> None:
         self.enabled = True
-        waiting: queue.Queue[Any] = queue.Queue(WAITING)
-        self._queue, self._listener = _Queue(waiting), QueueListener(waiting, _Writer(write))
+        waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._writer, self._queue = _Writer(write), QueueHandler(waiting)
+        self._listener = QueueListener(waiting, self._writer)
+        self._given = self._dropped = 0  # bytes handed over, lines that found no room
         self._is_listening = False
         self._lines: list[str] = []
         self._size = 0
@@ -96,7 +92,7 @@ class RequestLog:
     @property
     def dropped(self) -> int:
         """The number of lines that were dropped because the reader was too slow."""
-        return self._queue.dropped
+        return self._dropped + self._writer.dropped
 
     def new_id(self) -> str:
         """Return an id that no other request has, in this process or another."""
@@ -124,24 +120,25 @@ class RequestLog:
 
     def flush(self) -> None:
         """Hand over the collected lines."""
-        if self._lines:
-            text = "".join(self._lines)
-            self._lines.clear()
-            self._size = 0
-            if not self._is_listening:
-                self._listener.start()
-                self._is_listening = True
-            self._queue.handle(logging.LogRecord("requests", logging.INFO, "", 0, text, None, None))
+        if not self._lines:
+            return
+        text, n_lines = "".join(self._lines), len(self._lines)
+        self._lines.clear()
+        self._size = 0
+        if self._given + len(text) - self._writer.done > WAITING:
+            self._dropped += n_lines
+            return
+        if not self._is_listening:
+            self._listener.start()
+            self._is_listening = True
+        self._given += len(text)
+        self._queue.handle(logging.LogRecord("requests", logging.INFO, "", 0, text, None, None))
 
     def close(self) -> None:
-        """Hand over the collected lines; return once they are written, or after ``PATIENCE`` seconds."""
+        """Hand over the collected lines, and return once they are written, or after ``PATIENCE`` seconds."""
         self.flush()
         if self._is_listening:
             self._is_listening = False
-            stopping = threading.Thread(target=self._stop, daemon=True)
+            stopping = threading.Thread(target=self._listener.stop, daemon=True)
             stopping.start()
             stopping.join(PATIENCE)
-
-    def _stop(self) -> None:
-        with suppress(queue.Full):  # the reader has stopped reading
-            self._listener.stop()

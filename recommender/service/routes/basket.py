@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, BeforeValidator, FailFast
 
 from recommender.live import LiveModel
-from recommender.service.beside import made, takes_long
+from recommender.service.beside import Turns, takes_long
 from recommender.service.filter_parameters import LIST_PARAMETERS, check_stock, list_request_of
 from recommender.service.json_body import HalfStars, ProductId, fault, read_body
 from recommender.service.model_headers import PRIVATE
@@ -118,7 +119,9 @@ async def basket(request: Request) -> Response:
     check_served(ranking, model)
     check_stock(list_request, model.products.catalog)
     basket = model.basket({item.product_id: item.rating for item in given.ratings})
-    answer = await made(lambda: model.select_for(basket, list_request, ranking), beside=takes_long(model, list_request))
+    make = partial(model.select_for, basket, list_request, ranking)
+    slow_answers: Turns = request.app.state.slow_answers
+    answer = await slow_answers.make(request, model, make) if takes_long(model, list_request) else make()
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
         for rank, item in enumerate(answer.recommendations, start=list_request.offset + 1)

@@ -7,7 +7,7 @@ made.
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -18,6 +18,7 @@ from recommender.errors import UnknownUserError
 from recommender.live import LiveModel
 from recommender.model import ListRequest, ServedModel
 from recommender.ranking import RANKINGS
+from recommender.service.beside import Turns
 from recommender.service.json_body import fault, one_of, read_body, whole_number
 from recommender.service.model_headers import PRIVATE, STAMP
 from recommender.service.parameters import (
@@ -28,7 +29,7 @@ from recommender.service.parameters import (
     documented_json,
     documented_refusal,
 )
-from recommender.service.problems import documented_problem, problem
+from recommender.service.problems import documented_problem
 from recommender.service.product_json import STARS_ITEM, list_body, listed_schema
 from recommender.settings import LARGEST_ID
 
@@ -137,16 +138,12 @@ async def batch(request: Request) -> Response:
     """Recommend products to up to 1,000 users: the list that `GET /recommendations/{user_id}` gives for each."""
     given = await read_body(request, _Batch)
     default: int = request.app.state.default_limit
-    turns: asyncio.Semaphore = request.app.state.batches
-    waited = turns.locked()
-    async with turns:
-        if waited and await request.is_disconnected():
-            return problem(400, "the caller has gone")
-        model: LiveModel = request.app.state.model
-        request.state.model = model
-        check_served(given.ranking, model)
-        list_request = ListRequest(given.limit or default, new_rank=default)
-        whole = await asyncio.to_thread(_answer, model, given.user_ids, list_request, given.ranking)
+    turns: Turns = request.app.state.batches
+    model: LiveModel = request.app.state.model
+    request.state.model = model
+    check_served(given.ranking, model)
+    list_request = ListRequest(given.limit or default, new_rank=default)
+    whole = await turns.make(request, model, partial(_answer, model, given.user_ids, list_request, given.ranking))
     return Response(whole, 200, PRIVATE, "application/json")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from recommender.errors import UnknownProductError
 from recommender.model import FEWEST, ServedModel, mean_of_many
 from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
-from recommender.service.beside import made, takes_long
+from recommender.service.beside import Turns, takes_long
 from recommender.service.filter_parameters import LIST_PARAMETERS, NO_STOCK, check_stock, list_request_of
 from recommender.service.parameters import LARGEST_LIMIT, LIMIT, RequestReader, documented_json, documented_refusal
 from recommender.service.problems import documented_problem
@@ -222,7 +223,9 @@ async def popular(request: Request) -> Response:
     model: ServedModel = request.app.state.model
     request.state.model = model
     check_stock(list_request, model.products.catalog)
-    found = await made(lambda: model.select_popular(list_request), beside=takes_long(model, list_request))
+    make = partial(model.select_popular, list_request)
+    slow_answers: Turns = request.app.state.slow_answers
+    found = await slow_answers.make(request, model, make) if takes_long(model, list_request) else make()
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
         | {"ratings": int(model.raters[item.column])}

@@ -15,7 +15,6 @@ from recommender.fallback import SOURCES
 from recommender.model import STEPS
 from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
-from recommender.service.beside import made
 from recommender.service.filter_parameters import LIST_PARAMETERS
 from recommender.service.list_answer import answer_list, takes_long_to
 from recommender.service.model_headers import PRIVATE
@@ -136,7 +135,8 @@ async def recommendations(request: Request) -> Response:
     text, query = request.path_params["user_id"], request.scope["query_string"]
     request.state.model = model = state.model
     make = partial(answer_list, text, query, model, state.default_limit, named=has_key(request))
-    answer = await made(make, beside=takes_long_to(query, model, state.default_limit))
+    slow = takes_long_to(query, model, state.default_limit)
+    answer = await state.slow_answers.make(request, model, make) if slow else make()
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     headers |= NOT_KEPT if answer.names_people else PRIVATE
     return Response(answer.body, 200, headers, "application/json")

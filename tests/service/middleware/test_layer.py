@@ -379,7 +379,6 @@ def test_a_log_line_is_written_without_waiting_for_another_request() -> None:
 def test_a_log_reader_that_stops_reading_stops_no_request_and_dropped_lines_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("recommender.service.middleware.request_log.WAITING", 2)
     monkeypatch.setattr("recommender.service.middleware.request_log.PATIENCE", 0.1)
     written, begun, reads = list[str](), threading.Event(), threading.Event()
 
@@ -398,6 +397,9 @@ def test_a_log_reader_that_stops_reading_stops_no_request_and_dropped_lines_are_
 
     asyncio.run(pieces("first"))
     assert begun.wait(20)  # it is being written and waits for the reader
+    monkeypatch.setattr(
+        "recommender.service.middleware.request_log.WAITING", 3 * log._given + 50
+    )  # bytes: three pieces
     asyncio.run(pieces("second", "third", "fourth", "fifth"))
     assert log.dropped == 4
     log.close()  # returns, although nobody reads
@@ -407,6 +409,41 @@ def test_a_log_reader_that_stops_reading_stops_no_request_and_dropped_lines_are_
     assert [json.loads(line)["request_id"] for line in "".join(written).splitlines()] == [
         *["first", "first", "second", "second", "third", "third"]
     ]
+
+
+def test_the_end_of_the_service_waits_for_a_slow_reader() -> None:
+    written = list[str]()
+
+    def write(lines: str) -> None:
+        time.sleep(0.02)
+        written.append(lines)
+
+    log = RequestLog(write)
+
+    async def pieces() -> None:
+        for number in range(10):
+            log.add(str(number), "GET", "/x", 200, 0.001)
+            log.flush()
+
+    asyncio.run(pieces())
+    assert len(written) < 10
+    log.close()
+    assert len(written) == 10
+
+
+def test_lines_that_cannot_be_written_are_counted() -> None:
+    def write(_lines: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    log = RequestLog(write)
+
+    async def two() -> None:
+        log.add("a", "GET", "/x", 200, 0.001)
+        log.add("b", "GET", "/x", 200, 0.001)
+
+    asyncio.run(two())
+    log.close()
+    assert log.dropped == 2
 
 
 def test_a_real_server_whose_output_nobody_reads_goes_on_and_ends(shop_env: dict[str, str]) -> None:

@@ -90,6 +90,22 @@ def test_a_body_without_a_valid_list_of_ids_is_refused(client: TestClient, ids: 
     assert answer.json()["errors"] == [{"parameter": "user_ids", "value": value, "message": message}]
 
 
+@pytest.mark.parametrize(
+    ("path", "field", "value"),
+    [
+        (PATH, "user_ids", "\ud800"),
+        ("/recommendations", "ratings", "\ud800"),
+        ("/recommendations", "ratings", ["\ud800"]),
+    ],
+)
+def test_half_a_surrogate_pair_in_place_of_a_list_is_refused(
+    client: TestClient, path: str, field: str, value: Any
+) -> None:
+    answer = client.post(path, content=json.dumps({field: value}))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["value"] == "?"
+
+
 def test_all_faults_are_named_up_to_a_readable_number(client: TestClient) -> None:
     answer = client.post(PATH, json={"user_ids": [0] * 1_000, "limit": 101, "ranking": "best"})
     named = [error["parameter"] for error in answer.json()["errors"]]
