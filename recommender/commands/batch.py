@@ -48,7 +48,7 @@ def keep_unchanged(engine: Engine, version: Version) -> None:
 
 
 def write_and_tell(engine: Engine, model: ServedModel, job: BatchJob, **noted: Any) -> Version:
-    """Write the batch under a progress bar; the new version."""
+    """Write the batch under a progress bar, and return the new version."""
     started, rows = time.perf_counter(), len(job.rows) * job.n
     with tqdm(total=rows, unit=" rows", unit_scale=True, desc="batch", delay=1, leave=False) as bar:
         version = write_batch(engine, model, job, progress=bar.update, **noted)

@@ -125,7 +125,7 @@ def evaluated(
     n_users: int | None = None,
     published: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """The evaluation of the rankings, with a progress bar where it takes long; arguments as `evaluate_rankings`."""
+    """Evaluate the rankings, under a progress bar if it takes long. Arguments as in `evaluate_rankings`."""
     with tqdm(unit=" lists", unit_scale=True, desc="evaluate", delay=2, leave=False) as bar:
         return evaluate_rankings(
             matrix,

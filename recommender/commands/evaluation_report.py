@@ -33,7 +33,7 @@ _MISSING = "-"
 
 
 def as_table(evaluation: Evaluation) -> str:
-    """All figures, rankings side by side, then nDCG by activity and the paired differences; without colors."""
+    """Return all figures, rankings side by side, then nDCG by activity and the paired differences; without colors."""
     rankings = evaluation.rankings
     head = [
         f"{evaluation.split}; {evaluation.n_test_users:,} of {evaluation.n_users:,} users tested, "
@@ -64,7 +64,7 @@ def as_table(evaluation: Evaluation) -> str:
 
 
 def cold_start_as_table(cold_start: Evaluation) -> str:
-    """What each step for users without ratings finds, one line each (see `recommender.evaluation.cold_start`)."""
+    """Return what each step of the cold start finds, one line each (see `recommender.evaluation.cold_start`)."""
     names = (NDCG, "recall@20", "hit_rate@10", "served")
     rows = [("users without ratings", *(_LABELS[name][0] for name in names))]
     rows += [

@@ -80,11 +80,10 @@ def token_of(engine: Engine) -> str | None:
         return read_token(connection)
 
 
-def require_people(engine: Engine, token: str | None) -> str | None:
-    """Return ``token`` if the people in the tables have it; OtherPeopleError if others have replaced them."""
+def require_people(engine: Engine, token: str | None) -> None:
+    """Raise OtherPeopleError unless the people in the tables have this token: then others have replaced them."""
     if token_of(engine) != token:
         raise OtherPeopleError(f"{label(engine)}: step 2 replaced all people meanwhile; run it again")
-    return token
 
 
 def read_identities(connection: Connection, there: set[str]) -> Identities:

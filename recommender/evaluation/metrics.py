@@ -13,7 +13,7 @@ bootstrap with users as the unit, since the ratings of one user depend on each o
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,14 +26,6 @@ LEVEL = 0.95
 _BLOCK_CELLS = 4_000_000  # draws held at once: 32 MB
 
 Floats = NDArray[np.float64]
-
-
-class Interval(NamedTuple):
-    """A mean over users and the ends of its bootstrap interval; NaN if there is nothing to average."""
-
-    mean: float
-    low: float
-    high: float
 
 
 def ndcg_at(hits: ArrayLike, n_relevant: ArrayLike, k: int) -> Floats:
@@ -140,36 +132,19 @@ def mae(predicted: ArrayLike, actual: ArrayLike) -> float:
     return float(np.mean(np.abs(errors))) if errors.size else math.nan
 
 
-def bootstrap_interval(
-    values: ArrayLike,
-    rng: np.random.Generator,
-    *,
-    weights: ArrayLike | None = None,
-    n_resamples: int = N_RESAMPLES,
-    level: float = LEVEL,
-) -> Interval:
-    """Return the mean of ``values`` (n_users,), sum(values) / sum(weights), and its percentile bootstrap interval.
-
-    Users are drawn with their weights (default: 1 each), n_users with replacement, n_resamples times. The interval
-    holds the middle ``level`` of the means. SettingError for level outside of 0..1 or lengths that differ.
-
-    >>> bootstrap_interval([0.5, 0.5, 0.5], np.random.default_rng(0))
-    Interval(mean=0.5, low=0.5, high=0.5)
-    >>> mean, low, high = bootstrap_interval([0.0, 1.0] * 50, np.random.default_rng(0))  # 0.5 +- 1.96 * 0.5 / sqrt(100)
-    >>> mean, round(low, 1), round(high, 1)
-    (0.5, 0.4, 0.6)
-    """
-    column = np.asarray(values, np.float64).reshape(-1, 1)
-    weight = np.ones_like(column) if weights is None else np.asarray(weights, np.float64).reshape(-1, 1)
-    return Interval(*bootstrap_intervals(column, weight, rng, n_resamples=n_resamples, level=level)[0].tolist())
-
-
 def bootstrap_intervals(
     values: Floats, weights: Floats, rng: np.random.Generator, *, n_resamples: int = N_RESAMPLES, level: float = LEVEL
 ) -> Floats:
-    """Return `bootstrap_interval` of every column of ``values`` and ``weights``, both (n_users, m): (m, 3).
+    """Return mean, low and high of each column, (m, 3): sum(values) / sum(weights) and its percentile bootstrap.
 
-    The three are mean, low and high. All columns see the same draws. A column skips draws in which it has no weight.
+    ``values`` and ``weights`` (n_users, m). Users are drawn with their weights, n_users with replacement, n_resamples
+    times; the interval holds the middle ``level`` of the means. All columns see the same draws. A column skips draws in
+    which it has no weight. NaN if there is nothing to average. SettingError for level outside of 0..1 or shapes that
+    differ.
+
+    >>> values = np.array([[0.0, 0.5], [1.0, 0.5]] * 50)  # the first: 0.5 +- 1.96 * 0.5 / sqrt(100)
+    >>> bootstrap_intervals(values, np.ones((100, 2)), np.random.default_rng(0)).round(1).tolist()
+    [[0.5, 0.4, 0.6], [0.5, 0.5, 0.5]]
     """
     if not 0.0 < level < 1.0:
         raise SettingError(f"level={level!r} cannot be used: pass a share between 0 and 1, such as 0.95")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,6 +134,14 @@ def test_pairs_without_a_prediction_do_not_count() -> None:
     assert math.isnan(metrics.mae([], []))
 
 
+def interval(values: Any, rng: np.random.Generator, *, weights: Any = None, **options: Any) -> list[float]:
+    """Mean, low and high of one column."""
+    column = np.asarray(values, np.float64).reshape(-1, 1)
+    weight = np.ones_like(column) if weights is None else np.asarray(weights, np.float64).reshape(-1, 1)
+    found: list[float] = metrics.bootstrap_intervals(column, weight, rng, **options)[0].tolist()
+    return found
+
+
 def naive_bootstrap(values: list[float], weights: list[float], seed: int, n_resamples: int) -> tuple[float, float]:
     rng, n, means = np.random.default_rng(seed), len(values), []
     for _ in range(n_resamples):
@@ -148,14 +157,14 @@ def naive_bootstrap(values: list[float], weights: list[float], seed: int, n_resa
 def test_the_bootstrap_equals_plain_python(users: list[tuple[float, int]], seed: int) -> None:
     values, weights = [value for value, _ in users], [float(weight) for _, weight in users]
     assume(sum(weights))
-    found = metrics.bootstrap_interval(values, np.random.default_rng(seed), weights=weights, n_resamples=40)
+    found = interval(values, np.random.default_rng(seed), weights=weights, n_resamples=40)
     low, high = naive_bootstrap(values, weights, seed, 40)
     assert found == pytest.approx((sum(values) / sum(weights), low, high), abs=1e-9)
 
 
 def test_the_bootstrap_is_as_wide_as_the_standard_error_says() -> None:
     values = np.random.default_rng(5).normal(10.0, 3.0, 2_500)
-    mean, low, high = metrics.bootstrap_interval(values, np.random.default_rng(6))
+    mean, low, high = interval(values, np.random.default_rng(6))
     error = values.std() / math.sqrt(2_500)  # 0.06
     assert mean == pytest.approx(values.mean())
     assert low == pytest.approx(mean - 1.96 * error, abs=0.15 * error)
@@ -165,20 +174,20 @@ def test_the_bootstrap_is_as_wide_as_the_standard_error_says() -> None:
 def test_any_number_of_columns_share_the_same_draws() -> None:
     values = np.random.default_rng(3).random((50, 3))
     together = metrics.bootstrap_intervals(values, np.ones((50, 3)), np.random.default_rng(4))
-    alone = [metrics.bootstrap_interval(values[:, i], np.random.default_rng(4)) for i in range(3)]
+    alone = [interval(values[:, i], np.random.default_rng(4)) for i in range(3)]
     assert together.tolist() == [pytest.approx(list(interval)) for interval in alone]
 
 
 def test_memory_bounds_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(3).random(50)
-    whole = metrics.bootstrap_interval(values, np.random.default_rng(4))
+    whole = interval(values, np.random.default_rng(4))
     monkeypatch.setattr(metrics, "_BLOCK_CELLS", 130)  # two draws of 50 users at a time
-    assert metrics.bootstrap_interval(values, np.random.default_rng(4)) == pytest.approx(whole)
+    assert interval(values, np.random.default_rng(4)) == pytest.approx(whole)
 
 
 def test_a_mean_of_no_values_is_nan_with_its_interval() -> None:
     for values, weights in (([], []), ([0.0, 0.0], [0.0, 0.0])):
-        assert np.isnan(metrics.bootstrap_interval(values, np.random.default_rng(0), weights=weights)).all()
+        assert np.isnan(interval(values, np.random.default_rng(0), weights=weights)).all()
 
 
 def test_arguments_that_do_not_fit_are_errors_that_name_them() -> None:
@@ -188,8 +197,8 @@ def test_arguments_that_do_not_fit_are_errors_that_name_them() -> None:
     with pytest.raises(SettingError, match=r"hits \(1, 2\) and n_relevant \(2,\) do not fit"):
         metrics.recall_at([[True, False]], [1, 1], 2)
     with pytest.raises(SettingError, match=r"level=95 cannot be used"):
-        metrics.bootstrap_interval([1.0], rng, level=95)
+        interval([1.0], rng, level=95)
     with pytest.raises(SettingError, match="n_resamples=0"):
-        metrics.bootstrap_interval([1.0], rng, n_resamples=0)
+        interval([1.0], rng, n_resamples=0)
     with pytest.raises(SettingError, match="one weight for each value"):
-        metrics.bootstrap_interval([1.0], rng, weights=[1.0, 1.0])
+        interval([1.0], rng, weights=[1.0, 1.0])
