@@ -36,6 +36,7 @@ from recommender.database import (
     NUMBERS,
     TEXT,
     Stage,
+    announced,
     connected,
     count_rows,
     database_errors,
@@ -135,7 +136,8 @@ def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) ->
             stage.load(interactions, [interactions_batch(block, product_ids)])
             bar.update(block.n_users)
         before = read_identities(stage.connection, existing_tables(engine))
-        publish_with_origin(stage, made_from, before.after(MADE_UP, made_from, {}), replace=replace)
+        noted = before.after(MADE_UP, made_from, {})
+        publish_with_origin(stage, made_from, noted, replace=replace, others=before.give_way(noted))
     return True
 
 
@@ -161,7 +163,7 @@ def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
         if newest_deletion(stage.connection, there) != erased:
             raise WriteConflictError(f"{label(engine)}: a user was erased while {file.name} was read; run it again")
         noted = people.after(TEXT if shop.user_ids else NUMBERS, made_from, shop.user_ids)
-        publish_with_origin(stage, made_from, noted, replace=replace)
+        publish_with_origin(stage, made_from, noted, replace=replace, others=people.give_way(noted))
     print(f"{file.name}: {shop.rows:,} rows = {shop.ratings.num_rows:,} loaded", end="")
     print(f" + {shop.repeated:,} replaced by a later row + {shop.rejected:,} rejected", end="")
     print(f" (see {rejected.path})" if shop.rejected else "")
@@ -198,15 +200,19 @@ def _fingerprint(file: Path) -> str:
             raise InputFileError(f"{file} cannot be read ({error.strerror}): check that it is the right file") from None
 
 
-def publish_with_origin(stage: Stage, made_from: dict[str, Any], people: dict[str, Any], *, replace: bool) -> None:
+def publish_with_origin(
+    stage: Stage, made_from: dict[str, Any], people: dict[str, Any], *, replace: bool, others: bool
+) -> None:
     """Note what was made, whom the numbers mean and a summary of the rows, then swap the tables in.
 
     The origin of the present rows is checked once more: another run may have ended since, or others may have written.
+    ``others``: they take the user_ids of people who are there, so running services are told before the swap.
     """
     summary = shopper_summary(stage.connection, stage.tables)
     stage.load(data_origin, [origin_batch({"origin": made_from, "summary": summary} | people)])
     generating = made_from["made_from"] == "seed"
-    stage.publish(check=None if replace else refuse_foreign_rows(stage.engine, generating=generating))
+    check = None if replace else refuse_foreign_rows(stage.engine, generating=generating)
+    stage.publish(check=check, around=announced(stage.connection) if others else None)
 
 
 def users_batch(block: TasteBlock, people: pd.DataFrame) -> pa.RecordBatch:

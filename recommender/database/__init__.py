@@ -11,12 +11,14 @@ bulk_read          reads whole tables into arrays
 usable_rows        the rule for the rows that a model is made from
 shop_reader        the tables as a snapshot of the shop
 clock              microseconds since 1970, by the database's clock
+announcement       announces that the user_ids are about to mean other people
 identities         the people that the user_ids mean
 deletions_log      a log of deleted ratings and erased users
 schema             every name of a table or column
 cursor_reader      reads how far the changes of the tables go
 """
 
+from recommender.database.announcement import INTERVAL, WAIT, announced, is_announced
 from recommender.database.bulk_read import fitting, read_ratings, read_table
 from recommender.database.clock import SECOND, as_moment, event_time, microseconds, read_clocks, read_now, utc_now
 from recommender.database.connection import (
@@ -95,6 +97,7 @@ from recommender.database.usable_rows import as_words, fault_of, usable
 
 __all__ = [
     "DRIVER_ERRORS",
+    "INTERVAL",
     "KEPT_DAYS",
     "LOGS",
     "MADE_UP",
@@ -104,11 +107,13 @@ __all__ = [
     "SECOND",
     "TEXT",
     "TICK",
+    "WAIT",
     "Count",
     "Identities",
     "LoadCount",
     "Move",
     "Stage",
+    "announced",
     "around",
     "as_lines",
     "as_moment",
@@ -130,6 +135,7 @@ __all__ = [
     "fitting",
     "has_our_columns",
     "in_blocks",
+    "is_announced",
     "is_mysql",
     "is_up_to_date",
     "keep_lists",

@@ -54,6 +54,10 @@ class Identities:
         token = self._token(kind, self.epoch + 1, made_from)
         return {_NOTE: {"token": token, "epoch": self.epoch + 1, "highest": highest, "kind": kind}}
 
+    def give_way(self, note: Mapping[str, Any]) -> bool:
+        """Tell whether the next people, of this note, are others in the place of people who are there."""
+        return bool(self.kind) and note[_NOTE]["token"] != self.token
+
     @staticmethod
     def _token(kind: str, epoch: int, made_from: Mapping[str, Any]) -> str:
         content = hashlib.blake2b(json.dumps([kind, dict(made_from)], sort_keys=True).encode(), digest_size=8)

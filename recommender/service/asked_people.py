@@ -1,4 +1,7 @@
-"""Requests by user_id, and their refusal while the user_ids mean other people than in the served model."""
+"""Requests by user_id, and their refusal while the user_ids mean other people than in the served model.
+
+They are refused also while other people are announced (`recommender.database.announcement`).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,11 @@ OTHER_PEOPLE = (
     "model of these is being made, or comes with the next python recommendation_engine.py --save-model"
 )
 
+BEING_REPLACED = (
+    "step 2 is replacing the people in the database, so a user_id is about to mean somebody else than in the served "
+    "model: ask again in a few seconds"
+)
+
 
 def about_people(method: str, path: str) -> bool:
     """Tell whether the request names a user by user_id. Baskets, products and the service's state do not.
@@ -23,6 +31,6 @@ def about_people(method: str, path: str) -> bool:
     return path.startswith(_PEOPLE) or (method == "POST" and path in _WRITES)
 
 
-def refuse_other_people() -> Response:
+def refuse_other_people(*, announced: bool) -> Response:
     """Return 503, the answer until a model of the people in the tables is served."""
-    return problem(503, OTHER_PEOPLE, headers={"Retry-After": "5"})
+    return problem(503, BEING_REPLACED if announced else OTHER_PEOPLE, headers={"Retry-After": "5"})

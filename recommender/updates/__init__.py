@@ -11,15 +11,17 @@ following         the changes that a model has yet to take, in bounded pieces
 records           reads what the tables hold of some users
 writes            ratings, interactions and deletions that the service stores
 database_watch    watches whether the database answers
+people_watch      also watches whom the user_ids mean, and are about to mean
 """
 
 from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel
 from recommender.updates.records import optional_tables, read_facts, read_records
-from recommender.updates.served import Served
+from recommender.updates.served import ANNOUNCED, Served
 from recommender.updates.updater import ModelUpdater
 from recommender.updates.writes import delete_rating, erase_user, prepare, store_interaction, store_rating
 
 __all__ = [
+    "ANNOUNCED",
     "ModelSource",
     "ModelUpdater",
     "SavedModel",

@@ -16,10 +16,9 @@ from typing import Any
 
 from sqlalchemy import Engine, event, text
 
-from recommender.database import database_errors, is_mysql
+from recommender.database import INTERVAL, database_errors, is_mysql
 from recommender.errors import RecommenderError
 
-INTERVAL = 0.4  # seconds between two questions
 SILENCE = 1.8  # seconds without an answer after which the database counts as away
 LOCK_WAIT = 1  # seconds that a statement waits for a lock of others; less than the time-out of a connection
 _log = logging.getLogger("uvicorn.error")
@@ -41,7 +40,7 @@ class DatabaseWatch:
         self._silent_since = datetime.now(UTC)
         self._fault = ""
         self._closed = False
-        self.asked = known_up  # whether the database was asked yet
+        self.asked = False  # whether the database was asked yet
         self.errors = 0  # questions that were not answered
 
     @property

@@ -21,17 +21,17 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
 
-from recommender.database import database_errors, read_token, retried, writing
+from recommender.database import INTERVAL, database_errors, read_token, retried, writing
 from recommender.errors import DatabaseError, OtherPeopleError, RecommenderError
 from recommender.live import LiveModel, UserRecord
 from recommender.model import ServedModel
 from recommender.publishing import published_number
 from recommender.shop import Product
-from recommender.updates.database_watch import INTERVAL, DatabaseWatch
 from recommender.updates.following import Following
 from recommender.updates.model_source import ModelSource, Stamp
+from recommender.updates.people_watch import PeopleWatch
 from recommender.updates.records import optional_tables, read_facts, read_records
-from recommender.updates.served import Served
+from recommender.updates.served import ANNOUNCED, Served
 from recommender.updates.writes import prepare
 
 PATIENCE = 1.8  # seconds that a write may take
@@ -43,6 +43,7 @@ LATE = 5.0  # seconds without a look at the tables after which the service count
 AWAY = "the database does not answer"
 NOT_SEEN = "the tables cannot be looked at: another session may hold a lock"
 OTHER_PEOPLE = "step 2 replaced the people: the user_ids mean others than those of the served model"
+BEING_REPLACED = "step 2 is replacing the people: the user_ids are about to mean others"
 NOT_COUNTED = "changes have yet to be counted: a newer model is being made"
 _log = logging.getLogger("uvicorn.error")
 
@@ -50,12 +51,12 @@ Job = Callable[[Connection], object]
 Facts = dict[bytes, Product | None]
 
 
-class ModelUpdater(DatabaseWatch):
+class ModelUpdater(PeopleWatch):
     """The watch of a service; ``state.model`` is a ``LiveModel`` from `serve` on."""
 
     def __init__(self, state: Served, connect: Callable[[], Engine], source: ModelSource, *, known_up: bool) -> None:
-        super().__init__(connect, known_up=known_up)
-        self._state, self._source = state, source
+        super().__init__(state, connect, known_up=known_up)
+        self._source = source
         self._there: frozenset[str] | None = None
         self._following: Following | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -91,7 +92,7 @@ class ModelUpdater(DatabaseWatch):
     @property
     def other_people(self) -> bool:
         """Whether the user_ids of the tables mean other people than those of the served model."""
-        return self._state.means_others(self.model)
+        return self._state.people != ANNOUNCED and self._state.means_others(self.model)
 
     @property
     def lag(self) -> float:
@@ -103,8 +104,8 @@ class ModelUpdater(DatabaseWatch):
         """What is wrong, in words, and since when (UTC); None if nothing is."""
         if (since := self.degraded_since) is not None:
             return AWAY, since
-        if self.other_people:
-            return OTHER_PEOPLE, self.changes_seen_at
+        if self._state.means_others(self.model):
+            return OTHER_PEOPLE if self.other_people else BEING_REPLACED, self.changes_seen_at
         return (NOT_COUNTED if self._spoiled else NOT_SEEN, self.changes_seen_at) if self.lag > LATE else None
 
     async def run(self) -> None:
@@ -120,12 +121,14 @@ class ModelUpdater(DatabaseWatch):
                 task.cancel()
 
     async def first_look(self, seconds: float) -> None:
-        """Wait for the first look at the tables, until what it found is counted.
+        """Wait for the first look at the people and the tables, until what it found is counted.
 
         Return also once a look has failed, or the database has been silent for so many seconds.
         """
         started = time.monotonic()
-        while not self._looked.is_set() and time.monotonic() - max(started, self._last_answer) < seconds:
+        while time.monotonic() - max(started, self._last_answer) < seconds:
+            if self._looked.is_set() and self.asked:
+                return
             await asyncio.sleep(0.005)
 
     async def _follow(self) -> None:
@@ -223,10 +226,10 @@ class ModelUpdater(DatabaseWatch):
             self._late = False
             _log.info("changes by others are seen again")
 
-    def _are_others(self, connection: Connection, model: ServedModel) -> bool:
-        """Tell whether the user_ids of the tables mean other people than the model's; then none gets an answer."""
-        self._state.people = token = read_token(connection, noted=model.people is not None)
-        return token != model.people
+    @staticmethod
+    def _are_others(connection: Connection, model: ServedModel) -> bool:
+        """Tell whether the user_ids of the tables mean other people than the model's."""
+        return read_token(connection, noted=model.people is not None) != model.people
 
     def _tables(self) -> frozenset[str]:
         if self._there is None:

@@ -5,5 +5,5 @@ _stage        the common part of staging tables on servers and on SQLite
 _mysql        staging tables on MySQL and MariaDB
 _load_data    rows as text for ``LOAD DATA LOCAL INFILE``
 _sqlite       staging tables on SQLite
-_sqlite_lock  a lock for a whole run of a step on SQLite
+_sqlite_lock  locks beside a SQLite file: for a whole run of a step, for an announcement
 """

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 import pyarrow as pa
 from pymysql.constants import ER
@@ -13,6 +12,7 @@ from sqlalchemy import Table, exc, func, select
 from sqlalchemy.schema import CreateTable
 
 from recommender.database._engines import loading_engine
+from recommender.database.announcement import lock_name
 from recommender.database.connection import label, waiting_for_locks, writing
 from recommender.database.own_tables import OLD, STAGING, OwnTable, drop_own, forget, leftovers, note, prepare_notes
 from recommender.database.server_connection import ServerConnection
@@ -107,18 +107,16 @@ class ServerStage(Stage):
                 raise WriteConflictError(f"{label(self.engine)}: {table.name}: another run is filling it")
 
         def holder() -> int | None:
-            number: int | None = self.connection.execute(select(func.is_used_lock(self._lock_of(table)))).scalar()
+            named = func.is_used_lock(lock_name(self.engine, table.name))
+            number: int | None = self.connection.execute(select(named)).scalar()
             return number
 
         waiting_for_locks(self.engine, [table.name], attempt, why="another run is filling it", holder=holder)
 
     def _locks(self, table: Table, seconds: int) -> bool:
         """Tell whether this run gets the table's lock within so many seconds."""
-        return bool(self.connection.execute(select(func.get_lock(self._lock_of(table), seconds))).scalar() == 1)
-
-    def _lock_of(self, table: Table) -> str:
-        where = f"{self.engine.url.database}.{table.name}"
-        return f"recommender {hashlib.blake2b(where.encode(), digest_size=16).hexdigest()}"  # at most 64 characters
+        named = func.get_lock(lock_name(self.engine, table.name), seconds)
+        return bool(self.connection.execute(select(named)).scalar() == 1)
 
     def _may_load_files(self) -> bool:
         filled = next(iter(self.tables.values()))
@@ -215,10 +213,11 @@ class ServerStage(Stage):
             return dropped
         return 0
 
-    def _swap(self, moves: Sequence[Move], replaced: Sequence[str]) -> None:
+    def _swap(self, moves: Sequence[Move], replaced: Sequence[str], around: AbstractContextManager[None]) -> None:
         renames = (f"{self._quote(source)} TO {self._quote(target)}" for source, target in moves)
         statement = f"RENAME TABLE {', '.join(renames)}"
-        self._without_queue([source for source, _ in moves], lambda: self._execute(statement))
+        with around:
+            self._without_queue([source for source, _ in moves], lambda: self._execute(statement))
         self._check_replaced(dict(moves))
         self._drop_unread(replaced)
         forget(self.connection, {source for source, _ in moves} - {target for _, target in moves})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pyarrow as pa
 from sqlalchemy import Engine, Table, exc, text
@@ -19,7 +19,7 @@ from recommender.database.connection import label, lock_watch
 from recommender.database.lock_wait import patiently
 from recommender.database.own_tables import OLD, STAGING, OwnTable, drop_own, forget, leftovers, note, prepare_notes
 from recommender.database.schema import own_tables
-from recommender.database.staging._sqlite_lock import StepLock
+from recommender.database.staging._sqlite_lock import FileLock
 from recommender.database.staging._stage import (
     Key,
     LoadCount,
@@ -89,11 +89,12 @@ class SqliteStage(Stage):
     def _delete_repeats(self, filled: str, number: str, names: str) -> str:
         return f"DELETE FROM {filled} WHERE {number} NOT IN (SELECT MIN({number}) FROM {filled} GROUP BY {names})"
 
-    def _swap(self, moves: Sequence[Move], replaced: Sequence[str]) -> None:
-        for source, target in moves:
-            self._execute(f"ALTER TABLE {self._quote(source)} RENAME TO {self._quote(target)}")
+    def _swap(self, moves: Sequence[Move], replaced: Sequence[str], around: AbstractContextManager[None]) -> None:
         gone = {source for source, _ in moves} - {target for _, target in moves}
-        self._finish(gone, replaced)
+        with around:
+            for source, target in moves:
+                self._execute(f"ALTER TABLE {self._quote(source)} RENAME TO {self._quote(target)}")
+            self._finish(gone, replaced)
 
     def _finish(self, gone: Iterable[str], replaced: Sequence[str]) -> None:
         """Drop the replaced tables, delete the notes of names that are ``gone``, commit."""
@@ -144,7 +145,7 @@ class SqliteStageInTurns(SqliteStage):
 
     def __init__(self, engine: Engine, tables: Sequence[Table], *, append: bool) -> None:
         super().__init__(engine, tables, append=append)
-        self._lock, self._left_at = StepLock(str(engine.url.database)), 0.0
+        self._lock, self._left_at = FileLock(str(engine.url.database), "step"), 0.0
 
     def _wait_for_other_runs(self) -> None:
         """Get the lock of the step, which another run holds while it fills the tables."""

@@ -1,6 +1,6 @@
-"""A lock for whole runs of a step on SQLite, like GET_LOCK on a server; a part of ``bulk_load``.
+"""Locks beside a SQLite database, like GET_LOCK on a server: one for whole runs of a step, one for an announcement.
 
-The database's own lock is for short moments. This lock is the write lock of another, empty database beside it: the
+The database's own lock is for short moments. Such a lock is the write lock of another, empty database beside it: the
 system releases it when a process dies. The file stays: if it were deleted, a waiting run could hold a file that no
 longer has a name.
 """
@@ -8,15 +8,17 @@ longer has a name.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 from recommender.errors import DatabaseError
 
 
-class StepLock:
-    """A lock that allows one run at a time on the database ``file``."""
+class FileLock:
+    """The lock ``what`` of the database ``file``, for one process at a time."""
 
-    def __init__(self, file: str) -> None:
-        self._file = f"{file}-step"
+    def __init__(self, file: str, what: str) -> None:
+        self._file = Path(f"{Path(file).resolve()}-{what}")  # a link leads to the same lock
         self._held: sqlite3.Connection | None = None
 
     def taken(self, seconds: float) -> bool:
@@ -39,3 +41,12 @@ class StepLock:
         """Release the lock if this run has it."""
         if self._held is not None:
             self._held.close()
+
+    def is_held(self) -> bool:
+        """Tell at once whether a process has the lock. Without its file, nobody has."""
+        try:
+            with closing(sqlite3.connect(f"{self._file.as_uri()}?mode=ro", uri=True, timeout=0)) as reader:
+                reader.execute("SELECT 1 FROM sqlite_master").close()
+        except sqlite3.Error as error:
+            return "locked" in str(error)
+        return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,7 @@ class Stage:
         leave: Sequence[str] = (),
         drop: Sequence[str] = (),
         check: Check | None = None,
+        around: AbstractContextManager[None] | None = None,
     ) -> None:
         """Replace the live tables by the staging tables, all in one step (see ``staged`` for ``append``).
 
@@ -80,7 +81,7 @@ class Stage:
         staging table that is moved away, or among ``leave``, does not replace a live one. ``drop``: tables of ours to
         drop afterwards. ``check`` is called with the replaced tables once no session writes to them under their names
         any more. If it raises ForeignDataError, they are left to the one who wrote to them. (On SQLite no other session
-        writes from ``staged`` on.)
+        writes from ``staged`` on.) ``around`` is entered just before the step, and left right after it.
         """
         self._check = check
         with database_errors(self.engine):
@@ -91,7 +92,7 @@ class Stage:
             else:
                 steps, replaced = self._plan(moves, leave)
                 self._note_replaced(replaced)
-                self._swap(steps, [*replaced, *leave, *drop])
+                self._swap(steps, [*replaced, *leave, *drop], around or nullcontext())
 
     def hold(self) -> None:
         """Keep others from writing until ``publish``, where the database swaps that way (SQLite)."""
@@ -115,8 +116,8 @@ class Stage:
     def _make_keys(self, table: Table, *, drop_repeats: bool) -> int:
         raise NotImplementedError
 
-    def _swap(self, moves: Sequence[Move], replaced: Sequence[str]) -> None:
-        """Rename all in one step, then drop the tables that were ``replaced``."""
+    def _swap(self, moves: Sequence[Move], replaced: Sequence[str], around: AbstractContextManager[None]) -> None:
+        """Rename all in one step, within ``around``, then drop the tables that were ``replaced``."""
         raise NotImplementedError
 
     def _merge(self) -> None:

@@ -34,6 +34,7 @@ from recommender.service.middleware.metrics import ServiceMetrics
 from recommender.service.middleware.request_log import RequestLog
 from recommender.service.model_headers import ModelStamp, RawHeader, etag_of, is_known
 from recommender.service.state import ServiceState
+from recommender.updates import ANNOUNCED
 
 OTHER = "other"
 MODEL_ROUTES = frozenset(
@@ -92,9 +93,13 @@ class ServiceLayer:
             # without headers: its body is not waited for
             await self._ask(closed, scope, receive, send, {}, request_id, started)
             return
+        if started > self._state.due and about_people(scope["method"], scope["path"]):
+            assert self._state.updater is not None
+            await self._state.updater.people_known()
         model, answer = self.model, None
         if self._state.means_others(model) and about_people(scope["method"], scope["path"]):
-            await self._ask(refuse_other_people(), scope, receive, send, headers, request_id, started)
+            refused = refuse_other_people(announced=self._state.people == ANNOUNCED)
+            await self._ask(refused, scope, receive, send, headers, request_id, started)
             return
         if scope["method"] in _READING and self._asks_otherwise.isdisjoint(headers):
             answer = self.answers.get(model, (scope["path"], scope["query_string"]))

@@ -75,7 +75,7 @@ class ServiceMetrics(Collector):
             yield _gauge("model_ratings", "Ratings it counts", model.n_ratings)
             yield _left_out(model.left_out)
         if (watch := self._state.updater) is not None:
-            others = "1 while user_ids mean others than the model's, and get no answer"
+            others = "1 while user_ids mean others than the model's, or are about to, and get no answer"
             yield _gauge("other_people", others, int(self._state.means_others(model)))
             yield _gauge("database_up", "1 if the database answers, 0 if not", int(watch.is_up))
             errors = CounterMetricFamily(

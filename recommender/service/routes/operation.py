@@ -66,7 +66,8 @@ def _status(name: str) -> dict[str, object]:
             _HEALTH_EXAMPLE,
             "What was in the tables at `changes_seen_at` is counted. `degraded`: since `degraded_since` the database"
             " does not answer, or the tables cannot be looked at, as `reason` says; answers go on from memory."
-            " With `other_people` the user_ids mean others than the model's, and nobody is answered by user_id.",
+            " With `other_people` the user_ids mean others than the model's, or are about to, and nobody is answered by"
+            " user_id.",
         )
     },
 )
@@ -94,7 +95,7 @@ async def health(request: Request) -> Response:
     if fault:
         reason, since = fault
         body |= {"degraded_since": since.strftime(_TIME), "reason": reason}
-    if watch.other_people:
+    if request.app.state.means_others(model):
         body["other_people"] = True
     return Response(orjson.dumps(body), media_type="application/json")
 
