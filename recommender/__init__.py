@@ -3,6 +3,7 @@ it; what comes of it is published, kept up to date and served.
 
 Nothing in these reads or writes: arrays in, arrays out.
     shop        what a shop knows, as arrays: ratings, interactions, products, segments, and the moment they were read
+    items       how much owning one product speaks for another: a linear model
     neighbors   who is nearest to whom, exactly: by cosine, by taste; similar products
     fallback    what fills a list that neighbors leave short: segments, what is popular now, new products
     ranking     which products to show, from neighbors: classic, taste, auto

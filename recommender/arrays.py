@@ -13,6 +13,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -89,6 +91,16 @@ def thread_count(n_threads: int | None) -> int:
         affinity = getattr(os, "sched_getaffinity", None)  # Linux only
         return len(affinity(0)) if affinity else os.cpu_count() or 1
     return at_least_one("n_threads", n_threads)
+
+
+def memory_share() -> int:
+    """Return the bytes that one computation may take: half of the machine's memory, or of the container's."""
+    known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ())  # not on Windows
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else 8 << 30
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # a container has one of these; "max" is none
+            total = min(total, int(Path(limit).read_text(encoding="ascii")))
+    return total // 2
 
 
 def at_least_one(name: str, value: object) -> int:

@@ -19,6 +19,7 @@ COMPUTES = (
     "errors",
     "evaluation",
     "fallback",
+    "items",
     "live",
     "model",
     "neighbors",
@@ -26,7 +27,7 @@ COMPUTES = (
     "shop",
 )
 READS = {"settings", "paths", "synthetic", "database", "files", "publishing", "updates", "commands", "service"}
-MAY_USE = {"numpy", "scipy", "numba", "pandas", "cachetools", "recommender"}
+MAY_USE = {"numpy", "scipy", "numba", "pandas", "cachetools", "threadpoolctl", "recommender"}
 # modules of the standard library for files, network, clock and global random state
 IMPURE_STDLIB = {"os", "io", "pathlib", "time", "random", "socket", "subprocess", "urllib", "tempfile", "shutil"}
 TOP_LEVEL = {
@@ -84,9 +85,9 @@ def computing() -> list[Path]:
     return found + [package / "synthetic" / f"{name}.py" for name in drawn]
 
 
-# arrays asks the machine only for its number of cores; compiled code is kept in files and made by processes
+# arrays asks the machine only for its cores and its memory; compiled code is kept in files and made by processes
 MAY_USE_BESIDES = {
-    "recommender/arrays.py": {"os"},
+    "recommender/arrays.py": {"os", "pathlib"},
 }
 
 
@@ -113,7 +114,7 @@ def test_a_room_that_computes_imports_none_that_reads_or_writes(room: str) -> No
 
 # a room imports only rooms that stand before it
 ORDER = [
-    *["errors", "arrays", "shop", "neighbors", "fallback", "ranking", "evaluation", "model", "live"],
+    *["errors", "arrays", "shop", "items", "neighbors", "fallback", "ranking", "evaluation", "model", "live"],
     *["settings", "paths", "synthetic", "database", "files", "publishing", "updates", "commands", "service"],
     "sample_catalog",
 ]
