@@ -63,7 +63,16 @@ from recommender.publishing import (
     with_product_details,
     write_batch,
 )
-from recommender.ranking import AUTO, BY_TASTE, TasteRanking, TasteSimilarity, find_neighbors, rank_frame, rank_products
+from recommender.ranking import (
+    AUTO,
+    BY_TASTE,
+    ITEMS,
+    ProfileRanking,
+    TasteSimilarity,
+    find_neighbors,
+    rank_frame,
+    rank_products,
+)
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
 from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
@@ -107,7 +116,7 @@ def load_model(
         given = INTERACTION_WEIGHTS if weights is None else weights
         matrix, log = read_taste_data(engine)
         counted = interaction_weights(given, INTERACTION_TYPES)
-        return matrix, train_taste(matrix, log, counted, tuned=wanted == AUTO)
+        return matrix, train_taste(matrix, log, counted, tuned=wanted == AUTO, items=wanted == ITEMS)
     matrix = read_rating_matrix(engine)
     if not precompute:
         return matrix, CosineIndex(matrix.half_stars)
@@ -145,7 +154,7 @@ def get_recommendations(
         if not isinstance(matrix, RatingMatrix) or not isinstance(similarity_matrix, TasteSimilarity):
             raise SettingError(f'the {wanted} ranking needs what load_model(engine, ranking="{wanted}") returned')
         rows = np.array([matrix.row_of(user_id)])
-        ranked = TasteRanking(matrix, similarity_matrix, wanted).rank_products(rows, min(top, matrix.shape[1])).of(0)
+        ranked = ProfileRanking(matrix, similarity_matrix, wanted).rank_products(rows, min(top, matrix.shape[1])).of(0)
         names = matrix.products(ranked.columns)
     elif isinstance(matrix, pd.DataFrame):
         names, ranked = rank_frame(user_id, matrix, similarity_matrix, n_neighbors=k, n=top)

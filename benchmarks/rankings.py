@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks.neighbors import FULL, SHORT, Shape, in_turns, readable
 from benchmarks.one_user import K, N, make_matrix
 from recommender.evaluation import tune
-from recommender.ranking import N_NEIGHBORS, ClassicRanking, TasteRanking, TasteSimilarity
+from recommender.ranking import N_NEIGHBORS, ClassicRanking, ProfileRanking, TasteSimilarity
 from recommender.shop import build_profiles
 
 
@@ -38,7 +38,7 @@ def compare(shape: Shape, rounds: int) -> None:
     matrix = replace(matrix, rated_at=rng.integers(0, 10**15, matrix.n_ratings))
     similarity = TasteSimilarity.of(matrix, build_profiles(matrix))
     started = time.perf_counter()
-    taste = TasteRanking(matrix, similarity)
+    taste = ProfileRanking(matrix, similarity)
     prepared = time.perf_counter() - started
     classic, rows = ClassicRanking(matrix, similarity, K), np.arange(shape.users)
     many = ClassicRanking(matrix, similarity, N_NEIGHBORS)

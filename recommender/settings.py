@@ -54,7 +54,10 @@ SETTINGS = (
     Setting("TOP_N_SIMILAR_USERS", 20, "Neighbors a prediction is averaged over", highest=100_000),
     Setting("TOP_N_RECOMMENDATIONS", 10, "Products recommended to one user", highest=100_000),
     Setting(
-        "RANKING", "classic", "How products are ranked: classic, taste or auto", choices=("classic", "taste", "auto")
+        "RANKING",
+        "classic",
+        "How products are ranked: classic, taste, items or auto",
+        choices=("classic", "taste", "items", "auto"),
     ),
     Setting(
         "INTERACTION_WEIGHTS",

@@ -42,6 +42,7 @@ from recommender.evaluation import (
     history_of,
     judge,
     metrics_of,
+    published_parameters,
     stand_in,
 )
 from recommender.files import read_evaluation_file
@@ -60,11 +61,19 @@ from recommender.publishing import (
     roll_back,
     save_model,
 )
-from recommender.ranking import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
+from recommender.ranking import BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.settings import Settings, checked_path, interaction_weights
 from recommender.shop import Interactions, RatingMatrix, Snapshot
 
-_RANKED_BY = ("ranking", "n_neighbors", "damping", "interaction_weights")  # of a version's settings
+_RANKED_BY = (
+    "ranking",
+    "n_neighbors",
+    "chosen",
+    "damping",
+    "items",
+    "fusion",
+    "interaction_weights",
+)  # of a version's settings
 JSON_FILE, SVG_FILE = "evaluation.json", "evaluation.svg"
 
 
@@ -201,7 +210,7 @@ def _other_settings(published: Version | None, ranked: Mapping[str, Any]) -> Map
     if published is None:
         return None
     noted = {name: published.settings.get(name) for name in _RANKED_BY}
-    if noted["ranking"] not in RANKINGS or (noted["ranking"] in (CLASSIC, AUTO) and noted["n_neighbors"] is None):
+    if not _can_be_ranked_by(noted):
         print(f"gate     the settings of version {published.number} cannot be ranked by: {json.dumps(noted)}")
         return None
     if noted["ranking"] in BY_TASTE and noted["interaction_weights"] is None:
@@ -209,6 +218,17 @@ def _other_settings(published: Version | None, ranked: Mapping[str, Any]) -> Map
         noted["interaction_weights"] = ranked.get("interaction_weights")
     wanted = {name: ranked.get(name) for name in noted}
     return None if noted == wanted else noted
+
+
+def _can_be_ranked_by(noted: Mapping[str, Any]) -> bool:
+    """Tell whether a version's settings say all that its ranking needs."""
+    if noted["ranking"] == CLASSIC:
+        return noted["n_neighbors"] is not None
+    try:
+        published_parameters(noted)
+    except (KeyError, TypeError, ValueError):
+        return False
+    return noted["ranking"] in RANKINGS
 
 
 def list_versions(settings: Settings) -> None:

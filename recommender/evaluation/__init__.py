@@ -13,7 +13,7 @@ gate_statistics  the two tests of the gate
 """
 
 from recommender.evaluation.cold_start import ColdStartRanker, evaluate_cold_start, strangers
-from recommender.evaluation.comparison import evaluate_rankings, stand_in
+from recommender.evaluation.comparison import evaluate_rankings, published_parameters, stand_in
 from recommender.evaluation.gate import judge, metrics_of
 from recommender.evaluation.gate_statistics import FORCED, REFUSED, history_of
 from recommender.evaluation.measure import Ranker, evaluate
@@ -47,6 +47,7 @@ __all__ = [
     "judge",
     "limited",
     "metrics_of",
+    "published_parameters",
     "split_newest",
     "stand_in",
     "strangers",

@@ -17,11 +17,16 @@ from recommender.ranking import (
     AUTO,
     BY_TASTE,
     CLASSIC,
+    ITEMS,
     RANKINGS,
     TASTE,
-    TasteParameters,
+    AutoParameters,
+    ItemRanker,
+    ProfileRanker,
     TasteRanker,
-    chosen_parameters,
+    chosen_ranker,
+    parameters_of,
+    train_item_weights,
 )
 from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles
 
@@ -47,13 +52,13 @@ def stand_in(
         same = published.get("n_neighbors") == n_neighbors
     else:
         same = _weights_of(published, weights) is weights and _plain(published)
-    name = CLASSIC if ranking == CLASSIC else TASTE
+    name = ranking if ranking in (CLASSIC, ITEMS) else TASTE
     return name if same and name in rankings else AS_PUBLISHED
 
 
 def _plain(published: Mapping[str, Any]) -> bool:
-    """Tell whether the parameters of taste are the defaults."""
-    return chosen_parameters(published) in (None, TasteParameters())
+    """Tell whether the parameters are the defaults, of items if that was the ranking, else of taste."""
+    return published_parameters(published) == AutoParameters(ITEMS if published.get("ranking") == ITEMS else TASTE)
 
 
 def _weights_of(published: Mapping[str, Any], weights: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
@@ -105,17 +110,27 @@ def evaluate_rankings(
 def _by_taste(
     split: Split, log: Interactions | None, weights: NDArray[np.float64] | None, names: list[str]
 ) -> Iterator[tuple[str, Ranker]]:
-    """Names and rankers by taste, and taste on ratings alone beside them where there are interactions too."""
-    train = split.train
-    taste = _taste_ranker(build_profiles(train, log, weights), train)
+    """Names and rankers by profiles, and taste on ratings alone beside them where there are interactions too."""
+    train, profiles = split.train, build_profiles(split.train, log, weights)
+    taste = _taste_ranker(profiles, train)
     if TASTE in names:
         yield TASTE, taste
+    if ITEMS in names:
+        yield ITEMS, _chosen(AutoParameters(ITEMS), taste, profiles, train)
     if AUTO in names:
-        parameters = tune(train, log, weights).parameters
-        votes = taste.votes.damped(parameters.damping, train.recommendable)
-        yield AUTO, TasteRanker.of(votes, n_neighbors=parameters.n_neighbors)
+        yield AUTO, _chosen(tune(train, log, weights).parameters, taste, profiles, train)
     if log is not None:
         yield RATINGS_ONLY, _taste_ranker(build_profiles(train), train)
+
+
+def _chosen(parameters: AutoParameters, taste: TasteRanker, profiles: Profiles, train: RatingMatrix) -> ProfileRanker:
+    """Return the ranker of these parameters. ``taste``: the one with the defaults, of the same profiles."""
+
+    def items_beside(near: TasteRanker) -> ItemRanker:
+        weights = train_item_weights(profiles, parameters.items)
+        return ItemRanker.of(near, weights, profiles, parameters.items, train.recommendable)
+
+    return chosen_ranker(parameters, taste, items_beside, train.recommendable)
 
 
 def _as_published(
@@ -125,13 +140,13 @@ def _as_published(
     if published["ranking"] == CLASSIC:
         return ClassicRanker(split.train, n_neighbors=int(published["n_neighbors"]))
     counted = _weights_of(published, weights)
-    known = trainable_log(split, log, counted)
-    taste = _taste_ranker(build_profiles(split.train, known, counted), split.train)
-    parameters = chosen_parameters(published)
-    if parameters is None:
-        return taste
-    votes = taste.votes.damped(parameters.damping, split.train.recommendable)
-    return TasteRanker.of(votes, n_neighbors=parameters.n_neighbors)
+    profiles = build_profiles(split.train, trainable_log(split, log, counted), counted)
+    return _chosen(published_parameters(published), _taste_ranker(profiles, split.train), profiles, split.train)
+
+
+def published_parameters(published: Mapping[str, Any]) -> AutoParameters:
+    """Return the parameters in the settings of a version by profiles. KeyError, TypeError, ValueError if they lack."""
+    return AutoParameters() if published.get("ranking") == TASTE else parameters_of(published)
 
 
 def _taste_ranker(profiles: Profiles, train: RatingMatrix) -> TasteRanker:

@@ -23,7 +23,14 @@ from recommender.evaluation import metrics
 from recommender.evaluation.result import K
 from recommender.evaluation.split import Split, split_newest, trainable_log
 from recommender.neighbors import TasteIndex, taste_statistics
-from recommender.ranking import DAMPING, N_NEIGHBORS, TasteParameters, TasteVotes, rank_taste_for_rows
+from recommender.ranking import (
+    DAMPING,
+    N_NEIGHBORS,
+    AutoParameters,
+    TasteParameters,
+    TasteVotes,
+    rank_taste_for_rows,
+)
 from recommender.shop import Interactions, RatingMatrix, build_profiles
 
 NEIGHBORS = (50, N_NEIGHBORS, 1_000)
@@ -35,7 +42,7 @@ LEAST_USERS = 30  # a standard error of fewer users is worth nothing
 class Tuned(NamedTuple):
     """The chosen parameters; ``ndcg`` (len(NEIGHBORS), len(DAMPINGS)) on ``n_users`` users, NaN if too few."""
 
-    parameters: TasteParameters
+    parameters: AutoParameters
     ndcg: NDArray[np.float64]
     n_users: int
 
@@ -62,14 +69,16 @@ def tune(
     if rows.size > most:
         rows = np.sort(rng.choice(rows, most, replace=False))
     if rows.size < LEAST_USERS:
-        return Tuned(TasteParameters(), np.full((len(NEIGHBORS), len(DAMPINGS)), np.nan), rows.size)
+        return Tuned(AutoParameters(), np.full((len(NEIGHBORS), len(DAMPINGS)), np.nan), rows.size)
     found = _ndcg(split, rows, log, weights, n_threads)  # (n_pairs, n_users)
     means = found.mean(axis=1)
     pairs = [(k, damping) for k in NEIGHBORS for damping in DAMPINGS]
     best, default = int(np.argmax(means)), pairs.index((N_NEIGHBORS, DAMPING))
     ahead = found[best] - found[default]  # (n_users,)
     chosen = best if ahead.mean() > ahead.std(ddof=1) / np.sqrt(rows.size) else default
-    return Tuned(TasteParameters(*pairs[chosen]), means.reshape(len(NEIGHBORS), len(DAMPINGS)), rows.size)
+    return Tuned(
+        AutoParameters(taste=TasteParameters(*pairs[chosen])), means.reshape(len(NEIGHBORS), len(DAMPINGS)), rows.size
+    )
 
 
 def _ndcg(

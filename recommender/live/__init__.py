@@ -9,6 +9,7 @@ index         neighbors among the rows of the matrix and the rows of changed use
 cosine        that index by cosine
 taste         that index by taste
 ranking       ranked products if a neighbor or the user has changed
+owners        the products that nobody has any more
 popular       the order of popular products as ratings come and go
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -13,6 +13,7 @@ from recommender.fallback import PopularProducts
 from recommender.live.columns import LiveColumns
 from recommender.live.cosine import LiveCosine
 from recommender.live.index import LiveIndex
+from recommender.live.owners import Owners, Pair
 from recommender.live.popular import Tally, moved
 from recommender.live.taste import LiveTaste
 from recommender.live.users import LiveUser, UserRecord, live_user
@@ -40,6 +41,10 @@ class Changes:
         if isinstance(similarity, TasteSimilarity):
             decays = similarity.profiles.times is not None
             self.taste = LiveTaste(similarity.taste.votes, matrix.user_ids, decays=decays)
+        self.owners: Owners | None = None  # only the item model needs them
+        if isinstance(similarity, TasteSimilarity) and similarity.item_weights is not None:
+            given = similarity.profiles.confidences.indices
+            self.owners = Owners(np.bincount(given, minlength=matrix.shape[1]))
         self.known_users, self.known_segments = model.known_users, model.known_segments
 
     def index(self, ranking: str) -> LiveIndex:
@@ -55,6 +60,8 @@ class Changes:
         new.users = self.users.copy()
         new.columns = self._columns_for(records, facts)
         new.cosine, new.taste = self.cosine.copy(), self.taste.copy() if self.taste else None
+        if self.owners is not None:
+            new.owners = self.owners.after(self._columns_before_and_after(records, new.columns))
         pairs = [new._take(record) for record in records]
         changed = np.unique(np.concatenate([np.empty(0, np.int32), *(_differing(*pair) for pair in pairs)]))
         if len(changed) or new.columns is not self.columns:
@@ -72,6 +79,22 @@ class Changes:
         if (found := self._popular) is None:
             found = self._popular = self.tally.popular(self.popular_order)
         return found
+
+    def _columns_before_and_after(self, records: Sequence[UserRecord], columns: LiveColumns) -> Iterator[Pair]:
+        """Yield the columns of each record's user before it and after it. A user may come twice."""
+        latest: dict[int, NDArray[np.int32]] = {}
+        for record in records:
+            now, before = columns.columns_of(record.profile(self.model.weights).names), latest.get(record.user_id)
+            yield self._columns_of(record.user_id) if before is None else before, now
+            latest[record.user_id] = now
+
+    def _columns_of(self, user_id: int) -> NDArray[np.int32]:
+        """Return the columns of a user's profile before these changes."""
+        if (user := self.users.get(user_id)) is not None:
+            return user.columns
+        row, similarity = self._as_built(user_id).row, self.model.similarity
+        assert isinstance(similarity, TasteSimilarity)
+        return np.empty(0, np.int32) if row < 0 else similarity.profiles.columns_of(row)
 
     def _columns_for(self, records: Iterable[UserRecord], facts: Facts) -> LiveColumns:
         """Return the numbering with columns for all products of the records."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from recommender.fallback import Cap, OneList, PopularProducts
 from recommender.fallback import Near as Given
 from recommender.live.changes import Changes, Facts, products_of
 from recommender.live.index import Near
-from recommender.live.ranking import rank_by_taste, rank_classic
+from recommender.live.ranking import Asked, rank_by_profile, rank_classic
 from recommender.live.users import LiveUser, UserRecord, live_user
 from recommender.model import (
     Answer,
@@ -42,7 +43,7 @@ from recommender.model import (
     allowed_products,
     as_recommendations,
 )
-from recommender.ranking import BY_TASTE, CLASSIC, TasteRanker, TasteSimilarity
+from recommender.ranking import BY_TASTE, CLASSIC, ProfileRanker, TasteRanker, TasteSimilarity
 
 NOBODY = 0  # the user_id of a basket
 
@@ -145,7 +146,17 @@ class LiveModel(ServedModel):
         ladder = self._cold_start_for(ranking)
         rules = self._rules(cut, 0.0 if user.user_id == NOBODY else None)
         walk = partial(ladder.list_of, user.segment, user.columns, user_id=user.user_id, **rules)
-        return self._taste_now(near, own, user.row, ranking, cut, walk)
+        return self._taste_now(near, own, user.row, self._profile_of(user, ranking), ranking, cut, walk)
+
+    def _profile_of(self, user: LiveUser, ranking: str) -> Any:
+        """Return the profile of any user as the item model is asked."""
+        assert isinstance(self.similarity, TasteSimilarity)
+        times = None if self.similarity.profiles.times is None else user.times
+        return self._ranker(ranking).profile_of(user.columns, user.confidences, user.half_stars, times)
+
+    def _asking(self, user_id: int, ranking: str) -> Any:
+        user = self._changed(user_id)
+        return super()._asking(user_id, ranking) if user is None else self._profile_of(user, ranking)
 
     def near(self, user_id: int, ranking: str) -> Near:
         """Return the neighbors of a known user for a ranking, nearest first."""
@@ -164,9 +175,18 @@ class LiveModel(ServedModel):
         by_taste = ranking in BY_TASTE and self.changes.taste is not None
         return self._ranker(ranking).n_neighbors if by_taste else self.n_neighbors
 
-    def _ranker(self, ranking: str) -> TasteRanker:
+    def _ranker(self, ranking: str) -> ProfileRanker:
         assert isinstance(self.similarity, TasteSimilarity)
         return self.similarity.ranker(ranking)
+
+    def _bars(self, cut: Cut, ranking: str) -> Any:
+        bars, owners = super()._bars(cut, ranking), self.changes.owners
+        if owners is None or not len(owners.gone) or isinstance(self._ranker(ranking), TasteRanker):
+            return bars
+        *others, inverse = bars
+        inverse = inverse.copy()  # the item model knows products that nobody has any more
+        inverse[owners.gone] = 0.0
+        return (*others, inverse)
 
     def _row_classic(self, row: int, cut: Cut) -> list[Recommendation]:
         near = self._near_row(row, CLASSIC)
@@ -190,25 +210,30 @@ class LiveModel(ServedModel):
             lists = np.array([row], np.int64), near.numbers.astype(np.int32)[None], near.similarities[None]
             return self._taste_near(row, self._ranker(ranking), lists, cut, rules, self._bars(cut, ranking))
         walk = partial(ladder.list_of_row, row, **rules)
-        return self._taste_now(near, taste.entries_of(row), row, ranking, cut, walk)
+        profile = self._ranker(ranking).profile_of_row(row)
+        return self._taste_now(near, taste.entries_of(row), row, profile, ranking, cut, walk)
 
     def _taste_now(
         self,
         near: Near,
         own: NDArray[np.uint32],
         row: int,
+        profile: Any,
         ranking: str,
         cut: Cut,
         walk: Callable[[Given, int], OneList],
     ) -> list[Recommendation]:
-        """Return the products of changed and unchanged neighbors, then the ladder's; ``walk`` continues the list."""
-        taste, bars = self.changes.taste, self._bars(cut, ranking)
+        """Return the ranking's products by changed and unchanged neighbors, then the ladder's.
+
+        ``profile``: that of the user, as the item model is asked. ``walk`` continues the list.
+        """
+        taste, ranker = self.changes.taste, self._ranker(ranking)
         assert taste is not None
         rows, bases = taste.gathered(near, own, valued=True), np.append(taste.bases_of(near), taste.base_of(row))
-        given = cut, bars, self.changes.columns, self._ranker(ranking).votes
-        ranked = rank_by_taste(rows, near.similarities, bases, *given)
+        asked = Asked(rows, near.similarities, bases, profile)
+        ranked = rank_by_profile(asked, cut, self._bars(cut, ranking), self.changes.columns, ranker)
         found = walk(Given(ranked.columns[None], ranked.predicted[None]), cut.n)
-        return as_recommendations(found, ranked.support, ranked.n_raters)
+        return as_recommendations(found, ranked.support, ranked.n_raters, ranker.source)
 
     def ratings_of(self, user_id: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
         """Return the columns and half stars of the user's ratings now."""

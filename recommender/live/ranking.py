@@ -15,7 +15,17 @@ from recommender.fallback import NO_CAP, first_under_cap
 from recommender.live.columns import LiveColumns
 from recommender.live.index import SHIFT, Rows
 from recommender.model import Cut
-from recommender.ranking import RankedByTaste, RankedProducts, TasteRanker, TasteVotes, rank_near
+from recommender.ranking import (
+    DEPTH,
+    Bars,
+    FusedRanker,
+    ItemRanker,
+    ProfileRanker,
+    RankedByTaste,
+    RankedProducts,
+    TasteRanker,
+    rank_near,
+)
 from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
 Ranked = TypeVar("Ranked", RankedProducts, RankedByTaste)
@@ -53,30 +63,55 @@ def rank_classic(
     return _merged(best, others._replace(columns=later.columns[others.columns]), cut, columns)
 
 
-def rank_by_taste(
-    rows: Rows, similarities: NDArray[np.float64], bases: NDArray[np.float64], cut: Cut, bars: Any,
-    columns: LiveColumns, votes: TasteVotes,
-) -> RankedProducts:  # fmt: skip
-    """Return the list by taste of the user in the last row; the other rows (k,) are the neighbors.
+class Asked(NamedTuple):
+    """A user who asks a ranking by profiles: the user in the last row, after the neighbors (k,)."""
 
-    ``bases`` (k + 1,): mu + the bias of each user. ``bars``: those of ``votes`` under the filters of ``cut``.
-    """
+    rows: Rows
+    similarities: NDArray[np.float64]  # (k,)
+    bases: NDArray[np.float64]  # (k + 1,) mu + the bias of each user
+    profile: Any  # what the ranker's `profile_of` gave for the user
 
-    def ranked(voters: TasteVotes, bars: Any, n: int, cap: Any) -> RankedByTaste:
-        k = len(similarities)
-        lists = np.array([k]), np.arange(k, dtype=np.int32)[None], similarities[None]
-        found = TasteRanker.of(voters).rank_near(lists, n, bars, cap)
-        part = (0, slice(int(np.count_nonzero(found.columns[0] >= 0))))
-        best: Any = [array[part] for array in found]
-        return RankedByTaste(*best)
 
-    inside, later = _split(rows, votes.index.shape[1], columns, cut)
-    best = ranked(votes.of_rows(*inside, bases), bars, cut.n, cut.cap)
-    if later is not None:
-        voters = votes.of_unknown(*later.rows, bases, later.wanted)
-        others = ranked(voters, voters.bars(None), len(later.columns), NO_CAP)
-        best = _merged(best, others._replace(columns=later.columns[others.columns]), cut, columns)
+def rank_by_profile(asked: Asked, cut: Cut, bars: Any, columns: LiveColumns, ranker: ProfileRanker) -> RankedProducts:
+    """Return the list of a ranking by profiles. ``bars``: those of ``ranker`` under the filters of ``cut``."""
+    if isinstance(ranker, FusedRanker):
+        deep = cut._replace(n=DEPTH, cap=NO_CAP)
+        near = _ranked(asked._replace(profile=None), deep, Bars(*bars[:2]), columns, ranker.taste)
+        liked = _ranked(asked, deep, bars[2:], columns, ranker.items)
+        ties = _places(columns, near.columns, liked.columns)
+        found = ranker.merged(near.at(None), liked.at(None), cut.n, cut.cap, ties)
+        best = _without_padding(found)
+    else:
+        best = _ranked(asked, cut, bars, columns, ranker)
     return RankedProducts(best.columns, best.stars, best.support, best.n_raters)
+
+
+def _ranked(asked: Asked, cut: Cut, bars: Any, columns: LiveColumns, ranker: TasteRanker | ItemRanker) -> RankedByTaste:
+    """Return the list of one ranker, without padding."""
+    k, votes = len(asked.similarities), ranker.taste.votes
+    lists = np.array([k]), np.arange(k, dtype=np.int32)[None], asked.similarities[None]
+    inside, later = _split(asked.rows, votes.index.shape[1], columns, cut)
+    here = ranker.beside(votes.of_rows(*inside, asked.bases), asked.profile)
+    best = _without_padding(here.rank_near(lists, cut.n, bars, cut.cap))
+    if later is None or isinstance(ranker, ItemRanker):  # a product that came later has no weights
+        return best
+    voters = votes.of_unknown(*later.rows, asked.bases, later.wanted)
+    others = _without_padding(TasteRanker.of(voters).rank_near(lists, len(later.columns), voters.bars(None), NO_CAP))
+    return _merged(best, others._replace(columns=later.columns[others.columns]), cut, columns)
+
+
+def _without_padding(found: RankedByTaste) -> RankedByTaste:
+    part = (0, slice(int(np.count_nonzero(found.columns[0] >= 0))))
+    return found.at(part)
+
+
+def _places(columns: LiveColumns, *lists: NDArray[np.int32]) -> Any:
+    """Return the place of each product of the lists in the order of product ids, (1, m) each."""
+    both = np.concatenate(lists)
+    names, which = np.unique(both, return_inverse=True)
+    places = np.empty(len(names), np.int64)
+    places[np.lexsort(columns.keys(names)[::-1])] = np.arange(len(names))
+    return tuple(part[None] for part in np.split(places[which], [len(lists[0])]))
 
 
 class _Later(NamedTuple):

@@ -20,12 +20,21 @@ from recommender.model.list_request import (
     allowed_products,
 )
 from recommender.model.neighborhood import Neighborhood, Owned
-from recommender.model.served_model import Answer, Recommendation, ServedModel, as_recommendations
+from recommender.model.served_model import (
+    EVIDENT,
+    PRODUCT_SOURCES,
+    Answer,
+    Recommendation,
+    ServedModel,
+    as_recommendations,
+)
 from recommender.model.training import ModelSettings, Trained, serve, train, train_taste
 
 __all__ = [
+    "EVIDENT",
     "FEWEST",
     "LARGEST_LIST_OFFSET",
+    "PRODUCT_SOURCES",
     "STEPS",
     "Answer",
     "Categories",

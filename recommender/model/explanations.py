@@ -1,4 +1,7 @@
-"""Explanations of recommendations: which neighbors have the product, how near they are, and what they share, in words.
+"""Explanations of recommendations, in words and figures.
+
+Of neighbors: which have the product, how near they are, and what they share. Of items: which of the user's own products
+speak for it, and their share. Of a fusion: both.
 
 Only callers who may know it see the neighbors' ids, their and the user's products, and single ratings. All others get
 counts and coarse similarities (`recommender.model.coarse_figures`): no id of a person, no product but the explained
@@ -14,11 +17,12 @@ import numpy as np
 
 from recommender.model.coarse_figures import coarse, mean_of_many
 from recommender.model.neighborhood import Neighborhood
-from recommender.model.served_model import Recommendation, ServedModel
-from recommender.ranking import BY_TASTE
+from recommender.model.served_model import EVIDENT, Recommendation, ServedModel
+from recommender.ranking import BY_TASTE, FUSION, ITEMS
 
 N_CLOSEST = 3
 N_SHARED = 3
+N_SPEAKING = 3
 LONGEST_TITLE = 60
 
 
@@ -52,6 +56,21 @@ class Explanation:
     closest: Sequence[Closest | Somebody]
 
 
+@dataclass(frozen=True)
+class Speaking:
+    """One of the user's own products that speak for the explained one."""
+
+    product_id: str
+    share: float  # of all that the user's products add to its score
+
+
+@dataclass(frozen=True)
+class ItemExplanation(Explanation):
+    """The evidence for a product that the item model ranked; ``because`` is empty for callers who may not know it."""
+
+    because: Sequence[Speaking] = ()
+
+
 def explain(
     model: ServedModel,
     user_id: int,
@@ -65,15 +84,38 @@ def explain(
     ``named``: with ids of people, shared products, and figures to the last digit.
     """
     wanted = ranking or model.ranking
-    evident = [item.column for item in recommendations if item.source == "neighbors"]
+    evident = [item.column for item in recommendations if item.source in EVIDENT]
     hood = model.neighborhood(user_id, wanted) if evident else Neighborhood.empty()
     stars = hood.stars_of(evident)
-    return [
-        _from_neighbors(model, hood, item, stars[item.column], wanted, named)
-        if item.source == "neighbors"
-        else _from_all(model, item, named)
-        for item in recommendations
-    ]
+    found = []
+    for item in recommendations:
+        if item.source not in EVIDENT:
+            found.append(_from_all(model, item, named))
+            continue
+        near = _from_neighbors(model, hood, item, stars[item.column], wanted, named)
+        by_items = item.source in (ITEMS, FUSION)
+        found.append(_from_items(model, user_id, item, near, wanted, named) if by_items else near)
+    return found
+
+
+def _from_items(
+    model: ServedModel, user_id: int, item: Recommendation, near: Explanation, ranking: str, named: bool
+) -> Explanation:
+    """Return the explanation by the user's own products; ``near``: the one by neighbors."""
+    columns, shares = model.speaking_for(user_id, item.column, ranking)
+    pairs = zip(columns[:N_SPEAKING].tolist(), shares.tolist(), strict=False)
+    because = [Speaking(model.products.id_of(column), round(share, 3)) for column, share in pairs]
+    support = round(item.support, 4) if named else round(item.support, 1)
+    evidence = {name: value for name, value in vars(near).items() if name not in ("sentence", "support")}
+    if not because:  # only the neighbors of a fusion speak for it
+        return ItemExplanation(sentence=near.sentence, support=support, **evidence)
+    names = " and ".join(_name(model, one.product_id) for one in because[:2]) if named else "products that you have"
+    sentence = f"It goes with {names}"
+    if near.n_neighbors:
+        sentence += f"; {near.sentence[0].lower()}{near.sentence[1:]}"
+    else:
+        sentence += "."
+    return ItemExplanation(sentence=sentence, support=support, because=because if named else (), **evidence)
 
 
 def _from_neighbors(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from recommender.fallback import Cap, PopularProducts
 from recommender.model.list_request import ListRequest, fits
-from recommender.ranking import TasteRanker
+from recommender.ranking import ProfileRanker
 from recommender.shop import Product
 
 BYTES = 64_000_000
@@ -88,11 +88,11 @@ class ProductFilter:
             self._grew()
         return found
 
-    def bars(self, ranking: str, ranker: TasteRanker) -> Any:
+    def bars(self, ranking: str, ranker: ProfileRanker) -> Any:
         """Return the factors of the ranker's scores under the mask."""
         if (bars := self._bars.get(ranking)) is None:
             with self._lock:
-                self._bars[ranking] = bars = ranker.votes.bars(self.recommendable)
+                self._bars[ranking] = bars = ranker.bars(self.recommendable)
             self._grew()
         return bars
 

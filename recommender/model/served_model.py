@@ -18,11 +18,24 @@ from recommender.model.filters import Cut, FilterCache, ProductFilter
 from recommender.model.list_request import NEW_RANK, Categories, ListRequest, allowed_products
 from recommender.model.neighborhood import Neighborhood, Owned, with_stars
 from recommender.neighbors import CosineIndex, SimilarProducts
-from recommender.ranking import BY_TASTE, CLASSIC, RANKINGS, TASTE, TasteRanker, TasteSimilarity, rank_near
+from recommender.ranking import (
+    BY_TASTE,
+    CLASSIC,
+    FUSION,
+    ITEMS,
+    ProfileRanker,
+    TasteRanker,
+    TasteSimilarity,
+    rank_near,
+)
 from recommender.shop import NOTHING_READ, STARS_PER_UNIT, Cursor, Products, RatingMatrix
 
 NOBODYS = np.empty(0, np.int32)
 NOTHING = NOBODYS, np.empty(0), np.empty(0), NOBODYS  # of a ranking without products
+
+
+EVIDENT = (SOURCES[0], ITEMS, FUSION)  # the sources of products with evidence: the rankings
+PRODUCT_SOURCES = (*EVIDENT, *SOURCES[1:])
 
 
 class Recommendation(NamedTuple):
@@ -32,12 +45,12 @@ class Recommendation(NamedTuple):
     predicted_rating: float
     support: float
     n_neighbors: int
-    source: str  # one of cold_start.SOURCES
+    source: str  # one of `PRODUCT_SOURCES`
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The products recommended to one user, best first, and their source: neighbors, mixed or popular."""
+    """The products recommended to one user, best first, and their source: one of `EVIDENT`, mixed or popular."""
 
     recommendations: list[Recommendation]
     source: str
@@ -46,7 +59,7 @@ class Answer:
     def sources(self) -> str:
         """The number of products from each source, as in "neighbors=8, new=1"."""
         given = [item.source for item in self.recommendations]
-        return ", ".join([f"{source}={given.count(source)}" for source in SOURCES if source in given])
+        return ", ".join([f"{source}={given.count(source)}" for source in PRODUCT_SOURCES if source in given])
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,16 +93,16 @@ class ServedModel:
     @property
     def rankings(self) -> tuple[str, ...]:
         """The rankings that this model can answer with."""
-        if not isinstance(self.similarity, TasteSimilarity):
-            return (CLASSIC,)
-        return (CLASSIC, TASTE) if self.similarity.parameters is None else RANKINGS
+        more = self.similarity.rankings if isinstance(self.similarity, TasteSimilarity) else ()
+        return (CLASSIC, *more)
 
     def prepare(self) -> None:
         """Do now what the first requests would have to wait for."""
         self.similar_products.prepare()
         _ = self.filters, self.categories
         if isinstance(self.similarity, TasteSimilarity):
-            self.similarity.ranker(self.ranking if self.ranking in BY_TASTE else TASTE)
+            for ranking in self.similarity.rankings:
+                self.similarity.ranker(ranking)
 
     @cached_property
     def filters(self) -> FilterCache:
@@ -126,7 +139,7 @@ class ServedModel:
         """Return the neighbors for a ranking, nearest first, and their similarities."""
         if ranking in BY_TASTE and isinstance(self.similarity, TasteSimilarity):
             ranker = self.similarity.ranker(ranking)
-            return ranker.index.neighbors(row, ranker.n_neighbors)
+            return ranker.taste.index.neighbors(row, ranker.n_neighbors)
         return self.similarity.neighbors(row, self.n_neighbors)
 
     def recommend(self, user_id: int, n: int, ranking: str | None = None) -> Answer:
@@ -221,19 +234,19 @@ class ServedModel:
         return self._taste_near(row, ranker, ranker.near(row), cut, rules, self._bars(cut, ranking))
 
     def _taste_near(
-        self, row: int, ranker: TasteRanker, near: Any, cut: Cut, rules: dict[str, Any], bars: Any
+        self, row: int, ranker: ProfileRanker, near: Any, cut: Cut, rules: dict[str, Any], bars: Any
     ) -> list[Recommendation]:
-        """Return the products of these neighbors of a row, then the ladder's."""
+        """Return the ranker's products for a row with these neighbors, then the ladder's."""
         assert self.cold_start is not None
         ranked = ranker.rank_near(near, cut.n, bars, cut.cap)
         found = self.cold_start.list_of_row(row, Near(ranked.columns, ranked.stars), cut.n, **rules)
-        return as_recommendations(found, ranked.support[0], ranked.n_raters[0])
+        return as_recommendations(found, ranked.support[0], ranked.n_raters[0], ranker.source)
 
     def _bars(self, cut: Cut, ranking: str) -> Any:
         """Return the factors of the ranker's scores under the mask."""
         assert isinstance(self.similarity, TasteSimilarity)
         ranker = self.similarity.ranker(ranking)
-        return ranker.votes.bars(None) if cut.filter is None else cut.filter.bars(ranking, ranker)
+        return ranker.bars(None) if cut.filter is None else cut.filter.bars(ranking, ranker)
 
     def _cold_start_for(self, ranking: str) -> ColdStart:
         if self.cold_start is None or not isinstance(self.similarity, TasteSimilarity):
@@ -258,6 +271,25 @@ class ServedModel:
         _, row = self._place_and_row(user_id)
         return (np.empty(0, np.int32), np.empty(0, np.int8)) if row is None else self.matrix.ratings_of(row)
 
+    def speaking_for(self, user_id: int, column: int, ranking: str) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Return the user's products that speak for a column, and the share of each in all that they add, most first.
+
+        (m,) each, empty if the ranking does not rank by them. UnknownUserError.
+        """
+        assert isinstance(self.similarity, TasteSimilarity)
+        ranker, profile = self.similarity.ranker(ranking), self._asking(user_id, ranking)
+        if profile is None or isinstance(ranker, TasteRanker):
+            return NOBODYS, np.empty(0)
+        added = np.maximum(ranker.shares(column, profile), 0.0)
+        order = np.lexsort((profile.columns, -added))[: np.count_nonzero(added)]
+        return profile.columns[order], added[order] / added.sum()
+
+    def _asking(self, user_id: int, ranking: str) -> Any:
+        """Return the profile of a user as the item model is asked; None: it is not asked."""
+        assert isinstance(self.similarity, TasteSimilarity)
+        _, row = self._place_and_row(user_id)
+        return None if row is None else self.similarity.ranker(ranking).profile_of_row(row)
+
     def neighborhood(self, user_id: int, ranking: str) -> Neighborhood:
         """Return the neighbors of a user for a ranking, and their products. UnknownUserError."""
         _, row = self._place_and_row(user_id)
@@ -280,18 +312,18 @@ def _from_neighbors(ranked: tuple[NDArray[Any], ...]) -> list[Recommendation]:
 
 
 def as_recommendations(
-    found: OneList, support: NDArray[np.float64], n_neighbors: NDArray[np.integer]
+    found: OneList, support: NDArray[np.float64], n_neighbors: NDArray[np.integer], source: str = SOURCES[0]
 ) -> list[Recommendation]:
-    """Return the products of a list; ``support`` and ``n_neighbors`` are the evidence for the neighbors' products."""
-    sums, counts = support.tolist(), n_neighbors.tolist()
+    """Return the products of a list; ``support`` and ``n_neighbors`` are the evidence for those of ``source``."""
+    sums, counts, names = support.tolist(), n_neighbors.tolist(), (source, *SOURCES[1:])
     return [
-        Recommendation(column, stars, 0.0 if source else sums[at], 0 if source else counts[at], SOURCES[source])
-        for column, stars, source, at in zip(*[array.tolist() for array in found], strict=True)
+        Recommendation(column, stars, 0.0 if place else sums[at], 0 if place else counts[at], names[place])
+        for column, stars, place, at in zip(*[array.tolist() for array in found], strict=True)
     ]
 
 
 def answer_of(chosen: list[Recommendation]) -> Answer:
-    """Return the answer. Its source is mixed if neighbors gave some of the products, and others the rest."""
-    evident = [item.source for item in chosen].count("neighbors")
-    source = "popular" if not evident else "neighbors" if evident == len(chosen) else "mixed"
+    """Return the answer. Its source is mixed if the ranking gave some of the products, and others the rest."""
+    evident = [item.source for item in chosen if item.source in EVIDENT]
+    source = "popular" if not evident else evident[0] if len(evident) == len(chosen) else "mixed"
     return Answer(chosen, source)

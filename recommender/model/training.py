@@ -12,7 +12,7 @@ from recommender.evaluation import tune
 from recommender.fallback import ColdStart, build_cold_start, find_new_products, rank_popular
 from recommender.model.served_model import ServedModel
 from recommender.neighbors import CosineIndex, SimilarProducts
-from recommender.ranking import AUTO, BY_TASTE, CLASSIC, TasteParameters, TasteSimilarity
+from recommender.ranking import AUTO, BY_TASTE, CLASSIC, ITEMS, AutoParameters, TasteSimilarity, train_item_weights
 from recommender.shop import (
     Interactions,
     Products,
@@ -48,7 +48,7 @@ def train(
     snapshot: Snapshot,
     settings: ModelSettings,
     *,
-    parameters: TasteParameters | None = None,
+    parameters: AutoParameters | None = None,
     all_rankings: bool = False,
 ) -> Trained:
     """Train for ``settings.ranking``, or for all rankings if ``all_rankings``.
@@ -60,7 +60,8 @@ def train(
         shop = snapshot.for_classic()
         return Trained(shop, CosineIndex(shop.ratings.half_stars), settings)
     shop, tuned = snapshot.for_taste(), settings.ranking == AUTO and parameters is None
-    similarity = train_taste(shop.ratings, shop.log, settings.weights, parameters=parameters, tuned=tuned)
+    given, items = (shop.ratings, shop.log, settings.weights), settings.ranking == ITEMS
+    similarity = train_taste(*given, parameters=parameters, tuned=tuned, items=items)
     return Trained(shop, similarity, settings)
 
 
@@ -69,19 +70,23 @@ def train_taste(
     log: Interactions | None,
     weights: Sequence[float],
     *,
-    parameters: TasteParameters | None = None,
+    parameters: AutoParameters | None = None,
     tuned: bool = False,
+    items: bool = False,
 ) -> TasteSimilarity:
     """Return the similarities by taste; ``weights``: the weight of each kind of interaction.
 
     ``matrix`` has its times, and rows and columns for users and products that only ``log`` knows. ``parameters``:
-    those of the auto ranking; ``tuned``: choose them on these ratings, which takes seconds.
+    those of the auto ranking; ``tuned``: choose them on these ratings, which takes seconds. ``items``: train the item
+    model also if auto does not need it.
     """
     counted = np.array(weights, np.float64)
     profiles = build_profiles(matrix, log, counted)
     if tuned:
         parameters = tune(matrix, log, counted).parameters
     similarity = TasteSimilarity.of(matrix, profiles, parameters=parameters)
+    if items or (parameters is not None and parameters.needs_items):
+        similarity.item_weights = train_item_weights(profiles, similarity.chosen(ITEMS).items)
     similarity.weights = tuple(weights)
     return similarity
 

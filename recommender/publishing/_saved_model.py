@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recommender.arrays import within
 from recommender.database.schema import ASIN_LENGTH, INTERACTION_TYPES
 from recommender.publishing.versions import EXPIRED, KEPT, PUBLISHED, Version
-from recommender.ranking import TasteParameters
+from recommender.ranking import AutoParameters, TasteParameters, parameters_of
 from recommender.settings import LARGEST_ID, checked_number
 from recommender.shop import NO_TIME, Cursor, Products
 
@@ -115,13 +115,18 @@ def checked_version(values: Mapping[str, Any]) -> Version:
     return version
 
 
-def checked_parameters(values: Any) -> TasteParameters | None:
-    """Return the parameters of the auto ranking; None if there are none."""
+def checked_parameters(values: Any) -> AutoParameters | None:
+    """Return the parameters of the auto ranking; None if there are none. An earlier release wrote two numbers."""
     if values is None:
         return None
-    n_neighbors, power = checked_number("TOP_N_SIMILAR_USERS", values[0]), float(values[1])
-    require(len(values) == 2 and 0.0 <= power <= 10.0, "its parameters are out of range")
-    return TasteParameters(n_neighbors, power)
+    given = dict(zip(TasteParameters._fields, values, strict=True)) if isinstance(values, list) else values
+    found = parameters_of(given)
+    checked_number("TOP_N_SIMILAR_USERS", found.taste.n_neighbors)
+    powers = found.taste.damping, found.items.damping, found.items.length_power
+    others = *found.items, *found.fusion
+    require(all(0.0 <= power <= 4.0 for power in powers), "its parameters are out of range")
+    require(all(0.0 <= number <= 1e9 for number in others), "its parameters are out of range")
+    return found
 
 
 def checked_weights(values: Any) -> tuple[float, ...]:

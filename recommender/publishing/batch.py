@@ -23,7 +23,7 @@ from recommender.model import ModelSettings, ServedModel
 from recommender.neighbors import CosineIndex
 from recommender.publishing.publication import publish_lists, refuse_foreign_lists
 from recommender.publishing.versions import LEFT_OUT, PEOPLE, Version, next_number, read_versions
-from recommender.ranking import BY_TASTE, ClassicRanking, RankedProducts, Ranking, TasteRanking, TasteSimilarity
+from recommender.ranking import BY_TASTE, ClassicRanking, ProfileRanking, RankedProducts, Ranking, TasteSimilarity
 from recommender.shop import Products, RatingMatrix, Snapshot
 
 BLOCK_USERS = 4_096
@@ -67,7 +67,7 @@ def job_for(
     if not isinstance(similarity, TasteSimilarity):
         needed = f'load_model(engine, ranking="{answers.ranking}")'
         raise SettingError(f"the {answers.ranking} ranking needs what {needed} returned")
-    ranking = TasteRanking(matrix, similarity, answers.ranking)
+    ranking = ProfileRanking(matrix, similarity, answers.ranking)
     return BatchJob(rows, n, ranking, answers.new_product_percent, matrix.people)
 
 
@@ -128,7 +128,9 @@ def recommendation_batches(
     for start in range(0, len(job.rows), users_per_block):
         block = job.rows[start : start + users_per_block]
         ranked = job.ranking.rank_products(block, n)
-        yield _as_rows(matrix.user_ids[block], ranked, top_up(block, ranked), products, generated_at)
+        yield _as_rows(
+            matrix.user_ids[block], ranked, top_up(block, ranked), products, generated_at, job.ranking.source
+        )
 
 
 def from_popular(matrix: RatingMatrix, popular: PopularProducts) -> TopUp:
@@ -152,6 +154,7 @@ def _as_rows(
     lists: FilledLists,
     products: Products,
     generated_at: datetime,
+    source: str,
 ) -> pa.RecordBatch:
     user, rank = np.nonzero(lists.columns >= 0)  # of (n_users, n)
     columns, sources = lists.columns[user, rank], lists.sources[user, rank]
@@ -164,7 +167,7 @@ def _as_rows(
             "product_id": products.ids(columns),
             "product_name": products.titles(columns),
             "predicted_rating": pa.array(lists.stars[user, rank]),
-            "source": pa.array(SOURCES).take(pa.array(sources)),
+            "source": pa.array((source, *SOURCES[1:])).take(pa.array(sources)),
             "support": pa.array(ranked.support[user, rank], mask=~evident),
             "n_neighbors": pa.array(ranked.n_raters[user, rank], mask=~evident),
             "generated_at": pa.array(generated),

@@ -77,7 +77,8 @@ def save_model(file: Path, model: ServedModel, version: Version, *, overwrite: b
     }  # fmt: skip
     if isinstance(model.similarity, TasteSimilarity):
         arrays |= _profile_arrays(model.similarity.profiles) | model.similarity.prepared_arrays()
-        facts["parameters"] = model.similarity.parameters
+        if (chosen := model.similarity.parameters) is not None:
+            facts["parameters"] = chosen.as_settings()
         if model.cold_start is not None:
             arrays |= {f"ladder.{name}": array for name, array in model.cold_start.arrays().items()}
     else:

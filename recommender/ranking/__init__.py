@@ -1,61 +1,86 @@
-"""Rankings of products, made from the neighbors of a user.
+"""Rankings of products, made from the neighbors of a user and from the products that go together.
 
 classic      the weighted mean of the neighbors' ratings
 taste        the products that many neighbors by taste have in common
 taste_votes  the data that `taste` prepares once for a shop
-rankings     classic, taste and auto behind one interface
+items        the products that go with the user's own
+fusion       taste and items, merged by ranks
+parameters   the parameters of taste, items and auto
+rankings     classic, taste, items and auto behind one interface
 dataframe    `classic` for a DataFrame and a dense similarity
 """
 
+from recommender.ranking._taste_kernels import Bars
 from recommender.ranking.classic import RankedProducts, rank_near, rank_products, rank_products_for_rows
 from recommender.ranking.dataframe import find_neighbors, rank_frame
-from recommender.ranking.rankings import (
+from recommender.ranking.fusion import DEPTH, FusedRanker
+from recommender.ranking.items import ItemRanker, train_item_weights
+from recommender.ranking.parameters import (
     AUTO,
     BY_TASTE,
     CLASSIC,
+    DAMPING,
+    FUSION,
+    ITEMS,
+    N_NEIGHBORS,
     RANKINGS,
     TASTE,
-    ClassicRanking,
-    Ranking,
-    TasteRanking,
-    TasteSimilarity,
+    AutoParameters,
+    FusionParameters,
+    ItemParameters,
+    TasteParameters,
     chosen_parameters,
+    parameters_of,
+)
+from recommender.ranking.rankings import (
+    ClassicRanking,
+    ProfileRanker,
+    ProfileRanking,
+    Ranking,
+    TasteSimilarity,
+    chosen_ranker,
     under,
 )
-from recommender.ranking.taste import (
-    N_NEIGHBORS,
-    SHALLOW,
-    RankedByTaste,
-    TasteParameters,
-    TasteRanker,
-    rank_taste_for_rows,
-)
-from recommender.ranking.taste_votes import DAMPING, TasteVotes
+from recommender.ranking.taste import SHALLOW, RankedByTaste, TasteRanker, rank_taste_for_rows
+from recommender.ranking.taste_votes import TasteVotes
 
 __all__ = [
     "AUTO",
     "BY_TASTE",
     "CLASSIC",
     "DAMPING",
+    "DEPTH",
+    "FUSION",
+    "ITEMS",
     "N_NEIGHBORS",
     "RANKINGS",
     "SHALLOW",
     "TASTE",
+    "AutoParameters",
+    "Bars",
     "ClassicRanking",
+    "FusedRanker",
+    "FusionParameters",
+    "ItemParameters",
+    "ItemRanker",
+    "ProfileRanker",
+    "ProfileRanking",
     "RankedByTaste",
     "RankedProducts",
     "Ranking",
     "TasteParameters",
     "TasteRanker",
-    "TasteRanking",
     "TasteSimilarity",
     "TasteVotes",
     "chosen_parameters",
+    "chosen_ranker",
     "find_neighbors",
+    "parameters_of",
     "rank_frame",
     "rank_near",
     "rank_products",
     "rank_products_for_rows",
     "rank_taste_for_rows",
+    "train_item_weights",
     "under",
 ]

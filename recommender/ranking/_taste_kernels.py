@@ -358,26 +358,18 @@ def candidates(rows, neighbors, similarities, votes, sums, bars):
 
 
 @_outer
-def stars_of(rows, neighbors, similarities, votes, sums, unit, lowest, highest, places, out_stars, out_raters):
-    """Write the predicted stars of the distinct places (m,) for the only row, and how many neighbors have each."""
-    _read(neighbors[0], votes, sums)
-    _stars(
-        np.int64(rows[0]), neighbors[0], similarities[0], votes, unit, lowest, highest, places, sums, out_stars,
-        out_raters, np.empty(places.size),
-    )  # fmt: skip
+def predict_rows(
+    rows, neighbors, similarities, votes, sums, unit, lowest, highest, starts, places, out_stars, out_raters
+):
+    """Write the stars of places[starts[i]:starts[i + 1]], which are distinct, for rows[i], and its neighbors' number.
 
-
-@_outer
-def predict_rows(rows, neighbors, similarities, votes, sums, unit, lowest, highest, starts, places, out_stars):
-    """Write the predicted stars of places[starts[i]:starts[i + 1]], which are distinct, for rows[i].
-
-    All outputs are (len(places),).
+    The neighbors are those that have the product. Both outputs are (len(places),).
     """
-    raters, weight = np.empty(places.size, np.int32), np.empty(places.size)
+    weight = np.empty(places.size)
     for i in range(rows.size):
         part = slice(starts[i], starts[i + 1])
         _read(neighbors[i], votes, sums)
         _stars(
             np.int64(rows[i]), neighbors[i], similarities[i], votes, unit, lowest, highest, places[part], sums,
-            out_stars[part], raters[part], weight[part],
+            out_stars[part], out_raters[part], weight[part],
         )  # fmt: skip

@@ -3,15 +3,16 @@
 classic  predicted stars of the nearest users, as the specification has it (`recommender.ranking.classic`): the default
 taste    the products that the nearest users by taste have in common (`recommender.ranking.taste`): finds several times
          more
-auto     taste, with the number of neighbors and the damping of popular products that served these ratings best
-         (`recommender.evaluation.tuning`)
+items    the products that go with the user's own (`recommender.ranking.items`): finds more where histories are long
+auto     taste, items or their fusion (`recommender.ranking.fusion`), each with the parameters that served these ratings
+         best (`recommender.evaluation.tuning`)
 
-All of them leave a list short if the neighbors have no more products.
+All of them leave a list short if they have no more products.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -19,15 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
+from recommender.fallback import SOURCES
+from recommender.items import ItemWeights
 from recommender.neighbors import CosineIndex, TasteIndex, TasteStatistics
 from recommender.ranking.classic import RankedProducts, rank_products_for_rows
-from recommender.ranking.taste import TasteParameters, TasteRanker
+from recommender.ranking.fusion import FusedRanker
+from recommender.ranking.items import ItemRanker
+from recommender.ranking.parameters import AUTO, CLASSIC, FUSION, ITEMS, TASTE, AutoParameters, TasteParameters
+from recommender.ranking.taste import TasteRanker
 from recommender.ranking.taste_votes import TasteVotes
 from recommender.shop import STARS_PER_UNIT, Profiles, RatingMatrix, fingerprint_of
 
-CLASSIC, TASTE, AUTO = "classic", "taste", "auto"
-RANKINGS = (CLASSIC, TASTE, AUTO)
-BY_TASTE = (TASTE, AUTO)
+ProfileRanker = TasteRanker | ItemRanker | FusedRanker
 BLOCK_CELLS = 4_000_000  # neighbors held at once: 48 MB
 
 
@@ -41,6 +45,10 @@ class Ranking(Protocol):
     @property
     def profiles(self) -> Profiles | None:
         """The profiles of the users; None if the ranking uses ratings alone."""
+
+    @property
+    def source(self) -> str:
+        """The source of its products."""
 
     def fingerprint(self) -> str:
         """Return 32 hexadecimal digits that differ when the data behind the ranking do."""
@@ -66,7 +74,7 @@ class ClassicRanking:
     def settings(self) -> dict[str, Any]:
         return {"ranking": CLASSIC, "n_neighbors": self._n_neighbors}
 
-    profiles = None
+    profiles, source = None, SOURCES[0]
 
     def fingerprint(self) -> str:
         return self._matrix.fingerprint()
@@ -90,15 +98,19 @@ class ClassicRanking:
         )
 
 
-class TasteRanking:
-    """The taste ranking, or auto. ``predicted`` are stars; products are not ordered by them."""
+class ProfileRanking:
+    """A ranking by profiles: taste, items or auto. ``predicted`` are stars; products are not ordered by them."""
 
     def __init__(self, matrix: RatingMatrix, similarity: TasteSimilarity, ranking: str = TASTE) -> None:
         self._matrix, self.profiles = matrix, similarity.profiles
         self._ranker = similarity.ranker(ranking)
-        chosen = similarity.parameters if ranking == AUTO else None
+        chosen = similarity.chosen(ranking)
         weighed = {"interaction_weights": list(similarity.weights)} if similarity.weights else {}
-        self._settings = {"ranking": ranking} | (chosen._asdict() if chosen else {}) | weighed
+        self._settings = {"ranking": ranking} | (chosen.as_settings() if ranking != TASTE else {}) | weighed
+
+    @property
+    def source(self) -> str:
+        return self._ranker.source
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -112,24 +124,19 @@ class TasteRanking:
         return RankedProducts(ranked.columns, ranked.stars, ranked.support, ranked.n_raters)
 
 
-def chosen_parameters(settings: Mapping[str, Any]) -> TasteParameters | None:
-    """Return the parameters in the settings of a version that auto ranked; None for another ranking."""
-    if settings.get("ranking") != AUTO:
-        return None
-    return TasteParameters(int(settings["n_neighbors"]), float(settings["damping"]))
-
-
 class TasteSimilarity(CosineIndex):
-    """The result of ``load_model`` for the rankings by taste: the cosines and the rankers by taste.
+    """The result of ``load_model`` for the rankings by profiles: the cosines and the rankers.
 
     The rankers are prepared when they are first used: 0.8 s at 3.8 million ratings. ``parameters``: those of auto.
+    ``item_weights``: B of items, and of auto if it needs them; None: they were not trained.
     ``weights``: the weight of each kind of interaction in the profiles, if known, for the record.
     """
 
     matrix: RatingMatrix
     profiles: Profiles
-    parameters: TasteParameters | None
+    parameters: AutoParameters | None
     statistics: TasteStatistics | None
+    item_weights: ItemWeights | None
     weights: tuple[float, ...] = ()
 
     @classmethod
@@ -138,15 +145,16 @@ class TasteSimilarity(CosineIndex):
         matrix: RatingMatrix,
         profiles: Profiles,
         *,
-        parameters: TasteParameters | None = None,
+        parameters: AutoParameters | None = None,
         arrays: Mapping[str, NDArray[Any]] | None = None,
         statistics: TasteStatistics | None = None,
+        item_weights: ItemWeights | None = None,
     ) -> TasteSimilarity:
         """Return the similarity for these profiles.
 
         ``statistics``: those of another time than the profiles; None: those of the profiles.
-        ``arrays``: those of an earlier one on the same matrix and profiles; None to prepare everything from scratch.
-        Raises SettingError for arrays that are damaged or belong to others.
+        ``arrays``: those of an earlier one on the same matrix and profiles, with its weights between products; None to
+        prepare everything from scratch. Raises SettingError for arrays that are damaged or belong to others.
         """
         if arrays is None:
             similarity = cls(matrix.half_stars)
@@ -156,18 +164,40 @@ class TasteSimilarity(CosineIndex):
             if index.shape != matrix.shape or similarity.shape[0] != matrix.shape[0]:
                 raise SettingError(f"arrays for {index.shape} users and products do not belong to {matrix.shape}")
             similarity.taste = TasteRanker.of(TasteVotes.from_arrays(index, under("votes.", arrays)))
+            if saved := {name: array for name, array in arrays.items() if name.startswith("items.")}:
+                item_weights = ItemWeights.from_arrays(saved)
         similarity.matrix, similarity.profiles, similarity.parameters = matrix, profiles, parameters
-        similarity.statistics = statistics
+        similarity.statistics, similarity.item_weights = statistics, item_weights
+        if item_weights is not None:
+            _ = similarity.items  # checks that they belong to these products
         return similarity
 
     def prepared_arrays(self) -> dict[str, NDArray[Any]]:
         """Return all prepared arrays by name, not copied, to be saved and given back as ``arrays``."""
         parts = {"cosine": self.arrays(), "taste": self.taste.index.arrays(), "votes": self.taste.votes.arrays()}
-        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+        found = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+        return found if self.item_weights is None else found | self.item_weights.arrays()
 
-    def ranker(self, ranking: str) -> TasteRanker:
-        """Return the ranker of a ranking by taste. SettingError for auto if it was not loaded."""
-        return self.auto if ranking == AUTO else self.taste
+    @property
+    def rankings(self) -> tuple[str, ...]:
+        """The rankings by profiles that can be asked for."""
+        items = () if self.item_weights is None else (ITEMS,)
+        return (TASTE, *items) if self.parameters is None else (TASTE, *items, AUTO)
+
+    def chosen(self, ranking: str) -> AutoParameters:
+        """Return what a ranking ranks by, and its parameters."""
+        if ranking == AUTO and self.parameters is not None:
+            return self.parameters
+        parameters = (
+            self.parameters if self.parameters is not None and self.parameters.needs_items else AutoParameters()
+        )
+        return AutoParameters(ITEMS, items=parameters.items) if ranking == ITEMS else AutoParameters()
+
+    def ranker(self, ranking: str) -> ProfileRanker:
+        """Return the ranker of a ranking by profiles. SettingError for one that was not loaded."""
+        if ranking == AUTO:
+            return self.auto
+        return self.items if ranking == ITEMS else self.taste
 
     @cached_property
     def taste(self) -> TasteRanker:
@@ -181,14 +211,38 @@ class TasteSimilarity(CosineIndex):
         )
 
     @cached_property
-    def auto(self) -> TasteRanker:
-        """The ranker with the parameters chosen for these ratings."""
+    def items(self) -> ItemRanker:
+        """The ranker of `items`."""
+        return self._items_beside(self.taste)
+
+    def _items_beside(self, taste: TasteRanker) -> ItemRanker:
+        if self.item_weights is None:
+            raise SettingError('the items ranking needs what load_model(engine, ranking="items") returned')
+        given = self.item_weights, self.profiles, self.chosen(ITEMS).items, self.matrix.recommendable
+        return ItemRanker.of(taste, *given)
+
+    @cached_property
+    def auto(self) -> ProfileRanker:
+        """The ranker that was chosen for these ratings."""
         if self.parameters is None:
             raise SettingError('the auto ranking needs what load_model(engine, ranking="auto") returned')
-        if self.parameters == TasteParameters():
-            return self.taste
-        votes = self.taste.votes.damped(self.parameters.damping, self.matrix.recommendable)
-        return TasteRanker.of(votes, n_neighbors=self.parameters.n_neighbors)
+        return chosen_ranker(self.parameters, self.taste, self._items_beside, self.matrix.recommendable)
+
+
+def chosen_ranker(
+    parameters: AutoParameters,
+    taste: TasteRanker,
+    items_beside: Callable[[TasteRanker], ItemRanker],
+    recommendable: NDArray[np.bool_] | None,
+) -> ProfileRanker:
+    """Return the ranker that auto chose. ``taste``: the one with the default parameters."""
+    if parameters.kind == ITEMS:
+        return items_beside(taste)
+    tuned = taste
+    if parameters.taste != TasteParameters():
+        votes = taste.votes.damped(parameters.taste.damping, recommendable)
+        tuned = TasteRanker.of(votes, n_neighbors=parameters.taste.n_neighbors)
+    return FusedRanker(tuned, items_beside(tuned), parameters.fusion) if parameters.kind == FUSION else tuned
 
 
 def under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -27,20 +27,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from recommender.arrays import at_least_one, checked_numbers, run_blocks, thread_count
 from recommender.errors import SettingError
-from recommender.fallback import NO_CAP, Cap, first_under_cap
+from recommender.fallback import NO_CAP, SOURCES, Cap, first_under_cap
 from recommender.neighbors import BLOCK_ROWS, TasteIndex, TasteStatistics, taste_statistics
 from recommender.ranking._taste_kernels import Bars
-from recommender.ranking.taste_votes import DAMPING, Lists, TasteVotes
+from recommender.ranking.parameters import DAMPING, N_NEIGHBORS
+from recommender.ranking.taste_votes import Lists, TasteVotes
 
-N_NEIGHBORS = 200
 SHALLOW, ROOM = 100, 4  # under a cap: up to SHALLOW products come from a list of ROOM times as many
-
-
-class TasteParameters(NamedTuple):
-    """The parameters that may be chosen for a shop (`recommender.evaluation.tuning`). The defaults suit every shop."""
-
-    n_neighbors: int = N_NEIGHBORS
-    damping: float = DAMPING
 
 
 class RankedByTaste(NamedTuple):
@@ -51,6 +44,11 @@ class RankedByTaste(NamedTuple):
     support: NDArray[np.float64]
     stars: NDArray[np.float64]
     n_raters: NDArray[np.int32]  # neighbors that have the product
+
+    def at(self, part: Any) -> RankedByTaste:
+        """Return these parts of all arrays."""
+        arrays: Any = [array[part] for array in self]
+        return RankedByTaste(*arrays)
 
 
 def rank_taste_for_rows(
@@ -73,11 +71,11 @@ def rank_taste_for_rows(
     lists = _checked_lists(votes, rows, neighbors, similarities)
     bars = votes.bars(recommendable)
     width = at_least_one("n", n)
-    out = _empty(lists[0].size, width)
+    out = empty_lists(lists[0].size, width)
 
     def block(start: int, stop: int) -> None:
         part = slice(start, stop)
-        votes.rank((lists[0][part], lists[1][part], lists[2][part]), bars, width, tuple(array[part] for array in out))
+        votes.rank((lists[0][part], lists[1][part], lists[2][part]), bars, width, out.at(part))
 
     run_blocks(block, lists[0].size, block_rows=BLOCK_ROWS, n_threads=thread_count(n_threads))
     return out
@@ -137,18 +135,44 @@ class TasteRanker:
         recommendable: a mask in place of the ranker's own. progress: called with the number of rows done.
         """
         wanted, width = self.index.checked_rows(rows), at_least_one("n", n)
-        out, bars = _empty(wanted.size, width), self.votes.bars(recommendable)
+        out, bars = empty_lists(wanted.size, width), self.votes.bars(recommendable)
 
         def block(start: int, stop: int) -> None:
-            part = tuple(array[start:stop] for array in out)
-            self.votes.rank(self._neighbors(wanted[start:stop]), bars, width, part)
+            part = out.at(slice(start, stop))
+            self.votes.rank(self.neighbors_of(wanted[start:stop]), bars, width, part)
 
         run_blocks(block, wanted.size, block_rows=BLOCK_ROWS, n_threads=self.n_threads, progress=progress)
         return out
 
+    source = SOURCES[0]
+
+    @property
+    def taste(self) -> TasteRanker:
+        """The ranker itself: other rankers have one for their neighbors and stars."""
+        return self
+
+    def beside(self, voters: TasteVotes, profile: object) -> TasteRanker:
+        """Return the ranker of one user whose neighbors are the first rows of ``voters``, and who is the last."""
+        assert profile is None, "taste ranks by the entries of the last row"
+        return TasteRanker.of(voters)
+
+    def profile_of_row(self, row: int) -> None:
+        """Return nothing: neighbors vote, not the user's own products."""
+
+    def profile_of(self, columns: object, confidences: object, half_stars: object, times: object) -> None:
+        """Return nothing, as `profile_of_row`."""
+
+    def bars(self, recommendable: NDArray[np.bool_] | None) -> Bars:
+        """Return the factors of the scores under a mask; None: the ranker's own, at no cost."""
+        return self.votes.bars(recommendable)
+
+    def rank_lists(self, lists: Lists, bars: Bars, out: RankedByTaste) -> None:
+        """Write the best products of rows (m,) with these neighbors (m, k) into out (m, n)."""
+        self.votes.rank(lists, bars, out.columns.shape[1], out)
+
     def near(self, row: int) -> Lists:
         """Return an existing row and its neighbors, (1, k) each."""
-        return self._neighbors(np.array([row], np.int64))
+        return self.neighbors_of(np.array([row], np.int64))
 
     def rank_near(self, lists: Lists, n: int, bars: Bars, cap: Cap = NO_CAP) -> RankedByTaste:
         """Do `rank_products` of one row with these neighbors, (1, k) each, under `TasteVotes.bars`: (1, n), padded.
@@ -160,11 +184,11 @@ class TasteRanker:
         if cap.most:
             places, columns, scores, supports = self.votes.candidates(lists, bars)
             best = first_under_cap(columns, scores, supports, cap, n)
-            stars, raters = self.votes.stars_of(lists, places[best])
+            stars, raters = self.votes.predict(lists, np.array([0, len(best)]), places[best])
             return RankedByTaste(
                 columns[None, best], scores[None, best], supports[None, best], stars[None], raters[None]
             )
-        out = _empty(1, n)
+        out = empty_lists(1, n)
         self.votes.rank(lists, bars, n, out)
         return out
 
@@ -177,10 +201,7 @@ class TasteRanker:
         best = first_under_cap(some.columns[known], some.score[known], some.support[known], cap, n)
         if len(best) < n and some.columns[0, -1] >= 0:
             return None
-        part = (slice(1), best)
-        return RankedByTaste(
-            some.columns[part], some.score[part], some.support[part], some.stars[part], some.n_raters[part]
-        )
+        return some.at((slice(1), best))
 
     def predict(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float64]:
         """Return predicted stars of the pairs (rows[j], columns[j]), float64 (len(rows),), ranked or not.
@@ -199,20 +220,22 @@ class TasteRanker:
 
         def block(start: int, stop: int) -> None:
             part = slice(bounds[start], bounds[stop])
-            lists = self._neighbors(users[start:stop])
-            self.votes.predict(lists, bounds[start : stop + 1] - bounds[start], places[part], stars[part])
+            lists = self.neighbors_of(users[start:stop])
+            stars[part], _ = self.votes.predict(lists, bounds[start : stop + 1] - bounds[start], places[part])
 
         run_blocks(block, users.size, block_rows=BLOCK_ROWS, n_threads=self.n_threads)
         return stars[inverse]
 
-    def _neighbors(self, rows: NDArray[np.int64]) -> Lists:
+    def neighbors_of(self, rows: NDArray[np.int64]) -> Lists:
+        """Return existing rows (m,) and their neighbors, (m, k) each."""
         k = max(min(self.n_neighbors, self.index.shape[0] - 1), 1)
         indices, similarities = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float64)
         self.index.fill(rows, indices, similarities)
         return rows, indices, similarities
 
 
-def _empty(n_rows: int, n: int) -> RankedByTaste:
+def empty_lists(n_rows: int, n: int) -> RankedByTaste:
+    """Return arrays (n_rows, n) that a ranker writes to."""
     shape = (n_rows, n)
     score, support, stars = (np.empty(shape, np.float64) for _ in range(3))
     return RankedByTaste(np.empty(shape, np.int32), score, support, stars, np.empty(shape, np.int32))

@@ -14,9 +14,9 @@ from recommender.errors import SettingError
 from recommender.neighbors import HIGHEST_STARS, LOWEST_STARS, TasteIndex, damping_divisors
 from recommender.ranking import _taste_kernels
 from recommender.ranking._saved_votes import saved_votes, votes_arrays
+from recommender.ranking.parameters import DAMPING
 from recommender.shop import STARS_PER_UNIT
 
-DAMPING = 0.2
 _SCALE = STARS_PER_UNIT, LOWEST_STARS, HIGHEST_STARS
 
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
@@ -53,6 +53,11 @@ class TasteVotes:
         )
         self._bars = self._masked(recommendable)
         self._spare: list[_taste_kernels.Sums] = []
+
+    @property
+    def half_stars(self) -> NDArray[np.uint32]:
+        """The half stars of each entry of the profiles, in their order, 0 where not rated, (nnz,)."""
+        return self.packed.entries & np.uint32((1 << kernels.VALUE_BITS) - 1)
 
     def damped(self, damping: float, recommendable: NDArray[np.bool_] | None = None) -> TasteVotes:
         """Return the same votes under another power. Both share all other arrays."""
@@ -115,17 +120,16 @@ class TasteVotes:
         found: tuple[NDArray[Any], ...] = self._run(kernels.candidates, lists, bars)
         return found
 
-    def stars_of(self, lists: Lists, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """Return stars of the distinct places (m,) for the only row, and the number of its neighbors that have each."""
-        out = np.empty(len(places), np.float64), np.empty(len(places), np.int32)
-        self._run(kernels.stars_of, lists, *_SCALE, places, *out)
-        return out
-
     def predict(
-        self, lists: Lists, starts: NDArray[np.int64], places: NDArray[np.int64], out: NDArray[np.float64]
-    ) -> None:
-        """Write the stars of the distinct places[starts[i]:starts[i + 1]] of the i-th row into out (len(places),)."""
-        self._run(kernels.predict_rows, lists, *_SCALE, starts, places, out)
+        self, lists: Lists, starts: NDArray[np.int64], places: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Return the stars of places (m,), and the number of the row's neighbors that have each.
+
+        places[starts[i]:starts[i + 1]] are those of the i-th row, and distinct.
+        """
+        out = np.empty(len(places), np.float64), np.empty(len(places), np.int32)
+        self._run(kernels.predict_rows, lists, *_SCALE, starts, places, *out)
+        return out
 
     def _masked(self, recommendable: NDArray[np.bool_] | None) -> _taste_kernels.Bars:
         n_columns = self.index.shape[1]

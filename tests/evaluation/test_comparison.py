@@ -30,7 +30,7 @@ from recommender.evaluation import (
 )
 from recommender.evaluation.split import trainable_log
 from recommender.neighbors import CosineIndex
-from recommender.ranking import ClassicRanking, Ranking, TasteRanking, TasteSimilarity
+from recommender.ranking import ClassicRanking, ProfileRanking, Ranking, TasteSimilarity
 from recommender.shop import NO_TIME, Interactions, RatingMatrix, build_profiles, build_rating_matrix, widened
 from recommender.synthetic import CatalogFacts, plant_tastes, segments, write_sample_catalog
 from recommender.synthetic.shoppers import TasteModel
@@ -190,8 +190,8 @@ def test_the_compared_lists_are_those_that_people_get(shop: Planted) -> None:
     assert 0 < len(known) < len(shop.log)
     served: dict[str, Ranking] = {
         "classic": ClassicRanking(train, CosineIndex(train.half_stars), 7),
-        "taste": TasteRanking(train, TasteSimilarity.of(train, build_profiles(train, known, WEIGHTS))),
-        "taste, ratings only": TasteRanking(train, TasteSimilarity.of(train, build_profiles(train))),
+        "taste": ProfileRanking(train, TasteSimilarity.of(train, build_profiles(train, known, WEIGHTS))),
+        "taste, ratings only": ProfileRanking(train, TasteSimilarity.of(train, build_profiles(train))),
     }
     for name, ranking in served.items():
         lists = rankers[name].rank(rows, 10)

@@ -560,7 +560,7 @@ def test_auto_records_its_choice_passes_the_gate_and_is_served_as_in_the_batch(
     chosen = similarity.parameters
     assert chosen is not None
     assert read_versions(engine)[0].settings == {
-        **chosen._asdict(),
+        **chosen.as_settings(),
         "ranking": "auto",
         "interaction_weights": [0.2, 0.5, 1.0, 2.0],
         "users": 40,

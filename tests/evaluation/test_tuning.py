@@ -75,23 +75,28 @@ def test_the_figures_equal_those_of_an_evaluation_of_each_pair() -> None:
 
 def test_narrow_tastes_raise_the_damping_and_a_common_taste_the_number_of_neighbors() -> None:
     narrow, broad = tune(niches()), tune(one_taste())
-    assert narrow.parameters.damping > DAMPING
-    assert broad.parameters.n_neighbors > N_NEIGHBORS
+    assert narrow.parameters.taste.damping > DAMPING
+    assert broad.parameters.taste.n_neighbors > N_NEIGHBORS
     for tuned in (narrow, broad):
-        chosen = tuned.ndcg[NEIGHBORS.index(tuned.parameters.n_neighbors), DAMPINGS.index(tuned.parameters.damping)]
+        chosen = tuned.ndcg[
+            NEIGHBORS.index(tuned.parameters.taste.n_neighbors), DAMPINGS.index(tuned.parameters.taste.damping)
+        ]
         assert chosen == tuned.ndcg.max() > tuned.ndcg[NEIGHBORS.index(DEFAULT[0]), DAMPINGS.index(DEFAULT[1])]
 
 
 def test_the_default_stays_if_no_pair_is_clearly_better() -> None:
     tuned = tune(at_random())
-    assert (tuned.parameters.n_neighbors, tuned.parameters.damping) == DEFAULT
+    assert (tuned.parameters.taste.n_neighbors, tuned.parameters.taste.damping) == DEFAULT
     assert tuned.ndcg.max() > tuned.ndcg[NEIGHBORS.index(DEFAULT[0]), DAMPINGS.index(DEFAULT[1])]  # ahead by chance
 
 
 def test_the_default_stays_if_too_few_users_have_a_rating_to_hide() -> None:
     few = niches(LEAST_USERS - 1)
     tuned = tune(few)
-    assert (tuned.parameters.n_neighbors, tuned.parameters.damping, tuned.n_users) == (*DEFAULT, LEAST_USERS - 1)
+    assert (tuned.parameters.taste.n_neighbors, tuned.parameters.taste.damping, tuned.n_users) == (
+        *DEFAULT,
+        LEAST_USERS - 1,
+    )
     assert np.isnan(tuned.ndcg).all()
     enough = tune(niches(LEAST_USERS))
     assert enough.n_users == LEAST_USERS

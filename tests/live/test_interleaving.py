@@ -24,7 +24,7 @@ USERS, LISTED = (
 PRODUCTS = [f"B{number:09d}".encode() for number in range(16)]
 LATE, UNLISTED = set(PRODUCTS[3::4]), PRODUCTS[15]  # LATE enter the catalog at their first event, UNLISTED never
 ERASE, DELETE = 15, 0  # other actions: 1 to 10 are half stars, 11 to 14 kinds of interactions
-RANKINGS = ("classic", "taste", "auto")
+RANKINGS = ("classic", "taste", "items", "auto")
 WISHES = (
     ListRequest(5),
     ListRequest(4, offset=1, category_ids=frozenset({0, 1}), diversity=2),

@@ -29,7 +29,7 @@ from tests.support.model_built_anew import as_seen, as_told, build
 from tests.support.shop import WHEN, product_row
 
 N_PRODUCTS = 40
-RANKINGS = ("classic", "taste", "auto")
+RANKINGS = ("classic", "taste", "items", "auto")
 FILTERED = ListRequest(4, offset=1, category_ids=frozenset({1, 2}), max_price=30.0, diversity=2)
 
 

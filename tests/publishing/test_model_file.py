@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from recommender.model import ServedModel
 from recommender.neighbors import PrecomputedIndex
 from recommender.publishing import open_model, save_model
-from recommender.ranking import CLASSIC, TASTE, TasteParameters
+from recommender.ranking import CLASSIC, TASTE, AutoParameters, TasteParameters
 from tests.conftest import REAL_DATA, ROOT, needs_real_data
 from tests.service.test_api import NO_RATINGS, STARS, A, B, C, D
 from tests.support.saved_model import SMALL_CATALOG, Stars, arrays_of, build, everything, small, version_of
@@ -52,7 +52,7 @@ def test_every_kind_of_user_gets_the_same_answer(k: int, taste: bool) -> None:
 
 @pytest.mark.parametrize("parameters", [TasteParameters(), TasteParameters(3, 0.6)], ids=str)
 def test_the_saved_parameters_of_auto_give_the_same_lists(parameters: TasteParameters) -> None:
-    model = build(STARS, SMALL_CATALOG, taste=True, parameters=parameters)
+    model = build(STARS, SMALL_CATALOG, taste=True, parameters=AutoParameters(taste=parameters))
     assert model.rankings == ("classic", "taste", "auto")
     assert_answers_the_same(model)
 
@@ -209,7 +209,7 @@ def test_a_worker_shares_every_page_and_compiles_nothing(tmp_path: Path) -> None
     for user in range(3, 1_000):
         stars[user] = {f"{product:010d}": int(rng.integers(1, 11)) / 2 for product in rng.choice(2_000, 30)}
     catalog = {f"{number:010d}": ("🍵" * 100, 1.0) for number in range(20_000)}
-    model = build(stars, catalog, others=[5_000], taste=True, parameters=TasteParameters())
+    model = build(stars, catalog, others=[5_000], taste=True, parameters=AutoParameters())
     save_model(file, model, version_of(model))
     command = [sys.executable, "-c", WORKER, str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

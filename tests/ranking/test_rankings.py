@@ -20,23 +20,28 @@ from recommender.database import read_taste_data, writing
 from recommender.database.schema import interactions, products, ratings, recommendations
 from recommender.database.shop_reader import in_catalog
 from recommender.errors import SettingError, StepOrderError
+from recommender.items import ItemWeights
 from recommender.model import train_taste
 from recommender.neighbors import CosineIndex, top_k_cosine
 from recommender.publishing import read_versions
 from recommender.ranking import (
     AUTO,
     CLASSIC,
+    ITEMS,
     RANKINGS,
     TASTE,
+    AutoParameters,
     ClassicRanking,
+    ItemParameters,
+    ProfileRanking,
     RankedProducts,
     TasteParameters,
     TasteRanker,
-    TasteRanking,
     TasteSimilarity,
     chosen_parameters,
     rank_products_for_rows,
     rankings,
+    train_item_weights,
 )
 from recommender.settings import Settings
 from recommender.shop import Profiles, RatingMatrix, build_profiles
@@ -56,13 +61,19 @@ def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
     return all(np.array_equal(left, right) for left, right in zip(one, other, strict=True))
 
 
+def weights_of(profiles: Profiles) -> ItemWeights:
+    return train_item_weights(profiles, ItemParameters())
+
+
 def every(matrix: RatingMatrix, profiles: Profiles, k: int = 20) -> dict[str, Any]:
     """The rankings of the same data, by name."""
-    similarity = TasteSimilarity.of(matrix, profiles, parameters=TasteParameters(30, 0.6))
+    auto, weights = AutoParameters(taste=TasteParameters(30, 0.6)), weights_of(profiles)
+    similarity = TasteSimilarity.of(matrix, profiles, parameters=auto, item_weights=weights)
     found = (
         ClassicRanking(matrix, CosineIndex(matrix.half_stars), k),
-        TasteRanking(matrix, similarity),
-        TasteRanking(matrix, similarity, AUTO),
+        ProfileRanking(matrix, similarity),
+        ProfileRanking(matrix, similarity, ITEMS),
+        ProfileRanking(matrix, similarity, AUTO),
     )
     return {ranking.settings["ranking"]: ranking for ranking in found}
 
@@ -108,7 +119,7 @@ def test_taste_equals_its_ranker_and_shows_stars(shop: Planted, profiles: Profil
         profiles.confidences, matrix.half_stars, times=profiles.times, recommendable=matrix.recommendable
     )
     wanted = ranker.rank_products(rows, 5)
-    ranking = TasteRanking(matrix, TasteSimilarity.of(matrix, profiles))
+    ranking = ProfileRanking(matrix, TasteSimilarity.of(matrix, profiles))
     found = ranking.rank_products(rows, 5)
     assert same(found, RankedProducts(wanted.columns, wanted.stars, wanted.support, wanted.n_raters))
     assert (found.columns >= 0).all()
@@ -120,7 +131,9 @@ def test_taste_equals_its_ranker_and_shows_stars(shop: Planted, profiles: Profil
 @pytest.mark.parametrize("parameters", [TasteParameters(3, 0.9), TasteParameters()], ids=str)
 def test_auto_equals_taste_with_its_parameters(shop: Planted, profiles: Profiles, parameters: TasteParameters) -> None:
     matrix, rows = shop.matrix, np.array([3, 0, 77])
-    ranking = TasteRanking(matrix, TasteSimilarity.of(matrix, profiles, parameters=parameters), AUTO)
+    ranking = ProfileRanking(
+        matrix, TasteSimilarity.of(matrix, profiles, parameters=AutoParameters(taste=parameters)), AUTO
+    )
     wanted = TasteRanker(
         profiles.confidences,
         matrix.half_stars,
@@ -131,8 +144,9 @@ def test_auto_equals_taste_with_its_parameters(shop: Planted, profiles: Profiles
     ).rank_products(rows, 5)
     found = ranking.rank_products(rows, 5)
     assert same(found, RankedProducts(wanted.columns, wanted.stars, wanted.support, wanted.n_raters))
-    assert ranking.settings == {"ranking": "auto", **parameters._asdict()}
-    assert chosen_parameters(ranking.settings) == parameters
+    assert ranking.settings == {"ranking": "auto", "chosen": "taste", **parameters._asdict()}
+    assert chosen_parameters(ranking.settings) == AutoParameters(taste=parameters)
+    assert chosen_parameters({"ranking": "auto", **parameters._asdict()}) == AutoParameters(taste=parameters)
     assert chosen_parameters({"ranking": "taste"}) is None
 
 
@@ -140,7 +154,7 @@ def test_auto_without_parameters_is_refused(shop: Planted, profiles: Profiles) -
     with pytest.raises(
         SettingError, match=r'^the auto ranking needs what load_model\(engine, ranking="auto"\) returned'
     ):
-        TasteRanking(shop.matrix, TasteSimilarity.of(shop.matrix, profiles), AUTO)
+        ProfileRanking(shop.matrix, TasteSimilarity.of(shop.matrix, profiles), AUTO)
 
 
 def test_the_similarity_of_taste_has_the_cosines_of_classic_and_one_ranker(shop: Planted, profiles: Profiles) -> None:
@@ -151,7 +165,7 @@ def test_the_similarity_of_taste_has_the_cosines_of_classic_and_one_ranker(shop:
         assert same(similarity.top_k(20), cosines.top_k(20))
         assert similarity.taste is similarity.taste
         rows = np.arange(5)
-        ranked = TasteRanking(shop.matrix, similarity).rank_products(rows, 5)
+        ranked = ProfileRanking(shop.matrix, similarity).rank_products(rows, 5)
         assert same(ranked, every(shop.matrix, profiles)["taste"].rank_products(rows, 5))
 
 

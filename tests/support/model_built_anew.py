@@ -7,19 +7,31 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from recommender.database import read_snapshot
 from recommender.fallback import ColdStart
 from recommender.fallback._cold_start_kernels import Ladder, New
+from recommender.items import ItemWeights
 from recommender.model import ModelSettings, Recommendation, ServedModel, Trained, serve
 from recommender.neighbors import TasteStatistics
-from recommender.ranking import TasteParameters, TasteSimilarity
+from recommender.ranking import (
+    FUSION,
+    AutoParameters,
+    FusionParameters,
+    ItemParameters,
+    TasteParameters,
+    TasteSimilarity,
+    train_item_weights,
+)
 from recommender.shop import RatingMatrix, Snapshot, build_profiles
 
 WEIGHTS = (0.2, 0.5, 1.0, 2.0)
-AUTO = TasteParameters(7, 0.5)
+AUTO = AutoParameters(
+    FUSION, TasteParameters(7, 0.5), ItemParameters(ridge=2.0, half_life=3.0, damping=0.2), FusionParameters(0.5, 10.0)
+)
 BUILT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
@@ -34,7 +46,8 @@ def build_of(snapshot: Snapshot, older: ServedModel | None = None) -> ServedMode
     matrix = shop.ratings
     profiles = build_profiles(matrix, shop.log, np.array(WEIGHTS))
     statistics = None if older is None else _statistics(older, matrix)
-    similarity = TasteSimilarity.of(matrix, profiles, parameters=AUTO, statistics=statistics)
+    weights = train_item_weights(profiles, AUTO.items) if older is None else _weights(older, matrix)
+    similarity = TasteSimilarity.of(matrix, profiles, parameters=AUTO, statistics=statistics, item_weights=weights)
     settings = ModelSettings(n_neighbors=5, new_product_percent=40, weights=WEIGHTS)
     model = serve(Trained(shop, similarity, settings), built_at=BUILT, version=3)
     return model if older is None else replace(model, cold_start=_ladder(older, model))
@@ -50,6 +63,22 @@ def _statistics(older: ServedModel, matrix: RatingMatrix) -> TasteStatistics:
         known.mu,
         np.where(columns >= 0, known.item_bias[columns], 0.0),
         np.where(rows >= 0, known.user_bias[rows], 0.0),
+    )
+
+
+def _weights(older: ServedModel, matrix: RatingMatrix) -> ItemWeights:
+    """The older model's weights between products, in the columns of the new matrix."""
+    known = _similarity(older).item_weights
+    assert known is not None
+    n_older, n_now = older.matrix.shape[1], matrix.shape[1]
+    old = sp.csr_array((known.weights, known.columns, known.indptr), shape=(n_older, n_older)).tocoo()
+    columns = _places(matrix.product_ids, older.matrix.product_ids)
+    kept = (columns[old.coords[0]] >= 0) & (columns[old.coords[1]] >= 0)
+    coords = columns[old.coords[0][kept]], columns[old.coords[1][kept]]
+    new = sp.coo_array((old.data[kept], coords), shape=(n_now, n_now)).tocsr()
+    new.sort_indices()
+    return ItemWeights(
+        new.indptr.astype(np.int64), new.indices.astype(np.int32), new.data, known.ridge, local=known.local
     )
 
 

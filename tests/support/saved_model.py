@@ -17,7 +17,7 @@ from recommender.model import ServedModel
 from recommender.model.training import cold_start_of
 from recommender.neighbors import CosineIndex, SimilarProducts
 from recommender.publishing import Version
-from recommender.ranking import CLASSIC, TASTE, TasteParameters, TasteSimilarity
+from recommender.ranking import CLASSIC, TASTE, AutoParameters, TasteSimilarity
 from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix, Segments, build_profiles
 from tests.service.test_api import NO_RATINGS, STARS, A, B, C, D
 from tests.steps.test_recommendation_engine import matrix_of
@@ -35,7 +35,7 @@ def build(
     others: list[int] | None = None,
     k: int = 20,
     taste: bool = False,
-    parameters: TasteParameters | None = None,
+    parameters: AutoParameters | None = None,
     n_categories: int | None = None,
 ) -> ServedModel:
     """A model of these ratings, this catalog (id -> title, price), and these users without ratings.

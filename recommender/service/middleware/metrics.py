@@ -17,12 +17,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from recommender.model import EVIDENT
 from recommender.service.middleware.request_log import RequestLog
 from recommender.service.state import ServiceState
 
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # seconds
 _LIMITS = [*map(str, BUCKETS), "+Inf"]
-LIST_SOURCES = ("neighbors", "mixed", "popular")
+LIST_SOURCES = (*EVIDENT, "mixed", "popular")
 
 
 class RouteCounts:

@@ -11,8 +11,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from recommender.fallback import SOURCES
-from recommender.model import STEPS
+from recommender.model import EVIDENT, PRODUCT_SOURCES, STEPS
 from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.filter_parameters import LIST_PARAMETERS
@@ -44,7 +43,7 @@ _EXPLANATION_SCHEMA = {
     "required": ["source", "sentence", "support", "n_neighbors", "n_asked", "mean_rating", "closest"],
     "additionalProperties": False,
     "properties": {
-        "source": {"type": "string", "enum": list(SOURCES)},
+        "source": {"type": "string", "enum": list(PRODUCT_SOURCES)},
         "sentence": {"type": "string"},
         "support": {"type": "number", "minimum": 0},
         "n_neighbors": {"type": "integer", "minimum": 0},
@@ -66,6 +65,19 @@ _EXPLANATION_SCHEMA = {
                     },
                     "rating": {"type": ["number", "null"]},
                     "shared_products": {"type": "array", "items": PRODUCT_ID_ITEM},
+                },
+            },
+        },
+        "because": {
+            "type": "array",
+            "description": "With `items`: the user's own products that weigh most; empty without a right key.",
+            "items": {
+                "type": "object",
+                "required": ["product_id", "share"],
+                "additionalProperties": False,
+                "properties": {
+                    "product_id": PRODUCT_ID_ITEM,
+                    "share": {"type": "number", "minimum": 0, "maximum": 1},
                 },
             },
         },
@@ -100,10 +112,10 @@ _RECOMMENDATIONS_SCHEMA = {
 HEADERS = {
     "X-Recommendation-Source": {
         "description": "Where the products come from.",
-        "schema": {"type": "string", "enum": ["neighbors", "mixed", "popular"]},
+        "schema": {"type": "string", "enum": [*EVIDENT, "mixed", "popular"]},
     },
     "X-Recommendation-Sources": {
-        "description": "How many come from neighbors, people of the same country and age group, popular, new.",
+        "description": "How many come from the ranking, people of the same country and age group, popular, new.",
         "schema": {"type": "string"},
         "example": "neighbors=6, segment=3, new=1",
     },
