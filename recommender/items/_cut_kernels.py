@@ -15,14 +15,20 @@ _inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 
 _UNITS = 2.0**GRID_BITS
-_LARGEST = (1 << 31) - 1
+LARGEST = (1 << 31) - 1
 
 
 @_inner
 def entry_of(weight, row):
     """Return the entry of a weight on the grid (to the nearest step, at most 128 - 2^-24), 0 if it rounds to 0."""
-    units = np.int64(min(np.rint(abs(weight) * _UNITS), np.float64(_LARGEST)))
-    return np.int64(0) if units == 0 else units << 32 | (_LARGEST - row) << 1 | (weight < 0.0)
+    units = np.int64(min(np.rint(abs(weight) * _UNITS), np.float64(LARGEST)))
+    return np.int64(0) if units == 0 else units << 32 | (LARGEST - row) << 1 | (weight < 0.0)
+
+
+@_inner
+def row_of(entry):
+    """Return the row of an entry."""
+    return LARGEST - ((entry & 0xFFFFFFFF) >> 1)
 
 
 @_inner
@@ -71,7 +77,7 @@ def by_rows(kept, sizes, names, n_products):
     indptr = np.zeros(n_products + 1, np.int64)
     for i in range(sizes.size):
         for at in range(sizes[i]):
-            indptr[names[_LARGEST - ((kept[i, at] & 0xFFFFFFFF) >> 1)] + 1] += 1
+            indptr[names[row_of(kept[i, at])] + 1] += 1
     for j in range(n_products):
         indptr[j + 1] += indptr[j]
     following = indptr[:-1].copy()
@@ -79,7 +85,7 @@ def by_rows(kept, sizes, names, n_products):
     for i in range(sizes.size):
         for at in range(sizes[i]):
             key = kept[i, at]
-            row = names[_LARGEST - ((key & 0xFFFFFFFF) >> 1)]
+            row = names[row_of(key)]
             columns[following[row]] = names[i]
             weights[following[row]] = -(key >> 32) if key & 1 else key >> 32
             following[row] += 1

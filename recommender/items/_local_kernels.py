@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from recommender.items._cut_kernels import entry_of, offer
+from recommender.items._cut_kernels import LARGEST, entry_of, offer, row_of
 
 _inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
@@ -65,41 +65,76 @@ def fill_partners(profiles, raters, start, stop, half):
             sums[half.indices[at]] = 0.0
 
 
-@_inner
-def _nearest(rank, profiles, raters, norms, ridge, power, sums, touched, heap):
-    """Choose the partners of largest sum / (norm + ridge)^power. Leave their ranks, ascending, in heap; return (m, n).
+class Gram(NamedTuple):
+    """X'X + ridge I, products by rank: off the diagonal as its half, and as the profiles that it is made of."""
 
-    m: the number of the chosen, n: of the touched, whose sums are left in sums.
-    """
-    n_touched = size = np.int64(0)
+    profiles: Sparse
+    raters: Sparse  # the transposed profiles
+    half: Sparse
+    diagonal: NDArray[np.float64]  # (n,) with the ridge
+    by_rank: NDArray[np.int64]  # (n,) the product of each rank
+    ranks: NDArray[np.int32]  # (n,) the rank of each product
+
+
+class Room(NamedTuple):
+    """Working memory of one thread; sums and places are zero between targets."""
+
+    sums: NDArray[np.float64]  # (n,) co-occurrences of the target
+    touched: NDArray[np.int32]  # (n,) ranks with a sum
+    places: NDArray[np.int32]  # (n,) 1 + the place of a rank in near
+    near: NDArray[np.int64]  # (k,) ascending ranks
+    system: NDArray[np.float64]  # (k, k + 1)
+    solution: NDArray[np.float64]  # (k,)
+
+
+@_inner
+def _sum_up(rank, gram, room):
+    """Write the co-occurrences of one product into room.sums. Return the number of touched ranks."""
+    profiles, raters, sums, n_touched = gram.profiles, gram.raters, room.sums, np.int64(0)
     for at in range(raters.indptr[rank], raters.indptr[rank + 1]):
         user, value = raters.indices[at], raters.data[at]
         for place in range(profiles.indptr[user], profiles.indptr[user + 1]):
             other = profiles.indices[place]
             if sums[other] == 0.0:
-                touched[n_touched] = other
+                room.touched[n_touched] = other
                 n_touched += 1
             sums[other] += value * profiles.data[place]
-    gain = np.empty(1, np.float32)
-    bits = gain.view(np.int32)
-    for at in range(n_touched):
-        other = np.int64(touched[at])
-        if other != rank:
-            gain[0] = sums[other] / (norms[other] + ridge) ** power
-            size = offer(np.int64(bits[0]) << 32 | (0x7FFFFFFF - other), size, heap)
-    for at in range(size):
-        heap[at] = 0x7FFFFFFF - (heap[at] & 0xFFFFFFFF)
-    heap[:size].sort()
-    return size, n_touched
+    return n_touched
 
 
 @_inner
-def _system(size, near, half, norms, ridge, sums, places, system):
-    """Write the upper half of the ridge's matrix into system (size, size + 1), the right side in its last column."""
+def _choose(rank, n_touched, n_near, gram, room):
+    """Leave the ranks of the n_near largest sum / sqrt(diagonal) in room.near, ascending. Return their number."""
+    heap, size = room.near[:n_near], np.int64(0)
+    gain = np.empty(1, np.float32)
+    bits = gain.view(np.int32)
+    for at in range(n_touched):
+        other = np.int64(room.touched[at])
+        if other != rank:
+            gain[0] = room.sums[other] / np.sqrt(gram.diagonal[other])
+            size = offer(np.int64(bits[0]) << 32 | (LARGEST - other), size, heap)
+    for at in range(size):
+        heap[at] = LARGEST - (heap[at] & 0xFFFFFFFF)
+    heap[:size].sort()
+    return size
+
+
+@_inner
+def _kept_ranks(kept, size, gram, room):
+    """Leave the ranks of the kept entries in room.near, ascending."""
+    for at in range(size):
+        room.near[at] = gram.ranks[row_of(kept[at])]
+    room.near[:size].sort()
+
+
+@_inner
+def _fill(size, gram, room):
+    """Write the upper half of the ridge's matrix into room.system, the right side into column ``size``."""
+    near, half, places, system = room.near, gram.half, room.places, room.system
     for a in range(size):
         system[a, a + 1 : size] = 0.0
-        system[a, a] = norms[near[a]] + ridge
-        system[a, size] = sums[near[a]]
+        system[a, a] = gram.diagonal[near[a]]
+        system[a, size] = room.sums[near[a]]
         places[near[a]] = a + 1
     for b in range(size):
         for at in range(half.indptr[near[b]], half.indptr[near[b] + 1]):
@@ -137,24 +172,44 @@ def _solve(size, system, solution):
         solution[i] = rest / system[i, i] if system[i, i] > 0.0 else 0.0
 
 
-@_outer
-def solve_targets(profiles, raters, half, norms, ridge, power, n_near, ranks, names, start, stop, kept, sizes):
-    """Keep the largest weights of the targets start..stop. ranks (n,): the rank of each target; names: of each rank.
+@_inner
+def _ridge(size, gram, room, kept):
+    """Keep the largest weights of a ridge on the products in room.near. Return their number."""
+    _fill(size, gram, room)
+    _solve(size, room.system, room.solution)
+    n_kept = np.int64(0)
+    for at in range(size):
+        entry = entry_of(room.solution[at], gram.by_rank[room.near[at]])
+        if entry != 0:
+            n_kept = offer(entry, n_kept, kept)
+    return n_kept
 
-    norms (n,): sum of squared confidences by rank. kept (n, n_entries) int64 and sizes (n,) int64 are written.
+
+@_outer
+def solve_targets(gram, n_near, start, stop, kept, sizes):
+    """Keep the largest weights of the targets start..stop; where there are more, solve again on the kept alone.
+
+    n_near 0: full columns are cut already, and are solved again. kept (n, n_entries) int64 and sizes (n,) int64 are
+    written.
     """
-    n = norms.size
-    sums, touched, places = np.zeros(n), np.empty(n, np.int32), np.zeros(n, np.int32)
-    near, system, solution = np.empty(n_near, np.int64), np.empty((n_near, n_near + 1)), np.empty(n_near)
+    n, most = gram.ranks.size, max(n_near, kept.shape[1])
+    room = Room(
+        np.zeros(n),
+        np.empty(n, np.int32),
+        np.zeros(n, np.int32),
+        np.empty(most, np.int64),
+        np.empty((most, most + 1)),
+        np.empty(most),
+    )
     for target in range(start, stop):
-        m, n_touched = _nearest(ranks[target], profiles, raters, norms, ridge, power, sums, touched, near)
-        _system(m, near, half, norms, ridge, sums, places, system)
-        _solve(m, system, solution)
-        size, heap = np.int64(0), kept[target]
-        for at in range(m):
-            key = entry_of(solution[at], names[near[at]])
-            if key != 0:
-                size = offer(key, size, heap)
-        sizes[target] = size
+        rank, full = np.int64(gram.ranks[target]), sizes[target] == kept.shape[1]
+        n_touched = _sum_up(rank, gram, room)
+        if n_near > 0:
+            size = _choose(rank, n_touched, n_near, gram, room)
+            sizes[target] = _ridge(size, gram, room, kept[target])
+            full = size > kept.shape[1]
+        if full:
+            _kept_ranks(kept[target], sizes[target], gram, room)
+            sizes[target] = _ridge(sizes[target], gram, room, kept[target])
         for at in range(n_touched):
-            sums[touched[at]] = 0.0
+            room.sums[room.touched[at]] = 0.0

@@ -48,20 +48,27 @@ def foresee(
     would take more, it cuts long profiles.
     """
     most = memory_share() if most_memory is None else at_least_one("most_memory", most_memory)
-    side, n_entries = min(histories.size, n_products), min(n_entries, max(n_products - 1, 1))
-    total = float(histories.sum())
+    side, total, n_entries = min(histories.size, n_products), float(histories.sum()), _kept(n_entries, n_products)
     common = 56.0 * total + 16.0 * n_products * n_entries  # copies of the profiles, entries by columns and by rows
-    size = common + 8.0 * side * side + dense.working_bytes(histories.size, n_products)
-    if side <= MOST_DENSE and size <= most:
-        columns = total * (histories.size + n_products) if side < n_products else float(side) ** 2
-        seconds = float(side) ** 3 / 2.0 / _SWEEP_RATE + columns / _DUAL_RATE
-        return Forecast(False, math.ceil(size), seconds, int(histories.max(initial=0)))
     every = n_products * (n_products - 1.0) / 2.0  # pairs of products that exist
     room = max(most - common, 0.0) / local.PAIR_BYTES
     longest = local.longest_profile(histories, MOST_PAIRS if every <= room else min(MOST_PAIRS, room))
     pairs = local.pairs_of(histories, longest)
-    seconds = 5.0 * pairs / _PAIR_RATE + _SOLVE_SECONDS * n_products
-    return Forecast(True, math.ceil(common + local.PAIR_BYTES * min(pairs, every)), seconds, longest)
+    half = local.PAIR_BYTES * min(pairs, every)
+    seconds = 5.0 * pairs / _PAIR_RATE + n_products * _SOLVE_SECONDS
+    system = 8.0 * side * side + dense.working_bytes(histories.size, n_products)
+    if side > MOST_DENSE or common + system > most:
+        return Forecast(True, math.ceil(common + half), seconds, longest)
+    columns = total * (histories.size + n_products) if side < n_products else float(side) ** 2
+    swept = float(side) ** 3 / 2.0 / _SWEEP_RATE + columns / _DUAL_RATE
+    again = n_entries < n_products - 1
+    size = common + (max(system, half) if again else system)
+    return Forecast(False, math.ceil(size), swept + (seconds if again else 0.0), longest)
+
+
+def _kept(n_entries: int, n_products: int) -> int:
+    """Return the length of a column."""
+    return min(n_entries, max(n_products - 1, 1))
 
 
 def train_items(
@@ -75,7 +82,8 @@ def train_items(
 ) -> ItemWeights:
     """Return the weights B of EASE^R on the profiles (n_users, n_products), columns ascending, confidences > 0.
 
-    Each column of B keeps its ``n_entries`` largest |B[j, i]| on the grid; of equal ones the smaller j. A product
+    Each column of B keeps the products of its ``n_entries`` largest |B[j, i]| on the grid, of equal ones the smaller j,
+    and where that leaves out any, the ridge of the column is solved again on these products alone. A product
     without users has no entries. ``most_memory`` (bytes): see `foresee`. ``progress(n)`` is called with the number of
     products that are done. Given the form, the thread count changes nothing. The dense form is within a step of the
     grid of a float64 reference, and the same in each run on one machine. The local form is the same on every machine.
@@ -90,12 +98,15 @@ def train_items(
     used, owned = _compact(csr)
     n_products = owned.size
     forecast = foresee(np.diff(used.indptr).astype(np.int64), n_products, n_entries=n_entries, most_memory=most_memory)
-    kept = np.zeros((n_products, min(n_entries, max(n_products - 1, 1))), np.int64)
-    given: dict[str, Any] = {"ridge": float(ridge), "kept": kept, "n_threads": threads, "progress": progress}
+    kept = np.zeros((n_products, _kept(n_entries, n_products)), np.int64)
+    given: dict[str, Any] = {"ridge": float(ridge), "kept": kept, "n_threads": threads}
     if forecast.local:
-        sizes = local.local_columns(used, longest=forecast.longest, **given)
+        sizes = local.local_columns(used, longest=forecast.longest, progress=progress, **given)
+    elif kept.shape[1] == max(n_products - 1, 1):
+        sizes = dense.dense_columns(used, progress=progress, **given)
     else:
         sizes = dense.dense_columns(used, **given)
+        local.solve_again(used, longest=forecast.longest, sizes=sizes, progress=progress, **given)
     indptr, columns, weights = cut_kernels.by_rows(kept, sizes, owned, csr.shape[1])
     return ItemWeights(indptr, columns, weights, float(ridge), forecast.local)
 
