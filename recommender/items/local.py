@@ -75,6 +75,11 @@ def _run(gram: Any, n_near: int, kept: Any, sizes: Any, n_threads: int, progress
     )
 
 
+def working_bytes(n_products: int, n_entries: int) -> float:
+    """Return the memory of this form besides the half matrix, the profiles and the entries, on up to 16 threads."""
+    return 16.0 * (16.0 * n_products + 8.0 * min(max(N_NEAR, n_entries), n_products) ** 2)
+
+
 def longest_profile(histories: NDArray[np.int64], most_pairs: float) -> int:
     """Return the length at which to cut profiles so that they hold at most ``most_pairs`` pairs of products."""
     low, high = 1, int(histories.max(initial=1))
@@ -115,7 +120,8 @@ def _ranked(profiles: sp.csr_array, ranks: NDArray[np.int32], longest: int) -> t
 
 
 def _sparse(csr: sp.csr_array) -> Any:
-    return kernels.Sparse(csr.indptr.astype(np.int64), csr.indices.astype(np.int32), csr.data.astype(np.float64))
+    dtypes = (csr.indptr, np.int64), (csr.indices, np.int32), (csr.data, np.float64)
+    return kernels.Sparse(*(array.astype(kind, copy=False) for array, kind in dtypes))
 
 
 def _half_matrix(rows: Any, raters: Any, n_threads: int) -> Any:

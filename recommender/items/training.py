@@ -49,7 +49,8 @@ def foresee(
     """
     most = memory_share() if most_memory is None else at_least_one("most_memory", most_memory)
     side, total, n_entries = min(histories.size, n_products), float(histories.sum()), _kept(n_entries, n_products)
-    common = 56.0 * total + 16.0 * n_products * n_entries  # copies of the profiles, entries by columns and by rows
+    common = 80.0 * total + 16.0 * n_products * n_entries  # copies of the profiles, entries by columns and by rows
+    common += local.working_bytes(n_products, n_entries)
     every = n_products * (n_products - 1.0) / 2.0  # pairs of products that exist
     room = max(most - common, 0.0) / local.PAIR_BYTES
     longest = local.longest_profile(histories, MOST_PAIRS if every <= room else min(MOST_PAIRS, room))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -278,6 +279,23 @@ def test_the_form_is_the_one_foreseen_and_memory_decides() -> None:
     assert foresee(histories, n_products, most_memory=needed - 1).local is True
     assert train_items(profiles, ridge=2.0, most_memory=needed).local is False
     assert train_items(profiles, ridge=2.0, most_memory=needed - 1).local is True
+
+
+@pytest.mark.parametrize("most_dense", [10_000, 0], ids=["dense", "local"])
+@pytest.mark.parametrize(("n_users", "n_products"), [(1500, 1300), (900, 1400)], ids=["primal", "dual"])
+def test_a_training_takes_no_more_memory_than_foreseen_and_not_far_less(
+    most_dense: int, n_users: int, n_products: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "MOST_DENSE", most_dense)
+    profiles = long_tail(n_users, n_products, 40_000)
+    histories = np.bincount(profiles.nonzero()[0]).astype(np.int64)
+    foreseen = foresee(histories[histories > 0], np.unique(profiles.indices).size, n_entries=20).n_bytes
+    train_items(profiles, ridge=2.0, n_entries=20)  # so that the compiled code is loaded
+    tracemalloc.start()
+    train_items(profiles, ridge=2.0, n_entries=20, n_threads=16)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert foreseen / 6 < peak < foreseen
 
 
 def test_the_dual_system_of_few_users_is_foreseen_smaller_than_that_of_many_products() -> None:
