@@ -281,8 +281,11 @@ def test_the_form_is_the_one_foreseen_and_memory_decides() -> None:
     assert train_items(profiles, ridge=2.0, most_memory=needed - 1).local is True
 
 
-@pytest.mark.parametrize("most_dense", [10_000, 0], ids=["dense", "local"])
-@pytest.mark.parametrize(("n_users", "n_products"), [(1500, 1300), (900, 1400)], ids=["primal", "dual"])
+@pytest.mark.parametrize(
+    ("most_dense", "n_users", "n_products"),
+    [(10_000, 1500, 1300), (10_000, 200, 6000), (0, 900, 1400)],
+    ids=["primal", "dual", "local"],
+)
 def test_a_training_takes_no_more_memory_than_foreseen_and_not_far_less(
     most_dense: int, n_users: int, n_products: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
