@@ -246,7 +246,7 @@ def run_batch(
 ) -> None:
     """Load, train, check, show, evaluate and write; print what was done and how long each part took."""
     print(label(engine))
-    commands.announce_compiling()
+    commands.announce_compiling(settings.ranking)
     started = time.perf_counter()
     # the gate needs the times of the ratings and the interactions; unchanged classic lists need neither
     first_look = options.if_stale and settings.ranking not in BY_TASTE and bool(read_versions(engine))

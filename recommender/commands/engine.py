@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from recommender.commands.data_report import describe, forecast
 from recommender.commands.evaluation_report import as_table, cold_start_as_table, draw_svg, write_json
-from recommender.commands.warm_up import BESIDE, warm_up
+from recommender.commands.warm_up import parts_of_batches, warm_up
 from recommender.database import (
     as_words,
     connected,
@@ -61,7 +61,7 @@ from recommender.publishing import (
     roll_back,
     save_model,
 )
-from recommender.ranking import BY_TASTE, CLASSIC, RANKINGS, TASTE
+from recommender.ranking import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.settings import Settings, checked_path, interaction_weights
 from recommender.shop import Interactions, RatingMatrix, Snapshot
 
@@ -77,15 +77,16 @@ _RANKED_BY = (
 JSON_FILE, SVG_FILE = "evaluation.json", "evaluation.svg"
 
 
-def announce_compiling() -> None:
-    """Load the compiled code. Print a message if it has to be compiled first."""
-    warm_up(lambda: print("compiling the engine for this machine, once: about 15 s ..."), BESIDE)
+def announce_compiling(ranking: str) -> None:
+    """Load the compiled code that batches by a ranking need. Print a message if it has to be compiled first."""
+    said = "compiling the engine for this machine, once: about 15 s ..."
+    warm_up(lambda: print(said), parts_of_batches(ranking))
 
 
 def check_data(settings: Settings) -> None:
     """Print counts, a forecast of what a batch for all users takes, and a plain verdict."""
     with connected(settings) as engine:
-        announce_compiling()
+        announce_compiling(CLASSIC)
         started = time.perf_counter()
         matrix = read_rating_matrix(engine)
         index = CosineIndex(matrix.half_stars)
@@ -113,7 +114,7 @@ def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
             print(label(engine))
             matrix, log = read_taste_data(engine)
             segments = read_people(engine).segments(matrix.user_ids).codes
-    announce_compiling()
+    announce_compiling(AUTO)
     evaluation, cold_start = evaluated(settings, matrix, log, seed=seed), None
     print(as_table(evaluation))
     if segments is not None:

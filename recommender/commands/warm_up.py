@@ -1,6 +1,6 @@
 """The warm-up: compiled code is loaded before it is needed. On its first use on a machine it is compiled.
 
-    python -m recommender.commands.warm_up           # compile all missing code, on two cores
+    python -m recommender.commands.warm_up           # compile all missing code that RANKING needs, on two cores
     python -m recommender.commands.warm_up taste     # one part of it, in this process
 
 The machine code is kept beside the modules, or in the user's cache folder if that is not writable (or in
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,27 @@ import pyarrow as pa
 import scipy.sparse as sp
 from numba.core.dispatcher import Dispatcher
 
+from recommender.errors import SettingError
 from recommender.fallback import NO_CAP, Near, PopularProducts, build_cold_start
 from recommender.live import LiveCosine, LiveUser
-from recommender.model import Categories, ListRequest, allowed_products
+from recommender.model import Categories, ListRequest, ServedModel, allowed_products
 from recommender.neighbors import CosineIndex, squared_norms
-from recommender.ranking import SHALLOW, TasteRanker, rank_near, rank_products, rank_products_for_rows
+from recommender.ranking import (
+    AUTO,
+    CLASSIC,
+    ITEMS,
+    SHALLOW,
+    FusedRanker,
+    FusionParameters,
+    ItemParameters,
+    ItemRanker,
+    TasteRanker,
+    rank_near,
+    rank_products,
+    rank_products_for_rows,
+    train_item_weights,
+)
+from recommender.settings import load_settings
 from recommender.shop import STARS_PER_UNIT, ProductCatalog, Products, RatingMatrix, build_profiles
 
 try:
@@ -43,9 +60,10 @@ PATIENCE = 2.0  # seconds before a message
 
 
 def warm_up(notify: Callable[[], object], parts: Iterable[str] | None = None) -> None:
-    """Run every compiled function of the parts (all of them) once, on ratings as ``load_model`` makes them.
+    """Run every compiled function of the parts once, on ratings as ``load_model`` makes them.
 
-    ``notify`` is called, from another thread, if that takes longer than ``PATIENCE``.
+    ``parts``: see `parts_of_batches` and `parts_of_service`; None: all. ``notify`` is called, from another thread, if
+    that takes longer than ``PATIENCE``.
     """
     timer = threading.Timer(PATIENCE, notify)
     timer.start()
@@ -56,6 +74,22 @@ def warm_up(notify: Callable[[], object], parts: Iterable[str] | None = None) ->
             load(part)
     finally:
         timer.cancel()
+
+
+def parts_of_batches(ranking: str) -> tuple[str, ...]:
+    """Return the parts that batches by a ranking and their gate need."""
+    return (*BESIDE, ITEMS) if ranking in ASK_ITEMS else BESIDE
+
+
+def parts_of_service(ranking: str) -> tuple[str, ...]:
+    """Return the parts that a service with this RANKING needs. `load_for` loads what its model needs besides."""
+    return tuple(part for part in PARTS if part != ITEMS or ranking in ASK_ITEMS)
+
+
+def load_for(model: ServedModel) -> None:
+    """Load the item part if the model has weights between products: any request may ask it for ``ranking=items``."""
+    if ITEMS in model.rankings:
+        load(ITEMS)
 
 
 def compile_in_two_processes() -> None:
@@ -146,8 +180,9 @@ def _run_classic(matrix: RatingMatrix) -> None:
     cold = build_cold_start(matrix, build_profiles(matrix))
     cold.top_up(rows, lists.columns, lists.predicted)
     cold.for_segment(-1, [], 2, user_id=1)
-    near, place = Near(lists.columns[:1], lists.predicted[:1]), cold.place(2, 0, 0.0)
-    cold.list_of_row(0, near, 2, without=None, cap=NO_CAP, place=place)
+    for row in (0, 2):  # an empty list, and a full one
+        near = Near(lists.columns[row : row + 1], lists.predicted[row : row + 1])
+        cold.list_of_row(row, near, 2, without=None, cap=NO_CAP, place=cold.place(2, 0, 0.0))
 
 
 def _run_taste(matrix: RatingMatrix) -> None:
@@ -175,6 +210,23 @@ def _run_caps(matrix: RatingMatrix) -> None:
     allowed_products(ListRequest(1, min_price=1.0), Products(matrix.product_ids, catalog, numbers), categories)
 
 
+def _run_items(matrix: RatingMatrix) -> None:
+    """Run the training of weights between products, the ranking by them, and its fusion with taste.
+
+    The local form of the training is compiled when it is first used: it is for shops where training takes minutes.
+    """
+    rows, taste, parameters = np.arange(4), _tiny_taste(matrix), ItemParameters(ridge=1.0)
+    few = replace(matrix, half_stars=matrix.half_stars[:, :2])
+    train_item_weights(build_profiles(few), parameters)  # more users than products: another form than fewer
+    profiles = build_profiles(matrix)
+    items = ItemRanker.of(taste, train_item_weights(profiles, parameters), profiles, parameters, matrix.recommendable)
+    items.shares(0, items.profile_of_row(0))
+    fused, numbers = FusedRanker(taste, items, FusionParameters()), np.arange(matrix.shape[1], dtype=np.int32)
+    fused.rank(rows, 2)
+    fused.rank_near(fused.near(1), 2, fused.bars(None))
+    items.rank_near(items.near(1), 2, items.bars(None), Categories(numbers, numbers).cap(1))
+
+
 def _run_live(matrix: RatingMatrix) -> None:
     """Run the functions of a list with a changed neighbor."""
     index, two = LiveCosine(CosineIndex(matrix.half_stars), matrix.user_ids), np.arange(2, dtype=np.int32)
@@ -183,20 +235,23 @@ def _run_live(matrix: RatingMatrix) -> None:
 
 
 # The first two take equally long to compile and share no compiled function. The others use functions of both.
-# Batches and their gate need the first two only, so step 3 does not wait for those that only requests need.
+# Batches and their gate need the first two only, so step 3 does not wait for those that only requests need. Nobody
+# waits for items whose shop does not use it: it takes as long as half of the others.
 BESIDE = ("classic", "taste")
+ASK_ITEMS = (ITEMS, AUTO)  # the rankings that may need weights between products
 PARTS: dict[str, Callable[[RatingMatrix], None]] = {
     "classic": _run_classic,
     "taste": _run_taste,
     "caps": _run_caps,
     "live": _run_live,
+    ITEMS: _run_items,
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compile the named parts, or all of them in two processes. Return the exit status."""
+    """Compile the named parts, or those that RANKING needs, in two processes. Return the exit status."""
     parser = argparse.ArgumentParser(prog="warm_up", description="Compile the engine for this machine.")
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; default: what RANKING needs")
     parts = parser.parse_args(arguments).parts
     if unknown := [part for part in parts if part not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}: name any of {', '.join(PARTS)}")
@@ -204,8 +259,12 @@ def main(arguments: list[str] | None = None) -> int:
     for part in parts:
         load(part)
     if not parts:
+        try:
+            ranking = load_settings().ranking
+        except SettingError:  # the steps name the fault
+            ranking = CLASSIC
         compile_in_two_processes()
-        for part in PARTS:
+        for part in parts_of_service(ranking):
             load(part)
     return 0
 

@@ -15,6 +15,11 @@ from recommender.ranking import BY_TASTE, chosen_parameters
 from recommender.settings import Settings, interaction_weights
 
 Stamp = tuple[int, ...] | None
+Prepare = Callable[[ServedModel], object]  # called with each new model before it is served
+
+
+def _nothing(model: ServedModel) -> None:
+    """Do nothing."""
 
 
 class ModelSource(Protocol):
@@ -35,14 +40,15 @@ class SavedModel:
 
     includes_changes = False
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, *, prepare: Prepare = _nothing) -> None:
+        self._file, self._prepare = file, prepare
         self.loaded: Stamp = None
 
     def load(self) -> ServedModel:
         self.loaded = self.stamp()  # first: a file that replaces this one meanwhile has another stamp
         model, _ = open_model(self._file)
         model.prepare()
+        self._prepare(model)
         return model
 
     def stamp(self) -> Stamp:
@@ -64,8 +70,8 @@ class TrainedModel:
 
     includes_changes = True
 
-    def __init__(self, settings: Settings, published: Callable[[], int | None]) -> None:
-        self._settings, self._published = settings, published
+    def __init__(self, settings: Settings, published: Callable[[], int | None], *, prepare: Prepare = _nothing) -> None:
+        self._settings, self._published, self._prepare = settings, published, prepare
         self.loaded: Stamp = None
 
     def load(self) -> ServedModel:
@@ -84,6 +90,7 @@ class TrainedModel:
         version = published.number if published and self._continues(published, versions) else None
         model = serve(trained, built_at=datetime.now(UTC), version=version)
         model.prepare()
+        self._prepare(model)
         self.loaded = (published.number,) if published else None
         return model
 

@@ -22,10 +22,12 @@ from tests.support.shop import fill
 
 WORK = """
 import itertools
+import re
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
-import recommendation_engine as re
+import recommendation_engine
 from recommender.fallback.cold_start import build_cold_start
 from recommender.fallback import _cap_kernels
 from recommender.fallback import _cold_start_kernels
@@ -33,6 +35,7 @@ from recommender.model import _filter_kernels
 from recommender.neighbors import _cosine_kernels
 from recommender.ranking import _classic_kernels as _scoring_kernels
 from recommender.neighbors import _taste_kernels
+from recommender.ranking import _item_kernels
 from recommender.ranking import _taste_kernels as _taste_ranking_kernels
 from recommender.live import _kernels as live_kernels
 from recommender.live.live_model import LiveModel
@@ -40,46 +43,71 @@ from recommender.live.users import UserRecord
 from recommender.commands.self_check import self_check
 from tests.support.published import model_of
 from recommender.model.list_request import ListRequest
-from recommender.commands.warm_up import BESIDE, warm_up
+from recommender.ranking import AutoParameters
+from recommender.commands.warm_up import load_for, parts_of_batches, parts_of_service, warm_up
+
+TRAINING = [module for name, module in sys.modules.items() if re.match("recommender.items._.*kernels", name)]
 
 def compiled():  # how many versions of each function this process has compiled or loaded
     return {
         f"{module.__name__}.{name}": len(function.signatures)
         for module in (
             live_kernels, _cap_kernels, _cold_start_kernels, _cosine_kernels, _filter_kernels, _scoring_kernels,
+            _item_kernels,
             _taste_kernels,
             _taste_ranking_kernels,
+            *TRAINING,
         )
         for name, function in vars(module).items()
         if hasattr(function, "signatures")
     }
 
-warm_up(lambda: None, BESIDE)  # what step 3 waits for
+warm_up(lambda: None, parts_of_batches("taste"))  # what step 3 waits for
 before = compiled()
-engine = re.build_engine()
-matrix, similarity = re.load_model(engine)
+engine = recommendation_engine.build_engine()
+matrix, similarity = recommendation_engine.load_model(engine)
 self_check(matrix, similarity)
-assert len(re.get_recommendations(3, matrix, similarity))
-re.batch_generate(matrix, similarity, engine, users=None)
-matrix, similarity = re.load_model(engine, ranking="taste")
-assert len(re.get_recommendations(3, matrix, similarity, ranking="taste"))
-re.batch_generate(matrix, similarity, engine, users=None, ranking="taste")
+assert len(recommendation_engine.get_recommendations(3, matrix, similarity))
+recommendation_engine.batch_generate(matrix, similarity, engine, users=None)
+
+def batch(ranking):
+    matrix, similarity = recommendation_engine.load_model(engine, ranking=ranking)
+    assert len(recommendation_engine.get_recommendations(3, matrix, similarity, ranking=ranking))
+    recommendation_engine.batch_generate(matrix, similarity, engine, users=None, ranking=ranking)
+    return matrix, similarity
+
+matrix, similarity = batch("taste")
 cold = build_cold_start(matrix, similarity.profiles, segments=np.zeros(matrix.shape[0], np.int32))
 rows = np.arange(matrix.shape[0])
 ranked = similarity.taste.rank_products(rows, 5)
 cold.top_up(rows, ranked.columns, ranked.stars, version=3)
 cold.for_segment(0, np.array([1, 0]), 5, user_id=7)
-step_3 = {name for name, n in compiled().items() if n != before[name]}
-warm_up(lambda: None)
+late = {name for name, n in compiled().items() if n != before[name]}
+warm_up(lambda: None, parts_of_batches("items"))
 before = compiled()
-served = model_of(engine, matrix, similarity, ranking="taste")
-request = ListRequest(4, 1, max_price=30.0, diversity=1)
-now = LiveModel.of(served).after([UserRecord(4, ((b"B00000000B", 9, 0),))], {})
-for model in (served, now):
-    for user, ranking in itertools.product(model.known_users.tolist(), ("classic", "taste")):
-        model.select(user, request, ranking)
-    model.select_popular(request)
-print(sum(before.values()), step_3 | {name for name, n in compiled().items() if n != before[name]})
+matrix, similarity = batch("items")
+late |= {name for name, n in compiled().items() if n != before[name]}
+
+def answers(similarity, rankings):
+    served = model_of(engine, matrix, similarity, ranking=rankings[-1])
+    load_for(served)
+    before = compiled()
+    request = ListRequest(4, 1, max_price=30.0, diversity=1)
+    now = LiveModel.of(served).after([UserRecord(4, ((b"B00000000B", 9, 0),))], {})
+    for model, way in itertools.product((served, now), rankings):
+        for user in model.known_users.tolist():
+            for asked in (request, ListRequest(4)):
+                chosen = model.select(user, asked, way).recommendations
+                if way != "classic":
+                    [model.speaking_for(user, item.column, way) for item in chosen]
+        model.select_popular(request)
+    return {name for name, n in compiled().items() if n != before[name]}
+
+warm_up(lambda: None, parts_of_service("taste"))
+late |= answers(recommendation_engine.load_model(engine, ranking="taste")[1], ("classic", "taste"))
+similarity.parameters = AutoParameters("fusion")
+late |= answers(similarity, ("classic", "taste", "items", "auto"))
+print(sum(before.values()), late)
 """
 
 
@@ -94,6 +122,22 @@ def test_real_work_compiles_nothing_after_the_warm_up(engine: Engine, env: dict[
     number, late = done.stdout.split(maxsplit=1)
     assert int(number) >= 5
     assert late.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("ranking", "items"), [("classic", False), ("taste", False), ("items", True), ("auto", True), ("nonsense", False)]
+)
+def test_only_a_shop_that_ranks_by_items_waits_for_their_code(
+    ranking: str, items: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(warm_up, "load", loaded.append)
+    monkeypatch.setattr(warm_up, "compile_in_two_processes", lambda: None)
+    monkeypatch.setenv("RANKING", ranking)
+    assert warm_up.main([]) == 0
+    more = ("items",) if items else ()
+    assert tuple(loaded) == ("classic", "taste", "caps", "live", *more) == warm_up.parts_of_service(ranking)
+    assert warm_up.parts_of_batches(ranking) == ("classic", "taste", *more)
 
 
 def test_a_long_wait_is_announced_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
