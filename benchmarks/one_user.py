@@ -4,8 +4,9 @@
     python -m benchmarks.one_user --short      # 20,000 users
 
 The users are random and compiled code is loaded. Measured are scoring with the neighbors known, and neighbors on demand
-plus scoring, by both rankings. Every list of the sample equals the one made from all users' neighbors at once. The
-model file holds the same ratings and a catalog of as many products; opening it checks the checksum.
+plus scoring, by all rankings. Items and the fusion find the neighbors for their stars. Every list of the sample equals
+the one made from all users' neighbors at once. The model file holds the same ratings, the weights between products and
+a catalog of as many products; opening it checks the checksum.
 """
 
 from __future__ import annotations
@@ -26,7 +27,17 @@ from recommender.fallback import build_cold_start, rank_popular
 from recommender.model import ServedModel
 from recommender.neighbors import SimilarProducts
 from recommender.publishing import Version, open_arrays, open_model, save_model
-from recommender.ranking import CLASSIC, TasteSimilarity, rank_products, rank_products_for_rows
+from recommender.ranking import (
+    CLASSIC,
+    FUSION,
+    AutoParameters,
+    ItemParameters,
+    ProfileRanker,
+    TasteSimilarity,
+    rank_products,
+    rank_products_for_rows,
+    train_item_weights,
+)
 from recommender.shop import STARS_PER_UNIT, ProductCatalog, Products, RatingMatrix, build_profiles
 
 SHAPE, SHORT = Shape(200_000, 300_000, 3_800_000), Shape(20_000, 30_000, 300_000)
@@ -41,6 +52,17 @@ def make_matrix(shape: Shape) -> RatingMatrix:
     return RatingMatrix(
         sp.csr_array(parts, shape=csr.shape), np.arange(1, shape.users + 1), ids, np.ones(shape.products, np.bool_)
     )
+
+
+def with_items(matrix: RatingMatrix) -> TasteSimilarity:
+    """Return a similarity for all rankings; auto is the fusion. Print what the weights between products took."""
+    profiles, started = build_profiles(matrix), time.perf_counter()
+    weights = train_item_weights(profiles, ItemParameters())
+    size = sum(array.nbytes for array in weights.arrays().values()) / 1e6
+    form = "local" if weights.local else "dense"
+    print(f"weights between products: {weights.weights.size:,}, {size:,.0f} MB, ", end="")
+    print(f"{form} form, trained in {time.perf_counter() - started:.1f} s\n", flush=True)
+    return TasteSimilarity.of(matrix, profiles, parameters=AutoParameters(FUSION), item_weights=weights)
 
 
 def microseconds(call: Callable[[int], object], rows: list[int]) -> tuple[float, float]:
@@ -63,6 +85,9 @@ def latencies(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
         matrix.half_stars, rows, near, cosines, n=N, recommendable=matrix.recommendable, scale=STARS_PER_UNIT
     )
 
+    def by(ranker: ProfileRanker) -> Callable[[int], object]:
+        return lambda row: ranker.rank_products(np.array([row]), N)
+
     def scored(row: int) -> object:
         found = near[place[row]], cosines[place[row]]
         mask = matrix.recommendable
@@ -82,11 +107,17 @@ def latencies(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
     for name, call in (
         ("classic: scoring, neighbors known", scored),
         ("classic: neighbors on demand and scoring", on_demand),
-        ("taste: neighbors on demand and scoring", lambda row: similarity.taste.rank_products(np.array([row]), N)),
+        ("taste: neighbors on demand and scoring", by(similarity.taste)),
+        ("items: neighbors on demand for the stars, and scoring", by(similarity.items)),
+        ("fusion: neighbors on demand and both scorings", by(similarity.auto)),
     ):
         median, slow = microseconds(call, sample)
         print(f"| {name} | {median:,.0f} | {slow:,.0f} |", flush=True)
     print(f"\nlists on demand equal to those of all users at once: {exact:,} of {len(sample):,}")
+    for ranker in (similarity.items, similarity.auto):
+        together = ranker.rank(rows, N)
+        same = sum(np.array_equal(ranker.rank([row], N)[0], together[place[row]]) for row in sample)
+        print(f"the same by {ranker.source}: {same:,} of {len(sample):,}")
 
 
 def opening(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
@@ -128,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--short", action="store_true", help="20,000 users")
     matrix = make_matrix(SHORT if parser.parse_args().short else SHAPE)
-    similarity = TasteSimilarity.of(matrix, build_profiles(matrix))
+    similarity = with_items(matrix)
     latencies(matrix, similarity)
     opening(matrix, similarity)
 

@@ -5,7 +5,9 @@
 
 Long-tail ratings with a time each, 2 threads, in turns within one run, medians. Classic finds 20 neighbors of a user
 and averages their ratings. Taste finds 200, adds up their products, and predicts the stars of the best. The 200 make it
-slower, so the table also has classic with as many neighbors. "tuned in" is what auto does before it ranks.
+slower, so the table also has classic with as many neighbors. Items adds up the weights of the user's products, and
+finds the 200 neighbors for the stars. The fusion makes both lists, of 200 products each. "weights in" is the training
+of the weights between products, "tuned in" what auto does before it ranks.
 
 Of 115 us a user of the 200,000 (one thread), 22 add up similarities, 10 look through them, 27 choose 200 and put them
 in exact order, 40 rank the products of the 200. Tried on the ranking, us a user: one pass by a heap 56; counting scores
@@ -25,10 +27,9 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.neighbors import FULL, SHORT, Shape, in_turns, readable
-from benchmarks.one_user import K, N, make_matrix
+from benchmarks.one_user import K, N, make_matrix, with_items
 from recommender.evaluation import tune
-from recommender.ranking import N_NEIGHBORS, ClassicRanking, ProfileRanking, TasteSimilarity
-from recommender.shop import build_profiles
+from recommender.ranking import AUTO, ITEMS, N_NEIGHBORS, ClassicRanking, ProfileRanking
 
 
 def compare(shape: Shape, rounds: int) -> None:
@@ -36,24 +37,28 @@ def compare(shape: Shape, rounds: int) -> None:
     matrix = make_matrix(shape)
     rng = np.random.default_rng(3)
     matrix = replace(matrix, rated_at=rng.integers(0, 10**15, matrix.n_ratings))
-    similarity = TasteSimilarity.of(matrix, build_profiles(matrix))
     started = time.perf_counter()
+    similarity = with_items(matrix)
+    trained, started = time.perf_counter() - started, time.perf_counter()
     taste = ProfileRanking(matrix, similarity)
     prepared = time.perf_counter() - started
+    items, fusion = ProfileRanking(matrix, similarity, ITEMS), ProfileRanking(matrix, similarity, AUTO)
     classic, rows = ClassicRanking(matrix, similarity, K), np.arange(shape.users)
     many = ClassicRanking(matrix, similarity, N_NEIGHBORS)
     calls: dict[str, Callable[[], object]] = {
         "classic": lambda: classic.rank_products(rows, N),
         "many": lambda: many.rank_products(rows, N),
         "taste": lambda: taste.rank_products(rows, N),
+        "items": lambda: items.rank_products(rows, N),
+        "fusion": lambda: fusion.rank_products(rows, N),
     }
     median = in_turns(calls, rounds)
     started = time.perf_counter()
     tune(matrix)
     tuned = time.perf_counter() - started
     times = " | ".join(readable(median[name]) for name in calls)
-    ratios = " | ".join(f"{median[name] / median['taste']:.2f}" for name in ("classic", "many"))
-    once = f"{readable(prepared)} | {readable(tuned)}"
+    ratios = " | ".join(f"{median[name] / median['taste']:.2f}" for name in ("classic", "many", "items", "fusion"))
+    once = f"{readable(prepared)} | {readable(trained)} | {readable(tuned)}"
     print(
         f"| {shape.users:,} x {shape.products:,} | {shape.ratings:,} | {times} | {ratios} | {once} |",
         flush=True,
@@ -66,9 +71,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, in turns (default 3)")
     options = parser.parse_args()
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
-    print("| users x products | ratings | classic | classic, 200 neighbors | taste ", end="")
-    print("| speed | at 200 | prepared in | tuned in |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| users x products | ratings | classic | classic, 200 neighbors | taste | items | fusion ", end="")
+    print("| speed | at 200 | items / taste | fusion / taste | prepared in | weights in | tuned in |")
+    print("|---" * 14 + "|")
     for shape in SHORT[1:] if options.short else FULL:
         compare(shape, 1 if options.short else options.rounds)
 
