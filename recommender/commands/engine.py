@@ -37,6 +37,8 @@ from recommender.evaluation import (
     NDCG,
     REFUSED,
     Evaluation,
+    as_advice,
+    as_hint,
     evaluate_cold_start,
     evaluate_rankings,
     history_of,
@@ -104,7 +106,10 @@ def check_data(settings: Settings) -> None:
 
 
 def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
-    """Compare all rankings on the ratings of ``ratings``, or of the database: a table, a JSON file, a picture."""
+    """Compare all rankings on the ratings of ``ratings``, or of the database: a table, a JSON file, a picture.
+
+    The last line names the ranking to run.
+    """
     log = segments = None
     if ratings is not None:
         print(f"ratings of {ratings}")
@@ -123,6 +128,7 @@ def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
     write_json(evaluation, Path(JSON_FILE), cold_start=cold_start)
     draw_svg(evaluation, Path(SVG_FILE))
     print(f"\nwritten: {JSON_FILE}, {SVG_FILE}")
+    print(as_advice(evaluation, settings.ranking))
 
 
 def evaluated(
@@ -196,6 +202,8 @@ def gate(
     verdict = judge(evaluation, settings.ranking, against=against, history=history)
     for note in verdict.notes:
         print(f"gate     {note}")
+    if hint := as_hint(evaluation, settings.ranking):
+        print(f"advice   {hint}")
     for warning in verdict.warnings:
         print(f"warning  {warning}", file=sys.stderr)
     if verdict.publish:

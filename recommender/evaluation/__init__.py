@@ -8,10 +8,12 @@ result           the result of an evaluation
 comparison       all rankings of a shop side by side
 cold_start       each step of the cold start by itself
 tuning           constants chosen on the shop's own ratings
+advice           the ranking that a shop should run
 gate             the decision whether a new version may replace the published one
 gate_statistics  the two tests of the gate
 """
 
+from recommender.evaluation.advice import as_advice, as_hint
 from recommender.evaluation.cold_start import ColdStartRanker, evaluate_cold_start, strangers
 from recommender.evaluation.comparison import evaluate_rankings, published_parameters, stand_in
 from recommender.evaluation.gate import judge, metrics_of
@@ -38,6 +40,8 @@ __all__ = [
     "PopularRanker",
     "Ranker",
     "Split",
+    "as_advice",
+    "as_hint",
     "before_the_cut",
     "evaluate",
     "evaluate_cold_start",

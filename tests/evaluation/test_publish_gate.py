@@ -416,11 +416,13 @@ def test_the_evaluation_of_the_tables_is_a_table_a_json_file_and_a_picture(
     out, err = capsys.readouterr()
     assert err == ""
     found = written()
-    assert list(found["modes"]) == ["classic", "taste", "auto", "taste, ratings only", "popular"]
+    assert list(found["modes"]) == ["classic", "taste", "items", "auto", "taste, ratings only", "popular"]
     assert (found["n_test_users"], found["n_ratings"], found["seed"]) == (200, 2_000, 0)
     for ranking in found["modes"].values():
         assert "{mean:.4f} [{low:.4f}, {high:.4f}]".format(**ranking["figures"]["ndcg@10"]) in out
     assert "nDCG@10 of taste less taste, ratings only: +" in out
+    assert out.splitlines()[-1].startswith("run RANKING=taste, the simplest ranking that no other beats by more than ")
+    assert out.splitlines()[-1].endswith(": set it in .env, then python recommendation_engine.py --users all")
     assert Path("evaluation.svg").read_text().startswith("<svg ")
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["evaluation.json", "evaluation.svg"]
     # it only measures: no version, no lists
@@ -428,6 +430,9 @@ def test_the_evaluation_of_the_tables_is_a_table_a_json_file_and_a_picture(
     # the gate notes the same figures as the evaluation shows
     assert run("--ranking", "taste", "--users", "5") == 0
     assert recorded(engine, 1)["ndcg@10"] == found["modes"]["taste"]["figures"]["ndcg@10"]
+    assert "advice " not in capsys.readouterr().out
+    assert run("--ranking", "classic", "--users", "5", "--force") == 0
+    assert "\nadvice   RANKING=taste finds more than RANKING=classic (nDCG@10 +" in capsys.readouterr().out
 
 
 def test_the_evaluation_of_the_tables_measures_lists_of_users_without_ratings(
