@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.arrays import thread_count
 from recommender.fallback import rank_popular
+from recommender.items import foresee
 from recommender.neighbors import CosineIndex
 from recommender.publishing import BLOCK_USERS
 from recommender.ranking import rank_products_for_rows
-from recommender.shop import STARS_PER_UNIT, RatingMatrix
+from recommender.shop import STARS_PER_UNIT, Profiles, RatingMatrix
 
 SAMPLE_SHARE = 0.02  # share of the work that is timed, to forecast the rest
 LEAST_SAMPLE_WORK = 20_000_000  # multiplications: some 10 ms, long enough for the clock
@@ -27,6 +29,18 @@ class Forecast:
 
     seconds: float
     peak_bytes: int
+
+
+@dataclass(frozen=True)
+class ItemsForecast:
+    """The cost of the weights between products (`recommender.items`): seconds on all cores, a rough guess, and bytes.
+
+    ``form``: that of their training, in words.
+    """
+
+    seconds: float
+    more_bytes: int  # besides the profiles
+    form: str
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ class DataReport:
             )
         return found or ["good: enough users share enough products for recommendations from neighbors"]
 
-    def as_text(self, reading_seconds: float, ahead: Forecast) -> str:
+    def as_text(self, reading_seconds: float, ahead: Forecast, items: ItemsForecast) -> str:
         """Return the report as a table for a terminal, with the verdict at the end."""
         rows = [
             ("users", f"{self.n_users:,}", f"{self.cold_users:,} without ratings"),
@@ -82,6 +96,8 @@ class DataReport:
             ("reading took", f"{reading_seconds:.2f} s", "the ratings, into memory"),
             ("training will take", f"{ahead.seconds:.2f} s", "neighbors and scores of all users"),
             ("", f"{ahead.peak_bytes / 1e6:,.0f} MB", "the most the process holds at a time"),
+            ("RANKING=items: about", f"{items.seconds:.1f} s", f"more, for weights between products, {items.form}"),
+            ("", f"{items.more_bytes / 1e6:,.0f} MB", "more while they are made"),
         ]
         lines = [f"{name:<22}{value:>14}   {note}" for name, value, note in rows]
         return "\n".join([*lines, *self.advice()])
@@ -124,6 +140,18 @@ def forecast(
     # the ratings and the index are in memory by now; making them took more than they hold
     blocks = BLOCK_USERS * (12 * n_neighbors + 60 * n)
     return Forecast(seconds, peak_bytes() + blocks)
+
+
+def foresee_items(profiles: Profiles) -> ItemsForecast:
+    """Return what the weights between products of these profiles will take, by arithmetic alone."""
+    confidences = profiles.confidences
+    lengths = np.diff(confidences.indptr).astype(np.int64)
+    found = foresee(lengths[lengths > 0], int(np.count_nonzero(np.bincount(confidences.indices))))
+    form = "dense form"
+    if found.local:
+        cut = found.longest < lengths.max(initial=0)
+        form = f"local form, the rarest {found.longest:,} products of a user" if cut else "local form"
+    return ItemsForecast(found.cpu_seconds / thread_count(None), found.n_bytes, form)
 
 
 def peak_bytes() -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 from tqdm import tqdm
 
-from recommender.commands.data_report import describe, forecast
+from recommender.commands.data_report import describe, forecast, foresee_items
 from recommender.commands.evaluation_report import as_table, cold_start_as_table, draw_svg, write_json
 from recommender.commands.warm_up import parts_of_batches, warm_up
 from recommender.database import (
@@ -65,7 +65,7 @@ from recommender.publishing import (
 )
 from recommender.ranking import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.settings import Settings, checked_path, interaction_weights
-from recommender.shop import Interactions, RatingMatrix, Snapshot
+from recommender.shop import Interactions, Profiles, RatingMatrix, Snapshot, build_profiles, widened
 
 _RANKED_BY = (
     "ranking",
@@ -93,16 +93,24 @@ def check_data(settings: Settings) -> None:
         matrix = read_rating_matrix(engine)
         index = CosineIndex(matrix.half_stars)
         loading = time.perf_counter() - started
-        log = read_interactions(engine).left_out if interactions.name in existing_tables(engine) else {}
+        log = read_interactions(engine) if interactions.name in existing_tables(engine) else None
         people = read_people(engine)
         catalog = read_catalog(engine)
         n_users, n_catalog = len(np.union1d(matrix.user_ids, people.user_ids)), len(catalog)
     k, n = settings.top_n_similar_users, settings.top_n_recommendations
     ahead = forecast(matrix, index, n_neighbors=k, n=n, rng=np.random.default_rng(0))
+    items = foresee_items(_profiles(matrix, log, _weights(settings)))
     print(label(engine))
-    print(describe(matrix, n_users=n_users, n_catalog=n_catalog).as_text(loading, ahead))
-    if left_out := as_words({**matrix.left_out, **log, **catalog.left_out, **people.left_out}):
+    print(describe(matrix, n_users=n_users, n_catalog=n_catalog).as_text(loading, ahead, items))
+    of_log = {} if log is None else log.left_out
+    if left_out := as_words({**matrix.left_out, **of_log, **catalog.left_out, **people.left_out}):
         print(f"left out, not usable: {left_out}")
+
+
+def _profiles(matrix: RatingMatrix, log: Interactions | None, weights: NDArray[np.float64]) -> Profiles:
+    if log is None:
+        return build_profiles(matrix)
+    return build_profiles(widened(matrix, log, np.ones(len(log.product_ids), np.bool_)), log, weights)
 
 
 def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import statistics
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from recommender.commands.data_report import describe, forecast
+from recommender.commands import data_report
+from recommender.commands.data_report import ItemsForecast, describe, forecast, foresee_items
 from recommender.neighbors import CosineIndex
+from recommender.shop import build_profiles
 from tests.steps.test_recommendation_engine import A, B, C, D, E, matrix_of, small_shops
 
 
@@ -50,8 +54,41 @@ def test_the_verdict_names_the_fault_of_the_ratings() -> None:
 def test_the_report_is_a_table_with_the_verdict_last() -> None:
     matrix = matrix_of({user: {A: 5.0, B: 4.0, C: 3.0} for user in range(1, 9)})
     ahead = forecast(matrix, CosineIndex(matrix.half_stars), n_neighbors=20, n=10, rng=np.random.default_rng(0))
-    lines = describe(matrix, n_users=1_008, n_catalog=3).as_text(0.5, ahead).splitlines()
+    items = ItemsForecast(12.34, 5_678_000_000, "local form, the rarest 400 products of a user")
+    lines = describe(matrix, n_users=1_008, n_catalog=3).as_text(0.5, ahead, items).splitlines()
     assert lines[0].split() == ["users", "1,008", "1,000", "without", "ratings"]
     assert lines[-1].startswith("good")
+    form = "more, for weights between products, local form, the rarest 400 products of a user"
+    assert lines[-3] == f"RANKING=items: about          12.3 s   {form}"
+    assert lines[-2].split() == ["5,678", "MB", "more", "while", "they", "are", "made"]
     assert ahead.seconds > 0
     assert ahead.peak_bytes > matrix.half_stars.data.nbytes
+
+
+class Foreseen(NamedTuple):
+    """What `recommender.items.foresee` returns."""
+
+    local: bool
+    n_bytes: int
+    cpu_seconds: float
+    longest: int
+
+
+def test_the_forecast_of_items_is_that_of_the_users_and_products_with_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    stars = {1: {A: 5.0, B: 4.0, C: 3.0}, 2: {B: 1.0}, 3: {D: 5.0}}
+    profiles = build_profiles(matrix_of(stars, {A, B, C, D, E}))
+    asked: list[tuple[list[int], int]] = []
+
+    def foresee(histories: NDArray[np.int64], n_products: int) -> Foreseen:
+        asked.append((histories.tolist(), n_products))
+        return found[len(asked) - 1]
+
+    found = [Foreseen(False, 10, 8.0, 3), Foreseen(True, 20, 4.0, 3), Foreseen(True, 30, 2.0, 2)]
+    monkeypatch.setattr(data_report, "foresee", foresee)
+    monkeypatch.setattr(data_report, "thread_count", lambda given: 4)
+    assert [foresee_items(profiles) for _ in found] == [
+        ItemsForecast(2.0, 10, "dense form"),
+        ItemsForecast(1.0, 20, "local form"),
+        ItemsForecast(0.5, 30, "local form, the rarest 2 products of a user"),
+    ]
+    assert asked == 3 * [([3, 1, 1], 4)]
