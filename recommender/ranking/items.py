@@ -40,6 +40,7 @@ from recommender.shop import NO_TIME, Profiles
 
 MOST_HALF_STARS = 10
 HALVINGS = 60  # a product that so many half-lives have passed over counts as after so many: nothing any more
+LONG = 1_024  # newer products that are tabulated at once; more only for a user who has more
 _DIGITS = Context(prec=20)  # 3 more than a float64 has
 
 kernels: Any = _item_kernels  # compiled functions have no signature a type checker could use
@@ -72,8 +73,10 @@ def asking_profiles(
     """
     values = confidences * np.where(half_stars > 0, half_stars / MOST_HALF_STARS, 1.0)
     if half_life and times is not None and len(times):
-        table = _halvings(half_life)
-        values *= table[np.minimum(_newer(indptr, times), len(table) - 1)]
+        newer = _newer(indptr, times)
+        most = max(int(HALVINGS * half_life), 1)  # also of a tiny half-life, one newer product makes a product nothing
+        table = _halvings(half_life, min(most, max(LONG, 1 << int(newer.max()).bit_length())))
+        values *= table[np.minimum(newer, len(table) - 1)]
     return ItemProfiles(indptr.astype(np.int64), columns, np.ascontiguousarray(values, np.float64))
 
 
@@ -92,10 +95,10 @@ def _newer(indptr: NDArray[Any], times: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=64)
-def _halvings(half_life: float) -> NDArray[np.float64]:
-    """Return 0.5^(n / half_life) for n from 0 on, correctly rounded."""
+def _halvings(half_life: float, most: int) -> NDArray[np.float64]:
+    """Return 0.5^(n / half_life) for n from 0 to most, correctly rounded."""
     exact = Decimal(repr(half_life))
-    powers = [_DIGITS.power(Decimal("0.5"), _DIGITS.divide(n, exact)) for n in range(int(HALVINGS * half_life) + 1)]
+    powers = [_DIGITS.power(Decimal("0.5"), _DIGITS.divide(n, exact)) for n in range(most + 1)]
     return np.array([float(power) for power in powers])
 
 
