@@ -92,6 +92,8 @@ def model_of(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Ver
         people=people,
         left_out=saved.checked_left_out(facts.get("left_out", {})),
     )
+    if model.ranking not in model.rankings:
+        raise ValueError(f"it cannot rank by {model.ranking}")
     return model, version
 
 

@@ -17,6 +17,8 @@ RANKINGS = (CLASSIC, TASTE, ITEMS, AUTO)
 BY_TASTE = (TASTE, ITEMS, AUTO)  # the rankings by profiles, which need neighbors by taste
 KINDS = (TASTE, ITEMS, FUSION)  # what auto chooses from
 
+MOST_NEIGHBORS, HIGHEST_POWER, LARGEST = 100_000, 4.0, 1e9
+
 
 class TasteParameters(NamedTuple):
     """The parameters of taste. The defaults suit every shop."""
@@ -84,4 +86,16 @@ def parameters_of(settings: Mapping[str, Any]) -> AutoParameters:
         items = ItemParameters(**{name: float(settings[ITEMS][name]) for name in ItemParameters._fields})
     if kind == FUSION:
         fusion = FusionParameters(**{name: float(settings[FUSION][name]) for name in FusionParameters._fields})
-    return AutoParameters(kind, taste, items, fusion)
+    found = AutoParameters(kind, taste, items, fusion)
+    if not _in_range(found):
+        raise ValueError("its parameters are out of range")
+    return found
+
+
+def _in_range(found: AutoParameters) -> bool:
+    """Tell whether a ranking can be made by these parameters. NaN is in no range."""
+    powers = found.taste.damping, found.items.damping, found.items.length_power
+    others = found.items.half_life, found.fusion.constant
+    inside = 1 <= found.taste.n_neighbors <= MOST_NEIGHBORS and 0.0 < found.items.ridge <= LARGEST
+    inside &= 0.0 <= found.fusion.weight <= 1.0
+    return inside and all(0.0 <= x <= HIGHEST_POWER for x in powers) and all(0.0 <= x <= LARGEST for x in others)

@@ -168,8 +168,8 @@ class TasteSimilarity(CosineIndex):
                 item_weights = ItemWeights.from_arrays(saved)
         similarity.matrix, similarity.profiles, similarity.parameters = matrix, profiles, parameters
         similarity.statistics, similarity.item_weights = statistics, item_weights
-        if item_weights is not None:
-            _ = similarity.items  # checks that they belong to these products
+        if item_weights is not None or (arrays is not None and parameters is not None and parameters.needs_items):
+            _ = similarity.items  # checks that they are there and belong to these products
         return similarity
 
     def prepared_arrays(self) -> dict[str, NDArray[Any]]:

@@ -152,8 +152,8 @@ def test_taste_reaches_70_percent_of_the_planted_truth_and_interactions_add_to_i
 
 def test_taste_is_also_measured_without_interactions_if_there_are_any(shop: Planted) -> None:
     nobody = shop.log.where(np.zeros(len(shop.log), np.bool_))
-    with_log = ["classic", "taste", "auto", "taste, ratings only", "popular"]
-    without = ["classic", "taste", "auto", "popular"]
+    with_log = ["classic", "taste", "items", "auto", "taste, ratings only", "popular"]
+    without = ["classic", "taste", "items", "auto", "popular"]
     for log, weights, names in (
         (shop.log, WEIGHTS, with_log),
         (shop.log, np.array([0.0, 0.0, 0.0, 0.5]), with_log),
@@ -165,7 +165,7 @@ def test_taste_is_also_measured_without_interactions_if_there_are_any(shop: Plan
         found = evaluate_rankings(shop.matrix, log, weights, n_neighbors=20, n_users=20)
         assert [ranking.name for ranking in found.rankings] == names
         some = evaluate_rankings(shop.matrix, log, weights, n_neighbors=20, n_users=20, rankings=["classic", "taste"])
-        assert [ranking.name for ranking in some.rankings] == [name for name in names if name != "auto"]
+        assert [ranking.name for ranking in some.rankings] == [name for name in names if name not in ("items", "auto")]
     full = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
     plain = evaluate_rankings(shop.matrix, n_neighbors=20)
     assert (
@@ -322,7 +322,7 @@ def test_progress_counts_every_list_and_without_a_clock_there_are_no_seconds(sho
     found = evaluate_rankings(
         shop.matrix, shop.log, WEIGHTS, n_neighbors=20, progress=done.append, clock=iter(range(10**6)).__next__
     )
-    assert sum(done) == 5 * 200
+    assert sum(done) == 6 * 200
     assert all((ranking.seconds or 0) > 0 for ranking in found.rankings)
     assert all(ranking.seconds is None for ranking in evaluate_rankings(shop.matrix, n_neighbors=20).rankings)
 

@@ -376,7 +376,7 @@ def test_few_test_users_are_a_warning_in_the_gate_and_a_note_in_the_evaluation(
     table = capsys.readouterr().out
     assert f"note: {few}\n" in table
     (line,) = [line for line in table.splitlines() if line.startswith("nDCG@10  ")]
-    assert line.count("[") == line.count("]") == 4  # an interval for every ranking
+    assert line.count("[") == line.count("]") == 5  # an interval for every ranking
 
 
 def test_refused_lists_are_not_made_again_while_nothing_changes(
@@ -493,7 +493,7 @@ def test_a_file_of_ratings_is_evaluated_without_a_database_and_by_its_seed(
     assert "cold_start" not in json.loads(
         Path("evaluation.json").read_text()
     )  # a file has no interactions and no people
-    assert list(found[0]) == ["classic", "taste", "auto", "popular"]
+    assert list(found[0]) == ["classic", "taste", "items", "auto", "popular"]
     figures = [[ranking["figures"] for ranking in one.values()] for one in found]
     assert figures[0] == figures[1] != figures[2]  # the draws for the intervals differ
     means = [[ranking["figures"]["ndcg@10"]["mean"] for ranking in one.values()] for one in found]

@@ -18,7 +18,7 @@ from recommender.publishing._array_file import save_arrays
 from recommender.service import ApiKeys
 from recommender.updates import ModelUpdater, SavedModel
 from tests.service.test_api import STARS, A
-from tests.support.saved_model import small, version_of
+from tests.support.saved_model import small_of_all, version_of
 from tests.support.service import KEY, WITH_KEY
 
 PRODUCT, USER = A, min(STARS)
@@ -26,8 +26,8 @@ PRODUCT, USER = A, min(STARS)
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a small model of every ranking."""
-    file, model = tmp_path_factory.mktemp("saved") / "model.rec", small(taste=True)
+    """The file of a small model of every ranking; auto is a fusion."""
+    file, model = tmp_path_factory.mktemp("saved") / "model.rec", small_of_all()
     save_model(file, model, version_of(model))
     return file
 
@@ -72,6 +72,9 @@ def questions() -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield "GET", f"/recommendations/{user}?explain=true", {}
         yield "GET", f"/recommendations/{user}?ranking=taste&explain=true&limit=100", {}
         yield "GET", f"/recommendations/{user}?ranking=taste&category_id=1&max_price=50&diversity=1", {}
+        for ranking in ("items", "auto"):
+            yield "GET", f"/recommendations/{user}?ranking={ranking}&explain=true&limit=100", {}
+            yield "GET", f"/recommendations/{user}?ranking={ranking}&category_id=1&max_price=50&diversity=1", {}
         yield "GET", f"/users/{user}/neighbors?ranking=taste", {}
         yield "GET", f"/users/{user}/ratings", {}
     yield "GET", "/popular?min_stars=1&limit=100", {}
@@ -80,7 +83,7 @@ def questions() -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield "GET", "/health", {}
     yield "GET", "/metrics", {}
     yield "POST", "/recommendations/batch", {"json": {"user_ids": sorted(STARS), "ranking": "taste"}}
-    for ranking in ("classic", "taste"):
+    for ranking in ("classic", "taste", "items", "auto"):
         yield "POST", f"/recommendations?ranking={ranking}", {"json": {"ratings": [{"product_id": PRODUCT}]}}
 
 
@@ -133,6 +136,21 @@ FACTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "parameters of one": lambda facts: facts.update(parameters=[5]),
     "more neighbors by taste than memory": lambda facts: facts.update(parameters=[10**12, 0.2]),
     "a power that is no number": lambda facts: facts.update(parameters=[5, float("nan")]),
+    "auto of nothing": lambda facts: facts.update(parameters={"chosen": "best"}),
+    "auto of a number": lambda facts: facts.update(parameters=7),
+    "items without parameters": lambda facts: facts["parameters"].pop("items"),
+    "items in words": lambda facts: facts["parameters"].update(items="many"),
+    "a half-life in words": lambda facts: facts["parameters"]["items"].update(half_life="long"),
+    "a half-life below 0": lambda facts: facts["parameters"]["items"].update(half_life=-1.0),
+    "a half-life that is no number": lambda facts: facts["parameters"]["items"].update(half_life=float("nan")),
+    "a half-life without end": lambda facts: facts["parameters"]["items"].update(half_life=float("inf")),
+    "a power of products beyond all": lambda facts: facts["parameters"]["items"].update(damping=5.0),
+    "a fusion without a constant": lambda facts: facts["parameters"]["fusion"].pop("constant"),
+    "a fusion of more than all": lambda facts: facts["parameters"]["fusion"].update(weight=1.5),
+    "a fusion of less than nothing": lambda facts: facts["parameters"]["fusion"].update(weight=-0.5),
+    "a fusion by minus one": lambda facts: facts["parameters"]["fusion"].update(constant=-1.0),
+    "items of no ridge": lambda facts: facts["parameters"]["items"].update(ridge=0.0),
+    "auto without parameters": lambda facts: facts.update(ranking="auto", parameters=None),
     "more than all products new": lambda facts: facts.update(new_product_percent=101),
     "a weight too few": lambda facts: facts.update(weights=[1.0, 1.0]),
     "a weight below 0": lambda facts: facts.update(weights=[-1.0, 1.0, 1.0, 1.0]),
@@ -161,6 +179,30 @@ def test_impossible_facts_are_refused(saved: Path, tmp_path: Path, fault: str) -
     with pytest.raises(ModelFileError, match="does not hold together") as caught:
         open_model(tmp_path / "model.rec")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("missing", ["all", "weights", "indptr"])
+def test_auto_by_items_without_the_weights_is_refused(saved: Path, tmp_path: Path, missing: str) -> None:
+    arrays, facts = open_arrays(saved)
+    kept = {
+        name: array
+        for name, array in arrays.items()
+        if not name.startswith("items.") or (missing != "all" and name != f"items.{missing}")
+    }
+    assert len(kept) < len(arrays)
+    save_arrays(tmp_path / "model.rec", kept, facts)
+    with pytest.raises(ModelFileError, match="does not hold together") as caught:
+        open_model(tmp_path / "model.rec")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_weights_of_other_products_are_refused(saved: Path, tmp_path: Path) -> None:
+    arrays, facts = open_arrays(saved)
+    starts = arrays["items.indptr"]
+    for other in (np.append(starts, starts[-1]), starts[1:] - starts[1]):
+        save_arrays(tmp_path / "model.rec", arrays | {"items.indptr": other}, facts)
+        with pytest.raises(ModelFileError, match="does not hold together"):
+            open_model(tmp_path / "model.rec")
 
 
 @pytest.mark.parametrize("name", ["product_ids", "catalog.product_ids"])

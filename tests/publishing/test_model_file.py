@@ -22,11 +22,32 @@ from numpy.typing import NDArray
 
 from recommender.model import ServedModel
 from recommender.neighbors import PrecomputedIndex
-from recommender.publishing import open_model, save_model
-from recommender.ranking import CLASSIC, TASTE, AutoParameters, TasteParameters
+from recommender.publishing import open_arrays, open_model, save_model
+from recommender.publishing._array_file import save_arrays
+from recommender.ranking import (
+    AUTO,
+    CLASSIC,
+    FUSION,
+    ITEMS,
+    TASTE,
+    AutoParameters,
+    FusionParameters,
+    ItemParameters,
+    TasteParameters,
+    TasteSimilarity,
+)
 from tests.conftest import REAL_DATA, ROOT, needs_real_data
 from tests.service.test_api import NO_RATINGS, STARS, A, B, C, D
-from tests.support.saved_model import SMALL_CATALOG, Stars, arrays_of, build, everything, small, version_of
+from tests.support.saved_model import (
+    SMALL_CATALOG,
+    Stars,
+    arrays_of,
+    build,
+    everything,
+    small,
+    small_of_all,
+    version_of,
+)
 from tests.support.shop import read_all_beauty, read_filmtrust
 
 # ---- the same answers -------------------------------------------------------------------------------------------
@@ -55,6 +76,38 @@ def test_the_saved_parameters_of_auto_give_the_same_lists(parameters: TasteParam
     model = build(STARS, SMALL_CATALOG, taste=True, parameters=AutoParameters(taste=parameters))
     assert model.rankings == ("classic", "taste", "auto")
     assert_answers_the_same(model)
+
+
+@pytest.mark.parametrize("kind", [ITEMS, FUSION])
+@pytest.mark.parametrize("ranking", [TASTE, ITEMS, AUTO])
+def test_the_saved_weights_between_products_give_the_same_lists(kind: str, ranking: str, tmp_path: Path) -> None:
+    items = ItemParameters(ridge=0.5, half_life=1.0, damping=0.4)
+    parameters = AutoParameters(kind, items=items)
+    if kind == FUSION:
+        parameters = parameters._replace(taste=TasteParameters(3, 0.6), fusion=FusionParameters(0.3, 10.0))
+    model = replace(
+        build(STARS, SMALL_CATALOG, others=[NO_RATINGS], taste=True, parameters=parameters), ranking=ranking
+    )
+    assert model.rankings == ("classic", "taste", "items", "auto")
+    assert_answers_the_same(model)
+    save_model(tmp_path / "model.rec", model, version_of(model))
+    opened, _ = open_model(tmp_path / "model.rec")
+    assert isinstance(opened.similarity, TasteSimilarity)
+    assert opened.similarity.parameters == parameters
+    sources = {item.source for user in STARS for item in opened.recommend(user, 10).recommendations}
+    assert {TASTE: "neighbors", ITEMS: ITEMS, AUTO: kind}[ranking] in sources
+
+
+def test_the_two_numbers_of_an_earlier_release_are_the_parameters_of_taste(tmp_path: Path) -> None:
+    model = build(STARS, SMALL_CATALOG, taste=True, parameters=AutoParameters(taste=TasteParameters(3, 0.6)))
+    save_model(tmp_path / "model.rec", model, version_of(model))
+    arrays, facts = open_arrays(tmp_path / "model.rec")
+    facts["parameters"] = [3, 0.6]  # as it was written before auto could choose
+    save_arrays(tmp_path / "older.rec", arrays, facts)
+    opened, _ = open_model(tmp_path / "older.rec")
+    assert everything(opened) == everything(model)
+    assert isinstance(opened.similarity, TasteSimilarity)
+    assert opened.similarity.parameters == AutoParameters(taste=TasteParameters(3, 0.6))
 
 
 @pytest.mark.parametrize("catalog", [{}, {"B00OTHER00": ("sold, never rated", 1.0)}], ids=["empty", "of others"])
@@ -147,7 +200,7 @@ def test_an_opened_model_copies_no_array(saved: Path) -> None:
 
 
 def test_the_arrays_of_an_opened_model_have_their_original_types(saved: Path) -> None:
-    before, after = arrays_of(small(taste=True)), arrays_of(open_model(saved)[0])
+    before, after = arrays_of(small_of_all()), arrays_of(open_model(saved)[0])
     assert before.keys() == after.keys()
     for name, array in after.items():
         assert array.dtype == before[name].dtype, name
@@ -163,13 +216,14 @@ from recommender.neighbors import _cosine_kernels
 from recommender.ranking import _classic_kernels as _scoring_kernels
 from recommender.neighbors import _taste_kernels
 from recommender.ranking import _taste_kernels as _taste_ranking_kernels
+from recommender.ranking import _item_kernels
 from recommender.publishing.model_file import open_model
 from recommender.commands.warm_up import warm_up
 
 def compiled():  # how many versions of each function this process has compiled or loaded
     return {
         f"{module.__name__}.{name}": len(function.signatures)
-        for module in (_cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels)
+        for module in (_cosine_kernels, _scoring_kernels, _taste_kernels, _taste_ranking_kernels, _item_kernels)
         for name, function in vars(module).items()
         if hasattr(function, "signatures")
     }
@@ -202,14 +256,15 @@ print(json.dumps(told | {"pages": pages(sys.argv[1]) if sys.platform == "linux" 
 """
 
 
-def test_a_worker_shares_every_page_and_compiles_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "most"), [(TASTE, 0.1), (FUSION, 0.2)])  # items: profiles are decayed at the start
+def test_a_worker_shares_every_page_and_compiles_nothing(kind: str, most: float, tmp_path: Path) -> None:
     rng, file = np.random.default_rng(1), tmp_path.resolve() / "model.rec"
     heavy = {f"{number:010d}": 5.0 for number in range(400)}  # dot products above 2^15 are computed by other code
     stars: Stars = {1: heavy, 2: heavy}
     for user in range(3, 1_000):
         stars[user] = {f"{product:010d}": int(rng.integers(1, 11)) / 2 for product in rng.choice(2_000, 30)}
     catalog = {f"{number:010d}": ("🍵" * 100, 1.0) for number in range(20_000)}
-    model = build(stars, catalog, others=[5_000], taste=True, parameters=AutoParameters())
+    model = build(stars, catalog, others=[5_000], taste=True, parameters=AutoParameters(kind))
     save_model(file, model, version_of(model))
     command = [sys.executable, "-c", WORKER, str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -221,5 +276,5 @@ def test_a_worker_shares_every_page_and_compiles_nothing(tmp_path: Path) -> None
         size = file.stat().st_size / 1024  # kB
         assert size > 8_000
         assert told["pages"]["Rss"] > 0.9 * size  # proofread: the whole file was read
-        assert told["prepared"] < 0.1 * size  # the memory that a worker has for itself
+        assert told["prepared"] < most * size  # the memory that a worker has for itself
         assert told["pages"]["Private_Dirty"] + told["pages"]["Anonymous"] < 0.01 * size

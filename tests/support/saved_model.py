@@ -17,7 +17,16 @@ from recommender.model import ServedModel
 from recommender.model.training import cold_start_of
 from recommender.neighbors import CosineIndex, SimilarProducts
 from recommender.publishing import Version
-from recommender.ranking import CLASSIC, TASTE, AutoParameters, TasteSimilarity
+from recommender.ranking import (
+    CLASSIC,
+    FUSION,
+    TASTE,
+    AutoParameters,
+    ItemParameters,
+    TasteParameters,
+    TasteSimilarity,
+    train_item_weights,
+)
 from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix, Segments, build_profiles
 from tests.service.test_api import NO_RATINGS, STARS, A, B, C, D
 from tests.steps.test_recommendation_engine import matrix_of
@@ -40,13 +49,15 @@ def build(
 ) -> ServedModel:
     """A model of these ratings, this catalog (id -> title, price), and these users without ratings.
 
+    ``parameters``: those of auto. If they need the item model, the model can also rank by items.
     ``n_categories``: the products are spread over this many categories in turn; None: each has its own category.
     """
     ids = sorted(catalog)
     matrix = matrix_of(stars, set(catalog))
     rated_at = np.arange(matrix.n_ratings)[::-1].copy()
     profiles = build_profiles(replace(matrix, rated_at=rated_at))
-    by_taste = TasteSimilarity.of(matrix, profiles, parameters=parameters)
+    weights = train_item_weights(profiles, parameters.items) if parameters and parameters.needs_items else None
+    by_taste = TasteSimilarity.of(matrix, profiles, parameters=parameters, item_weights=weights)
     known = np.union1d(matrix.user_ids, np.array(others or [], np.int64))
     products = Products.of(
         matrix.product_ids,
@@ -134,7 +145,8 @@ def profile_arrays(model: ServedModel) -> Arrays:
     assert model.cold_start is not None
     prepared = model.similarity.prepared_arrays()
     prepared |= {f"ladder.{name}": array for name, array in model.cold_start.arrays().items()}
-    del prepared["taste.index.shop"], prepared["ladder.mean"]  # numbers
+    for number in ("taste.index.shop", "ladder.mean", "items.ridge", "items.local"):
+        prepared.pop(number, None)
     return prepared | {f"profiles.{place}": array for place, array in enumerate(model.similarity.profiles.arrays())}
 
 
@@ -146,6 +158,12 @@ SMALL_CATALOG: dict[str, tuple[str | None, float]] = {
 }
 
 
-def small(*, taste: bool = False) -> ServedModel:
+def small(*, taste: bool = False, parameters: AutoParameters | None = None) -> ServedModel:
     """All kinds of users: with neighbors, without neighbors, without ratings. E is rated and has left the catalog."""
-    return build(STARS, SMALL_CATALOG, others=[NO_RATINGS], taste=taste)
+    return build(STARS, SMALL_CATALOG, others=[NO_RATINGS], taste=taste, parameters=parameters)
+
+
+def small_of_all() -> ServedModel:
+    """The same with every ranking; auto is a fusion."""
+    items = ItemParameters(ridge=0.5, half_life=1.0)
+    return small(taste=True, parameters=AutoParameters(FUSION, TasteParameters(3, 0.6), items))
