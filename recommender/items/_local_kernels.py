@@ -104,14 +104,14 @@ def _sum_up(rank, gram, room):
 
 @_inner
 def _choose(rank, n_touched, n_near, gram, room):
-    """Leave the ranks of the n_near largest sum / sqrt(diagonal) in room.near, ascending. Return their number."""
+    """Leave the ranks of the n_near largest sum / diagonal in room.near, ascending. Return their number."""
     heap, size = room.near[:n_near], np.int64(0)
     gain = np.empty(1, np.float32)
     bits = gain.view(np.int32)
     for at in range(n_touched):
         other = np.int64(room.touched[at])
         if other != rank:
-            gain[0] = room.sums[other] / np.sqrt(gram.diagonal[other])
+            gain[0] = room.sums[other] / gram.diagonal[other]
             size = offer(np.int64(bits[0]) << 32 | (LARGEST - other), size, heap)
     for at in range(size):
         heap[at] = LARGEST - (heap[at] & 0xFFFFFFFF)

@@ -1,8 +1,8 @@
 """The local form of the item weights: for each product, a ridge regression on its nearest products alone.
 
-    B[N, i] = (G_NN + ridge I)^-1 G_Ni,    G = X'X,    N = N(i): the products of largest G_ji / sqrt(G_jj + ridge)
+    B[N, i] = (G_NN + ridge I)^-1 G_Ni,    G = X'X,    N = N(i): the products of largest G_ji / (G_jj + ridge)
 
-The square of that quotient is what a ridge on j alone gains. With all other products as N(i) this is EASE^R (see
+That quotient is the weight of j in a ridge on j alone. With all other products as N(i) this is EASE^R (see
 `recommender.items.dense`). If more weights are left than a column keeps, the largest are kept, and the ridge is solved
 again on their products alone: the others' part goes to those that stay. `solve_again` does the same to columns that
 were cut elsewhere. fsSLIM (Ning and Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender Systems", ICDM 2011)

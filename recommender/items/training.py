@@ -21,11 +21,12 @@ from recommender.items.weights import ItemWeights
 
 cut_kernels: Any = _cut_kernels  # compiled functions have no signature a type checker could use
 
-N_ENTRIES = 100
+WHOLE = 3_000  # products; up to here columns are not cut
+N_ENTRIES, MOST_ENTRIES, LEAST_ENTRIES = 300, 30_000_000, 50  # of a column; of B, 8 bytes each; of a column in any case
 MOST_DENSE = 20_000  # users or products, the fewer: beyond, the dense form takes minutes, and the local one is as good
 MOST_PAIRS = 4e9  # of products in profiles, for the local form: minutes
 _SWEEP_RATE, _DUAL_RATE, _PAIR_RATE = 1.8e10, 1e9, 1e8  # measured on one core: multiply-adds, and pairs, per second
-_SOLVE_SECONDS = 5e-4  # for one product of the local form
+_SOLVE_SECONDS = 1e-3  # for one product of the local form
 
 
 class Forecast(NamedTuple):
@@ -38,7 +39,7 @@ class Forecast(NamedTuple):
 
 
 def foresee(
-    histories: NDArray[np.int64], n_products: int, *, n_entries: int = N_ENTRIES, most_memory: int | None = None
+    histories: NDArray[np.int64], n_products: int, *, n_entries: int | None = None, most_memory: int | None = None
 ) -> Forecast:
     """Return the form of a training, its memory and time.
 
@@ -48,7 +49,8 @@ def foresee(
     would take more, it cuts long profiles.
     """
     most = memory_share() if most_memory is None else at_least_one("most_memory", most_memory)
-    side, total, n_entries = min(histories.size, n_products), float(histories.sum()), _kept(n_entries, n_products)
+    side, total = min(histories.size, n_products), float(histories.sum())
+    n_entries = column_length(n_products, n_entries)
     common = 80.0 * total + 16.0 * n_products * n_entries  # copies of the profiles, entries by columns and by rows
     common += local.working_bytes(n_products, n_entries)
     every = n_products * (n_products - 1.0) / 2.0  # pairs of products that exist
@@ -67,31 +69,38 @@ def foresee(
     return Forecast(False, math.ceil(size), swept + (seconds if again else 0.0), longest)
 
 
-def _kept(n_entries: int, n_products: int) -> int:
-    """Return the length of a column."""
-    return min(n_entries, max(n_products - 1, 1))
+def column_length(n_products: int, n_entries: int | None = None) -> int:
+    """Return the number of entries that a column keeps: ``n_entries``; None: as many as fit in B, 50 to 300.
+
+    Up to 3,000 products None keeps all.
+    """
+    if n_entries is None:
+        fitting = min(N_ENTRIES, max(LEAST_ENTRIES, MOST_ENTRIES // max(n_products, 1)))
+        n_entries = max(n_products, 1) if n_products <= WHOLE else fitting
+    return min(at_least_one("n_entries", n_entries), max(n_products - 1, 1))
 
 
 def train_items(
     profiles: sp.csr_array,
     *,
     ridge: float,
-    n_entries: int = N_ENTRIES,
+    n_entries: int | None = None,
     n_threads: int | None = None,
     most_memory: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> ItemWeights:
     """Return the weights B of EASE^R on the profiles (n_users, n_products), columns ascending, confidences > 0.
 
-    Each column of B keeps the products of its ``n_entries`` largest |B[j, i]| on the grid, of equal ones the smaller j,
-    and where that leaves out any, the ridge of the column is solved again on these products alone. A product
-    without users has no entries. ``most_memory`` (bytes): see `foresee`. ``progress(n)`` is called with the number of
-    products that are done. Given the form, the thread count changes nothing. The dense form is within a step of the
-    grid of a float64 reference, and the same in each run on one machine. The local form is the same on every machine.
+    Each column of B keeps the products of its ``n_entries`` largest |B[j, i]| on the grid, of equal ones the smaller j
+    (None: see `column_length`). Where that leaves out any, the ridge of the column is solved again on these products
+    alone. A product without users has no entries. ``most_memory`` (bytes): see `foresee`. ``progress(n)`` is called
+    with the number of products that are done.
+    Given the form, the thread count changes nothing. The dense form, uncut, is within a step of the grid of a float64
+    reference, and the same in each run on one machine. The local form is the same on every machine.
     Raises SettingError for a ridge or a confidence that is not above 0 and finite, and for counts below 1.
     """
     csr = checked_csr("profiles", profiles)
-    threads, n_entries = thread_count(n_threads), at_least_one("n_entries", n_entries)
+    threads = thread_count(n_threads)
     if not 0.0 < ridge < math.inf:
         raise SettingError(f"ridge={ridge!r} cannot be used: pass a number above 0, such as 100")
     if csr.nnz and not (csr.data.min() > 0.0 and csr.data.max() < math.inf):
@@ -99,7 +108,7 @@ def train_items(
     used, owned = _compact(csr)
     n_products = owned.size
     forecast = foresee(np.diff(used.indptr).astype(np.int64), n_products, n_entries=n_entries, most_memory=most_memory)
-    kept = np.zeros((n_products, _kept(n_entries, n_products)), np.int64)
+    kept = np.zeros((n_products, column_length(n_products, n_entries)), np.int64)
     given: dict[str, Any] = {"ridge": float(ridge), "kept": kept, "n_threads": threads}
     if forecast.local:
         sizes = local.local_columns(used, longest=forecast.longest, progress=progress, **given)

@@ -136,7 +136,7 @@ def test_each_column_of_the_local_form_is_a_ridge_on_its_nearest_products(monkey
     found = dense_b(train_items(profiles, ridge=2.0))
     gram, raters = (profiles.T @ profiles).toarray(), np.diff(profiles.tocsc().indptr)
     for target in range(40):
-        gain = (gram[:, target] / np.sqrt(np.diag(gram) + 2.0)).astype(np.float32)
+        gain = (gram[:, target] / (np.diag(gram) + 2.0)).astype(np.float32)
         others = [j for j in range(40) if j != target and gram[j, target] > 0]
         near = sorted(others, key=lambda j: (-gain[j], -raters[j], j))[:5]
         expected = np.zeros(40)
@@ -267,6 +267,12 @@ def test_a_ridge_lost_in_rounding_is_refused_by_the_dense_form() -> None:
         train_items(csr_of(np.ones((9, 4))), ridge=1e-30)
 
 
+def test_a_ridge_lost_in_rounding_leaves_copies_out_of_the_local_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "MOST_DENSE", 0)
+    weights = dense_b(train_items(csr_of(np.ones((9, 4))), ridge=1e-30))
+    np.testing.assert_allclose(weights, [[0, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], atol=STEP)
+
+
 # ---- the form --------------------------------------------------------------------------------------------------
 
 
@@ -299,6 +305,13 @@ def test_a_training_takes_no_more_memory_than_foreseen_and_not_far_less(
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert foreseen / 6 < peak < foreseen
+
+
+def test_a_column_keeps_what_is_asked_for_or_what_fits() -> None:
+    assert training.column_length(5_000, 20) == 20
+    assert training.column_length(5, 20) == 4
+    assert [training.column_length(n) for n in (0, 1, 2, 3_000)] == [1, 1, 1, 2_999]
+    assert [training.column_length(n) for n in (3_001, 100_000, 300_000, 1_400_000)] == [300, 300, 100, 50]
 
 
 def test_the_dual_system_of_few_users_is_foreseen_smaller_than_that_of_many_products() -> None:
