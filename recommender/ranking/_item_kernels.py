@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 _inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 
+_HASH = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / the golden ratio
 _NONE = np.int64(0)  # a plain 0 has another type: functions that it is passed to would be compiled twice
-_MARGIN, _SLACK = 1.0 + 2.0**-48, 1e-9  # a bar is a product where the formula divides, and scores have 9 decimals
+_ONE = np.uint64(1)  # ids are unsigned: a signed index costs a test for the end of the array
+_MARGIN, _SLACK = 1.0 - 2.0**-48, 1e-9  # a bar is a product where the formula divides, and scores have 9 decimals
 
 
 class ItemProfiles(NamedTuple):
@@ -36,6 +38,7 @@ class PackedWeights(NamedTuple):
     weights: NDArray[np.int32]  # (n_weights,) whole steps
     step: float
     divisor: NDArray[np.float64]  # (n_products,) raters^damping
+    highest: float  # the largest 1 / divisor: most products fall by it, and their own is not read
 
 
 @_inner
@@ -43,8 +46,10 @@ def _add(row, p, w, acc):
     """Do acc[i] += value of j * weight of j for i, in the order of the profile."""
     for at in range(p.indptr[row], p.indptr[row + 1]):
         j, value = p.columns[at], p.values[at] * w.step
-        for post in range(w.indptr[j], w.indptr[j + 1]):
-            acc[w.columns[post]] += value * w.weights[post]
+        post, end = np.uint64(w.indptr[j]), np.uint64(w.indptr[j + 1])
+        while post < end:
+            acc[np.uint32(w.columns[post])] += value * w.weights[post]
+            post += _ONE
 
 
 @_inner
@@ -53,38 +58,67 @@ def _forget_own(row, p, acc):
         acc[p.columns[at]] = 0.0
 
 
+# _ahead and _sift_down are in _taste_kernels too: numba's cache of a caller misses changes in other files
 @_inner
-def _ahead(score, support, column, slot, scores, supports, columns):
-    """Tell whether a product stands before the one in a slot."""
-    if score != scores[slot]:
-        return score > scores[slot]
-    if support != supports[slot]:
-        return support > supports[slot]
-    return column < columns[slot]
+def _ahead(a, b, columns, scores, supports):
+    if scores[a] != scores[b]:
+        return scores[a] > scores[b]
+    if supports[a] != supports[b]:
+        return supports[a] > supports[b]
+    return columns[a] < columns[b]
 
 
 @_inner
-def _best(row, p, w, inverse, acc, columns, scores, supports):
-    """Write the best products in acc, best first, into arrays (n,). Clear acc. Return how many."""
-    n, kept = columns.size, _NONE
+def _sift_down(at, size, heap, columns, scores, supports):
+    """Restore the heap of slots. Its root is the last in order."""
+    moving = heap[at]
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and _ahead(heap[child], heap[child + 1], columns, scores, supports):
+            child += 1
+        if not _ahead(moving, heap[child], columns, scores, supports):
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = moving
+
+
+@_inner
+def _best(row, p, w, inverse, acc, heap, columns, scores, supports):
+    """Order the best n products in acc: heap[:returned] are their slots in the other arrays (n + 1,). Clear acc."""
+    n, kept, low = heap.size, _NONE, 0.0
     for at in range(p.indptr[row], p.indptr[row + 1]):
         j = p.columns[at]
-        for post in range(w.indptr[j], w.indptr[j + 1]):
-            column = w.columns[post]
+        post, end = np.uint64(w.indptr[j]), np.uint64(w.indptr[j + 1])
+        while post < end:
+            column = np.uint32(w.columns[post])
+            post += _ONE
             total = acc[column]
             acc[column] = 0.0  # with another product of the profile it is 0, and no candidate
-            bar = scores[n - 1] if kept == n else 0.0
-            if total <= 0.0 or inverse[column] == 0.0 or total * inverse[column] * _MARGIN + _SLACK < bar:
+            if total * w.highest <= low or total * inverse[column] <= low:
                 continue
-            score, support = np.rint(total / w.divisor[column] * 1e9) / 1e9, np.rint(total * 1e9) / 1e9
-            if score <= 0.0 or (kept == n and not _ahead(score, support, column, n - 1, scores, supports, columns)):
+            score, slot = np.rint(total / w.divisor[column] * 1e9) / 1e9, kept
+            if score <= 0.0:
                 continue
-            slot = min(kept, n - 1)
-            while slot > 0 and _ahead(score, support, column, slot - 1, scores, supports, columns):
-                scores[slot], supports[slot], columns[slot] = scores[slot - 1], supports[slot - 1], columns[slot - 1]
-                slot -= 1
-            scores[slot], supports[slot], columns[slot] = score, support, column
-            kept = min(kept + 1, n)
+            columns[slot], scores[slot], supports[slot] = column, score, np.rint(total * 1e9) / 1e9
+            if kept < n:
+                hole = kept
+                while hole > 0 and _ahead(heap[(hole - 1) // 2], slot, columns, scores, supports):
+                    heap[hole] = heap[(hole - 1) // 2]
+                    hole = (hole - 1) // 2
+                heap[hole] = slot
+                kept += 1
+            elif _ahead(slot, heap[0], columns, scores, supports):
+                root = heap[0]
+                columns[root], scores[root], supports[root] = columns[slot], scores[slot], supports[slot]
+                _sift_down(_NONE, kept, heap, columns, scores, supports)
+            if kept == n:
+                low = max((scores[heap[0]] - _SLACK) * _MARGIN, 0.0)
+    for end in range(kept - 1, 0, -1):
+        heap[0], heap[end] = heap[end], heap[0]
+        _sift_down(_NONE, end, heap, columns, scores, supports)
     return kept
 
 
@@ -94,10 +128,15 @@ def rank_rows(rows, p, w, inverse, acc, out_columns, out_scores, out_supports):
 
     inverse (n_products,): 1 / divisor of products that may be recommended, 0 of others.
     """
+    n = out_columns.shape[1]
+    heap, columns, scores, supports = np.empty(n, np.int64), np.empty(n + 1, np.int64), np.empty(n + 1), np.empty(n + 1)
     for i in range(rows.size):
         _add(rows[i], p, w, acc)
         _forget_own(rows[i], p, acc)
-        kept = _best(rows[i], p, w, inverse, acc, out_columns[i], out_scores[i], out_supports[i])
+        kept = _best(rows[i], p, w, inverse, acc, heap, columns, scores, supports)
+        for j in range(kept):
+            slot = heap[j]
+            out_columns[i, j], out_scores[i, j], out_supports[i, j] = columns[slot], scores[slot], supports[slot]
         out_columns[i, kept:] = -1
         out_scores[i, kept:], out_supports[i, kept:] = 0.0, 0.0
 
@@ -144,37 +183,50 @@ def _before(score, tie, other, other_tie):
     return score > other or (score == other and tie < other_tie)
 
 
+@_inner
+def _place_of(column, names):
+    """Return the place of a column in a table with gaps of -1, or that of the gap where it belongs."""
+    place = (np.uint64(column) * _HASH >> np.uint64(32)) & np.uint64(names.size - 1)
+    while names[place] >= 0 and names[place] != column:
+        place = (place + _ONE) & np.uint64(names.size - 1)
+    return place
+
+
 @_outer
-def fuse_rows(near, near_ties, liked, liked_ties, weight, constant, out_slots, out_scores):
+def fuse_rows(near, near_ties, liked, liked_ties, weight, constant, out_slots, out_columns, out_scores):
     """Write the best of two lists of each row (m, a) and (m, b), padded with -1, into the outputs (m, n), padded.
 
     A slot below a is that of the first list, also if both have the product; from a on, that of the second list. Order:
     score descending, then tie ascending; ties (m, a) and (m, b): the place of each product in the order of product ids.
     """
-    n, depth = out_slots.shape[1], near.shape[1]
-    ties = np.empty(n, np.int64)
+    n, depth, size = out_slots.shape[1], near.shape[1], 2
+    while size < 2 * liked.shape[1]:
+        size *= 2
+    ties, names, ranks = np.empty(n, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
     for i in range(near.shape[0]):
         kept = _NONE
+        names[:] = -1
+        for at in range(liked.shape[1]):
+            if liked[i, at] >= 0:
+                place = _place_of(np.int64(liked[i, at]), names)
+                names[place], ranks[place] = liked[i, at], at
         for slot in range(depth + liked.shape[1]):
             first = slot < depth
-            column = near[i, slot] if first else liked[i, slot - depth]
+            column = np.int64(near[i, slot] if first else liked[i, slot - depth])
             if column < 0:
                 continue
-            score = (1.0 - weight) / (constant + slot + 1.0) if first else weight / (constant + slot - depth + 1.0)
-            others = liked[i] if first else near[i]
-            both = False
-            for at in range(others.size):
-                if others[at] == column:
-                    both = True
-                    if first:
-                        score += weight / (constant + at + 1.0)
-                    break
-            tie = near_ties[i, slot] if first else liked_ties[i, slot - depth]
-            if both and not first:
+            place = _place_of(column, names)
+            if first:
+                score = (1.0 - weight) / (constant + slot + 1.0)
+                if names[place] == column:
+                    score += weight / (constant + ranks[place] + 1.0)
+                    ranks[place] = -1
+            elif ranks[place] < 0:  # the first list had it
                 continue
-            if kept == n and not (
-                score > out_scores[i, n - 1] or (score == out_scores[i, n - 1] and tie < ties[n - 1])
-            ):
+            else:
+                score = weight / (constant + slot - depth + 1.0)
+            tie = near_ties[i, slot] if first else liked_ties[i, slot - depth]
+            if kept == n and not _before(score, tie, out_scores[i, n - 1], ties[n - 1]):
                 continue
             hole = min(kept, n - 1)
             while hole > 0 and _before(score, tie, out_scores[i, hole - 1], ties[hole - 1]):
@@ -183,5 +235,8 @@ def fuse_rows(near, near_ties, liked, liked_ties, weight, constant, out_slots, o
                 hole -= 1
             out_slots[i, hole], out_scores[i, hole], ties[hole] = slot, score, tie
             kept = min(kept + 1, n)
-        out_slots[i, kept:] = -1
+        for at in range(kept):
+            slot = out_slots[i, at]
+            out_columns[i, at] = near[i, slot] if slot < depth else liked[i, slot - depth]
+        out_slots[i, kept:], out_columns[i, kept:] = -1, -1
         out_scores[i, kept:] = 0.0

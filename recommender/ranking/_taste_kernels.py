@@ -315,10 +315,13 @@ def _stars(row, neighbors, similarities, votes, unit, lowest, highest, places, s
 
 @_outer
 def rank_rows(
-    rows, neighbors, similarities, votes, sums, unit, lowest, highest, bars, n,
+    rows, neighbors, similarities, votes, sums, unit, lowest, highest, bars, n, with_stars,
     out_columns, out_scores, out_supports, out_stars, out_raters,
 ):  # fmt: skip
-    """Write the best n products of each row into the outputs (len(rows), n), padded. Return the last row's count."""
+    """Write the best n products of each row into the outputs (len(rows), n), padded. Return the last row's count.
+
+    without ``with_stars``, out_stars and out_raters are left as they are.
+    """
     heap, places, columns = np.empty(n, np.int64), np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
     scores, supports, weight, ordered = np.empty(n + 1), np.empty(n + 1), np.empty(n), np.empty(n, np.int64)
     found = 0
@@ -331,13 +334,14 @@ def rank_rows(
             slot = heap[j]
             ordered[j] = places[slot]
             out_columns[i, j], out_scores[i, j], out_supports[i, j] = columns[slot], scores[slot], supports[slot]
-        _stars(
-            row, neighbors[i], similarities[i], votes, unit, lowest, highest, ordered[:found], sums,
-            out_stars[i, :found], out_raters[i, :found], weight[:found],
-        )  # fmt: skip
         out_columns[i, found:] = -1
-        out_scores[i, found:], out_supports[i, found:], out_stars[i, found:] = 0.0, 0.0, 0.0
-        out_raters[i, found:] = 0
+        out_scores[i, found:], out_supports[i, found:] = 0.0, 0.0
+        if with_stars:
+            _stars(
+                row, neighbors[i], similarities[i], votes, unit, lowest, highest, ordered[:found], sums,
+                out_stars[i, :found], out_raters[i, :found], weight[:found],
+            )  # fmt: skip
+            out_stars[i, found:], out_raters[i, found:] = 0.0, 0
     return found
 
 

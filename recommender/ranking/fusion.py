@@ -19,7 +19,7 @@ from recommender.fallback import NO_CAP, Cap, first_under_cap
 from recommender.ranking import _item_kernels
 from recommender.ranking._item_kernels import ItemProfiles
 from recommender.ranking._taste_kernels import Bars
-from recommender.ranking.items import ItemRanker, ranked_in_blocks
+from recommender.ranking.items import ItemRanker, add_stars, ranked_in_blocks
 from recommender.ranking.parameters import FUSION, FusionParameters
 from recommender.ranking.taste import RankedByTaste, TasteRanker, empty_lists
 from recommender.ranking.taste_votes import Lists
@@ -41,17 +41,27 @@ def fuse(
 
     ``ties``: two arrays of their shapes that are compared instead of the columns.
     """
-    slots, scores = np.empty((len(near.columns), n), np.int64), np.empty((len(near.columns), n))
-    first, second = ties or (near.columns.astype(np.int64), liked.columns.astype(np.int64))
-    kernels.fuse_rows(near.columns, first, liked.columns, second, *parameters, slots, scores)
+    out = empty_lists(len(near.columns), n)
+    slots = _fuse_columns(near.columns, liked.columns, parameters, out, ties)
+    for target, left, right in ((out.stars, near.stars, liked.stars), (out.n_raters, near.n_raters, liked.n_raters)):
+        both: NDArray[Any] = np.concatenate([left, right, np.zeros((len(left), 1), left.dtype)], axis=1)
+        target[:] = np.take_along_axis(both, slots, axis=1)  # slot -1 is the last: 0
+    return out
 
-    def of(left: NDArray[Any], right: NDArray[Any], nothing: int) -> NDArray[Any]:
-        padding = np.full((len(left), 1), nothing, left.dtype)  # slot -1 is the last
-        every = np.concatenate([left, right, padding], axis=1)
-        return np.take_along_axis(every, np.where(slots < 0, every.shape[1] - 1, slots), axis=1)
 
-    columns, stars = of(near.columns, liked.columns, -1), of(near.stars, liked.stars, 0)
-    return RankedByTaste(columns, scores, scores, stars, of(near.n_raters, liked.n_raters, 0))
+def _fuse_columns(
+    near: NDArray[np.int32],
+    liked: NDArray[np.int32],
+    parameters: FusionParameters,
+    out: RankedByTaste,
+    ties: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+) -> NDArray[np.int64]:
+    """Write columns and scores of `fuse` into out (m, n). Return the slots (m, n) in both lists, -1 where padded."""
+    slots = np.empty(out.columns.shape, np.int64)
+    first, second = ties or (near.astype(np.int64), liked.astype(np.int64))
+    kernels.fuse_rows(near, first, liked, second, *parameters, slots, out.columns, out.score)
+    out.support[:] = out.score
+    return slots
 
 
 class FusedRanker:
@@ -100,40 +110,41 @@ class FusedRanker:
 
         Under a cap the list is not padded: (1, m).
         """
-        near, liked = self._both(lists, bars)
-        return self.merged(near, liked, n, cap)
+        if not cap.most:
+            out = empty_lists(1, n)
+            self.rank_lists(lists, bars, out)
+            return out
+        every = empty_lists(1, 2 * DEPTH)
+        self._rank(lists, bars, every)
+        found = every.at((slice(None), _under(every, cap, n)))
+        add_stars(self.taste, lists, found)
+        return found
+
+    def rank_lists(self, lists: Lists, bars: tuple[NDArray[np.float64], ...], out: RankedByTaste) -> None:
+        """Write the best products of rows (m,), with these neighbors (m, k), into out (m, n)."""
+        self._rank(lists, bars, out)
+        add_stars(self.taste, lists, out)
+
+    def _rank(self, lists: Lists, bars: tuple[NDArray[np.float64], ...], out: RankedByTaste) -> None:
+        """Do `rank_lists` without the stars: of both long lists nobody needs them."""
+        near, liked = empty_lists(lists[0].size, DEPTH), empty_lists(lists[0].size, DEPTH)
+        self.taste.votes.rank(lists, Bars(*bars[:2]), DEPTH, near, stars=False)
+        self.items.item_votes.rank(lists[0], bars[2], liked)
+        _fuse_columns(near.columns, liked.columns, self.parameters, out)
 
     def merged(
         self,
         near: RankedByTaste,
         liked: RankedByTaste,
         n: int,
-        cap: Cap = NO_CAP,
-        ties: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+        cap: Cap,
+        ties: tuple[NDArray[np.int64], NDArray[np.int64]],
     ) -> RankedByTaste:
         """Do `fuse` for one row, under a cap: not padded then."""
         if not cap.most:
             return fuse(near, liked, self.parameters, n, ties=ties)
         every = fuse(near, liked, self.parameters, 2 * DEPTH, ties=ties)
-        size = np.count_nonzero(every.columns >= 0)
-        in_order = np.arange(size, dtype=np.int64), np.zeros(size, np.int64)
-        found = every.columns[0, :size], every.score[0, :size], every.support[0, :size]
-        best = first_under_cap(*found, cap, n, keys=in_order)
-        return every.at((slice(None), best))
-
-    def rank_lists(self, lists: Lists, bars: tuple[NDArray[np.float64], ...], out: RankedByTaste) -> None:
-        """Write the best products of rows (m,), with these neighbors (m, k), into out (m, n)."""
-        near, liked = self._both(lists, bars)
-        found = fuse(near, liked, self.parameters, out.columns.shape[1])
-        pairs: Any = zip(out, found, strict=True)
-        for target, array in pairs:
-            target[:] = array
-
-    def _both(self, lists: Lists, bars: tuple[NDArray[np.float64], ...]) -> tuple[RankedByTaste, RankedByTaste]:
-        near, liked = empty_lists(lists[0].size, DEPTH), empty_lists(lists[0].size, DEPTH)
-        self.taste.rank_lists(lists, Bars(*bars[:2]), near)
-        self.items.rank_lists(lists, bars[2:], liked)
-        return near, liked
+        return every.at((slice(None), _under(every, cap, n)))
 
     def rank(self, rows: ArrayLike, n: int) -> NDArray[np.int32]:
         """Return the best n columns of each row, int32 (len(rows), n), padded with -1, without the row's profile."""
@@ -148,3 +159,12 @@ class FusedRanker:
     def predict(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float64]:
         """Do `TasteRanker.predict`."""
         return self.taste.predict(rows, columns)
+
+
+def _under(every: RankedByTaste, cap: Cap, n: int) -> NDArray[np.int64]:
+    """Return the places of the best n of a list (1, m) under a cap, in order."""
+    size = int(np.count_nonzero(every.columns >= 0))
+    in_order = np.arange(size, dtype=np.int64), np.zeros(size, np.int64)
+    found = every.columns[0, :size], every.score[0, :size], every.support[0, :size]
+    best: NDArray[np.int64] = first_under_cap(*found, cap, n, keys=in_order)
+    return best

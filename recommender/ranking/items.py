@@ -113,7 +113,8 @@ class ItemVotes:
     ) -> None:
         self.profiles = profiles
         packed = weights.indptr, weights.columns, weights.weights, 2.0**-GRID_BITS, divisor
-        self.packed, self.inverse = PackedWeights(*packed), inverse
+        highest = float(1.0 / divisor.min(initial=1.0))
+        self.packed, self.inverse = PackedWeights(*packed, highest), inverse
         self._spare: list[NDArray[np.float64]] = []
 
     def asked_by(self, profiles: ItemProfiles) -> ItemVotes:
@@ -238,22 +239,13 @@ class ItemRanker:
         columns, scores, supports = self.item_votes.candidates(int(lists[0][0]), bars[0])
         best = first_under_cap(columns, scores, supports, cap, n)
         out = RankedByTaste(columns[None, best], scores[None, best], supports[None, best], *_stars_for(1, len(best)))
-        self._add_stars(lists, out)
+        add_stars(self.taste, lists, out)
         return out
 
     def rank_lists(self, lists: Lists, bars: tuple[NDArray[np.float64], ...], out: RankedByTaste) -> None:
         """Write the best products of rows (m,), with stars by their neighbors (m, k), into out (m, n)."""
         self.item_votes.rank(lists[0], bars[0], out)
-        self._add_stars(lists, out)
-
-    def _add_stars(self, lists: Lists, out: RankedByTaste) -> None:
-        """Write the stars of the products in out, and the number of neighbors that have each."""
-        there = out.columns >= 0
-        counts = np.count_nonzero(there, axis=1)
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        places = self.taste.index.places[out.columns[there]].astype(np.int64)
-        out.stars[:], out.n_raters[:] = 0.0, 0
-        out.stars[there], out.n_raters[there] = self.taste.votes.predict(lists, starts, places)
+        add_stars(self.taste, lists, out)
 
     def rank(self, rows: ArrayLike, n: int) -> NDArray[np.int32]:
         """Return the best n columns of each row, int32 (len(rows), n), padded with -1, without the row's profile."""
@@ -268,6 +260,20 @@ class ItemRanker:
     def predict(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float64]:
         """Do `TasteRanker.predict`."""
         return self.taste.predict(rows, columns)
+
+
+def add_stars(taste: TasteRanker, lists: Lists, out: RankedByTaste) -> None:
+    """Write the stars of the products in out (m, n), and the number of neighbors that have each."""
+    there = out.columns >= 0
+    if there.all():
+        starts = np.arange(len(there) + 1) * there.shape[1]
+        found = taste.votes.predict(lists, starts, taste.index.places[out.columns.ravel()].astype(np.int64))
+        out.stars[:], out.n_raters[:] = (array.reshape(there.shape) for array in found)
+        return
+    starts = np.concatenate([[0], np.cumsum(np.count_nonzero(there, axis=1))])
+    places = taste.index.places[out.columns[there]].astype(np.int64)
+    out.stars[:], out.n_raters[:] = 0.0, 0
+    out.stars[there], out.n_raters[there] = taste.votes.predict(lists, starts, places)
 
 
 def ranked_in_blocks(

@@ -110,9 +110,14 @@ class TasteVotes:
         """Return the factors of the kernel's scores under this mask; None: the votes' own, at no cost."""
         return self._bars if recommendable is None else self._masked(recommendable)
 
-    def rank(self, lists: Lists, bars: _taste_kernels.Bars, n: int, out: tuple[NDArray[Any], ...]) -> int:
-        """Write the best n products of checked rows (m,) with neighbors and similarities (m, k) into out (m, n)."""
-        found: int = self._run(kernels.rank_rows, lists, *_SCALE, bars, n, *out)
+    def rank(
+        self, lists: Lists, bars: _taste_kernels.Bars, n: int, out: tuple[NDArray[Any], ...], *, stars: bool = True
+    ) -> int:
+        """Write the best n products of checked rows (m,) with neighbors and similarities (m, k) into out (m, n).
+
+        ``stars`` False: those of out, and its number of raters, stay as they are.
+        """
+        found: int = self._run(kernels.rank_rows, lists, *_SCALE, bars, n, stars, *out)
         return found
 
     def candidates(self, lists: Lists, bars: _taste_kernels.Bars) -> tuple[NDArray[Any], ...]:
