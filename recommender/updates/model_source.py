@@ -9,9 +9,10 @@ from typing import Protocol
 
 from recommender.database import connect, read_snapshot
 from recommender.database.schema import INTERACTION_TYPES
+from recommender.errors import SettingError
 from recommender.model import ModelSettings, ServedModel, serve, train
 from recommender.publishing import Version, open_model, published_version, read_versions
-from recommender.ranking import BY_TASTE, chosen_parameters
+from recommender.ranking import AUTO, BY_TASTE, AutoParameters, chosen_parameters
 from recommender.settings import Settings, interaction_weights
 
 Stamp = tuple[int, ...] | None
@@ -79,7 +80,7 @@ class TrainedModel:
         try:
             versions = read_versions(engine)
             published = published_version(versions)
-            parameters = chosen_parameters(published.settings) if published else None
+            parameters = _parameters_of(published, settings.ranking) if published else None
             weights = interaction_weights(settings.interaction_weights, INTERACTION_TYPES)
             chosen = ModelSettings(
                 settings.top_n_similar_users, settings.ranking, settings.new_product_percent, weights
@@ -106,3 +107,14 @@ class TrainedModel:
     def stamp(self) -> Stamp:
         number = self._published()
         return None if number is None else (number,)
+
+
+def _parameters_of(published: Version, ranking: str) -> AutoParameters | None:
+    """Return the parameters of auto in a version's settings; None if it has none. SettingError if auto needs them."""
+    try:
+        return chosen_parameters(published.settings)
+    except (KeyError, TypeError, ValueError):
+        if ranking != AUTO:
+            return None
+        told = f"the settings of version {published.number} do not say what auto chose"
+        raise SettingError(f"{told}: make another version with python recommendation_engine.py") from None

@@ -7,6 +7,7 @@ the same in the answers of two people. Such a figure would show that the two are
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from sqlalchemy import Engine, insert, update
 import api
 from recommender.database import writing
 from recommender.database.schema import interactions, users
-from recommender.model import FEWEST, STEPS
+from recommender.evaluation.tuning import Tuned
+from recommender.model import EVIDENT, FEWEST, STEPS
+from recommender.ranking import AUTO, FUSION, ITEMS, RANKINGS, TASTE, AutoParameters, ItemParameters
 from tests.support.shop import WHEN, fill, product_row
 
 PEOPLE = range(1, 61)
@@ -71,7 +74,9 @@ def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch)
         for person in (*PEOPLE, 101):
             segment = {"country": "DE" if person % 2 else "FR", "age_group": "25-34"}
             connection.execute(update(users).where(users.c.user_id == person).values(segment))
-    for name, value in (env | {"RANKING": "taste", "API_KEY": KEY["X-API-Key"], "REQUEST_LOG": "0"}).items():
+    both = AutoParameters(FUSION, items=ItemParameters(ridge=2.0))
+    monkeypatch.setattr("recommender.model.training.tune", lambda *_: Tuned(both, np.zeros((1, 1)), len(PEOPLE)))
+    for name, value in (env | {"RANKING": "auto", "API_KEY": KEY["X-API-Key"], "REQUEST_LOG": "0"}).items():
         monkeypatch.setenv(name, value)
     with TestClient(api.create_app()) as opened:
         yield opened
@@ -94,7 +99,7 @@ def explained(client: TestClient, headers: dict[str, str] | None = None) -> dict
     return {
         (person, ranking): whole_list(client, person, f"&ranking={ranking}&explain=true", headers)
         for person in (*PEOPLE, 101, 102)
-        for ranking in ("classic", "taste")
+        for ranking in RANKINGS
     }
 
 
@@ -130,7 +135,8 @@ def theirs(person: int) -> set[str]:
 
 def test_the_explanations_of_all_lists_name_nobodys_products(client: TestClient) -> None:
     lists = explained(client)
-    assert sum(len(items) for items in lists.values()) > 10_000
+    assert sum(len(items) for items in lists.values()) > 20_000
+    assert {item["explanation"]["source"] for items in lists.values() for item in items} >= {"neighbors", ITEMS, FUSION}
     assert named_in(lists) == set()
     assert linked(lists) == set()
 
@@ -155,18 +161,25 @@ def test_figures_are_counts_coarse_similarities_and_means_of_three_or_more(clien
             why, product = item["explanation"], item["product_id"]
             if product not in raters:
                 raters[product] = client.get(f"/products/{product}").json()["ratings"]
+            by_items = why["source"] in (ITEMS, FUSION)
             assert set(why) == {
                 *("source", "sentence", "support", "n_neighbors", "n_asked", "mean_rating", "closest"),
+                *(("because",) if by_items else ()),
             }
+            assert why.get("because", []) == []
             assert all(entry.keys() == {"similarity"} and entry["similarity"] in STEPS for entry in why["closest"])
             assert len(why["closest"]) == min(3, why["n_neighbors"])
-            if len(why["closest"]) == why["n_neighbors"]:
+            assert why["support"] == round(why["support"], 1)
+            if len(why["closest"]) == why["n_neighbors"] and not by_items:
                 assert why["support"] == pytest.approx(sum(entry["similarity"] for entry in why["closest"]))
-            people = why["n_neighbors"] if why["source"] == "neighbors" else raters[product]
+            people = why["n_neighbors"] if why["source"] in EVIDENT else raters[product]
             assert why["mean_rating"] is None or people >= FEWEST
-            counted = None if why["source"] == "neighbors" else raters[product]
+            counted = None if why["source"] in EVIDENT else raters[product]
             figures = ranking, why["source"], why["n_neighbors"], why["n_asked"], why["mean_rating"], counted
-            sentences[figures].add(why["sentence"])
+            said = why["sentence"].removeprefix("It goes with products that you have")
+            goes_with = said != why["sentence"]
+            assert goes_with or why["source"] != ITEMS
+            sentences[(*figures, goes_with)].add(said)
     # the sentence says no more than the figures
     assert {len(said) for said in sentences.values()} == {1}
 
@@ -174,15 +187,15 @@ def test_figures_are_counts_coarse_similarities_and_means_of_three_or_more(clien
 def test_an_explained_list_holds_the_same_products_as_the_plain_list(client: TestClient) -> None:
     """The same products are missing from both. An open list does tell something by that, see docs/privacy.md."""
     seen = 0
-    for person in PEOPLE:
-        with_reasons = whole_list(client, person, "&explain=true")
-        plain = whole_list(client, person, "")
+    for person, ranking in itertools.product(PEOPLE, (TASTE, ITEMS, AUTO)):
+        with_reasons = whole_list(client, person, f"&ranking={ranking}&explain=true")
+        plain = whole_list(client, person, f"&ranking={ranking}")
         assert [{name: item[name] for name in plain[0]} for item in with_reasons] == plain
         rated_by_anybody = {product for stars in RATED.values() for product in stars} & set(CATALOG)
         missing = rated_by_anybody - {item["product_id"] for item in plain}
         assert theirs(person) & rated_by_anybody <= missing
         seen += len(missing)
-    assert seen >= sum(len(set(stars) & set(CATALOG)) for stars in RATED.values())
+    assert seen >= 3 * sum(len(set(stars) & set(CATALOG)) for stars in RATED.values())
 
 
 def test_the_page_of_a_product_does_not_tell_the_rating_of_one_person(client: TestClient) -> None:
