@@ -70,7 +70,7 @@ _EXPLANATION_SCHEMA = {
         },
         "because": {
             "type": "array",
-            "description": "With `items` and `fusion`: the user's own products that weigh most; empty without a right key.",
+            "description": "By `items` and `fusion`: the user's products that weigh most; empty without a right key.",
             "items": {
                 "type": "object",
                 "required": ["product_id", "share"],
