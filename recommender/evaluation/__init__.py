@@ -7,7 +7,9 @@ measure          one evaluation
 result           the result of an evaluation
 comparison       all rankings of a shop side by side
 cold_start       each step of the cold start by itself
-tuning           constants chosen on the shop's own ratings
+tuning           the ranking and its constants, chosen on the shop's own ratings
+rivals           what a tuning chooses from
+choice           the rule of the choice
 advice           the ranking that a shop should run
 gate             the decision whether a new version may replace the published one
 gate_statistics  the two tests of the gate
