@@ -6,7 +6,6 @@ Neighbors are searched for once, and each ridge is trained once. The other param
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from recommender.arrays import run_blocks, thread_count
 from recommender.evaluation import metrics
 from recommender.evaluation.result import K
 from recommender.evaluation.split import Split, trainable_log
-from recommender.items.weights import ItemWeights
+from recommender.items import ItemWeights
 from recommender.neighbors import BLOCK_ROWS, damping_divisors
 from recommender.ranking import (
     DEPTH,
@@ -25,17 +24,17 @@ from recommender.ranking import (
     AutoParameters,
     FusionParameters,
     ItemParameters,
+    ItemProfiles,
     ItemRanker,
+    ItemVotes,
     RankedByTaste,
     TasteParameters,
     TasteRanker,
+    empty_lists,
+    fuse,
     rank_taste_for_rows,
     train_item_weights,
 )
-from recommender.ranking._item_kernels import ItemProfiles
-from recommender.ranking.fusion import fuse
-from recommender.ranking.items import ItemVotes
-from recommender.ranking.taste import empty_lists
 from recommender.shop import Interactions, Profiles, build_profiles
 
 
@@ -60,6 +59,8 @@ class Rivals:
         rows: NDArray[np.int64],
         log: Interactions | None,
         weights: NDArray[np.float64] | None,
+        *,
+        most_neighbors: int,
         n_threads: int | None = None,
     ) -> None:
         """Take the rows (n_users,) of test users; ``log`` and ``weights`` as `build_profiles` does."""
@@ -74,11 +75,10 @@ class Rivals:
         self._wanted = np.repeat(np.arange(rows.size), self._n_relevant) * split.train.shape[1] + relevant.indices
         self._trained: dict[float, ItemWeights] = {}  # by ridge
         self._asked: dict[float, ItemProfiles] = {}  # by half-life
-        self._most = 0  # neighbors
+        self._near = self._taste.index.top_k(most_neighbors, rows=rows, n_threads=n_threads)  # (n_users, most) each
 
     def taste(self, rivals: Sequence[TasteParameters]) -> Family:
         """Measure parameters of taste."""
-        self._most = max(rival.n_neighbors for rival in rivals)
         found = [self._ndcg(self._by_taste(rival, K).columns) for rival in rivals]
         return Family([AutoParameters(taste=rival) for rival in rivals], np.array(found))
 
@@ -92,11 +92,6 @@ class Rivals:
         near, liked = self._by_taste(taste, DEPTH), self._by_items(items, DEPTH)
         found = [self._ndcg(fuse(near, liked, rival, K).columns) for rival in rivals]
         return Family([AutoParameters(FUSION, taste, items, rival) for rival in rivals], np.array(found))
-
-    @cached_property
-    def _near(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """The neighbors of the rows and their similarities, (n_users, most) each."""
-        return self._taste.index.top_k(self._most, rows=self.rows, n_threads=self._n_threads)
 
     def _by_taste(self, parameters: TasteParameters, n: int) -> RankedByTaste:
         votes, (near, close) = self._taste.votes.damped(parameters.damping, self._train.recommendable), self._near
@@ -120,7 +115,8 @@ class Rivals:
     def _weights(self, parameters: ItemParameters) -> ItemWeights:
         """Return B of the parameters' ridge. It is trained once."""
         if parameters.ridge not in self._trained:
-            self._trained[parameters.ridge] = train_item_weights(self.profiles, parameters)
+            weights = train_item_weights(self.profiles, parameters, n_threads=self._n_threads)
+            self._trained[parameters.ridge] = weights
         return self._trained[parameters.ridge]
 
     def _asking(self, parameters: ItemParameters) -> ItemProfiles:

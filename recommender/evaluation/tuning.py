@@ -31,7 +31,7 @@ from recommender.arrays import at_least_one
 from recommender.evaluation.choice import chosen_rival, plainest_rival, standard_errors
 from recommender.evaluation.rivals import Family, Rivals
 from recommender.evaluation.split import split_newest
-from recommender.items.training import foresee
+from recommender.items import foresee
 from recommender.ranking import (
     DAMPING,
     FUSION,
@@ -96,7 +96,7 @@ def tune(
         rows = np.sort(rng.choice(rows, most, replace=False))
     if rows.size < LEAST_USERS:
         return Tuned(AutoParameters(), rows.size)
-    rivals = Rivals(split, rows, log, weights, n_threads)
+    rivals = Rivals(split, rows, log, weights, most_neighbors=max(NEIGHBORS), n_threads=n_threads)
     taste = rivals.taste([TasteParameters(*pair) for pair in every(NEIGHBORS, DAMPINGS)])
     items = rivals.items(_item_grid(rivals.profiles))
     near, liked = _best(taste, AutoParameters()), _best(items, AutoParameters(ITEMS))

@@ -10,11 +10,12 @@ rankings     classic, taste, items and auto behind one interface
 dataframe    `classic` for a DataFrame and a dense similarity
 """
 
+from recommender.ranking._item_kernels import ItemProfiles
 from recommender.ranking._taste_kernels import Bars
 from recommender.ranking.classic import RankedProducts, rank_near, rank_products, rank_products_for_rows
 from recommender.ranking.dataframe import find_neighbors, rank_frame
-from recommender.ranking.fusion import DEPTH, FusedRanker
-from recommender.ranking.items import ItemRanker, train_item_weights
+from recommender.ranking.fusion import DEPTH, FusedRanker, fuse
+from recommender.ranking.items import ItemRanker, ItemVotes, train_item_weights
 from recommender.ranking.parameters import (
     AUTO,
     BY_TASTE,
@@ -41,7 +42,7 @@ from recommender.ranking.rankings import (
     chosen_ranker,
     under,
 )
-from recommender.ranking.taste import SHALLOW, RankedByTaste, TasteRanker, rank_taste_for_rows
+from recommender.ranking.taste import SHALLOW, RankedByTaste, TasteRanker, empty_lists, rank_taste_for_rows
 from recommender.ranking.taste_votes import TasteVotes
 
 __all__ = [
@@ -62,7 +63,9 @@ __all__ = [
     "FusedRanker",
     "FusionParameters",
     "ItemParameters",
+    "ItemProfiles",
     "ItemRanker",
+    "ItemVotes",
     "ProfileRanker",
     "ProfileRanking",
     "RankedByTaste",
@@ -74,7 +77,9 @@ __all__ = [
     "TasteVotes",
     "chosen_parameters",
     "chosen_ranker",
+    "empty_lists",
     "find_neighbors",
+    "fuse",
     "parameters_of",
     "rank_frame",
     "rank_near",

@@ -47,7 +47,11 @@ kernels: Any = _item_kernels  # compiled functions have no signature a type chec
 
 
 def train_item_weights(
-    profiles: Profiles, parameters: ItemParameters, *, progress: Callable[[int], object] | None = None
+    profiles: Profiles,
+    parameters: ItemParameters,
+    *,
+    n_threads: int | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> ItemWeights:
     """Return B of these profiles, each divided by its length^length_power (and their mean kept)."""
     confidences = profiles.confidences
@@ -56,7 +60,7 @@ def train_item_weights(
         scales = np.repeat(lengths.mean() / lengths, np.diff(confidences.indptr))
         parts = confidences.data * scales, confidences.indices, confidences.indptr
         confidences = sp.csr_array(parts, shape=confidences.shape)
-    return train_items(confidences, ridge=parameters.ridge, progress=progress)
+    return train_items(confidences, ridge=parameters.ridge, n_threads=n_threads, progress=progress)
 
 
 def asking_profiles(
