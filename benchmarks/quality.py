@@ -9,9 +9,10 @@ Every ranking gets the same training ratings (the newest 20 % of each user's are
 times), ranks the whole catalog without the user's products, and is measured by the same lines
 (`recommender.evaluation.measure`). A peer's parameters are those of its grid (`benchmarks.peers`) with the highest
 nDCG@10 on a validation cut, made the same way from the training ratings alone; the peer is then trained again on all of
-them. auto takes its two from `recommender.evaluation.tuning`, which also hides ratings of the training part; classic
-and taste have no tuning. Seconds: to train on chosen parameters and to rank all test users (2 threads); tuning has a
-column of its own.
+them. auto chooses its ranking and parameters by `recommender.evaluation.tuning`, which also hides ratings of the
+training part; classic, taste and items have no tuning. "auto ahead": nDCG@10 of auto less that of the line, the mean of
+all test users and 1.96 of its standard errors. Seconds: to train on chosen parameters and to rank all test users (2
+threads); tuning has a column of its own.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.datasets import LOADERS, load_dataset
@@ -41,8 +43,17 @@ from recommender.evaluation import (
     evaluate,
     split_newest,
 )
-from recommender.evaluation import tune as tune_taste
-from recommender.ranking import TasteRanker
+from recommender.evaluation import tune as tune_auto
+from recommender.ranking import (
+    ITEMS,
+    TASTE,
+    AutoParameters,
+    ItemRanker,
+    ProfileRanker,
+    TasteRanker,
+    chosen_ranker,
+    train_item_weights,
+)
 from recommender.shop import RatingMatrix, build_profiles
 
 USER_KNN = next(peer for peer in PEERS if peer.name == "user-kNN")
@@ -60,23 +71,30 @@ class Line(NamedTuple):
     training: float
     ranking: float
     parameters: Parameters | None
+    per_user: NDArray[np.float64] | None = None  # nDCG@10 (n_test_users,)
 
 
-def _taste(train: RatingMatrix, **parameters: Any) -> TasteRanker:
-    """Return the taste ranking of the training ratings."""
-    profiles = build_profiles(train)
-    return TasteRanker(
-        profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable,
-        n_threads=THREADS, **parameters,
-    )  # fmt: skip
+def _by_profiles(train: RatingMatrix, parameters: AutoParameters) -> ProfileRanker:
+    """Return taste, items or their fusion on the training ratings."""
+    profiles, mask = build_profiles(train), train.recommendable
+    taste = TasteRanker(
+        profiles.confidences, train.half_stars, times=profiles.times, recommendable=mask, n_threads=THREADS
+    )
+
+    def items_beside(near: TasteRanker) -> ItemRanker:
+        weights = train_item_weights(profiles, parameters.items, n_threads=THREADS)
+        return ItemRanker.of(near, weights, profiles, parameters.items, mask)
+
+    return chosen_ranker(parameters, taste, items_beside, mask)
 
 
 UNTUNED: dict[str, Callable[[RatingMatrix], Ranker]] = {
     "popular": PopularRanker,
     "classic": ClassicRanker,
-    "taste": _taste,
+    "taste": partial(_by_profiles, parameters=AutoParameters(TASTE)),
+    "items": partial(_by_profiles, parameters=AutoParameters(ITEMS)),
 }
-OURS = ("classic", "taste", TUNED)
+OURS = ("classic", "taste", "items", TUNED)
 
 
 def validation_ndcg(validation: Split, ranker: Ranker) -> float:
@@ -97,9 +115,9 @@ def measure(matrix: RatingMatrix, peers: Sequence[Peer], *, seed: int = SEED, ve
     validation = split_newest(split.train, rng=np.random.default_rng(seed + 1))
     lines = [_line(split, seed, name, make) for name, make in UNTUNED.items()]
     started = time.perf_counter()
-    tuned = tune_taste(split.train, seed=seed + 1, n_threads=THREADS)
-    chosen: dict[str, Any] = tuned.parameters._asdict()
-    lines.append(_line(split, seed, TUNED, partial(_taste, **chosen), chosen, time.perf_counter() - started))
+    chosen = tune_auto(split.train, seed=seed + 1, n_threads=THREADS).parameters
+    seconds, make = time.perf_counter() - started, partial(_by_profiles, parameters=chosen)
+    lines.append(_line(split, seed, TUNED, make, _flat(chosen.as_settings()), seconds))
     for peer in peers:
         started = time.perf_counter()
         best = tune(peer, validation)
@@ -124,20 +142,44 @@ def _line(
     training = time.perf_counter() - started
     ranking = evaluate(split, {name: ranker}, seed=seed, clock=time.perf_counter).rankings[0]
     ndcg, recall = ranking.figures[NDCG], ranking.figures[RECALL]
-    return Line(name, ndcg, recall, tuning, training, ranking.seconds or 0.0, parameters)
+    seconds, per_user = ranking.seconds or 0.0, ranking.ndcg_per_user
+    return Line(name, ndcg, recall, tuning, training, seconds, parameters, per_user)
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings, those of a group under its name and theirs.
+
+    >>> _flat({"chosen": "items", "items": {"ridge": 50.0, "damping": 0.1}})
+    {'chosen': 'items', 'items ridge': 50.0, 'items damping': 0.1}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        grouped = isinstance(value, Mapping)
+        flat |= {f"{name} {each}": found for each, found in value.items()} if grouped else {name: value}
+    return flat
 
 
 def as_table(lines: Sequence[Line]) -> str:
     """Return a Markdown table, best nDCG@10 first; ours in bold."""
-    rows = ["| ranking | nDCG@10 | 95 % interval | Recall@20 | train s | rank s | tune s | parameters |"]
-    rows.append("|---|---:|---|---:|---:|---:|---:|---|")
+    auto = next((line.per_user for line in lines if line.name == TUNED), None)
+    rows = ["| ranking | nDCG@10 | 95 % interval | auto ahead | Recall@20 | train s | rank s | tune s | parameters |"]
+    rows.append("|---|---:|---|---|---:|---:|---:|---:|---|")
     for line in sorted(lines, key=lambda line: -(line.ndcg.mean or 0.0)):
         name = f"**{line.name}**" if line.name in OURS else line.name
         low, high = line.ndcg.low or 0.0, line.ndcg.high or 0.0
-        cells = [name, f"{line.ndcg.mean:.4f}", f"{low:.4f} to {high:.4f}", f"{line.recall.mean:.4f}"]
+        cells = [name, f"{line.ndcg.mean:.4f}", f"{low:.4f} to {high:.4f}", _ahead(auto, line)]
+        cells.append(f"{line.recall.mean:.4f}")
         cells += [f"{line.training:.2f}", f"{line.ranking:.2f}", f"{line.tuning:.1f}" if line.parameters else ""]
         rows.append("| " + " | ".join([*cells, _shown(line.parameters or {})]) + " |")
     return "\n".join(rows)
+
+
+def _ahead(auto: NDArray[np.float64] | None, line: Line) -> str:
+    """Return how far auto is ahead of a line, with 1.96 standard errors; nothing for auto itself."""
+    if auto is None or line.per_user is None or line.name == TUNED:
+        return ""
+    ahead = auto - line.per_user
+    return f"{ahead.mean():+.4f} ± {1.96 * ahead.std(ddof=1) / np.sqrt(ahead.size):.4f}"
 
 
 def _shown(parameters: Parameters) -> str:

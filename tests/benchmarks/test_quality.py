@@ -148,7 +148,7 @@ def test_a_peer_is_tuned_on_training_ratings_alone_and_then_trained_on_all_of_th
         return fixed(train, best=best)
 
     lines = measure(matrix, [Peer("spy", spy, grid(best=(1, 2)))])
-    assert [line.name for line in lines] == ["popular", "classic", "taste", TUNED, "spy"]
+    assert [line.name for line in lines] == ["popular", "classic", "taste", "items", TUNED, "spy"]
     *tuning, last = seen
     assert (last.half_stars != split.train.half_stars).nnz == 0
     assert len(tuning) == 2
@@ -164,9 +164,18 @@ def test_the_table_is_ordered_by_ndcg_and_names_the_chosen_parameters() -> None:
         Line("ALS", high, low, 3.0, 4.0, 5.0, {"kind": "als.X", "factors": 16}),
     ]
     assert as_table(lines).splitlines()[2:] == [
-        "| ALS | 0.2000 | 0.1000 to 0.3000 | 0.1000 | 4.00 | 5.00 | 3.0 | factors 16 |",
-        "| **taste** | 0.1000 | 0.0500 to 0.1500 | 0.2000 | 1.00 | 2.00 |  |  |",
+        "| ALS | 0.2000 | 0.1000 to 0.3000 |  | 0.1000 | 4.00 | 5.00 | 3.0 | factors 16 |",
+        "| **taste** | 0.1000 | 0.0500 to 0.1500 |  | 0.2000 | 1.00 | 2.00 |  |  |",
     ]
+
+
+def test_the_table_says_how_far_auto_is_ahead_of_each_line_user_by_user() -> None:
+    figure = Figure(0.1, 0.05, 0.15, 4)
+    auto, other = np.array([0.5, 0.3, 0.1, 0.1]), np.array([0.3, 0.3, 0.1, 0.1])
+    lines = [Line(name, figure, figure, 0.0, 1.0, 2.0, None, each) for name, each in ((TUNED, auto), ("ALS", other))]
+    found = [row.split(" | ")[3] for row in as_table(lines).splitlines()[2:]]
+    # the differences 0.2, 0, 0, 0 have the mean 0.05, the variance 0.03 / 3, the error (0.01 / 4)^0.5 = 0.05
+    assert found == ["", "+0.0500 ± 0.0980"]
 
 
 @needs_real_data
@@ -174,9 +183,11 @@ def test_the_benchmark_runs_on_a_real_set(capsys: pytest.CaptureFixture[str]) ->
     assert quality.main(["--sets", "all_beauty", "--peers", "RP3beta"]) == 0
     printed = capsys.readouterr().out
     assert "== all_beauty: 253 users, 356 products, 2,535 ratings" in printed
-    assert printed.count("\n| ") == 1 + 5  # the head, popular and three of ours, RP3beta
+    assert printed.count("\n| ") == 1 + 6  # the head, popular and four of ours, RP3beta
 
 
 def test_the_doctests_of_the_benchmark_hold() -> None:
     assert doctest.testmod(peers).failed == 0
     assert doctest.testmod(peers).attempted > 0
+    assert doctest.testmod(quality).failed == 0
+    assert doctest.testmod(quality).attempted > 0
