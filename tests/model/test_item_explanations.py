@@ -183,7 +183,7 @@ def client(
 ) -> Iterator[TestClient]:
     fill(engine, OWN, [product_row(product, title=TITLES[product]) for product in PRODUCTS])
     chosen = AutoParameters(request.param, items=ItemParameters(ridge=0.5))
-    monkeypatch.setattr("recommender.model.training.tune", lambda *_: Tuned(chosen, np.zeros((1, 1)), 5))
+    monkeypatch.setattr("recommender.model.training.tune", lambda *_: Tuned(chosen, 5))
     for name, value in (env | {"MODEL_FILE": "", "RANKING": "auto", "API_KEY": KEY}).items():
         monkeypatch.setenv(name, value)
     with TestClient(api.create_app()) as opened:

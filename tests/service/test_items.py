@@ -84,7 +84,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """``choose(FUSION)`` lets auto choose that on any ratings."""
 
     def chosen(kind: str) -> None:
-        found = tuning.Tuned(CHOICES[kind], np.zeros((3, 3)), 60)
+        found = tuning.Tuned(CHOICES[kind], 60)
         for module in ("recommender.model.training", "recommender.evaluation.comparison"):
             monkeypatch.setattr(f"{module}.tune", lambda *_, **__: found)
 

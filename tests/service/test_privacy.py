@@ -75,7 +75,7 @@ def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch)
             segment = {"country": "DE" if person % 2 else "FR", "age_group": "25-34"}
             connection.execute(update(users).where(users.c.user_id == person).values(segment))
     both = AutoParameters(FUSION, items=ItemParameters(ridge=2.0))
-    monkeypatch.setattr("recommender.model.training.tune", lambda *_: Tuned(both, np.zeros((1, 1)), len(PEOPLE)))
+    monkeypatch.setattr("recommender.model.training.tune", lambda *_: Tuned(both, len(PEOPLE)))
     for name, value in (env | {"RANKING": "auto", "API_KEY": KEY["X-API-Key"], "REQUEST_LOG": "0"}).items():
         monkeypatch.setenv(name, value)
     with TestClient(api.create_app()) as opened:
