@@ -26,7 +26,7 @@ from recommender.items import _local_kernels
 
 kernels: Any = _local_kernels  # compiled functions have no signature a type checker could use
 
-N_NEAR = 300
+N_NEAR, N_NEAR_LARGE, LARGE = 400, 300, 100_000  # beyond so many products, the smaller number: minutes
 PAIR_BYTES = 8.0  # of the half matrix: a column and a value
 _BLOCK = 256  # targets, or products, that one thread works on at a time
 
@@ -47,8 +47,13 @@ def local_columns(
     """
     sizes = np.zeros(profiles.shape[1], np.int64)
     gram = _gram(profiles, ridge, longest, n_threads)
-    _run(gram, max(min(N_NEAR, sizes.size - 1), 1), kept, sizes, n_threads, progress)
+    _run(gram, near_count(sizes.size), kept, sizes, n_threads, progress)
     return sizes
+
+
+def near_count(n_products: int) -> int:
+    """Return the number of nearest products of each product."""
+    return max(min(N_NEAR if n_products <= LARGE else N_NEAR_LARGE, n_products - 1), 1)
 
 
 def solve_again(
@@ -77,7 +82,7 @@ def _run(gram: Any, n_near: int, kept: Any, sizes: Any, n_threads: int, progress
 
 def working_bytes(n_products: int, n_entries: int) -> float:
     """Return the memory of this form besides the half matrix, the profiles and the entries, on up to 16 threads."""
-    return 16.0 * (16.0 * n_products + 8.0 * min(max(N_NEAR, n_entries), n_products) ** 2)
+    return 16.0 * (16.0 * n_products + 8.0 * max(near_count(n_products), n_entries) ** 2)
 
 
 def longest_profile(histories: NDArray[np.int64], most_pairs: float) -> int:

@@ -307,6 +307,10 @@ def test_a_training_takes_no_more_memory_than_foreseen_and_not_far_less(
     assert foreseen / 6 < peak < foreseen
 
 
+def test_each_product_has_as_many_near_ones_as_time_allows() -> None:
+    assert [local.near_count(n) for n in (0, 1, 2, 400, 401, 100_000, 100_001)] == [1, 1, 1, 399, 400, 400, 300]
+
+
 def test_a_column_keeps_what_is_asked_for_or_what_fits() -> None:
     assert training.column_length(5_000, 20) == 20
     assert training.column_length(5, 20) == 4
