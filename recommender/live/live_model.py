@@ -184,9 +184,7 @@ class LiveModel(ServedModel):
         if owners is None or not len(owners.gone) or isinstance(self._ranker(ranking), TasteRanker):
             return bars
         *others, inverse = bars
-        inverse = inverse.copy()  # the item model knows products that nobody has any more
-        inverse[owners.gone] = 0.0
-        return (*others, inverse)
+        return (*others, owners.masked(inverse))  # the item model knows products that nobody has any more
 
     def _row_classic(self, row: int, cut: Cut) -> list[Recommendation]:
         near = self._near_row(row, CLASSIC)

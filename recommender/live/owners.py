@@ -18,6 +18,7 @@ class Owners:
     counts: NDArray[np.int64]  # (n_products,) when the model was built
     more: dict[int, int] = field(default_factory=dict)  # since then, by column
     gone: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))  # products that nobody has
+    _kept: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=list)  # the last masks
 
     def after(self, pairs: Iterable[Pair]) -> Owners:
         """Return the numbers after these changes."""
@@ -33,3 +34,13 @@ class Owners:
         nobody = [column for column in steps if self.counts[column] + more[column] == 0]
         others = self.gone[~np.isin(self.gone, list(steps))]
         return Owners(self.counts, more, np.concatenate([others, np.array(sorted(nobody), np.int32)]))
+
+    def masked(self, inverse: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return factors of scores (n_products,) with 0 for products that nobody has. Equal requests share the copy."""
+        for given, masked in self._kept[:1]:
+            if given is inverse:
+                return masked
+        masked = inverse.copy()
+        masked[self.gone] = 0.0
+        self._kept[:] = [(inverse, masked)]
+        return masked

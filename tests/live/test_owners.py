@@ -13,7 +13,9 @@ from recommender.live import LiveModel, UserRecord
 from recommender.live.owners import Owners
 from recommender.model import ListRequest
 from recommender.ranking import AUTO, FUSION, ITEMS, AutoParameters, FusionParameters, ItemParameters
+from tests.live.test_interleaving import ERASE, PRODUCTS, Shop
 from tests.model.test_item_explanations import weighed
+from tests.support.model_built_anew import build_of
 from tests.support.saved_model import build
 
 A, B, C, D = (f"B00000000{letter}" for letter in "ABCD")
@@ -95,6 +97,28 @@ def test_an_erased_person_was_an_owner_too() -> None:
     after = live().after([UserRecord(2)], {})
     assert evident(after, 1, ITEMS, ListRequest(3)) == [C]  # user 3 still has it
     assert evident(after.after([UserRecord(3)], {}), 1, ITEMS, ListRequest(3)) == []
+
+
+def test_who_bought_without_a_rating_was_an_owner_too() -> None:
+    shop = Shop()
+    for user, product, act in ((1, 0, 9), (2, 0, 7), (2, 1, 14), (1, 2, 9), (3, 2, 5)):  # 14: a purchase
+        shop.act(user, product, act)
+    model = LiveModel.of(build_of(shop.snapshot()))
+    shop.act(2, 0, ERASE)
+    after = model.after([shop.record(2)], {})
+    assert after.changes.owners is not None
+    assert [after.products.id_of(column) for column in after.changes.owners.gone.tolist()] == [PRODUCTS[1].decode()]
+
+
+def test_factors_are_masked_once_for_equal_requests_and_never_changed() -> None:
+    owners = Owners(np.array([1, 1, 2])).after([(columns(frozenset({1})), columns(frozenset()))])
+    one, other = np.array([0.5, 0.25, 1.0]), np.array([1.0, 1.0, 0.0])
+    for _ in range(2):
+        for factors, wanted in ((one, [0.5, 0.0, 1.0]), (other, [1.0, 0.0, 0.0])):
+            found = owners.masked(factors)
+            assert found.tolist() == wanted
+            assert owners.masked(factors) is found
+    assert (one.tolist(), other.tolist()) == ([0.5, 0.25, 1.0], [1.0, 1.0, 0.0])
 
 
 def test_a_shop_without_the_item_model_counts_no_owners() -> None:
