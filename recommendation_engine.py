@@ -78,9 +78,9 @@ from recommender.shop import STARS_PER_UNIT, RatingMatrix
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
-RANKING = "classic"  # or "taste", or "auto": taste tuned on your own ratings
-INTERACTION_WEIGHTS = "view=0.2,click=0.5,add_to_cart=1,purchase=2"  # in the taste ranking, where a rating counts 1
-NEW_PRODUCT_PERCENT = 10  # percent of the lists by taste whose last place goes to a product without ratings
+RANKING = "classic"  # or "taste", "items", or "auto": the better of them, or both, by your own ratings
+INTERACTION_WEIGHTS = "view=0.2,click=0.5,add_to_cart=1,purchase=2"  # where a rating counts 1, not by classic
+NEW_PRODUCT_PERCENT = 10  # percent of the lists, not by classic, whose last place goes to a product without ratings
 KEEP_VERSIONS = 3
 
 BATCH_SAMPLE = 500  # users of a batch unless --users says otherwise
@@ -106,9 +106,9 @@ def load_model(
     The matrix is sparse. The similarity computes exact rows on demand (all pairs of 200,000 users would not fit into
     memory); ``similarity_matrix.similarities(row)`` gives one whole row. The memory of both is in proportion to the
     ratings. ``precompute``: find the TOP_N_SIMILAR_USERS neighbors of all users now; the answers are the same.
-    ``ranking`` (default: RANKING) "taste" also reads the times and the interactions, for the taste ranking; "auto" also
-    chooses its parameters on these ratings. ``weights`` (default: INTERACTION_WEIGHTS) are the weights of the
-    interactions.
+    ``ranking`` (default: RANKING) "taste" also reads the times and the interactions; "items" also trains the weights
+    between products; "auto" chooses one of them, or both, and its parameters on these ratings. ``weights`` (default:
+    INTERACTION_WEIGHTS) are the weights of the interactions.
 
     Raises StepOrderError if there are no ratings, RatingError if too many are not usable.
     """
@@ -140,9 +140,8 @@ def get_recommendations(
     neighbors who rated it) and ``n_neighbors`` (their number). A short list is never filled up; a user without
     neighbors gets an empty one. ``matrix`` and ``similarity_matrix`` are what ``load_model`` returned, or a DataFrame
     users x products (unrated = 0) and a dense similarity (array or DataFrame). ``n_neighbors``, ``n`` and ``ranking``
-    default to the present values of TOP_N_SIMILAR_USERS, TOP_N_RECOMMENDATIONS and RANKING. "taste" and "auto" order by
-    what the neighbors by taste have in common, not by ``predicted_rating``; they need what load_model returned for the
-    same ranking.
+    default to the present values of TOP_N_SIMILAR_USERS, TOP_N_RECOMMENDATIONS and RANKING. All but "classic" do not
+    order by ``predicted_rating``; they need what load_model returned for the same ranking.
 
     Raises UnknownUserError for a user who is not in the matrix, RatingError, SettingError.
     """

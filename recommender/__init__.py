@@ -6,7 +6,7 @@ Nothing in these reads or writes: arrays in, arrays out.
     items       how much owning one product speaks for another: a linear model
     neighbors   who is nearest to whom, exactly: by cosine, by taste; similar products
     fallback    what fills a list that neighbors leave short: segments, what is popular now, new products
-    ranking     which products to show, from neighbors: classic, taste, auto
+    ranking     which products to show: classic, taste, items, a fusion of both, auto
     evaluation  how good a ranking is, measured on hidden ratings; tuning; the gate
     model       the trained model that answers: filters, lists, explanations
     live        that model with every change since it was trained

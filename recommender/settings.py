@@ -62,12 +62,12 @@ SETTINGS = (
     Setting(
         "INTERACTION_WEIGHTS",
         "view=0.2,click=0.5,add_to_cart=1,purchase=2",
-        "What an interaction counts in the taste ranking, where a rating counts 1",
+        "What an interaction counts by taste, items and auto, where a rating counts 1",
     ),
     Setting(
         "NEW_PRODUCT_PERCENT",
         10,
-        "Lists by taste, in a hundred, whose last place goes to a product nobody has rated",
+        "Lists by taste, items and auto, in a hundred, whose last place goes to a product nobody has rated",
         lowest=0,
         highest=100,
     ),

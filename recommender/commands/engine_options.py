@@ -21,8 +21,8 @@ def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants
         "--users",
         default=str(batch_sample),
         metavar="N|all",
-        help=f"recommend to the N smallest user_ids with ratings, RANKING=taste also those with interactions only, "
-        f"or to all (default: {batch_sample})",
+        help="recommend to the N smallest user_ids with ratings (not by classic: or interactions), or to all "
+        f"(default: {batch_sample})",
     )
     parser.add_argument("--user", metavar="ID", help="the user shown as a sample (default: the smallest user_id)")
     parser.add_argument("--if-stale", action="store_true", help="write no batch if the one there is of the same data")
@@ -30,7 +30,7 @@ def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants
         "--check-data", action="store_true", help="report on the ratings and what training will take, write nothing"
     )
     parser.add_argument(
-        "--evaluate", action="store_true", help="compare all rankings on hidden ratings: a table, JSON, a picture"
+        "--evaluate", action="store_true", help="compare all rankings on hidden ratings, and name the one to run"
     )
     parser.add_argument(
         "--ratings", type=Path, metavar="FILE.csv", help="evaluate on user_id,product_id[,rating][,timestamp] instead"

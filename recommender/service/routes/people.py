@@ -103,7 +103,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     },
 )
 async def neighbors(request: Request) -> Response:
-    """Return the users with the most similar ratings (by taste: ratings and interactions); needs a key."""
+    """Return the users with the most similar ratings (not by classic: ratings and interactions); needs a key."""
     require_key(request)
     asked = RequestReader.of(request)
     model: ServedModel = request.app.state.model

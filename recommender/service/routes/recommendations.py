@@ -70,7 +70,7 @@ _EXPLANATION_SCHEMA = {
         },
         "because": {
             "type": "array",
-            "description": "By `items` and `fusion`: the user's products that weigh most; empty without a right key.",
+            "description": "By `items` and `fusion`: the user's own products that weigh most; empty without a key.",
             "items": {
                 "type": "object",
                 "required": ["product_id", "share"],
@@ -136,7 +136,9 @@ HEADERS = {
     },
 )
 async def recommendations(request: Request) -> Response:
-    """Recommend products that users with the same taste liked. The list is computed now, for any known user.
+    """Recommend products that users with the same taste liked, or, by `items`, that go with the user's own.
+
+    The list is computed now, for any known user.
 
     A list holds products with at least one rating or interaction, and at most one new product. Filters act before the
     list is cut, so it has as many products as were asked for if so many pass. Pages are parts of one list. A user

@@ -101,7 +101,7 @@ async def rate(request: Request) -> Response:
     ),
 )
 async def interact(request: Request) -> Response:
-    """Store that a user views, clicks, adds to the cart or buys a product now. Rankings by taste count it."""
+    """Store that a user views, clicks, adds to the cart or buys a product now. All rankings but classic count it."""
     require_key(request)
     given = await read_body(request, _Interaction)
     row = given.user_id, given.product_id, given.interaction_type
