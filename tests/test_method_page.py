@@ -9,8 +9,8 @@ import pytest
 
 from recommender.fallback import NO_CAP
 from recommender.fallback.popular import damped_means
-from recommender.items import GRID_BITS
-from recommender.items.training import MOST_DENSE
+from recommender.items import GRID_BITS, local
+from recommender.items.training import MOST_DENSE, MOST_ENTRIES, N_ENTRIES, WHOLE
 from recommender.neighbors import SimilarProducts
 from recommender.ranking import (
     DEPTH,
@@ -140,6 +140,12 @@ def test_the_constants_of_items_on_the_page_are_those_of_the_program() -> None:
     assert f"support / raters(i)^{plain.damping:g}," in PAGE
     assert plain.half_life == 3.0  # as by taste: the page has one formula for both
     assert f"up to {MOST_DENSE:,} of them" in PAGE
+    text = PAGE.replace("\n", " ")
+    assert f"the {N_ENTRIES} largest are kept" in text
+    assert f"{local.N_NEAR} nearest products alone" in text
+    assert f"beyond {local.LARGE:,} products on {local.N_NEAR_LARGE}" in text
+    assert f"Up to {WHOLE:,} products all weights are kept" in text
+    assert f"over {MOST_ENTRIES // 10**6} million" in text
     assert f"multiples of 2⁻{str(GRID_BITS).translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))} " in PAGE
 
 
