@@ -16,6 +16,7 @@ gate_statistics  the two tests of the gate
 """
 
 from recommender.evaluation.advice import as_advice, as_hint
+from recommender.evaluation.choice import chosen_rival, plainest_rival, standard_errors
 from recommender.evaluation.cold_start import ColdStartRanker, evaluate_cold_start, strangers
 from recommender.evaluation.comparison import evaluate_rankings, published_parameters, stand_in
 from recommender.evaluation.gate import judge, metrics_of
@@ -24,7 +25,7 @@ from recommender.evaluation.measure import Ranker, evaluate
 from recommender.evaluation.rankers import ClassicRanker, PopularRanker
 from recommender.evaluation.result import COVERAGE, DEPTH, FIGURES, GROUPS, NDCG, Evaluation, Figure, K
 from recommender.evaluation.split import Split, before_the_cut, hide_newest, limited, split_newest
-from recommender.evaluation.tuning import tune
+from recommender.evaluation.tuning import Tuned, tune
 
 __all__ = [
     "COVERAGE",
@@ -42,9 +43,11 @@ __all__ = [
     "PopularRanker",
     "Ranker",
     "Split",
+    "Tuned",
     "as_advice",
     "as_hint",
     "before_the_cut",
+    "chosen_rival",
     "evaluate",
     "evaluate_cold_start",
     "evaluate_rankings",
@@ -53,9 +56,11 @@ __all__ = [
     "judge",
     "limited",
     "metrics_of",
+    "plainest_rival",
     "published_parameters",
     "split_newest",
     "stand_in",
+    "standard_errors",
     "strangers",
     "tune",
 ]
