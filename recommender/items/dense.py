@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
 from recommender.arrays import run_blocks
@@ -113,6 +112,8 @@ def _sweep_block(system: NDArray[np.float64], first: int, last: int, n_threads: 
 
 def _inverse(block: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the inverse of a symmetric block, of which the lower half is given."""
+    from scipy.linalg import lapack  # 0.1 s, which only a training is to wait for
+
     factor, failed = lapack.dpotrf(block, lower=1)
     inverse, _ = lapack.dpotri(factor, lower=1) if not failed else (factor, 0)
     if failed or not np.isfinite(inverse).all():
