@@ -44,6 +44,14 @@ def test_rivals_that_rank_alike_do_not_raise_the_bar() -> None:
     assert changed > 0  # 30 others do
 
 
+def test_rivals_that_are_far_behind_do_not_raise_the_bar() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        found = rivals(rng, 2, 200, 0.0) + np.array([[0.0], [0.35]])  # ahead by 3.5 standard errors, about
+        far = np.vstack([found, found[:1] - 9.0 + 0.1 * rng.normal(size=(1, 200))])
+        assert clearly_behind(found, 0) == clearly_behind(far, 0)
+
+
 def test_a_rival_that_is_really_better_is_taken() -> None:
     rng = np.random.default_rng(3)
     found = rivals(rng, 24, 1_000, 0.0)
