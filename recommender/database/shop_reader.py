@@ -32,6 +32,7 @@ from recommender.shop import (
     RatingMatrix,
     Snapshot,
     build_rating_matrix,
+    known_prices,
     widened,
 )
 
@@ -175,8 +176,8 @@ def read_catalog(engine: Engine) -> ProductCatalog:
     return ProductCatalog(
         ids[order],
         _one_chunk(table["title"]).take(rows),
-        _finite(table["price"], np.nan)[order],
-        _finite(table["stars"], 0.0)[order],
+        known_prices(table["price"].to_numpy())[order],
+        _known_stars(table["stars"].to_numpy())[order],
         _categories(table["category_id"])[order],
         table[IN_STOCK].to_numpy()[order] > 0 if stock else None,
         left_out,
@@ -185,17 +186,16 @@ def read_catalog(engine: Engine) -> ProductCatalog:
 
 def as_product(title: Any, price: Any, stars: Any, category_id: Any) -> Product:
     """Return the facts in one row of the catalog, as `read_catalog` reads them."""
-    numbers = [fitting(value, pa.float64()) for value in (price, stars)]
-    price, stars = (number if number is not None and math.isfinite(number) else None for number in numbers)
+    numbers = np.array([fitting(value, pa.float64()) for value in (price, stars)], np.float64)  # None is NaN
+    price, stars = known_prices(numbers[:1]).item(), _known_stars(numbers[1:]).item()
     known = fitting(category_id, pa.int64())
     if known is not None and abs(known) > LARGEST_INT:
         known = None
-    return Product(fitting(title, pa.string()), price, stars or None, known)
+    return Product(fitting(title, pa.string()), None if math.isnan(price) else price, stars or None, known)
 
 
-def _finite(column: pa.ChunkedArray, otherwise: float) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = column.to_numpy()  # NULL is NaN
-    return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, otherwise)
+def _known_stars(stars: NDArray[np.float64]) -> NDArray[np.float64]:
+    return stars if np.isfinite(stars).all() else np.where(np.isfinite(stars), stars, 0.0)
 
 
 def _categories(column: pa.ChunkedArray) -> NDArray[np.int32]:

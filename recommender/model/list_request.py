@@ -57,7 +57,7 @@ class ListRequest:
 def allowed_products(request: ListRequest, products: Products, categories: Categories) -> NDArray[np.bool_]:
     """Return a flag for each of the products (n,): whether the request leaves it in, and the catalog has it.
 
-    An unknown price or number of stars fails every bound on it. A product is in stock only if that is known.
+    An unknown price fails every bound. Unknown stars count as 0. A product is in stock only if that is known.
     """
     catalog, rows = products.catalog, products.catalog_rows
     keep, wanted, listed = np.empty(len(rows), np.bool_), _ALL, _ALL

@@ -27,7 +27,7 @@ from recommender.publishing._saved_model import (
 from recommender.publishing.versions import Version
 from recommender.ranking import TasteSimilarity, under
 from recommender.settings import checked_choice, checked_number
-from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix
+from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix, known_prices
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -167,7 +167,7 @@ def _catalog(arrays: Arrays) -> ProductCatalog:
     catalog = ProductCatalog(
         product_ids=ids_of("catalog.product_ids", arrays["catalog.product_ids"]),
         titles=_texts("catalog.titles", arrays),
-        prices=arrays["catalog.prices"],
+        prices=known_prices(arrays["catalog.prices"]),  # files of the release before hold 0.0
         stars=arrays["catalog.stars"],
         category_ids=arrays["catalog.category_ids"],
         in_stock=in_stock,
@@ -179,7 +179,7 @@ def _catalog(arrays: Arrays) -> ProductCatalog:
         parts.append(in_stock)
     if {len(part) for part in parts} != {len(catalog)}:
         raise ValueError("the parts of its catalog are of different sizes")
-    check_finite("catalog.prices", catalog.prices, unknown=True)
+    check_finite("catalog.prices", arrays["catalog.prices"], unknown=True)
     check_finite("catalog.stars", catalog.stars, lowest=0.0)
     return catalog
 

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.schema import CreateTable
 
 from recommender.database import (
+    as_product,
     database_errors,
     in_blocks,
     note_published_lists,
@@ -21,7 +22,7 @@ from recommender.database.schema import products, recommendations
 from recommender.errors import SettingError
 from recommender.publishing.publication import refuse_foreign_lists
 from recommender.ranking import RankedProducts
-from recommender.shop import checked_user_id
+from recommender.shop import NOT_IN_CATALOG, Product, checked_user_id
 
 _OPTIONAL = ("product_name", "support", "n_neighbors")
 
@@ -41,16 +42,16 @@ def as_frame(product_ids: list[str], ranked: RankedProducts) -> pd.DataFrame:
 def with_product_details(recs: pd.DataFrame, engine: Engine) -> pd.DataFrame:
     """Return ``recs`` with ``product_name`` (None if there is no title or product) and ``price`` (NaN) added."""
     wanted = [str(product) for product in recs["product_id"].unique()]
-    found: dict[str, tuple[str | None, float]] = {}
+    found: dict[str, Product] = {}
     statement = select(products.c.asin, products.c.title, products.c.price)
     with database_errors(engine), engine.connect() as connection:
         for block in in_blocks(wanted):
             rows = connection.execute(statement.where(products.c.asin.in_(block)))
-            found.update({asin: (title, price) for asin, title, price in rows})
-    details = [found.get(str(product), (None, float("nan"))) for product in recs["product_id"]]
+            found.update({asin: as_product(title, price, None, None) for asin, title, price in rows})
+    details = [found.get(str(product), NOT_IN_CATALOG) for product in recs["product_id"]]
     return recs.assign(
-        product_name=pd.Series([title for title, _ in details], index=recs.index, dtype="object"),
-        price=pd.Series([price for _, price in details], index=recs.index, dtype="float64"),
+        product_name=pd.Series([facts.title for facts in details], index=recs.index, dtype="object"),
+        price=pd.Series([facts.price for facts in details], index=recs.index, dtype="float64"),
     )
 
 
@@ -97,4 +98,5 @@ def as_text(user_id: int, recs: pd.DataFrame) -> str:
     shown = recs.assign(product_name=[(name or "(no title)")[:60] for name in recs["product_name"]])
     shown.insert(0, "rank", range(1, len(shown) + 1))
     formatters: Any = {"predicted_rating": "{:.3f}".format, "support": "{:.3f}".format}
-    return f"{title}{shown.to_string(index=False, formatters=formatters)}\n"
+    table = shown.to_string(index=False, formatters=formatters, na_rep="-")
+    return f"{title}{table}\n"

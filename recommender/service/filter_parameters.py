@@ -42,8 +42,8 @@ LIST_PARAMETERS = [
         _many({"type": "integer", "minimum": 0, "maximum": LARGEST_CATEGORY}),
         [104],
     ),
-    _query("min_price", "Lowest price.", _PRICE, 5),
-    _query("max_price", "Highest price.", _PRICE, 49.99),
+    _query("min_price", "Lowest price; leaves out prices that are not known.", _PRICE, 5),
+    _query("max_price", "Highest price; leaves out prices that are not known.", _PRICE, 49.99),
     _query("min_stars", "Fewest stars in the catalog.", {"type": "number", "minimum": 0, "maximum": 5}, 4),
     _query(
         "exclude",

@@ -24,7 +24,7 @@ Item = tuple[bytes, bytes]  # the JSON before the stars, and after them
 
 PRODUCT_ID_ITEM = {"type": "string", "minLength": 10, "maxLength": 10}
 PRODUCT_NAME_ITEM = {"type": ["string", "null"]}
-PRICE_ITEM = {"type": ["number", "null"], "minimum": 0}
+PRICE_ITEM = {"type": ["number", "null"], "exclusiveMinimum": 0, "description": "null: not known."}
 STARS_ITEM = {"type": "number", "minimum": 0.5, "maximum": 5}
 
 

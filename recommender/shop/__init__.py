@@ -9,7 +9,7 @@ snapshot   all of these, and the moment at which they were read
 cursor     the position of a model in the changes of the tables
 """
 
-from recommender.shop.catalog import IN_STOCK, NO_CATEGORY, NOT_IN_CATALOG, Product, ProductCatalog
+from recommender.shop.catalog import IN_STOCK, NO_CATEGORY, NOT_IN_CATALOG, Product, ProductCatalog, known_prices
 from recommender.shop.cursor import NOTHING_READ, Cursor, Spans
 from recommender.shop.products import Products
 from recommender.shop.profiles import INTERACTION_TYPES, RATED, Interactions, Profiles, build_profiles, widened
@@ -51,5 +51,6 @@ __all__ = [
     "checked_user_id",
     "distinct",
     "fingerprint_of",
+    "known_prices",
     "widened",
 ]

@@ -27,6 +27,19 @@ class Product(NamedTuple):
 NOT_IN_CATALOG = Product(None, None, None, None)
 
 
+def known_prices(prices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return prices (n,) with NaN for each one that is not known; the array itself if there is nothing to change.
+
+    The Kaggle file writes 0.0 for a price that is not known, and the table keeps it. A price is known if it is above 0
+    and finite.
+
+    >>> known_prices(np.array([29.99, 0.0, -1.0, np.inf]))
+    array([29.99,   nan,   nan,   nan])
+    """
+    known = (prices > 0) & (prices < np.inf)
+    return prices if (known | np.isnan(prices)).all() else np.where(known, prices, np.nan)
+
+
 @dataclass(frozen=True, eq=False)
 class ProductCatalog:
     """All n products by ascending id. A title becomes a Python string only when it is read.
@@ -36,7 +49,7 @@ class ProductCatalog:
 
     product_ids: NDArray[np.bytes_]  # (n,)
     titles: pa.StringArray  # (n,) null where there is none
-    prices: NDArray[np.float64]  # (n,) NaN: not known
+    prices: NDArray[np.float64]  # (n,) above 0; NaN: not known, see `known_prices`
     stars: NDArray[np.float64]  # (n,) 0.0: not known
     category_ids: NDArray[np.int32]  # (n,) NO_CATEGORY: not known
     in_stock: NDArray[np.bool_] | None = None  # (n,) None: the table has no such column

@@ -155,6 +155,8 @@ def test_the_catalog_leaves_out_unusable_ids_and_counts_unusable_facts_as_unknow
         product_row("", title="no id"),
         product_row("B00000TEXT"),
         product_row("B0000UTF-8"),
+        product_row("B00000ZERO", price=0.0, stars=0.0),
+        product_row("B000NEGATE", price=-3.5),
     ]
     with writing(shop) as connection:
         connection.execute(insert(products), odd)
@@ -170,12 +172,17 @@ def test_the_catalog_leaves_out_unusable_ids_and_counts_unusable_facts_as_unknow
             )
     catalog = read_catalog(shop)
     assert catalog.left_out == {"amazon_products.asin": 1 if is_mysql(shop) else 3}
-    assert catalog.product_ids.tolist() == sorted([*(asin.encode() for asin in ASINS), b"B00000TEXT", b"B0000UTF-8"])
-    wanted = [b"B00000TEXT", b"B0000UTF-8", ASINS[0].encode()]
+    listed = [row["asin"].encode() for row in odd[1:]]
+    assert catalog.product_ids.tolist() == sorted([*listed, *(asin.encode() for asin in ASINS)])
+    wanted = [*listed, ASINS[0].encode()]
     with shop.connect() as connection:
         facts = read_facts(connection, wanted)
     places = [catalog.row_of(name.decode()) for name in wanted]
     assert [catalog.product(place) for place in places if place is not None] == [facts[name] for name in wanted]
+    title = "Product B00000ZERO"
+    assert facts[b"B00000ZERO"] == Product(title, None, None, 1)
+    known = facts[b"B000NEGATE"], facts[ASINS[0].encode()]
+    assert [product and product.price for product in known] == [None, 9.99]
     if not is_mysql(shop):
         assert facts[b"B00000TEXT"] == Product(None, None, None, None)
         assert facts[b"B0000UTF-8"] == Product("éAB\ufffd", 9.99, 4.5, None)

@@ -101,6 +101,16 @@ def test_a_file_whose_parts_do_not_fit_together_is_refused_although_its_checksum
     assert_refused(file)
 
 
+def test_a_price_of_0_in_a_file_of_the_release_before_is_not_known(saved: Path, tmp_path: Path) -> None:
+    known = open_model(saved)[0].products.catalog.prices
+    assert known[0] > 0
+    prices = put(0, 0.0)(known.copy())
+    file = rewritten(saved, tmp_path, lambda arrays, facts: arrays.update({"catalog.prices": prices}))
+    catalog = open_model(file)[0].products.catalog
+    assert catalog.product(0).price is None
+    assert np.array_equal(catalog.prices[1:], known[1:], equal_nan=True)
+
+
 MISSING = sorted(open_name for open_name in ("places", "user_ids", "catalog.titles.1", "cosine.packed.rows"))
 FACTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no version": lambda facts: facts.pop("version"),

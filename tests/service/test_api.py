@@ -77,7 +77,7 @@ def test_the_answer_has_exactly_the_promised_shape(client: TestClient) -> None:
                     "predicted_rating": 5.0,
                     "price": 19_731.81,
                 },
-                {"rank": 2, "product_id": B, "product_name": None, "predicted_rating": predicted, "price": 0.0},
+                {"rank": 2, "product_id": B, "product_name": None, "predicted_rating": predicted, "price": None},
             ],
         },
         separators=(",", ":"),
@@ -392,7 +392,7 @@ def test_similar_products_come_with_cosine_and_evidence(client: TestClient) -> N
                 "product_name": None,
                 "similarity": round(to_b, 3),
                 "users_in_common": 2,
-                "price": 0.0,
+                "price": None,
             },
         ],
     }

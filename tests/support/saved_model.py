@@ -27,7 +27,7 @@ from recommender.ranking import (
     TasteSimilarity,
     train_item_weights,
 )
-from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix, Segments, build_profiles
+from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix, Segments, build_profiles, known_prices
 from tests.service.test_api import NO_RATINGS, STARS, A, B, C, D
 from tests.steps.test_recommendation_engine import matrix_of
 
@@ -64,7 +64,7 @@ def build(
         ProductCatalog(
             product_ids=np.array(ids, "S10"),
             titles=pa.array([catalog[product][0] for product in ids], pa.string()),
-            prices=np.array([catalog[product][1] for product in ids], np.float64),
+            prices=known_prices(np.array([catalog[product][1] for product in ids], np.float64)),
             stars=np.arange(len(ids)) / 2,
             category_ids=np.arange(len(ids), dtype=np.int32) % np.int32(n_categories or len(ids)),
         ),

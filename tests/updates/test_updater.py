@@ -121,6 +121,20 @@ def test_a_product_that_came_after_the_start_can_be_rated_and_is_recommended(cli
         assert client.get(f"/products/B0000NOONE{path}").status_code == 404
 
 
+def test_a_price_of_0_of_a_product_that_came_later_is_not_known(client: TestClient, shop: Engine) -> None:
+    with writing(shop) as connection:
+        connection.execute(insert(products).values(product_row(NEW, price=0.0)))
+    rate(client, 2, NEW, 5.0)
+    path = "/recommendations/1?ranking=classic"
+    prices = {item["product_id"]: item["price"] for item in client.get(path).json()["recommendations"]}
+    assert (prices[NEW], prices[B]) == (None, 9.99)
+    assert client.get(f"/products/{NEW}").json()["price"] is None
+    for bound in ("min_price=0", "max_price=1000"):
+        found = [item["product_id"] for item in client.get(f"{path}&{bound}").json()["recommendations"]]
+        assert B in found
+        assert NEW not in found
+
+
 def test_an_interaction_makes_a_user_known_and_counts_by_taste(client: TestClient, shop: Engine) -> None:
     body = {"user_id": 600, "product_id": A, "interaction_type": "purchase"}
     answer = client.post("/interactions", json=body)
