@@ -46,12 +46,14 @@ from recommender.commands import engine as commands
 from recommender.commands.batch import check_cosines, keep_unchanged, read_and_train, tell_loaded, write_and_tell
 from recommender.commands.engine_options import batch_size, parse_arguments, sample_user
 from recommender.commands.exit_status import FORESEEN, exit_status
+from recommender.commands.list_gate import reason_of
 from recommender.database import around, connect, connected, label, read_rating_matrix, read_taste_data
 from recommender.database.schema import INTERACTION_TYPES
 from recommender.errors import NotPublishedError, SettingError
 from recommender.model import ModelSettings, Trained, serve, train_taste
 from recommender.neighbors import CosineIndex, PrecomputedIndex
 from recommender.publishing import (
+    PUBLISHED,
     BatchJob,
     as_frame,
     as_text,
@@ -208,8 +210,8 @@ def batch_generate(
 
     Readers see the old lists or the new ones, never a mixture. The old ones are kept for a roll-back, up to
     ``keep_versions`` versions in all. Lists with too few products from neighbors are filled with popular products
-    (``source`` tells which). ``progress`` is called with the number of rows of each block. Returns the number of rows
-    in the new table.
+    (``source`` tells which). No gate is asked: only the script keeps a version back. ``progress`` is called with the
+    number of rows of each block. Returns the number of rows in the new table.
     """
     if not isinstance(matrix, RatingMatrix) or not isinstance(similarity_matrix, CosineIndex):
         raise SettingError("batch_generate works on what load_model returned; use get_recommendations for a DataFrame")
@@ -266,7 +268,9 @@ def run_batch(
         )
         model = serve(trained, built_at=datetime.now(UTC))
         noted: dict[str, Any] = {"fingerprint": made_of, "publish": verdict is None, "metrics": metrics}
-        version = write_and_tell(engine, model, job, keep_versions=settings.keep_versions, **noted)
+        version = write_and_tell(engine, model, job, force=options.force, keep_versions=settings.keep_versions, **noted)
+        if version.state != PUBLISHED:
+            verdict = "; ".join(reason for reason in (verdict, reason_of(version)) if reason)
     else:
         keep_unchanged(engine, version)
     if file is not None:

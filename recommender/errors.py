@@ -14,7 +14,7 @@
     ├── UnknownRatingError           a rating that was never given                       (a LookupError)
     ├── UnknownVersionError          a version that was never made, or whose lists are gone (a LookupError)
     ├── OtherPeopleError             lists or a model of others than the people in the tables now
-    ├── NotPublishedError            a new version is worse than the published one, so it is only kept
+    ├── NotPublishedError            a new version is worse than the published one or has too few lists: only kept
     ├── NothingToEvaluateError       no user has a rating that could be hidden
     ├── ModelFileError               a model file that is truncated, foreign or of another format
     └── SelfCheckError               the trained model disagrees with the reference
@@ -105,7 +105,7 @@ class OtherPeopleError(RecommenderError):
 
 
 class NotPublishedError(RecommenderError):
-    """A new version was made and kept, but not published: it is worse than the published one. Exit status 3."""
+    """A version was made and kept, not published: worse than the published one, or too few lists. Exit status 3."""
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(f"version {number} is kept, not published: {reason}; run with --force to publish it anyway")

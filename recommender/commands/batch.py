@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender.commands.engine import model_settings
+from recommender.commands.list_gate import judge_lists, reason_of
 from recommender.commands.self_check import self_check
 from recommender.database import read_snapshot
 from recommender.model import ServedModel, Trained, train
@@ -47,13 +50,16 @@ def keep_unchanged(engine: Engine, version: Version) -> None:
     print(f"batch    unchanged: version {version.number} ({version.state}) holds the lists of this data")
 
 
-def write_and_tell(engine: Engine, model: ServedModel, job: BatchJob, **noted: Any) -> Version:
-    """Write the batch under a progress bar, and return the new version."""
+def write_and_tell(engine: Engine, model: ServedModel, job: BatchJob, *, force: bool, **noted: Any) -> Version:
+    """Write the batch under a progress bar, and return the new version: kept if it has too few lists, but ``force``."""
     started, rows = time.perf_counter(), len(job.rows) * job.n
+    judge = partial(judge_lists, matrix=model.matrix, force=force)
     with tqdm(total=rows, unit=" rows", unit_scale=True, desc="batch", delay=1, leave=False) as bar:
-        version = write_batch(engine, model, job, progress=bar.update, **noted)
+        version = write_batch(engine, model, job, progress=bar.update, judge=judge, **noted)
     print(f"batch    {version.n_rows:,} rows for {len(job.rows):,} users into recommendations", end="")
     print(f" in {_since(started)}: version {version.number}, {version.state}")
+    if force and (reason := reason_of(version)):
+        print(f"warning  published by --force: {reason}", file=sys.stderr)
     return version
 
 

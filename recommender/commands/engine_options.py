@@ -36,7 +36,11 @@ def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants
         "--ratings", type=Path, metavar="FILE.csv", help="evaluate on user_id,product_id[,rating][,timestamp] instead"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the evaluation (default: 0)")
-    parser.add_argument("--force", action="store_true", help="publish even if worse than the published version")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="publish a version even if it is worse than the published one or has too few lists",
+    )
     parser.add_argument(
         "--save-model", nargs="?", const="", metavar="FILE", help="save what the API serves (default: MODEL_FILE)"
     )

@@ -25,6 +25,7 @@ from recommender.publishing.user_list import as_frame, as_text, replace_list, wi
 from recommender.publishing.version_files import drop_files, kept_file, publish_file
 from recommender.publishing.versions import (
     EXPIRED,
+    PEOPLE,
     PUBLISHED,
     Version,
     current_version,
@@ -37,6 +38,7 @@ from recommender.publishing.versions import (
 __all__ = [
     "BLOCK_USERS",
     "EXPIRED",
+    "PEOPLE",
     "PUBLISHED",
     "BatchJob",
     "Version",

@@ -21,7 +21,7 @@ from recommender.errors import SettingError
 from recommender.fallback import SOURCES, ColdStart, FilledLists, PopularProducts
 from recommender.model import ModelSettings, ServedModel
 from recommender.neighbors import CosineIndex
-from recommender.publishing.publication import publish_lists, refuse_foreign_lists
+from recommender.publishing.publication import Judge, publish_lists, refuse_foreign_lists
 from recommender.publishing.versions import LEFT_OUT, PEOPLE, Version, next_number, read_versions
 from recommender.ranking import BY_TASTE, ClassicRanking, ProfileRanking, RankedProducts, Ranking, TasteSimilarity
 from recommender.shop import Products, RatingMatrix, Snapshot
@@ -79,13 +79,15 @@ def write_batch(
     fingerprint: str,
     keep_versions: int,
     publish: bool = True,
+    judge: Judge | None = None,
     metrics: Mapping[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Version:
     """Compute the lists of ``job`` and publish them as a new version; readers see all old lists or all new ones.
 
     The version's time is that of ``model``. ``fingerprint``: `BatchJob.fingerprint` of the data that the model was made
-    of. ``publish`` False: the version is only kept, for a roll-back to it. ``progress`` is called with the number of
+    of. ``publish`` False: the version is only kept, for a roll-back to it. ``judge`` decides by
+    the number of rows, and may add to the version's metrics. ``progress`` is called with the number of
     rows of each block. ``metrics`` are noted with the version. Raises ForeignDataError if a table was not written by
     this project, and DatabaseError.
     """
@@ -101,7 +103,7 @@ def write_batch(
         if left_out:  # noted among the metrics: with a new column the tables of older releases would count as foreign
             metrics = {**(metrics or {}), LEFT_OUT: left_out}
         version = Version(0, made_at, fingerprint, matrix.n_ratings, job.settings(), metrics=metrics)
-        return publish_lists(stage, version, keep=keep_versions, since=matrix.cursor, publish=publish)
+        return publish_lists(stage, version, keep=keep_versions, since=matrix.cursor, publish=publish, judge=judge)
 
 
 def _reporting(batches: Iterable[pa.RecordBatch], progress: Callable[[int], object] | None) -> Iterator[pa.RecordBatch]:

@@ -12,7 +12,7 @@ one version, and ``model_versions`` names it. A run that is killed leaves everyt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Engine, func, select
@@ -53,13 +53,18 @@ from recommender.publishing.versions import (
 )
 from recommender.shop import Cursor
 
+# takes a new version and the published one; returns the new one as it is noted, and whether it may be published
+Judge = Callable[[Version, Version | None], tuple[Version, bool]]
 
-def publish_lists(stage: Stage, new: Version, *, keep: int, since: Cursor, publish: bool = True) -> Version:
+
+def publish_lists(
+    stage: Stage, new: Version, *, keep: int, since: Cursor, publish: bool = True, judge: Judge | None = None
+) -> Version:
     """Make the lists loaded into ``stage`` version ``new``, published or only kept; return the version as noted.
 
     ``keep`` versions stay in all. ``stage`` must hold staging tables of ``recommendations`` and ``model_versions``. The
     number is given here, where no other run can interfere. Users who were erased after ``since``, when the ratings were
-    read, are left out, even if a user with that id exists again.
+    read, are left out, even if a user with that id exists again. ``judge`` sees the rows that are left.
     """
     stage.hold()
     require_people(stage.engine, new.settings.get(PEOPLE))
@@ -70,6 +75,9 @@ def publish_lists(stage: Stage, new: Version, *, keep: int, since: Cursor, publi
     new = replace(new, n_rows=n_rows)
     refuse_foreign_lists(stage.engine)
     before = _prepared(stage)
+    if judge is not None:
+        new, may_be_published = judge(new, published_version(before))
+        publish = publish and may_be_published
     new = replace(new, number=next_number(before), state=PUBLISHED if publish else KEPT)
     if publish:
         aside = _aside(stage, before)

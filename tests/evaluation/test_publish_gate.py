@@ -359,6 +359,7 @@ def test_lists_are_published_with_a_note_if_no_user_can_be_tested(
     assert capsys.readouterr().err.startswith("recommendation_engine.py: nothing to evaluate: of 3 users none has two")
     # the next version that can be measured has nothing to be compared with
     rows = [{"user_id": user, "product_id": product} for user in (1, 2, 3) for product in (A, B)]
+    rows += [{"user_id": user, "product_id": A} for user in (4, 5, 6)]  # the others have rated both: no lists for them
     when = dt.datetime(2024, 1, 1)
     rate_again(engine, [row | {"rating": 5.0, "created_at": when, "updated_at": when} for row in rows])
     assert script() == 0
@@ -368,7 +369,7 @@ def test_lists_are_published_with_a_note_if_no_user_can_be_tested(
 def test_few_test_users_are_a_warning_in_the_gate_and_a_note_in_the_evaluation(
     engine: Engine, script: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fill(engine, {user: {A: 5.0, B: 4.0, C: 1.0 + user % 5} for user in range(1, 8)}, [A, B, C])
+    fill(engine, {user: {A: 5.0, B: 4.0, C: 1.0 + user % 5} for user in range(1, 8)} | {8: {A: 5.0}}, [A, B, C])
     few = "only 7 users could be tested, fewer than 100: go by the intervals, not the means"
     assert script() == 0
     assert f"warning  {few}\n" in capsys.readouterr().err
