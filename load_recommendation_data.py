@@ -31,6 +31,7 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender.commands.exit_status import FORESEEN, exit_status
+from recommender.commands.load_guard import add_load_options, refuse_other_products, rejection_limit
 from recommender.database import (
     MADE_UP,
     NUMBERS,
@@ -141,10 +142,13 @@ def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) ->
     return True
 
 
-def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
+def import_ratings(
+    engine: Engine, file: Path, *, replace: bool, max_rejected: int | None = None, force: bool = False
+) -> bool:
     """Replace users, interactions and ratings by a shop's own ratings; return False if exactly these are there.
 
     Faulty rows go to ``rejected_rows.csv``; if a pair of user and product is repeated, the last row wins.
+    ``force``: also if most of the ratings are of products that are not in the catalog, else SuspectFileError.
     """
     made_from = {"made_from": "file", "file": file.name, "content": _fingerprint(file)}
     if is_up_to_date(engine, made_from, replace=replace):
@@ -155,8 +159,10 @@ def import_ratings(engine: Engine, file: Path, *, replace: bool) -> bool:
         there = existing_tables(engine)
         # before the file is read: no other run can give numbers now
         erased, people = newest_deletion(stage.connection, there), read_identities(stage.connection, there)
-        with RejectedRows() as rejected:
+        with RejectedRows(limit=max_rejected) as rejected:
             shop = read_ratings_file(file, rejected, loaded_at=database_time(engine), known=people)
+        if not force:
+            refuse_other_products(engine, file, shop.ratings["product_id"])
         stage.load(users, raters(shop.ratings).to_batches())
         stage.load(user_id_map, numbers_table(shop.user_ids).to_batches())
         stage.load(ratings, shop.ratings.to_batches(ROWS_PER_BATCH))
@@ -269,6 +275,7 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FILE.csv",
         help="import these ratings instead: user_id,product_id,rating[,timestamp]; of a repeated pair the last wins",
     )
+    add_load_options(parser, force="import ratings even if less than half of them are of products in the catalog")
     parser.add_argument(
         "--replace", action="store_true", help="delete users, interactions and ratings that this script did not make"
     )
@@ -297,7 +304,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(label(engine))
             started = time.perf_counter()
             if options.ratings:
-                changed = import_ratings(engine, options.ratings, replace=options.replace)
+                limit = rejection_limit(options.max_rejected)
+                changed = import_ratings(
+                    engine, options.ratings, replace=options.replace, max_rejected=limit, force=options.force
+                )
             else:
                 changed = generate(engine, settings, seed=_seed(options.seed), replace=options.replace)
             if not changed:

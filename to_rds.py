@@ -5,9 +5,11 @@
     python to_rds.py --append                             # add and update products instead of replacing them all
 
 Every row is checked. A faulty row is written to ``rejected_rows.csv`` (file, line, reason, raw text) and the load goes
-on. With more than 1 % and more than 100 rejected rows the load stops, since it must be the wrong file. If an ASIN comes
-twice, the first row counts. The new tables replace the old ones in one step, so readers see the whole old catalog or
-the whole new one. A run that is killed at any point leaves the old one. Ratings are never changed.
+on. With more than 1 % and more than 100 rejected rows, or more than a tenth of a small file, the load stops, since it
+must be the wrong file. It also stops if the new catalog lacks more than half of the products there are (``--force``
+goes on). If an ASIN comes twice, the first row counts. The new tables replace the old ones in one step, so readers see
+the whole old catalog or the whole new one. A run that is killed at any point leaves the old one. Ratings are never
+changed.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from sqlalchemy import Engine, func, select
 from tqdm import tqdm
 
 from recommender.commands.exit_status import FORESEEN, exit_status
+from recommender.commands.load_guard import add_load_options, refuse_large_loss, rejection_limit
 from recommender.database import (
     LoadCount,
     Stage,
@@ -41,7 +44,6 @@ from recommender.database import (
     unchanged_catalog,
 )
 from recommender.database.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
-from recommender.errors import SettingError
 from recommender.files import CsvRows, RejectedRows, category_rows, product_rows
 from recommender.settings import DATABASE_OPTIONS, PROJECT_ROOT, add_options, load_settings
 
@@ -84,10 +86,12 @@ def load_catalog(
     *,
     rows_per_batch: int,
     append: bool = False,
+    force: bool = False,
 ) -> CatalogReport:
     """Check both files and replace the catalog by their rows (``append``: add and update them); all or nothing.
 
-    Raises InputFileError, TooManyRejectedError, ForeignDataError, DatabaseError; the tables are then as they were.
+    ``force``: also if most of the products there are would go. Raises InputFileError, TooManyRejectedError,
+    SuspectFileError, ForeignDataError, DatabaseError; the tables are then as they were.
     """
     refuse_foreign_catalog(engine, kept=append)
     made_from = made_of(products_file, categories_file, append=append)
@@ -104,6 +108,8 @@ def load_catalog(
         counts = {"categories": category_count.kept, "products": product_count.kept}
         # checked again: another run may have ended, or others may have made tables, since
         others = refuse_foreign_catalog(engine, kept=append)
+        if not (append or force):
+            refuse_large_loss(engine, stage, products_file, product_count.kept)
         stage.load(catalog_origin, [origin_batch({"made_from": made_from} | counts | others)])
         stage.publish(check=None if append else unchanged_catalog(engine))
     reports = file_report(category_file, category_count), file_report(product_file, product_count)
@@ -221,21 +227,11 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
             f"--{name}", type=Path, default=path, metavar="FILE.csv", help=f"(default: {path.name} beside this script)"
         )
     parser.add_argument("--chunk-size", dest="READ_CHUNK_SIZE", metavar="N", help="the same as --read-chunk-size")
-    parser.add_argument(
-        "--max-rejected",
-        metavar="N",
-        help="stop when more rows of a file than this are rejected (default: 1 %% of its rows, or 100 if that is more)",
-    )
+    add_load_options(parser, force="replace the catalog even if it loses more than half of its products")
     parser.add_argument("--append", action="store_true", help="add and update products instead of replacing them all")
     parser.add_argument("--if-changed", action="store_true", help="do nothing if these very files are loaded already")
     add_options(parser, ["READ_CHUNK_SIZE", *DATABASE_OPTIONS])
     return parser.parse_args(arguments)
-
-
-def _limit(text: str | None) -> int | None:
-    if text is None or (text.isascii() and text.isdigit() and len(text) <= 18):
-        return None if text is None else int(text)
-    raise SettingError(f"--max-rejected {text!r} is not a whole number of 0 or more, for example 1000")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -244,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
     files = options.products, options.categories
     try:
         settings = load_settings(vars(options), {"READ_CHUNK_SIZE": READ_CHUNK_SIZE})
-        rejected = RejectedRows(limit=_limit(options.max_rejected))
+        rejected = RejectedRows(limit=rejection_limit(options.max_rejected))
         check_headers(*files, rejected)
         with connected(settings, create=True) as engine:
             print(label(engine))
@@ -255,7 +251,12 @@ def main(arguments: list[str] | None = None) -> int:
             started = time.perf_counter()
             with rejected:
                 report = load_catalog(
-                    engine, *files, rejected, rows_per_batch=settings.read_chunk_size, append=options.append
+                    engine,
+                    *files,
+                    rejected,
+                    rows_per_batch=settings.read_chunk_size,
+                    append=options.append,
+                    force=options.force,
                 )
             print(describe(report, rejected, time.perf_counter() - started))
     except FORESEEN as error:

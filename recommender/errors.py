@@ -3,7 +3,8 @@
     RecommenderError                 one line: what was wrong, which value, what to do
     ├── SettingError                 a setting, option or argument that cannot be used   (a ValueError)
     ├── InputFileError               a CSV file that is missing, empty or of another shape
-    │   └── TooManyRejectedError     more faulty rows than the limit: probably the wrong file
+    │   ├── TooManyRejectedError     more faulty rows than the limit: probably the wrong file
+    │   └── SuspectFileError         most products would go, or most ratings are of others: probably the wrong file
     ├── DatabaseError                the database refused, broke off or is not reachable
     │   └── WriteConflictError       deadlock or lock timeout: the transaction was undone and may be run again
     ├── StepOrderError               a step was run before the one it builds on
@@ -43,6 +44,10 @@ class InputFileError(RecommenderError):
 
 class TooManyRejectedError(InputFileError):
     """More rows than allowed were rejected; the table was left as it was."""
+
+
+class SuspectFileError(InputFileError):
+    """The shop would lose most of its products, or most ratings are of products it does not have. --force insists."""
 
 
 class DatabaseError(RecommenderError):

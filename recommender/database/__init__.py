@@ -76,6 +76,7 @@ from recommender.database.own_tables import (
 from recommender.database.shop_reader import (
     around,
     as_product,
+    in_catalog,
     read_catalog,
     read_interactions,
     read_people,
@@ -135,6 +136,7 @@ __all__ = [
     "fitting",
     "has_our_columns",
     "in_blocks",
+    "in_catalog",
     "is_announced",
     "is_mysql",
     "is_up_to_date",

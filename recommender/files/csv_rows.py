@@ -30,13 +30,12 @@ from recommender.errors import InputFileError, TooManyRejectedError
 from recommender.files._exact_rows import ExactReader, ExactRows, NeedMoreError
 from recommender.files._fast_rows import fast_batch, row_ends
 from recommender.files.csv_columns import CsvColumn
-from recommender.files.rejected_rows import RejectedRows
+from recommender.files.rejected_rows import RejectedRows, most_rejected
 from recommender.paths import open_input
 
 READ_BYTES = 1 << 23  # most bytes of a piece; 50,000 rows of the Kaggle file are 13 MB
 LONGEST_ROW = 1 << 18  # bytes; the longest valid row (a title of 65,535 quotes) is shorter
 ROWS_FOR_EXACT = 64  # a faulty piece of so few rows goes to the exact reader at once
-SHARE_REJECTED, ROWS_REJECTED = 0.01, 100  # more than both: the wrong file
 _WINDOW_AFTER_FAULT = 1 << 16  # bytes; there the ends of rows are searched again, so the first search is short
 _BOM = b"\xef\xbb\xbf"
 
@@ -241,7 +240,8 @@ class CsvRows:
         if limit is None:
             unread = self.size - self._file.tell() if not self._file.closed else 0
             most_rows = self.rows + (bytes_left + max(unread, 0)) // self._shortest_row
-            limit = max(ROWS_REJECTED, int(SHARE_REJECTED * most_rows))
+            # a small file without a good row has a clearer message
+            limit = most_rejected(most_rows, small=self.good > 0)
         if self.rejected > limit:
             raise TooManyRejectedError(
                 f"{self.path}: {self.rejected:,} of {self.rows:,} rows were rejected, more than the allowed {limit:,} "

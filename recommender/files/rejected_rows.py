@@ -12,6 +12,18 @@ from recommender.errors import SettingError
 from recommender.paths import new_text_file
 
 RAW_CHARACTERS = 1_000
+SHARE_REJECTED, ROWS_REJECTED = 0.01, 100  # more than both: the wrong file
+SMALL_FILES_SHARE = 0.1  # more than that: the wrong file, also if it is a small one
+
+
+def most_rejected(rows: int, *, small: bool = True) -> int:
+    """Return how many of the ``rows`` of a file may be rejected; not ``small``: the rule for small files is left out.
+
+    >>> [most_rejected(rows) for rows in (9, 120, 1_000, 10_000, 20_000)]
+    [0, 12, 100, 100, 200]
+    """
+    allowed = max(ROWS_REJECTED, int(SHARE_REJECTED * rows))
+    return min(allowed, int(SMALL_FILES_SHARE * rows)) if small else allowed
 
 
 class RejectedRows:
@@ -21,7 +33,7 @@ class RejectedRows:
     """
 
     def __init__(self, path: Path = Path("rejected_rows.csv"), *, limit: int | None = None) -> None:
-        """Accept up to ``limit`` rejected rows of one file; None: 1 % of its rows, or 100 if more."""
+        """Accept up to ``limit`` rejected rows of one file; None: 1 % of its rows, or 100 if more; at most a tenth."""
         self.path = path
         self.limit = limit
 

@@ -42,7 +42,7 @@ def products(folder: Path, *changes: dict[str, str]) -> list[tuple[object, ...]]
         writer = csv.DictWriter(file, PRODUCT_COLUMNS)
         writer.writeheader()
         writer.writerows(GOOD | change for change in changes)
-    with RejectedRows(folder / "rejected_rows.csv") as rejected:
+    with RejectedRows(folder / "rejected_rows.csv", limit=100) as rejected:
         return read(product_rows(path, rejected, {3, 270}, rows_per_batch=50_000))
 
 
@@ -101,7 +101,7 @@ def test_quirks_of_the_real_file_are_no_faults(tmp_path: Path) -> None:
 def test_faults_of_categories_are_named_with_their_line(tmp_path: Path) -> None:
     path = tmp_path / "categories.csv"
     path.write_text("category_name,id\nToys,1\n,2\nGames,x\n" + "n" * 256 + ",3\nBeauty & Care ,4\n")
-    with RejectedRows(tmp_path / "rejected_rows.csv") as rejected:
+    with RejectedRows(tmp_path / "rejected_rows.csv", limit=3) as rejected:
         assert read(category_rows(path, rejected)) == [(1, "Toys"), (4, "Beauty & Care")]
     reasons = ["category_name is empty", "id 'x' is not a whole number", "category_name is longer than 255 characters"]
     assert report(tmp_path) == list(zip((3, 4, 5), reasons, strict=True))

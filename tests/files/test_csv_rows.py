@@ -328,6 +328,9 @@ def test_columns_may_be_in_any_order_and_others_are_ignored(tmp_path: Path) -> N
     ("good", "bad", "limit", "stops"),
     [
         *((9_900, 100, None, False), (9_899, 101, None, True), (10_000, 101, None, False), (0, 100, None, True)),
+        # of a small file a tenth
+        *((108, 12, None, False), (107, 13, None, True), (9, 1, None, False), (9, 2, None, True), (1, 1, None, True)),
+        *((900, 100, None, False), (899, 100, None, True)),
         *((10, 3, 3, False), (10, 4, 3, True), (10, 1, 0, True), (10, 0, 0, False), (10, 500, 500, False)),
     ],
 )

@@ -27,7 +27,7 @@ def read(tmp_path: Path) -> Read:
     def reader(text: str) -> ShopRatings:
         path = tmp_path / "ratings.csv"
         path.write_text(text, encoding="utf-8")
-        with RejectedRows(tmp_path / "rejected_rows.csv") as rejected:
+        with RejectedRows(tmp_path / "rejected_rows.csv", limit=20) as rejected:
             return read_ratings_file(path, rejected, loaded_at=NOON)
 
     return reader

@@ -17,7 +17,7 @@ import load_recommendation_data as step2
 from recommender.database import existing_tables, writing
 from recommender.database.cursor_reader import read_cursor
 from recommender.database.schema import interactions, metadata, products, ratings, user_id_map, users
-from recommender.errors import ForeignDataError, InputFileError, SettingError, StepOrderError
+from recommender.errors import ForeignDataError, InputFileError, SettingError, StepOrderError, TooManyRejectedError
 from recommender.settings import Settings
 from recommender.updates import optional_tables
 from recommender.updates.change_feed import ChangeFeed
@@ -210,7 +210,12 @@ def test_a_shops_own_ratings_are_imported_and_faulty_rows_reported(
         "eve,B999999999,3,1",  # not in the catalog: kept
         "eve,B000000003,3,yesterday",
     )
-    assert step2.import_ratings(catalog, file, replace=False)
+    with pytest.raises(
+        TooManyRejectedError, match=r"5 of 9 rows were rejected, more than the allowed 0.*--max-rejected"
+    ):
+        step2.import_ratings(catalog, file, replace=False)
+    assert contents(catalog, ratings) == [[]]
+    assert step2.import_ratings(catalog, file, replace=False, max_rejected=5)
     assert "9 rows = 3 loaded + 1 replaced by a later row + 5 rejected" in capsys.readouterr().out
     assert contents(catalog, user_id_map) == [[(1, "bob"), (2, "eve"), (3, "zoë")]]
     assert [(row[0], row[1], float(row[2])) for row in contents(catalog, ratings)[0]] == [
@@ -222,6 +227,68 @@ def test_a_shops_own_ratings_are_imported_and_faulty_rows_reported(
     assert [row[0] for row in contents(catalog, users)[0]] == [1, 2, 3]
     with (tmp_path / "rejected_rows.csv").open(encoding="utf-8", newline="") as report:
         assert [int(row["line"]) for row in csv.DictReader(report)] == [5, 6, 7, 8, 10]
+
+
+def test_ratings_of_other_products_than_the_catalogs_are_refused_with_the_figures(
+    catalog: Engine,
+    env: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    header = "user_id,product_id,rating"
+    known = [f"{user},B00000000{user},5" for user in range(1, 5)]
+    others = [f"{user},X000000001,4" for user in range(1, 6)]
+    write_ratings(tmp_path / "half.csv", *known, *others[:4], header=header)
+    write_ratings(tmp_path / "less.csv", *known, *others, header=header)
+    assert step2.main(["--ratings", "half.csv"]) == 0
+    before = contents(catalog, *SHOPPERS)
+    capsys.readouterr()
+    assert step2.main(["--ratings", "less.csv"]) == 1
+    assert capsys.readouterr().err == (
+        "load_recommendation_data.py: less.csv: 4 of its 9 ratings are of products in the catalog: check that both "
+        "have the same product ids, or give --force; the tables are as they were\n"
+    )
+    assert contents(catalog, *SHOPPERS) == before
+    assert step2.main(["--ratings", "less.csv", "--force"]) == 0
+    assert len(contents(catalog, ratings)[0]) == 9
+
+
+def test_ratings_may_come_before_the_catalog(catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with writing(catalog) as connection:
+        connection.execute(delete(products))
+    file = write_ratings(tmp_path / "mine.csv", "5,B000000001,4.5", header="user_id,product_id,rating")
+    assert step2.import_ratings(catalog, file, replace=False)
+
+
+def test_max_rejected_sets_another_limit_for_ratings(
+    catalog: Engine,
+    env: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    # a scale of 1 to 10 of which one half would be lost
+    rows = [f"{user},B00000000{1 + user % 5},{1 + user % 10}" for user in range(120)]
+    write_ratings(tmp_path / "mine.csv", *rows, header="user_id,product_id,rating")
+    assert step2.main(["--ratings", "mine.csv"]) == 1
+    assert (
+        "rows were rejected, more than the allowed 12 (the first: line 7: rating '6' is out of range"
+        in capsys.readouterr().err
+    )
+    assert contents(catalog, ratings) == [[]]
+    assert step2.main(["--ratings", "mine.csv", "--max-rejected", "59"]) == 1
+    assert step2.main(["--ratings", "mine.csv", "--max-rejected", "60"]) == 0
+    assert "60 rejected (see rejected_rows.csv)" in capsys.readouterr().out
+    assert step2.main(["--ratings", "mine.csv", "--max-rejected", "few"]) == 1
+    assert "--max-rejected 'few' is not a whole number" in capsys.readouterr().err
 
 
 def test_the_same_file_again_does_nothing_and_a_newer_file_replaces_it(

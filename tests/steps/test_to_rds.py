@@ -57,6 +57,13 @@ class Step:
         assert err.startswith("to_rds.py: ")
         return err.strip()
 
+    def stopped(self, *options: str) -> str:
+        """Run step 1, which must fail after it has read the files; return the line after the progress bar."""
+        status = to_rds.main(["--products", "p.csv", "--categories", "c.csv", *options])
+        last = self.capsys.readouterr().err.splitlines()[-1]
+        assert status == 1
+        return last
+
     @property
     def rejected(self) -> list[list[str]]:
         with (self.folder / "rejected_rows.csv").open(newline="", encoding="utf-8") as file:
@@ -111,7 +118,8 @@ def test_the_counts_add_up_and_rejected_rows_are_named(step: Step, engine: Engin
         + line("B000000004", category="3")
         + line(" B000000005 ", "  ")
     )
-    out = step.run()
+    assert "3 of 6 rows were rejected, more than the allowed 0" in step.fail()
+    out = step.run("--max-rejected", "3")
     assert "amazon_products: 2 loaded + 1 duplicates + 3 rejected = 6 rows of p.csv" in out
     assert "3 rows were rejected: rejected_rows.csv lists file, line, reason and text of each" in out
     assert step.rejected == [
@@ -143,7 +151,13 @@ def test_a_new_catalog_replaces_the_old_and_vanished_products_keep_their_ratings
     with writing(engine) as connection:
         connection.execute(ratings.insert(), rated)
     step.write(HEADER + line("B000000001") + line("C000000001"), "id,category_name\n1,Toys\n9,New\n")
-    out = step.run()
+    before = catalog(engine), existing_tables(engine)
+    assert step.stopped() == (
+        "to_rds.py: p.csv: 8 of the 9 products in the catalog are not among the 2 of the file and would go: check that "
+        "it is the right file, or give --force; the tables are as they were"
+    )
+    assert (catalog(engine), existing_tables(engine)) == before
+    out = step.run("--force")
     assert "2 products with ratings are no longer in the catalog; their ratings are kept" in out
     assert "B000000002, B000000003\n" in out
     assert asins(engine) == ["B000000001", "C000000001"]
@@ -151,6 +165,20 @@ def test_a_new_catalog_replaces_the_old_and_vanished_products_keep_their_ratings
     with engine.connect() as connection:
         assert len(connection.execute(select(ratings)).all()) == 5
     assert "no longer" not in step.run()
+
+
+def test_a_catalog_may_lose_half_of_its_products_and_no_more(step: Step, engine: Engine) -> None:
+    names = [f"B00000000{n}" for n in range(6)]
+    step.write(HEADER + "".join(line(asin) for asin in names))
+    step.run()
+    new = [line(f"C{n:09}") for n in range(20)]  # that more come does not matter
+    step.write(HEADER + "".join([*new, *(line(asin) for asin in names[:2])]))
+    assert "4 of the 6 products in the catalog are not among the 22 of the file" in step.stopped()
+    step.write(HEADER + "".join([*new, *(line(asin) for asin in names[:3])]))
+    assert "23 loaded" in step.run()
+    step.write(HEADER + line("D000000000"))
+    assert "1 loaded" in step.run("--append")  # nothing is lost
+    assert len(asins(engine)) == 24
 
 
 def test_append_adds_and_updates(step: Step, engine: Engine) -> None:
@@ -205,7 +233,7 @@ def test_a_wrong_file_is_one_line_and_the_tables_stay(
     assert message in step.fail()
     assert (catalog(engine), existing_tables(engine)) == before
     step.write(HEADER + line("B000000002"))
-    step.run()
+    step.run("--force")
     assert asins(engine) == ["B000000002"]
 
 

@@ -31,13 +31,13 @@ State = tuple[list[tuple[object, ...]], int, str]
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[str]]:
-    """Options that name a small and a large catalog."""
+    """Options that name a small and a large catalog; each lacks most products of the other."""
     folder = tmp_path_factory.mktemp("catalogs")
     options = {}
     for size in (SMALL, LARGE):
         paths = folder / f"p{size}.csv", folder / f"c{size}.csv"
         write_sample_catalog(*paths, n_products=size, seed=size)
-        options[size] = ["--products", str(paths[0]), "--categories", str(paths[1])]
+        options[size] = ["--products", str(paths[0]), "--categories", str(paths[1]), "--force"]
     return options
 
 
