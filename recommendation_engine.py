@@ -44,6 +44,7 @@ from tqdm import tqdm
 
 from recommender.commands import engine as commands
 from recommender.commands.batch import check_cosines, keep_unchanged, read_and_train, tell_loaded, write_and_tell
+from recommender.commands.empty_list import why_empty
 from recommender.commands.engine_options import batch_size, parse_arguments, sample_user
 from recommender.commands.exit_status import FORESEEN, exit_status
 from recommender.commands.list_gate import reason_of
@@ -288,7 +289,8 @@ def _check_and_show(engine: Engine, trained: Trained, job: BatchJob, options: ar
     recs = get_recommendations(
         user_id, matrix, trained.similarity, n_neighbors=chosen.n_neighbors, n=job.n, ranking=chosen.ranking
     )
-    print(as_text(user_id, enrich_with_product_details(recs, engine)))
+    reason = why_empty(trained, user_id) if recs.empty else ""
+    print(as_text(user_id, enrich_with_product_details(recs, engine), reason))
 
 
 def main(arguments: list[str] | None = None) -> int:

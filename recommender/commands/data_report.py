@@ -56,12 +56,18 @@ class DataReport:
     cold_users: int  # known, without ratings
     cold_products: int  # in the catalog, without ratings
     orphan_products: int  # rated, not in the catalog
+    listed_ratings: int  # of products in the catalog
     mean_rating: float
     work: int  # multiplications of all pairs: sum over products of raters squared
 
     def advice(self) -> list[str]:
         """Return plain verdicts, the gravest first, at least one."""
         found = []
+        if 2 * self.listed_ratings < self.n_ratings:
+            found.append(
+                f"bad: {self.listed_ratings:,} of the {self.n_ratings:,} ratings are of products in the catalog; check "
+                "that ratings and catalog have the same product ids"
+            )
         if self.share_with_neighbor < 0.5:
             found.append(
                 f"bad: {1 - self.share_with_neighbor:.0%} of the users share no product with anybody and will get the "
@@ -119,6 +125,7 @@ def describe(matrix: RatingMatrix, *, n_users: int, n_catalog: int) -> DataRepor
         cold_users=n_users - matrix.shape[0],
         cold_products=n_catalog - int((matrix.recommendable & (raters > 0)).sum()),
         orphan_products=int((~matrix.recommendable).sum()),
+        listed_ratings=int(raters[matrix.recommendable].sum()),
         mean_rating=matrix.mean_rating,
         work=int((raters**2).sum()),
     )

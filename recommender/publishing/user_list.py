@@ -90,11 +90,11 @@ def _check(recs: pd.DataFrame) -> None:
         raise SettingError(f"the recommendations hold product {twice} twice: pass each product once")
 
 
-def as_text(user_id: int, recs: pd.DataFrame) -> str:
-    """Return the list with its product details as a table for the terminal."""
+def as_text(user_id: int, recs: pd.DataFrame, reason: str = "") -> str:
+    """Return the list with its product details as a table for the terminal; of an empty list the ``reason``."""
     title = f"\nRecommendations for user {user_id}:\n"
     if recs.empty:
-        return f"{title}  none: no other user shares a product with this one"
+        return f"{title}  none: {reason}"
     shown = recs.assign(product_name=[(name or "(no title)")[:60] for name in recs["product_name"]])
     shown.insert(0, "rank", range(1, len(shown) + 1))
     formatters: Any = {"predicted_rating": "{:.3f}".format, "support": "{:.3f}".format}

@@ -43,7 +43,7 @@ def dense_row(matrix: pd.DataFrame, user_id: object) -> int:
     known = isinstance(user_id, Hashable) and not isinstance(user_id, bool)
     found = [place for place, label in enumerate(matrix.index) if known and label == user_id]
     if len(found) == 0:
-        raise UnknownUserError(user_id)
+        raise UnknownUserError(user_id, "is unknown: it is not in the index of the DataFrame")
     if len(found) > 1:
         raise RatingError(f"user {user_id} has {len(found)} rows in the DataFrame: keep one row per user")
     return int(found[0])

@@ -22,6 +22,7 @@ from recommender.shop.cursor import NOTHING_READ, Cursor
 
 STARS_PER_UNIT = 0.5  # a stored 9 is 4.5 stars
 NO_TIME = -(10**18)  # the time of a rating or interaction without a known time; below every real time
+_NO_ROW = "is unknown: the matrix has those who rated a product, and by taste those with an interaction"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +71,12 @@ class RatingMatrix:
         return STARS_PER_UNIT * total / self.n_ratings if self.n_ratings else 0.0
 
     def row_of(self, user_id: object) -> int:
-        """Return the row of the user. UnknownUserError if the user has no ratings."""
+        """Return the row of the user. UnknownUserError if there is none: then the user has no ratings."""
         if isinstance(user_id, (int, np.integer)) and not isinstance(user_id, bool) and abs(int(user_id)) < 2**63:
             row = int(np.searchsorted(self.user_ids, int(user_id)))
             if row < len(self.user_ids) and self.user_ids[row] == user_id:
                 return row
-        raise UnknownUserError(user_id)
+        raise UnknownUserError(user_id, _NO_ROW)
 
     def rated_columns(self, row: int) -> NDArray[np.int32]:
         """Return the columns that this row rated, ascending."""

@@ -35,6 +35,7 @@ def test_every_figure_equals_plain_counting(stars: dict[int, dict[str, float]], 
     assert report.cold_users == cold
     assert report.cold_products == len(catalog - rated)
     assert report.orphan_products == len(rated - catalog)
+    assert report.listed_ratings == sum(raters[product] for product in rated & catalog)
     assert report.work == sum(n * n for n in raters.values())
 
 
@@ -44,6 +45,11 @@ def test_the_verdict_names_the_fault_of_the_ratings() -> None:
     assert "100% of the users share no product with anybody" in lonely.advice()[0]
     assert "1 rated products are not in the catalog" in lonely.advice()[2]
     everybody = {user: {A: 5.0, B: 4.0, C: 3.0} for user in range(1, 9)}
+    others = describe(matrix_of(everybody, {A}), n_users=8, n_catalog=1)
+    assert others.advice()[0] == (
+        "bad: 8 of the 24 ratings are of products in the catalog; check that ratings and catalog have the same "
+        "product ids"
+    )
     fair = everybody | {9: {D: 5.0, E: 3.0, "B00000000F": 1.0}}
     assert describe(matrix_of(everybody), n_users=8, n_catalog=3).advice() == [
         "good: enough users share enough products for recommendations from neighbors"
