@@ -143,6 +143,7 @@ def start(state: ServiceState, settings: Settings) -> ModelUpdater:
         known_up=settings.model_file is None,
     )
     watch.serve(model)
+    state.currency = settings.currency
     state.updater, state.default_limit = watch, min(settings.top_n_recommendations, LARGEST_LIMIT)
     return watch
 

@@ -73,6 +73,7 @@ SETTINGS = (
     ),
     Setting("KEEP_VERSIONS", 3, "Versions of the lists that are kept, the published one included", highest=1_000),
     Setting("MODEL_FILE", "", "File with a saved model (--save-model); the API serves from it; empty: no file"),
+    Setting("CURRENCY", "USD", "Currency of all prices, three letters of ISO 4217; the API shows it"),
     Setting("REQUEST_LOG", 1, "1: the API logs one line of JSON per request on its standard output; 0: none", 0, 1),
     Setting(
         "ANSWER_CACHE_MB", 64, "Memory of one API worker for answers that are ready to be sent; 0: none", 0, 100_000
@@ -129,6 +130,7 @@ class Settings:
     new_product_percent: int
     keep_versions: int
     model_file: Path | None
+    currency: str
     request_log: int
     answer_cache_mb: int
     cors_origins: str
@@ -166,6 +168,9 @@ def load_settings(
         if not checked_path("DB_SSL_CA", ca).is_file():
             raise SettingError(f"DB_SSL_CA={ca} is not a file: name the PEM file of the CA, or leave it empty")
         values["db_ssl_ca"] = str(checked_path("DB_SSL_CA", ca))
+    if not re.fullmatch("[A-Z]{3}", str(values["currency"])):
+        given = str(values["currency"])[:100]
+        raise SettingError(f"CURRENCY={given!r} is no currency: give three capital letters of ISO 4217, such as USD")
     return Settings(**values)  # type: ignore[arg-type]  # names are held to the table by a test
 
 

@@ -115,3 +115,10 @@ def test_a_path_below_a_missing_home_folder_is_refused(tmp_path: Path) -> None:
     for name in ("SQLITE_FILE", "DB_SSL_CA"):
         with pytest.raises(SettingError, match=f"{name}=~nosuchuser/x: there is no such home folder"):
             load(tmp_path, environ={name: "~nosuchuser/x"})
+
+
+@pytest.mark.parametrize("value", ["usd", "US", "EURO", "€", "U$D", "EUR\n"])
+def test_a_currency_that_is_not_three_capital_letters_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(SettingError, match="CURRENCY=.* is no currency: give three capital letters of ISO 4217"):
+        load(tmp_path, options={"CURRENCY": value})
+    assert load(tmp_path, "CURRENCY=CHF").currency == "CHF"

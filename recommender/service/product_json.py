@@ -25,6 +25,7 @@ Item = tuple[bytes, bytes]  # the JSON before the stars, and after them
 PRODUCT_ID_ITEM = {"type": "string", "minLength": 10, "maxLength": 10}
 PRODUCT_NAME_ITEM = {"type": ["string", "null"]}
 PRICE_ITEM = {"type": ["number", "null"], "exclusiveMinimum": 0, "description": "null: not known."}
+CURRENCY_ITEM = {"type": "string", "pattern": "^[A-Z]{3}$", "description": "Of all prices, by ISO 4217."}
 STARS_ITEM = {"type": "number", "minimum": 0.5, "maximum": 5}
 
 

@@ -17,6 +17,7 @@ class ServiceState(Served):
 
     updater: ModelUpdater | None = None  # None: not started yet
     default_limit: int = 10  # products of a list
+    currency: str = "USD"  # of all prices
     api_keys: ApiKeys = field(default_factory=ApiKeys)
     batches: Turns = field(default_factory=lambda: Turns(BATCHES_AT_A_TIME))
     slow_answers: Turns = field(default_factory=lambda: Turns(1))

@@ -15,6 +15,7 @@ from recommender.model import ServedModel
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.parameters import documented_json
 from recommender.service.problems import documented_problem, problem
+from recommender.service.product_json import CURRENCY_ITEM
 from recommender.updates import ModelUpdater
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -25,6 +26,7 @@ _HEALTH_EXAMPLE = {
     "ratings": 30000,
     "model_built_at": "2026-01-31T12:00:00Z",
     "model_version": 6,
+    "currency": "USD",
     "changes_seen_at": "2026-01-31T14:30:00Z",
     "rows_left_out": {"product_ratings.rating": 1},
 }
@@ -56,6 +58,7 @@ def _status(name: str) -> dict[str, object]:
                     "ratings": {"type": "integer"},
                     "model_built_at": {"type": "string", "format": "date-time"},
                     "model_version": {"type": ["integer", "null"]},
+                    "currency": CURRENCY_ITEM,
                     "changes_seen_at": {"type": "string", "format": "date-time"},
                     "other_people": {"type": "boolean"},
                     "rows_left_out": {"type": "object", "additionalProperties": {"type": "integer"}},
@@ -75,7 +78,8 @@ async def health(request: Request) -> Response:
     """Report the state of the service, from memory.
 
     The answer has the status, the number of known users, of products in the catalog and of ratings, the time at which
-    the model was built, the version whose lists it gives, and the time (UTC) up to which changes are counted.
+    the model was built, the version whose lists it gives, the currency of all prices, and the time (UTC) up to which
+    changes are counted.
     """
     model: ServedModel = request.app.state.model
     watch: ModelUpdater = request.app.state.updater
@@ -89,6 +93,7 @@ async def health(request: Request) -> Response:
         "ratings": model.n_ratings,
         "model_built_at": model.built_at.strftime(_TIME),
         "model_version": model.version,
+        "currency": request.app.state.currency,
         "changes_seen_at": watch.changes_seen_at.strftime(_TIME),
         "rows_left_out": dict(model.left_out),
     }

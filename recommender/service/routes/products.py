@@ -17,6 +17,7 @@ from recommender.service.filter_parameters import LIST_PARAMETERS, NO_STOCK, che
 from recommender.service.parameters import LARGEST_LIMIT, LIMIT, RequestReader, documented_json, documented_refusal
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import (
+    CURRENCY_ITEM,
     PRICE_ITEM,
     PRODUCT_ID_ITEM,
     PRODUCT_NAME_ITEM,
@@ -73,6 +74,7 @@ _PRODUCT_EXAMPLE = {
     "product_id": "B08N5WRWNW",
     "product_name": "Wireless Keyboard, Quiet Keys",
     "price": 29.99,
+    "currency": "USD",
     "stars": 4.6,
     "category_id": 104,
     "in_catalog": True,
@@ -87,6 +89,7 @@ _PRODUCT_SCHEMA: dict[str, Any] = {
         "product_id": PRODUCT_ID_ITEM,
         "product_name": PRODUCT_NAME_ITEM,
         "price": PRICE_ITEM,
+        "currency": CURRENCY_ITEM,
         "stars": {"type": ["number", "null"], "description": "The catalog's."},
         "category_id": {"type": ["integer", "null"]},
         "in_catalog": {"type": "boolean", "description": "false: it has left; people's ratings of it are kept."},
@@ -195,6 +198,7 @@ async def product(request: Request) -> Response:
         "product_id": product_id,
         "product_name": facts.title,
         "price": facts.price,
+        "currency": request.app.state.currency,
         "stars": facts.stars,
         "category_id": facts.category_id,
         "in_catalog": facts is not NOT_IN_CATALOG,

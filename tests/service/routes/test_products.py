@@ -35,12 +35,12 @@ def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch)
 
 def test_a_product_shows_the_facts_of_the_catalog_and_the_ratings(client: TestClient) -> None:
     assert client.get(f"/products/{A}").json() == {
-        "product_id": A, "product_name": "a kettle", "price": 10.0, "stars": 4.6, "category_id": 7,
-        "in_catalog": True, "ratings": 3, "mean_rating": 4.0,
+        "product_id": A, "product_name": "a kettle", "price": 10.0, "currency": "USD", "stars": 4.6,
+        "category_id": 7, "in_catalog": True, "ratings": 3, "mean_rating": 4.0,
     }  # fmt: skip
     assert client.get(f"/products/{GONE}").json() == {
-        "product_id": GONE, "product_name": None, "price": None, "stars": None, "category_id": None,
-        "in_catalog": False, "ratings": 4, "mean_rating": 1.38,
+        "product_id": GONE, "product_name": None, "price": None, "currency": "USD", "stars": None,
+        "category_id": None, "in_catalog": False, "ratings": 4, "mean_rating": 1.38,
     }  # fmt: skip
     never_rated = client.get(f"/products/{E}").json()
     assert (never_rated["in_catalog"], never_rated["ratings"], never_rated["mean_rating"]) == (True, 0, None)
@@ -71,3 +71,13 @@ def test_popular_products_are_ordered_by_number_of_ratings_and_are_in_the_catalo
     assert first["predicted_rating"] == round((12 + 10 * 36.0 / 12) / 13, 3)
     assert client.get("/popular?limit=0").status_code == 422
     assert client.head("/popular").status_code == 200
+
+
+def test_the_currency_is_a_setting_and_is_shown_with_a_product_and_the_health(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.get("/health").json()["currency"] == "USD"
+    monkeypatch.setenv("CURRENCY", "EUR")
+    with TestClient(api.create_app()) as european:
+        assert european.get("/health").json()["currency"] == "EUR"
+        assert european.get(f"/products/{A}").json()["currency"] == "EUR"
