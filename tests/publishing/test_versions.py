@@ -16,7 +16,6 @@ from recommender.database.own_tables import kept_table
 from recommender.database.schema import model_versions, recommendations
 from recommender.database.staging._mysql import ServerStage
 from recommender.database.staging._sqlite import SqliteStage
-from recommender.database.staging._stage import Stage
 from recommender.errors import ForeignDataError, UnknownVersionError
 from recommender.publishing import BatchJob, Version, current_version, published_version, read_versions, roll_back
 from recommender.ranking import ClassicRanking
@@ -157,7 +156,7 @@ def test_a_run_killed_at_the_swap_changes_nothing_and_the_next_one_cleans_up(
         batch(users)
     before = (states(engine), served(engine), list_tables(engine))
 
-    def killed(self: Stage, moves: Any, replaced: Any) -> None:
+    def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
     for stage_class in (ServerStage, SqliteStage):

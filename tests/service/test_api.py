@@ -432,6 +432,6 @@ def test_a_request_may_ask_for_the_other_ranking(client: TestClient) -> None:
     refused = client.get("/recommendations/1?ranking=best")
     assert refused.status_code == 422
     assert refused.json()["errors"] == [
-        {"parameter": "ranking", "value": "best", "message": "must be classic or taste or auto"}
+        {"parameter": "ranking", "value": "best", "message": "must be classic or taste or items or auto"}
     ]
     assert client.get("/recommendations/1?ranking=taste&ranking=taste").status_code == 422
