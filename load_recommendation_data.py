@@ -2,7 +2,9 @@
 
     python load_recommendation_data.py                       # 5,000 users, 100,000 interactions, 30,000 ratings
     python load_recommendation_data.py --seed 7              # others
-    python load_recommendation_data.py --ratings mine.csv    # user_id,product_id,rating[,timestamp]
+    python load_recommendation_data.py --ratings mine.csv    # a shop's own: users, products, stars, times
+    python load_recommendation_data.py --ratings mine.csv --dry-run                            # writes nothing
+    python load_recommendation_data.py --ratings u.data --columns user,product,rating,time     # no header
 
 The made-up shoppers have tastes and the products have popularity (``recommender/synthetic/shoppers.py`` has the model).
 If they were drawn uniformly, no user would resemble another: 93 % of the predictions were then exactly 5.0, and 99.9 %
@@ -59,7 +61,7 @@ from recommender.database import (
 from recommender.database.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
 from recommender.errors import InputFileError, SettingError, WriteConflictError
 from recommender.files import HINT as RATINGS_HINT
-from recommender.files import RejectedRows, read_ratings_file
+from recommender.files import RejectedRows, ShopRatings, UnwrittenRejectedRows, read_ratings_file
 from recommender.paths import open_input
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
 from recommender.shop import INTERACTION_TYPES
@@ -143,14 +145,22 @@ def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) ->
 
 
 def import_ratings(
-    engine: Engine, file: Path, *, replace: bool, max_rejected: int | None = None, force: bool = False
+    engine: Engine,
+    file: Path,
+    *,
+    replace: bool,
+    columns: str | None = None,
+    max_rejected: int | None = None,
+    force: bool = False,
 ) -> bool:
     """Replace users, interactions and ratings by a shop's own ratings; return False if exactly these are there.
 
-    Faulty rows go to ``rejected_rows.csv``; if a pair of user and product is repeated, the last row wins.
-    ``force``: also if most of the ratings are of products that are not in the catalog, else SuspectFileError.
+    ``columns``: what ``--columns`` says of the file. Faulty rows go to ``rejected_rows.csv``; if a pair of user and
+    product is repeated, the last row wins. ``force``: also if most of the ratings are of products that are not in the
+    catalog, else SuspectFileError.
     """
     made_from = {"made_from": "file", "file": file.name, "content": _fingerprint(file)}
+    made_from |= {"columns": columns} if columns else {}
     if is_up_to_date(engine, made_from, replace=replace):
         return False
     if not replace:
@@ -160,7 +170,9 @@ def import_ratings(
         # before the file is read: no other run can give numbers now
         erased, people = newest_deletion(stage.connection, there), read_identities(stage.connection, there)
         with RejectedRows(limit=max_rejected) as rejected:
-            shop = read_ratings_file(file, rejected, loaded_at=database_time(engine), known=people)
+            now = database_time(engine)
+            shop = read_ratings_file(file, rejected, loaded_at=now, known=people, columns=columns)
+        print(shop.understood)
         if not force:
             refuse_other_products(engine, file, shop.ratings["product_id"])
         stage.load(users, raters(shop.ratings).to_batches())
@@ -170,13 +182,29 @@ def import_ratings(
             raise WriteConflictError(f"{label(engine)}: a user was erased while {file.name} was read; run it again")
         noted = people.after(TEXT if shop.user_ids else NUMBERS, made_from, shop.user_ids)
         publish_with_origin(stage, made_from, noted, replace=replace, others=people.give_way(noted))
-    print(f"{file.name}: {shop.rows:,} rows = {shop.ratings.num_rows:,} loaded", end="")
-    print(f" + {shop.repeated:,} replaced by a later row + {shop.rejected:,} rejected", end="")
-    print(f" (see {rejected.path})" if shop.rejected else "")
+    print(counts(file, shop) + (f" (see {rejected.path})" if shop.rejected else ""))
     if untimed := shop.ratings["created_at"].null_count:
         print(f"{file.name}: {untimed:,} ratings have no time (created_at is NULL): what is hidden of them to", end="")
         print(" evaluate a ranking is drawn by chance")
     return True
+
+
+def counts(file: Path, shop: ShopRatings) -> str:
+    """Return one line: the rows of the file are loaded, replaced or rejected."""
+    loaded = f"{file.name}: {shop.rows:,} rows = {shop.ratings.num_rows:,} loaded"
+    return f"{loaded} + {shop.repeated:,} replaced by a later row + {shop.rejected:,} rejected"
+
+
+def dry_run(file: Path, columns: str | None) -> None:
+    """Print what an import would read of a file: what it is, ten rows, the counts. Nothing is written."""
+    rejected = UnwrittenRejectedRows()
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    shop = read_ratings_file(file, rejected, loaded_at=now, columns=columns)
+    print(shop.understood)
+    print(shop.first.to_pandas().to_string(index=False, na_rep=""))
+    for reason in rejected.reasons:
+        print(reason)
+    print(counts(file, shop))
 
 
 def database_time(engine: Engine) -> dt.datetime:
@@ -272,8 +300,18 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--ratings",
         type=Path,
-        metavar="FILE.csv",
-        help="import these ratings instead: user_id,product_id,rating[,timestamp]; of a repeated pair the last wins",
+        metavar="FILE",
+        help="import these ratings instead: text with any delimiter, JSON lines or Parquet, also packed; of a repeated "
+        "pair of user and product the last row wins",
+    )
+    parser.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="of the file of ratings: user,product,rating,time, all in its order (_ for one to ignore), or "
+        "user_id=NAME,rating=NAME for those whose names are not known",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what the file of ratings holds, ten rows and the counts; no write"
     )
     add_load_options(parser, force="import ratings even if less than half of them are of products in the catalog")
     parser.add_argument(
@@ -300,14 +338,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse_arguments(arguments)
     try:
         settings = load_settings(vars(options), module_constants())
+        if not options.ratings and (options.columns or options.dry_run):
+            raise SettingError("--columns and --dry-run are for --ratings FILE: give both")
+        if options.dry_run:
+            dry_run(options.ratings, options.columns)
+            return 0
         with connected(settings) as engine:
             print(label(engine))
             started = time.perf_counter()
             if options.ratings:
+                given = {"replace": options.replace, "columns": options.columns, "force": options.force}
                 limit = rejection_limit(options.max_rejected)
-                changed = import_ratings(
-                    engine, options.ratings, replace=options.replace, max_rejected=limit, force=options.force
-                )
+                changed = import_ratings(engine, options.ratings, max_rejected=limit, **given)
             else:
                 changed = generate(engine, settings, seed=_seed(options.seed), replace=options.replace)
             if not changed:

@@ -33,7 +33,7 @@ def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants
         "--evaluate", action="store_true", help="compare all rankings on hidden ratings, and name the one to run"
     )
     parser.add_argument(
-        "--ratings", type=Path, metavar="FILE.csv", help="evaluate on user_id,product_id[,rating][,timestamp] instead"
+        "--ratings", type=Path, metavar="FILE", help="evaluate on user_id,product_id[,rating][,timestamp] instead"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the evaluation (default: 0)")
     parser.add_argument(

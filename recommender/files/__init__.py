@@ -1,7 +1,14 @@
-"""Readers of CSV files, which give checked rows.
+"""Readers of files of rows, of any packing, encoding and form, which give checked rows.
 
+sources          the bytes of a file, unpacked and in UTF-8
+dialects         delimiter, quotes, and whether there is a header
+column_names     which column is which: by names, by --columns, by values
+file_form        what a file is, in one line
 csv_columns      kinds of columns, and checks of their values
-csv_rows         reads a file as checked blocks of rows
+times            the column of times
+checked_rows     what the readers share: counts, and the limit of rejected rows
+csv_rows         reads lines of delimited fields as checked blocks of rows
+value_rows       the same for JSON lines and Parquet
 rejected_rows    the file of rejected rows, with line and reason
 catalog_files    the two files of the catalog
 ratings_file     a shop's own ratings
@@ -11,13 +18,15 @@ evaluation_file  any ratings, to evaluate rankings on
 from recommender.files.catalog_files import category_rows, product_rows
 from recommender.files.csv_rows import CsvRows
 from recommender.files.evaluation_file import read_evaluation_file
-from recommender.files.ratings_file import HINT, read_ratings_file
-from recommender.files.rejected_rows import RejectedRows
+from recommender.files.ratings_file import HINT, ShopRatings, read_ratings_file
+from recommender.files.rejected_rows import RejectedRows, UnwrittenRejectedRows
 
 __all__ = [
     "HINT",
     "CsvRows",
     "RejectedRows",
+    "ShopRatings",
+    "UnwrittenRejectedRows",
     "category_rows",
     "product_rows",
     "read_evaluation_file",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recommender.files.csv_columns import CsvColumn
+from recommender.files.dialects import Dialect
 
 _TRIES_BEHIND_FAULT = 8
 _LONE_CR = "\udc0d"
@@ -25,9 +26,9 @@ class NeedMoreError(Exception):
 class ExactReader:
     """A reader by Python's csv module, one row at a time from any offset."""
 
-    def __init__(self, data: bytes, at_end: bool, longest: int) -> None:
+    def __init__(self, data: bytes, at_end: bool, longest: int, dialect: Dialect) -> None:
         """Begin at the start of ``data``; ``longest``: the most bytes of a row that are read."""
-        self.data, self.at_end, self.longest = data, at_end, longest
+        self.data, self.at_end, self.longest, self.dialect = data, at_end, longest, dialect
         self.position = self._start = 0
         self._starved = False
         csv.field_size_limit(max(csv.field_size_limit(), longest))  # only the row's length is limited
@@ -40,7 +41,7 @@ class ExactReader:
         self.position = self._start = start
         self._starved = False
         # a csv.reader that has reached its end stays there, so each row has its own
-        rows = csv.reader(iter(self._next_line, None), strict=True)
+        rows = self.dialect.rows(iter(self._next_line, None))
         try:
             return next(rows), self.position
         except (csv.Error, StopIteration):
@@ -113,17 +114,17 @@ class ExactRows:
     def _left_open(self, start: int, first_end: int, end: int, broken: bool) -> bool:
         """Tell whether a row of several lines has an open quote and swallows good rows.
 
-        Quoted fields may have several lines. So unless the row is broken anyway, its first line must have commas for a
-        whole row.
+        Quoted fields may have several lines. So unless the row is broken anyway, its first line must have delimiters
+        for a whole row.
         """
         reader = self._reader
-        if not broken and reader.data.count(b",", start, first_end) < self._n_fields - 1:
+        if not broken and reader.data.count(reader.dialect.delimiter.encode(), start, first_end) < self._n_fields - 1:
             return False
         position, tries = first_end, 0
         while position < end:
             line_end = reader.line_end(position)
             try:
-                fields = next(csv.reader([reader.text(position, line_end)], strict=True), [])
+                fields = next(reader.dialect.rows([reader.text(position, line_end)]), [])
             except csv.Error:
                 fields, tries = [], tries + 1
                 if tries <= _TRIES_BEHIND_FAULT:  # it may be a good row of several lines
@@ -134,7 +135,7 @@ class ExactRows:
         return False
 
     def _fields_at(self, start: int) -> list[str]:
-        reader = ExactReader(self._reader.data, self._reader.at_end, self._reader.longest)
+        reader = ExactReader(self._reader.data, self._reader.at_end, self._reader.longest, self._reader.dialect)
         try:
             return reader.next_fields(start)[0]
         except csv.Error:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,20 @@ def number_column(name: str, *, lowest: float, highest: float = math.inf) -> Csv
         return pa.array(values) if (values >= lowest).all() and (values <= highest).all() and _finite(values) else None
 
     return CsvColumn(name, pa.float64(), exact, fast)
+
+
+def with_decimal_comma(column: CsvColumn) -> CsvColumn:
+    """Return the column for texts with a decimal comma, as 4,5; a point stays a point."""
+
+    def exact(text: str) -> Any:
+        return column.exact(text.replace(",", ".", 1) if "." not in text else text)
+
+    def fast(texts: pa.StringArray) -> pa.Array | None:
+        if pc.any(pc.match_substring_regex(texts, r"\..*,|,.*[.,]")).as_py():
+            return None
+        return column.fast(pc.replace_substring(texts, ",", "."))
+
+    return replace(column, exact=exact, fast=fast)
 
 
 def whole_number_column(

@@ -17,8 +17,8 @@ do) on which it begins.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,12 +26,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recommender.errors import InputFileError, TooManyRejectedError
+from recommender.errors import InputFileError
 from recommender.files._exact_rows import ExactReader, ExactRows, NeedMoreError
 from recommender.files._fast_rows import fast_batch, row_ends
+from recommender.files.checked_rows import CheckedRows
 from recommender.files.csv_columns import CsvColumn
-from recommender.files.rejected_rows import RejectedRows, most_rejected
-from recommender.paths import open_input
+from recommender.files.dialects import UNIT_SEPARATOR, Dialect
+from recommender.files.file_form import FileForm
+from recommender.files.rejected_rows import RejectedRows
+from recommender.files.sources import Source
 
 READ_BYTES = 1 << 23  # most bytes of a piece; 50,000 rows of the Kaggle file are 13 MB
 LONGEST_ROW = 1 << 18  # bytes; the longest valid row (a title of 65,535 quotes) is shorter
@@ -48,7 +51,7 @@ class _Checked(NamedTuple):
     astray: bool  # their quotes show that the rows after them end elsewhere than expected
 
 
-class CsvRows:
+class CsvRows(CheckedRows):
     """The rows of one CSV file; iterate over ``batches()`` once, then read the counts."""
 
     def __init__(
@@ -60,52 +63,43 @@ class CsvRows:
         optional: Sequence[CsvColumn] = (),
         rows_per_batch: int = 50_000,
         hint: str = "",
+        form: FileForm | None = None,
     ) -> None:
         """Open the file and read its header.
 
-        ``optional`` columns may be absent. ``hint`` ends the message about a missing file. InputFileError: missing,
-        unreadable, empty, not UTF-8, a column missing or named twice.
+        ``optional`` columns may be absent. ``hint`` ends the message about a missing file. ``form``: the file, open,
+        and what it is; without, commas separate UTF-8 and the header has the columns' very names. InputFileError:
+        missing, unreadable, empty, not UTF-8, a column missing or named twice.
         """
-        self.path, self.rejected_rows, self.rows_per_batch = path, rejected, rows_per_batch
-        self.rows = self.good = self.rejected = 0
-        self._first_reject = ""
-        self._file = open_input(path, hint)
-        self.size = os.fstat(self._file.fileno()).st_size
+        source = form.source if form else Source(path, hint)
+        super().__init__(source, rejected)
+        self.rows_per_batch = rows_per_batch
+        self._dialect = form.dialect if form else Dialect()
         try:
-            self.header, self._line, self._rest = self._read_header()
-            self._require(columns)
+            self.header, self._line, self._rest = self._read_header(form)
+            self._choose(columns, optional, self.header, form.header if form else ())
         except InputFileError:
-            self._file.close()
+            source.close()
             raise
-        self.columns = [c for c in (*columns, *optional) if c.name in self.header]
         self.places = [self.header.index(column.name) for column in self.columns]
-        self.ignored = [name for name in self.header if name not in {column.name for column in self.columns}]
         self.bytes_read = 0
-        # least bytes of a valid row: its texts, the commas, the end of the line
+        # least bytes of a valid row: its texts, the delimiters, the end of the line
         self._shortest_row = len(self.header) + sum(column.shortest for column in self.columns)
-
-    def _require(self, columns: Sequence[CsvColumn]) -> None:
-        missing = [column.name for column in columns if column.name not in self.header]
-        if missing:
-            shown = ", ".join(self.header)[:200]
-            raise InputFileError(
-                f"{self.path}: no column {', '.join(missing)} among {shown}: check that it is the right file"
-            )
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the good rows, in the file's order, columns named as in the header.
 
         TooManyRejectedError as soon as the limit is certain to be exceeded; InputFileError if the file has no rows.
         """
-        with self._file:
+        with closing(self.source):
             data, at_end = self._rest, False
             while not at_end:
-                block = self._read(READ_BYTES)
+                block = self.source.read(READ_BYTES)
                 at_end = not block
                 data = data + block if data else block
                 used = 0
                 for batch, used in self._pieces(data, at_end):
-                    self.bytes_read = self._file.tell() - (len(data) - used)
+                    self.bytes_read = self.source.consumed - (0 if self.source.packing else len(data) - used)
                     self._check_limit(len(data) - used)
                     if batch.num_rows:
                         yield batch
@@ -113,31 +107,18 @@ class CsvRows:
                 if data.find(b"\n", LONGEST_ROW) < 0:
                     data = data[: 2 * LONGEST_ROW]  # the line is far too long: its beginning is enough to reject it
         self._check_limit(0)
-        if not self.rows:
-            raise InputFileError(f"{self.path} has a header and no rows: check that it is the right file")
-        if not self.good:
-            raise InputFileError(f"{self.path}: none of its {self.rows:,} rows is valid ({self._first_reject})")
+        self.require_rows()
 
-    def close(self) -> None:
-        """Close the file without reading its rows."""
-        self._file.close()
-
-    def _read(self, n_bytes: int) -> bytes:
-        try:
-            return self._file.read(n_bytes)
-        except OSError as error:
-            raise InputFileError(
-                f"{self.path} cannot be read ({error.strerror}): check that it is the right file"
-            ) from None
-
-    def _read_header(self) -> tuple[list[str], int, bytes]:
+    def _read_header(self, form: FileForm | None) -> tuple[list[str], int, bytes]:
         """Return the names, the number of the line after the header, and the bytes that were read after it."""
-        data = self._read(LONGEST_ROW).removeprefix(_BOM)
+        if form and not form.has_header:
+            return form.names, 1, b""
+        data = self.source.read(LONGEST_ROW).removeprefix(_BOM)
         if not data.strip():
             raise InputFileError(f"{self.path} is empty: check that it is the right file")
         if b"\r" in data and b"\n" not in data:
             raise InputFileError(f"{self.path}: its lines end with CR alone: convert them to LF or CRLF")
-        rows = ExactReader(data, len(data) < LONGEST_ROW, LONGEST_ROW)
+        rows = ExactReader(data, len(data) < LONGEST_ROW, LONGEST_ROW, self._dialect)
         try:
             fields, end = rows.next_fields(0)
             while not fields:
@@ -146,16 +127,16 @@ class CsvRows:
         except (csv.Error, UnicodeError, NeedMoreError):
             raise InputFileError(f"{self.path}: the first line is no CSV header in UTF-8: wrong file?") from None
         twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+        if twice and not form:
             raise InputFileError(f"{self.path}: the header names the column {twice[0]!r} twice: rename one")
-        return names, 1 + data.count(b"\n", 0, end), data[end:]
+        return form.names if form else names, 1 + data.count(b"\n", 0, end), data[end:]
 
     def _pieces(self, data: bytes, at_end: bool) -> Iterator[tuple[pa.RecordBatch, int]]:
         """Yield the rows of ``data`` (it begins with a row) in batches, each with the offset after it."""
         start, window = 0, READ_BYTES
         while start < len(data):
             reach = min(start + window, len(data))
-            ends = row_ends(data, start, reach, at_end and reach == len(data))
+            ends = row_ends(data, start, reach, at_end and reach == len(data), self._dialect.quoted)
             if not len(ends):
                 if reach < len(data) and window < READ_BYTES:
                     window *= 4
@@ -179,14 +160,15 @@ class CsvRows:
 
     def _checked(self, data: bytes, start: int, ends: npt.NDArray[np.int64], at_end: bool) -> Iterator[_Checked]:
         """Yield the rows from ``start`` with the expected ``ends``; after rows that went astray there are no more."""
-        batch = fast_batch(data, start, ends, self.header, self.columns, LONGEST_ROW)
+        batch = fast_batch(data, start, ends, self.header, self.columns, LONGEST_ROW, self._dialect)
         if batch is not None:
             self._line += data.count(b"\n", start, ends[-1])
             self._count(len(ends), len(ends))
             yield _Checked(batch, int(ends[-1]), False)
         elif len(ends) <= ROWS_FOR_EXACT:
             batch, end = self._exactly(data, start, int(ends[-1]), at_end)
-            yield _Checked(batch, end, end != ends[-1] or data.count(b'"', start, end) % 2 == 1)
+            odd_quotes = self._dialect.quoted and data.count(b'"', start, end) % 2 == 1
+            yield _Checked(batch, end, end != ends[-1] or odd_quotes)
         else:
             part = max(ROWS_FOR_EXACT, len(ends) // 8)
             for at in range(0, len(ends), part):
@@ -200,7 +182,8 @@ class CsvRows:
         """Return the rows from ``start`` on, read singly until ``stop`` is reached or passed, and their end."""
         good: list[tuple[Any, ...]] = []
         columns = list(zip(self.columns, self.places, strict=True))
-        rows, position = ExactRows(ExactReader(data, at_end, LONGEST_ROW), columns, len(self.header)), start
+        reader, position = ExactReader(data, at_end, LONGEST_ROW, self._dialect), start
+        rows = ExactRows(reader, columns, len(self.header))
         while position < stop:
             try:
                 row = rows.row_at(position)
@@ -212,39 +195,11 @@ class CsvRows:
                 good.append(row.values)
                 self._count(1, 1)
             elif row.reason:
-                self._reject(row.reason, data[position : row.end])
+                raw = data[position : row.end].removesuffix(b"\n").removesuffix(b"\r")
+                raw = raw.replace(UNIT_SEPARATOR.encode(), b"::") if self._dialect.delimiter == UNIT_SEPARATOR else raw
+                self._reject(self._line, row.reason, raw)
             self._line += data.count(b"\n", position, row.end)
             position = row.end
         values = zip(*good, strict=True) if good else ([] for _ in self.columns)
         arrays = [pa.array(list(held), column.type) for column, held in zip(self.columns, values, strict=True)]
         return pa.record_batch(arrays, names=[column.name for column in self.columns]), position
-
-    def _reject(self, reason: str, raw: bytes) -> None:
-        raw = raw.removesuffix(b"\n").removesuffix(b"\r")
-        self.rejected_rows.add(self.path, self._line, reason, raw)
-        self._first_reject = self._first_reject or f"line {self._line}: {reason}"
-        self.rejected += 1
-        self._count(1, 0)
-
-    def _count(self, rows: int, good: int) -> None:
-        self.rows += rows
-        self.good += good
-
-    def _check_limit(self, bytes_left: int) -> None:
-        """Raise TooManyRejectedError if the limit is exceeded whatever the rest of the file holds.
-
-        The share of rejected rows can still fall while good rows may follow, as many as the remaining bytes have room
-        for.
-        """
-        limit = self.rejected_rows.limit
-        if limit is None:
-            unread = self.size - self._file.tell() if not self._file.closed else 0
-            most_rows = self.rows + (bytes_left + max(unread, 0)) // self._shortest_row
-            # a small file without a good row has a clearer message
-            limit = most_rejected(most_rows, small=self.good > 0)
-        if self.rejected > limit:
-            raise TooManyRejectedError(
-                f"{self.path}: {self.rejected:,} of {self.rows:,} rows were rejected, more than the allowed {limit:,} "
-                f"(the first: {self._first_reject}); see {self.rejected_rows.path}, then mend the file or give "
-                "--max-rejected; the tables are as they were"
-            )

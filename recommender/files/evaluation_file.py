@@ -15,6 +15,7 @@ If a pair of user and product comes twice, the last row of the file wins.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,15 +27,19 @@ from numpy.typing import NDArray
 
 from recommender.database import SECOND, Identities
 from recommender.errors import InputFileError
+from recommender.files.column_names import given_columns, guessed_rating_columns
 from recommender.files.csv_columns import CsvColumn, required_text_column
-from recommender.files.csv_rows import CsvRows
-from recommender.files.ratings_file import last_of_each, numbered, rating_column, timestamp_column
+from recommender.files.file_form import FileForm, understood
+from recommender.files.ratings_file import TABLE, last_of_each, numbered, rating_column
 from recommender.files.rejected_rows import RejectedRows
+from recommender.files.times import kinds_of, time_column
+from recommender.files.value_rows import rows_of
 from recommender.shop import RatingMatrix, build_rating_matrix
 
 LONGEST_ID = 255  # characters
 STARS_WITHOUT_RATING = 5.0
-HINT = "name a CSV file with the columns user_id,product_id[,rating][,timestamp]"
+LATEST = dt.datetime(2100, 1, 1)
+HINT = "name a file with the columns user_id,product_id[,rating][,timestamp]"
 
 
 class _FirstFault(RejectedRows):
@@ -55,7 +60,8 @@ def read_evaluation_file(path: Path) -> RatingMatrix:
     (with its line number).
     """
     ids = [required_text_column(name, max_characters=LONGEST_ID) for name in ("user_id", "product_id")]
-    rows = CsvRows(path, ids, _FirstFault(), optional=[rating_column(), _time_column()], hint=HINT)
+    form = understood(path, TABLE, given_columns(None, TABLE), guess=guessed_rating_columns, hint=HINT)
+    rows = rows_of(form, ids, _FirstFault(), [rating_column(form), _time_column(form)])
     batches = list(rows.batches())
     read = pa.Table.from_batches(batches, batches[0].schema)
     users, _ = numbered(read["user_id"].combine_chunks(), Identities())
@@ -71,16 +77,19 @@ def read_evaluation_file(path: Path) -> RatingMatrix:
     )
 
 
-def _time_column() -> CsvColumn:
+def _time_column(form: FileForm) -> CsvColumn:
     """Return the loader's column, but refuse an empty time: some users would be split by time and some by chance."""
-    column = timestamp_column()
+    column = time_column("timestamp", kinds_of(form.values("timestamp")), LATEST, f"{LATEST.year - 1}")
 
     def exact(text: str) -> Any:
         if not text:
             raise ValueError("is empty: give every row a time, or leave the column out")
         return column.exact(text)
 
-    return replace(column, exact=exact, shortest=1)
+    def fast(texts: pa.StringArray) -> pa.Array | None:
+        return None if pc.any(pc.equal(texts, "")).as_py() else column.fast(texts)
+
+    return replace(column, exact=exact, fast=fast, shortest=1)
 
 
 def _products(names: pa.ChunkedArray) -> tuple[NDArray[np.bytes_], NDArray[np.int32]]:

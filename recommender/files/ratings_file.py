@@ -1,14 +1,14 @@
-"""A reader of a shop's own ratings, ``user_id,product_id,rating[,timestamp]``, for product_ratings and user_id_map.
+"""A reader of a shop's own ratings, of users, products, stars and times, for product_ratings and user_id_map.
 
-Columns are found by name, in any order; faulty rows go to ``rejected_rows.csv`` as in ``csv_rows``.
+What the file is, is found from its first lines (`file_form`); faulty rows go to ``rejected_rows.csv``.
 
-- user_id: if all of them are whole numbers from 1 (``42``, not ``042``), they stay as they are. Otherwise all are text:
+- user_id: if all of them are whole numbers from 1 (``42`` or ``42.0``, not ``042``), they stay. Otherwise all are text:
   a known one keeps its number, new ones are numbered in the order of their code points (see
   `recommender.database.identities`), and the numbers are kept in user_id_map.
 - product_id: 10 characters A-Z 0-9; it need not be in the catalog (only products of the catalog are recommended).
-- rating: 0.5 to 5 in half steps.
-- timestamp: seconds or milliseconds since 1970, or ISO 8601; without a zone it is UTC. Empty or absent: the rating has
-  no time (created_at is NULL), and updated_at is the time of the load, so that a running service notices the row.
+- rating: 0.5 to 5 in half steps; with a decimal comma where a comma separates no columns.
+- timestamp: see `times`; nothing after tomorrow. Empty or absent: the rating has no time (created_at is NULL), and
+  updated_at is the time of the load, so that a running service notices the row.
 
 If a pair of user and product comes twice, the last row of the file wins.
 """
@@ -26,16 +26,25 @@ import pyarrow.compute as pc
 
 from recommender.database import TEXT, Identities
 from recommender.database.schema import ASIN_LENGTH
-from recommender.files.csv_columns import CsvColumn, code_column, number_column, required_text_column
-from recommender.files.csv_rows import CsvRows
+from recommender.errors import InputFileError
+from recommender.files.column_names import RATING_NAMES, ColumnTable, given_columns, guessed_rating_columns
+from recommender.files.csv_columns import (
+    CsvColumn,
+    code_column,
+    number_column,
+    required_text_column,
+    with_decimal_comma,
+)
+from recommender.files.file_form import FileForm, understood
 from recommender.files.rejected_rows import RejectedRows
+from recommender.files.times import TIME, UNITS, kinds_of, mostly_before_1995, time_column
+from recommender.files.value_rows import rows_of
 from recommender.settings import LARGEST_ID
 
-HINT = "name the CSV file with the columns user_id,product_id,rating[,timestamp]"
+HINT = "name the file with the columns user_id,product_id,rating[,timestamp]"
 LONGEST_USER_ID = 255  # characters
-LATEST = dt.datetime(2100, 1, 1)
-_MILLISECONDS_FROM = 10**11  # as seconds that is the year 5138, as milliseconds 1973
-_TIME = pa.timestamp("us")
+SHOWN_ROWS = 10
+TABLE = ColumnTable(RATING_NAMES)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class ShopRatings:
 
     ``ratings``: columns of product_ratings, one row for each user and product, in that order. ``user_ids``: the numbers
     of all known text ids, empty if the ids are numbers. ``rows`` = len(ratings) + ``repeated`` + ``rejected``.
+    ``understood``: what the file is, in one line. ``first``: its first good rows, as they were read.
     """
 
     ratings: pa.Table
@@ -51,19 +61,31 @@ class ShopRatings:
     rows: int
     repeated: int
     rejected: int
+    understood: str
+    first: pa.Table
 
 
 def read_ratings_file(
-    path: Path, rejected: RejectedRows, *, loaded_at: dt.datetime, known: Identities | None = None
+    path: Path,
+    rejected: RejectedRows,
+    *,
+    loaded_at: dt.datetime,
+    known: Identities | None = None,
+    columns: str | None = None,
 ) -> ShopRatings:
     """Read the whole file into memory.
 
     ``known``: the users that have a number already. ``loaded_at``: ``updated_at`` of ratings without a time, UTC
-    without a zone. InputFileError: missing, unreadable, empty, a column missing, no good row; TooManyRejectedError.
+    without a zone. ``columns``: what ``--columns`` says. InputFileError: missing, unreadable, empty, a column missing,
+    no good row, times that no shop has; SettingError for ``columns``; TooManyRejectedError.
     """
-    rows = CsvRows(path, _columns(), rejected, optional=[timestamp_column()], hint=HINT)
+    given = given_columns(columns, TABLE)
+    form = understood(path, TABLE, given, guess=guessed_rating_columns, hint=HINT)
+    require_ratings(form)
+    rows = rows_of(form, _columns(form), rejected, [shop_times(form, loaded_at)])
     batches = list(rows.batches())
     read = pa.Table.from_batches(batches, batches[0].schema)
+    refuse_early_times(form, read)
     users, user_ids = numbered(read["user_id"].combine_chunks(), known or Identities())
     kept = last_of_each(users, read["product_id"])
     times = _times(read).take(kept)
@@ -73,24 +95,62 @@ def read_ratings_file(
             "product_id": read["product_id"].take(kept),
             "rating": read["rating"].take(kept),
             "created_at": times,
-            "updated_at": pc.fill_null(times, pa.scalar(loaded_at, _TIME)),
+            "updated_at": pc.fill_null(times, pa.scalar(loaded_at, TIME)),
         }
     )
     repeated = read.num_rows - ratings.num_rows
     assert ratings.num_rows + repeated + rows.rejected == rows.rows, f"{path}: rows lost in silence"
-    return ShopRatings(ratings, user_ids, rows.rows, repeated, rows.rejected)
+    told, first = form.words(rows.rows), read.slice(0, SHOWN_ROWS)
+    return ShopRatings(ratings, user_ids, rows.rows, repeated, rows.rejected, told, first)
 
 
-def _columns() -> list[CsvColumn]:
+def require_ratings(form: FileForm) -> None:
+    """Raise InputFileError if users, products or ratings are missing; the file is then closed."""
+    missing = [name for name in ("user_id", "product_id", "rating") if name not in form.places]
+    if not missing:
+        return
+    form.source.close()
+    if missing == ["rating"]:
+        why = "interactions without stars cannot be imported yet; if it has stars, name them, as --columns rating=NAME"
+    else:
+        why = "name them, as --columns " + ",".join(f"{name}=NAME" for name in missing)
+    shown = ", ".join(form.header)[:200]
+    raise InputFileError(f"{form.source.path}: no column {', '.join(missing)} among {shown}: {why}")
+
+
+def shop_times(form: FileForm, now: dt.datetime) -> CsvColumn:
+    """Return the column of times up to tomorrow, in the unit that the file's first rows show, which is noted."""
+    kinds = kinds_of(form.values("timestamp"))
+    form.notes.update({"timestamp": kinds[0]} if kinds else {})
+    return time_column("timestamp", kinds, dt.datetime.combine(now.date(), dt.time()) + dt.timedelta(2), "tomorrow")
+
+
+def refuse_early_times(form: FileForm, read: pa.Table) -> None:
+    """Raise InputFileError if most of the times are numbers that fall before 1995."""
+    unit = form.notes.get("timestamp", "")
+    early = mostly_before_1995(read["timestamp"]) if unit in UNITS else 0
+    if early:
+        shown = ", ".join(form.values("timestamp")[:3])
+        raise InputFileError(
+            f"{form.source.path}: {early:,} of {read.num_rows:,} times would be before 1995 if they are {unit} since "
+            f"1970 ({shown}): give --columns timestamp= to import without times, or write them as 2024-12-31 23:59:59"
+        )
+
+
+def _columns(form: FileForm) -> list[CsvColumn]:
     return [
         required_text_column("user_id", max_characters=LONGEST_USER_ID),
         code_column("product_id", ASIN_LENGTH),
-        rating_column(),
+        rating_column(form),
     ]
 
 
-def rating_column() -> CsvColumn:
+def rating_column(form: FileForm) -> CsvColumn:
+    """Return the column of half stars, with a decimal comma or a point as the file has it."""
     number = number_column("rating", lowest=0.5, highest=5)
+    if form.has_decimal_comma("rating"):
+        form.notes["rating"] = "decimal comma"
+        number = with_decimal_comma(number)
 
     def exact(text: str) -> float:
         value = float(number.exact(text))
@@ -105,49 +165,13 @@ def rating_column() -> CsvColumn:
     return replace(number, exact=exact, fast=fast)
 
 
-def timestamp_column() -> CsvColumn:
-    latest = int(LATEST.replace(tzinfo=dt.UTC).timestamp()) * 1_000_000
-
-    def exact(text: str) -> int | None:
-        if not text:
-            return None
-        value = _microseconds(text)
-        if not 0 <= value < latest:
-            raise ValueError(f"{text[:40]!r} is not between 1970 and {LATEST.year}")
-        return value
-
-    def fast(texts: pa.StringArray) -> pa.Array | None:
-        if pc.all(pc.utf8_is_digit(texts)).as_py() and pc.all(pc.string_is_ascii(texts)).as_py():
-            numbers = pc.cast(texts, pa.int64()).to_numpy()
-            if numbers.max() > _MILLISECONDS_FROM * 1_000:
-                return None
-            values = pa.array(np.where(numbers < _MILLISECONDS_FROM, numbers * 1_000_000, numbers * 1_000), _TIME)
-        else:
-            values = pc.cast(texts, _TIME)
-        held = values.cast(pa.int64()).to_numpy()
-        return values if held.min() >= 0 and held.max() < latest else None
-
-    return CsvColumn("timestamp", _TIME, exact, fast, shortest=0)
-
-
-def _microseconds(text: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) < 18:
-        return int(text) * (1_000_000 if int(text) < _MILLISECONDS_FROM else 1_000)
-    try:
-        time = dt.datetime.fromisoformat(text)
-    except ValueError:
-        message = f"{text[:40]!r} is neither seconds, milliseconds nor a date as 2024-12-31 23:59:59"
-        raise ValueError(message) from None
-    since = time.replace(tzinfo=time.tzinfo or dt.UTC) - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return since // dt.timedelta(microseconds=1)
-
-
 def numbered(ids: pa.StringArray, known: Identities) -> tuple[npt.NDArray[np.int64], dict[str, int]]:
     """Return each row's user id as a number, and the numbers of all text ids, also of those ``known`` before."""
     encoded = ids.dictionary_encode()
     names = encoded.dictionary
-    if pc.all(pc.match_substring_regex(names, r"^[1-9][0-9]{0,18}\z")).as_py() and _fit(names):
-        numbers = pc.cast(names, pa.int64()).to_numpy()
+    whole = pc.replace_substring_regex(names, r"^([0-9]+)\.0*\z", r"\1")  # 84.0, as pandas writes numbers with gaps
+    if pc.all(pc.match_substring_regex(whole, r"^[1-9][0-9]{0,18}\z")).as_py() and _fit(whole):
+        numbers = pc.cast(whole, pa.int64()).to_numpy()
         user_ids = {}
     else:
         texts = names.to_pylist()
@@ -176,4 +200,4 @@ def last_of_each(users: npt.NDArray[np.int64], products: pa.ChunkedArray) -> pa.
 def _times(read: pa.Table) -> pa.ChunkedArray:
     if "timestamp" in read.column_names:
         return read["timestamp"]
-    return pa.chunked_array([pa.nulls(read.num_rows, _TIME)])
+    return pa.chunked_array([pa.nulls(read.num_rows, TIME)])

@@ -26,6 +26,9 @@ def most_rejected(rows: int, *, small: bool = True) -> int:
     return min(allowed, int(SMALL_FILES_SHARE * rows)) if small else allowed
 
 
+SHOWN_REASONS = 10
+
+
 class RejectedRows:
     """The file of rejected rows; a context manager that writes it from scratch, header first, when it is entered.
 
@@ -36,6 +39,7 @@ class RejectedRows:
         """Accept up to ``limit`` rejected rows of one file; None: 1 % of its rows, or 100 if more; at most a tenth."""
         self.path = path
         self.limit = limit
+        self.where = f"see {path}, then "  # begins the advice to mend the file
 
     def __enter__(self) -> RejectedRows:
         with self._writable():
@@ -69,3 +73,23 @@ class RejectedRows:
         text = raw[: 4 * RAW_CHARACTERS].decode("utf-8", "backslashreplace").replace("\0", "\\x00")
         with self._writable():
             self._writer.writerow([str(file), line, reason, text[:RAW_CHARACTERS]])
+
+
+class UnwrittenRejectedRows(RejectedRows):
+    """Rejected rows of which no file is written; the first reasons are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.where, self.reasons = "", list[str]()
+
+    def __enter__(self) -> UnwrittenRejectedRows:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        pass
+
+    def add(self, file: Path, line: int, reason: str, raw: bytes) -> None:
+        """Keep the reason, if it is one of the first."""
+        del raw
+        if len(self.reasons) < SHOWN_REASONS:
+            self.reasons.append(f"{file.name}, line {line}: {reason}")

@@ -23,6 +23,9 @@ from recommender.files.csv_columns import (
     text_column,
     whole_number_column,
 )
+from recommender.files.dialects import Dialect
+from recommender.files.file_form import FileForm
+from recommender.files.sources import Source
 
 COLUMNS = [
     code_column("key", 2),
@@ -99,6 +102,28 @@ def test_the_fast_reader_and_the_exact_one_agree_on_any_bytes(
     assert read(tmp_path, HEADER + data, ROWS_FOR_EXACT=1, rows_per_batch=batch, **limits) == exact
     pieces: dict[str, Any] = {"READ_BYTES": read_bytes, "_WINDOW_AFTER_FAULT": read_bytes, "rows_per_batch": batch}
     assert read(tmp_path, HEADER + data, **limits, **pieces) == exact
+
+
+@slow_ok
+@given(
+    data=HOSTILE,
+    dialect=st.sampled_from([Dialect(";"), Dialect("\t"), Dialect("|", quoted=False), Dialect("\x1f", quoted=False)]),
+    read_bytes=st.integers(1, 60),
+)
+def test_the_readers_agree_in_every_dialect(tmp_path: Path, data: bytes, dialect: Dialect, read_bytes: int) -> None:
+    data = (HEADER + data).replace(b",", dialect.delimiter.encode())
+    header = tuple(HEADER.decode().strip().split(","))
+    places = {name: place for place, name in enumerate(header)}
+
+    def outcome(**options: Any) -> Outcome:
+        (tmp_path / "file.csv").write_bytes(data)
+        source = Source(tmp_path / "file.csv")
+        form = FileForm(source, "delimited", header, places, [], dialect)
+        return read(tmp_path, data, form=form, LONGEST_ROW=80, RAW_CHARACTERS=10, **options)
+
+    exact = outcome(fast=False)
+    assert outcome() == exact
+    assert outcome(READ_BYTES=read_bytes, _WINDOW_AFTER_FAULT=read_bytes, ROWS_FOR_EXACT=1, rows_per_batch=2) == exact
 
 
 VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9)

@@ -47,7 +47,7 @@ def test_whole_number_ids_stay_unchanged(read: Read) -> None:
     assert set(shop.ratings["updated_at"].to_pylist()) == {NOON}
 
 
-@pytest.mark.parametrize("odd", ["anna", "042", "0", "-1", "9223372036854775808", "1.0", "٤٢"])
+@pytest.mark.parametrize("odd", ["anna", "042", "0", "-1", "9223372036854775808", "1.5", "٤٢"])
 def test_one_text_id_makes_all_ids_text_in_sorted_order(read: Read, odd: str) -> None:
     shop = read(f"user_id,product_id,rating\n10,{A},1\n{odd},{A},2\n9,{A},3\n")
     names = sorted(["10", odd, "9"])
@@ -56,18 +56,26 @@ def test_one_text_id_makes_all_ids_text_in_sorted_order(read: Read, odd: str) ->
     assert pairs(shop) == [(n, A, rating[name]) for n, name in enumerate(names, start=1)]
 
 
+def test_84_0_is_the_whole_number_84(read: Read) -> None:
+    shop = read(f"user_id,product_id,rating\n84.0,{A},1\n7,{A},2\n9.,{B},3\n84,{B},4\n")
+    assert pairs(shop) == [(7, A, 2.0), (9, B, 3.0), (84, A, 1.0), (84, B, 4.0)]
+    assert shop.user_ids == {}
+
+
 def test_the_last_of_a_repeated_pair_wins_and_the_counts_add_up(read: Read) -> None:
-    shop = read(f"rating,timestamp,user_id,product_id\n1,5,7,{B}\n2,4,7,{A}\n3,3,7,{B}\n4,2,7,{B}\n6,1,7,{B}\n")
+    shop = read(
+        "rating,timestamp,user_id,product_id\n"
+        f"1,1717243205,7,{B}\n2,1717243204,7,{A}\n3,1717243203,7,{B}\n4,1717243202,7,{B}\n6,1717243201,7,{B}\n"
+    )
     assert pairs(shop) == [(7, A, 2.0), (7, B, 4.0)]
     assert (shop.rows, shop.repeated, shop.rejected) == (5, 2, 1)
-    assert shop.ratings["updated_at"].to_pylist() == [dt.datetime(1970, 1, 1, 0, 0, s) for s in (4, 2)]
+    assert shop.ratings["updated_at"].to_pylist() == [NOON.replace(second=s) for s in (4, 2)]
 
 
 @pytest.mark.parametrize(
     ("text", "time"),
     [
         ("1717243200", NOON),
-        ("1717243200123", NOON.replace(microsecond=123_000)),
         ("2024-06-01 12:00:00", NOON),
         ("2024-06-01T12:00:00.000001", NOON.replace(microsecond=1)),
         ("2024-06-01T14:00:00+02:00", NOON),
@@ -76,7 +84,7 @@ def test_the_last_of_a_repeated_pair_wins_and_the_counts_add_up(read: Read) -> N
         ("", None),
     ],
 )
-def test_times_are_seconds_milliseconds_or_iso_in_utc(read: Read, text: str, time: dt.datetime | None) -> None:
+def test_times_are_seconds_or_iso_in_utc(read: Read, text: str, time: dt.datetime | None) -> None:
     lines = f"1,{A},1,{text}\n2,{A},1,1717243200\n"
     alone, among = read(f"user_id,product_id,rating,timestamp\n1,{A},1,{text}\n"), None
     among = read(f"user_id,product_id,rating,timestamp\n{lines}")
@@ -95,12 +103,14 @@ def test_each_faulty_row_is_named(read: Read, tmp_path: Path) -> None:
         f"1,{A},0,": "rating '0' is out of range (0.5 to 5)",
         f"1,{A},4.25,": "rating '4.25' is not a whole or half number",
         f"1,{A},nan,": "rating 'nan' is not a number",
-        f"1,{A},5,now": "timestamp 'now' is neither seconds, milliseconds nor a date as 2024-12-31 23:59:59",
-        f"1,{A},5,1969-12-31": "timestamp '1969-12-31' is not between 1970 and 2100",
-        f"1,{A},5,{10**16}": f"timestamp '{10**16}' is not between 1970 and 2100",
+        f"1,{A},5,now": "timestamp 'now' is neither a number nor a date as 2024-12-31 23:59:59",
+        f"1,{A},5,1969-12-31": "timestamp '1969-12-31' is before 1970",
+        f"1,{A},5,{10**16}": f"timestamp '{10**16}' is after tomorrow",
         f"1,{A},5": "3 fields instead of 4",
     }
-    shop = read("user_id,product_id,rating,timestamp\n" + "".join(f"{line}\n" for line in faults) + f"1,{A},5,1\n")
+    shop = read(
+        "user_id,product_id,rating,timestamp\n" + "".join(f"{line}\n" for line in faults) + f"1,{A},5,1717243200\n"
+    )
     with (tmp_path / "rejected_rows.csv").open(newline="") as file:
         noted = [(row["line"], row["reason"], row["raw"]) for row in csv.DictReader(file)]
     assert noted == [(str(n), reason, line) for n, (line, reason) in enumerate(faults.items(), start=2)]
@@ -110,8 +120,8 @@ def test_each_faulty_row_is_named(read: Read, tmp_path: Path) -> None:
 def test_a_file_without_a_good_row_is_an_error(read: Read, tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="none of its 1 rows is valid"):
         read(f"user_id,product_id,rating\n1,{A},9\n")
-    with pytest.raises(InputFileError, match="no column product_id, rating among user_id, item"):
-        read("user_id,item\n1,2\n")
+    with pytest.raises(InputFileError, match="no column product_id, rating among user_id, thing"):
+        read("user_id,thing\n1,2\n")
     with pytest.raises(InputFileError, match="does not exist"), RejectedRows(tmp_path / "r.csv") as rejected:
         read_ratings_file(tmp_path / "none.csv", rejected, loaded_at=NOON)
 

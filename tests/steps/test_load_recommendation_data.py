@@ -200,14 +200,14 @@ def test_a_shops_own_ratings_are_imported_and_faulty_rows_reported(
     monkeypatch.chdir(tmp_path)
     file = write_ratings(
         tmp_path / "mine.csv",
-        "zoë,B000000001,4.5,1547589356557",
+        "zoë,B000000001,4.5,1547589356.557",
         "bob,B000000001,5,2024-01-31T12:00:00Z",
-        "bob,B000000001,0.5,1",  # a repeated pair: this row counts
-        "bob,NOT-AN-ASIN,5,1",
-        "bob,B000000002,4.75,1",
-        "bob,B000000002,five,1",
-        ",B000000002,5,1",
-        "eve,B999999999,3,1",  # not in the catalog: kept
+        "bob,B000000001,0.5,1547589356",  # a repeated pair: this row counts
+        "bob,NOT-AN-ASIN,5,1547589356",
+        "bob,B000000002,4.75,1547589356",
+        "bob,B000000002,five,1547589356",
+        ",B000000002,5,1547589356",
+        "eve,B999999999,3,1547589356",  # not in the catalog: kept
         "eve,B000000003,3,yesterday",
     )
     with pytest.raises(

@@ -1,0 +1,171 @@
+"""Times in a file: numbers since 1970 in one unit for the whole column, ISO 8601 in all its forms, and eight digits.
+
+The unit is told by the size of most of the first numbers: 1.7e9 are seconds, 1.7e12 milliseconds, 1.7e15 microseconds,
+1.7e18 nanoseconds. ``20240131`` is the date, whatever the unit is, if its digits are one. A date may be followed by T
+or a blank and a time, with a fraction, and by Z, UTC, GMT or an offset; without a zone it is UTC. The form of C's
+``ctime`` with a zone (``Fri Nov 09 07:57:22 -0800 2015``, as in the files of Goodreads) is read as well.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recommender.files.csv_columns import CsvColumn
+
+TIME = pa.timestamp("us")
+UNITS = {"seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0, "nanoseconds": 1e-3}  # microseconds of each
+DATES, ISO = "dates of eight digits", "ISO 8601"
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+_DAY = re.compile(r"(?:19[7-9][0-9]|20[0-9]{2})(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
+_FIRST_DAY, _LAST_DAY = 19_700_101, 20_991_231
+_ZONE = re.compile(r"(.*[0-9])\s*(?:(z|utc|gmt)|\s([+-][0-9:]+))", re.IGNORECASE)
+_CTIME = "%a %b %d %H:%M:%S %z %Y"
+_SHOWN = 40
+MOST = 0.9  # of the first values of a column; some may be faulty
+_EARLIEST_PLAUSIBLE = dt.datetime(1995, 1, 1)
+
+
+def kinds_of(texts: Sequence[str]) -> list[str]:
+    """Return the units of numbers, DATES and ISO that are among ``texts``, the most frequent first."""
+    kinds = Counter(_kind(text) for text in texts)
+    return [kind for kind, _ in kinds.most_common() if kind]
+
+
+def _kind(text: str) -> str:
+    if _DAY.fullmatch(text):
+        return DATES
+    if _NUMBER.fullmatch(text):
+        size = abs(float(text))
+        limits = {"seconds": 1e11, "milliseconds": 1e14, "microseconds": 1e17}  # 1e11 seconds: the year 5138
+        return next((unit for unit, limit in limits.items() if size < limit), "nanoseconds")
+    try:
+        _since_1970(text)
+    except ValueError:
+        return ""
+    return ISO
+
+
+def looks_like_time(texts: Sequence[str]) -> bool:
+    """Tell whether most are plainly times: no number could be an id or a rating."""
+    unit = next(iter(kinds_of(texts)), "")
+    same = [text for text in texts if _kind(text) == unit]
+    if unit not in UNITS:
+        return bool(unit) and len(same) >= MOST * len(texts)
+    earliest = (_EARLIEST_PLAUSIBLE - dt.datetime(1970, 1, 1)).total_seconds() * 1e6
+    plain = sum(4 * earliest > float(text) * UNITS[unit] >= earliest for text in same)
+    return plain >= MOST * len(texts)
+
+
+def time_column(name: str, kinds: Sequence[str], latest: dt.datetime, what: str) -> CsvColumn:
+    """Return a column of times before ``latest`` (UTC without a zone; ``what`` it is called); empty is unknown.
+
+    ``kinds``: those that `kinds_of` finds; all numbers are in the most frequent unit, or in seconds.
+    """
+    scale = next((UNITS[kind] for kind in kinds if kind in UNITS), UNITS["seconds"])
+    end = _microseconds(latest.replace(tzinfo=dt.UTC))
+
+    def exact(text: str) -> int | None:
+        if not text:
+            return None
+        value = _value(text, scale)
+        if not 0 <= value < end:
+            raise ValueError(f"{text[:_SHOWN]!r} is {'before 1970' if value < 0 else f'after {what}'}")
+        return value
+
+    def fast(texts: pa.StringArray) -> pa.Array | None:
+        empty = pc.equal(texts, "")
+        if pc.any(empty).as_py():
+            texts = pc.if_else(empty, None, texts)
+        values = _numbers(texts, scale, DATES in kinds[:1])
+        if values is None:
+            values = _dates(texts)
+        if values is None:
+            try:
+                return pa.array([exact(text or "") for text in texts.to_pylist()], TIME)
+            except ValueError:
+                return None
+        span = pc.min_max(values.cast(pa.int64())).as_py()
+        return values if span["min"] is None or (span["min"] >= 0 and span["max"] < end) else None
+
+    return CsvColumn(name, TIME, exact, fast, shortest=0)
+
+
+def mostly_before_1995(times: pa.ChunkedArray) -> int:
+    """Return how many known times are before 1995, if these are most of them; otherwise 0."""
+    early = pc.sum(pc.less(times, pa.scalar(_EARLIEST_PLAUSIBLE, TIME))).as_py() or 0
+    return early if 2 * early > len(times) - times.null_count else 0
+
+
+def _numbers(texts: pa.StringArray, scale: float, days: bool) -> pa.Array | None:
+    """Return numbers as times; None if one is no number or needs a closer look."""
+    if not pc.all(pc.match_substring_regex(texts, r"^[0-9]+(\.[0-9]*)?\z")).as_py():
+        return None
+    if days:
+        if not pc.all(pc.match_substring_regex(texts, f"^{_DAY.pattern}\\z")).as_py():
+            return None
+        return _dates(pc.replace_substring_regex(texts, r"^(\d{4})(\d\d)(\d\d)$", r"\1-\2-\3"))
+    numbers = pc.cast(texts, pa.float64()).to_numpy(zero_copy_only=False)  # NaN: unknown
+    with np.errstate(invalid="ignore"):
+        if ((numbers >= _FIRST_DAY) & (numbers <= _LAST_DAY)).any():
+            return None
+        values = np.floor(numbers * scale)
+        if (values >= 2**62).any():
+            return None
+    unknown = np.isnan(values)
+    return pa.array(np.where(unknown, 0, values).astype(np.int64), mask=unknown).cast(TIME)
+
+
+def _dates(texts: pa.StringArray) -> pa.Array | None:
+    for kind in (TIME, pa.timestamp("us", "UTC")):
+        try:
+            return pc.cast(texts, kind).cast(TIME)
+        except pa.ArrowInvalid:
+            continue
+    return None
+
+
+def _value(text: str, scale: float) -> int:
+    """Return microseconds since 1970."""
+    if _NUMBER.fullmatch(text) and not _is_day(text):
+        number = float(text) * scale
+        if not abs(number) < 2**62:
+            raise ValueError(f"{text[:_SHOWN]!r} is out of range")
+        return math.floor(number)
+    return _since_1970(text)
+
+
+def _is_day(text: str) -> bool:
+    if not _DAY.fullmatch(text):
+        return False
+    try:
+        dt.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _since_1970(text: str) -> int:
+    zone = _ZONE.fullmatch(text)
+    plain = zone[1] + ("Z" if zone[2] else zone[3]) if zone else text
+    try:
+        time = dt.datetime.fromisoformat(plain)
+    except ValueError:
+        try:
+            time = dt.datetime.strptime(text, _CTIME)
+        except ValueError:
+            message = f"{text[:_SHOWN]!r} is neither a number nor a date as 2024-12-31 23:59:59"
+            raise ValueError(message) from None
+    return _microseconds(time.replace(tzinfo=time.tzinfo or dt.UTC))
+
+
+def _microseconds(time: dt.datetime) -> int:
+    return (time - _EPOCH) // dt.timedelta(microseconds=1)
