@@ -1,8 +1,10 @@
 """Popularity that decays with time, of the whole shop and of the people of one country and age group.
 
 c_vi is the confidence that user v likes product i (`recommender.shop.profiles`). age_vi is the number of whole days
-from the last event of v with i to the newest event of all. An event without a time counts as the oldest that has one.
-Without any times all ages are 0.
+from the last event of v with i to now, or 0 if it is later. Now is the newest event of all. But of 100 events or more,
+a thousandth, at least one, may be wrong: if the newest is more than a half-life newer than all the others, now is the
+newest of these. So one row of the year 2099 makes nothing else old. An event without a time counts as the oldest that
+has one. Without any times all ages are 0.
 
     pop(i)     = sum over the users v who have i of c_vi * 2^(-age_vi / half_life)
     score_s(i) = the same sum over the users of segment s only + m * pop(i) / sum of pop
@@ -63,6 +65,7 @@ HALF_LIFE_DAYS = 365
 SEGMENT_PRIOR = 100.0  # m, in confidences of today
 MICROSECONDS_PER_DAY = 86_400_000_000
 LONGEST_HALF_LIFE = 36_500  # days
+_EVENTS_TO_JUDGE = 100  # fewer may well be years apart
 _MOST_HALVINGS = 1_000  # a float64 can be halved 1,022 times: no weight becomes 0
 _DIGITS = Context(prec=20)  # 3 more than a float64 has
 
@@ -99,10 +102,18 @@ def decayed(profiles: Profiles, half_life: int | None) -> NDArray[np.float64]:
     if not known.any():
         return confidences
     at = np.where(known, profiles.times, profiles.times[known].min())
-    days = (at.max() - at) // MICROSECONDS_PER_DAY
+    days = np.maximum(_now(at, half_life) - at, 0) // MICROSECONDS_PER_DAY
     halvings, rest = np.divmod(days, half_life)
     powers: NDArray[np.float64] = np.ldexp(_powers(half_life)[rest], -np.minimum(halvings, _MOST_HALVINGS))
     return confidences * powers
+
+
+def _now(at: NDArray[np.int64], half_life: int) -> int:
+    """Return the newest of the times (n,), without the few that are far later than all others."""
+    few = max(1, len(at) // 1_000) if len(at) >= _EVENTS_TO_JUDGE else 0
+    others = int(np.partition(at, -1 - few)[-1 - few])
+    newest = int(at.max())
+    return newest if newest - others <= half_life * MICROSECONDS_PER_DAY else others
 
 
 @lru_cache(maxsize=8)

@@ -119,6 +119,25 @@ def test_an_event_without_a_time_is_as_old_as_the_oldest_event() -> None:
         assert decayed(profiles, 365).tolist() == weights
 
 
+@pytest.mark.parametrize(("n_events", "n_wrong"), [(99, 1), (100, 1), (1_999, 1), (2_000, 2), (2_000, 3)])
+def test_a_few_rows_of_the_far_future_make_nothing_else_old(n_events: int, n_wrong: int) -> None:
+    today, year, future = 20_000, 365, 48_000  # days; 2024 and 2101
+    days = np.full(n_events, today)
+    days[0], days[-n_wrong:] = today - year, future
+    profiles = Profiles(sp.csr_array(np.ones((1, n_events))), days * MICROSECONDS_PER_DAY)
+    weights = decayed(profiles, year)
+    judged = n_events >= 100 and n_wrong <= max(1, n_events // 1_000)
+    old, now = (0.5, 1.0) if judged else (2.0 ** -((future - today + year) / year), 2.0 ** -((future - today) / year))
+    assert weights == pytest.approx([old] + [now] * (n_events - 1 - n_wrong) + [1.0] * n_wrong, rel=1e-12)
+
+
+def test_events_up_to_a_half_life_after_all_others_are_now() -> None:
+    for gap, weight in ((365, 0.5), (366, 1.0)):
+        days = np.append(np.full(500, 20_000), 20_000 + gap)
+        profiles = Profiles(sp.csr_array(np.ones((1, 501))), days * MICROSECONDS_PER_DAY)
+        assert decayed(profiles, 365).tolist() == [weight] * 500 + [1.0]
+
+
 def test_nothing_is_forgotten_without_times_or_half_life() -> None:
     profiles = profiles_of({(0, 0): (1.0, 0), (1, 0): (2.0, 900)})
     assert decayed(profiles, None).tolist() == [1.0, 2.0]
