@@ -33,6 +33,7 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender.commands.exit_status import FORESEEN, exit_status
+from recommender.commands.import_report import counts, dry_run
 from recommender.commands.load_guard import add_load_options, refuse_other_products, rejection_limit
 from recommender.database import (
     MADE_UP,
@@ -61,7 +62,7 @@ from recommender.database import (
 from recommender.database.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
 from recommender.errors import InputFileError, SettingError, WriteConflictError
 from recommender.files import HINT as RATINGS_HINT
-from recommender.files import RejectedRows, ShopRatings, UnwrittenRejectedRows, read_ratings_file
+from recommender.files import RejectedRows, read_ratings_file
 from recommender.paths import open_input
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
 from recommender.shop import INTERACTION_TYPES
@@ -187,24 +188,6 @@ def import_ratings(
         print(f"{file.name}: {untimed:,} ratings have no time (created_at is NULL): what is hidden of them to", end="")
         print(" evaluate a ranking is drawn by chance")
     return True
-
-
-def counts(file: Path, shop: ShopRatings) -> str:
-    """Return one line: the rows of the file are loaded, replaced or rejected."""
-    loaded = f"{file.name}: {shop.rows:,} rows = {shop.ratings.num_rows:,} loaded"
-    return f"{loaded} + {shop.repeated:,} replaced by a later row + {shop.rejected:,} rejected"
-
-
-def dry_run(file: Path, columns: str | None) -> None:
-    """Print what an import would read of a file: what it is, ten rows, the counts. Nothing is written."""
-    rejected = UnwrittenRejectedRows()
-    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-    shop = read_ratings_file(file, rejected, loaded_at=now, columns=columns)
-    print(shop.understood)
-    print(shop.first.to_pandas().to_string(index=False, na_rep=""))
-    for reason in rejected.reasons:
-        print(reason)
-    print(counts(file, shop))
 
 
 def database_time(engine: Engine) -> dt.datetime:

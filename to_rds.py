@@ -2,6 +2,7 @@
 
     python to_rds.py                                      # the two files beside this script
     python to_rds.py --products mine.csv --categories mine_categories.csv
+    python to_rds.py --products any.csv --columns asin=sku,title=name,price=regular_price
     python to_rds.py --append                             # add and update products instead of replacing them all
 
 Every row is checked. A faulty row is written to ``rejected_rows.csv`` (file, line, reason, raw text) and the load goes
@@ -18,18 +19,17 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pyarrow as pa
 from sqlalchemy import Engine, func, select
 from tqdm import tqdm
 
+from recommender.commands.catalog_report import CatalogReport, FileReport, describe, file_report
 from recommender.commands.exit_status import FORESEEN, exit_status
 from recommender.commands.load_guard import add_load_options, refuse_large_loss, rejection_limit
 from recommender.database import (
-    LoadCount,
     Stage,
     connected,
     count_rows,
@@ -44,38 +44,23 @@ from recommender.database import (
     unchanged_catalog,
 )
 from recommender.database.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
-from recommender.files import CsvRows, RejectedRows, category_rows, product_rows
+from recommender.files import (
+    CheckedRows,
+    CsvRows,
+    RejectedRows,
+    any_product_rows,
+    category_rows,
+    category_table,
+    product_form,
+    product_rows,
+    whole_products,
+)
 from recommender.settings import DATABASE_OPTIONS, PROJECT_ROOT, add_options, load_settings
 
 READ_CHUNK_SIZE = 50_000
 PRODUCTS_FILE, CATEGORIES_FILE = PROJECT_ROOT / "amazon_products.csv", PROJECT_ROOT / "amazon_categories.csv"
 
 _SHOWN_ASINS = 5
-
-
-@dataclass(frozen=True)
-class FileReport:
-    """The counts of the rows of one file."""
-
-    file: Path
-    rows: int
-    loaded: int
-    duplicates: int
-    rejected: int
-    ignored_columns: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        assert self.loaded + self.duplicates + self.rejected == self.rows, f"rows lost in silence: {self}"
-
-
-@dataclass(frozen=True)
-class CatalogReport:
-    """The result of a load. ``vanished``: products with ratings that the old catalog had and the new one lacks."""
-
-    categories: FileReport
-    products: FileReport
-    vanished_count: int
-    vanished: tuple[str, ...]
 
 
 def load_catalog(
@@ -87,42 +72,69 @@ def load_catalog(
     rows_per_batch: int,
     append: bool = False,
     force: bool = False,
+    columns: str | None = None,
 ) -> CatalogReport:
     """Check both files and replace the catalog by their rows (``append``: add and update them); all or nothing.
 
-    ``force``: also if most of the products there are would go. Raises InputFileError, TooManyRejectedError,
-    SuspectFileError, ForeignDataError, DatabaseError; the tables are then as they were.
+    ``force``: also if most of the products there are would go. ``columns``: what ``--columns`` says of a products file
+    of any form. Raises InputFileError, TooManyRejectedError, SuspectFileError, ForeignDataError, DatabaseError; the
+    tables are then as they were.
     """
     refuse_foreign_catalog(engine, kept=append)
-    made_from = made_of(products_file, categories_file, append=append)
-    known = known_categories(engine) if append else set()
-    with (
-        closing(category_rows(categories_file, rejected)) as category_file,
-        staged(engine, CATALOG_TABLES, append=append) as stage,
-    ):
-        category_count = stage.load(categories, noting_ids(category_file, known), skip_duplicates=True)
-        product_file = product_rows(products_file, rejected, known, rows_per_batch=rows_per_batch)
-        product_count = stage.load(products, with_progress(product_file), skip_duplicates=True)
+    made_from = made_of(products_file, categories_file, append=append, columns=columns)
+    form = product_form(products_file, columns) if columns else None
+    with closing(form.source) if form else nullcontext(), staged(engine, CATALOG_TABLES, append=append) as stage:
+        category_report, ids = None, set[int]()
+        if form is None or "category_id" in form.places:
+            category_report, ids = load_categories(stage, categories_file, rejected, append=append)
+        if form:
+            product_file = any_product_rows(form, rejected, ids, rows_per_batch=rows_per_batch)
+            numbers = {name: id_ for id_, name in known_categories(engine).items()} if append else {}
+            product_count = stage.load(
+                products, whole_products(with_progress(product_file), numbers), skip_duplicates=True
+            )
+            if category_report is None:
+                stage.load(categories, [category_table(numbers)])
+        else:
+            product_file = product_rows(products_file, rejected, ids, rows_per_batch=rows_per_batch)
+            product_count = stage.load(products, with_progress(product_file), skip_duplicates=True)
         vanished_count, vanished = (0, ()) if append else vanished_products(engine, stage)
         rejected.flush()
-        counts = {"categories": category_count.kept, "products": product_count.kept}
+        n_categories = category_report.loaded if category_report else len(numbers)
+        counts = {"categories": n_categories, "products": product_count.kept}
         # checked again: another run may have ended, or others may have made tables, since
         others = refuse_foreign_catalog(engine, kept=append)
         if not (append or force):
             refuse_large_loss(engine, stage, products_file, product_count.kept)
         stage.load(catalog_origin, [origin_batch({"made_from": made_from} | counts | others)])
         stage.publish(check=None if append else unchanged_catalog(engine))
-    reports = file_report(category_file, category_count), file_report(product_file, product_count)
-    return CatalogReport(*reports, vanished_count, vanished)
+    told = form.words(product_file.rows) if form else ""
+    return CatalogReport(category_report, file_report(product_file, product_count), vanished_count, vanished, told)
 
 
-def check_headers(products_file: Path, categories_file: Path, rejected: RejectedRows) -> None:
+def load_categories(stage: Stage, file: Path, rejected: RejectedRows, *, append: bool) -> tuple[FileReport, set[int]]:
+    """Load the categories file; return its counts and the ids that a product may have."""
+    known = set(known_categories(stage.engine)) if append else set()
+    with closing(category_rows(file, rejected)) as rows:
+        count = stage.load(categories, noting_ids(rows, known), skip_duplicates=True)
+        return file_report(rows, count), known
+
+
+def check_headers(products_file: Path, categories_file: Path, rejected: RejectedRows, columns: str | None) -> None:
     """Raise InputFileError if a file cannot be the right one, before a database is made for it."""
-    product_rows(products_file, rejected, (), rows_per_batch=1).close()
+    if columns:
+        form = product_form(products_file, columns)
+        form.source.close()
+        if "category_id" not in form.places:
+            return
+    else:
+        product_rows(products_file, rejected, (), rows_per_batch=1).close()
     category_rows(categories_file, rejected).close()
 
 
-def made_of(products_file: Path, categories_file: Path, *, append: bool) -> dict[str, object]:
+def made_of(
+    products_file: Path, categories_file: Path, *, append: bool, columns: str | None = None
+) -> dict[str, object]:
     """Return what identifies these files (name, size, time, as for ``make``), to be noted in the database."""
     try:
         states = [
@@ -130,24 +142,26 @@ def made_of(products_file: Path, categories_file: Path, *, append: bool) -> dict
         ]
     except OSError:
         states = []  # opening the file later reports the fault
-    return {"files": [list(state) for state in states], "append": append}
+    named = {"columns": columns} if columns else {}
+    return {"files": [list(state) for state in states], "append": append} | named
 
 
-def is_loaded(engine: Engine, products_file: Path, categories_file: Path) -> bool:
+def is_loaded(engine: Engine, products_file: Path, categories_file: Path, columns: str | None) -> bool:
     """Tell whether the tables hold exactly these files already."""
     noted = read_origin(engine, catalog_origin)
     if noted is None or not {categories.name, products.name} <= existing_tables(engine):
         return False
     counts = {"categories": count_rows(engine, categories), "products": count_rows(engine, products)}
-    return noted == {"made_from": made_of(products_file, categories_file, append=False)} | counts
+    return noted == {"made_from": made_of(products_file, categories_file, append=False, columns=columns)} | counts
 
 
-def known_categories(engine: Engine) -> set[int]:
-    """Return the category ids in the database."""
+def known_categories(engine: Engine) -> dict[int, str]:
+    """Return the categories in the database: the name of each id."""
     if categories.name not in existing_tables(engine):
-        return set()
+        return {}
     with database_errors(engine), engine.connect() as connection:
-        return set(connection.execute(select(categories.c.id)).scalars())
+        rows = connection.execute(select(categories.c.id, categories.c.category_name).order_by(categories.c.id))
+        return {int(number): str(name) for number, name in rows}
 
 
 def noting_ids(rows: CsvRows, known: set[int]) -> Iterator[pa.RecordBatch]:
@@ -157,7 +171,7 @@ def noting_ids(rows: CsvRows, known: set[int]) -> Iterator[pa.RecordBatch]:
         yield batch
 
 
-def with_progress(rows: CsvRows) -> Iterator[pa.RecordBatch]:
+def with_progress(rows: CheckedRows) -> Iterator[pa.RecordBatch]:
     """Yield the batches of the products file, with a progress bar in rows per second on stderr."""
     # delay: a file that is refused at once leaves only the line of the error on stderr
     with tqdm(unit=" rows", unit_scale=True, desc=rows.path.name, delay=1) as bar:
@@ -189,35 +203,6 @@ def vanished_products(engine: Engine, stage: Stage) -> tuple[int, tuple[str, ...
         return count, tuple(first)
 
 
-def file_report(rows: CsvRows, count: LoadCount) -> FileReport:
-    """Return the counts of one file; an assertion checks that they add up."""
-    assert count.sent == rows.good, f"{rows.path}: {rows.good} good rows, {count.sent} sent"
-    duplicates = count.sent - count.kept
-    return FileReport(rows.path, rows.rows, count.kept, duplicates, rows.rejected, tuple(rows.ignored))
-
-
-def describe(report: CatalogReport, rejected: RejectedRows, seconds: float) -> str:
-    """Return the counts, one line a file, and further remarks."""
-    lines = []
-    for table, counts in ((categories, report.categories), (products, report.products)):
-        lines.append(
-            f"{table.name}: {counts.loaded:,} loaded + {counts.duplicates:,} duplicates + {counts.rejected:,} rejected "
-            f"= {counts.rows:,} rows of {counts.file.name}"
-        )
-        if counts.ignored_columns:
-            lines.append(f"{counts.file.name}: columns ignored: {', '.join(counts.ignored_columns)}")
-    if n := report.categories.rejected + report.products.rejected:
-        lines.append(f"{n:,} rows were rejected: {rejected.path} lists file, line, reason and text of each")
-    if report.vanished_count:
-        more = ", ..." * (report.vanished_count > len(report.vanished))
-        lines.append(
-            f"{report.vanished_count:,} products with ratings are no longer in the catalog; their ratings are kept, "
-            f"they are not recommended: {', '.join(report.vanished)}{more}"
-        )
-    rows = report.categories.rows + report.products.rows
-    return "\n".join([*lines, f"in {seconds:.1f} s, {rows / max(seconds, 1e-9):,.0f} rows/s"])
-
-
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Step 1: load the product catalog from its two CSV files into the database.", allow_abbrev=False
@@ -226,6 +211,12 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.add_argument(
             f"--{name}", type=Path, default=path, metavar="FILE.csv", help=f"(default: {path.name} beside this script)"
         )
+    parser.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="read a products file of any form; its names of the columns, as asin=sku,title=name,price=regular_price; "
+        "those with known names need not be given",
+    )
     parser.add_argument("--chunk-size", dest="READ_CHUNK_SIZE", metavar="N", help="the same as --read-chunk-size")
     add_load_options(parser, force="replace the catalog even if it loses more than half of its products")
     parser.add_argument("--append", action="store_true", help="add and update products instead of replacing them all")
@@ -241,10 +232,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings(vars(options), {"READ_CHUNK_SIZE": READ_CHUNK_SIZE})
         rejected = RejectedRows(limit=rejection_limit(options.max_rejected))
-        check_headers(*files, rejected)
+        check_headers(*files, rejected, options.columns)
         with connected(settings, create=True) as engine:
             print(label(engine))
-            if options.if_changed and is_loaded(engine, *files):
+            if options.if_changed and is_loaded(engine, *files, options.columns):
                 drop_leftovers(engine, CATALOG_TABLES)
                 print("nothing to do: these files are loaded already")
                 return 0
@@ -257,6 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
                     rows_per_batch=settings.read_chunk_size,
                     append=options.append,
                     force=options.force,
+                    columns=options.columns,
                 )
             print(describe(report, rejected, time.perf_counter() - started))
     except FORESEEN as error:

@@ -10,12 +10,20 @@ checked_rows     what the readers share: counts, and the limit of rejected rows
 csv_rows         reads lines of delimited fields as checked blocks of rows
 value_rows       the same for JSON lines and Parquet
 rejected_rows    the file of rejected rows, with line and reason
-catalog_files    the two files of the catalog
+catalog_files    the two files of the catalog, and one file of any form
 ratings_file     a shop's own ratings
 evaluation_file  any ratings, to evaluate rankings on
 """
 
-from recommender.files.catalog_files import category_rows, product_rows
+from recommender.files.catalog_files import (
+    any_product_rows,
+    category_rows,
+    category_table,
+    product_form,
+    product_rows,
+    whole_products,
+)
+from recommender.files.checked_rows import CheckedRows
 from recommender.files.csv_rows import CsvRows
 from recommender.files.evaluation_file import read_evaluation_file
 from recommender.files.ratings_file import HINT, ShopRatings, read_ratings_file
@@ -23,12 +31,17 @@ from recommender.files.rejected_rows import RejectedRows, UnwrittenRejectedRows
 
 __all__ = [
     "HINT",
+    "CheckedRows",
     "CsvRows",
     "RejectedRows",
     "ShopRatings",
     "UnwrittenRejectedRows",
+    "any_product_rows",
     "category_rows",
+    "category_table",
+    "product_form",
     "product_rows",
     "read_evaluation_file",
     "read_ratings_file",
+    "whole_products",
 ]

@@ -3,25 +3,46 @@
 The files are those of the Kaggle "Amazon Products Dataset 2023 (1.4M Products)" by asaniczka. Columns are found by
 name, in any order. A row is rejected if it has a value that the tables could not hold, or that no recommendation could
 be made from. These look like faults and are valid: a missing title, price 0.0 (unknown), stars 0.0 (unrated).
+
+With ``--columns`` the products may be in a file of any form (`file_form`). Only the product's id is required then. What
+the file lacks, or leaves empty, is unknown: 0 in the columns of numbers. The categories are those of the file
+``--categories`` if there is a column of their ids, and otherwise the names in the file itself, numbered as they come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from recommender.database.schema import ASIN_LENGTH, CATEGORY_NAME_LENGTH, LARGEST_INT, TITLE_BYTES, URL_LENGTH
+import pyarrow as pa
+
+from recommender.database.schema import (
+    ASIN_LENGTH,
+    CATEGORY_NAME_LENGTH,
+    LARGEST_INT,
+    PRODUCT_COLUMNS,
+    TITLE_BYTES,
+    URL_LENGTH,
+)
+from recommender.errors import InputFileError
+from recommender.files.checked_rows import CheckedRows
+from recommender.files.column_names import PRODUCT_NAMES, ColumnTable, given_columns
 from recommender.files.csv_columns import (
     CsvColumn,
+    any_flag_column,
     code_column,
     flag_column,
     number_column,
+    or_unknown,
     required_text_column,
     text_column,
     whole_number_column,
+    with_decimal_comma,
 )
 from recommender.files.csv_rows import CsvRows
+from recommender.files.file_form import FileForm, understood
 from recommender.files.rejected_rows import RejectedRows
+from recommender.files.value_rows import rows_of
 
 WHERE_TO_GET_IT = (
     'get "Amazon Products Dataset 2023 (1.4M Products)" by asaniczka from '
@@ -72,3 +93,71 @@ def product_rows(
     """Return the rows of the products file, ``rows_per_batch`` at a time. InputFileError as in ``CsvRows``."""
     columns = product_columns(known_categories)
     return CsvRows(path, columns, rejected, rows_per_batch=rows_per_batch, hint=WHERE_TO_GET_IT)
+
+
+TABLE = ColumnTable(PRODUCT_NAMES)
+UNCATEGORIZED = "Uncategorized"
+_NUMBERS = ("stars", "reviews", "price", "listPrice", "boughtInLastMonth")
+
+
+def product_form(path: Path, columns: str) -> FileForm:
+    """Open a file of products of any form; ``columns``: what ``--columns`` says of it.
+
+    SettingError; InputFileError as `understood`, and if no column has the products' ids.
+    """
+    form = understood(path, TABLE, given_columns(columns, TABLE), hint="name the file of products")
+    if "asin" not in form.places:
+        form.source.close()
+        shown = ", ".join(form.header)[:200]
+        raise InputFileError(f"{path}: no column of product ids among {shown}: name it, as --columns asin=NAME")
+    return form
+
+
+def any_product_rows(
+    form: FileForm, rejected: RejectedRows, known_categories: Collection[int], *, rows_per_batch: int
+) -> CheckedRows:
+    """Return the rows of a file of any form: the columns that it has; category_id is one of ``known_categories``."""
+    asin, *others = [_lenient(column, form) for column in product_columns(known_categories)]
+    names = text_column("category_name", max_characters=CATEGORY_NAME_LENGTH)
+    return rows_of(form, [asin], rejected, [*others, names], rows_per_batch=rows_per_batch)
+
+
+def _lenient(column: CsvColumn, form: FileForm) -> CsvColumn:
+    if column.name == "isBestSeller":
+        return or_unknown(any_flag_column(column.name), "False")
+    if form.has_decimal_comma(column.name):
+        form.notes[column.name] = "decimal comma"
+        column = with_decimal_comma(column)
+    return or_unknown(column, "0") if column.name in _NUMBERS else column
+
+
+def whole_products(batches: Iterable[pa.RecordBatch], numbers: dict[str, int]) -> Iterator[pa.RecordBatch]:
+    """Yield the batches with every column of amazon_products. What a file lacks is unknown.
+
+    ``numbers``: the number of each category's name; new names are added.
+    """
+    types = {column.name: column.type for column in product_columns(())}
+    for batch in batches:
+        n, there = batch.num_rows, set(batch.schema.names)
+        columns = {name: batch[name] for name in PRODUCT_COLUMNS if name in there}
+        if "category_id" not in there:
+            names = batch["category_name"] if "category_name" in there else pa.nulls(n, pa.string())
+            columns["category_id"] = _numbered(names.fill_null(UNCATEGORIZED), numbers)
+        for name in PRODUCT_COLUMNS:
+            if name not in columns:
+                text = pa.types.is_string(types[name])
+                columns[name] = pa.nulls(n, types[name]) if text else pa.repeat(0, n).cast(types[name])
+        yield pa.record_batch({name: columns[name] for name in PRODUCT_COLUMNS})
+
+
+def _numbered(names: pa.Array, numbers: dict[str, int]) -> pa.Array:
+    encoded = names.dictionary_encode()
+    for name in encoded.dictionary.to_pylist():
+        numbers.setdefault(name, max(numbers.values(), default=0) + 1)
+    ids = pa.array([numbers[name] for name in encoded.dictionary.to_pylist()], pa.int32())
+    return ids.take(encoded.indices)
+
+
+def category_table(numbers: dict[str, int]) -> pa.RecordBatch:
+    """Return the rows of amazon_categories for the numbers of names."""
+    return pa.record_batch({"id": pa.array(numbers.values(), pa.int32()), "category_name": pa.array(numbers.keys())})

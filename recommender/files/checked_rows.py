@@ -12,7 +12,6 @@ from recommender.files.rejected_rows import RejectedRows, most_rejected
 from recommender.files.sources import Source
 
 
-
 class CheckedRows:
     """The rows of one file; iterate over ``batches()`` once, then read the counts."""
 

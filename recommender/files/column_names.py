@@ -27,6 +27,20 @@ RATING = """rating stars overall score book_rating star_rating user_rating revie
 TIME = """timestamp unix_review_time review_unix_time unix_time time datetime date created_at review_date rated_at
     comment_date_gmt comment_date rating_date date_added event_time ts submitted_at updated_at date_updated
     review_time"""
+PRODUCT_NAMES: Names = {
+    "asin": "sku product_id product_code item_id parent_asin variant_sku isbn book_id movie_id stock_code handle id",
+    "title": "name product_title product_name item_name description",
+    "imgUrl": "image_url image images image_src image_link",
+    "productURL": "url product_url permalink link",
+    "stars": "rating average_rating avg_rating",
+    "reviews": "review_count reviews_count rating_count ratings_count num_reviews total_sales",
+    "price": "regular_price variant_price unit_price sale_price",
+    "listPrice": "list_price compare_at_price variant_compare_at_price msrp",
+    "category_id": "",
+    "category_name": "category categories product_category main_category product_type type genres",
+    "isBestSeller": "best_seller bestseller is_featured",
+    "boughtInLastMonth": "bought_in_last_month",
+}
 NO_NAME = ("", "-", "_")
 _ASIN = re.compile(r"[A-Z0-9]{10}")
 _WHOLE = re.compile(r"[0-9]{1,19}")

@@ -170,6 +170,34 @@ def flag_column(name: str) -> CsvColumn:
     return CsvColumn(name, pa.bool_(), exact, fast, shortest=len("True"))
 
 
+def any_flag_column(name: str) -> CsvColumn:
+    """Return a column of true or false in any case, yes or no, 1 or 0."""
+    values = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+    def exact(text: str) -> bool:
+        if (value := values.get(_not_empty(text).lower())) is None:
+            raise ValueError(f"{_shown(text)} is neither true nor false")
+        return value
+
+    def fast(texts: pa.StringArray) -> pa.Array | None:
+        found = pa.array([values.get(text.lower()) for text in texts.to_pylist()], pa.bool_())
+        return None if found.null_count else found
+
+    return CsvColumn(name, pa.bool_(), exact, fast)
+
+
+def or_unknown(column: CsvColumn, unknown: str) -> CsvColumn:
+    """Return the column, in which an empty text means the text ``unknown``."""
+
+    def exact(text: str) -> Any:
+        return column.exact(text or unknown)
+
+    def fast(texts: pa.StringArray) -> pa.Array | None:
+        return column.fast(pc.if_else(pc.equal(texts, ""), unknown, texts))
+
+    return replace(column, exact=exact, fast=fast, shortest=0)
+
+
 def stripped(texts: pa.StringArray) -> pa.StringArray:
     """Return ``texts`` without white space at either end, like ``str.strip``."""
     data, offsets = _bytes(texts), _offsets(texts)

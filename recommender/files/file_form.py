@@ -149,7 +149,7 @@ def _delimited(
         if not places:
             raise InputFileError(
                 f"{source.path} has no header, and its columns are not plainly {', '.join(table.ours)}; its first line "
-                f"is {_shown(text)}: name all in their order, as --columns user,product,rating,time (_: ignored)"
+                f"is {_shown(text)}: name all in their order, as --columns {','.join(table.ours[:4])} (_: ignored)"
             )
     return FileForm(source, DELIMITED, header, places, sample, dialect, headed)
 
@@ -188,7 +188,7 @@ def _parquet(source: Source, table: ColumnTable, given: GivenColumns) -> FileFor
 def _named(source: Source, header: Sequence[str], table: ColumnTable, given: GivenColumns) -> dict[str, int]:
     if given.in_order:
         raise InputFileError(
-            f"{source.path} names its columns {', '.join(header)[:_SHOWN]}: give --columns user_id=NAME,..."
+            f"{source.path} names its columns {', '.join(header)[:_SHOWN]}: give --columns {table.ours[0]}=NAME,..."
         )
     return found_columns(source.path, header, table, given)
 

@@ -100,7 +100,7 @@ def test_columns_that_are_not_plain_are_asked_for_with_the_first_line(read: Read
     first = text.split("\n")[0]
     assert (
         f"has no header, and its columns are not plainly user_id, product_id, rating, timestamp; its first line is "
-        f"{first!r}: name all in their order, as --columns user,product,rating,time (_: ignored)"
+        f"{first!r}: name all in their order, as --columns user_id,product_id,rating,timestamp (_: ignored)"
     ) in str(error.value)
 
 

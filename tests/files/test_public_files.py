@@ -224,7 +224,9 @@ def test_yoochoose_clicks_and_lastfm_plays_have_no_header_and_no_plain_columns(r
         with pytest.raises(InputFileError) as error:
             read(text)
         first = text.split("\n")[0]
-        assert f"its first line is {first!r}: name all in their order, as --columns user,product," in str(error.value)
+        assert f"its first line is {first!r}: name all in their order, as --columns user_id,product_id," in str(
+            error.value
+        )
     with pytest.raises(InputFileError, match="no column rating among user_id, timestamp, product_id, column 4: inter"):
         read(f"1,2014-04-07T10:51:09.277Z,{A},0\n", "user,time,product,-")
 

@@ -58,7 +58,7 @@ def test_columns_are_given_for_a_file_without_a_header(folder: Path, capsys: pyt
     (folder / "shop.db").touch()
     (folder / "r.csv").write_text(f"red,5,{A},anna\nblue,4,{A},ben\n")
     assert step2.main(["--ratings", "r.csv"]) == 1
-    assert "as --columns user,product,rating,time" in capsys.readouterr().err
+    assert "as --columns user_id,product_id,rating,timestamp" in capsys.readouterr().err
     assert step2.main(["--ratings", "r.csv", "--columns", "_,rating,product,user"]) == 0
     shown = capsys.readouterr().out
     assert "\ncomma-separated, no header: rating, product_id, user_id; 2 rows; columns ignored: column 1\n" in shown

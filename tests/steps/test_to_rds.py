@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select, text
 
 import to_rds
+from recommender.commands.catalog_report import FileReport
 from recommender.database import connect, existing_tables, writing
 from recommender.database.schema import PRODUCT_COLUMNS, categories, metadata, products, ratings
 from recommender.settings import load_settings
@@ -342,7 +343,7 @@ def test_a_server_with_the_default_charset_latin1_gets_the_same_text(
 
 def test_lost_rows_are_not_reported_as_a_success() -> None:
     with pytest.raises(AssertionError, match="rows lost in silence"):
-        to_rds.FileReport(Path("p.csv"), rows=10, loaded=8, duplicates=0, rejected=1, ignored_columns=())
+        FileReport(Path("p.csv"), rows=10, loaded=8, duplicates=0, rejected=1, ignored_columns=())
 
 
 def test_the_chunk_size_is_read_when_it_is_called(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,72 @@
+"""The counts of a load of the catalog, and what step 1 prints of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from recommender.database import LoadCount
+from recommender.database.schema import categories, products
+from recommender.files import CheckedRows, RejectedRows
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """The counts of the rows of one file."""
+
+    file: Path
+    rows: int
+    loaded: int
+    duplicates: int
+    rejected: int
+    ignored_columns: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        assert self.loaded + self.duplicates + self.rejected == self.rows, f"rows lost in silence: {self}"
+
+
+@dataclass(frozen=True)
+class CatalogReport:
+    """The result of a load. ``vanished``: products with ratings that the old catalog had and the new one lacks.
+
+    ``categories`` is None if the categories are names in the products file, ``understood`` tells what that file is.
+    """
+
+    categories: FileReport | None
+    products: FileReport
+    vanished_count: int
+    vanished: tuple[str, ...]
+    understood: str = ""
+
+
+def file_report(rows: CheckedRows, count: LoadCount) -> FileReport:
+    """Return the counts of one file; an assertion checks that they add up."""
+    assert count.sent == rows.good, f"{rows.path}: {rows.good} good rows, {count.sent} sent"
+    duplicates = count.sent - count.kept
+    return FileReport(rows.path, rows.rows, count.kept, duplicates, rows.rejected, tuple(rows.ignored))
+
+
+def describe(report: CatalogReport, rejected: RejectedRows, seconds: float) -> str:
+    """Return the counts, one line a file, and further remarks."""
+    lines = [report.understood] if report.understood else []
+    for table, counts in ((categories, report.categories), (products, report.products)):
+        if counts is None:
+            lines.append(f"{table.name}: the names of categories in {report.products.file.name}, numbered")
+            continue
+        lines.append(
+            f"{table.name}: {counts.loaded:,} loaded + {counts.duplicates:,} duplicates + {counts.rejected:,} rejected "
+            f"= {counts.rows:,} rows of {counts.file.name}"
+        )
+        if counts.ignored_columns and not report.understood:
+            lines.append(f"{counts.file.name}: columns ignored: {', '.join(counts.ignored_columns)}")
+    files = [counts for counts in (report.categories, report.products) if counts]
+    if n := sum(counts.rejected for counts in files):
+        lines.append(f"{n:,} rows were rejected: {rejected.path} lists file, line, reason and text of each")
+    if report.vanished_count:
+        more = ", ..." * (report.vanished_count > len(report.vanished))
+        lines.append(
+            f"{report.vanished_count:,} products with ratings are no longer in the catalog; their ratings are kept, "
+            f"they are not recommended: {', '.join(report.vanished)}{more}"
+        )
+    rows = sum(counts.rows for counts in files)
+    return "\n".join([*lines, f"in {seconds:.1f} s, {rows / max(seconds, 1e-9):,.0f} rows/s"])

@@ -1,0 +1,138 @@
+"""Step 1 with ``--columns``: a products file of any form, on both databases."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+import to_rds
+from recommender.errors import InputFileError
+from recommender.files import RejectedRows, any_product_rows, product_form, whole_products
+from tests.steps.test_to_rds import CATEGORIES, HEADER, Step, asins, catalog, line
+from tests.steps.test_to_rds import step as step
+
+A, B, C = "B00000000A", "B00000000B", "B00000000C"
+NAMES = "asin=sku,title=name,price=regular_price"
+NOTHING = (0.0, 0, 0.0, 0.0)
+
+
+def read(path: Path, columns: str) -> list[dict[str, object]]:
+    with RejectedRows(path.with_name("rejected_rows.csv")) as rejected:
+        rows = any_product_rows(product_form(path, columns), rejected, (), rows_per_batch=2)
+        return [row for batch in whole_products(rows.batches(), {}) for row in batch.to_pylist()]
+
+
+def test_a_file_with_other_names_is_loaded_and_what_it_lacks_is_unknown(step: Step, engine: Engine) -> None:
+    text = (
+        f"sku;name;regular_price;color;Categories\n{A};Mug;4,50;red;Kitchen\n{B};;;;\n{C};Pan;12;;Kitchen\n{A};x;1;;\n"
+    )
+    step.write(gzip.compress(text.encode("utf-16")))
+    out = step.run("--columns", NAMES)
+    first, *_ = out.splitlines()[1:]
+    assert first == (
+        "gzip, semicolon-separated, UTF-16: asin = sku, title = name, price = regular_price (decimal comma), "
+        "category_name = Categories; 4 rows; columns ignored: color"
+    )
+    assert "amazon_products: 3 loaded + 1 duplicates + 0 rejected = 4 rows of p.csv" in out
+    assert catalog(engine) == (
+        [(1, "Kitchen"), (2, "Uncategorized")],
+        [
+            (A, "Mug", None, None, 0.0, 0, 4.5, 0.0, 1, False, 0),
+            (B, None, None, None, 0.0, 0, 0.0, 0.0, 2, False, 0),
+            (C, "Pan", None, None, 0.0, 0, 12.0, 0.0, 1, False, 0),
+        ],
+    )
+    assert "nothing to do" in step.run("--columns", NAMES, "--if-changed")
+
+
+def test_a_faulty_row_keeps_its_line_and_the_counts_add_up(step: Step, engine: Engine) -> None:
+    step.write(f"sku;name\n{A};\n\nno-id;Mug\n{B};Pan\n")
+    assert "2 loaded + 0 duplicates + 1 rejected = 3 rows of p.csv" in step.run("--columns", "asin=sku")
+    assert step.rejected[1:] == [["p.csv", "4", "asin 'no-id' is not 10 characters A-Z 0-9", "no-id;Mug"]]
+    assert asins(engine) == [A, B]
+
+
+def test_appending_keeps_the_numbers_of_known_categories(step: Step, engine: Engine) -> None:
+    step.write(HEADER + line(A, category="2"))
+    step.run()
+    step.write(f"sku,category\n{B},Games\n{C},Books\n")
+    step.run("--columns", "asin=sku", "--append")
+    shelves, rows = catalog(engine)
+    assert shelves == [(1, "Toys"), (2, "Games"), (3, "Books")]
+    assert [(row[0], row[8]) for row in rows] == [(A, 2), (B, 2), (C, 3)]
+
+
+def test_a_column_of_category_ids_needs_the_categories_file(step: Step, engine: Engine) -> None:
+    step.write(f"sku|shelf\n{A}|2\n{B}|3\n", CATEGORIES)
+    out = step.run("--columns", "asin=sku,category_id=shelf")
+    assert "1 loaded + 0 duplicates + 1 rejected = 2 rows of p.csv" in out
+    assert step.rejected[1][2] == "category_id '3' is no id of the categories file"
+    assert [row[8] for row in catalog(engine)[1]] == [2]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "message"),
+    [
+        ("a,b\n1,2\n", "title=a", "no column of product ids among a, b: name it, as --columns asin=NAME"),
+        ("a,b\n1,2\n", "asin=c", "no column c among a, b: see --columns"),
+        ("a,b\n1,2\n", "color=b", "'color' is none of asin, title, imgUrl"),
+        (f"{A},Mug\n{B},Pan\n", "asin=sku", "p.csv has no header, and its columns are not plainly asin"),
+    ],
+)
+def test_a_file_that_is_not_understood_is_one_line_and_changes_nothing(
+    step: Step, text: str, columns: str, message: str
+) -> None:
+    step.write(text)
+    assert message in step.fail("--columns", columns)
+
+
+def test_a_woocommerce_and_a_shopify_export_of_products(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text(
+        "\ufeffID,Type,SKU,Name,Published,Is featured?,Short description,Sale price,Regular price,Categories,Images\n"
+        f'7,simple,{A},"Mug, blue",1,0,,3.5,4.5,"Kitchen > Mugs",https://x/a.jpg\n8,simple,{B},Pan,1,1,,,,,\n'
+    )
+    woo = read(path, "isBestSeller=Is featured?")
+    assert [(r["asin"], r["title"], r["price"], r["isBestSeller"], r["category_id"], r["imgUrl"]) for r in woo] == [
+        (A, "Mug, blue", 4.5, False, 1, "https://x/a.jpg"),
+        (B, "Pan", 0.0, True, 2, None),
+    ]
+    path.write_text(
+        "Handle,Title,Body (HTML),Vendor,Product Category,Type,Variant SKU,Variant Price,Variant Compare At Price\n"
+        f'mug,Mug,"<p>\n</p>",V,Kitchen,Mugs,{A},4.50,9.99\n'
+    )
+    shopify = read(path, "asin=Variant SKU")
+    assert [(r["asin"], r["title"], r["price"], r["listPrice"]) for r in shopify] == [(A, "Mug", 4.5, 9.99)]
+
+
+def test_json_lines_of_products_are_read_with_their_flags(tmp_path: Path) -> None:
+    path = tmp_path / "meta.jsonl"
+    products = [
+        {
+            "parent_asin": A,
+            "title": "Mug",
+            "average_rating": 4.5,
+            "rating_number": 7,
+            "price": None,
+            "best_seller": True,
+        },
+        {"parent_asin": B, "title": None, "price": 3, "best_seller": "no"},
+    ]
+    path.write_text("".join(json.dumps(product) + "\n" for product in products))
+    found = read(path, "reviews=rating_number")
+    keys = ("asin", "title", "stars", "reviews", "price", "isBestSeller", "category_id")
+    assert [tuple(row[key] for key in keys) for row in found] == [
+        (A, "Mug", 4.5, 7, 0.0, True, 1),
+        (B, None, 0.0, 0, 3.0, False, 1),
+    ]
+
+
+def test_the_file_is_closed_when_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("a,b\n1,2\n")
+    with pytest.raises(InputFileError):
+        product_form(tmp_path / "f", "title=a")
+    assert to_rds.main(["--products", str(tmp_path / "f"), "--columns", "title=a"]) == 1
