@@ -113,15 +113,15 @@ def _profiles(matrix: RatingMatrix, log: Interactions | None, weights: NDArray[n
     return build_profiles(widened(matrix, log, np.ones(len(log.product_ids), np.bool_)), log, weights)
 
 
-def evaluate(settings: Settings, ratings: Path | None, *, seed: int) -> None:
-    """Compare all rankings on the ratings of ``ratings``, or of the database: a table, a JSON file, a picture.
+def evaluate(settings: Settings, ratings: Path | None, columns: str | None, *, seed: int) -> None:
+    """Compare all rankings on the ratings of a file, or of the database: a table, a JSON file, a picture.
 
     The last line names the ranking to run.
     """
     log = segments = None
     if ratings is not None:
         print(f"ratings of {ratings}")
-        matrix = read_evaluation_file(ratings)
+        matrix = read_evaluation_file(ratings, columns)
     else:
         with connected(settings) as engine:
             print(label(engine))

@@ -42,6 +42,7 @@ from recommender.files.csv_columns import (
 from recommender.files.csv_rows import CsvRows
 from recommender.files.file_form import FileForm, understood
 from recommender.files.rejected_rows import RejectedRows
+from recommender.files.sources import listed
 from recommender.files.value_rows import rows_of
 
 WHERE_TO_GET_IT = (
@@ -108,8 +109,9 @@ def product_form(path: Path, columns: str) -> FileForm:
     form = understood(path, TABLE, given_columns(columns, TABLE), hint="name the file of products")
     if "asin" not in form.places:
         form.source.close()
-        shown = ", ".join(form.header)[:200]
-        raise InputFileError(f"{path}: no column of product ids among {shown}: name it, as --columns asin=NAME")
+        raise InputFileError(
+            f"{path}: no column of product ids among {listed(form.header)}: name it, as --columns asin=NAME"
+        )
     return form
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from recommender.errors import InputFileError, TooManyRejectedError
 from recommender.files.csv_columns import CsvColumn
 from recommender.files.rejected_rows import RejectedRows, most_rejected
-from recommender.files.sources import Source
+from recommender.files.sources import Source, listed
 
 
 class CheckedRows:
@@ -52,7 +52,7 @@ class CheckedRows:
         """Keep the columns that ``header`` names; ``theirs``: the file's own names of it. InputFileError."""
         missing = [column.name for column in columns if column.name not in header]
         if missing:
-            shown = ", ".join(theirs or header)[:200]
+            shown = listed(theirs or header)
             raise InputFileError(
                 f"{self.path}: no column {', '.join(missing)} among {shown}: check that it is the right file"
             )

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from recommender.errors import InputFileError, SettingError
 from recommender.files.dialects import NUMBER
+from recommender.files.sources import listed
 from recommender.files.times import MOST, looks_like_time
 
 USER = """user_id userid user reviewerid reviewer customer_id customer member_id member visitorid visitor shopper_id
@@ -114,7 +115,7 @@ def found_columns(path: object, header: Sequence[str], table: ColumnTable, given
         ]
         if name not in NO_NAME:
             if not same:
-                raise InputFileError(f"{path}: no column {name} among {', '.join(header)[:200]}: see --columns")
+                raise InputFileError(f"{path}: no column {name} among {listed(header)}: see --columns")
             places = {other: place for other, place in places.items() if place != same[0]} | {ours: same[0]}
     twice = [header[place] for place in places.values() if header.count(header[place]) > 1]
     if twice:

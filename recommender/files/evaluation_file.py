@@ -1,14 +1,13 @@
-"""A reader of any CSV ``user_id,product_id[,rating][,timestamp]`` into a rating matrix to evaluate rankings on.
+"""A reader of any file of users, products and, if it has them, stars and times, into a rating matrix for evaluations.
 
-Columns are found by name, in any order; others are ignored. Unlike the import of a shop's ratings
+What the file is, is found from its first lines (`file_form`). Unlike the import of a shop's ratings
 (`recommender.files.ratings_file`) this reader skips no row: figures from a part of a file would look like those of the
 whole file. So the first faulty row ends the reading with its line number.
 
 - user_id: any text up to 255 characters; whole numbers stay as they are, otherwise all are numbered in sorted order.
 - product_id: any text up to 255 characters. Every product may be recommended.
 - rating: 0.5 to 5 in half steps; without the column every row counts as 5 stars (clicks, purchases).
-- timestamp: seconds or milliseconds since 1970, or ISO 8601, without a zone UTC; in every row or in none. Parts of a
-  second are cut off.
+- timestamp: see `times`; in every row or in none. Parts of a second are cut off.
 
 If a pair of user and product comes twice, the last row of the file wins.
 """
@@ -53,14 +52,16 @@ class _FirstFault(RejectedRows):
         raise InputFileError(f"{file}, line {line}: {reason}; correct or remove the line")
 
 
-def read_evaluation_file(path: Path) -> RatingMatrix:
+def read_evaluation_file(path: Path, columns: str | None = None) -> RatingMatrix:
     """Read the whole file into memory; ``rated_at`` (microseconds) is None if there is no timestamp column.
+
+    ``columns``: what ``--columns`` says of the file.
 
     InputFileError: missing, unreadable, empty, a column missing (the message names those that exist), a faulty row
     (with its line number).
     """
     ids = [required_text_column(name, max_characters=LONGEST_ID) for name in ("user_id", "product_id")]
-    form = understood(path, TABLE, given_columns(None, TABLE), guess=guessed_rating_columns, hint=HINT)
+    form = understood(path, TABLE, given_columns(columns, TABLE), guess=guessed_rating_columns, hint=HINT)
     rows = rows_of(form, ids, _FirstFault(), [rating_column(form), _time_column(form)])
     batches = list(rows.batches())
     read = pa.Table.from_batches(batches, batches[0].schema)

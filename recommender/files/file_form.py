@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from recommender.errors import InputFileError
 from recommender.files.column_names import ColumnTable, GivenColumns, found_columns
 from recommender.files.dialects import UNIT_SEPARATOR, Dialect, dialect_of, first_rows, has_header
-from recommender.files.sources import Source
+from recommender.files.sources import Source, listed
 
 DELIMITED, JSON_LINES, PARQUET = "delimited", "JSON lines", "Parquet"
 SAMPLE_ROWS = 1_000
@@ -71,9 +71,9 @@ class FileForm:
         parts = [self.source.packing, form, "" if self.has_header else "no header", self._encoding()]
         columns = []
         for ours, place in sorted(self.places.items(), key=lambda item: item[1]):
-            theirs = f" = {self.header[place]}" if self.has_header and self.header[place] != ours else ""
+            theirs = f" = {listed([self.header[place]])}" if self.has_header and self.header[place] != ours else ""
             columns.append(ours + theirs + (f" ({self.notes[ours]})" if ours in self.notes else ""))
-        ignored = f"; columns ignored: {', '.join(self.ignored)}"[:_SHOWN] if self.ignored else ""
+        ignored = f"; columns ignored: {listed(self.ignored)}" if self.ignored else ""
         return f"{', '.join(filter(None, parts))}: {', '.join(columns)}; {rows:,} rows{ignored}"
 
     def _encoding(self) -> str:
@@ -188,7 +188,7 @@ def _parquet(source: Source, table: ColumnTable, given: GivenColumns) -> FileFor
 def _named(source: Source, header: Sequence[str], table: ColumnTable, given: GivenColumns) -> dict[str, int]:
     if given.in_order:
         raise InputFileError(
-            f"{source.path} names its columns {', '.join(header)[:_SHOWN]}: give --columns {table.ours[0]}=NAME,..."
+            f"{source.path} names its columns {listed(header)}: give --columns {table.ours[0]}=NAME,..."
         )
     return found_columns(source.path, header, table, given)
 

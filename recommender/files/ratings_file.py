@@ -37,6 +37,7 @@ from recommender.files.csv_columns import (
 )
 from recommender.files.file_form import FileForm, understood
 from recommender.files.rejected_rows import RejectedRows
+from recommender.files.sources import listed
 from recommender.files.times import TIME, UNITS, kinds_of, mostly_before_1995, time_column
 from recommender.files.value_rows import rows_of
 from recommender.settings import LARGEST_ID
@@ -114,8 +115,7 @@ def require_ratings(form: FileForm) -> None:
         why = "interactions without stars cannot be imported yet; if it has stars, name them, as --columns rating=NAME"
     else:
         why = "name them, as --columns " + ",".join(f"{name}=NAME" for name in missing)
-    shown = ", ".join(form.header)[:200]
-    raise InputFileError(f"{form.source.path}: no column {', '.join(missing)} among {shown}: {why}")
+    raise InputFileError(f"{form.source.path}: no column {', '.join(missing)} among {listed(form.header)}: {why}")
 
 
 def shop_times(form: FileForm, now: dt.datetime) -> CsvColumn:
@@ -130,7 +130,7 @@ def refuse_early_times(form: FileForm, read: pa.Table) -> None:
     unit = form.notes.get("timestamp", "")
     early = mostly_before_1995(read["timestamp"]) if unit in UNITS else 0
     if early:
-        shown = ", ".join(form.values("timestamp")[:3])
+        shown = listed(form.values("timestamp")[:3])
         raise InputFileError(
             f"{form.source.path}: {early:,} of {read.num_rows:,} times would be before 1995 if they are {unit} since "
             f"1970 ({shown}): give --columns timestamp= to import without times, or write them as 2024-12-31 23:59:59"
@@ -188,12 +188,15 @@ def last_of_each(users: npt.NDArray[np.int64], products: pa.ChunkedArray) -> pa.
     """Return the rows that are the last of their user and product, in the order of user and product."""
     encoded = products.combine_chunks().dictionary_encode()
     order_of_names = pc.sort_indices(encoded.dictionary).to_numpy()
-    rank: npt.NDArray[np.int64] = np.empty(len(order_of_names), np.int64)
-    rank[order_of_names] = np.arange(len(order_of_names))
+    rank: npt.NDArray[np.int32] = np.empty(len(order_of_names), np.int32)
+    rank[order_of_names] = np.arange(len(order_of_names), dtype=np.int32)
     codes = rank[encoded.indices.to_numpy()]
     order = np.lexsort((codes, users))  # stable: rows of a pair stay in the file's order
-    last = np.ones(len(order), np.bool_)
-    last[:-1] = (np.diff(users[order]) != 0) | (np.diff(codes[order]) != 0)
+    last = np.zeros(len(order), np.bool_)
+    last[-1:] = True
+    for values in (users, codes):  # one at a time: each copy of a column is memory
+        ordered = values[order]
+        last[:-1] |= ordered[1:] != ordered[:-1]
     return pa.array(order[last])
 
 

@@ -14,7 +14,7 @@ import os
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, cast
@@ -183,7 +183,7 @@ class Source:
         if "[Content_Types].xml" in names:
             raise InputFileError(f"{self.path} is an Excel workbook: save its sheet as CSV")
         if len(names) != 1:
-            shown = ", ".join(names[:_SHOWN_FILES]) + ", ..." * (len(names) > _SHOWN_FILES)
+            shown = listed(names[:_SHOWN_FILES]) + ", ..." * (len(names) > _SHOWN_FILES)
             raise InputFileError(f"{self.path} holds {len(names):,} files ({shown}): unpack it, and name one of them")
         try:
             return archive.open(names[0])
@@ -204,6 +204,12 @@ class _SmallDirectory:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
+
+
+def listed(names: Sequence[str], most: int = 200) -> str:
+    """Return names of a file for one line of output: at most so many characters, none of which moves the cursor."""
+    text = ", ".join(names)[:most]
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def refuse_foreign(path: Path, start: bytes) -> None:

@@ -6,6 +6,7 @@ row of Parquet is its number, counted from 1, and its text is its columns as JSO
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from recommender.files.file_form import DELIMITED, FileForm, json_text, parquet_
 from recommender.files.rejected_rows import RejectedRows
 
 _ROWS_FOR_EXACT = 64  # a faulty piece of so few rows is read singly
+_EXACT = 2**53
 _ROWS_OF_PARQUET = 10_000  # a file with long texts has few
 
 
@@ -122,7 +124,7 @@ class ValueRows(CheckedRows):
         for number, text in enumerate(lines, first):
             if not text.strip():
                 continue
-            found, reason = _json_object(text)
+            found, reason = _json_object(text, self._theirs)
             if found is None:
                 self._reject(number, reason, text.removesuffix(b"\r"))
                 continue
@@ -172,12 +174,16 @@ class _RawRows(Sequence[bytes]):
         return orjson.dumps(self._batch.slice(row, 1).to_pylist()[0], default=str)
 
 
-def _json_object(text: bytes) -> tuple[dict[str, Any] | None, str]:
+def _json_object(text: bytes, names: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
     """Return the object, or None and the reason."""
     if len(text) > LONGEST_ROW:
         return None, f"the row is longer than {LONGEST_ROW:,} bytes"
     try:
         found = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        if not isinstance(found, dict):
+            return None, "is no JSON object"
+        if any(isinstance(found.get(name), float) and abs(found[name]) >= _EXACT for name in names):
+            found = json.loads(text)  # orjson makes 1e+20 of a whole number of 21 digits
+    except (ValueError, RecursionError) as error:
         return None, f"is not JSON ({error})"
-    return (found, "") if isinstance(found, dict) else (None, "is no JSON object")
+    return found, ""

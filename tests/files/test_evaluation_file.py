@@ -58,6 +58,12 @@ def test_columns_are_found_by_name_in_any_order_and_others_are_ignored(read: Rea
     assert matrix.rated_at is None
 
 
+def test_columns_may_be_named_and_the_file_may_have_any_form(tmp_path: Path) -> None:
+    (tmp_path / "plays.tsv").write_text("anna\tmug\t12\nben\tcup\t7\n")
+    matrix = read_evaluation_file(tmp_path / "plays.tsv", "user,product,_")
+    assert entries(matrix) == [(1, "mug", 5.0), (2, "cup", 5.0)]
+
+
 def test_every_row_of_a_file_without_ratings_is_five_stars(read: Read) -> None:
     assert entries(read("user_id,product_id\nben,mug\nanna,mug\nanna,cup\n")) == [
         (1, "cup", 5.0),  # anna, the first in sorted order

@@ -192,6 +192,21 @@ def test_faulty_lines_of_json_are_rejected_with_their_line(read: Read, tmp_path:
     assert (shop.rows, shop.rejected) == (7, 5)
 
 
+def test_a_whole_number_of_any_length_in_json_keeps_its_digits(read: Read) -> None:
+    lines = [f'{{"user": {user}, "item": "{A}", "rating": 5}}' for user in (10**25 + 1, 10**25 + 2)]
+    lines.append(f'{{"user": {"9" * 5_000}, "item": "{A}", "rating": 5}}')
+    shop = read("\n".join(lines))
+    assert shop.user_ids == {f"{10**25 + 1}": 1, f"{10**25 + 2}": 2}
+    assert shop.rejected == 1
+
+
+def test_names_of_a_file_cannot_move_the_cursor_or_break_the_line(read: Read) -> None:
+    name = "a\x1b[2J\nb"
+    assert "columns ignored: a?[2J?b" in read(f'user,item,rating,"{name}"\n7,{A},4,x\n').understood
+    with pytest.raises(InputFileError, match=r"no column rating among user, item, a\?\[2J\?b: interactions"):
+        read(f'user,item,"{name}"\n7,{A},4\n')
+
+
 def test_what_is_not_one_object_on_each_line_is_told(read: Read) -> None:
     for text in (f'[\n{{"user": 7, "item": "{A}"}}\n]\n', "{'asin': 'x'}\n"):
         with pytest.raises(InputFileError, match="is not JSON with one object on each line; its first is"):
