@@ -17,11 +17,14 @@ from recommender.errors import InputFileError, SettingError, TooManyRejectedErro
 from recommender.files import CsvRows, RejectedRows, csv_rows, rejected_rows
 from recommender.files.csv_columns import (
     CsvColumn,
+    any_flag_column,
     code_column,
     flag_column,
     number_column,
+    or_unknown,
     text_column,
     whole_number_column,
+    with_decimal_comma,
 )
 from recommender.files.dialects import Dialect
 from recommender.files.file_form import FileForm
@@ -154,7 +157,7 @@ def test_any_text_in_a_csv_file_is_read_back_stripped(
     assert outcome.rejected == []
 
 
-NUMBER_TEXTS = st.text(st.sampled_from("0123456789.eE-+ ,_xinfa٣"), min_size=1, max_size=12)
+NUMBER_TEXTS = st.text(st.sampled_from("0123456789.eE-+ ,_xinfa٣"), max_size=12) | st.sampled_from(["TRUE", "no", "1"])
 
 
 @slow_ok
@@ -166,6 +169,9 @@ def test_both_readers_of_numbers_give_the_same_value_or_none(texts: list[str]) -
         number_column("n", lowest=0),
         whole_number_column("n", lowest=0, highest=2**31 - 1),
         flag_column("n"),
+        any_flag_column("n"),
+        with_decimal_comma(number_column("n", lowest=0)),
+        or_unknown(with_decimal_comma(number_column("n", lowest=0)), "0"),
     ):
         for text in texts:
             try:
@@ -177,6 +183,20 @@ def test_both_readers_of_numbers_give_the_same_value_or_none(texts: list[str]) -
             except pa.ArrowInvalid:
                 fast = None
             assert fast is None or repr(fast[0].as_py()) == exact, text
+
+
+def test_decimal_commas_flags_of_any_case_and_empty_texts_that_are_unknown() -> None:
+    number = with_decimal_comma(number_column("n", lowest=0))
+    assert [number.exact(text) for text in ("4,5", "4.5", ",5", "4,", "1,5e2")] == [4.5, 4.5, 0.5, 4.0, 150.0]
+    for text in ("1.234,5", "1,234,5", "1,234.5", ",", ""):
+        with pytest.raises(ValueError, match=r"is not a number|is empty"):
+            number.exact(text)
+    assert [or_unknown(number, "0").exact(text) for text in ("", "4,5")] == [0.0, 4.5]
+    flag = any_flag_column("n")
+    assert [flag.exact(text) for text in ("TRUE", "yes", "1")] == [True] * 3
+    assert [flag.exact(text) for text in ("false", "No", "0")] == [False] * 3
+    with pytest.raises(ValueError, match="'maybe' is neither true nor false"):
+        flag.exact("maybe")
 
 
 GOOD = b"AB,ok,1,2,True\n"

@@ -67,6 +67,18 @@ def test_a_decimal_comma_is_read_where_no_comma_separates(read: Read) -> None:
     assert "rating (decimal comma)" in shop.understood
 
 
+def test_a_decimal_comma_is_no_number_where_a_comma_separates(read: Read, tmp_path: Path) -> None:
+    shop = read(f'user,item,rating\n7,{A},"4,5"\n8,{B},3\n')
+    assert rows(shop) == [(8, B, 3.0)]
+    assert rejected(tmp_path) == [(2, "rating '4,5' is not a number", f'7,{A},"4,5"')]
+
+
+def test_a_faulty_row_among_decimal_commas_is_the_only_one_rejected(read: Read, tmp_path: Path) -> None:
+    shop = read(f"user;item;rating\n7;{A};4,5\n8;{B};1.000,5\n9;{B};2,5\n")
+    assert rows(shop) == [(7, A, 4.5), (9, B, 2.5)]
+    assert rejected(tmp_path) == [(3, "rating '1.000,5' is not a number", f"8;{B};1.000,5")]
+
+
 def test_rejected_rows_keep_the_physical_line_and_the_text_as_it_was(read: Read, tmp_path: Path) -> None:
     read(f"7::{A}::4::964982703\n\n8::{B}::9::964982703\n" + f"9::{B}::5::964982703\n" * 9)
     assert rejected(tmp_path) == [(3, "rating '9' is out of range (0.5 to 5)", f"8::{B}::9::964982703")]
