@@ -43,7 +43,14 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender.commands import engine as commands
-from recommender.commands.batch import check_cosines, keep_unchanged, read_and_train, tell_loaded, write_and_tell
+from recommender.commands.batch import (
+    check_cosines,
+    keep_unchanged,
+    read_and_train,
+    tell_choice,
+    tell_loaded,
+    write_and_tell,
+)
 from recommender.commands.empty_list import why_empty
 from recommender.commands.engine_options import batch_size, parse_arguments, sample_user
 from recommender.commands.exit_status import FORESEEN, exit_status
@@ -260,6 +267,7 @@ def run_batch(
         snapshot, trained, job = read_and_train(engine, settings, users, all_of_it=True)
         made_of = job.fingerprint(trained.shop)
     tell_loaded(trained.shop.ratings, started)
+    tell_choice(job)
     model = verdict = None
     if version is None or stale:
         _check_and_show(engine, trained, job, options)

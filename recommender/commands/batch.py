@@ -16,6 +16,7 @@ from recommender.commands.self_check import self_check
 from recommender.database import read_snapshot
 from recommender.model import ServedModel, Trained, train
 from recommender.publishing import BatchJob, Version, drop_left_lists, job_for, write_batch
+from recommender.ranking import FUSION, ITEMS, chosen_parameters
 from recommender.settings import Settings
 from recommender.shop import RatingMatrix, Snapshot
 
@@ -34,6 +35,19 @@ def tell_loaded(matrix: RatingMatrix, started: float) -> None:
     """Print what was read since ``time.perf_counter()`` was at ``started``."""
     print(f"loaded   {matrix.n_ratings:,} ratings of {matrix.shape[0]:,} users on {matrix.shape[1]:,} products", end="")
     print(f" in {_since(started)} ({matrix.recommendable.sum():,} of the products are in the catalog)")
+
+
+def tell_choice(job: BatchJob) -> None:
+    """Print what auto chose, and its parameters; nothing for another ranking."""
+    chosen = chosen_parameters(job.ranking.settings)
+    if chosen is None:
+        return
+    words = [f"{name} {value:g}" for name, value in chosen.taste._asdict().items()] if chosen.kind != ITEMS else []
+    if chosen.needs_items:
+        words += [f"{name} {value:g} of items" for name, value in chosen.items._asdict().items()]
+    if chosen.kind == FUSION:
+        words += [f"{name} {value:g} of the fusion" for name, value in chosen.fusion._asdict().items()]
+    print(f"auto     {chosen.kind}: {', '.join(words)}")
 
 
 def check_cosines(trained: Trained) -> None:

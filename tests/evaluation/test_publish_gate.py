@@ -565,6 +565,7 @@ def test_auto_records_its_choice_passes_the_gate_and_is_served_as_in_the_batch(
     assert isinstance(similarity, TasteSimilarity)
     chosen = similarity.parameters
     assert chosen is not None
+    assert f"\nauto     {chosen.kind}: " in out
     assert read_versions(engine)[0].settings == {
         **chosen.as_settings(),
         "ranking": "auto",
