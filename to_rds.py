@@ -83,13 +83,14 @@ def load_catalog(
     refuse_foreign_catalog(engine, kept=append)
     made_from = made_of(products_file, categories_file, append=append, columns=columns)
     form = product_form(products_file, columns) if columns else None
+    known = known_categories(engine) if append else {}
     with closing(form.source) if form else nullcontext(), staged(engine, CATALOG_TABLES, append=append) as stage:
         category_report, ids = None, set[int]()
         if form is None or "category_id" in form.places:
-            category_report, ids = load_categories(stage, categories_file, rejected, append=append)
+            category_report, ids = load_categories(stage, categories_file, rejected, set(known))
         if form:
             product_file = any_product_rows(form, rejected, ids, rows_per_batch=rows_per_batch)
-            numbers = {name: id_ for id_, name in known_categories(engine).items()} if append else {}
+            numbers = {name: id_ for id_, name in known.items()}
             product_count = stage.load(
                 products, whole_products(with_progress(product_file), numbers), skip_duplicates=True
             )
@@ -112,9 +113,8 @@ def load_catalog(
     return CatalogReport(category_report, file_report(product_file, product_count), vanished_count, vanished, told)
 
 
-def load_categories(stage: Stage, file: Path, rejected: RejectedRows, *, append: bool) -> tuple[FileReport, set[int]]:
-    """Load the categories file; return its counts and the ids that a product may have."""
-    known = set(known_categories(stage.engine)) if append else set()
+def load_categories(stage: Stage, file: Path, rejected: RejectedRows, known: set[int]) -> tuple[FileReport, set[int]]:
+    """Load the categories file; return its counts, and the ids that a product may have besides the ``known`` ones."""
     with closing(category_rows(file, rejected)) as rows:
         count = stage.load(categories, noting_ids(rows, known), skip_duplicates=True)
         return file_report(rows, count), known
