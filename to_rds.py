@@ -84,10 +84,15 @@ def load_catalog(
     made_from = made_of(products_file, categories_file, append=append, columns=columns)
     form = product_form(products_file, columns) if columns else None
     known = known_categories(engine) if append else {}
-    with closing(form.source) if form else nullcontext(), staged(engine, CATALOG_TABLES, append=append) as stage:
+    has_ids = form is None or "category_id" in form.places
+    with (
+        closing(form.source) if form else nullcontext(),
+        closing(category_rows(categories_file, rejected)) if has_ids else nullcontext() as category_file,
+        staged(engine, CATALOG_TABLES, append=append) as stage,
+    ):
         category_report, ids = None, set[int]()
-        if form is None or "category_id" in form.places:
-            category_report, ids = load_categories(stage, categories_file, rejected, set(known))
+        if category_file is not None:
+            category_report, ids = load_categories(stage, category_file, set(known))
         if form:
             product_file = any_product_rows(form, rejected, ids, rows_per_batch=rows_per_batch)
             numbers = {name: id_ for id_, name in known.items()}
@@ -113,11 +118,10 @@ def load_catalog(
     return CatalogReport(category_report, file_report(product_file, product_count), vanished_count, vanished, told)
 
 
-def load_categories(stage: Stage, file: Path, rejected: RejectedRows, known: set[int]) -> tuple[FileReport, set[int]]:
-    """Load the categories file; return its counts, and the ids that a product may have besides the ``known`` ones."""
-    with closing(category_rows(file, rejected)) as rows:
-        count = stage.load(categories, noting_ids(rows, known), skip_duplicates=True)
-        return file_report(rows, count), known
+def load_categories(stage: Stage, rows: CsvRows, known: set[int]) -> tuple[FileReport, set[int]]:
+    """Load the categories; return their counts, and the ids that a product may have, with the ``known`` ones."""
+    count = stage.load(categories, noting_ids(rows, known), skip_duplicates=True)
+    return file_report(rows, count), known
 
 
 def check_headers(products_file: Path, categories_file: Path, rejected: RejectedRows, columns: str | None) -> None:
