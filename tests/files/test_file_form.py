@@ -29,7 +29,7 @@ def read(tmp_path: Path) -> Read:
     def reader(content: str | bytes, columns: str | None = None) -> ShopRatings:
         path = tmp_path / "file"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        with RejectedRows(tmp_path / "rejected_rows.csv") as rejected:
+        with RejectedRows(tmp_path / "rejected_rows.csv", limit=100) as rejected:
             return read_ratings_file(path, rejected, loaded_at=NOW, columns=columns)
 
     return reader

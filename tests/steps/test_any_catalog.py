@@ -51,7 +51,9 @@ def test_a_file_with_other_names_is_loaded_and_what_it_lacks_is_unknown(step: St
 
 def test_a_faulty_row_keeps_its_line_and_the_counts_add_up(step: Step, engine: Engine) -> None:
     step.write(f"sku;name\n{A};\n\nno-id;Mug\n{B};Pan\n")
-    assert "2 loaded + 0 duplicates + 1 rejected = 3 rows of p.csv" in step.run("--columns", "asin=sku")
+    assert "2 loaded + 0 duplicates + 1 rejected = 3 rows of p.csv" in step.run(
+        "--columns", "asin=sku", "--max-rejected", "1"
+    )
     assert step.rejected[1:] == [["p.csv", "4", "asin 'no-id' is not 10 characters A-Z 0-9", "no-id;Mug"]]
     assert asins(engine) == [A, B]
 
@@ -68,7 +70,7 @@ def test_appending_keeps_the_numbers_of_known_categories(step: Step, engine: Eng
 
 def test_a_column_of_category_ids_needs_the_categories_file(step: Step, engine: Engine) -> None:
     step.write(f"sku|shelf\n{A}|2\n{B}|3\n", CATEGORIES)
-    out = step.run("--columns", "asin=sku,category_id=shelf")
+    out = step.run("--columns", "asin=sku,category_id=shelf", "--max-rejected", "1")
     assert "1 loaded + 0 duplicates + 1 rejected = 2 rows of p.csv" in out
     assert step.rejected[1][2] == "category_id '3' is no id of the categories file"
     assert [row[8] for row in catalog(engine)[1]] == [2]
