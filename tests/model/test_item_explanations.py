@@ -67,13 +67,14 @@ def explained(model: ServedModel, ranking: str, *, named: bool, user: int = 1) -
 
 def test_shares_and_sentences_equal_hand_arithmetic() -> None:
     found = explained(with_weights(PAIRS), ITEMS, named=True)
-    assert list(found)[:3] == [C, E, F]  # supports .375 + .125, .5 - .25 and .0625
+    # user 1 gave A 5 stars of 5 and B 4: supports .375 + .8 * .125 = .475, .8 * .5 - .25 = .15 and .8 * .0625 = .05
+    assert list(found)[:3] == [C, E, F]
     assert [asdict(found[product])["because"] for product in (C, E, F)] == [
-        [{"product_id": A, "share": 0.75}, {"product_id": B, "share": 0.25}],
+        [{"product_id": A, "share": 0.789}, {"product_id": B, "share": 0.211}],  # .375 / .475 and .1 / .475
         [{"product_id": B, "share": 1.0}],  # A speaks against it
         [{"product_id": B, "share": 1.0}],
     ]
-    assert [found[product].support for product in (C, E, F)] == [0.5, 0.25, 0.0625]
+    assert [found[product].support for product in (C, E, F)] == [0.475, 0.15, 0.05]
     assert [found[product].source for product in (C, E, F)] == [ITEMS] * 3
     near = (
         "2 of the 2 people whose taste is nearest to yours have it, 4.0 stars on average; you and the closest of them"
@@ -91,7 +92,8 @@ def test_older_products_have_smaller_shares() -> None:
     first, second = model.similarity.profiles.times[:2].tolist()  # of A and B of user 1
     assert first > second  # so B is one product older
     because = asdict(explained(model, ITEMS, named=True)[C])["because"]
-    assert because == [{"product_id": A, "share": 0.667}, {"product_id": B, "share": 0.333}]  # 1 and 0.5
+    # 1 and 0.5 * 0.8, as user 1 gave B 4 stars
+    assert because == [{"product_id": A, "share": 0.714}, {"product_id": B, "share": 0.286}]
 
 
 def test_a_fusion_tells_of_neighbors_of_products_or_of_both() -> None:
@@ -161,7 +163,8 @@ def test_shares_are_parts_of_all_that_speaks_for_a_product(eighths: dict[tuple[s
         for product, reason in explained(model, ranking, named=True, user=user).items():
             if not isinstance(reason, ItemExplanation):
                 continue
-            added = {mine: pairs.get((mine, product), 0.0) for mine in OWN[user] if pairs.get((mine, product), 0.0) > 0}
+            given = {mine: stars / 5 * pairs.get((mine, product), 0.0) for mine, stars in OWN[user].items()}
+            added = {mine: weight for mine, weight in given.items() if weight > 0}
             wanted = sorted(added, key=lambda mine: (-added[mine], mine))[:N_SPEAKING]
             assert [entry.product_id for entry in reason.because] == wanted
             assert [entry.share for entry in reason.because] == [
