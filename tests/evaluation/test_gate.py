@@ -376,7 +376,7 @@ def test_the_record_holds_the_rankings_figures_and_the_others_ndcg(shop: Planted
     found = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
     recorded = metrics_of(found, "taste")
     ranking = found.ranking("taste")
-    others = ["classic", "auto", "taste, ratings only", "popular"]
+    others = ["classic", "items", "auto", "taste, ratings only", "popular"]
     assert recorded == {
         "ranking": "taste",
         "n_test_users": 200,
@@ -386,7 +386,7 @@ def test_the_record_holds_the_rankings_figures_and_the_others_ndcg(shop: Planted
     }
     assert {"ndcg@10", "coverage@10", "served", "rmse"} <= recorded.keys()
     with pytest.raises(
-        SettingError, match="ranking 'best' was not evaluated: choose one of classic, taste, auto, taste"
+        SettingError, match="ranking 'best' was not evaluated: choose one of classic, taste, items, auto, taste"
     ):
         metrics_of(found, "best")
 
