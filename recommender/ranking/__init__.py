@@ -5,6 +5,7 @@ taste        the products that many neighbors by taste have in common
 taste_votes  the data that `taste` prepares once for a shop
 items        the products that go with the user's own
 fusion       taste and items, merged by ranks
+beside_taste what items and fusion share
 parameters   the parameters of taste, items and auto
 rankings     classic, taste, items and auto behind one interface
 dataframe    `classic` for a DataFrame and a dense similarity

@@ -9,17 +9,17 @@ in. A cap per category acts on the merged list. ``support`` is the score; stars 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from recommender.fallback import NO_CAP, Cap, first_under_cap
 from recommender.ranking import _item_kernels
 from recommender.ranking._item_kernels import ItemProfiles
 from recommender.ranking._taste_kernels import Bars
-from recommender.ranking.items import ItemRanker, add_stars, ranked_in_blocks
+from recommender.ranking.beside_taste import BesideTaste, add_stars
+from recommender.ranking.items import ItemRanker
 from recommender.ranking.parameters import FUSION, FusionParameters
 from recommender.ranking.taste import RankedByTaste, TasteRanker, empty_lists
 from recommender.ranking.taste_votes import Lists
@@ -64,22 +64,14 @@ def _fuse_columns(
     return slots
 
 
-class FusedRanker:
+class FusedRanker(BesideTaste):
     """The ranker by both; ``taste`` and ``items`` have their own parameters."""
 
     source = FUSION
 
     def __init__(self, taste: TasteRanker, items: ItemRanker, parameters: FusionParameters) -> None:
-        self.taste, self.items, self.parameters = taste, items, parameters
-
-    @property
-    def n_neighbors(self) -> int:
-        """The number of neighbors by taste."""
-        return self.taste.n_neighbors
-
-    def near(self, row: int) -> Lists:
-        """Return an existing row and its neighbors by taste, (1, k) each."""
-        return self.taste.near(row)
+        super().__init__(taste)
+        self.items, self.parameters = items, parameters
 
     def bars(self, recommendable: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], ...]:
         """Return the factors of both rankings' scores under a mask; None: the rankers' own."""
@@ -145,20 +137,6 @@ class FusedRanker:
             return fuse(near, liked, self.parameters, n, ties=ties)
         every = fuse(near, liked, self.parameters, 2 * DEPTH, ties=ties)
         return every.at((slice(None), _under(every, cap, n)))
-
-    def rank(self, rows: ArrayLike, n: int) -> NDArray[np.int32]:
-        """Return the best n columns of each row, int32 (len(rows), n), padded with -1, without the row's profile."""
-        return self.rank_products(rows, n).columns
-
-    def rank_products(
-        self, rows: ArrayLike, n: int, *, progress: Callable[[int], object] | None = None
-    ) -> RankedByTaste:
-        """Return the best n products of each row, (len(rows), n), padded with -1 and 0."""
-        return ranked_in_blocks(self, rows, n, progress)
-
-    def predict(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float64]:
-        """Do `TasteRanker.predict`."""
-        return self.taste.predict(rows, columns)
 
 
 def _under(every: RankedByTaste, cap: Cap, n: int) -> NDArray[np.int64]:

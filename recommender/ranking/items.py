@@ -24,15 +24,15 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from recommender.arrays import at_least_one, run_blocks, thread_count
 from recommender.errors import SettingError
 from recommender.fallback import NO_CAP, Cap, first_under_cap
 from recommender.items import GRID_BITS, ItemWeights, train_items
-from recommender.neighbors import BLOCK_ROWS, damping_divisors
+from recommender.neighbors import damping_divisors
 from recommender.ranking import _item_kernels
 from recommender.ranking._item_kernels import ItemProfiles, PackedWeights
+from recommender.ranking.beside_taste import BesideTaste, add_stars
 from recommender.ranking.parameters import ITEMS, ItemParameters
 from recommender.ranking.taste import RankedByTaste, TasteRanker, empty_lists
 from recommender.ranking.taste_votes import Lists, TasteVotes
@@ -155,13 +155,14 @@ class ItemVotes:
         return result
 
 
-class ItemRanker:
+class ItemRanker(BesideTaste):
     """The ranker from profiles to ranked products, with the stars of ``taste``."""
 
     source = ITEMS
 
     def __init__(self, taste: TasteRanker, votes: ItemVotes, parameters: ItemParameters) -> None:
-        self.taste, self.item_votes, self.parameters = taste, votes, parameters
+        super().__init__(taste)
+        self.item_votes, self.parameters = votes, parameters
 
     @classmethod
     def of(
@@ -216,15 +217,6 @@ class ItemRanker:
         asked = self.item_votes.asked_by(ItemProfiles(starts, profile.columns, profile.values))
         return ItemRanker(TasteRanker.of(voters), asked, self.parameters)
 
-    @property
-    def n_neighbors(self) -> int:
-        """The number of neighbors by taste, from whom the stars come."""
-        return self.taste.n_neighbors
-
-    def near(self, row: int) -> Lists:
-        """Return an existing row and its neighbors by taste, (1, k) each."""
-        return self.taste.near(row)
-
     def bars(self, recommendable: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], ...]:
         """Return the factors of the scores under a mask; None: the ranker's own."""
         return (self.item_votes.bars(recommendable),)
@@ -250,51 +242,6 @@ class ItemRanker:
         """Write the best products of rows (m,), with stars by their neighbors (m, k), into out (m, n)."""
         self.item_votes.rank(lists[0], bars[0], out)
         add_stars(self.taste, lists, out)
-
-    def rank(self, rows: ArrayLike, n: int) -> NDArray[np.int32]:
-        """Return the best n columns of each row, int32 (len(rows), n), padded with -1, without the row's profile."""
-        return self.rank_products(rows, n).columns
-
-    def rank_products(
-        self, rows: ArrayLike, n: int, *, progress: Callable[[int], object] | None = None
-    ) -> RankedByTaste:
-        """Return the best n products of each row, (len(rows), n), padded with -1 and 0."""
-        return ranked_in_blocks(self, rows, n, progress)
-
-    def predict(self, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float64]:
-        """Do `TasteRanker.predict`."""
-        return self.taste.predict(rows, columns)
-
-
-def add_stars(taste: TasteRanker, lists: Lists, out: RankedByTaste) -> None:
-    """Write the stars of the products in out (m, n), and the number of neighbors that have each."""
-    there = out.columns >= 0
-    if there.all():
-        starts = np.arange(len(there) + 1) * there.shape[1]
-        found = taste.votes.predict(lists, starts, taste.index.places[out.columns.ravel()].astype(np.int64))
-        out.stars[:], out.n_raters[:] = (array.reshape(there.shape) for array in found)
-        return
-    starts = np.concatenate([[0], np.cumsum(np.count_nonzero(there, axis=1))])
-    places = taste.index.places[out.columns[there]].astype(np.int64)
-    out.stars[:], out.n_raters[:] = 0.0, 0
-    out.stars[there], out.n_raters[there] = taste.votes.predict(lists, starts, places)
-
-
-def ranked_in_blocks(
-    ranker: Any, rows: ArrayLike, n: int, progress: Callable[[int], object] | None = None
-) -> RankedByTaste:
-    """Return the lists of ``ranker.rank_lists`` for all rows, found a block at a time on all threads."""
-    taste: TasteRanker = ranker.taste
-    wanted, bars = taste.index.checked_rows(rows), ranker.bars(None)
-    out = empty_lists(wanted.size, at_least_one("n", n))
-
-    def block(start: int, stop: int) -> None:
-        part = out.at(slice(start, stop))
-        ranker.rank_lists(taste.neighbors_of(wanted[start:stop]), bars, part)
-
-    n_threads = thread_count(taste.n_threads)
-    run_blocks(block, wanted.size, block_rows=BLOCK_ROWS, n_threads=n_threads, progress=progress)
-    return out
 
 
 def _stars_for(*shape: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:

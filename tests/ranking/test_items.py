@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from recommender.errors import SettingError
 from recommender.fallback import NO_CAP, Cap
 from recommender.items import GRID_BITS, ItemWeights
-from recommender.ranking import ItemParameters, ItemRanker, RankedByTaste, TasteRanker, items, train_item_weights
+from recommender.ranking import ItemParameters, ItemRanker, RankedByTaste, TasteRanker, beside_taste, train_item_weights
 from recommender.ranking.items import HALVINGS, asking_profiles
 from recommender.shop import NO_TIME, Profiles
 from tests.ranking.test_taste import Shop, padded_raters, round9, shops
@@ -287,7 +287,7 @@ def test_one_thread_and_two_give_the_same_bytes_in_blocks_of_any_size(monkeypatc
     shop, dense = large()
     one = ranker_of(shop, dense, ItemParameters(), n_threads=1)
     wanted = one.rank_products(np.arange(500), 20)
-    monkeypatch.setattr(items, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(beside_taste, "BLOCK_ROWS", 7)
     done: list[int] = []
     found = ranker_of(shop, dense, ItemParameters(), n_threads=2).rank_products(
         np.arange(500), 20, progress=done.append
