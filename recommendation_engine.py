@@ -8,6 +8,7 @@
     python recommendation_engine.py --save-model     # write MODEL_FILE, which the API can serve
     python recommendation_engine.py --list-versions  # list the versions, with times and numbers of ratings
     python recommendation_engine.py --rollback 6     # publish the lists of version 6 again
+    python recommendation_engine.py --export FILE    # write the published lists to a .parquet, .csv or .jsonl file
 
 With r(u,i) the rating of product i by user u, unrated = 0:
 
@@ -317,6 +318,8 @@ def main(arguments: list[str] | None = None) -> int:
             commands.evaluate(settings, options.ratings, options.columns, seed=options.seed)
         elif options.list_versions:
             commands.list_versions(settings)
+        elif options.export is not None:
+            commands.export(settings, options.export)
         elif options.rollback is not None:
             commands.publish_again(settings, options.rollback)
         else:

@@ -54,7 +54,9 @@ from recommender.publishing import (
     EXPIRED,
     PUBLISHED,
     Version,
+    checked_form,
     drop_files,
+    export_lists,
     kept_file,
     publish_file,
     published_version,
@@ -261,6 +263,17 @@ def list_versions(settings: Settings) -> None:
         shown = "-" if ndcg is None else f"{ndcg:.4f}"
         print(f"{version.number:>7}  {version.state:<9}  {version.made_at:%Y-%m-%d %H:%M:%S}", end="")
         print(f"  {version.n_ratings:>11,}  {version.n_rows:>11,}  {shown:>8}  {json.dumps(dict(version.settings))}")
+
+
+def export(settings: Settings, file: Path) -> None:
+    """Write the published lists to a file, under a progress bar if it takes long."""
+    checked_form(file)
+    with (
+        connected(settings) as engine,
+        tqdm(unit=" rows", unit_scale=True, desc="export", delay=2, leave=False) as bar,
+    ):
+        number, n_rows = export_lists(engine, file, progress=bar.update)
+    print(f"export   {file}: {n_rows:,} rows of version {number}, {file.stat().st_size / 1e6:,.1f} MB")
 
 
 def publish_again(settings: Settings, number: int) -> None:

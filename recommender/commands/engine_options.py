@@ -49,6 +49,12 @@ def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants
         "--overwrite", action="store_true", help="--save-model: also in the place of a file that is no model"
     )
     parser.add_argument("--list-versions", action="store_true", help="print the versions there are, the newest first")
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="write the published lists to a .parquet, .csv or .jsonl file for other tools",
+    )
     parser.add_argument("--rollback", type=int, metavar="VERSION", help="publish the lists of a kept version again")
     add_options(parser, [*constants, "MODEL_FILE", *DATABASE_OPTIONS])
     return parser.parse_args(arguments)

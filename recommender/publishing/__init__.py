@@ -5,6 +5,7 @@ versions       the record of each training run
 publication    publishes, keeps and rolls back versions
 erasures       keeps erased people out of every version
 user_list      one user's list
+export         a file of everybody's lists for other tools
 model_file     the model as a file
 version_files  the files of earlier versions
 """
@@ -19,6 +20,7 @@ from recommender.publishing.batch import (
     write_batch,
 )
 from recommender.publishing.erasures import erase_from_lists
+from recommender.publishing.export import checked_form, export_lists
 from recommender.publishing.model_file import open_model, refuse_foreign_file, save_model
 from recommender.publishing.publication import drop_left_lists, roll_back
 from recommender.publishing.user_list import as_frame, as_text, replace_list, with_product_details
@@ -44,10 +46,12 @@ __all__ = [
     "Version",
     "as_frame",
     "as_text",
+    "checked_form",
     "current_version",
     "drop_files",
     "drop_left_lists",
     "erase_from_lists",
+    "export_lists",
     "from_popular",
     "job_for",
     "kept_file",
