@@ -23,6 +23,8 @@ REAL_CATEGORIES = REAL_DATA / "amazon_products_2023" / "amazon_categories.csv"
 
 needs_real_data = pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"real data not present at {REAL_DATA}")
 
+MEMORY = Path("/dev/shm")
+NEEDED = 3 * 2**30  # bytes for all files of the tests, with room to spare
 
 # The longest files start first, so that none of them runs alone at the end.
 LONGEST = ("test_soak.py", "test_steps.py", "test_updater.py", "test_crafted_model_file.py", "test_database_dies.py")
@@ -31,6 +33,16 @@ LONGEST = ("test_soak.py", "test_steps.py", "test_updater.py", "test_crafted_mod
 def pytest_configure(config: pytest.Config) -> None:
     """Let pytest-xdist keep the order of `pytest_collection_modifyitems`. Its own order is by number of tests."""
     config.option.loadscopereorder = False
+    _keep_temporary_files_in_memory()
+
+
+def _keep_temporary_files_in_memory() -> None:
+    """Let the tests and their processes write into ``MEMORY`` if it has room. A TMPDIR of the user comes before it.
+
+    On a disk, a MariaDB server takes 1 s to make and drop the tables of a test. In memory it takes 0.05 s.
+    """
+    if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > NEEDED:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
