@@ -284,7 +284,7 @@ def test_a_real_server_answers_a_real_request_and_stops_on_sigterm(shop: Engine,
         assert "Traceback" not in output
 
 
-@pytest.mark.usefixtures("client")
+@pytest.mark.usefixtures("client", "freezing")
 def test_the_garbage_collector_skips_the_loaded_application_while_it_serves() -> None:
     app = api.create_app()
     with TestClient(app):
