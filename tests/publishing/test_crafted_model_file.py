@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fastapi.testclient import TestClient
+from httpx2 import ASGITransport, AsyncClient
 from numpy.typing import NDArray
 
 import api
@@ -39,7 +40,6 @@ class Crafted:
         self.arrays, self.facts = open_arrays(saved)
         self._file = folder / "model.rec"
         self.app = api.create_app()
-        self._client = TestClient(self.app, headers=WITH_KEY, raise_server_exceptions=False)
         self.app.state.api_keys, self.app.state.default_limit = ApiKeys(KEY), 10
         self.app.layer.log.enabled = False
         self.n_refused = self.n_served = 0
@@ -57,9 +57,14 @@ class Crafted:
         watch = ModelUpdater(self.app.state, _no_database, SavedModel(self._file), known_up=True)
         watch.serve(model)
         self.app.state.updater = watch
-        answers = [self._client.request(*question[:2], **question[2]) for question in questions()]
+        statuses = asyncio.run(self._ask_all())
         watch.close()
-        return [f"{answer.request.url.path}: {answer.status_code}" for answer in answers if answer.status_code >= 500]
+        return [f"{path}: {status}" for path, status in statuses if status >= 500]
+
+    async def _ask_all(self) -> list[tuple[str, int]]:
+        transport = ASGITransport(self.app, raise_app_exceptions=False)
+        async with AsyncClient(transport=transport, base_url="http://shop", headers=WITH_KEY) as client:
+            return [(path, (await client.request(way, path, **more)).status_code) for way, path, more in questions()]
 
 
 def _no_database() -> Any:
