@@ -133,7 +133,7 @@ class Oracle:
 
 def test_taste_reaches_70_percent_of_the_planted_truth_and_interactions_add_to_it(tmp_path: Path) -> None:
     shop = default_shoppers(*default_catalog(tmp_path))
-    found = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20)
+    found = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20, rankings=["taste"])
     split = split_newest(shop.matrix, rng=np.random.default_rng(0))
     best = ndcg(evaluate(split, {"oracle": Oracle(shop, split.train)}, seed=0, n_resamples=10), "oracle")
     assert found.n_test_users == len(split.test_rows) == 5_000

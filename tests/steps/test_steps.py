@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -92,7 +94,7 @@ def test_a_second_run_of_every_step_doubles_no_row(
     before = state(engine)
     assert [len(rows) for rows in before.values()] == [2_480, 300, 1_000, 1_500, 3_000]
     for script, options in ((STEP_1, catalog), (STEP_2, sizes), (STEP_3, ["--users", "all"])):
-        steps.succeed(env, tmp_path, script, *options)
+        steps.do(env, tmp_path, script, *options)
     assert state(engine) == before
 
 
@@ -129,7 +131,7 @@ def test_step_2_killed_at_any_moment_and_run_again_ends_as_one_clean_run(
         killed += _kill_after(connected, times[connected] * moment, env, tmp_path, STEP_2, *KILLED_SIZES, "--seed", "8")
         assert _stars(engine) in (before, clean_stars)
     assert killed >= 2, "most came too late to kill anything"
-    steps.succeed(env, tmp_path, STEP_2, *KILLED_SIZES, "--seed", "8")
+    steps.do(env, tmp_path, STEP_2, *KILLED_SIZES, "--seed", "8")
     assert _stars(engine) == clean_stars
     assert _leftovers(engine) == []
 
@@ -148,7 +150,7 @@ def test_step_3_killed_at_any_moment_and_run_again_ends_as_one_clean_run(
         killed += _kill_after(line, times[line] * moment, env, tmp_path, STEP_3, "--users", "all")
         assert state(engine) in (sample, clean)
     assert killed >= 2, "most came too late to kill anything"
-    steps.succeed(env, tmp_path, STEP_3, "--users", "all")
+    steps.do(env, tmp_path, STEP_3, "--users", "all")
     assert state(engine) == clean
     assert len(clean["recommendations"]) == 30_000
     assert _leftovers(engine) == []
@@ -274,7 +276,7 @@ def test_a_server_that_accepts_and_never_answers_is_given_up(tmp_path: Path, cat
     with socket.create_server(("127.0.0.1", 0)) as silent:
         env = {"DB_HOST": "127.0.0.1", "DB_PORT": str(silent.getsockname()[1]), "DB_SSL_CA": "", "DB_NAME": "x"}
         started = time.monotonic()
-        line = steps.fail(env, tmp_path, STEP_1, *catalog)
+        line = steps.refuse(env, tmp_path, STEP_1, *catalog)
     assert env["DB_PORT"] in line
     assert time.monotonic() - started < 60
 
@@ -282,7 +284,7 @@ def test_a_server_that_accepts_and_never_answers_is_given_up(tmp_path: Path, cat
 def test_a_malformed_number_in_the_environment_is_one_line(tmp_path: Path) -> None:
     env = {"DB_HOST": "", "SQLITE_FILE": str(tmp_path / "shop.db"), "DB_PORT": "33o6"}
     for script in (STEP_1, STEP_2, STEP_3):
-        assert "DB_PORT='33o6' (environment) is not a whole number" in steps.fail(env, tmp_path, script)
+        assert "DB_PORT='33o6' (environment) is not a whole number" in steps.refuse(env, tmp_path, script)
 
 
 def test_a_file_that_is_no_sqlite_database_is_one_line(tmp_path: Path, catalog: list[str]) -> None:
@@ -294,8 +296,14 @@ def test_a_file_that_is_no_sqlite_database_is_one_line(tmp_path: Path, catalog: 
     assert "does not exist" in steps.refuse(env, tmp_path, STEP_1, *catalog)
 
 
-def test_help_shows_the_usage_and_the_defaults(tmp_path: Path) -> None:
+def test_help_shows_the_usage_and_the_defaults(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for script in (STEP_1, STEP_2, STEP_3):
-        text = steps.succeed({}, tmp_path, script, "--help")
+        monkeypatch.setattr(sys, "argv", [script])
+        with pytest.raises(SystemExit) as left:
+            importlib.import_module(script.removesuffix(".py")).main(["--help"])
+        assert left.value.code == 0
+        text = capsys.readouterr().out
         assert text.startswith(f"usage: {script}")
         assert "(default: " in text
