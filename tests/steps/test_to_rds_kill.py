@@ -100,7 +100,7 @@ def test_a_killed_step_1_that_is_run_again_ends_as_one_clean_run(
     request: pytest.FixtureRequest,
 ) -> None:
     options = [*files[LARGE], *["--append"] * append]
-    steps.succeed(env, tmp_path, "to_rds.py", *files[SMALL])
+    steps.do(env, tmp_path, "to_rds.py", *files[SMALL])
     old = state(engine)
     moment_seen: AbstractContextManager[Callable[[], bool]]
     if isinstance(moment, int):
@@ -115,11 +115,11 @@ def test_a_killed_step_1_that_is_run_again_ends_as_one_clean_run(
             process.send_signal(signal.SIGKILL)
             process.communicate()
     assert state(engine) == old
-    steps.succeed(env, tmp_path, "to_rds.py", *options)
+    steps.do(env, tmp_path, "to_rds.py", *options)
     after = state(engine)
     assert after[1] == (LARGE if not append else LARGE + SMALL - shared(files))
     assert not [name for name in existing_tables(engine) if NEW_END in name or OLD_END in name]
-    steps.succeed(env, tmp_path, "to_rds.py", *options)
+    steps.do(env, tmp_path, "to_rds.py", *options)
     assert state(engine) == after
 
 
@@ -148,7 +148,7 @@ def test_a_server_that_dies_midway_is_one_line_and_the_next_run_is_clean(
     assert mariadb is not server
     env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": "shop", "DB_USER": server.user}
     env |= {"DB_PASSWORD": server.password, "DB_SSL_CA": ""}
-    steps.succeed(env, tmp_path, "to_rds.py", *files[SMALL])
+    steps.do(env, tmp_path, "to_rds.py", *files[SMALL])
     engine = connect(load_settings(environ=env, env_file=tmp_path / "no.env"))
     old = state(engine)
     for moment, how in (("LOAD DATA", signal.SIGKILL), ("ALTER TABLE", signal.SIGKILL), ("LOAD DATA", signal.SIGTERM)):
@@ -162,7 +162,7 @@ def test_a_server_that_dies_midway_is_one_line_and_the_next_run_is_clean(
         assert server.password not in out + err
         server.start()
         assert state(engine) == old
-    steps.succeed(env, tmp_path, "to_rds.py", *files[LARGE])
+    steps.do(env, tmp_path, "to_rds.py", *files[LARGE])
     assert state(engine)[1] == LARGE
     assert existing_tables(engine) == {"amazon_categories", "amazon_products", "catalog_origin", "recommender_tables"}
     engine.dispose()
@@ -185,7 +185,7 @@ def test_two_runs_at_once_end_with_one_catalog(
 def test_readers_always_see_a_whole_catalog(
     env: dict[str, str], engine: Engine, tmp_path: Path, files: dict[int, list[str]]
 ) -> None:
-    steps.succeed(env, tmp_path, "to_rds.py", *files[SMALL])
+    steps.do(env, tmp_path, "to_rds.py", *files[SMALL])
     counts = []
     with steps.start(env, tmp_path, "to_rds.py", *files[LARGE]) as process, engine.connect() as connection:
         while process.poll() is None:
