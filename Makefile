@@ -59,12 +59,14 @@ run: setup compiling amazon_products.csv amazon_categories.csv
 	$(BIN)/python -m recommender.commands.wait_until_ready "http://127.0.0.1:$(PORT)" & \
 	exec $(BIN)/uvicorn api:app --host 127.0.0.1 --port $(PORT)
 
+# Compiled once, on both cores: without it each of the two workers compiles nearly everything.
 test: $(VENV)/.installed-dev
 	@PATH="$$PATH:/usr/sbin"; command -v mariadbd >/dev/null && command -v curl >/dev/null \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	     && { echo "installing mariadb-server and curl for the tests ..."; apt-get update -qq; \
 	          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mariadb-server curl >/dev/null; }; } \
 	|| echo "no mariadbd on PATH: the MariaDB tests are skipped; to run them: apt-get install mariadb-server" >&2
+	@[ -n "$$(find recommender -name '*.nbi' -print -quit)" ] || RANKING=auto $(BIN)/python -m recommender.commands.warm_up
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 $(VENV)/.installed-bench: requirements-bench.txt requirements-dev.txt requirements.txt | $(VENV)/bin/python

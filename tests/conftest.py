@@ -29,7 +29,10 @@ NEEDED = 3 * 2**30  # bytes for all files of the tests, with room to spare
 FREEZE = {"freeze": gc.freeze, "unfreeze": gc.unfreeze}
 
 # The longest files start first, so that none of them runs alone at the end.
-LONGEST = ("test_soak.py", "test_steps.py", "test_updater.py", "test_crafted_model_file.py", "test_database_dies.py")
+LONGEST = (
+    "test_soak.py", "test_steps.py", "test_updater.py", "test_people_watch.py", "test_to_rds_kill.py",
+    "test_publish_gate.py", "test_schema.py", "test_crafted_model_file.py", "test_database_dies.py",
+)  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
