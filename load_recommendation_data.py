@@ -60,12 +60,12 @@ from recommender.database import (
     usable,
 )
 from recommender.database.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
-from recommender.errors import InputFileError, SettingError, WriteConflictError
+from recommender.errors import DatabaseError, InputFileError, SettingError, WriteConflictError
 from recommender.files import HINT as RATINGS_HINT
 from recommender.files import RejectedRows, read_ratings_file
 from recommender.paths import open_input
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
-from recommender.shop import INTERACTION_TYPES
+from recommender.shop import INTERACTION_TYPES, product_id_bytes
 from recommender.synthetic import CatalogFacts, TasteBlock, people_blocks, plant_tastes, segments
 
 NUM_USERS = 5_000
@@ -83,7 +83,13 @@ def read_catalog(engine: Engine) -> tuple[pa.Array, CatalogFacts, str]:
     require_rows(engine, products, "run python to_rds.py first")
     names = ("asin", "title", "category_id", "stars", "reviews", "boughtInLastMonth")
     columns = [products.c[name] for name in names]
-    table = read_table(engine, columns, where=usable(engine, products)).sort_by("asin")
+    table = read_table(engine, columns).sort_by("asin")
+    ids = product_id_bytes(table["asin"].combine_chunks())
+    if ids is None:
+        table = read_table(engine, columns, where=usable(engine, products)).sort_by("asin")
+        ids = product_id_bytes(table["asin"].combine_chunks())
+        if ids is None:
+            raise DatabaseError(f"{label(engine)}: {products.name} changed while it was read; run it again")
     facts = CatalogFacts(
         category_ids=table["category_id"].fill_null(0).to_numpy(),
         stars=table["stars"].fill_null(0.0).to_numpy(),
@@ -91,11 +97,10 @@ def read_catalog(engine: Engine) -> tuple[pa.Array, CatalogFacts, str]:
         bought_in_last_month=table["boughtInLastMonth"].fill_null(0).to_numpy(),
         brand_ids=brand_ids(table["title"]),
     )
-    product_ids = table["asin"].combine_chunks()
-    digest = hashlib.blake2b(np.array(product_ids.to_pylist(), dtype="S10").tobytes(), digest_size=16)
+    digest = hashlib.blake2b(ids.tobytes(), digest_size=16)
     for values in (facts.category_ids, facts.stars, facts.reviews, facts.bought_in_last_month, facts.brand_ids):
         digest.update(np.ascontiguousarray(values, np.float64).tobytes())
-    return product_ids, facts, digest.hexdigest()
+    return table["asin"].combine_chunks(), facts, digest.hexdigest()
 
 
 def brand_ids(titles: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -45,6 +45,7 @@ from recommender.database import (
 )
 from recommender.database.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
 from recommender.files import (
+    KAGGLE_PATTERN,
     CheckedRows,
     CsvRows,
     RejectedRows,
@@ -73,12 +74,13 @@ def load_catalog(
     append: bool = False,
     force: bool = False,
     columns: str | None = None,
+    id_pattern: str = KAGGLE_PATTERN,
 ) -> CatalogReport:
     """Check both files and replace the catalog by their rows (``append``: add and update them); all or nothing.
 
     ``force``: also if most of the products there are would go. ``columns``: what ``--columns`` says of a products file
-    of any form. Raises InputFileError, TooManyRejectedError, SuspectFileError, ForeignDataError, DatabaseError; the
-    tables are then as they were.
+    of any form. ``id_pattern``: what the product ids in a file of the Kaggle file's form match. Raises InputFileError,
+    TooManyRejectedError, SuspectFileError, ForeignDataError, DatabaseError; the tables are then as they were.
     """
     refuse_foreign_catalog(engine, kept=append)
     made_from = made_of(products_file, categories_file, append=append, columns=columns)
@@ -102,7 +104,9 @@ def load_catalog(
             if category_report is None:
                 stage.load(categories, [category_table(numbers)])
         else:
-            product_file = product_rows(products_file, rejected, ids, rows_per_batch=rows_per_batch)
+            product_file = product_rows(
+                products_file, rejected, ids, rows_per_batch=rows_per_batch, id_pattern=id_pattern
+            )
             product_count = stage.load(products, with_progress(product_file), skip_duplicates=True)
         vanished_count, vanished = (0, ()) if append else vanished_products(engine, stage)
         rejected.flush()
@@ -225,7 +229,7 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add_load_options(parser, force="replace the catalog even if it loses more than half of its products")
     parser.add_argument("--append", action="store_true", help="add and update products instead of replacing them all")
     parser.add_argument("--if-changed", action="store_true", help="do nothing if these very files are loaded already")
-    add_options(parser, ["READ_CHUNK_SIZE", *DATABASE_OPTIONS])
+    add_options(parser, ["READ_CHUNK_SIZE", "PRODUCT_ID_PATTERN", *DATABASE_OPTIONS])
     return parser.parse_args(arguments)
 
 
@@ -253,6 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
                     append=options.append,
                     force=options.force,
                     columns=options.columns,
+                    id_pattern=settings.product_id_pattern,
                 )
             print(describe(report, rejected, time.perf_counter() - started))
     except FORESEEN as error:

@@ -48,6 +48,11 @@ SETTINGS = (
     Setting("SQLITE_FILE", "recommender.db", "SQLite file used without DB_HOST; a relative path starts at the scripts"),
     Setting("LOCK_WAIT_SECONDS", 600, "How long a step waits for a lock of another session", highest=604_800),
     Setting("READ_CHUNK_SIZE", 50_000, "Rows of the products CSV handled at a time", highest=10_000_000),
+    Setting(
+        "PRODUCT_ID_PATTERN",
+        "[A-Z0-9]{10}",
+        "Regular expression of the product ids in a catalog with the Kaggle file's columns; .+ for any ids",
+    ),
     Setting("NUM_USERS", 5_000, "Synthetic users to make", highest=100_000_000),
     Setting("NUM_INTERACTIONS", 100_000, "Synthetic interactions to make", lowest=0, highest=2_000_000_000),
     Setting("NUM_RATINGS", 30_000, "Synthetic ratings to make", lowest=0, highest=2_000_000_000),
@@ -120,6 +125,7 @@ class Settings:
     sqlite_file: Path
     lock_wait_seconds: int
     read_chunk_size: int
+    product_id_pattern: str
     num_users: int
     num_interactions: int
     num_ratings: int
@@ -171,6 +177,11 @@ def load_settings(
     if not re.fullmatch("[A-Z]{3}", str(values["currency"])):
         given = str(values["currency"])[:100]
         raise SettingError(f"CURRENCY={given!r} is no currency: give three capital letters of ISO 4217, such as USD")
+    try:
+        re.compile(str(values["product_id_pattern"]))
+    except (re.error, OverflowError, RecursionError) as error:
+        given = str(values["product_id_pattern"])[:100]
+        raise SettingError(f"PRODUCT_ID_PATTERN={given!r} is no regular expression ({error})") from None
     return Settings(**values)  # type: ignore[arg-type]  # names are held to the table by a test
 
 

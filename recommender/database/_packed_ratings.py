@@ -18,6 +18,7 @@ from recommender.database.connection import database_errors, is_mysql
 from recommender.database.schema import ratings
 
 PACKED_ROWS = 200_000  # ratings in one text of SQLite: 5 MB, far below its limit of 1 GB
+BETWEEN = "\x1f"  # separates the values of a rating: a control character, which no usable product id holds
 _HALF_STEPS = [half / 2 for half in range(1, 11)]
 
 
@@ -44,10 +45,10 @@ def packed_ratings(
         table = pa.csv.read_csv(
             pa.BufferReader(b"".join(texts)),
             read_options=pa.csv.ReadOptions(column_names=list(types)),
-            parse_options=pa.csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
+            parse_options=pa.csv.ParseOptions(delimiter=BETWEEN, quote_char=False, ignore_empty_lines=False),
             convert_options=pa.csv.ConvertOptions(column_types=types, strings_can_be_null=False),
         )
-    except pa.ArrowInvalid:  # a comma or a line end inside a product id
+    except pa.ArrowInvalid:  # a separator or a line end inside a product id
         return None
     return table if table.num_rows == total else None
 
@@ -60,10 +61,10 @@ def _packs(
 
 
 def _pack(user_id: Any, product_id: Any, rating: Any, *extra: Any) -> tuple[ColumnElement[Any], ...]:
-    """Return SQL for the lines ``42,B08N5WRWNW,9`` in one text, the number of ratings, and of those in half steps."""
-    line = cast(user_id, String) + "," + product_id + "," + cast(cast(rating * 2, Integer), String)
+    """Return SQL for the lines ``42 B08N5WRWNW 9`` in one text, the number of ratings, and of those in half steps."""
+    line = cast(user_id, String) + BETWEEN + product_id + BETWEEN + cast(cast(rating * 2, Integer), String)
     for number in extra:
-        line = line + "," + cast(number, String)
+        line = line + BETWEEN + cast(number, String)
     line = line + "\n"
     allowed = func.sum(func.coalesce(cast(rating.in_(_HALF_STEPS), Integer), 0))
     return func.aggregate_strings(line, ""), func.count(), allowed

@@ -42,14 +42,16 @@ from recommender.database._connectorx import through_connectorx
 from recommender.database._packed_ratings import packed_ratings
 from recommender.database.clock import event_time
 from recommender.database.connection import database_errors, is_mysql, label
-from recommender.database.schema import ASIN_LENGTH, ratings
+from recommender.database.schema import ratings
 from recommender.database.usable_rows import LeftOut, count_left_out, refuse_faulty_table, usable
 from recommender.errors import DatabaseError
+from recommender.shop import all_product_ids
 
 Way = Literal["connectorx", "packed", "streamed"]
 # rows of a streamed result that are Python objects at a time: fetching and converting them are calls that stop every
 # other thread, such as the event loop of a service that makes a new model: for 1 ms with these, 80 ms with 50,000
 FETCH_ROWS = 1_000
+_KEY_LENGTH = 10  # characters of the ids that `_keys` makes numbers of
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,26 +132,6 @@ def read_table(
     return _streamed(engine, statement, _schema(columns)) if table is None else table
 
 
-def fixed_bytes(product_ids: pa.StringArray) -> NDArray[np.bytes_] | None:
-    """Return product ids as ten bytes each (n,); None if one of them is not usable."""
-    whole = pa.concat_arrays([product_ids, pa.array([], pa.string())])  # without an offset into shared buffers
-    if whole.null_count:
-        return None
-    _, offsets, characters = whole.buffers()
-    starts = np.frombuffer(offsets or b"", np.int32)[: len(whole) + 1]
-    lengths = np.diff(starts)
-    if not len(whole):
-        return np.empty(0, f"S{ASIN_LENGTH}")
-    held = (
-        np.frombuffer(characters, np.uint8, int(starts[-1] - starts[0]), int(starts[0])) if characters else starts[:0]
-    )
-    if not ((lengths > 0) & (lengths <= ASIN_LENGTH)).all() or ((held == 0) | (held > 127)).any():
-        return None
-    if (lengths == ASIN_LENGTH).all():
-        return held.view(f"S{ASIN_LENGTH}")
-    return np.array(whole.to_pylist(), dtype=f"S{ASIN_LENGTH}")
-
-
 def _schema(columns: Sequence[Any]) -> pa.Schema:
     return pa.schema([(column.name, _arrow_type(column)) for column in columns])
 
@@ -209,7 +191,7 @@ def _rating_columns(table: pa.Table) -> RatingColumns | None:
             return None
         half_stars = doubled.astype(np.int8)
     codes, products = codes_of(table["product_id"])
-    if (len(user_ids) and user_ids.min() < 1) or fixed_bytes(products) is None:
+    if (len(user_ids) and user_ids.min() < 1) or not all_product_ids(products):
         return None
     rated_at = table["rated_at"].to_numpy() if "rated_at" in table.column_names else None
     return RatingColumns(user_ids, codes, products, half_stars, rated_at)
@@ -218,13 +200,18 @@ def _rating_columns(table: pa.Table) -> RatingColumns | None:
 def codes_of(product_ids: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.StringArray]:
     """Return each product id's code (n,) int32, and the distinct ids that the codes point into.
 
-    Ids of ten characters fit into 60 bits, and finding distinct whole numbers takes a fifth of the time of texts.
+    The chunks stay apart: in one array, 60 million ids of 36 characters are more than its offsets of 32 bit can count.
+    Ids of ten characters, as ASINs, fit into 60 bits, and finding distinct whole numbers takes a fifth of the time of
+    texts.
     """
     chunk_keys = [_keys(chunk) for chunk in product_ids.chunks]
     keys = [key for key in chunk_keys if key is not None]
     if not keys or len(keys) < len(chunk_keys):
-        encoded = pa.concat_arrays([*product_ids.chunks, pa.array([], pa.string())]).dictionary_encode()
-        return encoded.indices.to_numpy(), encoded.dictionary
+        encoded = product_ids.dictionary_encode()  # all chunks have one dictionary
+        if not encoded.num_chunks:
+            return np.empty(0, np.int32), pa.array([], product_ids.type)
+        codes: NDArray[np.int32] = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
+        return codes, encoded.chunk(encoded.num_chunks - 1).dictionary
     encoded = pa.array(np.concatenate(keys)).dictionary_encode()
     codes = encoded.indices.to_numpy()
     a_row_of = np.empty(len(encoded.dictionary), np.int64)
@@ -236,9 +223,9 @@ def _keys(chunk: pa.StringArray) -> NDArray[np.uint64] | None:
     """Return a distinct number for each distinct id (n,); None unless all have ten characters from space to ``_``."""
     _, offsets, characters = chunk.buffers()
     starts = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-    if len(chunk) == 0 or chunk.null_count or not (np.diff(starts) == ASIN_LENGTH).all():
+    if len(chunk) == 0 or chunk.null_count or not (np.diff(starts) == _KEY_LENGTH).all():
         return None
-    shape, strides = (len(chunk),), (ASIN_LENGTH,)
+    shape, strides = (len(chunk),), (_KEY_LENGTH,)
     head = np.ndarray(shape, "<u8", characters, int(starts[0]), strides) - np.uint64(0x2020_2020_2020_2020)
     tail = np.ndarray(shape, "<u2", characters, int(starts[0]) + 8, strides) - np.uint16(0x2020)
     if (head & np.uint64(0xC0C0_C0C0_C0C0_C0C0)).any() or (tail & np.uint16(0xC0C0)).any():

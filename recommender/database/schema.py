@@ -1,10 +1,11 @@
 """The tables: the only place that spells the project's table and column names.
 
 They work on MySQL 5.7 to 8.4, MariaDB and SQLite. Each CREATE states character set and collation, since a server's
-default may be latin1. Product ids are ASCII and compared byte by byte, so MySQL and SQLite sort them alike. The random
-ASIN is a unique key beside a surrogate primary key: as the primary key it makes the load nine times slower (118 s
-against 13.6 s for 1.43 M rows on MariaDB 10.11). The logs that are followed by their ids (interactions, deletions)
-never give an id twice. Without AUTOINCREMENT, SQLite would give the newest id again after its row was deleted.
+default may be latin1. Product ids are compared exactly, so MySQL and SQLite sort them alike: by code points, as SQLite
+does by default. The random ASIN is a unique key beside a surrogate primary key: as the primary key it makes the load
+nine times slower (118 s against 13.6 s for 1.43 M rows on MariaDB 10.11). The logs that are followed by their ids
+(interactions, deletions) never give an id twice. Without AUTOINCREMENT, SQLite would give the newest id again after its
+row was deleted.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement, quoted_name
 
 from recommender.shop import INTERACTION_TYPES as INTERACTION_TYPES
+from recommender.shop import PRODUCT_ID_LENGTH
 
-ASIN_LENGTH = 10
 TITLE_BYTES = 65_535  # MySQL's TEXT
 URL_LENGTH = 1_000  # characters
 CATEGORY_NAME_LENGTH = 255
@@ -41,8 +42,14 @@ LARGEST_INT = 2**31 - 1
 _MYSQL: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_unicode_ci"}
 
 
-def _ascii(length: int) -> String:
-    return String(length).with_variant(mysql.CHAR(length, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
+def _exact(length: int) -> String:
+    """Return the type of text that is compared exactly; but blanks at the end count for nothing on a server."""
+    exact = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
+    return String(length).with_variant(exact, "mysql", "mariadb")
+
+
+def _product_id() -> String:
+    return _exact(PRODUCT_ID_LENGTH)  # no product id has a blank at its end (recommender.shop.ids)
 
 
 def _time() -> DateTime:
@@ -85,7 +92,7 @@ products = Table(
     "amazon_products",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("asin", _ascii(ASIN_LENGTH), nullable=False),
+    Column("asin", _product_id(), nullable=False),
     Column("title", Text().with_variant(mysql.TEXT(), "mysql", "mariadb")),
     Column("imgUrl", String(URL_LENGTH)),
     Column("productURL", String(URL_LENGTH)),
@@ -121,11 +128,7 @@ user_id_map = Table(
     "user_id_map",
     metadata,
     Column("user_id", _big_id(), primary_key=True, autoincrement=False),
-    Column(
-        "external_id",
-        String(255).with_variant(mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"),
-        nullable=False,
-    ),
+    Column("external_id", _exact(255), nullable=False),
     UniqueConstraint("external_id", name="uq_user_id_map_external_id"),
     **_MYSQL,
 )
@@ -135,7 +138,7 @@ interactions = Table(
     metadata,
     Column("interaction_id", _big_id(), primary_key=True, autoincrement=True),
     Column("user_id", BigInteger, nullable=False),
-    Column("product_id", _ascii(ASIN_LENGTH), nullable=False),
+    Column("product_id", _product_id(), nullable=False),
     Column(
         "interaction_type",
         String(11).with_variant(mysql.ENUM(*INTERACTION_TYPES, charset="ascii"), "mysql", "mariadb"),
@@ -153,7 +156,7 @@ ratings = Table(
     "product_ratings",
     metadata,
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("product_id", _ascii(ASIN_LENGTH), primary_key=True),
+    Column("product_id", _product_id(), primary_key=True),
     Column("rating", Numeric(2, 1, asdecimal=False), nullable=False),
     Column("created_at", _time()),  # NULL: not known; an earlier release wrote 1970-01-01
     Column("updated_at", _time(), nullable=False, server_default=_ThisMoment()),
@@ -167,7 +170,7 @@ recommendations = Table(
     metadata,
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
     Column(quoted_name("rank", quote=True), Integer, primary_key=True, autoincrement=False),  # reserved in MySQL 8
-    Column("product_id", _ascii(ASIN_LENGTH), nullable=False),
+    Column("product_id", _product_id(), nullable=False),
     Column("product_name", Text().with_variant(mysql.TEXT(), "mysql", "mariadb")),  # as in the catalog at that time
     Column("predicted_rating", Double, nullable=False),
     Column("source", String(16), nullable=False),  # neighbors, segment, popular or new
@@ -219,11 +222,7 @@ model_versions = Table(
 own_tables = Table(
     "recommender_tables",
     metadata,
-    Column(
-        "table_name",
-        String(64).with_variant(mysql.VARCHAR(64, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"),
-        primary_key=True,
-    ),
+    Column("table_name", _exact(64), primary_key=True),
     Column("purpose", String(16), nullable=False),  # live, staging, old or kept
     Column("made_for", String(64), nullable=False),  # the live table whose place it has, had or will have
     Column("version", Integer),  # the version of its lists; NULL: it is not kept

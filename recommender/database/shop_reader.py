@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Engine, Integer, Label, case, column, literal_column, select
 
-from recommender.database.bulk_read import codes_of, fitting, fixed_bytes, read_ratings, read_table
+from recommender.database.bulk_read import codes_of, fitting, read_ratings, read_table
 from recommender.database.clock import event_time
 from recommender.database.connection import database_errors, label
 from recommender.database.cursor_reader import read_cursor
@@ -33,6 +33,8 @@ from recommender.shop import (
     Snapshot,
     build_rating_matrix,
     known_prices,
+    product_id_bytes,
+    product_id_texts,
     widened,
 )
 
@@ -70,7 +72,7 @@ def read_taste_data(engine: Engine) -> tuple[RatingMatrix, Interactions | None]:
     if log is None:
         return matrix, None
     require_people(engine, matrix.people)
-    names = pa.array(log.product_ids.astype(str), pa.string())
+    names = product_id_texts(log.product_ids)
     return widened(matrix, log, in_catalog(engine, names)), log
 
 
@@ -88,7 +90,7 @@ def _read_matrix(engine: Engine, *, times: bool, known: Callable[[pa.StringArray
     people = token_of(engine)
     cursor = read_cursor(engine)
     columns = read_ratings(engine, times=times)
-    product_ids = fixed_bytes(columns.products)
+    product_ids = product_id_bytes(columns.products)
     assert product_ids is not None  # usable
     matrix = build_rating_matrix(
         columns.user_ids,
@@ -135,7 +137,7 @@ def _interactions(table: pa.Table) -> Interactions | None:
         return None
     user_ids = table["user_id"].to_numpy()
     codes, names = codes_of(table["product_id"])
-    product_ids = fixed_bytes(names)
+    product_ids = product_id_bytes(names)
     if product_ids is None or (len(user_ids) and user_ids.min() < 1):
         return None
     kinds = table["kind"].to_numpy().astype(np.int8)
@@ -163,11 +165,11 @@ def read_catalog(engine: Engine) -> ProductCatalog:
     c, stock = products.c, _stock_column(engine)
     columns, left_out = [c.asin, c.title, c.price, c.stars, c.category_id, *stock], dict[str, int]()
     table = read_table(engine, columns)
-    ids = fixed_bytes(_one_chunk(table["asin"]))
+    ids = product_id_bytes(_one_chunk(table["asin"]))
     if ids is None:
         left_out = count_left_out(engine, products)
         table = read_table(engine, columns, where=usable(engine, products))
-        ids = fixed_bytes(_one_chunk(table["asin"]))
+        ids = product_id_bytes(_one_chunk(table["asin"]))
         if ids is None:
             raise DatabaseError(f"{label(engine)}: {products.name} changed while it was read; run it again")
         refuse_faulty_table(engine, products, left_out, len(ids))

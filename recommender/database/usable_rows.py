@@ -6,9 +6,9 @@ if more than 1 % and more than 100 rows of a table are invalid, the table is ref
 something is wrong with all of it.
 
 The rule is written once, in SQL, so it is the same for a whole table (`recommender.database.bulk_read`) and for the
-rows of one user (`recommender.updates.records`). Usable is: a user_id from 1 to 2^63 - 1; a product_id of 1 to 10
-characters of ASCII without NUL; a rating of 0.5 to 5.0 in half steps; an interaction_type of the four that exist. A row
-with an unreadable time counts as one without a time.
+rows of one user (`recommender.updates.records`). Usable is: a user_id from 1 to 2^63 - 1; a product_id by the rule in
+`recommender.shop.ids`; a rating of 0.5 to 5.0 in half steps; an interaction_type of the four that exist. A row with an
+unreadable time counts as one without a time.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from sqlalchemy import Engine, Label, String, Table, func, literal_column, selec
 from sqlalchemy.sql.elements import ColumnElement
 
 from recommender.database.connection import database_errors, is_mysql, label
-from recommender.database.schema import ASIN_LENGTH, INTERACTION_TYPES, interactions, products, ratings
+from recommender.database.schema import INTERACTION_TYPES, interactions, products, ratings
 from recommender.errors import RatingError
 from recommender.settings import LARGEST_ID
+from recommender.shop import BLANKS, CONTROLS, DOTS, NO_CHARACTERS, PRODUCT_ID_LENGTH, PRODUCT_ID_RULE
 
 SHARE_LEFT_OUT, ROWS_LEFT_OUT = 0.01, 100  # more than both: the table is refused
 HALF_STEPS = ", ".join(str(half / 2) for half in range(1, 11))
@@ -51,16 +52,32 @@ _USER = _Fault(
 
 
 def _product(name: str) -> _Fault:
-    as_bytes = f"length(CAST({name} AS BLOB))"  # length() of a text ends at the first NUL
-    sqlite = f"typeof({name}) <> 'text' OR {as_bytes} NOT BETWEEN 1 AND {ASIN_LENGTH} OR length({name}) <> {as_bytes}"
-    wide = f"LENGTH(CONVERT({name} USING utf8mb4))"  # bytes; one for each character of ASCII and for no other
-    server = f"{name} IS NULL OR {wide} NOT BETWEEN 1 AND {ASIN_LENGTH} OR {wide} <> CHAR_LENGTH({name})"
-    return _Fault(
-        name,
-        f"1 to {ASIN_LENGTH} characters of ASCII",
-        f"{sqlite} OR {name} GLOB '*[^' || char(1) || '-' || char(127) || ']*'",
-        f"{server} OR LOCATE(CHAR(0), {name}) > 0",
+    dots = ", ".join(f"'{text}'" for text in DOTS)
+    # the functions of SQLite end at a NUL, so no NUL is asked for first
+    sqlite = (
+        f"typeof({name}) <> 'text' OR instr(CAST({name} AS BLOB), x'00') OR {name} IN ('', {dots}) "
+        f"OR length({name}) > {PRODUCT_ID_LENGTH} OR trim({name}, {_char(BLANKS)}) <> {name} "
+        f"OR {name} GLOB '*[' || {_char(CONTROLS.strip(chr(0)) + NO_CHARACTERS)} || ']*'"
     )
+    # bytes that are not UTF-8 come out of SQLite as other characters, and are others when these are written again
+    again = f"SELECT i + 1, t || char(unicode(substr({name}, i, 1))) FROM r WHERE i <= length({name})"
+    read = f"WITH RECURSIVE r(i, t) AS (SELECT 1, '' UNION ALL {again}) SELECT t FROM r ORDER BY i DESC LIMIT 1"
+    wide = f"CONVERT({name} USING utf8mb4)"
+    server = (
+        f"{name} IS NULL OR CHAR_LENGTH({wide}) NOT BETWEEN 1 AND {PRODUCT_ID_LENGTH} OR {name} IN ({dots}) "
+        f"OR HEX({wide}) REGEXP '^(..)*({_hex(CONTROLS + NO_CHARACTERS)})|^({_hex(BLANKS)})|({_hex(BLANKS)})$'"
+    )
+    return _Fault(name, PRODUCT_ID_RULE, f"{sqlite} OR ({name} GLOB '*[^ -~]*' AND ({read}) <> {name})", server)
+
+
+def _char(characters: str) -> str:
+    """Return SQL of SQLite for these characters."""
+    return f"char({', '.join(str(ord(character)) for character in characters)})"
+
+
+def _hex(characters: str) -> str:
+    """Return a regular expression for any of the characters, in hexadecimal digits: all servers know that much."""
+    return "|".join(character.encode().hex().upper() for character in characters)
 
 
 _FAULTS: dict[Table, tuple[_Fault, ...]] = {

@@ -16,6 +16,7 @@ evaluation_file  any ratings, to evaluate rankings on
 """
 
 from recommender.files.catalog_files import (
+    KAGGLE_PATTERN,
     any_product_rows,
     category_rows,
     category_table,
@@ -31,6 +32,7 @@ from recommender.files.rejected_rows import RejectedRows, UnwrittenRejectedRows
 
 __all__ = [
     "HINT",
+    "KAGGLE_PATTERN",
     "CheckedRows",
     "CsvRows",
     "RejectedRows",

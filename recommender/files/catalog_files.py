@@ -1,10 +1,12 @@
 """The catalog's two CSV files: their columns, the checks of each value, and where to get them.
 
 The files are those of the Kaggle "Amazon Products Dataset 2023 (1.4M Products)" by asaniczka. Columns are found by
-name, in any order. A row is rejected if it has a value that the tables could not hold, or that no recommendation could
-be made from. These look like faults and are valid: a missing title, price 0.0 (unknown), stars 0.0 (unrated).
+name, in any order. Its product ids are ten characters A-Z 0-9, and any other is a fault of the file; a shop whose own
+files have that form sets ``PRODUCT_ID_PATTERN``. A row is rejected if it has a value that the tables could not hold, or
+that no recommendation could be made from. These look like faults and are valid: a missing title, price 0.0 (unknown),
+stars 0.0 (unrated).
 
-With ``--columns`` the products may be in a file of any form (`file_form`). Only the product's id is required then. What
+With ``--columns`` the products may be in a file of any form (`file_form`), with any ids. Only the id is required. What
 the file lacks, or leaves empty, is unknown: 0 in the columns of numbers. The categories are those of the file
 ``--categories`` if there is a column of their ids, and otherwise the names in the file itself, numbered as they come.
 """
@@ -17,7 +19,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from recommender.database.schema import (
-    ASIN_LENGTH,
     CATEGORY_NAME_LENGTH,
     LARGEST_INT,
     PRODUCT_COLUMNS,
@@ -34,6 +35,7 @@ from recommender.files.csv_columns import (
     flag_column,
     number_column,
     or_unknown,
+    product_id_column,
     required_text_column,
     text_column,
     whole_number_column,
@@ -52,6 +54,9 @@ WHERE_TO_GET_IT = (
 )
 
 
+KAGGLE_PATTERN = "[A-Z0-9]{10}"
+
+
 def category_columns() -> list[CsvColumn]:
     """Return the columns of amazon_categories.csv."""
     return [
@@ -60,10 +65,10 @@ def category_columns() -> list[CsvColumn]:
     ]
 
 
-def product_columns(known_categories: Collection[int]) -> list[CsvColumn]:
+def product_columns(known_categories: Collection[int], id_pattern: str = "") -> list[CsvColumn]:
     """Return the columns of amazon_products.csv; every product must be in one of ``known_categories``."""
     return [
-        code_column("asin", ASIN_LENGTH),
+        code_column("asin", 10) if id_pattern == KAGGLE_PATTERN else product_id_column("asin", id_pattern),
         text_column("title", max_bytes=TITLE_BYTES),
         text_column("imgUrl", max_characters=URL_LENGTH),
         text_column("productURL", max_characters=URL_LENGTH),
@@ -89,10 +94,15 @@ def category_rows(path: Path, rejected: RejectedRows) -> CsvRows:
 
 
 def product_rows(
-    path: Path, rejected: RejectedRows, known_categories: Collection[int], *, rows_per_batch: int
+    path: Path,
+    rejected: RejectedRows,
+    known_categories: Collection[int],
+    *,
+    rows_per_batch: int,
+    id_pattern: str = KAGGLE_PATTERN,
 ) -> CsvRows:
     """Return the rows of the products file, ``rows_per_batch`` at a time. InputFileError as in ``CsvRows``."""
-    columns = product_columns(known_categories)
+    columns = product_columns(known_categories, id_pattern)
     return CsvRows(path, columns, rejected, rows_per_batch=rows_per_batch, hint=WHERE_TO_GET_IT)
 
 

@@ -21,6 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recommender.shop import PRODUCT_ID_LENGTH, PRODUCT_ID_RULE, all_product_ids, is_product_id
+
 # the characters that str.strip() strips, so that both readers strip the same
 WHITESPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 _NUMBER = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -88,6 +90,25 @@ def code_column(name: str, length: int) -> CsvColumn:
         return texts if (_lengths(texts) == length).all() and allowed[_bytes(texts)].all() else None
 
     return CsvColumn(name, pa.string(), exact, fast, shortest=length)
+
+
+def product_id_column(name: str, pattern: str = "") -> CsvColumn:
+    """Return a column of product ids; ``pattern``: a regular expression that all of an id matches, "" for any id."""
+    wanted = re.compile(pattern) if pattern else None
+
+    def exact(text: str) -> str:
+        if not is_product_id(_not_empty(text)):
+            long = f"has {len(text):,} characters and " if len(text) > PRODUCT_ID_LENGTH else ""
+            raise ValueError(f"{_shown(text)} {long}is not {PRODUCT_ID_RULE}")
+        if wanted and not wanted.fullmatch(text):
+            raise ValueError(f"{_shown(text)} does not match PRODUCT_ID_PATTERN={pattern}")
+        return text
+
+    def fast(texts: pa.StringArray) -> pa.Array | None:
+        good = all_product_ids(texts) and (wanted is None or all(map(wanted.fullmatch, texts.to_pylist())))
+        return texts if good else None
+
+    return CsvColumn(name, pa.string(), exact, fast)
 
 
 def number_column(name: str, *, lowest: float, highest: float = math.inf) -> CsvColumn:

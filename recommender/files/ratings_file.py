@@ -5,7 +5,7 @@ What the file is, is found from its first lines (`file_form`); faulty rows go to
 - user_id: if all of them are whole numbers from 1 (``42`` or ``42.0``, not ``042``), they stay. Otherwise all are text:
   a known one keeps its number, new ones are numbered in the order of their code points (see
   `recommender.database.identities`), and the numbers are kept in user_id_map.
-- product_id: 10 characters A-Z 0-9; it need not be in the catalog (only products of the catalog are recommended).
+- product_id: any by the rule in `recommender.shop`; it need not be in the catalog (only its products are recommended).
 - rating: 0.5 to 5 in half steps; with a decimal comma where a comma separates no columns.
 - timestamp: see `times`; nothing after tomorrow. Empty or absent: the rating has no time (created_at is NULL), and
   updated_at is the time of the load, so that a running service notices the row.
@@ -25,13 +25,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recommender.database import TEXT, Identities
-from recommender.database.schema import ASIN_LENGTH
 from recommender.errors import InputFileError
 from recommender.files.column_names import RATING_NAMES, ColumnTable, given_columns, guessed_rating_columns
 from recommender.files.csv_columns import (
     CsvColumn,
-    code_column,
     number_column,
+    product_id_column,
     required_text_column,
     with_decimal_comma,
 )
@@ -140,7 +139,7 @@ def refuse_early_times(form: FileForm, read: pa.Table) -> None:
 def _columns(form: FileForm) -> list[CsvColumn]:
     return [
         required_text_column("user_id", max_characters=LONGEST_USER_ID),
-        code_column("product_id", ASIN_LENGTH),
+        product_id_column("product_id"),
         rating_column(form),
     ]
 

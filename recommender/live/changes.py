@@ -102,7 +102,7 @@ class Changes:
         return self.columns.added((product, facts.get(product)) for product in missing) if missing else self.columns
 
     def _find(self, product: bytes) -> int | None:
-        return self.columns.find(product.decode("ascii"))
+        return self.columns.find(product.decode())
 
     def _take(self, record: UserRecord) -> tuple[Rated, Rated]:
         """Put the record in place of the user's old data. Return the ratings before and after."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.model import Categories, LaterCategories
-from recommender.shop import NOT_IN_CATALOG, Product, Products
+from recommender.shop import NOT_IN_CATALOG, Product, Products, number_before, places_of
 
 _LATER_BITS = 20  # bits for the number of products that came later
 _LAST = (1 << _LATER_BITS) - 1
@@ -52,20 +52,13 @@ class LiveColumns(Products):
         """Return the product id of any column."""
         if column < len(self.catalog_rows):
             return super().id_of(column)
-        return self.came_later[column - len(self.catalog_rows)][0].decode("ascii")
+        return self.came_later[column - len(self.catalog_rows)][0].decode()
 
     def columns_of(self, product_ids: NDArray[np.bytes_]) -> NDArray[np.int32]:
         """Return the columns of these products (m,); -1: no column."""
-        ids = self.matrix_ids
-        if not len(ids):
-            columns = np.zeros(len(product_ids), np.int64)
-            present = np.zeros(len(product_ids), np.bool_)
-        else:
-            columns = np.minimum(np.searchsorted(ids, product_ids), len(ids) - 1)
-            present = ids[columns] == product_ids
-        found = np.where(present, columns, -1).astype(np.int32)
-        for at in np.flatnonzero(~present).tolist():
-            column = self.find(bytes(product_ids[at]).decode("ascii"))
+        found = places_of(self.matrix_ids, product_ids)
+        for at in np.flatnonzero(found < 0).tolist():
+            column = self.find(bytes(product_ids[at]).decode())
             found[at] = -1 if column is None else column
         return found
 
@@ -73,7 +66,7 @@ class LiveColumns(Products):
         """Return the numbering with columns for products that have none."""
         new, came = copy.copy(self), list(more)
         new.came_later, new._categories = [*self.came_later, *came], None
-        new._later = self._later | {name.decode("ascii"): len(self) + at for at, (name, _) in enumerate(came)}
+        new._later = self._later | {name.decode(): len(self) + at for at, (name, _) in enumerate(came)}
         new._later_names = sorted([*self._later_names, *(name for name, _ in came)])
         return new
 
@@ -93,8 +86,8 @@ class LiveColumns(Products):
         between, within = columns.astype(np.int64) * 2 + 1, np.zeros(len(columns), np.int64)
         others = np.flatnonzero(columns >= n_in_matrix)
         if len(others):
-            names = np.array([self._name(int(column)) for column in columns[others]], self.matrix_ids.dtype)
-            between[others] = 2 * np.searchsorted(self.matrix_ids, names)
+            names = np.array([self._name(int(column)) for column in columns[others]], np.bytes_)
+            between[others] = 2 * number_before(self.matrix_ids, names)
             within[others] = [self._within(int(column)) for column in columns[others]]
         return between, within
 
@@ -108,7 +101,7 @@ class LiveColumns(Products):
         if column < len(self.catalog_rows):
             return (column - len(self.matrix_ids)) << _LATER_BITS | _LAST
         name = self.came_later[column - len(self.catalog_rows)][0]
-        before = self.n_others_before(int(np.searchsorted(self.catalog.product_ids, name)))
+        before = self.n_others_before(int(number_before(self.catalog.product_ids, np.array([name]))[0]))
         return before << _LATER_BITS | bisect_left(self._later_names, name)
 
     def recommendable(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -84,7 +84,7 @@ class LiveModel(ServedModel):
 
     def unknown_products(self, records: Iterable[UserRecord]) -> set[bytes]:
         """Return the products of the records that neither the model nor its catalog has."""
-        return {product for product in products_of(records) if self.products.find(product.decode("ascii")) is None}
+        return {product for product in products_of(records) if self.products.find(product.decode()) is None}
 
     @property
     def popular(self) -> PopularProducts:

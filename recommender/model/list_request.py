@@ -91,7 +91,7 @@ def fits(request: ListRequest, product_id: bytes, facts: Product) -> bool:
     within = all(bound is None or (value is not None and (value - bound) * sign >= 0) for bound, value, sign in bounds)
     category = not request.category_ids or facts.category_id in request.category_ids
     stocked = not request.in_stock_only  # the facts of one product do not hold its stock
-    return within and category and stocked and product_id.decode("ascii") not in request.exclude
+    return within and category and stocked and product_id.decode() not in request.exclude
 
 
 class LaterCategories(NamedTuple):

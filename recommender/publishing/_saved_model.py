@@ -12,15 +12,16 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.arrays import within
-from recommender.database.schema import ASIN_LENGTH, INTERACTION_TYPES
+from recommender.database.schema import INTERACTION_TYPES
 from recommender.publishing.versions import EXPIRED, KEPT, PUBLISHED, Version
 from recommender.ranking import AutoParameters, TasteParameters, parameters_of
 from recommender.settings import LARGEST_ID
-from recommender.shop import NO_TIME, Cursor, Products
+from recommender.shop import NO_TIME, Cursor, Products, all_product_ids, product_id_texts
 
 _LATEST = 253_402_300_800_000_000  # microseconds from 1970 to the year 10000
 _WHERE = re.compile(r"[a-z_]{1,64}\.[a-z_]{1,64}")  # a table and a column
@@ -33,20 +34,19 @@ def require(holds: Any, what: str) -> None:
 
 
 def ids_of(name: str, characters: NDArray[np.uint8]) -> NDArray[np.bytes_]:
-    """Return product ids (n,) from bytes (n, 10): ASCII, NUL only at the end, unique, ascending."""
-    require(characters.shape[1] == ASIN_LENGTH and characters.flags.c_contiguous, f"{name} are not of ten bytes")
-    require(not (characters & 0x80).any(), f"{name} are not ASCII")
+    """Return product ids (n,) from bytes (n, width): UTF-8, NUL only at the end, by the rule, unique, ascending."""
+    require(characters.shape[1] and characters.flags.c_contiguous, f"{name} have no bytes")
     filled = characters != 0
-    require(filled[:, 0].all() and (filled[:, 1:] <= filled[:, :-1]).all(), f"{name} have NUL among their characters")
-    # as whole numbers, which have the same order as the bytes
-    pairs = (
-        np.ascontiguousarray(characters[:, :8]).view(">u8")[:, 0],
-        np.ascontiguousarray(characters[:, 8:]).view(">u2")[:, 0],
-    )
-    head, tail = (pair.astype(pair.dtype.newbyteorder("=")) for pair in pairs)
-    rises = (head[1:] > head[:-1]) | ((head[1:] == head[:-1]) & (tail[1:] > tail[:-1]))
-    require(rises.all(), f"{name} do not ascend")
-    return characters.view(f"S{ASIN_LENGTH}").reshape(len(characters))
+    require((filled[:, 1:] <= filled[:, :-1]).all(), f"{name} have NUL among their characters")
+    ids = characters.view(f"S{characters.shape[1]}").reshape(len(characters))
+    texts = product_id_texts(ids)
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        raise ValueError(f"{name} are not UTF-8") from None
+    require(all_product_ids(texts), f"{name} are no product ids")
+    require((ids[1:] > ids[:-1]).all(), f"{name} do not ascend")
+    return ids
 
 
 def check_users(name: str, user_ids: NDArray[np.int64]) -> None:

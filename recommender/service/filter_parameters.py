@@ -7,9 +7,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from recommender.model import LARGEST_LIST_OFFSET, ListRequest
-from recommender.service.parameters import ASIN, LARGEST_LIMIT, LIMIT, NO_ASIN, RequestReader, whole_number
+from recommender.service.parameters import (
+    LARGEST_LIMIT,
+    LIMIT,
+    NO_PRODUCT_ID,
+    PRODUCT_ID_SCHEMA,
+    RequestReader,
+    whole_number,
+)
 from recommender.service.problems import NotInThisModelError, documented_problem
-from recommender.shop import ProductCatalog
+from recommender.shop import ProductCatalog, is_product_id
 
 Value = TypeVar("Value")
 
@@ -48,7 +55,7 @@ LIST_PARAMETERS = [
     _query(
         "exclude",
         "Not this product; may be given several times.",
-        _many({"type": "string", "pattern": "^[0-9A-Z]{10}$"}),
+        _many(PRODUCT_ID_SCHEMA),
         ["B08N5WRWNW"],
     ),
     _query("diversity", "At most so many of a category.", {"type": "integer", "minimum": 1, "maximum": 100}, 2),
@@ -70,7 +77,7 @@ def list_request_of(asked: RequestReader, default_limit: int) -> ListRequest:
         min_price=_decimal(asked, "min_price", 9_999_999.99),
         max_price=_decimal(asked, "max_price", 9_999_999.99),
         min_stars=_decimal(asked, "min_stars", 5.0),
-        exclude=_each(asked, "exclude", _product_id, NO_ASIN),
+        exclude=_each(asked, "exclude", _product_id, NO_PRODUCT_ID),
         diversity=asked.number("diversity", LARGEST_LIMIT),
         in_stock_only=asked.flag("in_stock_only"),
         new_rank=default_limit,
@@ -119,4 +126,4 @@ def _category(text: str) -> int | None:
 
 
 def _product_id(text: str) -> str | None:
-    return text if ASIN.fullmatch(text) else None
+    return text if is_product_id(text) else None

@@ -17,9 +17,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 from starlette.requests import ClientDisconnect
 
-from recommender.service.parameters import ASIN, NO_ASIN
+from recommender.service.parameters import NO_PRODUCT_ID
 from recommender.service.problems import InvalidParameterError
 from recommender.settings import LARGEST_ID
+from recommender.shop import checked_product_id
 
 Fields = TypeVar("Fields", bound=BaseModel)
 
@@ -60,8 +61,10 @@ def _whole(number: float) -> int:
 _STARS = core_schema.float_schema(strict=True, ge=LOWEST, le=HIGHEST)
 _HALVES = core_schema.no_info_after_validator_function(lambda stars: _whole(2 * stars), _STARS)
 
+_PRODUCT = core_schema.no_info_after_validator_function(checked_product_id, core_schema.str_schema(strict=True))
+
 UserId = Annotated[int, whole_number(LARGEST_ID)]
-ProductId = Annotated[str, Rule(NO_ASIN, core_schema.str_schema(strict=True, pattern=f"^{ASIN.pattern}$"))]
+ProductId = Annotated[str, Rule(NO_PRODUCT_ID, _PRODUCT)]
 HalfStars = Annotated[int, Rule(f"must be {LOWEST} to {HIGHEST} stars in half steps", _HALVES)]  # from stars
 
 

@@ -13,10 +13,16 @@ from recommender.model import ServedModel
 from recommender.ranking import RANKINGS
 from recommender.service.problems import Errors, InvalidParameterError, NotInThisModelError, documented_problem
 from recommender.settings import LARGEST_ID
+from recommender.shop import PRODUCT_ID_FAULT, PRODUCT_ID_LENGTH, PRODUCT_ID_RULE, is_product_id
 
 LARGEST_LIMIT = 100
-ASIN = re.compile(r"[0-9A-Z]{10}")
-NO_ASIN = "must be ten characters of 0-9 and A-Z"
+NO_PRODUCT_ID = f"must be {PRODUCT_ID_RULE}"
+PRODUCT_ID_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": PRODUCT_ID_LENGTH,
+    "not": {"pattern": PRODUCT_ID_FAULT},
+}
 _POSITIVE = re.compile(r"[1-9][0-9]{0,18}")  # [0-9] and fullmatch: \d would accept digits of other scripts
 
 
@@ -173,8 +179,8 @@ class RequestReader:
     def product_id(self) -> str:
         """Return the product_id in the path."""
         product_id = self._path["product_id"]
-        if not ASIN.fullmatch(product_id):
-            self.refuse("product_id", product_id, NO_ASIN)
+        if not is_product_id(product_id):
+            self.refuse("product_id", product_id, NO_PRODUCT_ID)
         return product_id
 
 

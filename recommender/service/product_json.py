@@ -15,14 +15,14 @@ from typing import Any
 import orjson
 
 from recommender.model import LARGEST_LIST_OFFSET, Recommendation, ServedModel
-from recommender.shop import Products
+from recommender.shop import PRODUCT_ID_LENGTH, Products
 
 KEPT = 40_000  # products; some 400 bytes each
 _RANKS = [b'{"rank":%d,' % rank for rank in range(LARGEST_LIST_OFFSET + 101)]
 
 Item = tuple[bytes, bytes]  # the JSON before the stars, and after them
 
-PRODUCT_ID_ITEM = {"type": "string", "minLength": 10, "maxLength": 10}
+PRODUCT_ID_ITEM = {"type": "string", "minLength": 1, "maxLength": PRODUCT_ID_LENGTH}
 PRODUCT_NAME_ITEM = {"type": ["string", "null"]}
 PRICE_ITEM = {"type": ["number", "null"], "exclusiveMinimum": 0, "description": "null: not known."}
 CURRENCY_ITEM = {"type": "string", "pattern": "^[A-Z]{3}$", "description": "Of all prices, by ISO 4217."}

@@ -1,5 +1,6 @@
 """The shop as arrays: what its tables hold. Nothing here reads or writes.
 
+ids        the rule for product ids, and their form in arrays
 ratings    all ratings: a sparse matrix users x products
 profiles   the products of each user, and how surely each is liked
 catalog    titles, prices, stars and categories
@@ -11,6 +12,22 @@ cursor     the position of a model in the changes of the tables
 
 from recommender.shop.catalog import IN_STOCK, NO_CATEGORY, NOT_IN_CATALOG, Product, ProductCatalog, known_prices
 from recommender.shop.cursor import NOTHING_READ, Cursor, Spans
+from recommender.shop.ids import (
+    BLANKS,
+    CONTROLS,
+    DOTS,
+    NO_CHARACTERS,
+    PRODUCT_ID_FAULT,
+    PRODUCT_ID_LENGTH,
+    PRODUCT_ID_RULE,
+    all_product_ids,
+    checked_product_id,
+    is_product_id,
+    number_before,
+    places_of,
+    product_id_bytes,
+    product_id_texts,
+)
 from recommender.shop.products import Products
 from recommender.shop.profiles import INTERACTION_TYPES, RATED, Interactions, Profiles, build_profiles, widened
 from recommender.shop.ratings import (
@@ -26,13 +43,20 @@ from recommender.shop.segments import NO_SEGMENT, People, Segments
 from recommender.shop.snapshot import Snapshot
 
 __all__ = [
+    "BLANKS",
+    "CONTROLS",
+    "DOTS",
     "INTERACTION_TYPES",
     "IN_STOCK",
     "NOTHING_READ",
     "NOT_IN_CATALOG",
     "NO_CATEGORY",
+    "NO_CHARACTERS",
     "NO_SEGMENT",
     "NO_TIME",
+    "PRODUCT_ID_FAULT",
+    "PRODUCT_ID_LENGTH",
+    "PRODUCT_ID_RULE",
     "RATED",
     "STARS_PER_UNIT",
     "Cursor",
@@ -46,11 +70,18 @@ __all__ = [
     "Segments",
     "Snapshot",
     "Spans",
+    "all_product_ids",
     "build_profiles",
     "build_rating_matrix",
+    "checked_product_id",
     "checked_user_id",
     "distinct",
     "fingerprint_of",
+    "is_product_id",
     "known_prices",
+    "number_before",
+    "places_of",
+    "product_id_bytes",
+    "product_id_texts",
     "widened",
 ]

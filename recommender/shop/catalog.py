@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from recommender.shop.ids import place_of, places_of
+
 IN_STOCK = "in_stock"  # an optional column of amazon_products
 NO_CATEGORY = -(2**31)  # the category id of a product whose category is not known
 
@@ -70,16 +72,11 @@ class ProductCatalog:
 
     def row_of(self, product_id: str) -> int | None:
         """Return the row of the catalog that holds this product; None if there is none."""
-        row = int(np.searchsorted(self.product_ids, product_id.encode()))
-        found = row < len(self) and self.product_ids[row] == product_id.encode()
-        return row if found else None
+        return place_of(self.product_ids, product_id)
 
     def rows_of(self, product_ids: NDArray[np.bytes_]) -> NDArray[np.int32]:
         """Return the row of the catalog for each product (m,); -1: it is not in the catalog."""
-        at = np.searchsorted(self.product_ids, product_ids)
-        within = np.minimum(at, max(len(self) - 1, 0))
-        found = self.product_ids[within] == product_ids if len(self) else np.zeros(len(product_ids), np.bool_)
-        return np.where(found, at, -1).astype(np.int32)
+        return places_of(self.product_ids, product_ids)
 
     def product(self, row: int) -> Product:
         """Return the product in a row. Return `NOT_IN_CATALOG` for row -1."""

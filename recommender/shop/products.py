@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recommender.shop.catalog import Product, ProductCatalog
+from recommender.shop.ids import place_of, product_id_texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +42,7 @@ class Products:
 
     def column_of(self, product_id: str) -> int | None:
         """Return the product's column of the matrix; None if it has no rating and no interaction."""
-        name = product_id.encode()
-        column = int(np.searchsorted(self.matrix_ids, name))
-        return column if column < len(self.matrix_ids) and self.matrix_ids[column] == name else None
+        return place_of(self.matrix_ids, product_id)
 
     def find(self, product_id: str) -> int | None:
         """Return the product's column; None if there is no such product."""
@@ -65,7 +64,7 @@ class Products:
         """Return the product id of a column."""
         ids, rows = self.matrix_ids, self.catalog_rows
         found: bytes = ids[column] if column < len(ids) else self.catalog.product_ids[rows[column]]
-        return found.decode("ascii")
+        return found.decode()
 
     def ids(self, columns: NDArray[np.integer]) -> pa.StringArray:
         """Return the product ids of these columns (m,)."""
@@ -78,4 +77,4 @@ class Products:
     @cached_property
     def _id_texts(self) -> pa.StringArray:
         others = self.catalog.product_ids[self.catalog_rows[len(self.matrix_ids) :]]
-        return pa.array(np.concatenate([self.matrix_ids, others]).astype(str), pa.string())
+        return product_id_texts(np.concatenate([self.matrix_ids, others]))

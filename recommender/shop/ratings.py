@@ -1,8 +1,8 @@
 """Ratings as a sparse users x products matrix, and the translation between ids and rows or columns.
 
 A rating is stored as whole half stars, 1..10, in one byte, so that every dot product is exact. Rows are users by
-ascending user_id. Columns are products by ascending product_id (bytes of ASCII). So the smaller row or column is the
-smaller id, and ties go to it everywhere.
+ascending user_id. Columns are products by ascending product_id (bytes of UTF-8, see `ids`). So the smaller row or
+column is the smaller id, and ties go to it everywhere.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class RatingMatrix:
 
     def products(self, columns: NDArray[np.integer]) -> list[str]:
         """Return the product ids of these columns as text."""
-        return [product.decode("ascii") for product in self.product_ids[columns].tolist()]
+        return [product.decode() for product in self.product_ids[columns].tolist()]
 
     def fingerprint(self) -> str:
         """Return 32 hexadecimal digits that differ when any id, rating, recommendable flag or time (if read) does."""

@@ -112,7 +112,7 @@ def read_facts(connection: Connection, product_ids: Iterable[bytes]) -> dict[byt
     facts: dict[bytes, Product | None] = dict.fromkeys(wanted)
     c = products.c
     for block in in_blocks(wanted):
-        names = [name.decode("ascii") for name in block]
+        names = [name.decode() for name in block]
         told: list[Any] = [literal_column(name) for name in ("asin", "title", "price", "stars", "category_id")]
         for asin, *values in connection.execute(select(*told).select_from(products).where(c.asin.in_(names))):
             facts[asin.encode()] = as_product(*values)

@@ -198,7 +198,7 @@ def test_a_table_without_ratings_is_read_as_empty_arrays(tables: Engine, way: Wa
     assert (columns.user_ids.dtype, columns.half_stars.dtype) == (np.dtype(np.int64), np.dtype(np.int8))
 
 
-@pytest.mark.parametrize("odd", ["short", "lowercase1", "space in  ", "a,b", "a\nb", 'q"uote'])
+@pytest.mark.parametrize("odd", ["short", "lowercase1", "space in  ", "a,b", 'q"uote', "\\N", "مرحبا/🎁%2F", "🎁" * 64])
 @pytest.mark.parametrize("way", [None, "connectorx", "streamed"])
 def test_product_ids_that_are_no_asins_are_read_too(tables: Engine, way: Way | None, odd: str) -> None:
     rows = [(1, odd.rstrip(), 4.0), (1, "B000000001", 5.0)]

@@ -12,6 +12,7 @@ import pytest
 from recommender.errors import InputFileError
 from recommender.files import RejectedRows, read_ratings_file
 from recommender.files.ratings_file import ShopRatings
+from recommender.shop import PRODUCT_ID_RULE
 from tests.conftest import REAL_DATA, needs_real_data
 
 NOON = dt.datetime(2024, 6, 1, 12)
@@ -97,7 +98,9 @@ def test_each_faulty_row_is_named(read: Read, tmp_path: Path) -> None:
     faults = {
         f",{A},5,": "user_id is empty",
         f"{'x' * 256},{A},5,": "user_id is longer than 255 characters",
-        "1,a000000001,5,": "product_id 'a000000001' is not 10 characters A-Z 0-9",
+        "1,,5,": "product_id is empty",
+        "1,a\tb,5,": f"product_id 'a\\tb' is not {PRODUCT_ID_RULE}",
+        f"1,{'x' * 65},5,": f"product_id '{'x' * 40}...' has 65 characters and is not {PRODUCT_ID_RULE}",
         f"1,{A},,": "rating is empty",
         f"1,{A},5.5,": "rating '5.5' is out of range (0.5 to 5)",
         f"1,{A},0,": "rating '0' is out of range (0.5 to 5)",

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 import to_rds
 from recommender.errors import InputFileError
 from recommender.files import RejectedRows, any_product_rows, product_form, whole_products
+from recommender.shop import PRODUCT_ID_RULE
 from tests.steps.test_to_rds import CATEGORIES, HEADER, Step, asins, catalog, line
 from tests.steps.test_to_rds import step as step
 
@@ -50,11 +51,11 @@ def test_a_file_with_other_names_is_loaded_and_what_it_lacks_is_unknown(step: St
 
 
 def test_a_faulty_row_keeps_its_line_and_the_counts_add_up(step: Step, engine: Engine) -> None:
-    step.write(f"sku;name\n{A};\n\nno-id;Mug\n{B};Pan\n")
+    step.write(f"sku;name\n{A};\n\n..;Mug\n{B};Pan\n")
     assert "2 loaded + 0 duplicates + 1 rejected = 3 rows of p.csv" in step.run(
         "--columns", "asin=sku", "--max-rejected", "1"
     )
-    assert step.rejected[1:] == [["p.csv", "4", "asin 'no-id' is not 10 characters A-Z 0-9", "no-id;Mug"]]
+    assert step.rejected[1:] == [["p.csv", "4", f"asin '..' is not {PRODUCT_ID_RULE}", "..;Mug"]]
     assert asins(engine) == [A, B]
 
 

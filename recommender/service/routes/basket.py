@@ -17,6 +17,7 @@ from recommender.service.model_headers import PRIVATE
 from recommender.service.parameters import (
     LARGEST_LIMIT,
     NOT_IN_THIS_MODEL,
+    PRODUCT_ID_SCHEMA,
     RANKING,
     RequestReader,
     check_served,
@@ -49,7 +50,7 @@ _BASKET_SCHEMA: dict[str, Any] = {
                 "required": ["product_id"],
                 "additionalProperties": False,
                 "properties": {
-                    "product_id": PRODUCT_ID_ITEM | {"pattern": "^[0-9A-Z]{10}$"},
+                    "product_id": PRODUCT_ID_ITEM | PRODUCT_ID_SCHEMA,
                     "rating": STARS_ITEM | {"multipleOf": 0.5, "default": LIKED},
                 },
             },

@@ -14,7 +14,15 @@ from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.beside import Turns, takes_long
 from recommender.service.filter_parameters import LIST_PARAMETERS, NO_STOCK, check_stock, list_request_of
-from recommender.service.parameters import LARGEST_LIMIT, LIMIT, RequestReader, documented_json, documented_refusal
+from recommender.service.parameters import (
+    LARGEST_LIMIT,
+    LIMIT,
+    NO_PRODUCT_ID,
+    PRODUCT_ID_SCHEMA,
+    RequestReader,
+    documented_json,
+    documented_refusal,
+)
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import (
     CURRENCY_ITEM,
@@ -35,8 +43,8 @@ PRODUCT_ID = {
     "name": "product_id",
     "in": "path",
     "required": True,
-    "description": "An ASIN of the catalog or of a rating: ten characters of 0-9 and A-Z.",
-    "schema": {"type": "string", "pattern": "^[0-9A-Z]{10}$"},
+    "description": "A product of the catalog or of a rating.",
+    "schema": PRODUCT_ID_SCHEMA,
     "example": "B08N5WRWNW",
 }
 _SIMILAR_EXAMPLE = {
@@ -124,7 +132,7 @@ _POPULAR_SCHEMA: dict[str, Any] = {
 NO_SUCH_PRODUCT: dict[int | str, dict[str, Any]] = {
     304: model_headers.NOT_MODIFIED,
     404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
-    422: documented_refusal("product_id", "x", "must be ten characters of 0-9 and A-Z"),
+    422: documented_refusal("product_id", " x", NO_PRODUCT_ID),
 }
 
 

@@ -16,7 +16,13 @@ from pydantic import BaseModel
 from recommender.database.schema import INTERACTION_TYPES
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
 from recommender.service.json_body import HalfStars, ProductId, UserId, one_of, read_body
-from recommender.service.parameters import USER_ID, RequestReader, documented_json, documented_refusal
+from recommender.service.parameters import (
+    PRODUCT_ID_SCHEMA,
+    USER_ID,
+    RequestReader,
+    documented_json,
+    documented_refusal,
+)
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM
 from recommender.service.routes.products import PRODUCT_ID
@@ -42,7 +48,7 @@ _DONE: dict[int | str, dict[str, Any]] = {
 
 
 def _schema(last: str, item: dict[str, Any]) -> dict[str, Any]:
-    fields = {"user_id": _USER_ITEM, "product_id": PRODUCT_ID_ITEM | {"pattern": "^[0-9A-Z]{10}$"}, last: item}
+    fields = {"user_id": _USER_ITEM, "product_id": PRODUCT_ID_ITEM | PRODUCT_ID_SCHEMA, last: item}
     return {"type": "object", "required": list(fields), "additionalProperties": False, "properties": fields}
 
 
