@@ -134,7 +134,7 @@ class Reconciliation:
 
 def _mix(product_id: bytes, dialect: str) -> int:
     """Return a number made of a product id that the database can compute too; SQLite has no checksum."""
-    return product_id[-1] if dialect == "sqlite" else zlib.crc32(product_id)
+    return ord(product_id.decode()[-1]) if dialect == "sqlite" else zlib.crc32(product_id)
 
 
 def _added(half_stars: NDArray[np.int8], mixes: NDArray[np.int64]) -> Sums:

@@ -16,12 +16,14 @@ from recommender.live import LiveModel, UserRecord
 from recommender.model import ListRequest, ServedModel
 from recommender.shop import Interactions, People, Product, ProductCatalog, Snapshot, build_rating_matrix
 from tests.support.model_built_anew import as_seen, as_told, build_of
+from tests.support.product_ids import ODD
 
 USERS, LISTED = (
     range(1, 11),
     (*range(1, 7), *range(11, 17)),
 )  # the last ones never change, so a segment keeps its number
-PRODUCTS = [f"B{number:09d}".encode() for number in range(16)]
+# ascending; of one to 256 bytes, and the longest come late
+PRODUCTS = sorted(text.encode() for text in [*ODD[:13], "x" * 64, "é" * 64, "🎁" * 64])
 LATE, UNLISTED = set(PRODUCTS[3::4]), PRODUCTS[15]  # LATE enter the catalog at their first event, UNLISTED never
 ERASE, DELETE = 15, 0  # other actions: 1 to 10 are half stars, 11 to 14 kinds of interactions
 RANKINGS = ("classic", "taste", "items", "auto")
@@ -68,14 +70,14 @@ class Shop:
         return UserRecord(user, rated, turned, user in self.listed, *(segment(user) if user in self.listed else ()))
 
     def snapshot(self) -> Snapshot:
-        names = np.array(PRODUCTS, "S10")
+        names = np.array(PRODUCTS)
         rated = [(u, PRODUCTS.index(p), *given) for u, own in self.ratings.items() for p, given in own.items()]
         turned = [(u, PRODUCTS.index(p), k, time) for u, own in self.events.items() for (p, k), time in own.items()]
         users, codes, stars, times = (np.array(column, np.int64) for column in zip(*rated, strict=True))
         held, inverse = np.unique(codes, return_inverse=True)
         in_catalog = np.array([PRODUCTS[code] in self.catalog for code in held.tolist()])
         matrix = build_rating_matrix(
-            users, names[held], inverse, stars.astype(np.int8), in_catalog=in_catalog, rated_at=times
+            users, np.array(names[held].tolist()), inverse, stars.astype(np.int8), in_catalog=in_catalog, rated_at=times
         )
         by, what, kinds, at = (np.array([row[n] for row in turned], np.int64) for n in range(4))
         log = Interactions(by, what.astype(np.int32), names, kinds.astype(np.int8), at)
@@ -98,7 +100,7 @@ def catalog_of(products: set[bytes]) -> ProductCatalog:
     ids = sorted(products)
     known: list[Any] = [facts(product) for product in ids]
     return ProductCatalog(
-        np.array(ids, "S10"),
+        np.array(ids),
         pa.array([one.title for one in known], pa.string()),
         np.array([one.price for one in known]),
         np.array([one.stars for one in known]),

@@ -87,11 +87,11 @@ def _ladder(older: ServedModel, model: ServedModel) -> ColdStart:
     assert older.cold_start is not None
     assert model.cold_start is not None
     ladder, new = older.cold_start.ladder, older.cold_start.new
-    ours = np.array([model.products.id_of(column) for column in range(len(model.products))], "S10")
+    ours = np.array([model.products.id_of(column).encode() for column in range(len(model.products))])
     order = np.argsort(ours)
 
     def moved(columns: NDArray[np.int32]) -> NDArray[np.int32]:
-        names = np.array([older.products.id_of(column) for column in columns.tolist()], "S10")
+        names = np.array([older.products.id_of(column).encode() for column in columns.tolist()], np.bytes_)
         return order[np.searchsorted(ours[order], names)].astype(np.int32)
 
     known = [older.products.find(model.products.id_of(column)) for column in range(len(model.products))]

@@ -13,7 +13,7 @@ from recommender.updates import TrainedModel, optional_tables, read_facts, read_
 from recommender.updates.reconciliation import Reconciliation
 from tests.support.shop import WHEN, fill
 
-A, B, C = "B00000000A", "B00000000B", "B00000000C"
+A, B, C = "B00000000A", "B0é", "🎁"
 STARS = {user: {A: 1.0 + user % 5 / 2, B: 4.0} for user in (1, 2, 3, 5, 8, 13, 21)}
 
 
