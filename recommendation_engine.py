@@ -85,7 +85,7 @@ from recommender.ranking import (
     rank_products,
 )
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
-from recommender.shop import STARS_PER_UNIT, RatingMatrix
+from recommender.shop import RatingMatrix
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
@@ -130,7 +130,7 @@ def load_model(
         return matrix, train_taste(matrix, log, counted, tuned=wanted == AUTO, items=wanted == ITEMS)
     matrix = read_rating_matrix(engine)
     if not precompute:
-        return matrix, CosineIndex(matrix.half_stars)
+        return matrix, CosineIndex(matrix.half_stars, most=matrix.scale.most)
     with tqdm(total=matrix.shape[0], unit=" users", desc="neighbors", delay=2, leave=False) as bar:
         k = _or_constant(None, "TOP_N_SIMILAR_USERS")
         return matrix, PrecomputedIndex(matrix.half_stars, k, progress=lambda done: bar.update(done - bar.n))
@@ -172,7 +172,7 @@ def get_recommendations(
         row = matrix.row_of(user_id)
         near = find_neighbors(similarity_matrix, matrix.user_ids, row, k)
         ranked = rank_products(
-            matrix.half_stars, row, *near, n=top, recommendable=matrix.recommendable, scale=STARS_PER_UNIT
+            matrix.half_stars, row, *near, n=top, recommendable=matrix.recommendable, scale=matrix.scale.unit
         )
         names = matrix.products(ranked.columns)
     return as_frame(names, ranked)

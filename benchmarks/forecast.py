@@ -22,7 +22,7 @@ from recommender.commands.data_report import forecast, peak_bytes
 from recommender.neighbors import CosineIndex
 from recommender.publishing import BLOCK_USERS
 from recommender.ranking import rank_products_for_rows
-from recommender.shop import STARS_PER_UNIT, RatingMatrix
+from recommender.shop import RatingMatrix
 
 SIZES = [(5_000, 20_000, 30_000), (20_000, 30_000, 1_500_000), (200_000, 300_000, 3_800_000)]
 
@@ -50,7 +50,7 @@ def train(matrix: RatingMatrix, index: CosineIndex) -> None:
         rows = np.arange(start, min(start + BLOCK_USERS, matrix.shape[0]))
         near = index.top_k(20, rows=rows)
         rank_products_for_rows(
-            matrix.half_stars, rows, *near, n=10, recommendable=matrix.recommendable, scale=STARS_PER_UNIT
+            matrix.half_stars, rows, *near, n=10, recommendable=matrix.recommendable, scale=matrix.scale.unit
         )
 
 

@@ -38,7 +38,7 @@ from recommender.ranking import (
     rank_products_for_rows,
     train_item_weights,
 )
-from recommender.shop import STARS_PER_UNIT, ProductCatalog, Products, RatingMatrix, build_profiles
+from recommender.shop import ProductCatalog, Products, RatingMatrix, build_profiles
 
 SHAPE, SHORT = Shape(200_000, 300_000, 3_800_000), Shape(20_000, 30_000, 300_000)
 K, N, SAMPLE = 20, 10, 2_000
@@ -82,7 +82,7 @@ def latencies(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
     near, cosines = similarity.top_k(K, rows=rows)
     place = {row: at for at, row in enumerate(rows.tolist())}
     everything = rank_products_for_rows(
-        matrix.half_stars, rows, near, cosines, n=N, recommendable=matrix.recommendable, scale=STARS_PER_UNIT
+        matrix.half_stars, rows, near, cosines, n=N, recommendable=matrix.recommendable, scale=matrix.scale.unit
     )
 
     def by(ranker: ProfileRanker) -> Callable[[int], object]:
@@ -91,12 +91,12 @@ def latencies(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
     def scored(row: int) -> object:
         found = near[place[row]], cosines[place[row]]
         mask = matrix.recommendable
-        return rank_products(matrix.half_stars, row, *found, n=N, recommendable=mask, scale=STARS_PER_UNIT)
+        return rank_products(matrix.half_stars, row, *found, n=N, recommendable=mask, scale=matrix.scale.unit)
 
     def on_demand(row: int) -> bool:
         found = similarity.neighbors(row, K)
         mask = matrix.recommendable
-        ranked = rank_products(matrix.half_stars, row, *found, n=N, recommendable=mask, scale=STARS_PER_UNIT)
+        ranked = rank_products(matrix.half_stars, row, *found, n=N, recommendable=mask, scale=matrix.scale.unit)
         pairs = zip(ranked, everything.of(place[row]), strict=True)
         return all(np.array_equal(np.asarray(mine), np.asarray(other)) for mine, other in pairs)
 

@@ -16,7 +16,7 @@ from recommender.items import foresee
 from recommender.neighbors import CosineIndex
 from recommender.publishing import BLOCK_USERS
 from recommender.ranking import rank_products_for_rows
-from recommender.shop import STARS_PER_UNIT, Profiles, RatingMatrix
+from recommender.shop import Profiles, RatingMatrix
 
 SAMPLE_SHARE = 0.02  # share of the work that is timed, to forecast the rest
 LEAST_SAMPLE_WORK = 20_000_000  # multiplications: some 10 ms, long enough for the clock
@@ -193,6 +193,6 @@ def _train(matrix: RatingMatrix, index: CosineIndex, rows: NDArray[np.int64], n_
         similarities,
         n=n,
         recommendable=matrix.recommendable,
-        scale=STARS_PER_UNIT,
+        scale=matrix.scale.unit,
     )
     rank_popular(matrix)

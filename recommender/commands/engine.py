@@ -93,7 +93,7 @@ def check_data(settings: Settings) -> None:
         announce_compiling(CLASSIC)
         started = time.perf_counter()
         matrix = read_rating_matrix(engine)
-        index = CosineIndex(matrix.half_stars)
+        index = CosineIndex(matrix.half_stars, most=matrix.scale.most)
         loading = time.perf_counter() - started
         log = read_interactions(engine) if interactions.name in existing_tables(engine) else None
         people = read_people(engine)

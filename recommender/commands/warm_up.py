@@ -49,7 +49,7 @@ from recommender.ranking import (
     train_item_weights,
 )
 from recommender.settings import load_settings
-from recommender.shop import STARS_PER_UNIT, ProductCatalog, Products, RatingMatrix, build_profiles
+from recommender.shop import ProductCatalog, Products, RatingMatrix, build_profiles
 
 try:
     import fcntl
@@ -171,8 +171,8 @@ def _run_classic(matrix: RatingMatrix) -> None:
     neighbors, similarities = index.top_k(2)
     index.neighbors(1, 2)
     index.similarities(1)
-    rank = partial(rank_products, recommendable=matrix.recommendable, scale=STARS_PER_UNIT)
-    rank_rows = partial(rank_products_for_rows, recommendable=matrix.recommendable, scale=STARS_PER_UNIT)
+    rank = partial(rank_products, recommendable=matrix.recommendable, scale=matrix.scale.unit)
+    rank_rows = partial(rank_products_for_rows, recommendable=matrix.recommendable, scale=matrix.scale.unit)
     rank(ratings, 1, neighbors[1], similarities[1], n=2)
     lists = rank_rows(ratings, rows, neighbors, similarities, n=2)
     none = np.empty(0, np.int32), np.empty(0)
@@ -195,7 +195,13 @@ def _run_taste(matrix: RatingMatrix) -> None:
 def _tiny_taste(matrix: RatingMatrix) -> TasteRanker:
     ratings = matrix.half_stars
     confidences = sp.csr_array((np.ones(ratings.nnz), ratings.indices, ratings.indptr), shape=ratings.shape)
-    return TasteRanker(confidences, ratings, times=np.arange(ratings.nnz), recommendable=matrix.recommendable)
+    return TasteRanker(
+        confidences,
+        ratings,
+        times=np.arange(ratings.nnz),
+        recommendable=matrix.recommendable,
+        scale=matrix.scale,
+    )
 
 
 def _run_caps(matrix: RatingMatrix) -> None:
@@ -204,7 +210,7 @@ def _run_caps(matrix: RatingMatrix) -> None:
     categories, taste = Categories(numbers, numbers), _tiny_taste(matrix)
     cap = categories.cap(1)
     neighbors = CosineIndex(matrix.half_stars).neighbors(1, 2)
-    rank_near(matrix.half_stars, 1, *neighbors, 2, cap, matrix.recommendable, STARS_PER_UNIT)
+    rank_near(matrix.half_stars, 1, *neighbors, 2, cap, matrix.recommendable, matrix.scale.unit)
     taste.rank_near(taste.near(1), SHALLOW + 1, taste.votes.bars(None), cap)
     catalog = ProductCatalog(matrix.product_ids, pa.nulls(n, pa.string()), np.ones(n), np.ones(n), numbers)
     allowed_products(ListRequest(1, min_price=1.0), Products(matrix.product_ids, catalog, numbers), categories)

@@ -8,6 +8,7 @@ own_tables         the tables that the project made
 origin             what a step made its tables from
 staging            writes rows into new tables and swaps them in
 bulk_read          reads whole tables into arrays
+rating_scale       which ratings there are: as step 2 noted, or as RATING_* say
 usable_rows        the rule for the rows that a model is made from
 shop_reader        the tables as a snapshot of the shop
 clock              microseconds since 1970, by the database's clock
@@ -73,6 +74,7 @@ from recommender.database.own_tables import (
     noted_lists,
     prepare_notes,
 )
+from recommender.database.rating_scale import steps_in_sql
 from recommender.database.shop_reader import (
     around,
     as_product,
@@ -176,6 +178,7 @@ __all__ = [
     "retried",
     "shopper_summary",
     "staged",
+    "steps_in_sql",
     "table_is_there",
     "token_of",
     "unchanged_catalog",

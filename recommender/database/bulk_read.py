@@ -45,7 +45,7 @@ from recommender.database.connection import database_errors, is_mysql, label
 from recommender.database.schema import ratings
 from recommender.database.usable_rows import LeftOut, count_left_out, refuse_faulty_table, usable
 from recommender.errors import DatabaseError
-from recommender.shop import all_product_ids
+from recommender.shop import HALF_STARS, Scale, all_product_ids
 
 Way = Literal["connectorx", "packed", "streamed"]
 # rows of a streamed result that are Python objects at a time: fetching and converting them are calls that stop every
@@ -59,7 +59,7 @@ class RatingColumns:
     """All n usable ratings (see `recommender.database.usable_rows`), rows in no particular order.
 
     ``user_ids`` (n,) int64; ``product_codes`` (n,) int32 into ``products``, an Arrow string array of the distinct
-    product ids in no particular order; ``half_stars`` (n,) int8, the rating doubled: 1..10; ``rated_at`` (n,) int64,
+    product ids in no particular order; ``half_stars`` (n,) int8, steps of the scale; ``rated_at`` (n,) int64,
     microseconds since 1970, or `NO_TIME`, if requested. ``left_out``: the number of rows that are not usable.
     """
 
@@ -71,7 +71,9 @@ class RatingColumns:
     left_out: LeftOut = field(default_factory=dict)
 
 
-def read_ratings(engine: Engine, *, times: bool = False, way: Way | None = None) -> RatingColumns:
+def read_ratings(
+    engine: Engine, *, scale: Scale = HALF_STARS, times: bool = False, way: Way | None = None
+) -> RatingColumns:
     """Return all usable ratings, as of one moment; with ``times``, also when each was first given.
 
     All rows are read as they are and checked afterwards, which takes hardly any time. Only if one is not usable, the
@@ -80,25 +82,30 @@ def read_ratings(engine: Engine, *, times: bool = False, way: Way | None = None)
     """
     columns: list[Any] = [ratings.c.user_id, ratings.c.product_id, ratings.c.rating]
     extra = [event_time(engine, ratings.c.created_at, "rated_at")] if times else []
-    found = _quickly(engine, columns, extra, way, None)
+    found = _quickly(engine, columns, extra, way, None, scale)
     if found is not None:
         return found
-    left_out, condition = count_left_out(engine, ratings), usable(engine, ratings)
+    left_out, condition = count_left_out(engine, ratings, scale), usable(engine, ratings, scale)
     if left_out:
-        found = _quickly(engine, columns, extra, way, condition)
+        found = _quickly(engine, columns, extra, way, condition, scale)
     if found is None and way in ("packed", "connectorx"):
         raise DatabaseError(f"{label(engine)}: the ratings cannot be read {way}; leave out `way`")
     if found is None:
         statement = select(*columns, *extra).where(condition)
-        found = _rating_columns(_streamed(engine, statement, _schema([*columns, *extra])))
+        found = _rating_columns(_streamed(engine, statement, _schema([*columns, *extra])), scale)
     if found is None:
         raise DatabaseError(f"{label(engine)}: the rows of {ratings.name} changed while they were read; run it again")
-    refuse_faulty_table(engine, ratings, left_out, len(found.user_ids))
+    refuse_faulty_table(engine, ratings, left_out, len(found.user_ids), scale)
     return replace(found, left_out=left_out)
 
 
 def _quickly(
-    engine: Engine, columns: list[Any], extra: list[Any], way: Way | None, condition: ColumnElement[bool] | None
+    engine: Engine,
+    columns: list[Any],
+    extra: list[Any],
+    way: Way | None,
+    condition: ColumnElement[bool] | None,
+    scale: Scale,
 ) -> RatingColumns | None:
     """Return the ratings by one of the two fast ways; None if neither works, or if one of the rows is not usable."""
     table = None
@@ -106,8 +113,8 @@ def _quickly(
         statement = select(*columns, *extra) if condition is None else select(*columns, *extra).where(condition)
         table = through_connectorx(engine, statement, _schema([*columns, *extra]), required=way is not None)
     if table is None and way in (None, "packed"):
-        table = packed_ratings(engine, extra, condition)
-    return None if table is None else _rating_columns(table)
+        table = packed_ratings(engine, extra, condition, scale)
+    return None if table is None else _rating_columns(table, scale)
 
 
 def read_table(
@@ -178,23 +185,20 @@ def fitting(value: Any, kind: pa.DataType) -> Any:
         return None
 
 
-def _rating_columns(table: pa.Table) -> RatingColumns | None:
+def _rating_columns(table: pa.Table, scale: Scale) -> RatingColumns | None:
     """Return the ratings as columns; None if one of the rows is not usable."""
     if table["user_id"].null_count or table["product_id"].null_count:
         return None
     user_ids = table["user_id"].to_numpy()
-    if "half_stars" in table.column_names:
-        half_stars = table["half_stars"].to_numpy()
-    else:
-        doubled = table["rating"].to_numpy() * 2  # (n,) float64, NULL is NaN
-        if not ((doubled >= 1) & (doubled <= 10) & (doubled == np.floor(doubled))).all():
-            return None
-        half_stars = doubled.astype(np.int8)
+    if "steps" in table.column_names:
+        steps = table["steps"].to_numpy()
+    elif (steps := scale.steps_of(table["rating"].to_numpy())) is None:  # NULL is NaN
+        return None
     codes, products = codes_of(table["product_id"])
     if (len(user_ids) and user_ids.min() < 1) or not all_product_ids(products):
         return None
     rated_at = table["rated_at"].to_numpy() if "rated_at" in table.column_names else None
-    return RatingColumns(user_ids, codes, products, half_stars, rated_at)
+    return RatingColumns(user_ids, codes, products, steps, rated_at)
 
 
 def codes_of(product_ids: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.StringArray]:

@@ -3,7 +3,8 @@
 Step 2 gives numbers to the users of a shop whose own ids are text. A known id keeps its number, and a new one gets the
 next number that was never given. The number of an erased user is not given again, so the highest one ever given is
 noted in ``data_origin``, which is swapped in with the tables. If numbers come to mean other people (a shop's own users
-replace made-up ones, whole numbers replace text ids), the set of people gets another token. A model, a version and a
+replace made-up ones, whole numbers replace text ids), the set of people gets another token; so it does if the ratings
+get another scale, in which a model of the old one cannot read them. A model, a version and a
 model file have the token of the people they were made of; one whose token differs from the database's is never served
 or published.
 
@@ -23,9 +24,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, func, select
 
 from recommender.database.connection import database_errors, label
+from recommender.database.rating_scale import noted_scale, scale_note
 from recommender.database.schema import data_origin, deletions, interactions, ratings, user_id_map, users
 from recommender.errors import InputFileError, OtherPeopleError
 from recommender.settings import LARGEST_ID
+from recommender.shop import HALF_STARS, Scale
 
 MADE_UP, NUMBERS, TEXT = "seed", "numbers", "text"  # made up; a shop's whole numbers; numbers for a shop's texts
 _NOTE = "identities"  # its name in data_origin
@@ -36,7 +39,8 @@ class Identities:
     """The user_ids of a database.
 
     ``kind`` of the numbers, "" without people; ``known``: the numbers of text ids; ``highest``: the highest number ever
-    given to a text id; ``in_use``: the highest in any row; ``epoch``: how often the people have changed.
+    given to a text id; ``in_use``: the highest in any row; ``epoch``: how often the people have changed; ``scale``:
+    of their ratings.
     """
 
     token: str | None = None
@@ -45,11 +49,18 @@ class Identities:
     highest: int = 0
     in_use: int = 0
     known: Mapping[str, int] = field(default_factory=dict)
+    scale: Scale = HALF_STARS
 
-    def after(self, kind: str, made_from: Mapping[str, Any], given: Mapping[str, int]) -> dict[str, Any]:
-        """Return the note for the next people: of this kind, with these numbers given to texts."""
+    def after(
+        self, kind: str, made_from: Mapping[str, Any], given: Mapping[str, int], scale: Scale = HALF_STARS
+    ) -> dict[str, Any]:
+        """Return the notes for the next people: of this kind, with these numbers given to texts, and their scale."""
+        return self._next(kind, made_from, given, scale) | scale_note(scale)
+
+    def _next(self, kind: str, made_from: Mapping[str, Any], given: Mapping[str, int], scale: Scale) -> dict[str, Any]:
         highest = max(self.highest, max(given.values(), default=0))
-        if kind == self.kind:  # also made-up shoppers: they are not real, so new ones do not count as other people
+        # also made-up shoppers: they are not real, so new ones do not count as other people
+        if kind == self.kind and scale == self.scale:
             return {_NOTE: {"token": self.token, "epoch": self.epoch, "highest": highest, "kind": kind}}
         token = self._token(kind, self.epoch + 1, made_from)
         return {_NOTE: {"token": token, "epoch": self.epoch + 1, "highest": highest, "kind": kind}}
@@ -102,7 +113,8 @@ def read_identities(connection: Connection, there: set[str]) -> Identities:
     if kind == TEXT:  # users may have come through the API, with numbers of their own
         tables = [table for table in (users, ratings, interactions, deletions) if table.name in there]
         in_use = max([0, *(_highest(connection, table) for table in tables)])
-    return Identities(read_token(connection), str(kind), epoch, highest, in_use, known)
+    scale = noted_scale(connection) or HALF_STARS
+    return Identities(read_token(connection), str(kind), epoch, highest, in_use, known, scale)
 
 
 def newest_deletion(connection: Connection, there: set[str]) -> int:

@@ -18,6 +18,7 @@ from recommender.database.clock import event_time
 from recommender.database.connection import database_errors, label
 from recommender.database.cursor_reader import read_cursor
 from recommender.database.identities import require_people, token_of
+from recommender.database.rating_scale import scale_of
 from recommender.database.schema import INTERACTION_TYPES, LARGEST_INT, interactions, products, ratings, users
 from recommender.database.tables import existing_tables, require_rows
 from recommender.database.usable_rows import count_left_out, refuse_faulty_table, usable
@@ -87,9 +88,9 @@ def _read_matrix(engine: Engine, *, times: bool, known: Callable[[pa.StringArray
     """Return all usable ratings; ``known``: tells which of their products may be recommended."""
     require_rows(engine, products, "run python to_rds.py first")
     require_rows(engine, ratings, "run python load_recommendation_data.py first")
-    people = token_of(engine)
+    people, scale = token_of(engine), scale_of(engine)
     cursor = read_cursor(engine)
-    columns = read_ratings(engine, times=times)
+    columns = read_ratings(engine, scale=scale, times=times)
     product_ids = product_id_bytes(columns.products)
     assert product_ids is not None  # usable
     matrix = build_rating_matrix(
@@ -100,6 +101,7 @@ def _read_matrix(engine: Engine, *, times: bool, known: Callable[[pa.StringArray
         in_catalog=known(columns.products),
         rated_at=columns.rated_at,
         left_out=columns.left_out,
+        scale=scale,
     )
     return replace(matrix, people=people, cursor=cursor)
 

@@ -7,7 +7,7 @@ something is wrong with all of it.
 
 The rule is written once, in SQL, so it is the same for a whole table (`recommender.database.bulk_read`) and for the
 rows of one user (`recommender.updates.records`). Usable is: a user_id from 1 to 2^63 - 1; a product_id by the rule in
-`recommender.shop.ids`; a rating of 0.5 to 5.0 in half steps; an interaction_type of the four that exist. A row with an
+`recommender.shop.ids`; a rating on the shop's scale; an interaction_type of the four that exist. A row with an
 unreadable time counts as one without a time.
 """
 
@@ -21,13 +21,13 @@ from sqlalchemy import Engine, Label, String, Table, func, literal_column, selec
 from sqlalchemy.sql.elements import ColumnElement
 
 from recommender.database.connection import database_errors, is_mysql, label
+from recommender.database.rating_scale import fault_in_sql
 from recommender.database.schema import INTERACTION_TYPES, interactions, products, ratings
 from recommender.errors import RatingError
 from recommender.settings import LARGEST_ID
-from recommender.shop import BLANKS, CONTROLS, DOTS, NO_CHARACTERS, PRODUCT_ID_LENGTH, PRODUCT_ID_RULE
+from recommender.shop import BLANKS, CONTROLS, DOTS, NO_CHARACTERS, PRODUCT_ID_LENGTH, PRODUCT_ID_RULE, Scale
 
 SHARE_LEFT_OUT, ROWS_LEFT_OUT = 0.01, 100  # more than both: the table is refused
-HALF_STEPS = ", ".join(str(half / 2) for half in range(1, 11))
 _KINDS = ", ".join(f"'{kind}'" for kind in INTERACTION_TYPES)
 
 LeftOut = Mapping[str, int]  # number of rows by the "table.column" at fault; no entry without rows
@@ -85,12 +85,6 @@ _FAULTS: dict[Table, tuple[_Fault, ...]] = {
     ratings: (
         _USER,
         _product("product_id"),
-        _Fault(
-            "rating",
-            "0.5 to 5.0 in half steps",
-            f"typeof(rating) NOT IN ('integer', 'real') OR rating NOT IN ({HALF_STEPS})",
-            f"rating IS NULL OR rating NOT IN ({HALF_STEPS})",
-        ),
     ),
     interactions: (
         _USER,
@@ -105,27 +99,42 @@ _FAULTS: dict[Table, tuple[_Fault, ...]] = {
 }
 
 
-def fault_of(engine: Engine, table: Table) -> Label[str]:
-    """Return SQL for the first column that makes a row of ``table`` unusable; NULL: the row is usable."""
-    whens = " ".join(f"WHEN {_condition(engine, fault)} THEN '{fault.column}'" for fault in _FAULTS[table])
+def _faults(table: Table, scale: Scale | None) -> tuple[_Fault, ...]:
+    """Return the possible faults of a row of ``table``; ``scale``: of the ratings, for their table."""
+    if table is not ratings:
+        return _FAULTS[table]
+    assert scale is not None, "a rating is usable if it is on the shop's scale"
+    odd = fault_in_sql(scale)
+    sqlite, server = f"typeof(rating) NOT IN ('integer', 'real') OR {odd}", f"rating IS NULL OR {odd}"
+    return (*_FAULTS[table], _Fault("rating", scale.text(), sqlite, server))
+
+
+def fault_of(engine: Engine, table: Table, scale: Scale | None = None) -> Label[str]:
+    """Return SQL for the first column that makes a row of ``table`` unusable; NULL: the row is usable.
+
+    ``scale``: that of the ratings; needed for their table, here and below.
+    """
+    whens = " ".join(f"WHEN {_condition(engine, fault)} THEN '{fault.column}'" for fault in _faults(table, scale))
     return literal_column(f"CASE {whens} END", String).label("fault")
 
 
-def usable(engine: Engine, table: Table) -> ColumnElement[bool]:
+def usable(engine: Engine, table: Table, scale: Scale | None = None) -> ColumnElement[bool]:
     """Return SQL that is true of the rows of ``table`` that a model is built from."""
-    return fault_of(engine, table).element.is_(None)
+    return fault_of(engine, table, scale).element.is_(None)
 
 
-def count_left_out(engine: Engine, table: Table) -> dict[str, int]:
+def count_left_out(engine: Engine, table: Table, scale: Scale | None = None) -> dict[str, int]:
     """Return the number of unusable rows of ``table`` by the column at fault. Reads the whole table. DatabaseError."""
-    fault = fault_of(engine, table)
+    fault = fault_of(engine, table, scale)
     counted = select(fault, func.count()).select_from(table).where(fault.element.is_not(None)).group_by(fault.element)
     with database_errors(engine), engine.connect() as connection:
         found: dict[str, int] = {str(name): int(count) for name, count in connection.execute(counted)}
-    return {f"{table.name}.{at.column}": found[at.column] for at in _FAULTS[table] if at.column in found}
+    return {f"{table.name}.{at.column}": found[at.column] for at in _faults(table, scale) if at.column in found}
 
 
-def refuse_faulty_table(engine: Engine, table: Table, left_out: LeftOut, n_usable: int) -> None:
+def refuse_faulty_table(
+    engine: Engine, table: Table, left_out: LeftOut, n_usable: int, scale: Scale | None = None
+) -> None:
     """Raise RatingError if too much of ``table`` is left out, or all of it.
 
     The message has the counts, an example, and a statement that finds the rows.
@@ -134,7 +143,7 @@ def refuse_faulty_table(engine: Engine, table: Table, left_out: LeftOut, n_usabl
     n_rows = n_faulty + n_usable
     if not n_faulty or (n_usable and (n_faulty <= ROWS_LEFT_OUT or n_faulty <= SHARE_LEFT_OUT * n_rows)):
         return
-    at_fault = [fault for fault in _FAULTS[table] if f"{table.name}.{fault.column}" in left_out]
+    at_fault = [fault for fault in _faults(table, scale) if f"{table.name}.{fault.column}" in left_out]
     worst = max(at_fault, key=lambda fault: left_out[f"{table.name}.{fault.column}"])
     reasons = ", ".join(f"{fault.column} {left_out[f'{table.name}.{fault.column}']:,}" for fault in at_fault)
     raise RatingError(

@@ -67,7 +67,9 @@ class _TasteStep:
     def __init__(self, profiles: Profiles, train: RatingMatrix, seen: Any) -> None:
         self._seen = seen
         mask = train.recommendable
-        self._taste = TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=mask)
+        self._taste = TasteRanker(
+            profiles.confidences, train.half_stars, times=profiles.times, recommendable=mask, scale=train.scale
+        )
 
     def rank(self, rows: Rows, n: int) -> NDArray[np.int32]:
         out = np.full((len(rows), n), -1, np.int32)

@@ -150,4 +150,5 @@ def published_parameters(published: Mapping[str, Any]) -> AutoParameters:
 
 
 def _taste_ranker(profiles: Profiles, train: RatingMatrix) -> TasteRanker:
-    return TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable)
+    mask, given = train.recommendable, (profiles.confidences, train.half_stars)
+    return TasteRanker(*given, times=profiles.times, recommendable=mask, scale=train.scale)

@@ -39,7 +39,7 @@ from recommender.evaluation.result import (
     figure_of,
 )
 from recommender.evaluation.split import NEVER, Split
-from recommender.shop import STARS_PER_UNIT, RatingMatrix
+from recommender.shop import RatingMatrix
 
 FEW_TEST_USERS = 100
 BLOCK_USERS = 4_096
@@ -158,7 +158,7 @@ def _measure(
         recommended[lists[:, :K][lists[:, :K] >= 0]] = True
         values[block, :7], weights[block, :7] = _judged_lists(lists, split.relevant[rows], raters, train.shape[0])
         if predicted is not None:
-            errors = _checked(name, predicted, user.shape) - STARS_PER_UNIT * hidden.data
+            errors = _checked(name, predicted, user.shape) - train.scale.unit * hidden.data
             values[block, 7:], weights[block, 7:] = _judged_stars(errors, user, len(rows))
         if progress is not None:
             progress(len(rows))

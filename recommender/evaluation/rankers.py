@@ -17,7 +17,7 @@ from recommender.arrays import at_least_one
 from recommender.fallback import rank_popular
 from recommender.neighbors import CosineIndex
 from recommender.ranking import ClassicRanking
-from recommender.shop import STARS_PER_UNIT, RatingMatrix
+from recommender.shop import RatingMatrix
 
 Rows = NDArray[np.int64]
 Columns = NDArray[np.int32]
@@ -47,7 +47,7 @@ class ClassicRanker:
         neighbors, similarities = self._index.top_k(self.n_neighbors, rows=users)
         weighted, support = np.zeros(len(rows)), np.zeros(len(rows))
         for place in range(neighbors.shape[1]):  # one neighbor of all pairs at a time: memory of the pairs only
-            stars = STARS_PER_UNIT * self._half_stars(neighbors[user, place], columns)  # 0 where not rated
+            stars = self._train.scale.unit * self._half_stars(neighbors[user, place], columns)  # 0 where not rated
             rated = stars > 0
             weighted[rated] += similarities[user[rated], place] * stars[rated]
             support[rated] += similarities[user[rated], place]

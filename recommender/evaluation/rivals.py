@@ -68,7 +68,7 @@ class Rivals:
         self.profiles: Profiles = build_profiles(split.train, trainable_log(split, log, weights), weights)
         self._taste = TasteRanker(
             self.profiles.confidences, split.train.half_stars, times=self.profiles.times,
-            recommendable=split.train.recommendable, n_threads=n_threads,
+            recommendable=split.train.recommendable, n_threads=n_threads, scale=split.train.scale,
         )  # fmt: skip
         relevant = split.relevant[rows]
         self._n_relevant = np.diff(relevant.indptr)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.fallback import _cold_start_kernels
-from recommender.shop import STARS_PER_UNIT, RatingMatrix
+from recommender.shop import RatingMatrix
 
 PRIOR_VOTES = 10
 FEW = 500  # up to so many columns a set is faster than `np.isin`, which takes at least 20 µs
@@ -73,7 +73,7 @@ def damped_means(matrix: RatingMatrix) -> NDArray[np.float64]:
     columns, n_products = matrix.half_stars.indices, matrix.shape[1]
     counts = np.bincount(columns, minlength=n_products)  # (n_products,)
     totals = np.bincount(columns, weights=matrix.half_stars.data, minlength=n_products)  # whole numbers: exact
-    damped = (STARS_PER_UNIT * totals + PRIOR_VOTES * matrix.mean_rating) / (counts + PRIOR_VOTES)
+    damped = (matrix.scale.unit * totals + PRIOR_VOTES * matrix.mean_rating) / (counts + PRIOR_VOTES)
     return np.rint(damped * 1e9) / 1e9
 
 

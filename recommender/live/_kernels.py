@@ -1,7 +1,7 @@
 """Compiled loops behind `live`: the products that changed users share with the asking user, and rows of neighbors.
 
-Rows are entries number << 4 | half stars, in the order of product ids, in which the formulas add up. Each index has its
-own numbers for products.
+Rows are entries number << 4 | steps of the rating (of 64 bits: number << 8 | steps), in the order of product ids, in
+which the formulas add up. Each index has its own numbers for products.
 """
 # Numba infers its own types; the docstrings give shapes and dtypes.
 # mypy: ignore-errors
@@ -11,14 +11,15 @@ from numba import njit
 
 _outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 
-VALUE_BITS = 4
+NARROW_BITS, WIDE_BITS = 4, 8  # of the rating in entries of 32 and of 64 bits
 LEAST_HEADS = 4_096  # 16 kB
-_SHIFT = np.uint32(VALUE_BITS)
+_NARROW, _WIDE = np.uint64(NARROW_BITS), np.uint64(WIDE_BITS)
 
 
 @_outer
 def shared(numbers, weights, rows, indptr, entries, values):
     """Return the sum of weight * value over the products that each row (d,) shares with numbers (m,), and a count."""
+    shift = _NARROW if entries.itemsize == 4 else _WIDE
     size = LEAST_HEADS
     while size < 16 * numbers.size:
         size *= 2
@@ -30,7 +31,7 @@ def shared(numbers, weights, rows, indptr, entries, values):
     sums, counts = np.zeros(rows.size), np.zeros(rows.size, np.int64)
     for i in range(rows.size):
         for post in range(indptr[rows[i]], indptr[rows[i] + 1]):
-            number = entries[post] >> _SHIFT
+            number = np.uint64(entries[post]) >> shift
             at = heads[np.int64(number) & mask]  # mostly 0, so the branch is predicted
             while at > 0 and numbers[at - 1] != number:
                 at = following[at - 1]
@@ -54,7 +55,7 @@ def gather(numbers, indptr, entries, values, more_indptr, more_entries, more_val
         starts[i + 1] = starts[i] + size
     starts[numbers.size + 1] = starts[numbers.size] + own.size
     valued = values.size > 0 or more_values.size > 0
-    out, out_values = np.empty(starts[-1], np.uint32), np.ones(starts[-1] if valued else 0)
+    out, out_values = np.empty(starts[-1], entries.dtype), np.ones(starts[-1] if valued else 0)
     for i in range(numbers.size):
         row, to = numbers[i], starts[i]
         start = indptr[row] if row >= 0 else more_indptr[-1 - row]

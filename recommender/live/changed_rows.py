@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.neighbors import Entries
+
 ROW_ARRAYS = ("indptr", "entries", "values", "norms", "bases", "user_ids")
 SPARE = 1_024  # entries of replaced rows that may stay, in addition to as many as all present rows have
 
@@ -38,18 +40,18 @@ class ChangedRows:
     """Rows (r,) of users. Only the rows ``now`` (d,) count."""
 
     indptr: NDArray[np.int64]  # (r + 1,)
-    entries: NDArray[np.uint32]  # (nnz,) product << 4 | half stars, in the order of product ids
-    values: NDArray[np.float64]  # (nnz,) factor of an entry: a confidence, or half stars
+    entries: Entries  # (nnz,) products and steps of ratings, in the order of product ids
+    values: NDArray[np.float64]  # (nnz,) factor of an entry: a confidence, or steps
     norms: NDArray[np.float64]  # (r,) divisors of the index
-    bases: NDArray[np.float64]  # (r,) expected stars of the user
+    bases: NDArray[np.float64]  # (r,) expected rating of the user
     user_ids: NDArray[np.int64]  # (r,)
     now: NDArray[np.int64]  # (d,) rows
     memory: tuple[Growing, ...]
 
     @classmethod
-    def none(cls) -> ChangedRows:
-        """Return the rows of a model without changes."""
-        arrays = np.zeros(1, np.int64), np.empty(0, np.uint32), np.empty(0), np.empty(0), np.empty(0)
+    def none(cls, kind: type[Any] = np.uint32) -> ChangedRows:
+        """Return the rows of a model without changes. ``kind``: the dtype of the entries."""
+        arrays = np.zeros(1, np.int64), np.empty(0, kind), np.empty(0), np.empty(0), np.empty(0)
         ids = np.empty(0, np.int64)
         return cls(*arrays, ids, ids, tuple(Growing(array.dtype.type) for array in (*arrays, ids)))
 
@@ -61,7 +63,7 @@ class ChangedRows:
         return self.indptr[rows + 1] - self.indptr[rows]
 
     def replaced(
-        self, user_id: int, entries: NDArray[np.uint32], values: NDArray[np.float64], norm: float, base: float
+        self, user_id: int, entries: Entries, values: NDArray[np.float64], norm: float, base: float
     ) -> ChangedRows:
         """Return the rows with this one in place of the user's old one. A user without entries has no row."""
         now = self.now[self.user_ids[self.now] != user_id]
@@ -83,7 +85,7 @@ class ChangedRows:
     def _compact(self) -> ChangedRows:
         """Return the same without rows that do not count."""
         spans = [slice(*self.indptr[row : row + 2]) for row in self.now.tolist()]
-        entries = np.concatenate([np.empty(0, np.uint32), *(self.entries[span] for span in spans)])
+        entries = np.concatenate([self.entries[:0], *(self.entries[span] for span in spans)])
         values = np.concatenate([np.empty(0), *(self.values[span] for span in spans)])
         indptr = np.concatenate([[0], np.cumsum(self.sizes_of(self.now))])
         of_rows = self.norms[self.now], self.bases[self.now], self.user_ids[self.now]

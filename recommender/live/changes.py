@@ -22,7 +22,7 @@ from recommender.ranking import BY_TASTE, TasteSimilarity
 from recommender.shop import NO_SEGMENT, Product
 
 Facts = Mapping[bytes, Product | None]
-Rated = tuple[NDArray[np.int32], NDArray[np.int8]]  # columns and half stars
+Rated = tuple[NDArray[np.int32], NDArray[np.int8]]  # columns and steps
 
 
 class Changes:
@@ -146,8 +146,8 @@ class Changes:
 
 def _differing(was: Rated, now: Rated) -> NDArray[np.int32]:
     """Return the columns of which there is another rating, or one more or less."""
-    ours, theirs = (columns.astype(np.int64) << 4 | half_stars for columns, half_stars in (was, now))
-    return (np.setxor1d(ours, theirs) >> 4).astype(np.int32)
+    ours, theirs = (columns.astype(np.int64) << 8 | half_stars for columns, half_stars in (was, now))
+    return (np.setxor1d(ours, theirs) >> 8).astype(np.int32)
 
 
 def products_of(records: Iterable[UserRecord]) -> set[bytes]:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
-from recommender.live.index import SHIFT, LiveIndex, Near, Rows
+from recommender.live.index import LiveIndex, Near, Rows
 from recommender.live.users import LiveUser
-from recommender.neighbors import CosineIndex, CosineQueries
+from recommender.neighbors import CosineIndex, CosineQueries, Entries, entries_of, numbers_of, steps_of
 
 _WHOLE = 2.0**52
 _SURE = 1.0 - 2.0**-48
@@ -21,7 +21,7 @@ _ONE_ROW, _OUTSIDE = np.zeros(1, np.int64), np.array([-1], np.int32)
 
 
 class LiveCosine(LiveIndex):
-    """A `CosineIndex` of half stars with the later changes. Products have the numbers of their columns."""
+    """A `CosineIndex` of ratings in steps with the later changes. Products have the numbers of their columns."""
 
     def __init__(self, index: CosineIndex, user_ids: NDArray[np.int64]) -> None:
         arrays = index.packed
@@ -42,26 +42,25 @@ class LiveCosine(LiveIndex):
         entries = self.entries_of_user(user)
         if not len(entries):
             return Near.nothing()
-        inside = entries[entries >> SHIFT < len(self._arrays.dense_from)]  # the index has no later products
+        inside = entries[numbers_of(entries) < len(self._arrays.dense_from)]  # the index has no later products
         norm = np.array([user.squared_norm], np.float64)
         queries = CosineQueries(np.array([0, len(inside)]), inside, _ONE_ROW, _OUTSIDE, norm, self._hidden)
         return self._nearest(queries, entries, user.user_id, k)
 
-    def entries_of_user(self, user: LiveUser) -> NDArray[np.uint32]:
-        columns, half_stars = user.rated()
-        return columns.astype(np.uint32) << SHIFT | half_stars.astype(np.uint32)
+    def entries_of_user(self, user: LiveUser) -> Entries:
+        return entries_of(*user.rated(), self._rows.entries.dtype.type)
 
-    def _row_of(self, user: LiveUser) -> tuple[NDArray[np.uint32], NDArray[np.float64], float, float]:
+    def _row_of(self, user: LiveUser) -> tuple[Entries, NDArray[np.float64], float, float]:
         entries = self.entries_of_user(user)
-        return entries, (entries & np.uint32(15)).astype(np.float64), float(user.squared_norm), 0.0
+        return entries, steps_of(entries).astype(np.float64), float(user.squared_norm), 0.0
 
-    def _nearest(self, queries: CosineQueries, entries: NDArray[np.uint32], user_id: int, k: int) -> Near:
+    def _nearest(self, queries: CosineQueries, entries: Entries, user_id: int, k: int) -> Near:
         width = max(min(k, self._index.shape[0]), 1)
         rows, similarities = np.full((1, width), -1, np.int32), np.empty((1, width))
         if self._index.shape[0]:
             self._index.search(queries, width, rows, similarities)
         near = Near.found(rows[0], similarities[0])
-        others, dots, _ = self._beside(entries >> SHIFT, (entries & np.uint32(15)).astype(np.float64), user_id)
+        others, dots, _ = self._beside(numbers_of(entries), steps_of(entries).astype(np.float64), user_id)
         if not len(others):
             return near
         p, norm = self._arrays, queries.norms[0]

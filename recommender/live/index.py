@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from recommender.live import _kernels
 from recommender.live.changed_rows import ChangedRows
 from recommender.live.users import LiveUser
+from recommender.neighbors import Entries, numbers_of, steps_of
 
 kernels: Any = _kernels  # compiled functions have no signature a type checker could use
 
-SHIFT = np.uint32(_kernels.VALUE_BITS)
 _NOBODY = np.empty(0, np.int64)
 
 
@@ -51,18 +51,18 @@ class Rows(NamedTuple):
     """The entries of users, as compiled code reads them."""
 
     indptr: NDArray[np.int64]  # (n_rows + 1,)
-    entries: NDArray[np.uint32]  # (nnz,) product << 4 | half stars, in the order of product ids
+    entries: Entries  # (nnz,) products and steps of ratings, in the order of product ids
     values: NDArray[np.float64]  # (nnz,) confidences, or (0,): all are 1
 
     @property
-    def numbers(self) -> NDArray[np.uint32]:
+    def numbers(self) -> Entries:
         """The products of the entries."""
-        return self.entries >> SHIFT
+        return numbers_of(self.entries)
 
     @property
     def half_stars(self) -> NDArray[np.int8]:
-        """The half stars of the entries, 0 where not rated."""
-        return (self.entries & np.uint32(15)).astype(np.int8)
+        """The steps of the entries, 0 where not rated."""
+        return steps_of(self.entries)
 
 
 class LiveIndex(ABC):
@@ -71,7 +71,7 @@ class LiveIndex(ABC):
     def __init__(self, rows: Rows, positions: NDArray[np.int32], user_ids: NDArray[np.int64]) -> None:
         """Take the ``rows`` of the index, and their ``positions`` and ``user_ids`` (n_rows,)."""
         self._rows, self._positions, self._user_ids = rows, positions, user_ids
-        self._changed = ChangedRows.none()
+        self._changed = ChangedRows.none(rows.entries.dtype.type)
         self._hidden = np.empty(0, np.int32)  # (h,) positions, ascending
 
     def copy(self) -> Self:
@@ -94,12 +94,12 @@ class LiveIndex(ABC):
         ids[changed] = self._changed.user_ids[-1 - numbers[changed]]
         return ids
 
-    def entries_of(self, row: int) -> NDArray[np.uint32]:
+    def entries_of(self, row: int) -> Entries:
         """Return the entries of a row of the matrix."""
-        entries: NDArray[np.uint32] = self._rows.entries[self._rows.indptr[row] : self._rows.indptr[row + 1]]
+        entries: Entries = self._rows.entries[self._rows.indptr[row] : self._rows.indptr[row + 1]]
         return entries
 
-    def gathered(self, near: Near, own: NDArray[np.uint32], *, valued: bool) -> Rows:
+    def gathered(self, near: Near, own: Entries, *, valued: bool) -> Rows:
         """Return the rows of neighbors and then the asking user's entries as new rows; ``valued``: with values."""
         changed = self._changed
         values = (self._rows.values, changed.values) if valued else (np.empty(0), np.empty(0))
@@ -107,7 +107,7 @@ class LiveIndex(ABC):
         return Rows(*kernels.gather(near.numbers, self._rows.indptr, self._rows.entries, values[0], *more, own))
 
     def _beside(
-        self, numbers: NDArray[np.uint32], weights: NDArray[np.float64], user_id: int
+        self, numbers: Entries, weights: NDArray[np.float64], user_id: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
         """Return the rows of other changed users who share products with this one, the sums, and the numbers shared."""
         changed = self._changed
@@ -125,9 +125,9 @@ class LiveIndex(ABC):
         """Find the k nearest of any user."""
 
     @abstractmethod
-    def entries_of_user(self, user: LiveUser) -> NDArray[np.uint32]:
+    def entries_of_user(self, user: LiveUser) -> Entries:
         """Return the entries of any user, in the numbers of the index."""
 
     @abstractmethod
-    def _row_of(self, user: LiveUser) -> tuple[NDArray[np.uint32], NDArray[np.float64], float, float]:
+    def _row_of(self, user: LiveUser) -> tuple[Entries, NDArray[np.float64], float, float]:
         """Return the user's arguments for `ChangedRows.replaced`."""

@@ -43,6 +43,7 @@ from recommender.model import (
     allowed_products,
     as_recommendations,
 )
+from recommender.neighbors import Entries
 from recommender.ranking import BY_TASTE, CLASSIC, ProfileRanker, TasteRanker, TasteSimilarity
 
 NOBODY = 0  # the user_id of a basket
@@ -126,7 +127,7 @@ class LiveModel(ServedModel):
         return self.categories.cap(most, self.changes.columns.later_categories(self.categories))
 
     def basket(self, ratings: Mapping[str, int]) -> LiveUser:
-        """Return a user without an account who rated these products, in half stars. UnknownProductError."""
+        """Return a user without an account who rated these products, in steps. UnknownProductError."""
         for product in ratings:
             if self.changes.columns.find(product) is None:
                 raise UnknownProductError(product)
@@ -192,9 +193,7 @@ class LiveModel(ServedModel):
             return self._classic_now(near, self.changes.cosine.entries_of(row), self.matrix.rated_columns(row), cut)
         return self._classic_near(row, near.numbers.astype(np.int32), near.similarities, cut)
 
-    def _classic_now(
-        self, near: Near, own: NDArray[np.uint32], seen: NDArray[np.int32], cut: Cut
-    ) -> list[Recommendation]:
+    def _classic_now(self, near: Near, own: Entries, seen: NDArray[np.int32], cut: Cut) -> list[Recommendation]:
         """Return the products of changed and unchanged neighbors, then the most often rated ones."""
         rows = self.changes.cosine.gathered(near, own, valued=False)
         given = self._recommendable(cut), self.changes.columns, self.matrix
@@ -214,7 +213,7 @@ class LiveModel(ServedModel):
     def _taste_now(
         self,
         near: Near,
-        own: NDArray[np.uint32],
+        own: Entries,
         row: int,
         profile: Any,
         ranking: str,
@@ -234,7 +233,7 @@ class LiveModel(ServedModel):
         return as_recommendations(found, ranked.support, ranked.n_raters, ranker.source)
 
     def ratings_of(self, user_id: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-        """Return the columns and half stars of the user's ratings now."""
+        """Return the columns and the steps of the user's ratings now."""
         user = self._changed(user_id)
         return super().ratings_of(user_id) if user is None else user.rated()
 

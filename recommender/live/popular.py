@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 
 from recommender.fallback import PRIOR_VOTES, PopularProducts
 from recommender.live.columns import LiveColumns
-from recommender.shop import STARS_PER_UNIT, RatingMatrix
+from recommender.shop import RatingMatrix
 
 FANS = (64, 8), (16, 100), (8, 1_000), (2, 1 << 62)  # (columns compared in one round, for up to so many ranks)
 
 
 class Tally:
-    """The number of ratings of each column, and their sum in half stars. A `copy` does not affect its original."""
+    """The number of ratings of each column, and their sum in steps. A `copy` does not affect its original."""
 
     def __init__(self, matrix: RatingMatrix) -> None:
         csr, n_products = matrix.half_stars, matrix.shape[1]
         self.counts = np.bincount(csr.indices, minlength=n_products).astype(np.int32)
         self.totals = np.bincount(csr.indices, csr.data, n_products).astype(np.int32)
+        self.unit = matrix.scale.unit
         self.n_ratings, self.total = int(self.counts.sum()), int(self.totals.sum())
 
     def copy(self, n_columns: int) -> Tally:
@@ -43,17 +44,17 @@ class Tally:
     def of(self, column: int) -> tuple[int, float | None]:
         """Return the number of ratings of a column, and their mean stars; None without a rating."""
         count = int(self.counts[column]) if column < len(self.counts) else 0
-        return count, STARS_PER_UNIT * int(self.totals[column]) / count if count else None
+        return count, self.unit * int(self.totals[column]) / count if count else None
 
     @property
     def mean_rating(self) -> float:
         """Mean of all ratings in stars, as `RatingMatrix.mean_rating`."""
-        return STARS_PER_UNIT * self.total / self.n_ratings if self.n_ratings else 0.0
+        return self.unit * self.total / self.n_ratings if self.n_ratings else 0.0
 
     def popular(self, order: NDArray[np.int32]) -> PopularProducts:
         """Return the columns in this order with their damped means."""
         totals, counts = self.totals[order].astype(np.float64), self.counts[order]
-        damped = (STARS_PER_UNIT * totals + PRIOR_VOTES * self.mean_rating) / (counts + PRIOR_VOTES)
+        damped = (self.unit * totals + PRIOR_VOTES * self.mean_rating) / (counts + PRIOR_VOTES)
         return PopularProducts(order, np.rint(damped * 1e9) / 1e9)
 
 

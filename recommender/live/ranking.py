@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from recommender.fallback import NO_CAP, first_under_cap
 from recommender.live.columns import LiveColumns
-from recommender.live.index import SHIFT, Rows
+from recommender.live.index import Rows
 from recommender.model import Cut
+from recommender.neighbors import entries_of
 from recommender.ranking import (
     DEPTH,
     Bars,
@@ -26,13 +27,13 @@ from recommender.ranking import (
     TasteRanker,
     rank_near,
 )
-from recommender.shop import STARS_PER_UNIT, RatingMatrix
+from recommender.shop import RatingMatrix
 
 Ranked = TypeVar("Ranked", RankedProducts, RankedByTaste)
 
 
 class _Ratings(NamedTuple):
-    """Rows of half stars, as the classic ranking reads them."""
+    """Rows of steps, as the classic ranking reads them."""
 
     indptr: NDArray[Any]
     indices: NDArray[np.int32]
@@ -53,7 +54,7 @@ def rank_classic(
         indptr = part.indptr.astype(matrix.half_stars.indptr.dtype)
         ratings = _Ratings(indptr, part.numbers.astype(np.int32), part.half_stars)
         neighbors = np.arange(len(similarities), dtype=np.int32)
-        return rank_near(ratings, len(similarities), neighbors, similarities, n, cap, mask, STARS_PER_UNIT)
+        return rank_near(ratings, len(similarities), neighbors, similarities, n, cap, mask, matrix.scale.unit)
 
     inside, later = _split(rows, matrix.shape[1], columns, cut)
     best = ranked(inside, recommendable, cut.n, cut.cap)
@@ -133,7 +134,7 @@ def _split(rows: Rows, n_in_matrix: int, columns: LiveColumns, cut: Cut) -> tupl
     ranks = np.empty(len(names), np.uint32)
     ranks[order] = np.arange(len(names), dtype=np.uint32)
     part = _part(rows, beyond)
-    entries = ranks[local] << SHIFT | part.half_stars.astype(np.uint32)
+    entries = entries_of(ranks[local], part.half_stars, rows.entries.dtype.type)
     found = names[order].astype(np.int32)
     wanted = columns.recommendable(found)
     if cut.filter is not None:

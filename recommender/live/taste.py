@@ -11,9 +11,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.live.index import SHIFT, LiveIndex, Near, Rows
+from recommender.live.index import LiveIndex, Near, Rows
 from recommender.live.users import LiveUser
-from recommender.neighbors import KEY_HALF, KEY_MASK, TasteQueries, TasteStatistics, fifth_root, item_weights, weigh
+from recommender.neighbors import (
+    KEY_HALF,
+    KEY_MASK,
+    Entries,
+    TasteQueries,
+    TasteStatistics,
+    entries_of,
+    fifth_root,
+    item_weights,
+    weigh,
+)
 from recommender.ranking import TasteVotes
 
 _ALMOST_ONE = 1.0 + 1e-9
@@ -59,8 +69,8 @@ class LiveTaste(LiveIndex):
         queries = TasteQueries(ends, places[inside], terms.weights[inside], asking, ceiling, _OUTSIDE, self._hidden)
         return self._nearest(queries, 0, k, places, terms.weights, terms.asking, user.user_id)
 
-    def entries_of_user(self, user: LiveUser) -> NDArray[np.uint32]:
-        return self._places(user.columns) << SHIFT | user.half_stars.astype(np.uint32)
+    def entries_of_user(self, user: LiveUser) -> Entries:
+        return entries_of(self._places(user.columns), user.half_stars, self._rows.entries.dtype.type)
 
     def base_of(self, row: int) -> float:
         """Return mu + the user bias of a row; -1: a user the statistics do not know."""
@@ -81,7 +91,7 @@ class LiveTaste(LiveIndex):
         places[inside] = self._index.places[columns[inside]]
         return places
 
-    def _row_of(self, user: LiveUser) -> tuple[NDArray[np.uint32], NDArray[np.float64], float, float]:
+    def _row_of(self, user: LiveUser) -> tuple[Entries, NDArray[np.float64], float, float]:
         answering = self._terms(user).answering if len(user.columns) else 0.0
         return self.entries_of_user(user), user.confidences, answering, self.base_of(user.row)
 

@@ -32,7 +32,7 @@ class UserRecord:
     """The rows of the tables about one user."""
 
     user_id: int
-    ratings: tuple[tuple[bytes, int, int], ...] = ()  # product, half stars, microseconds when it was first given
+    ratings: tuple[tuple[bytes, int, int], ...] = ()  # product, steps, microseconds when it was first given
     events: tuple[tuple[bytes, int, int], ...] = ()  # product, place in INTERACTION_TYPES, microseconds
     listed: bool = False  # in users
     country: str | None = None
@@ -84,11 +84,11 @@ class LiveUser:
 
     @cached_property
     def squared_norm(self) -> int:
-        """Squared norm of the ratings, in half stars."""
+        """Squared norm of the ratings, in steps."""
         return int((self.half_stars.astype(np.int64) ** 2).sum())
 
     def rated(self) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-        """Return the columns and half stars of the products rated."""
+        """Return the columns and the steps of the products rated."""
         chosen = self.half_stars > 0
         return self.columns[chosen], self.half_stars[chosen]
 

@@ -86,7 +86,7 @@ def explain(
     wanted = ranking or model.ranking
     evident = [item.column for item in recommendations if item.source in EVIDENT]
     hood = model.neighborhood(user_id, wanted) if evident else Neighborhood.empty()
-    stars = hood.stars_of(evident)
+    stars = hood.stars_of(evident, model.matrix.scale)
     found = []
     for item in recommendations:
         if item.source not in EVIDENT:
@@ -140,12 +140,14 @@ def _from_neighbors(
         steps, mean = [coarse(similarity) for similarity in near], mean_of_many(mean, len(rated))
         somebody = [Somebody(step) for step in steps[:N_CLOSEST]]
         support = round(sum(steps), 1)
-        return Explanation(item.source, f"{sentence}{_stars(mean)}.", support, len(places), len(hood), mean, somebody)
+        return Explanation(
+            item.source, f"{sentence}{_stars(model, mean)}.", support, len(places), len(hood), mean, somebody
+        )
     closest = [
         Closest(int(hood.user_ids[place]), round(similarity, 3), rating, _shared(model, hood, place))
         for place, similarity, rating in zip(places[:N_CLOSEST], near, given, strict=False)
     ]
-    sentence += _stars(mean)
+    sentence += _stars(model, mean)
     if closest and closest[0].shared_products:
         names = " and ".join(_name(model, product) for product in closest[0].shared_products[:2])
         sentence += f"; you and the closest of them both have {names}"
@@ -166,12 +168,12 @@ def _from_all(model: ServedModel, item: Recommendation, named: bool) -> Explanat
         sentence = "It is popular"
     if count:
         people = "person has" if count == 1 else "people have"
-        sentence += f": {count} {people} rated it{_stars(shown)}"
+        sentence += f": {count} {people} rated it{_stars(model, shown)}"
     return Explanation(item.source, f"{sentence}.", 0.0, 0, 0, shown, [])
 
 
-def _stars(mean: float | None) -> str:
-    return "" if mean is None else f", {mean:.1f} stars on average"
+def _stars(model: ServedModel, mean: float | None) -> str:
+    return "" if mean is None else f", {mean:.1f} {model.matrix.scale.noun} on average"
 
 
 def _shared(model: ServedModel, hood: Neighborhood, place: int) -> list[str]:

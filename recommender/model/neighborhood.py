@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.shop import STARS_PER_UNIT
+from recommender.shop import Scale
 
-Owned = tuple[NDArray[np.int32], NDArray[np.int8]]  # columns of a user's products, and half stars, 0: not rated
+Owned = tuple[NDArray[np.int32], NDArray[np.int8]]  # columns of a user's products, and steps, 0: not rated
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,8 @@ class Neighborhood:
     def __len__(self) -> int:
         return len(self.user_ids)
 
-    def stars_of(self, wanted: Sequence[int]) -> dict[int, dict[int, float | None]]:
-        """Return for each column the stars of the neighbors who have it, by index, nearest first; None: not rated."""
+    def stars_of(self, wanted: Sequence[int], scale: Scale) -> dict[int, dict[int, float | None]]:
+        """Return for each column the ratings by neighbors who have it, by index, nearest first; None: not rated."""
         columns = np.concatenate([np.empty(0, np.int32), *(columns for columns, _ in self.owned)])
         half_stars = np.concatenate([np.empty(0, np.int64), *(half_stars for _, half_stars in self.owned)])
         neighbors = np.repeat(np.arange(len(self.owned)), [len(columns) for columns, _ in self.owned])
@@ -41,7 +41,7 @@ class Neighborhood:
         for column, neighbor, given in zip(
             columns[at].tolist(), neighbors[at].tolist(), half_stars[at].tolist(), strict=True
         ):
-            found[column][neighbor] = given * STARS_PER_UNIT if given else None
+            found[column][neighbor] = scale.stars_of(given) if given else None
         return found
 
     @cached_property
@@ -72,7 +72,7 @@ class Neighborhood:
 
 
 def with_stars(columns: NDArray[np.int32], rated: NDArray[np.int32], half_stars: NDArray[np.int8]) -> Owned:
-    """Return the columns (ascending) of a user who rated some of them, with the half stars."""
+    """Return the columns (ascending) of a user who rated some of them, with the steps of the ratings."""
     if len(rated) == len(columns):
         return columns, half_stars
     given = np.zeros(len(columns), np.int8)

@@ -28,7 +28,7 @@ from recommender.ranking import (
     TasteSimilarity,
     rank_near,
 )
-from recommender.shop import NOTHING_READ, STARS_PER_UNIT, Cursor, Products, RatingMatrix
+from recommender.shop import NOTHING_READ, Cursor, Products, RatingMatrix
 
 NOBODYS = np.empty(0, np.int32)
 NOTHING = NOBODYS, np.empty(0), np.empty(0), NOBODYS  # of a ranking without products
@@ -128,7 +128,7 @@ class ServedModel:
     def raters_of(self, column: int) -> tuple[int, float | None]:
         """Return the number of people who rated the product of a column, and their mean stars (or None)."""
         count = int(self.raters[column]) if column < len(self.raters) else 0
-        return count, float(self._half_stars_given[column]) * STARS_PER_UNIT / count if count else None
+        return count, float(self._half_stars_given[column]) * self.matrix.scale.unit / count if count else None
 
     @property
     def n_ratings(self) -> int:
@@ -202,7 +202,7 @@ class ServedModel:
         self, row: int, neighbors: NDArray[np.int32], similarities: NDArray[np.float64], cut: Cut
     ) -> list[Recommendation]:
         given = self.matrix.half_stars, row, neighbors, similarities
-        ranked = rank_near(*given, cut.n, cut.cap, self._recommendable(cut), STARS_PER_UNIT)
+        ranked = rank_near(*given, cut.n, cut.cap, self._recommendable(cut), self.matrix.scale.unit)
         return self._with_popular(ranked, self.matrix.rated_columns(row), cut)
 
     def _with_popular(
@@ -267,7 +267,7 @@ class ServedModel:
             yield Recommendation(column, stars, 0.0, 0, "popular")
 
     def ratings_of(self, user_id: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-        """Return the columns and half stars of the user's ratings. UnknownUserError."""
+        """Return the columns and the steps of the user's ratings. UnknownUserError."""
         _, row = self._place_and_row(user_id)
         return (np.empty(0, np.int32), np.empty(0, np.int8)) if row is None else self.matrix.ratings_of(row)
 

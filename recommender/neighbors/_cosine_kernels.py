@@ -1,10 +1,10 @@
 """Compiled loops behind `cosine_index`: exact order of cosines, packed and plain accumulation, top-k.
 
 Packed form, for small whole ratings: rows are renumbered by ascending norm ("positions"), a rating and its row share 32
-bits, and dot products are 16- or 32-bit whole numbers. Ascending norms help in three ways. High cosines come early, so
-few candidates are ever considered. The rows of a block of 64 have nearly one norm, so one integer threshold tells
-whether a block holds a candidate (four 16-bit comparisons per machine word). The busy rows of a popular column are
-adjacent in memory, so that end of its list is kept dense and added by vector instructions.
+bits (ratings above 15: 64 bits), and dot products are 16- or 32-bit whole numbers. Ascending norms help in three ways.
+High cosines come early, so few candidates are ever considered. The rows of a block of 64 have nearly one norm, so one
+integer threshold tells whether a block holds a candidate (four 16-bit comparisons per machine word). The busy rows of a
+popular column are adjacent in memory, so that end of its list is kept dense and added by vector instructions.
 Plain form, for all other ratings: float64 accumulators, which hold whole numbers exactly up to 2^53.
 
 Candidates are selected by float32 scores against (k-th best score) * (1 - 2^-20). A score is the product of a dot
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 _inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _outer = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
 
-VALUE_BITS = 4  # ratings 1..15 in a packed entry, row or column in the other 28 bits
+NARROW_BITS, WIDE_BITS = 4, 8  # of the rating in a packed entry of 32 bits (1..15) and of 64 bits; row or column above
 BLOCK = 64  # positions per threshold
 DENSE_BELOW = 10  # a list is kept dense where more than 1 in 10 rows rate: measured, 6 to 20 take equally long
 DENSE_LEAST = 4 * BLOCK  # shorter dense ends cost more to enter than they save
@@ -41,8 +41,7 @@ _MARGIN = np.float32(1.0 - 2.0**-20)
 _TINY = np.float32(1e-30)  # below every score of a dot product >= 1
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
-_SHIFT = np.uint64(VALUE_BITS)
-_VALUE = np.uint64((1 << VALUE_BITS) - 1)
+_NARROW, _WIDE = np.uint64(NARROW_BITS), np.uint64(WIDE_BITS)
 _BLOCK = np.uint64(BLOCK)
 _BLOCK_SHIFT = np.uint64(6)
 _ONE = np.uint64(1)
@@ -68,11 +67,29 @@ class Packed(NamedTuple):
     positions: NDArray[np.int32]  # (n_rows,) row -> position
 
 
+class Wide(NamedTuple):
+    """The fields of `Packed` for ratings above 15: the entries have 64 bits, 8 of them for the rating."""
+
+    indptr: NDArray[np.int64]
+    ratings: NDArray[np.uint64]
+    list_starts: NDArray[np.int64]
+    lists: NDArray[np.uint64]
+    dense_from: NDArray[np.uint32]
+    dense_starts: NDArray[np.int64]
+    dense: NDArray[np.uint8]
+    norms: NDArray[np.float64]
+    inverse: NDArray[np.float32]
+    block_inverse: NDArray[np.float32]
+    block_root: NDArray[np.float32]
+    rows: NDArray[np.int32]
+    positions: NDArray[np.int32]
+
+
 class CosineQueries(NamedTuple):
     """Queries for `top_k_packed`: m rows of the ratings, or rows from elsewhere."""
 
     indptr: NDArray[np.int64]  # bounds of the entries of each row
-    ratings: NDArray[np.uint32]  # column << 4 | rating
+    ratings: NDArray[np.unsignedinteger]  # column << 4 | rating, or of 64 bits: column << 8 | rating
     rows: NDArray[np.int64]  # (m,) index into indptr
     itself: NDArray[np.int32]  # (m,) position of the query's own row, which is no neighbor; -1: none
     norms: NDArray[np.float64]  # (m,) squared
@@ -230,13 +247,18 @@ def squared_norms(indptr, data):
 # ---- packed form ---------------------------------------------------------------------------------------------
 
 
+@_inner
+def _shift_of(entries):
+    """Return the number of bits of a rating in these entries. It depends on their type only: compiled as a constant."""
+    return _NARROW if entries.itemsize == 4 else _WIDE
+
+
 @_outer
-def pack_rows(indices, values):
-    """Return column << 4 | rating, (nnz,) uint32."""
-    out = np.empty(indices.size, np.uint32)
+def pack_rows(indices, values, out):
+    """Write column << shift | rating into out (nnz,)."""
+    shift = _shift_of(out)
     for at in range(out.size):
-        out[at] = np.uint32(np.uint64(indices[at]) << _SHIFT | np.uint64(values[at]))
-    return out
+        out[at] = np.uint64(indices[at]) << shift | np.uint64(values[at])
 
 
 @_inner
@@ -255,9 +277,9 @@ def _first_reaching(least, norms, end):
 @_outer
 def dense_ends(packed, n_columns, norms, n_rows):
     """Find where each column's list turns dense: expected density ~ its raters * the row's share of all squares."""
-    raters = np.zeros(n_columns, np.int64)
+    raters, shift = np.zeros(n_columns, np.int64), _shift_of(packed)
     for at in range(packed.size):
-        raters[np.uint64(packed[at]) >> _SHIFT] += 1
+        raters[np.uint64(packed[at]) >> shift] += 1
     total = 0.0
     for row in range(n_rows):
         total += norms[row]
@@ -278,25 +300,26 @@ def dense_ends(packed, n_columns, norms, n_rows):
 @_outer
 def pack_columns(indptr, packed, rows, positions, n_columns, dense_from, dense_starts):
     """Return the lists of each column: sparse below dense_from, one byte per position from there on."""
-    list_starts = np.zeros(n_columns + 2, np.int64)
+    list_starts, shift = np.zeros(n_columns + 2, np.int64), _shift_of(packed)
+    mask = (_ONE << shift) - _ONE
     for row in range(rows.size):
         for at in range(indptr[row], indptr[row + 1]):
-            column = np.int64(packed[at] >> _SHIFT)
+            column = np.int64(np.uint64(packed[at]) >> shift)
             if positions[row] < np.int64(dense_from[column]):
                 list_starts[column + 2] += 1
     for column in range(2, n_columns + 2):
         list_starts[column] += list_starts[column - 1]
-    lists = np.empty(list_starts[n_columns + 1], np.uint32)
+    lists = np.empty(list_starts[n_columns + 1], packed.dtype)
     dense = np.zeros(dense_starts[n_columns], np.uint8)
     for position in range(rows.size):
         row = rows[position]
         for at in range(indptr[row], indptr[row + 1]):
-            column, value = np.int64(packed[at] >> _SHIFT), np.uint64(packed[at]) & _VALUE
+            column, value = np.int64(np.uint64(packed[at]) >> shift), np.uint64(packed[at]) & mask
             beyond = position - np.int64(dense_from[column])
             if beyond >= 0:
                 dense[dense_starts[column] + beyond] = value
             else:
-                lists[list_starts[column + 1]] = np.uint32(np.uint64(position) << _SHIFT | value)
+                lists[list_starts[column + 1]] = np.uint64(position) << shift | value
                 list_starts[column + 1] += 1
     return list_starts[:-1].copy(), lists, dense
 
@@ -304,15 +327,16 @@ def pack_columns(indptr, packed, rows, positions, n_columns, dense_from, dense_s
 @_inner
 def _accumulate_packed(asked, p, acc):
     """Do acc[position] += dot product with the entries asked. Return the work done and the first dense position."""
-    work, first_dense = 0, acc.size
+    work, first_dense, shift = 0, acc.size, _shift_of(p.lists)
+    mask = (_ONE << shift) - _ONE
     for at in range(asked.size):
         entry = np.uint64(asked[at])
-        weight, column = entry & _VALUE, np.int64(entry >> _SHIFT)
+        weight, column = entry & mask, np.int64(entry >> shift)
         post, end = np.uint64(p.list_starts[column]), np.uint64(p.list_starts[column + 1])
         work += np.int64(end - post)
         while post < end:  # unsigned throughout: numba tests a signed index for wrap-around
             entry = np.uint64(p.lists[post])
-            acc[entry >> _SHIFT] += weight * (entry & _VALUE)
+            acc[entry >> shift] += weight * (entry & mask)
             post += _ONE
         start = np.int64(p.dense_from[column])
         if start < acc.size:
@@ -470,7 +494,7 @@ def top_k_packed(p, total, queries, slots, k, acc, out_rows, out_similarities):
     acc (n_padded,) is zero before and after. It is uint16 for dot products below 2^15, uint32 below 2^31: the top bit
     serves the comparison. total: the sum of all squared norms, used for speed only.
     """
-    n_rows, n_blocks = p.rows.size, np.uint64(p.block_root.size)
+    n_rows, n_blocks, shift = p.rows.size, np.uint64(p.block_root.size), _shift_of(p.lists)
     words, words_per_block = acc.view(np.uint64), np.uint64(8 * acc.itemsize)
     lane = np.uint64(0x0001000100010001) if acc.itemsize == 2 else np.uint64(0x0000000100000001)
     limit = np.int64(0x7FFF) if acc.itemsize == 2 else np.int64(0x7FFFFFFF)
@@ -496,10 +520,10 @@ def top_k_packed(p, total, queries, slots, k, acc, out_rows, out_similarities):
         edge_block = np.uint64(edge) >> _BLOCK_SHIFT
         edge_position = edge_block << _BLOCK_SHIFT
         for at in range(asked.size if edge_position > _ZERO else 0):
-            column = np.int64(asked[at] >> _SHIFT)
+            column = np.int64(np.uint64(asked[at]) >> shift)
             post, end = np.uint64(p.list_starts[column]), np.uint64(p.list_starts[column + 1])
             while post < end:
-                v = np.uint64(p.lists[post]) >> _SHIFT
+                v = np.uint64(p.lists[post]) >> shift
                 if v >= edge_position:
                     break
                 dot = acc[v]

@@ -18,27 +18,37 @@ from recommender.arrays import (
     typed_fields,
 )
 from recommender.neighbors import _cosine_kernels
+from recommender.neighbors.entries import bits_of
 
 kernels: Any = _cosine_kernels  # compiled functions have no signature a type checker could use
 
 
-def saved_cosines(arrays: Mapping[str, NDArray[Any]]) -> tuple[_cosine_kernels.Packed | _cosine_kernels.Plain, bool]:
+_FORMS: dict[str, Any] = {
+    "packed": kernels.Packed,
+    "wide": kernels.Wide,
+    "whole": kernels.Plain,
+    "float": kernels.Plain,
+}
+Packed = _cosine_kernels.Packed | _cosine_kernels.Wide
+
+
+def saved_cosines(arrays: Mapping[str, NDArray[Any]]) -> tuple[Packed | _cosine_kernels.Plain, bool]:
     """Return the arrays of a saved index, checked as `CosineIndex.from_arrays` says, and whether it is exact."""
-    form = next(iter(sorted(arrays)), "").partition(".")[0]
-    kind: Any = kernels.Plain if form in ("whole", "float") else kernels.Packed
-    saved = typed_fields(kind, form if form in ("whole", "float") else "packed", arrays)
-    (_check_packed if kind is kernels.Packed else _check_plain)(saved, form)
+    found = next(iter(sorted(arrays)), "").partition(".")[0]
+    form = found if found in _FORMS else "packed"
+    saved = typed_fields(_FORMS[form], form, arrays)
+    (_check_plain if isinstance(saved, kernels.Plain) else _check_packed)(saved, form)
     return saved, form != "float"
 
 
-def _check_packed(p: _cosine_kernels.Packed, form: str) -> None:
+def _check_packed(p: Packed, form: str) -> None:
     n_rows, n_columns, n_blocks = p.rows.size, p.dense_from.size, -(-p.rows.size // kernels.BLOCK)
     n_padded = n_blocks * kernels.BLOCK
     starts = {"indptr": (n_rows + 1, p.ratings.size), "list_starts": (n_columns + 1, p.lists.size)}
     check_starts(p, form, starts | {"dense_starts": (n_columns + 1, p.dense.size)})
     check_sizes(p, form, {"positions": n_rows, "norms": n_padded, "inverse": n_padded})
     check_sizes(p, form, {"block_inverse": n_blocks, "block_root": n_blocks})
-    check_range(p, form, {"ratings": n_columns, "lists": n_rows}, kernels.VALUE_BITS)
+    check_range(p, form, {"ratings": n_columns, "lists": n_rows}, bits_of(p.ratings))
     check_range(p, form, {"rows": n_rows, "positions": n_rows})
     require((p.rows[p.positions] == np.arange(n_rows)).all(), f"{form}.positions", f"the inverse of {form}.rows")
     sizes = n_padded - p.dense_from.astype(np.int64)  # (n_columns,)

@@ -28,19 +28,22 @@ from recommender.arrays import at_least_one, checked_csr, checked_numbers, run_b
 from recommender.errors import RatingError
 from recommender.neighbors import _cosine_kernels
 from recommender.neighbors._saved_cosines import saved_cosines
+from recommender.neighbors.entries import MOST_NARROW, MOST_WIDE, entry_type
 
 EXACT_SQUARED_NORM = 2.0**53
 BLOCK_ROWS = 256  # rows per call of compiled code: some milliseconds, then Ctrl-C and progress are served
 SHORT_RUN_ROWS = 8_192
 
-# Limits of the packed form: 4 bits of rating and 28 of row or column in a word, 31 bits of dot product.
-_PACKED_RATING, _PACKED_INDEX, _PACKED_SQUARED_NORM = 15, 2**28, 2.0**31
+# Limits of the packed form: 28 bits of row or column in a word with a rating up to 15, 31 bits of dot product. (At 127
+# steps a rating, the latter are 133,000 ratings of one user.)
+_PACKED_INDEX, _PACKED_SQUARED_NORM = 2**28, 2.0**31
 _SHORT_DOT = 2.0**15
 _ALONE = np.zeros(1, np.int64)  # the slot of a single query
 _NOBODY = np.empty(0, np.int32)  # no hidden rows
 
 kernels: Any = _cosine_kernels  # compiled functions have no signature a type checker could use
 
+PackedRatings = _cosine_kernels.Packed | _cosine_kernels.Wide
 Progress = Callable[[int], object]
 Neighbors = tuple[NDArray[np.int32], NDArray[np.float64]]
 
@@ -67,36 +70,42 @@ def top_k_cosine(
 
 
 class CosineIndex:
-    """Ratings prepared once for many neighbor queries; threads may share them. Errors as `top_k_cosine`."""
+    """Ratings prepared once for many neighbor queries; threads may share them. Errors as `top_k_cosine`.
 
-    def __init__(self, ratings: Any) -> None:
+    most: the highest rating that may be compared with them later, in whole numbers; without it, their own highest.
+    """
+
+    def __init__(self, ratings: Any, *, most: int = 0) -> None:
         csr = canonical_ratings(ratings)
         data, exact = _whole_or_scaled(csr)
         norms = kernels.squared_norms(csr.indptr, data)  # (n_rows,)
-        small = data.max(initial=0.0) <= _PACKED_RATING and norms.max(initial=0.0) < _PACKED_SQUARED_NORM
+        highest = max(float(data.max(initial=0.0)), most)
+        small = highest <= MOST_WIDE and norms.max(initial=0.0) < _PACKED_SQUARED_NORM
         packed = exact and small and max(csr.shape) <= _PACKED_INDEX
-        self._adopt((_packed if packed else _plain)(csr, data, norms), exact)
+        self._adopt(_packed(csr, data, norms, highest) if packed else _plain(csr, data, norms), exact)
 
-    def _adopt(self, arrays: _cosine_kernels.Packed | _cosine_kernels.Plain, exact: bool) -> None:
+    def _adopt(self, arrays: PackedRatings | _cosine_kernels.Plain, exact: bool) -> None:
         n_rows = arrays.indptr.size - 1
         self.shape, self.exact = (n_rows, n_rows), exact
         self._arrays: Any = arrays
-        self._packed = isinstance(arrays, _cosine_kernels.Packed)
+        self._packed = not isinstance(arrays, _cosine_kernels.Plain)
         norms = arrays.norms[:n_rows]  # squared
         self._largest, self._total = norms.max(initial=0.0), norms.sum()
         self._spare: dict[type, list[NDArray[Any]]] = {np.uint16: [], np.uint32: [], np.float64: []}
 
     @property
-    def packed(self) -> _cosine_kernels.Packed | None:
+    def packed(self) -> PackedRatings | None:
         """The ratings in the kernel's packed form; None unless they are small whole numbers."""
         return self._arrays if self._packed else None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all arrays of the index by name, not copied, for a file and `from_arrays`. Do not change them.
 
-        The names begin with `packed.`, `whole.` or `float.`, the form in which the ratings were prepared.
+        The names begin with `packed.`, `wide.`, `whole.` or `float.`, the form in which the ratings were prepared.
         """
-        form = "packed" if self._packed else "whole" if self.exact else "float"
+        form = "whole" if self.exact else "float"
+        if self._packed:
+            form = "packed" if isinstance(self._arrays, _cosine_kernels.Packed) else "wide"
         return {f"{form}.{name}": array for name, array in self._arrays._asdict().items()}
 
     @classmethod
@@ -259,7 +268,7 @@ def _whole_or_scaled(csr: Any) -> tuple[NDArray[np.float64], bool]:
     return np.ldexp(data, -np.repeat(exponents, counts)), False
 
 
-def _packed(csr: Any, data: NDArray[np.float64], norms: NDArray[np.float64]) -> _cosine_kernels.Packed:
+def _packed(csr: Any, data: NDArray[np.float64], norms: NDArray[np.float64], highest: float) -> PackedRatings:
     """Return the packed form. Rows are numbered by ascending norm, then row; padding to whole blocks has norm inf."""
     n_rows, n_columns = csr.shape
     sortable = norms.astype(np.uint16) if norms.max(initial=0.0) < 2**16 else norms  # numpy's radix sort: 5 x faster
@@ -270,11 +279,13 @@ def _packed(csr: Any, data: NDArray[np.float64], norms: NDArray[np.float64]) -> 
     sorted_norms[:n_rows] = norms[rows]
     roots = np.sqrt(sorted_norms)
     inverse = np.divide(1.0, roots, out=np.zeros_like(roots), where=roots > 0.0).astype(np.float32)
-    packed = kernels.pack_rows(csr.indices, data.astype(np.uint8))
+    packed = np.empty(data.size, entry_type(highest))
+    kernels.pack_rows(csr.indices, data.astype(np.uint8), packed)
     ends = kernels.dense_ends(packed, n_columns, sorted_norms, n_rows)
     lists = kernels.pack_columns(csr.indptr, packed, rows, positions, n_columns, *ends)
     list_starts, sparse, dense = lists
-    return _cosine_kernels.Packed(
+    form = _cosine_kernels.Packed if highest <= MOST_NARROW else _cosine_kernels.Wide
+    return form(
         indptr=csr.indptr, ratings=packed, list_starts=list_starts, lists=sparse,
         dense_from=ends[0], dense_starts=ends[1], dense=dense,
         norms=sorted_norms, inverse=inverse,

@@ -1,7 +1,7 @@
 """Statistics of a whole shop for the taste ranking: raters, rating biases, and the weights that follow from them.
 
     item weight  w_j = ln(1 + n_users / raters_j)
-    mu           mean rating in stars
+    mu           mean rating
     item bias    b_i = sum of (r - mu) over i's ratings / (n_i + 10)
     user bias    b_u = sum of (r - mu - b_i) over u's ratings / (n_u + 3)
 
@@ -26,11 +26,10 @@ from numpy.typing import NDArray
 
 from recommender.arrays import checked_csr
 from recommender.errors import SettingError
-from recommender.shop import STARS_PER_UNIT
+from recommender.shop import HALF_STARS, Scale
 
 ITEM_PRIOR = 10  # ratings without deviation
 USER_PRIOR = 3
-LOWEST_STARS, HIGHEST_STARS = 0.5, 5.0
 _DIGITS = Context(prec=20)  # 3 more than a float64 has
 
 
@@ -40,9 +39,9 @@ class TasteStatistics:
 
     n_users: int
     raters: NDArray[np.int64]  # (n_products,) users who have the product
-    mu: float  # stars
-    item_bias: NDArray[np.float64]  # (n_products,) stars
-    user_bias: NDArray[np.float64]  # (n_users,) stars
+    mu: float  # on the scale of the ratings, as the biases are
+    item_bias: NDArray[np.float64]  # (n_products,)
+    user_bias: NDArray[np.float64]  # (n_users,)
 
     def fitted(self, n_users: int, n_products: int) -> TasteStatistics:
         """Return the statistics for so many rows and columns. Unknown ones have 1 rater and biases of 0.
@@ -61,11 +60,11 @@ class TasteStatistics:
         )
 
 
-def taste_statistics(profiles: Any, half_stars: Any = None, *, scale: float = STARS_PER_UNIT) -> TasteStatistics:
+def taste_statistics(profiles: Any, half_stars: Any = None, *, scale: Scale = HALF_STARS) -> TasteStatistics:
     """Return the statistics of profiles (n_users, n_products) and of the ratings in them.
 
-    profiles: CSR; raters counts its stored entries, n_users all rows. half_stars: CSR of the same shape; stars = scale
-    x value, and a stored 0 is unrated. None: the shop has no ratings, and mu is the middle of the scale.
+    profiles: CSR; raters counts its stored entries, n_users all rows. half_stars: CSR of the same shape, steps of the
+    scale; a stored 0 is unrated. None: the shop has no ratings, and mu is the middle of the scale.
     Raises SettingError if the shapes differ or an argument is not CSR.
     """
     n_users, n_products = checked_csr("profiles", profiles).shape
@@ -76,12 +75,12 @@ def taste_statistics(profiles: Any, half_stars: Any = None, *, scale: float = ST
     rated = ratings.data != 0
     columns = ratings.indices[rated]
     rows = np.repeat(np.arange(n_users), np.diff(ratings.indptr))[rated]
-    stars = ratings.data[rated] * float(scale)
-    # whole half stars: this sum and those of bincount are exact in any order
-    mu = float(stars.sum() / stars.size) if stars.size else (LOWEST_STARS + HIGHEST_STARS) / 2
+    steps, unit = ratings.data[rated], scale.unit
+    # whole steps: this sum and those of bincount are exact in any order
+    mu = float(unit * int(steps.sum(dtype=np.int64)) / steps.size) if steps.size else scale.middle
     counts = np.bincount(columns, minlength=n_products)  # (n_products,)
-    item_bias = (np.bincount(columns, stars, n_products) - counts * mu) / (counts + ITEM_PRIOR)
-    left = np.bincount(rows, stars - mu - item_bias[columns], n_users)  # summed in the order of the columns
+    item_bias = (unit * np.bincount(columns, steps, n_products) - counts * mu) / (counts + ITEM_PRIOR)
+    left = np.bincount(rows, steps * unit - mu - item_bias[columns], n_users)  # summed in the order of the columns
     user_bias = left / (np.bincount(rows, minlength=n_users) + USER_PRIOR)
     return TasteStatistics(n_users, raters, mu, item_bias, user_bias)
 

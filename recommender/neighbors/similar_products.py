@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from recommender.arrays import at_least_one
 from recommender.errors import SettingError
-from recommender.neighbors import _cosine_kernels
 from recommender.neighbors.cosine_index import CosineIndex, Neighbors
+from recommender.neighbors.entries import Entries, bits_of
 from recommender.shop import RatingMatrix
 
 GROWTH = 4  # factor of the next, longer list where the mask left too few: few rounds, few products read in vain
@@ -117,15 +117,16 @@ class _Prepared:
     index: CosineIndex
     n_users: int
     starts: NDArray[np.int64]  # (n_products + 1,)
-    entries: NDArray[np.uint32]  # (n_ratings,) user << shift | rating, by product
-    shift: np.uint32
+    entries: Entries  # (n_ratings,) user << shift | rating, by product
+    shift: np.unsignedinteger
 
     @classmethod
     def of(cls, index: CosineIndex) -> _Prepared:
         arrays = {name.partition(".")[2]: array for name, array in index.arrays().items()}
         packed = "ratings" in arrays
-        entries, shift = (arrays["ratings"], _cosine_kernels.VALUE_BITS) if packed else (arrays["indices"], 0)
-        return cls(index, arrays["list_starts"].size - 1, arrays["indptr"], entries, np.uint32(shift))
+        entries = arrays["ratings"] if packed else arrays["indices"]
+        shift = entries.dtype.type(bits_of(entries) if packed else 0)
+        return cls(index, arrays["list_starts"].size - 1, arrays["indptr"], entries, shift)
 
     def size(self) -> tuple[int, int, int]:
         """Return (n_users, n_products, n_ratings)."""
@@ -142,7 +143,7 @@ class _Prepared:
         both = rated[np.concatenate(lists) >> self.shift]  # raters of the first other, of the second, ...
         return np.add.reduceat(both, starts, dtype=np.int32)
 
-    def _entries_of(self, column: int) -> NDArray[np.uint32]:
+    def _entries_of(self, column: int) -> Entries:
         return self.entries[self.starts[column] : self.starts[column + 1]]
 
 

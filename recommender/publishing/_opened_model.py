@@ -27,7 +27,7 @@ from recommender.publishing._saved_model import (
 from recommender.publishing.versions import Version
 from recommender.ranking import TasteSimilarity, under
 from recommender.settings import checked_choice, checked_number
-from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix, known_prices
+from recommender.shop import HALF_STARS, ProductCatalog, Products, Profiles, RatingMatrix, Scale, known_prices
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -51,7 +51,8 @@ def model_of(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Ver
     LookupError, TypeError, ValueError, OverflowError, RecommenderError or ArrowException if they do not fit together.
     """
     _check_kinds(arrays, _KINDS)
-    matrix, catalog, catalog_rows = _matrix(arrays), _catalog(arrays), arrays["places"]
+    scale = Scale.from_json(facts["scale"]) if "scale" in facts else HALF_STARS
+    matrix, catalog, catalog_rows = _matrix(arrays, scale), _catalog(arrays), arrays["places"]
     n_users, n_products = matrix.shape
     cosine = _similarity(matrix, arrays, facts["parameters"])
     popular = PopularProducts(arrays["popular.columns"], arrays["popular.predicted"])
@@ -136,7 +137,7 @@ def _check_kinds(arrays: Arrays, kinds: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {array.dtype} in {array.ndim} dimensions")
 
 
-def _matrix(arrays: Arrays) -> RatingMatrix:
+def _matrix(arrays: Arrays, scale: Scale) -> RatingMatrix:
     user_ids, recommendable = arrays["user_ids"], arrays["recommendable"]
     product_ids = ids_of("product_ids", arrays["product_ids"])
     check_users("user_ids", user_ids)
@@ -145,10 +146,10 @@ def _matrix(arrays: Arrays) -> RatingMatrix:
     csr = _csr(*parts, (user_ids.size, product_ids.size))
     if recommendable.size != product_ids.size:
         raise ValueError("its ratings are of different sizes")
-    if not within(csr.data, 1, 11):
-        raise ValueError("its ratings are not 1 to 10 half stars")
+    if not within(csr.data, scale.least, scale.most + 1):
+        raise ValueError(f"its ratings are not {scale.text()}")
     check_entries("its ratings", csr)
-    return RatingMatrix(csr, user_ids, product_ids, recommendable)
+    return RatingMatrix(csr, user_ids, product_ids, recommendable, scale=scale)
 
 
 def _csr(

@@ -73,7 +73,7 @@ def save_model(file: Path, model: ServedModel, version: Version, *, overwrite: b
         "version": version.to_dict(), "n_neighbors": model.n_neighbors, "ranking": model.ranking, "parameters": None,
         "new_product_percent": model.new_product_percent, "weights": model.weights,
         "segment_names": model.segment_names, "cursor": model.cursor, "left_out": dict(model.left_out),
-        "people": model.people,
+        "people": model.people, "scale": model.matrix.scale.to_json(),
     }  # fmt: skip
     if isinstance(model.similarity, TasteSimilarity):
         arrays |= _profile_arrays(model.similarity.profiles) | model.similarity.prepared_arrays()

@@ -23,7 +23,7 @@ BLOCK = 64  # places per test of the bar
 AT_A_TIME = 64  # entries between two counts of the candidates
 SCAN_BELOW = 4  # scan all places where 1 in 4 could be touched, else read the neighbors' products again
 STARS_PRIOR = 3.0  # the weight, in similarity, of neighbors who agree with the biases
-VALUE_BITS = 4  # of an entry: half stars, 0 where not rated; the place is above them
+NARROW_BITS, WIDE_BITS = 4, 8  # of an entry of 32 or 64 bits: the rating, 0 where there is none; the place is above it
 N_BUCKETS = 1024  # 32 octaves of 32
 N_HINTS = 4096
 _BUCKET_SHIFT = 47
@@ -31,9 +31,8 @@ _CROWDED = 255  # a hint of several slots
 _ONE = np.uint64(1)
 _NONE = np.int64(0)  # a plain 0 has another type: functions that it is passed to would be compiled twice
 _ON, _OFF = np.bool_(True), np.bool_(False)
-_SHIFT = np.uint64(VALUE_BITS)
+_NARROW, _WIDE = np.uint64(NARROW_BITS), np.uint64(WIDE_BITS)
 _HINT = np.uint64(N_HINTS - 1)
-_VALUE = np.uint64((1 << VALUE_BITS) - 1)
 _BLOCK = np.uint64(BLOCK)
 _BLOCK_SHIFT = np.uint64(6)
 _SLACK = 1e-9  # scores are rounded to 9 decimals
@@ -46,7 +45,7 @@ class Votes(NamedTuple):
     """The neighbors' votes. Arrays by place are padded to whole blocks."""
 
     indptr: NDArray[np.int64]  # (n_rows + 1,)
-    entries: NDArray[np.uint32]  # (nnz,) place << 4 | half stars, by row
+    entries: NDArray[np.unsignedinteger]  # (nnz,) place << 4 | steps, by row; of 64 bits: place << 8 | steps
     values: NDArray[np.float64]  # (nnz,) or (0,) confidences
     base: NDArray[np.float64]  # (n_rows,) mu + user bias
     item_bias: NDArray[np.float64]  # (n_padded,)
@@ -71,14 +70,20 @@ class Sums(NamedTuple):
     supports: NDArray[np.float64]  # (n_padded + 1,)
     scores: NDArray[np.float64]  # (n_padded + 1,)
     histogram: NDArray[np.int64]  # (N_BUCKETS,) of their scores
-    read: NDArray[np.uint32]  # (k * longest row,) the neighbors' entries, one after the other
+    read: NDArray[np.unsignedinteger]  # (k * longest row,) the neighbors' entries, one after the other
     ends: NDArray[np.int64]  # (k,) end of each neighbor's entries in read
 
 
+@_inner
+def _shift_of(entries):
+    """Return the number of bits of a rating in these entries. It depends on their type only: compiled as a constant."""
+    return _NARROW if entries.itemsize == 4 else _WIDE
+
+
 @_outer
-def pack_entries(indptr, places, columns, star_indptr, star_indices, stars):
-    """Return the entries (nnz,), and the number of ratings that match none. Columns ascend on both sides."""
-    entries, missing = np.empty(places.size, np.uint32), 0
+def pack_entries(indptr, places, columns, star_indptr, star_indices, stars, entries):
+    """Write the entries (nnz,). Return the number of ratings that match none. Columns ascend on both sides."""
+    missing, shift = 0, np.int64(_shift_of(entries))
     for row in range(indptr.size - 1):
         post, end = star_indptr[row], star_indptr[row + 1]
         for at in range(indptr[row], indptr[row + 1]):
@@ -89,11 +94,11 @@ def pack_entries(indptr, places, columns, star_indptr, star_indices, stars):
                 else:
                     missing += stars[post] != 0
                 post += 1
-            entries[at] = np.int64(places[at]) << VALUE_BITS | given
+            entries[at] = np.int64(places[at]) << shift | given
         while post < end:
             missing += stars[post] != 0
             post += 1
-    return entries, missing
+    return missing
 
 
 # _ahead and _sift_down are in _classic_kernels too: numba's cache of a caller misses changes in other files
@@ -143,7 +148,7 @@ def _read(neighbors, votes, sums):
 @_inner
 def _add_votes(neighbors, similarities, votes, sums):
     """Do acc[place] += similarity * confidence, in neighbor order. Return the number of entries read."""
-    work, post = _read(neighbors, votes, sums), np.uint64(0)
+    work, post, shift = _read(neighbors, votes, sums), np.uint64(0), _shift_of(sums.read)
     for j in range(neighbors.size):
         v = neighbors[j]
         if v < 0:
@@ -151,11 +156,11 @@ def _add_votes(neighbors, similarities, votes, sums):
         similarity, at, end = similarities[j], np.uint64(votes.indptr[v]), np.uint64(sums.ends[j])
         if votes.values.size == 0:
             while post < end:
-                sums.acc[np.uint64(sums.read[post]) >> _SHIFT] += similarity
+                sums.acc[np.uint64(sums.read[post]) >> shift] += similarity
                 post += _ONE
         else:
             while post < end:
-                sums.acc[np.uint64(sums.read[post]) >> _SHIFT] += similarity * votes.values[at]
+                sums.acc[np.uint64(sums.read[post]) >> shift] += similarity * votes.values[at]
                 post += _ONE
                 at += _ONE
     return work
@@ -184,9 +189,9 @@ def _raise_bar(first, size, n, low, bar, sums):
 @_inner
 def _read_again(start, end, low, bars, sums, size):
     """Append the products of the entries that reach the bar, and clear their sums. Return the new size."""
-    at, stop = np.uint64(start), np.uint64(end)
+    at, stop, shift = np.uint64(start), np.uint64(end), _shift_of(sums.read)
     while at < stop:
-        place = np.uint64(sums.read[at]) >> _SHIFT
+        place = np.uint64(sums.read[at]) >> shift
         at += _ONE
         support = sums.acc[place]
         sums.acc[place] = 0.0  # with another neighbor it is 0, and below the bar
@@ -218,9 +223,9 @@ def _scan_block(block, low, bars, sums, size):
 @_inner
 def _candidates(row, neighbors, similarities, work, n, votes, bars, sums):
     """Find the products in acc that may be among the best n, without the row's own. Clear acc. Return size and low."""
-    total, bar = np.zeros(1), np.zeros(3, np.int64)
+    total, bar, shift = np.zeros(1), np.zeros(3, np.int64), _shift_of(votes.entries)
     for at in range(votes.indptr[row], votes.indptr[row + 1]):
-        sums.acc[np.uint64(votes.entries[at]) >> _SHIFT] = 0.0
+        sums.acc[np.uint64(votes.entries[at]) >> shift] = 0.0
     for j in range(neighbors.size):
         total[0] += similarities[j]
     bar[0] = (total.view(np.int64)[0] >> _BUCKET_SHIFT) + 1  # higher scores (confidences above 1) count as this
@@ -286,7 +291,8 @@ def _stars(row, neighbors, similarities, votes, unit, lowest, highest, places, s
     """Write the predicted stars of the distinct places (m,), and the number of neighbors that have each."""
     _mark(places, sums.marks, sums.hints, _ON)
     stars[:], raters[:], weight[:] = 0.0, 0, 0.0
-    at = np.uint64(0)
+    at, shift = np.uint64(0), _shift_of(sums.read)
+    mask = (_ONE << shift) - _ONE
     for j in range(neighbors.size if places.size > 0 else 0):
         if neighbors[j] < 0:
             break
@@ -294,15 +300,15 @@ def _stars(row, neighbors, similarities, votes, unit, lowest, highest, places, s
         while at < end:
             entry = np.uint64(sums.read[at])
             at += _ONE
-            slot = np.int64(sums.hints[(entry >> _SHIFT) & _HINT])
+            slot = np.int64(sums.hints[(entry >> shift) & _HINT])
             if slot == 0:
                 continue
-            place = np.int64(entry >> _SHIFT)
+            place = np.int64(entry >> shift)
             slot = (np.int64(sums.marks[place]) if slot == _CROWDED else slot) - 1
             if slot < 0 or places[slot] != place:
                 continue
             raters[slot] += 1
-            given = np.int64(entry & _VALUE)
+            given = np.int64(entry & mask)
             if given > 0:
                 expected = votes.base[neighbors[j]] + votes.item_bias[place]
                 stars[slot] += similarities[j] * (given * unit - expected)

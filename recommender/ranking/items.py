@@ -5,7 +5,7 @@ the user u:
 
     support(i) = sum of d_uj * s_uj * c_uj * B(j, i)          c the profile's confidence, 1 for a rated product
     score(i)   = support(i) / raters_i^damping
-    s_uj       = the stars that u gave / 5; 1 for a product that u did not rate
+    s_uj       = the rating that u gave / the highest of the scale; 1 for a product that u did not rate
     d_uj       = 0.5^(number of u's strictly newer products / half_life); 1 without a time, or if half_life is 0
 
 Order: score descending, then support descending, then column ascending. Only products with a score above 0 are ranked.
@@ -36,9 +36,8 @@ from recommender.ranking.beside_taste import BesideTaste, add_stars
 from recommender.ranking.parameters import ITEMS, ItemParameters
 from recommender.ranking.taste import RankedByTaste, TasteRanker, empty_lists
 from recommender.ranking.taste_votes import Lists, TasteVotes
-from recommender.shop import NO_TIME, Profiles
+from recommender.shop import HALF_STARS, NO_TIME, Profiles
 
-MOST_HALF_STARS = 10
 HALVINGS = 60  # a product that so many half-lives have passed over counts as after so many: nothing any more
 LONG = 1_024  # newer products that are tabulated at once; more only for a user who has more
 _DIGITS = Context(prec=20)  # 3 more than a float64 has
@@ -70,12 +69,13 @@ def asking_profiles(
     half_stars: NDArray[Any],
     times: NDArray[np.int64] | None,
     half_life: float,
+    most: int = HALF_STARS.most,
 ) -> ItemProfiles:
     """Return the profiles as they ask: c * s * d. All but ``indptr`` are (nnz,).
 
-    ``half_stars``: 0 where not rated. ``times`` None: nothing is decayed.
+    ``half_stars``: steps of the scale, up to ``most``, 0 where not rated. ``times`` None: nothing is decayed.
     """
-    values = confidences * np.where(half_stars > 0, half_stars / MOST_HALF_STARS, 1.0)
+    values = confidences * np.where(half_stars > 0, half_stars / most, 1.0)
     if half_life and times is not None and len(times):
         newer = _newer(indptr, times)
         most = max(int(HALVINGS * half_life), 1)  # also of a tiny half-life, one newer product makes a product nothing
@@ -178,7 +178,8 @@ class ItemRanker(BesideTaste):
         if weights.indptr.size != n + 1:
             raise SettingError(f"weights of {weights.indptr.size - 1} products do not belong to {n} products")
         half_stars = taste.votes.half_stars
-        asking = asking_profiles(csr.indptr, csr.indices, csr.data, half_stars, profiles.times, parameters.half_life)
+        given = csr.indptr, csr.indices, csr.data, half_stars, profiles.times
+        asking = asking_profiles(*given, parameters.half_life, taste.votes.scale.most)
         divisor = damping_divisors(taste.index.statistics, float(parameters.damping))
         inverse = 1.0 / divisor
         if recommendable is not None:
@@ -200,7 +201,8 @@ class ItemRanker(BesideTaste):
     ) -> ItemProfiles:
         """Return the profile of a user who may have products that came later, as it asks. These have no weights."""
         given = np.array([0, len(columns)], np.int64), columns, confidences, half_stars, times
-        whole, inside = asking_profiles(*given, self.parameters.half_life), columns < self.taste.index.shape[1]
+        whole = asking_profiles(*given, self.parameters.half_life, self.taste.votes.scale.most)
+        inside = columns < self.taste.index.shape[1]
         if inside.all():
             return whole
         kept = np.array([0, np.count_nonzero(inside)], np.int64)

@@ -29,7 +29,7 @@ from recommender.ranking.items import ItemRanker
 from recommender.ranking.parameters import AUTO, CLASSIC, FUSION, ITEMS, TASTE, AutoParameters, TasteParameters
 from recommender.ranking.taste import TasteRanker
 from recommender.ranking.taste_votes import TasteVotes
-from recommender.shop import STARS_PER_UNIT, Profiles, RatingMatrix, fingerprint_of
+from recommender.shop import Profiles, RatingMatrix, fingerprint_of
 
 ProfileRanker = TasteRanker | ItemRanker | FusedRanker
 BLOCK_CELLS = 4_000_000  # neighbors held at once: 48 MB
@@ -94,7 +94,7 @@ class ClassicRanking:
             similarities,
             n=n,
             recommendable=self._matrix.recommendable,
-            scale=STARS_PER_UNIT,
+            scale=self._matrix.scale.unit,
         )
 
 
@@ -157,13 +157,13 @@ class TasteSimilarity(CosineIndex):
         prepare everything from scratch. Raises SettingError for arrays that are damaged or belong to others.
         """
         if arrays is None:
-            similarity = cls(matrix.half_stars)
+            similarity = cls(matrix.half_stars, most=matrix.scale.most)
         else:
             similarity = cls.from_arrays(under("cosine.", arrays))
             index = TasteIndex.from_arrays(under("taste.", arrays))
             if index.shape != matrix.shape or similarity.shape[0] != matrix.shape[0]:
                 raise SettingError(f"arrays for {index.shape} users and products do not belong to {matrix.shape}")
-            similarity.taste = TasteRanker.of(TasteVotes.from_arrays(index, under("votes.", arrays)))
+            similarity.taste = TasteRanker.of(TasteVotes.from_arrays(index, under("votes.", arrays), matrix.scale))
             if saved := {name: array for name, array in arrays.items() if name.startswith("items.")}:
                 item_weights = ItemWeights.from_arrays(saved)
         similarity.matrix, similarity.profiles, similarity.parameters = matrix, profiles, parameters
@@ -208,6 +208,7 @@ class TasteSimilarity(CosineIndex):
             times=self.profiles.times,
             statistics=self.statistics,
             recommendable=self.matrix.recommendable,
+            scale=self.matrix.scale,
         )
 
     @cached_property

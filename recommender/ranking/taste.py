@@ -32,6 +32,7 @@ from recommender.neighbors import BLOCK_ROWS, TasteIndex, TasteStatistics, taste
 from recommender.ranking._taste_kernels import Bars
 from recommender.ranking.parameters import DAMPING, N_NEIGHBORS
 from recommender.ranking.taste_votes import Lists, TasteVotes
+from recommender.shop import HALF_STARS, Scale
 
 SHALLOW, ROOM = 100, 4  # under a cap: up to SHALLOW products come from a list of ROOM times as many
 
@@ -84,10 +85,10 @@ def rank_taste_for_rows(
 class TasteRanker:
     """The ranker from profiles and ratings to ranked products and predicted stars, one block of rows at a time.
 
-    profiles, times, statistics: as in `TasteIndex`; statistics None takes them from profiles and half_stars. half_stars
-    and damping: as in `TasteVotes`. recommendable: (n_products,) mask of products that may be ranked; None for all.
-    n_neighbors: at most so many vote. Many rows need the memory of their answer only: the list of all neighbors is
-    never held. Raises as `TasteIndex` and `TasteVotes` do.
+    profiles, times, statistics: as in `TasteIndex`; statistics None takes them from profiles and half_stars.
+    half_stars, damping, scale: as in `TasteVotes`. recommendable: (n_products,) mask of products that may be ranked;
+    None for all. n_neighbors: at most so many vote. Many rows need the memory of their answer only: the list of all
+    neighbors is never held. Raises as `TasteIndex` and `TasteVotes` do.
     """
 
     def __init__(
@@ -101,10 +102,11 @@ class TasteRanker:
         n_neighbors: int = N_NEIGHBORS,
         damping: float = DAMPING,
         n_threads: int | None = None,
+        scale: Scale = HALF_STARS,
     ) -> None:
-        known = taste_statistics(profiles, half_stars) if statistics is None else statistics
+        known = taste_statistics(profiles, half_stars, scale=scale) if statistics is None else statistics
         index = TasteIndex(profiles, times=times, statistics=known)
-        votes = TasteVotes(index, half_stars, damping=damping, recommendable=recommendable)
+        votes = TasteVotes(index, half_stars, damping=damping, recommendable=recommendable, scale=scale)
         self._adopt(votes, n_neighbors, n_threads)
 
     @classmethod

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from recommender.arrays import checked_csr
 from recommender.errors import SettingError
-from recommender.neighbors import HIGHEST_STARS, LOWEST_STARS, TasteIndex, damping_divisors
+from recommender.neighbors import Entries, TasteIndex, bits_of, damping_divisors, entry_type, steps_of
 from recommender.ranking import _taste_kernels
 from recommender.ranking._saved_votes import saved_votes, votes_arrays
 from recommender.ranking.parameters import DAMPING
-from recommender.shop import STARS_PER_UNIT
-
-_SCALE = STARS_PER_UNIT, LOWEST_STARS, HIGHEST_STARS
+from recommender.shop import HALF_STARS, Scale
 
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
 Lists = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
@@ -26,8 +24,8 @@ Lists = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
 class TasteVotes:
     """Ratings and statistics, prepared once for many rankings on an index; threads may share them.
 
-    half_stars: CSR int8 of the index's shape with ascending columns, stars = 0.5 x the value. Every rated product must
-    be in the user's profile. damping: the power of raters_i in the score. recommendable: (n_columns,) mask of products
+    half_stars: CSR int8 of the index's shape with ascending columns, steps of the scale. Every rated product must be in
+    the user's profile. damping: the power of raters_i in the score. recommendable: (n_columns,) mask of products
     that may be ranked, None for all.
     Raises SettingError for ratings or a mask that do not fit the profiles and a damping that is no number from 0 to 4.
     """
@@ -39,12 +37,13 @@ class TasteVotes:
         *,
         damping: float = DAMPING,
         recommendable: NDArray[np.bool_] | None = None,
+        scale: Scale = HALF_STARS,
     ) -> None:
-        self.index, known = index, index.statistics
+        self.index, known, self.scale = index, index.statistics, scale
         padded = (0, -index.shape[1] % kernels.BLOCK)
         self.packed = _taste_kernels.Votes(
             indptr=index.packed.indptr,
-            entries=_entries(index, half_stars),
+            entries=_entries(index, half_stars, scale),
             values=index.packed.values,
             base=known.mu + known.user_bias,
             item_bias=np.pad(known.item_bias[index.columns], padded),
@@ -55,27 +54,28 @@ class TasteVotes:
         self._spare: list[_taste_kernels.Sums] = []
 
     @property
-    def half_stars(self) -> NDArray[np.uint32]:
-        """The half stars of each entry of the profiles, in their order, 0 where not rated, (nnz,)."""
-        return self.packed.entries & np.uint32((1 << kernels.VALUE_BITS) - 1)
+    def half_stars(self) -> NDArray[np.int8]:
+        """The steps of each entry of the profiles, in their order, 0 where not rated, (nnz,)."""
+        return steps_of(self.packed.entries)
 
     def damped(self, damping: float, recommendable: NDArray[np.bool_] | None = None) -> TasteVotes:
         """Return the same votes under another power. Both share all other arrays."""
-        return self._of(self.index, self.packed._replace(divisor=_divisors(self.index, damping)), recommendable)
+        packed = self.packed._replace(divisor=_divisors(self.index, damping))
+        return self._of(self.index, packed, recommendable, self.scale)
 
     def of_rows(
-        self, indptr: NDArray[np.int64], entries: NDArray[np.uint32], values: NDArray[np.float64], base: NDArray[Any]
+        self, indptr: NDArray[np.int64], entries: Entries, values: NDArray[np.float64], base: NDArray[Any]
     ) -> TasteVotes:
         """Return the votes of other users on the same products; arrays as in `_taste_kernels.Votes`."""
         packed = self.packed._replace(indptr=indptr, entries=entries, values=values, base=base)
-        votes = self._of(self.index, packed, self._bars)
+        votes = self._of(self.index, packed, self._bars, self.scale)
         votes._spare = self._spare
         return votes
 
     def of_unknown(
         self,
         indptr: NDArray[np.int64],
-        entries: NDArray[np.uint32],
+        entries: Entries,
         values: NDArray[np.float64],
         base: NDArray[np.float64],
         recommendable: NDArray[np.bool_],
@@ -87,22 +87,24 @@ class TasteVotes:
         packed = _taste_kernels.Votes(indptr, entries, values, base, item_bias, divisor, columns)
         inverse = np.zeros(padded)
         inverse[:size] = recommendable
-        return self._of(self.index, packed, _taste_kernels.Bars(inverse, _highest(inverse)))
+        return self._of(self.index, packed, _taste_kernels.Bars(inverse, _highest(inverse)), self.scale)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all arrays of the votes that are not the index's, by name, not copied, to be saved."""
         return votes_arrays(self.packed, self._bars)
 
     @classmethod
-    def from_arrays(cls, index: TasteIndex, arrays: Mapping[str, NDArray[Any]]) -> TasteVotes:
+    def from_arrays(
+        cls, index: TasteIndex, arrays: Mapping[str, NDArray[Any]], scale: Scale = HALF_STARS
+    ) -> TasteVotes:
         """Return the votes that have these `arrays`, not copied. SettingError if they do not belong to the index."""
-        packed, bars = saved_votes(arrays, index.packed, index.columns)
-        return cls._of(index, packed, bars)
+        packed, bars = saved_votes(arrays, index.packed, index.columns, scale.most)
+        return cls._of(index, packed, bars, scale)
 
     @classmethod
-    def _of(cls, index: TasteIndex, packed: _taste_kernels.Votes, bars: Any) -> TasteVotes:
+    def _of(cls, index: TasteIndex, packed: _taste_kernels.Votes, bars: Any, scale: Scale) -> TasteVotes:
         votes = cls.__new__(cls)
-        votes.index, votes.packed, votes._spare = index, packed, []
+        votes.index, votes.packed, votes.scale, votes._spare = index, packed, scale, []
         votes._bars = bars if isinstance(bars, _taste_kernels.Bars) else votes._masked(bars)
         return votes
 
@@ -117,7 +119,7 @@ class TasteVotes:
 
         ``stars`` False: those of out, and its number of raters, stay as they are.
         """
-        found: int = self._run(kernels.rank_rows, lists, *_SCALE, bars, n, stars, *out)
+        found: int = self._run(kernels.rank_rows, lists, self.scale.unit, *self.scale.ends, bars, n, stars, *out)
         return found
 
     def candidates(self, lists: Lists, bars: _taste_kernels.Bars) -> tuple[NDArray[Any], ...]:
@@ -133,7 +135,7 @@ class TasteVotes:
         places[starts[i]:starts[i + 1]] are those of the i-th row, and distinct.
         """
         out = np.empty(len(places), np.float64), np.empty(len(places), np.int32)
-        self._run(kernels.predict_rows, lists, *_SCALE, starts, places, *out)
+        self._run(kernels.predict_rows, lists, self.scale.unit, *self.scale.ends, starts, places, *out)
         return out
 
     def _masked(self, recommendable: NDArray[np.bool_] | None) -> _taste_kernels.Bars:
@@ -168,8 +170,8 @@ class TasteVotes:
             acc=np.zeros(size, np.float64), marks=np.zeros(size, np.int32),
             hints=np.zeros(kernels.N_HINTS, np.uint8), places=np.empty(size + 1, np.int64),
             supports=np.empty(size + 1, np.float64), scores=np.empty(size + 1, np.float64),
-            histogram=np.zeros(kernels.N_BUCKETS, np.int64), read=np.empty(k * self._longest, np.uint32),
-            ends=np.empty(k, np.int64),
+            histogram=np.zeros(kernels.N_BUCKETS, np.int64),
+            read=np.empty(k * self._longest, self.packed.entries.dtype), ends=np.empty(k, np.int64),
         )  # fmt: skip
 
 
@@ -187,20 +189,20 @@ def _divisors(index: TasteIndex, damping: float) -> NDArray[np.float64]:
     return np.pad(damping_divisors(index.statistics, float(damping))[index.columns], padded, constant_values=1.0)
 
 
-def _entries(index: TasteIndex, half_stars: Any) -> NDArray[np.uint32]:
+def _entries(index: TasteIndex, half_stars: Any, scale: Scale) -> Entries:
     """Return places and ratings at the entries of the profiles (nnz,). Check all bounds, as compiled code does not."""
     if checked_csr("half_stars", half_stars).shape != index.shape:
         raise SettingError(f"half_stars {half_stars.shape} and profiles {index.shape} must have one shape")
     data = half_stars.data
-    if data.size and not (data.min() >= 0 and data.max() < 1 << kernels.VALUE_BITS):
-        raise SettingError(f"half_stars are {data.min()} to {data.max()}: pass whole numbers from 0 to 10")
-    if index.shape[1] >= 1 << (32 - kernels.VALUE_BITS):
-        raise SettingError(f"{index.shape[1]} products are more than {(1 << (32 - kernels.VALUE_BITS)) - 1}: too many")
-    entries, missing = kernels.pack_entries(
+    entries = np.empty(index.packed.places.size, entry_type(scale.most))
+    if data.size and not (data.min() >= 0 and data.max() < 1 << bits_of(entries)):
+        raise SettingError(f"half_stars are {data.min()} to {data.max()}: pass whole numbers from 0 to {scale.most}")
+    if index.shape[1] >= 1 << (32 - kernels.NARROW_BITS):
+        raise SettingError(f"{index.shape[1]} products are more than {(1 << (32 - kernels.NARROW_BITS)) - 1}: too many")
+    missing = kernels.pack_entries(
         index.packed.indptr, index.packed.places, index.columns, half_stars.indptr.astype(np.int64),
-        half_stars.indices.astype(np.int32), data.astype(np.int8),
+        half_stars.indices.astype(np.int32), data.astype(np.int8), entries,
     )  # fmt: skip
     if missing:
         raise SettingError(f"{missing} ratings are of products not in the user's profile: give them a confidence")
-    packed: NDArray[np.uint32] = entries
-    return packed
+    return entries

@@ -1,6 +1,7 @@
 """The shop as arrays: what its tables hold. Nothing here reads or writes.
 
 ids        the rule for product ids, and their form in arrays
+scale      which ratings there are: whole steps from the lowest to the highest
 ratings    all ratings: a sparse matrix users x products
 profiles   the products of each user, and how surely each is liked
 catalog    titles, prices, stars and categories
@@ -32,13 +33,13 @@ from recommender.shop.products import Products
 from recommender.shop.profiles import INTERACTION_TYPES, RATED, Interactions, Profiles, build_profiles, widened
 from recommender.shop.ratings import (
     NO_TIME,
-    STARS_PER_UNIT,
     RatingMatrix,
     build_rating_matrix,
     checked_user_id,
     distinct,
     fingerprint_of,
 )
+from recommender.shop.scale import HALF_STARS, Scale
 from recommender.shop.segments import NO_SEGMENT, People, Segments
 from recommender.shop.snapshot import Snapshot
 
@@ -46,6 +47,7 @@ __all__ = [
     "BLANKS",
     "CONTROLS",
     "DOTS",
+    "HALF_STARS",
     "INTERACTION_TYPES",
     "IN_STOCK",
     "NOTHING_READ",
@@ -58,7 +60,6 @@ __all__ = [
     "PRODUCT_ID_LENGTH",
     "PRODUCT_ID_RULE",
     "RATED",
-    "STARS_PER_UNIT",
     "Cursor",
     "Interactions",
     "People",
@@ -67,6 +68,7 @@ __all__ = [
     "Products",
     "Profiles",
     "RatingMatrix",
+    "Scale",
     "Segments",
     "Snapshot",
     "Spans",

@@ -91,7 +91,7 @@ def widened(matrix: RatingMatrix, interactions: Interactions, in_catalog: NDArra
     parts = csr.data, columns[csr.indices].astype(csr.indices.dtype), indptr
     half_stars = sp.csr_array(parts, shape=(len(user_ids), len(product_ids)))
     left_out = {**matrix.left_out, **interactions.left_out}
-    given = matrix.rated_at, left_out, matrix.people, matrix.cursor
+    given = matrix.rated_at, left_out, matrix.people, matrix.cursor, matrix.scale
     return RatingMatrix(half_stars, user_ids, product_ids, recommendable, *given)
 
 

@@ -1,8 +1,9 @@
 """Ratings as a sparse users x products matrix, and the translation between ids and rows or columns.
 
-A rating is stored as whole half stars, 1..10, in one byte, so that every dot product is exact. Rows are users by
-ascending user_id. Columns are products by ascending product_id (bytes of UTF-8, see `ids`). So the smaller row or
-column is the smaller id, and ties go to it everywhere.
+A rating is stored as a whole number of the scale's steps, 1..127, in one byte, so that every dot product is exact (half
+stars by default: ``half_stars`` are the steps of any scale). Rows are users by ascending user_id. Columns are products
+by ascending product_id (bytes of UTF-8, see `ids`). So the smaller row or column is the smaller id, and ties go to it
+everywhere.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 
 from recommender.errors import SettingError, UnknownUserError
 from recommender.shop.cursor import NOTHING_READ, Cursor
+from recommender.shop.scale import HALF_STARS, Scale
 
-STARS_PER_UNIT = 0.5  # a stored 9 is 4.5 stars
 NO_TIME = -(10**18)  # the time of a rating or interaction without a known time; below every real time
 _NO_ROW = "is unknown: the matrix has those who rated a product, and by taste those with an interaction"
 
@@ -29,6 +30,7 @@ _NO_ROW = "is unknown: the matrix has those who rated a product, and by taste th
 class RatingMatrix:
     """All ratings: ``half_stars`` CSR (n_users, n_products) int8 with sorted columns and no explicit zeros.
 
+    The values of ``half_stars`` are steps of the ``scale``: a stored 9 is 4.5 stars on the default scale.
     ``user_ids`` (n_users,) int64 and ``product_ids`` (n_products,) bytes ascend.
     ``recommendable`` (n_products,) bool: whether the product is in the catalog. Norms and cosines use all ratings;
     candidates are recommendable products only.
@@ -47,6 +49,7 @@ class RatingMatrix:
     left_out: Mapping[str, int] = field(default_factory=dict)
     people: str | None = None
     cursor: Cursor = NOTHING_READ
+    scale: Scale = HALF_STARS
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -66,9 +69,9 @@ class RatingMatrix:
 
     @cached_property
     def mean_rating(self) -> float:
-        """Mean of all ratings in stars; 0.0 if there are none."""
+        """Mean of all ratings on their scale; 0.0 if there are none."""
         total = int(self.half_stars.data.sum(dtype=np.int64))
-        return STARS_PER_UNIT * total / self.n_ratings if self.n_ratings else 0.0
+        return self.scale.unit * total / self.n_ratings if self.n_ratings else 0.0
 
     def row_of(self, user_id: object) -> int:
         """Return the row of the user. UnknownUserError if there is none: then the user has no ratings."""
@@ -85,7 +88,7 @@ class RatingMatrix:
         return columns
 
     def ratings_of(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-        """Return the columns, ascending, and the half stars of this row."""
+        """Return the columns, ascending, and the steps of this row's ratings."""
         part = slice(*self.half_stars.indptr[row : row + 2])
         return self.half_stars.indices[part], self.half_stars.data[part]
 
@@ -97,8 +100,9 @@ class RatingMatrix:
         """Return 32 hexadecimal digits that differ when any id, rating, recommendable flag or time (if read) does."""
         csr = self.half_stars
         times = [] if self.rated_at is None else [self.rated_at]
+        scale = "" if self.scale == HALF_STARS else str(self.scale.to_json())
         return fingerprint_of(
-            "", self.user_ids, self.product_ids, self.recommendable, csr.indptr, csr.indices, csr.data, *times
+            scale, self.user_ids, self.product_ids, self.recommendable, csr.indptr, csr.indices, csr.data, *times
         )
 
 
@@ -127,12 +131,13 @@ def build_rating_matrix(
     in_catalog: NDArray[np.bool_],
     rated_at: NDArray[np.int64] | None = None,
     left_out: Mapping[str, int] | None = None,
+    scale: Scale = HALF_STARS,
 ) -> RatingMatrix:
     """Return the matrix of n ratings, given in any order, one per user and product.
 
-    ``user_ids`` (n,); ``product_codes`` (n,): index into ``products`` (distinct, any order); ``half_stars`` (n,) in
-    1..10; ``in_catalog`` (n_products,): which of ``products`` may be recommended; ``rated_at`` (n,): microseconds
-    since 1970; ``left_out``: rows of the table that are not among them, by fault.
+    ``user_ids`` (n,); ``product_codes`` (n,): index into ``products`` (distinct, any order); ``half_stars`` (n,):
+    steps of the ``scale``; ``in_catalog`` (n_products,): which of ``products`` may be recommended; ``rated_at`` (n,):
+    microseconds since 1970; ``left_out``: rows of the table that are not among them, by fault.
     """
     distinct_users, rows = _ranks(user_ids)
     order = np.argsort(products)  # (n_products,)
@@ -142,13 +147,15 @@ def build_rating_matrix(
     if rated_at is None:
         matrix = sp.coo_array((half_stars, (rows, column_of[product_codes])), shape=shape).tocsr()
         matrix.sort_indices()
-        return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], None, left_out or {})
+        return RatingMatrix(
+            matrix, distinct_users, products[order], in_catalog[order], None, left_out or {}, scale=scale
+        )
     # sort the positions of the ratings, then fetch stars and times by them
     places = sp.coo_array((np.arange(1, len(rows) + 1), (rows, column_of[product_codes])), shape=shape).tocsr()
     places.sort_indices()
     matrix = sp.csr_array((half_stars[places.data - 1], places.indices, places.indptr), shape=shape)
     times = rated_at[places.data - 1]
-    return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], times, left_out or {})
+    return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], times, left_out or {}, scale=scale)
 
 
 def distinct(*arrays: NDArray[Any]) -> NDArray[Any]:

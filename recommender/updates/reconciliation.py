@@ -15,19 +15,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Integer, cast, func, select, true
+from sqlalchemy import Connection, func, select, true
 from sqlalchemy.sql.elements import ColumnElement
 
-from recommender.database import usable
+from recommender.database import steps_in_sql, usable
 from recommender.database.schema import ratings
 from recommender.live import LiveModel, LiveUser
-from recommender.shop import RatingMatrix
+from recommender.shop import RatingMatrix, Scale
 
 RANGE = 5_000  # ratings
 MOST_PEOPLE = 400  # most users that one look names
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 
-Sums = tuple[int, int, int]  # ratings, half stars, half stars times the numbers of their products
+Sums = tuple[int, int, int]  # ratings, their steps, steps times the numbers of their products
 NONE: Sums = (0, 0, 0)
 
 
@@ -67,10 +67,10 @@ class Reconciliation:
         ours = self._sum(part, changed, model, mixing)
         most = max(4 * RANGE, 2 * ours[0] + RANGE)
         # of all rows first: finding the usable ones takes three times as long
-        conditions = true(), usable(connection.engine, ratings)
-        if any(_sums(connection, part, most, condition) == ours for condition in conditions):
+        conditions = true(), usable(connection.engine, ratings, self._matrix.scale)
+        if any(_sums(connection, part, most, condition, self._matrix.scale) == ours for condition in conditions):
             return Difference({}, more=False)
-        found = _sums_by_user(connection, part, most)
+        found = _sums_by_user(connection, part, most, self._matrix.scale)
         if sum(sums[0] for sums in found.values()) >= most and len(found) > 1:  # the last user may be cut short
             del found[max(found)]
             part = part._replace(last_id=max(found))
@@ -142,28 +142,26 @@ def _added(half_stars: NDArray[np.int8], mixes: NDArray[np.int64]) -> Sums:
     return len(stars), int(stars.sum()), int((stars * mixes).sum())
 
 
-def _chosen(connection: Connection, part: Part, most: int, condition: ColumnElement[bool]) -> Any:
+def _chosen(connection: Connection, part: Part, most: int, condition: ColumnElement[bool], scale: Scale) -> Any:
     c = ratings.c
     mix = (
         func.unicode(func.substr(c.product_id, -1)) if connection.dialect.name == "sqlite" else func.crc32(c.product_id)
     )
-    half_stars = cast(c.rating * 2, Integer)
+    steps = steps_in_sql(c.rating, scale)
     inside = c.user_id.between(part.first_id, part.last_id), condition
-    columns = c.user_id, half_stars.label("half_stars"), (half_stars * mix).label("mixed")
+    columns = c.user_id, steps.label("steps"), (steps * mix).label("mixed")
     return select(*columns).where(*inside).order_by(c.user_id).limit(most).subquery("chosen")
 
 
-def _sums(connection: Connection, part: Part, most: int, condition: ColumnElement[bool]) -> Sums:
-    c = _chosen(connection, part, most, condition).c
-    found = connection.execute(
-        select(func.count(), func.sum(c.half_stars), func.sum(c.mixed)).select_from(c.user_id.table)
-    )
+def _sums(connection: Connection, part: Part, most: int, condition: ColumnElement[bool], scale: Scale) -> Sums:
+    c = _chosen(connection, part, most, condition, scale).c
+    found = connection.execute(select(func.count(), func.sum(c.steps), func.sum(c.mixed)).select_from(c.user_id.table))
     return _as_sums(*found.one())
 
 
-def _sums_by_user(connection: Connection, part: Part, most: int) -> dict[int, Sums]:
-    c = _chosen(connection, part, most, usable(connection.engine, ratings)).c
-    found = select(c.user_id, func.count(), func.sum(c.half_stars), func.sum(c.mixed)).group_by(c.user_id)
+def _sums_by_user(connection: Connection, part: Part, most: int, scale: Scale) -> dict[int, Sums]:
+    c = _chosen(connection, part, most, usable(connection.engine, ratings, scale), scale).c
+    found = select(c.user_id, func.count(), func.sum(c.steps), func.sum(c.mixed)).group_by(c.user_id)
     return {user: _as_sums(*sums) for user, *sums in connection.execute(found) if isinstance(user, int)}
 
 

@@ -27,7 +27,7 @@ from recommender.database.schema import INTERACTION_TYPES, deletions, interactio
 from recommender.live import UserRecord
 from recommender.model import ServedModel
 from recommender.settings import LARGEST_ID
-from recommender.shop import Product
+from recommender.shop import HALF_STARS, Product, Scale
 
 _log = logging.getLogger("recommender")
 Entry = tuple[bytes, int, int]
@@ -39,12 +39,17 @@ def optional_tables(engine: Engine) -> frozenset[str]:
     return frozenset(existing_tables(engine) & {interactions.name, users.name, deletions.name})
 
 
-def read_records(connection: Connection, user_ids: Iterable[int], there: frozenset[str]) -> list[UserRecord]:
-    """Return everything that the model takes from the tables about these users; ``there``: `optional_tables`."""
+def read_records(
+    connection: Connection, user_ids: Iterable[int], there: frozenset[str], scale: Scale = HALF_STARS
+) -> list[UserRecord]:
+    """Return everything that a model takes from the tables about these users.
+
+    ``there``: `optional_tables`. ``scale``: of the model's ratings.
+    """
     wanted = sorted({user_id for user_id in user_ids if 1 <= user_id <= LARGEST_ID})
     records = []
     for block in in_blocks(wanted):
-        rated = _ratings(connection, block)
+        rated = _ratings(connection, block, scale)
         events = _events(connection, block) if interactions.name in there else {}
         people = _people(connection, block) if users.name in there else {}
         for user in block:
@@ -56,7 +61,7 @@ def read_records(connection: Connection, user_ids: Iterable[int], there: frozens
 
 def read_differing(connection: Connection, model: ServedModel) -> set[int]:
     """Return the users that the model has and the tables lack, or whose number of ratings differs. Reads all rows."""
-    good = usable(connection.engine, ratings)
+    good = usable(connection.engine, ratings, model.matrix.scale)
     rated = select(ratings.c.user_id, func.count()).where(good).group_by(ratings.c.user_id)
     now = {row[0]: row[1] for row in connection.execute(rated)}
     people = set(now)
@@ -67,10 +72,12 @@ def read_differing(connection: Connection, model: ServedModel) -> set[int]:
     return differing | set(model.known_users.tolist()) - people
 
 
-def _ratings(connection: Connection, user_ids: Sequence[int]) -> dict[int, list[Entry]]:
+def _ratings(connection: Connection, user_ids: Sequence[int], scale: Scale) -> dict[int, list[Entry]]:
     found = dict[int, list[Entry]]()
-    for user, product, stars, at in _usable(connection, ratings, "rating", user_ids):
-        found.setdefault(user, []).append((product.encode(), int(2 * stars), int(at)))
+    for user, product, rating, at in _usable(connection, ratings, "rating", user_ids, scale):
+        steps = scale.step_of(float(rating))
+        assert steps is not None  # usable
+        found.setdefault(user, []).append((product.encode(), steps, int(at)))
     return found
 
 
@@ -81,12 +88,14 @@ def _events(connection: Connection, user_ids: Sequence[int]) -> dict[int, list[E
     return found
 
 
-def _usable(connection: Connection, table: Table, name: str, user_ids: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+def _usable(
+    connection: Connection, table: Table, name: str, user_ids: Sequence[int], scale: Scale | None = None
+) -> Iterator[tuple[Any, ...]]:
     """Yield the user, the product, the value of column ``name`` and the microsecond of each usable row of the users."""
     engine, c = connection.engine, table.c
     # unconverted: a text in the place of a number must reach the check
     values: list[Any] = [literal_column(column) for column in ("user_id", "product_id", name)]
-    statement = select(*values, event_time(engine, c.created_at, "at"), fault_of(engine, table))
+    statement = select(*values, event_time(engine, c.created_at, "at"), fault_of(engine, table, scale))
     for *row, fault in connection.execute(statement.select_from(table).where(c.user_id.in_(user_ids))):
         if fault is None:
             yield tuple(row)

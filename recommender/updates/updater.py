@@ -241,7 +241,7 @@ class ModelUpdater(PeopleWatch):
         return self._there
 
     def _read(self, connection: Connection, user_ids: set[int], model: LiveModel) -> tuple[list[UserRecord], Facts]:
-        records = read_records(connection, user_ids, self._tables()) if user_ids else []
+        records = read_records(connection, user_ids, self._tables(), model.matrix.scale) if user_ids else []
         for record in records:
             record.profile(model.weights)  # here, not on the event loop
         return records, read_facts(connection, model.unknown_products(records))

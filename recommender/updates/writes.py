@@ -14,8 +14,7 @@ from recommender.database import cut_log, existing_tables, note_deletion, prepar
 from recommender.database.schema import interactions, products, ratings, user_id_map, users
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
 from recommender.publishing import erase_from_lists
-
-HALF = 0.5
+from recommender.shop import HALF_STARS, Scale
 
 
 def prepare(engine: Engine) -> None:
@@ -24,12 +23,13 @@ def prepare(engine: Engine) -> None:
     cut_log(engine)
 
 
-def store_rating(connection: Connection, user_id: int, product_id: str, half_stars: int) -> None:
-    """Insert or change a rating. UnknownProductError for a product that is neither in the catalog nor rated."""
+def store_rating(connection: Connection, user_id: int, product_id: str, steps: int, scale: Scale = HALF_STARS) -> None:
+    """Insert or change a rating, of so many steps. UnknownProductError: neither in the catalog nor rated."""
     _refuse_unknown_product(connection, product_id)
     now = utc_now(connection)
     values = {
-        "user_id": user_id, "product_id": product_id, "rating": HALF * half_stars, "created_at": now, "updated_at": now,
+        "user_id": user_id, "product_id": product_id, "rating": scale.stars_of(steps), "created_at": now,
+        "updated_at": now,
     }  # fmt: skip
     changed = {"rating": values["rating"], "updated_at": now}
     if connection.dialect.name == "sqlite":

@@ -19,12 +19,13 @@ import recommendation_engine
 from recommender.database import connect, read_catalog, read_interactions, read_ratings, writing
 from recommender.database.cursor_reader import read_cursor
 from recommender.database.schema import products, ratings, recommendations
-from recommender.database.usable_rows import refuse_faulty_table
+from recommender.database.usable_rows import count_left_out, refuse_faulty_table
 from recommender.errors import RatingError
 from recommender.live import LiveModel
 from recommender.publishing import published_number
 from recommender.publishing.erasures import drop_erased
 from recommender.settings import load_settings
+from recommender.shop import HALF_STARS, Scale
 from recommender.synthetic import write_sample_catalog
 from recommender.updates import (
     TrainedModel,
@@ -99,7 +100,11 @@ def statements(mariadb: MariaDBServer, tmp_path_factory: pytest.TempPathFactory)
         assert read_interactions(engine).left_out.keys() == {"user_interactions.user_id"}
         assert read_catalog(engine).left_out == {"amazon_products.asin": 1}
         with pytest.raises(RatingError, match="user_id 2"):
-            refuse_faulty_table(engine, ratings, {"product_ratings.rating": 200}, 1)
+            refuse_faulty_table(engine, ratings, {"product_ratings.rating": 200}, 1, HALF_STARS)
+        tenths = Scale.of("0.1", 10, "0.1")  # another scale, and one that a float64 does not hold exactly
+        for way in ("packed", "streamed"):
+            assert not read_ratings(engine, scale=tenths, way=way).left_out
+        assert count_left_out(engine, ratings, Scale.of("0.1", "4.2", "0.1"))
         with writing(engine) as connection:
             connection.exec_driver_sql("DELETE FROM amazon_products WHERE asin = ''")
         recommendation_engine.save_recommendations(1, recs, engine)

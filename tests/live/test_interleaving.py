@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender.errors import UnknownUserError
 from recommender.live import LiveModel, UserRecord
 from recommender.model import ListRequest, ServedModel
-from recommender.shop import Interactions, People, Product, ProductCatalog, Snapshot, build_rating_matrix
+from recommender.shop import (
+    HALF_STARS,
+    Interactions,
+    People,
+    Product,
+    ProductCatalog,
+    Scale,
+    Snapshot,
+    build_rating_matrix,
+)
 from tests.support.model_built_anew import as_seen, as_told, build_of
 from tests.support.product_ids import ODD
 
@@ -25,13 +36,21 @@ USERS, LISTED = (
 # ascending; of one to 256 bytes, and the longest come late
 PRODUCTS = sorted(text.encode() for text in [*ODD[:13], "x" * 64, "é" * 64, "🎁" * 64])
 LATE, UNLISTED = set(PRODUCTS[3::4]), PRODUCTS[15]  # LATE enter the catalog at their first event, UNLISTED never
-ERASE, DELETE = 15, 0  # other actions: 1 to 10 are half stars, 11 to 14 kinds of interactions
+ERASE, DELETE = 15, 0  # other actions: 1 to 10 are steps of a rating, 11 to 14 kinds of interactions
 RANKINGS = ("classic", "taste", "items", "auto")
 WISHES = (
     ListRequest(5),
     ListRequest(4, offset=1, category_ids=frozenset({0, 1}), diversity=2),
     ListRequest(16, diversity=1),
 )
+
+# the steps that 1 to 10 stand for on other scales
+OTHER_SCALES = {
+    "1 to 10": (Scale.of(1, 10, 1), range(11)),
+    "1 to 100": (Scale.of(1, 100, 1), (0, 1, 15, 16, 31, 47, 63, 64, 80, 99, 100)),
+    "tenths": (Scale.of("0.1", "2.5", "0.1"), (0, 1, 3, 6, 7, 11, 15, 16, 17, 23, 25)),
+    "likes": (Scale.of(1, 1, 1), (0, *[1] * 10)),
+}
 
 Act = tuple[int, int, int]
 ACTS = st.tuples(st.sampled_from(USERS), st.integers(0, 15), st.integers(DELETE, ERASE))
@@ -46,6 +65,8 @@ class Shop:
     listed: set[int] = field(default_factory=lambda: set(LISTED))
     catalog: set[bytes] = field(default_factory=lambda: set(PRODUCTS) - LATE)
     clock: int = 0
+    scale: Scale = HALF_STARS
+    steps: Sequence[int] = range(11)
 
     def act(self, user: int, number: int, what: int) -> None:
         product = PRODUCTS[number]
@@ -58,7 +79,7 @@ class Shop:
             self.ratings[user].pop(product, None)
         elif what <= 10:
             _, first = self.ratings[user].get(product, (0, self.clock))
-            self.ratings[user][product] = what, first
+            self.ratings[user][product] = self.steps[what], first
         else:
             self.events[user][product, what - 11] = self.clock
         if what not in (ERASE, DELETE) and product != UNLISTED:
@@ -77,7 +98,13 @@ class Shop:
         held, inverse = np.unique(codes, return_inverse=True)
         in_catalog = np.array([PRODUCTS[code] in self.catalog for code in held.tolist()])
         matrix = build_rating_matrix(
-            users, np.array(names[held].tolist()), inverse, stars.astype(np.int8), in_catalog=in_catalog, rated_at=times
+            users,
+            np.array(names[held].tolist()),
+            inverse,
+            stars.astype(np.int8),
+            in_catalog=in_catalog,
+            rated_at=times,
+            scale=self.scale,
         )
         by, what, kinds, at = (np.array([row[n] for row in turned], np.int64) for n in range(4))
         log = Interactions(by, what.astype(np.int32), names, kinds.astype(np.int8), at)
@@ -129,7 +156,25 @@ def test_after_any_changes_each_answer_equals_that_of_a_newly_built_model(
     before: list[Act], after: list[list[Act]]
 ) -> None:
     """Changes come several at a time, of several people. Now and then the same person is named twice."""
-    shop = Shop()
+    check_changes(Shop(), before, after)
+
+
+@pytest.mark.parametrize("name", OTHER_SCALES)
+def test_on_every_scale_each_answer_equals_that_of_a_newly_built_model(name: str) -> None:
+    scale, steps = OTHER_SCALES[name]
+
+    @settings(max_examples=12, deadline=None)
+    @given(
+        before=st.lists(ACTS, max_size=60),
+        after=st.lists(st.lists(ACTS, min_size=1, max_size=4), min_size=1, max_size=4),
+    )
+    def check(before: list[Act], after: list[list[Act]]) -> None:
+        check_changes(Shop(scale=scale, steps=steps), before, after)
+
+    check()
+
+
+def check_changes(shop: Shop, before: list[Act], after: list[list[Act]]) -> None:
     for act in [(1, 0, 9), (2, 0, 7), (2, 1, 10), *before, (1, 0, 9), (2, 1, 12)]:  # so that there are some ratings
         shop.act(*act)
     base = build_of(shop.snapshot())

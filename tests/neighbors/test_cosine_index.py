@@ -23,7 +23,7 @@ from recommender.arrays import run_blocks
 from recommender.errors import RatingError, RecommenderError, SettingError
 from recommender.neighbors import CosineIndex, _cosine_kernels, top_k_cosine
 from recommender.neighbors import cosine_index as neighbors
-from recommender.neighbors._cosine_kernels import Packed, Plain
+from recommender.neighbors._cosine_kernels import Packed, Plain, Wide
 
 # compiled again, callable from Python
 compare_exactly = njit(_cosine_kernels.compare_exactly.py_func)
@@ -32,6 +32,7 @@ is_ahead = njit(_cosine_kernels._ahead.py_func)
 STARS = st.sampled_from([0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
 HALF_STARS = st.sampled_from([0.0, 0.0, 0.0, *(i / 2 for i in range(1, 11))])
 EQUAL = st.sampled_from([0.0, 0.0, 4.0])
+UP_TO_100 = st.sampled_from([0.0, 0.0, 0.0, 1.0, 15.0, 16.0, 50.0, 99.0, 100.0])
 LARGE_WHOLE = st.one_of(st.just(0.0), st.integers(1, 2**24).map(float))
 FLOATS = st.one_of(st.just(0.0), st.floats(0.0, 1e6, width=32))
 SHAPES = st.tuples(st.integers(1, 14), st.integers(1, 9))
@@ -55,6 +56,7 @@ SMALL = {
     "stars": matrices(STARS),
     "halves": matrices(HALF_STARS),
     "all equal": matrices(EQUAL),
+    "up to 100": matrices(UP_TO_100),
     "large": matrices(LARGE_WHOLE),
     "twins, empty rows and columns": crowds(),
     "one user": hnp.arrays(np.float64, st.tuples(st.just(1), st.integers(1, 9)), elements=STARS),
@@ -267,7 +269,8 @@ SHAPED = {
     "sparse, few neighbors": (long_tail(2000, 5000, 6_000), 20),
     "k beyond the sorted list": (long_tail(900, 300, 12_000), 150),
     "k beyond the rows": (long_tail(90, 50, 700), 500),
-    "plain form": (long_tail(700, 200, 9_000, stars=40), 20),
+    "wide form, dense ends": (long_tail(1500, 400, 30_000, stars=127), 20),
+    "plain form": (long_tail(700, 200, 9_000, stars=300), 20),
 }
 
 
@@ -289,7 +292,18 @@ def test_the_tested_shapes_reach_the_code_paths_of_their_names() -> None:
     long = CosineIndex(SHAPED["half stars, long accumulator"][0])
     assert long._packed
     assert 0 < long._is_short(long._arrays.norms[:600]).sum() < 600
+    wide = CosineIndex(SHAPED["wide form, dense ends"][0])
+    assert isinstance(wide._arrays, Wide)
+    assert 0 < wide._is_short(wide._arrays.norms[:1500]).sum() < 1500
+    assert wide._arrays.dense.size > 0
     assert not CosineIndex(SHAPED["plain form"][0])._packed
+
+
+def test_ratings_that_will_come_later_make_room_for_themselves() -> None:
+    ratings = SHAPED["sparse, few neighbors"][0]
+    narrow, wide = CosineIndex(ratings, most=15), CosineIndex(ratings, most=16)
+    assert [isinstance(index._arrays, Wide) for index in (narrow, wide)] == [False, True]
+    assert [array.tobytes() for array in narrow.top_k(9)] == [array.tobytes() for array in wide.top_k(9)]
 
 
 def test_rows_are_numbered_by_norm_also_beyond_16_bits() -> None:
@@ -458,6 +472,7 @@ def test_invalid_arguments_are_refused_in_one_line(case: str) -> None:
 
 SAVED = {
     "packed": SHAPED["short accumulator, dense ends"][0],
+    "wide": SHAPED["wide form, dense ends"][0],
     "whole": SHAPED["plain form"][0],
     "float": sp.csr_array(SHAPED["plain form"][0] * 0.1),
     "packed, no ratings": sp.csr_array((4, 3)),
@@ -518,13 +533,14 @@ def of_another_type(array: np.ndarray) -> np.ndarray:
     return array.astype(np.longdouble)
 
 
-FIELDS = {"packed": Packed._fields, "whole": Plain._fields, "float": Plain._fields}
+FIELDS = {"packed": Packed._fields, "wide": Wide._fields, "whole": Plain._fields, "float": Plain._fields}
 ANY_FIELD = {
     f"{form}.{field} {change.__name__}": (form, field, change, rf"array {form}\.")
     for form, fields in FIELDS.items()
     for field in fields
     for change in (cut_short, too_long, of_another_type)
-    if (field, change) != ("list_starts", too_long) or form == "packed"  # one more column without ratings is no damage
+    if (field, change) != ("list_starts", too_long)
+    or form in ("packed", "wide")  # one more column without ratings is no damage
 }
 DAMAGE: dict[str, tuple[str, str, Callable[[np.ndarray], object], str]] = ANY_FIELD | {
     "big-endian": ("packed", "indptr", lambda a: a.astype(">i8"), "packed.indptr of a saved index is not int64"),
@@ -536,6 +552,7 @@ DAMAGE: dict[str, tuple[str, str, Callable[[np.ndarray], object], str]] = ANY_FI
     "starts below 0": ("whole", "indptr", put(1, -1), "whole.indptr .* not rising"),
     "starts end elsewhere": ("float", "list_starts", put(-1, 8), "float.list_starts .* not rising"),
     "column too large": ("packed", "ratings", put(3, 400 << 4), r"packed.ratings .* not within 0..399"),
+    "wide column too large": ("wide", "ratings", put(3, 400 << 8), r"wide.ratings .* not within 0..399"),
     "row too large": ("packed", "lists", put(0, 1500 << 4), r"packed.lists .* not within 0..1499"),
     "lists out of order": ("packed", "lists", swap_two, "packed.lists .* not rising within each list"),
     "a row twice": ("packed", "rows", lambda a: put(0, a[1])(a), "not the inverse"),
@@ -561,7 +578,7 @@ def test_damaged_arrays_are_refused_before_any_search(damage: str) -> None:
     assert str(caught.value).endswith("save the index again")
 
 
-@pytest.mark.parametrize("form", ["packed", "whole", "float"])
+@pytest.mark.parametrize("form", ["packed", "wide", "whole", "float"])
 def test_missing_foreign_and_mixed_arrays_are_refused(form: str) -> None:
     arrays = CosineIndex(SAVED[form]).arrays()
     without = {name: array for name, array in arrays.items() if not name.endswith("indptr")}

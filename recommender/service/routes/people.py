@@ -28,7 +28,6 @@ from recommender.service.parameters import (
 )
 from recommender.service.problems import NOT_KEPT, documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, STARS_ITEM
-from recommender.shop import STARS_PER_UNIT
 
 LARGEST_RATINGS_OFFSET = 10_000_000
 
@@ -159,9 +158,9 @@ async def ratings(request: Request) -> Response:
         {
             "product_id": model.products.id_of(column),
             "product_name": model.products.facts(column).title,
-            "rating": stars * STARS_PER_UNIT,
+            "rating": model.matrix.scale.stars_of(steps),
         }
-        for column, stars in zip(columns[order].tolist(), half_stars[order].tolist(), strict=True)
+        for column, steps in zip(columns[order].tolist(), half_stars[order].tolist(), strict=True)
     ]
     body = {"user_id": user_id, "total": len(columns), "ratings": rated}
     return Response(orjson.dumps(body), 200, NOT_KEPT, "application/json")
