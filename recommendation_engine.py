@@ -256,6 +256,7 @@ def run_batch(
 ) -> None:
     """Load, train, check, show, evaluate and write; print what was done and how long each part took."""
     print(label(engine))
+    settings = commands.suited_and_told(engine, settings)
     commands.announce_compiling(settings.ranking)
     started = time.perf_counter()
     # the gate needs the times of the ratings and the interactions; unchanged classic lists need neither
@@ -267,7 +268,7 @@ def run_batch(
     if stale and first_look:
         snapshot, trained, job = read_and_train(engine, settings, users, all_of_it=True)
         made_of = job.fingerprint(trained.shop)
-    tell_loaded(trained.shop.ratings, started)
+    tell_loaded(trained.shop, started)
     tell_choice(job)
     model = verdict = None
     if version is None or stale:

@@ -36,6 +36,7 @@ class Setting:
     highest: int = LARGEST_ID
     secret: bool = False
     choices: tuple[str, ...] = ()
+    example: str | None = None  # the value in .env.example, None: the default
 
 
 SETTINGS = (
@@ -61,8 +62,9 @@ SETTINGS = (
     Setting(
         "RANKING",
         "classic",
-        "How products are ranked: classic, taste, items or auto",
+        "How products are ranked: classic, taste, items or auto; empty: classic, or auto without any rating",
         choices=("classic", "taste", "items", "auto"),
+        example="",
     ),
     Setting(
         "INTERACTION_WEIGHTS",
@@ -144,6 +146,7 @@ class Settings:
     require_key: str
     request_timeout: int
     connection_limit: int
+    given: frozenset[str] = frozenset()  # names that an option, the environment or .env gave a value
 
 
 def load_settings(
@@ -163,8 +166,11 @@ def load_settings(
     file = PROJECT_ROOT / ".env" if env_file is None else env_file
     from_file = _read_env_file(file)
     values: dict[str, object] = {}
+    provided: set[str] = set()
     for setting in SETTINGS:
         value, origin = _first_given(setting.name, options or {}, environment, from_file, constants or {})
+        if value is not None and origin != "module constant":
+            provided.add(setting.name)
         values[setting.name.lower()] = _checked(setting, setting.default if value is None else value, origin)
     sqlite_file = checked_path("SQLITE_FILE", str(values["sqlite_file"]))
     values["sqlite_file"] = PROJECT_ROOT / sqlite_file  # an absolute path stays as it is
@@ -182,7 +188,7 @@ def load_settings(
     except (re.error, OverflowError, RecursionError) as error:
         given = str(values["product_id_pattern"])[:100]
         raise SettingError(f"PRODUCT_ID_PATTERN={given!r} is no regular expression ({error})") from None
-    return Settings(**values)  # type: ignore[arg-type]  # names are held to the table by a test
+    return Settings(**values, given=frozenset(provided))  # type: ignore[arg-type]  # names are held to the table by a test
 
 
 def checked_number(name: str, value: object) -> int:
@@ -294,4 +300,4 @@ def _range(setting: Setting) -> str:
     return f"give one from {setting.lowest} to {setting.highest}, for example {setting.default}"
 
 
-assert {f.name for f in fields(Settings)} == {s.name.lower() for s in SETTINGS}
+assert {f.name for f in fields(Settings)} - {"given"} == {s.name.lower() for s in SETTINGS}

@@ -18,7 +18,7 @@ from recommender.model import ServedModel, Trained, train
 from recommender.publishing import BatchJob, Version, drop_left_lists, job_for, write_batch
 from recommender.ranking import FUSION, ITEMS, chosen_parameters
 from recommender.settings import Settings
-from recommender.shop import RatingMatrix, Snapshot
+from recommender.shop import Snapshot
 
 
 def read_and_train(
@@ -31,9 +31,13 @@ def read_and_train(
     return snapshot, trained, job_for(matrix, trained.similarity, users, n, trained.settings)
 
 
-def tell_loaded(matrix: RatingMatrix, started: float) -> None:
+def tell_loaded(shop: Snapshot, started: float) -> None:
     """Print what was read since ``time.perf_counter()`` was at ``started``."""
-    print(f"loaded   {matrix.n_ratings:,} ratings of {matrix.shape[0]:,} users on {matrix.shape[1]:,} products", end="")
+    matrix = shop.ratings
+    given = (
+        f"{matrix.n_ratings:,} ratings" if shop.log is None or matrix.n_ratings else f"{len(shop.log):,} interactions"
+    )
+    print(f"loaded   {given} of {matrix.shape[0]:,} users on {matrix.shape[1]:,} products", end="")
     print(f" in {_since(started)} ({matrix.recommendable.sum():,} of the products are in the catalog)")
 
 
@@ -51,7 +55,9 @@ def tell_choice(job: BatchJob) -> None:
 
 
 def check_cosines(trained: Trained) -> None:
-    """Hold a sample of the cosines against scikit-learn's. SelfCheckError."""
+    """Hold a sample of the cosines against scikit-learn's, if there are ratings. SelfCheckError."""
+    if not trained.shop.ratings.n_ratings:
+        return
     started = time.perf_counter()
     checked, difference = self_check(trained.shop.ratings, trained.similarity)
     print(f"checked  cosines of {checked} users against scikit-learn: largest difference {difference:.1e}", end="")

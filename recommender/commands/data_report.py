@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,13 +44,25 @@ class ItemsForecast:
     form: str
 
 
+class Words(NamedTuple):
+    """The words of a report: what people gave, what of it is counted, and what its products are."""
+
+    given: str = "ratings"
+    counted: str = "ratings"
+    had: str = "rated products"
+
+
+OF_RATINGS = Words()
+OF_INTERACTIONS = Words("interactions", "products", "products with any")
+
+
 @dataclass(frozen=True)
 class DataReport:
     """Counts and shares of one rating matrix and its catalog."""
 
     n_users: int  # known: in the table users, or with ratings
     n_products: int  # in the catalog
-    n_ratings: int
+    n_ratings: int  # without ratings: pairs of a user and a product with an interaction
     median_ratings_per_user: float  # of users with ratings
     density: float  # ratings / (users with ratings x products with ratings)
     share_with_neighbor: float  # of users with ratings
@@ -59,14 +72,15 @@ class DataReport:
     listed_ratings: int  # of products in the catalog
     mean_rating: float
     work: int  # multiplications of all pairs: sum over products of raters squared
+    words: Words = OF_RATINGS
 
     def advice(self) -> list[str]:
         """Return plain verdicts, the gravest first, at least one."""
-        found = []
+        found, (given, counted, had) = [], self.words
         if 2 * self.listed_ratings < self.n_ratings:
             found.append(
-                f"bad: {self.listed_ratings:,} of the {self.n_ratings:,} ratings are of products in the catalog; check "
-                "that ratings and catalog have the same product ids"
+                f"bad: {self.listed_ratings:,} of the {self.n_ratings:,} {counted} are of products in the catalog; "
+                f"check that {given} and catalog have the same product ids"
             )
         if self.share_with_neighbor < 0.5:
             found.append(
@@ -80,26 +94,28 @@ class DataReport:
             )
         if self.median_ratings_per_user < 3:
             found.append(
-                f"thin: half of the users have {self.median_ratings_per_user:g} ratings or fewer; predictions will "
+                f"thin: half of the users have {self.median_ratings_per_user:g} {counted} or fewer; predictions will "
                 "often rest on one neighbor"
             )
         if self.orphan_products:
             found.append(
-                f"note: {self.orphan_products:,} rated products are not in the catalog; their ratings count for "
+                f"note: {self.orphan_products:,} {had} are not in the catalog; their {given} count for "
                 "similarity, but they are not recommended"
             )
         return found or ["good: enough users share enough products for recommendations from neighbors"]
 
     def as_text(self, reading_seconds: float, ahead: Forecast, items: ItemsForecast) -> str:
         """Return the report as a table for a terminal, with the verdict at the end."""
+        given, counted, had = self.words
+        stars = "no stars" if counted != given else f"mean {self.mean_rating:.2f} stars"
         rows = [
-            ("users", f"{self.n_users:,}", f"{self.cold_users:,} without ratings"),
-            ("products", f"{self.n_products:,}", f"{self.cold_products:,} without ratings"),
-            ("ratings", f"{self.n_ratings:,}", f"mean {self.mean_rating:.2f} stars"),
-            ("ratings per user", f"{self.median_ratings_per_user:g}", "median of the users with ratings"),
-            ("density", f"{self.density:.4%}", "of users with ratings x rated products"),
-            ("users with a neighbor", f"{self.share_with_neighbor:.1%}", "of the users with ratings"),
-            ("reading took", f"{reading_seconds:.2f} s", "the ratings, into memory"),
+            ("users", f"{self.n_users:,}", f"{self.cold_users:,} without {given}"),
+            ("products", f"{self.n_products:,}", f"{self.cold_products:,} without {given}"),
+            (counted, f"{self.n_ratings:,}", stars),
+            (f"{counted} per user", f"{self.median_ratings_per_user:g}", f"median of the users with {given}"),
+            ("density", f"{self.density:.4%}", f"of users with {given} x {had}"),
+            ("users with a neighbor", f"{self.share_with_neighbor:.1%}", f"of the users with {given}"),
+            ("reading took", f"{reading_seconds:.2f} s", f"the {given}, into memory"),
             ("training will take", f"{ahead.seconds:.2f} s", "neighbors and scores of all users"),
             ("", f"{ahead.peak_bytes / 1e6:,.0f} MB", "the most the process holds at a time"),
             ("RANKING=items: about", f"{items.seconds:.1f} s", f"more, for weights between products, {items.form}"),
@@ -109,7 +125,7 @@ class DataReport:
         return "\n".join([*lines, *self.advice()])
 
 
-def describe(matrix: RatingMatrix, *, n_users: int, n_catalog: int) -> DataReport:
+def describe(matrix: RatingMatrix, *, n_users: int, n_catalog: int, words: Words = OF_RATINGS) -> DataReport:
     """Return the report. ``n_users``: known users; ``n_catalog``: products in the catalog."""
     ratings = matrix.half_stars
     raters = _raters(matrix)  # (n_products,)
@@ -128,6 +144,7 @@ def describe(matrix: RatingMatrix, *, n_users: int, n_catalog: int) -> DataRepor
         listed_ratings=int(raters[matrix.recommendable].sum()),
         mean_rating=matrix.mean_rating,
         work=int((raters**2).sum()),
+        words=words,
     )
 
 

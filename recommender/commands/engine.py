@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 from tqdm import tqdm
 
-from recommender.commands.data_report import describe, forecast, foresee_items
+from recommender.commands.data_report import OF_INTERACTIONS, OF_RATINGS, describe, forecast, foresee_items
 from recommender.commands.evaluation_report import as_table, cold_start_as_table, draw_svg, write_json
 from recommender.commands.warm_up import parts_of_batches, warm_up
 from recommender.database import (
     as_words,
     connected,
     existing_tables,
+    has_rows,
     label,
     read_catalog,
     read_interactions,
@@ -30,7 +31,7 @@ from recommender.database import (
     read_rating_matrix,
     read_taste_data,
 )
-from recommender.database.schema import INTERACTION_TYPES, interactions
+from recommender.database.schema import INTERACTION_TYPES, interactions, ratings
 from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation import (
     FORCED,
@@ -46,6 +47,7 @@ from recommender.evaluation import (
     metrics_of,
     published_parameters,
     stand_in,
+    turned_to,
 )
 from recommender.files import read_evaluation_file
 from recommender.model import ModelSettings, ServedModel
@@ -68,6 +70,7 @@ from recommender.publishing import (
 from recommender.ranking import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.settings import Settings, checked_path, interaction_weights
 from recommender.shop import Interactions, Profiles, RatingMatrix, Snapshot, build_profiles, widened
+from recommender.updates import SAID, suited
 
 _RANKED_BY = (
     "ranking",
@@ -87,12 +90,20 @@ def announce_compiling(ranking: str) -> None:
     warm_up(lambda: print(said), parts_of_batches(ranking))
 
 
+def suited_and_told(engine: Engine, settings: Settings) -> Settings:
+    """Return `suited` settings; print what that changed. SettingError."""
+    if (found := suited(engine, settings)) is not settings:
+        print(f"ranking  {SAID}")
+    return found
+
+
 def check_data(settings: Settings) -> None:
     """Print counts, a forecast of what a batch for all users takes, and a plain verdict."""
     with connected(settings) as engine:
         announce_compiling(CLASSIC)
         started = time.perf_counter()
-        matrix = read_rating_matrix(engine)
+        rated = has_rows(engine, ratings) or not has_rows(engine, interactions)
+        matrix = read_rating_matrix(engine) if rated else _turned_to(engine, settings)
         index = CosineIndex(matrix.half_stars, most=matrix.scale.most)
         loading = time.perf_counter() - started
         log = read_interactions(engine) if interactions.name in existing_tables(engine) else None
@@ -103,10 +114,20 @@ def check_data(settings: Settings) -> None:
     ahead = forecast(matrix, index, n_neighbors=k, n=n, rng=np.random.default_rng(0))
     items = foresee_items(_profiles(matrix, log, _weights(settings)))
     print(label(engine))
-    print(describe(matrix, n_users=n_users, n_catalog=n_catalog).as_text(loading, ahead, items))
+    words = OF_RATINGS if rated else OF_INTERACTIONS
+    print(describe(matrix, n_users=n_users, n_catalog=n_catalog, words=words).as_text(loading, ahead, items))
     of_log = {} if log is None else log.left_out
     if left_out := as_words({**matrix.left_out, **of_log, **catalog.left_out, **people.left_out}):
         print(f"left out, not usable: {left_out}")
+
+
+def _turned_to(engine: Engine, settings: Settings) -> RatingMatrix:
+    """Return what the users turned to in a shop without ratings, without the users whose interactions do not count."""
+    matrix = turned_to(*read_taste_data(engine), _weights(settings))
+    rows = np.flatnonzero(np.diff(matrix.half_stars.indptr))
+    if not len(rows):
+        raise SettingError(f"INTERACTION_WEIGHTS={settings.interaction_weights} lets no interaction count: give others")
+    return replace(matrix, half_stars=matrix.half_stars[rows], user_ids=matrix.user_ids[rows], rated_at=None)
 
 
 def _profiles(matrix: RatingMatrix, log: Interactions | None, weights: NDArray[np.float64]) -> Profiles:
@@ -127,6 +148,7 @@ def evaluate(settings: Settings, ratings: Path | None, columns: str | None, *, s
     else:
         with connected(settings) as engine:
             print(label(engine))
+            settings = suited_and_told(engine, settings)
             matrix, log = read_taste_data(engine)
             segments = read_people(engine).segments(matrix.user_ids).codes
     announce_compiling(AUTO)
@@ -194,7 +216,8 @@ def gate(
     versions = read_versions(engine)
     published = published_version(versions)
     other = _other_settings(published, ranked)
-    compared = {CLASSIC, TASTE, settings.ranking}  # auto is compared only if it is wanted: its tuning takes seconds
+    rated = {CLASSIC} if shop.ratings.n_ratings else set()
+    compared = {TASTE, settings.ranking} | rated  # auto is compared only if it is wanted: its tuning takes seconds
     try:
         evaluation = evaluated(settings, shop.ratings, shop.log, rankings=compared, n_users=n_users, published=other)
     except NothingToEvaluateError as error:

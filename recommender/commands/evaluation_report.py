@@ -37,7 +37,8 @@ def as_table(evaluation: Evaluation) -> str:
     rankings = evaluation.rankings
     head = [
         f"{evaluation.split}; {evaluation.n_test_users:,} of {evaluation.n_users:,} users tested, "
-        f"{evaluation.n_products:,} products ranked, {evaluation.n_ratings:,} ratings, seed {evaluation.seed}",
+        f"{evaluation.n_products:,} products ranked, {evaluation.n_ratings:,} {evaluation.counted}, "
+        f"seed {evaluation.seed}",
         "in brackets: 95 % bootstrap interval over users; coverage has none, it is of all lists together",
         "",
     ]

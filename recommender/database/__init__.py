@@ -91,6 +91,7 @@ from recommender.database.staging.bulk_load import LoadCount, Move, Stage, drop_
 from recommender.database.tables import (
     count_rows,
     existing_tables,
+    has_rows,
     in_blocks,
     refuse_foreign_tables,
     require_rows,
@@ -137,6 +138,7 @@ __all__ = [
     "fault_of",
     "fitting",
     "has_our_columns",
+    "has_rows",
     "in_blocks",
     "in_catalog",
     "is_announced",

@@ -128,7 +128,7 @@ def _kind(connection: Connection, there: set[str], known: Mapping[str, int]) -> 
     """Return the kind of user_ids in a database that an older release, or a shop itself, has filled."""
     if known:
         return TEXT
-    if not any(table.name in there and _highest(connection, table) for table in (users, ratings)):
+    if not any(table.name in there and _highest(connection, table) for table in (users, ratings, interactions)):
         return ""
     return MADE_UP if _value(connection, "origin").get("made_from") == "seed" else NUMBERS
 

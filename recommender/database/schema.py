@@ -172,7 +172,7 @@ recommendations = Table(
     Column(quoted_name("rank", quote=True), Integer, primary_key=True, autoincrement=False),  # reserved in MySQL 8
     Column("product_id", _product_id(), nullable=False),
     Column("product_name", Text().with_variant(mysql.TEXT(), "mysql", "mariadb")),  # as in the catalog at that time
-    Column("predicted_rating", Double, nullable=False),
+    Column("predicted_rating", Double),  # NULL: nobody has rated anything
     Column("source", String(16), nullable=False),  # neighbors, segment, popular or new
     Column("support", Double),  # sum of the cosines of the neighbors who rated it
     Column("n_neighbors", Integer),  # number of neighbors who rated it

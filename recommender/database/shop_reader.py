@@ -13,16 +13,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Engine, Integer, Label, case, column, literal_column, select
 
-from recommender.database.bulk_read import codes_of, fitting, read_ratings, read_table
+from recommender.database.bulk_read import RatingColumns, codes_of, fitting, read_ratings, read_table
 from recommender.database.clock import event_time
 from recommender.database.connection import database_errors, label
 from recommender.database.cursor_reader import read_cursor
 from recommender.database.identities import require_people, token_of
 from recommender.database.rating_scale import scale_of
 from recommender.database.schema import INTERACTION_TYPES, LARGEST_INT, interactions, products, ratings, users
-from recommender.database.tables import existing_tables, require_rows
+from recommender.database.tables import existing_tables, has_rows, require_rows
 from recommender.database.usable_rows import count_left_out, refuse_faulty_table, usable
-from recommender.errors import DatabaseError
+from recommender.errors import DatabaseError, StepOrderError
 from recommender.shop import (
     IN_STOCK,
     NO_CATEGORY,
@@ -39,14 +39,22 @@ from recommender.shop import (
     widened,
 )
 
+NO_RATINGS = (
+    "there are interactions and no ratings, which the classic ranking needs: leave RANKING out, or set it to auto, "
+    "taste or items"
+)
+
 
 def read_snapshot(engine: Engine, *, times: bool = True, log: bool = True) -> Snapshot:
     """Read the whole shop, each table once; ``times``: also the times of the ratings; ``log``: also the interactions.
 
-    StepOrderError if there are no products or no ratings, RatingError if too many rows are not usable, DatabaseError,
-    OtherPeopleError if the people changed meanwhile.
+    With ``log`` the shop may have interactions alone. StepOrderError if there are no products, or no ratings where they
+    are needed, RatingError if too many rows are not usable, DatabaseError, OtherPeopleError if the people changed
+    meanwhile.
     """
-    ratings = _read_matrix(engine, times=times, known=lambda names: np.zeros(len(names), np.bool_))
+    ratings = _read_matrix(
+        engine, times=times, known=lambda names: np.zeros(len(names), np.bool_), optional=log and _has_log(engine)
+    )
     catalog = read_catalog(engine)
     ratings = replace(ratings, recommendable=catalog.rows_of(ratings.product_ids) >= 0)
     snapshot = Snapshot(ratings, catalog, read_people(engine), _read_log(engine) if log else None)
@@ -59,16 +67,19 @@ def around(engine: Engine, ratings: RatingMatrix) -> Snapshot:
     return Snapshot(ratings, read_catalog(engine), read_people(engine))
 
 
-def read_rating_matrix(engine: Engine, *, times: bool = False) -> RatingMatrix:
-    """Return all usable ratings as users x products; of the catalog read only the ids. Errors as `read_snapshot`."""
-    matrix = _read_matrix(engine, times=times, known=lambda names: in_catalog(engine, names))
+def read_rating_matrix(engine: Engine, *, times: bool = False, optional: bool = False) -> RatingMatrix:
+    """Return all usable ratings as users x products; of the catalog read only the ids. Errors as `read_snapshot`.
+
+    ``optional``: there may be no ratings.
+    """
+    matrix = _read_matrix(engine, times=times, known=lambda names: in_catalog(engine, names), optional=optional)
     require_people(engine, matrix.people)
     return matrix
 
 
 def read_taste_data(engine: Engine) -> tuple[RatingMatrix, Interactions | None]:
     """Return ratings with times, and the log; the matrix has rows and columns also for what only the log has."""
-    matrix = read_rating_matrix(engine, times=True)
+    matrix = read_rating_matrix(engine, times=True, optional=_has_log(engine))
     log = _read_log(engine)
     if log is None:
         return matrix, None
@@ -84,13 +95,16 @@ def in_catalog(engine: Engine, product_ids: pa.StringArray) -> NDArray[np.bool_]
     return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
 
 
-def _read_matrix(engine: Engine, *, times: bool, known: Callable[[pa.StringArray], NDArray[np.bool_]]) -> RatingMatrix:
+def _read_matrix(
+    engine: Engine, *, times: bool, known: Callable[[pa.StringArray], NDArray[np.bool_]], optional: bool
+) -> RatingMatrix:
     """Return all usable ratings; ``known``: tells which of their products may be recommended."""
     require_rows(engine, products, "run python to_rds.py first")
-    require_rows(engine, ratings, "run python load_recommendation_data.py first")
+    if not optional:
+        _require_ratings(engine)
     people, scale = token_of(engine), scale_of(engine)
     cursor = read_cursor(engine)
-    columns = read_ratings(engine, scale=scale, times=times)
+    columns = read_ratings(engine, scale=scale, times=times) if has_rows(engine, ratings) else _no_ratings(times=times)
     product_ids = product_id_bytes(columns.products)
     assert product_ids is not None  # usable
     matrix = build_rating_matrix(
@@ -104,6 +118,23 @@ def _read_matrix(engine: Engine, *, times: bool, known: Callable[[pa.StringArray
         scale=scale,
     )
     return replace(matrix, people=people, cursor=cursor)
+
+
+def _no_ratings(*, times: bool = False) -> RatingColumns:
+    """Return the columns of a shop without ratings."""
+    nobody, nothing = np.empty(0, np.int64), pa.array([], pa.string())
+    return RatingColumns(nobody, np.empty(0, np.int32), nothing, np.empty(0, np.int8), nobody if times else None)
+
+
+def _require_ratings(engine: Engine) -> None:
+    """Raise StepOrderError unless there are ratings: of a shop with interactions alone with the rankings for it."""
+    if _has_log(engine) and not has_rows(engine, ratings):
+        raise StepOrderError(f"{label(engine)}: {NO_RATINGS}")
+    require_rows(engine, ratings, "run python load_recommendation_data.py first")
+
+
+def _has_log(engine: Engine) -> bool:
+    return has_rows(engine, interactions)
 
 
 def _read_log(engine: Engine) -> Interactions | None:

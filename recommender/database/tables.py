@@ -42,12 +42,17 @@ def table_is_there(connection: Connection, name: str) -> bool:
     return True
 
 
-def require_rows(engine: Engine, table: Table, remedy: str) -> None:
-    """Raise StepOrderError with ``remedy`` unless ``table`` exists and has a row."""
+def has_rows(engine: Engine, table: Table) -> bool:
+    """Tell whether ``table`` exists and has a row. DatabaseError."""
     with _connection(engine) as connection:
         there = table_is_there(connection, table.name)
-        if there and connection.execute(table.select().limit(1)).first() is not None:
-            return
+        return there and connection.execute(table.select().limit(1)).first() is not None
+
+
+def require_rows(engine: Engine, table: Table, remedy: str) -> None:
+    """Raise StepOrderError with ``remedy`` unless ``table`` exists and has a row."""
+    if has_rows(engine, table):
+        return
     raise StepOrderError(f"{label(engine)}: table {table.name} is missing or empty: {remedy}")
 
 

@@ -27,7 +27,7 @@ from recommender.errors import SettingError
 from recommender.evaluation.measure import Ranker, among, evaluate
 from recommender.evaluation.rankers import PopularRanker
 from recommender.evaluation.result import Evaluation
-from recommender.evaluation.split import Split, chosen_entries, hide_newest, limited, trainable_log
+from recommender.evaluation.split import Split, chosen_entries, hide_newest, trainable_log
 from recommender.fallback import ColdStart, build_cold_start
 from recommender.ranking import TasteRanker
 from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles
@@ -109,10 +109,12 @@ def evaluate_cold_start(
         raise SettingError(f"share={share!r} of the users cannot be tested: pass one above 0, at most 1")
     if segments is not None and len(segments) != matrix.shape[0]:
         raise SettingError(f"{len(segments)} segments for {matrix.shape[0]} users: pass one for each row")
-    whole = hide_newest(matrix, seed)
-    n_users = at_least_one("n_users", max(round(share * len(whole.test_rows)), 1))
-    drawn = np.random.default_rng(seed).choice(whole.test_rows, n_users, replace=False)
-    split = limited(whole, matrix, drawn)
+
+    def draw(rows: Rows) -> Rows:
+        n_users = at_least_one("n_users", max(round(share * len(rows)), 1))
+        return np.random.default_rng(seed).choice(rows, n_users, replace=False)
+
+    split = hide_newest(matrix, seed, log, weights, draw=draw)
     split = replace(split, description=f"{split.description}, ranked as if they had no ratings")
     return evaluate(split, _rankers(split, log, weights, segments), seed=seed, progress=progress, clock=clock)
 
@@ -134,22 +136,30 @@ def _rankers(
     segments: NDArray[np.int32] | None,
 ) -> dict[str, Ranker]:
     """The steps there is something for, in their order."""
-    train, seen, known = split.train, split.train.half_stars, trainable_log(split, log, weights)
+    train, seen, known = split.train, split.seen, trainable_log(split, log, weights)
     cold, others = strangers(split, log, weights)
-    rankers: dict[str, Ranker] = {OWN_RATINGS: _TasteStep(build_profiles(train, known, weights), train, seen)}
+    rankers: dict[str, Ranker] = {}
+    if train.n_ratings:
+        rankers[OWN_RATINGS] = _TasteStep(build_profiles(train, known, weights), train, seen)
     if known is not None:
         rankers[OWN_INTERACTIONS] = _TasteStep(build_profiles(cold, known, weights), cold, seen)
     if segments is not None and (segments[split.test_rows] >= 0).any():
         rankers[SEGMENT] = ColdStartRanker(build_cold_start(cold, others, segments=segments, seen=seen))
-    if train.n_timed:
+    if train.n_timed or not train.n_ratings:  # every interaction has a time
         rankers[DECAYED] = ColdStartRanker(build_cold_start(cold, others, seen=seen))
-    return rankers | {POPULAR: PopularRanker(cold, seen)}
+    theirs = replace(cold, half_stars=chosen_entries(seen, _of_others(seen, split.test_rows)))
+    return rankers | {POPULAR: PopularRanker(theirs, seen)}
 
 
 def _without(matrix: RatingMatrix, rows: Rows) -> RatingMatrix:
     """Return the matrix without any rating of these rows."""
     csr = matrix.half_stars
-    owners = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
-    kept = ~np.isin(owners, rows)
+    kept = _of_others(csr, rows)
     times = None if matrix.rated_at is None else matrix.rated_at[kept]
     return replace(matrix, half_stars=chosen_entries(csr, kept), rated_at=times)
+
+
+def _of_others(csr: Any, rows: Rows) -> NDArray[np.bool_]:
+    """Return a flag for each entry: whether it is of another row than these, (nnz,)."""
+    owners = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
+    return ~np.isin(owners, rows)

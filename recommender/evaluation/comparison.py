@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from recommender.evaluation.measure import Ranker, evaluate
 from recommender.evaluation.rankers import ClassicRanker, PopularRanker
 from recommender.evaluation.result import Evaluation
-from recommender.evaluation.split import Split, hide_newest, limited, trainable_log
+from recommender.evaluation.split import Split, hide_newest, trainable_log
 from recommender.evaluation.tuning import tune
 from recommender.ranking import (
     AUTO,
@@ -82,7 +83,7 @@ def evaluate_rankings(
     progress: Callable[[int], object] | None = None,
     clock: Callable[[], float] | None = None,
 ) -> Evaluation:
-    """Hide the newest ratings, and compare ``rankings`` and popularity.
+    """Hide the newest ratings, and compare ``rankings`` and popularity. Without ratings, hide the newest products.
 
     ``log``: interactions, whose users and products ``matrix`` must have. Those with hidden products, and those at or
     after a user's first hidden rating, are left out of the training. With a log, taste is also measured without it, to
@@ -90,16 +91,19 @@ def evaluate_rankings(
     version, measured on the same users under the name that `stand_in` returns. NothingToEvaluateError if nothing can
     be hidden, SettingError for a seed below 0.
     """
-    split = hide_newest(matrix, seed)
-    if n_users is not None and len(split.test_rows) > n_users:
-        split = limited(split, matrix, np.random.default_rng(seed).choice(split.test_rows, n_users, replace=False))
+
+    def draw(rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        few = n_users is None or len(rows) <= n_users
+        return None if few else np.random.default_rng(seed).choice(rows, n_users, replace=False)
+
+    split = hide_newest(matrix, seed, log, weights, draw=draw)
     known = trainable_log(split, log, weights)
     rankers: dict[str, Ranker] = {}
-    if CLASSIC in rankings:
+    if CLASSIC in rankings and matrix.n_ratings:
         rankers[CLASSIC] = ClassicRanker(split.train, n_neighbors=n_neighbors)
     if by_taste := [name for name in BY_TASTE if name in rankings]:
         rankers |= _by_taste(split, known, weights, by_taste)
-    rankers[POPULAR] = PopularRanker(split.train)
+    rankers[POPULAR] = PopularRanker(replace(split.train, half_stars=split.seen))
     if published is not None:
         name = stand_in(published, n_neighbors=n_neighbors, weights=weights, rankings=rankings)
         if name == AS_PUBLISHED:
@@ -119,7 +123,7 @@ def _by_taste(
         yield ITEMS, _chosen(AutoParameters(ITEMS), taste, profiles, train)
     if AUTO in names:
         yield AUTO, _chosen(tune(train, log, weights).parameters, taste, profiles, train)
-    if log is not None:
+    if log is not None and train.n_ratings:
         yield RATINGS_ONLY, _taste_ranker(build_profiles(train), train)
 
 

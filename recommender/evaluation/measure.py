@@ -39,7 +39,6 @@ from recommender.evaluation.result import (
     figure_of,
 )
 from recommender.evaluation.split import NEVER, Split
-from recommender.shop import RatingMatrix
 
 FEW_TEST_USERS = 100
 BLOCK_USERS = 4_096
@@ -82,7 +81,7 @@ def evaluate(
         raise SettingError("no ranking is to be measured: give at least one")
     distinct_stars = len(np.unique(np.concatenate([split.train.half_stars.data, split.hidden.data])))
     measured = [_measure(*each, split, distinct_stars > 1, progress, clock) for each in rankers.items()]
-    counts = np.diff(split.train.half_stars.indptr)[rows]
+    counts = np.diff(split.seen.indptr)[rows]
     groups = {name: (counts >= least) & (counts <= (most or NEVER)) for name, (least, most) in GROUPS.items()}
     figures, differences = _figures(measured, np.ones(len(rows), np.bool_), seed, n_resamples)
     by_group = {name: _figures(measured, mask, seed, n_resamples)[0] for name, mask in groups.items()}
@@ -103,21 +102,22 @@ def evaluate(
         seed=seed,
         n_users=split.train.shape[0],
         n_products=int(split.train.recommendable.sum()),
-        n_ratings=split.train.n_ratings + int(split.hidden.nnz),
+        n_ratings=int(split.seen.nnz + split.hidden.nnz),
         n_test_users=len(rows),
         n_by_activity={name: int(mask.sum()) for name, mask in groups.items()},
-        notes=_notes(len(rows), distinct_stars),
+        notes=_notes(len(rows), distinct_stars, split),
+        counted="ratings" if split.turned_to is None else "pairs of user and product",
     )
 
 
-def _notes(n_test_users: int, distinct_stars: int) -> tuple[str, ...]:
+def _notes(n_test_users: int, distinct_stars: int, split: Split) -> tuple[str, ...]:
     notes = []
     if n_test_users < FEW_TEST_USERS:
         notes.append(
             f"only {n_test_users} users could be tested, fewer than {FEW_TEST_USERS}: go by the intervals, not the "
             "means"
         )
-    if distinct_stars < 2:
+    if distinct_stars < 2 and split.turned_to is None:  # there are no stars that anybody could miss
         notes.append("all ratings are equal: RMSE, MAE and the share predicted mean nothing and are left out")
     return tuple(notes)
 
@@ -142,7 +142,7 @@ def _measure(
     """Measure lists of all test users, and predictions if there are stars to predict, a block of users at a time."""
     test_rows, train = split.test_rows, split.train
     values, weights = np.zeros((2, len(test_rows), len(PER_USER)))
-    raters = np.bincount(train.half_stars.indices, minlength=train.shape[1])  # (n_products,)
+    raters = np.bincount(split.seen.indices, minlength=train.shape[1])  # (n_products,)
     recommended = np.zeros(train.shape[1], np.bool_)
     now = clock or (lambda: 0.0)
     seconds = 0.0
@@ -154,7 +154,7 @@ def _measure(
         lists = ranker.rank(rows, DEPTH)
         predicted = ranker.predict(rows[user], hidden.indices) if has_stars else None
         seconds += now() - started
-        _check_lists(name, lists, rows, train)
+        _check_lists(name, lists, rows, split)
         recommended[lists[:, :K][lists[:, :K] >= 0]] = True
         values[block, :7], weights[block, :7] = _judged_lists(lists, split.relevant[rows], raters, train.shape[0])
         if predicted is not None:
@@ -225,16 +225,17 @@ def among(lists: NDArray[np.int32], rated: sp.csr_array) -> NDArray[np.bool_]:
     return (lists >= 0) & np.isin(starts[:, None] + lists, pairs)
 
 
-def _check_lists(name: str, lists: NDArray[np.int32], rows: NDArray[np.int64], train: RatingMatrix) -> None:
+def _check_lists(name: str, lists: NDArray[np.int32], rows: NDArray[np.int64], split: Split) -> None:
     """Raise SettingError for a list that no user may be shown: figures from it would be worthless."""
     _checked(name, lists, (len(rows), DEPTH))
+    train = split.train
     if lists.min() < -1 or lists.max() >= train.shape[1]:
         raise SettingError(f"ranking {name!r} gives columns outside of -1 to {train.shape[1] - 1}")
     there, ordered = lists >= 0, np.sort(lists, axis=1)
     faults = {
         "recommends a product twice": (np.diff(ordered, axis=1) == 0) & (ordered[:, 1:] >= 0),
         "leaves a place in the middle of the list empty": there[:, 1:] & ~there[:, :-1],
-        "recommends a product that the user has rated": among(lists, train.half_stars[rows]),
+        "recommends a product that the user has rated": among(lists, split.seen[rows]),
         "recommends a product that may not be recommended": there & ~train.recommendable[lists],
     }
     for fault, where in faults.items():

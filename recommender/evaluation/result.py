@@ -69,10 +69,11 @@ class Evaluation:
     seed: int
     n_users: int
     n_products: int  # recommendable
-    n_ratings: int  # before the split
+    n_ratings: int  # before the split; without ratings, the products that users turned to
     n_test_users: int
     n_by_activity: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    counted: str = "ratings"  # what n_ratings counts, in words
 
     def ranking(self, name: str) -> RankingFigures:
         """The figures of one ranking; SettingError, naming those there are, if it was not evaluated."""

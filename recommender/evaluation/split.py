@@ -8,6 +8,7 @@ al. 2020), which flatters all rankings alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,7 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import NothingToEvaluateError, SettingError
-from recommender.shop import NO_TIME, Interactions, RatingMatrix
+from recommender.shop import NO_TIME, Interactions, RatingMatrix, build_profiles
 
 SHARE_HIDDEN = 0.2
 NEVER = np.iinfo(np.int64).max
@@ -35,6 +36,12 @@ class Split:
     hidden: sp.csr_array
     cut_times: NDArray[np.int64]
     description: str
+    turned_to: sp.csr_array | None = None  # of a shop without ratings: the products of the training log
+
+    @property
+    def seen(self) -> sp.csr_array:
+        """The products of each row's past, CSR: those it rated, or those of the log in a shop without ratings."""
+        return self.train.half_stars if self.turned_to is None else self.turned_to
 
     @cached_property
     def relevant(self) -> sp.csr_array:
@@ -111,17 +118,48 @@ def chosen_entries(ratings: sp.csr_array, which: NDArray[np.bool_]) -> sp.csr_ar
     return sp.csr_array(parts, shape=ratings.shape)
 
 
-def hide_newest(matrix: RatingMatrix, seed: int) -> Split:
-    """Do `split_newest`. NothingToEvaluateError if nothing can be hidden, SettingError for a seed below 0."""
+def hide_newest(
+    matrix: RatingMatrix,
+    seed: int,
+    log: Interactions | None = None,
+    weights: NDArray[np.float64] | None = None,
+    *,
+    draw: Callable[[NDArray[np.int64]], NDArray[np.int64] | None] | None = None,
+) -> Split:
+    """Do `split_newest` with the ratings; without any, with the products that each user turned to (`turned_to`).
+
+    ``draw``: takes the rows of the test users and returns those to test, None for all. NothingToEvaluateError if
+    nothing can be hidden, SettingError for a seed below 0.
+    """
     if seed < 0:
         raise SettingError(f"seed={seed} cannot be used: pass a whole number from 0")
-    split = split_newest(matrix, rng=np.random.default_rng(seed))
+    asked, what = (matrix, "ratings") if matrix.n_ratings else (turned_to(matrix, log, weights), "products")
+    split = split_newest(asked, rng=np.random.default_rng(seed))
     if not split.test_rows.size:
         raise NothingToEvaluateError(
-            f"nothing to evaluate: of {matrix.shape[0]:,} users none has two ratings or more with a product of the "
-            "catalog among the newest; collect longer histories, or load the catalog that the ratings are of"
+            f"nothing to evaluate: of {matrix.shape[0]:,} users none has two {what} or more with a product of the "
+            f"catalog among the newest; collect longer histories, or load the catalog that the {what} are of"
         )
-    return split
+    if draw is not None and (rows := draw(split.test_rows)) is not None:
+        split = limited(split, asked, rows)
+    return split if asked is matrix else without_stars(split, matrix)
+
+
+def turned_to(matrix: RatingMatrix, log: Interactions | None, weights: NDArray[np.float64] | None) -> RatingMatrix:
+    """Return a matrix without ratings, with an entry of half a star for each product that a user turned to.
+
+    Its time is that of the newest interaction that counts. ``log`` and ``weights`` as in `build_profiles`.
+    """
+    profiles = build_profiles(replace(matrix, rated_at=np.empty(0, np.int64)), log, weights)
+    csr = profiles.confidences
+    ones = sp.csr_array((np.ones(csr.nnz, np.int8), csr.indices, csr.indptr), shape=csr.shape)
+    return replace(matrix, half_stars=ones, rated_at=profiles.times)
+
+
+def without_stars(split: Split, matrix: RatingMatrix) -> Split:
+    """Return a split of `turned_to` as one of ``matrix``, which has no ratings: nothing is trained on made-up stars."""
+    described = split.description.replace("ratings", "products")
+    return replace(split, train=matrix, turned_to=split.train.half_stars, description=described)
 
 
 def limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Split:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from recommender.arrays import at_least_one
 from recommender.evaluation.choice import chosen_rival, plainest_rival, standard_errors
 from recommender.evaluation.rivals import Family, Rivals
-from recommender.evaluation.split import split_newest
+from recommender.evaluation.split import split_newest, turned_to, without_stars
 from recommender.items import foresee
 from recommender.ranking import (
     DAMPING,
@@ -89,7 +89,10 @@ def tune(
     n_users or n_threads below 1.
     """
     rng = np.random.default_rng(seed)
-    split = split_newest(matrix, share=SHARE_HIDDEN, rng=rng)
+    asked = matrix if matrix.n_ratings else turned_to(matrix, log, weights)
+    split = split_newest(asked, share=SHARE_HIDDEN, rng=rng)
+    if asked is not matrix:
+        split = without_stars(split, matrix)
     most = at_least_one("n_users", n_users)
     rows = split.test_rows
     if rows.size > most:

@@ -34,7 +34,7 @@ def _faults(arrays: Mapping[str, NDArray[Any]], seen: Any, user_ids: NDArray[np.
     n_users, n_products = seen.shape
     a = arrays
     beyond = a["new.columns"][a["new.columns"] >= n_products]  # in the catalog only: numbered without a gap
-    steps = np.diff(a["new.sums"], prepend=0)
+    steps, shown = np.diff(a["new.sums"], prepend=0), np.append(a["stars"], a["mean"])
     return {
         "its parts are of different sizes": len(a["popular"]) != len(a["shares"])
         or len(a["own"]) != len(a["scores"])
@@ -52,7 +52,8 @@ def _faults(arrays: Mapping[str, NDArray[Any]], seen: Any, user_ids: NDArray[np.
         "a segment is out of range": not within(a["segment_of_row"], -1, len(a["starts"]) - 1),
         "a category is out of range": not within(a["new.category_of"], -1, len(a["new.starts"]) - 1),
         "a chance is not above 0": bool((steps < 1).any()),
-        "a number is not finite": not all(np.isfinite(a[name]).all() for name in ("shares", "scores", "stars", "mean")),
+        "a number is not finite": not all(np.isfinite(a[name]).all() for name in ("shares", "scores"))
+        or not (np.isfinite(shown).all() or np.isnan(shown).all()),  # NaN: of a shop without ratings
     }
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,12 @@ class LiveModel(ServedModel):
     def raters(self) -> NDArray[np.integer]:
         """Number of people who rated each column, now."""
         return self.changes.tally.counts
+
+    @cached_property
+    def owners(self) -> NDArray[np.integer]:
+        """The owners of the model that was built, and none of later products."""
+        built = self.changes.model.owners
+        return np.pad(built, (0, len(self.raters) - len(built)))
 
     def raters_of(self, column: int) -> tuple[int, float | None]:
         """Return the number of ratings of a column now, and their mean stars."""

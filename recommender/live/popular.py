@@ -7,6 +7,7 @@ a rating moves only its own product.
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class Tally:
     @property
     def mean_rating(self) -> float:
         """Mean of all ratings in stars, as `RatingMatrix.mean_rating`."""
-        return self.unit * self.total / self.n_ratings if self.n_ratings else 0.0
+        return self.unit * self.total / self.n_ratings if self.n_ratings else math.nan
 
     def popular(self, order: NDArray[np.int32]) -> PopularProducts:
         """Return the columns in this order with their damped means."""

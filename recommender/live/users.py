@@ -79,7 +79,7 @@ class LiveUser:
     confidences: NDArray[np.float64]
     times: NDArray[np.int64] | None  # of the newest event with each product; None: not known (a basket)
     row: int = -1  # in the matrix, -1: none
-    known: bool = False  # listed in users, or has a rating
+    known: bool = False  # listed in users, or has a rating or an interaction
     segment: int = -1
 
     @cached_property
@@ -105,6 +105,6 @@ def live_user(
         confidences=profile.confidences,
         times=profile.times,
         row=row,
-        known=record.listed or bool(record.ratings),
+        known=record.listed or bool(record.ratings or record.events),
         segment=segment,
     )

@@ -178,8 +178,9 @@ def _stars(model: ServedModel, mean: float | None) -> str:
 
 def _shared(model: ServedModel, hood: Neighborhood, place: int) -> list[str]:
     """Return the ids of products that both have, the rarest first: the fewer people have one, the more it says."""
-    few = hood.rarest_shared(place, model.raters, N_SHARED).tolist()
-    named = sorted((int(model.raters[column]), model.products.id_of(column)) for column in few)
+    people = model.raters if model.matrix.n_ratings else model.owners
+    few = hood.rarest_shared(place, people, N_SHARED).tolist()
+    named = sorted((int(people[column]), model.products.id_of(column)) for column in few)
     return [product for _, product in named[:N_SHARED]]
 
 

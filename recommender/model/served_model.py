@@ -71,7 +71,7 @@ class ServedModel:
     similar_products: SimilarProducts  # prepared at the first use
     popular_when_built: PopularProducts
     products: Products  # of the matrix and of the catalog
-    known_users: NDArray[np.int64]  # (n_known,) ascending: users who are in the table users or have a rating
+    known_users: NDArray[np.int64]  # (n_known,) ascending: of users, ratings or the log that was read
     known_segments: NDArray[np.int32]  # (n_known,) segment of each, -1: not known; (0,) without a ladder
     cold_start: ColdStart | None  # the cold start, which fills up lists by taste; None: there are no lists by taste
     built_at: datetime
@@ -118,6 +118,13 @@ class ServedModel:
     def raters(self) -> NDArray[np.integer]:
         """Number of people who rated each product of the matrix, (n_products,), counted at the first use."""
         return np.bincount(self.matrix.half_stars.indices, minlength=self.matrix.shape[1])
+
+    @cached_property
+    def owners(self) -> NDArray[np.integer]:
+        """Number of people who had each product of the matrix when the model was made, by a rating or interaction."""
+        if not isinstance(self.similarity, TasteSimilarity):
+            return self.raters
+        return np.bincount(self.similarity.profiles.confidences.indices, minlength=self.matrix.shape[1])
 
     @cached_property
     def _half_stars_given(self) -> NDArray[np.float64]:
@@ -182,7 +189,11 @@ class ServedModel:
         return self.categories.cap(most)
 
     def select_popular(self, request: ListRequest) -> list[Recommendation]:
-        """Return the page of popular products that a request asks for."""
+        """Return the page of popular products that a request asks for; without ratings those that people turn to."""
+        if not self.n_ratings and self.cold_start is not None:
+            rules = self._rules(cut := self.cut(request), 0.0)
+            found = self.cold_start.list_of(-1, NOBODYS, Near.nothing(), cut.n, user_id=0, **rules)
+            return as_recommendations(found, NOTHING[2], NOTHING[3])[request.offset :]
         return self._with_popular(NOTHING, NOBODYS, self.cut(request))[request.offset :]
 
     def filter_of(self, request: ListRequest) -> ProductFilter | None:

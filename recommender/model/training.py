@@ -95,7 +95,7 @@ def serve(trained: Trained, *, built_at: datetime, version: int | None = None) -
     """Return the model that answers: known users, popular products, and for lists by taste the cold start."""
     shop, similarity, settings = trained.shop, trained.similarity, trained.settings
     matrix, catalog, people = shop.ratings, shop.catalog, shop.people
-    known = distinct(matrix.user_ids[np.diff(matrix.half_stars.indptr) > 0], people.user_ids)
+    known = distinct(matrix.user_ids, people.user_ids)
     products = Products.of(matrix.product_ids, catalog)
     ladder, known_segments = None, np.empty(0, np.int32)
     segment_names: tuple[tuple[str, str], ...] = ()

@@ -168,7 +168,7 @@ def _as_rows(
             "rank": pa.array(rank.astype(np.int32) + 1),
             "product_id": products.ids(columns),
             "product_name": products.titles(columns),
-            "predicted_rating": pa.array(lists.stars[user, rank]),
+            "predicted_rating": pa.array(lists.stars[user, rank], from_pandas=True),  # NaN is NULL
             "source": pa.array((source, *SOURCES[1:])).take(pa.array(sources)),
             "support": pa.array(ranked.support[user, rank], mask=~evident),
             "n_neighbors": pa.array(ranked.n_raters[user, rank], mask=~evident),

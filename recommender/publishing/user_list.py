@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,7 +69,7 @@ def replace_list(user_id: int, recs: pd.DataFrame, engine: Engine) -> None:
     wanted = recs[["product_id", "predicted_rating", *(name for name in _OPTIONAL if name in recs.columns)]]
     rows: list[dict[str, Any]] = [
         {"user_id": user, "rank": rank, "source": "neighbors", "generated_at": generated_at}
-        | {str(name): value for name, value in row.items()}
+        | {str(name): None if value != value else value for name, value in row.items()}  # NaN is NULL
         for rank, row in enumerate(wanted.to_dict("records"), start=1)
     ]
 
@@ -97,6 +98,10 @@ def as_text(user_id: int, recs: pd.DataFrame, reason: str = "") -> str:
         return f"{title}  none: {reason}"
     shown = recs.assign(product_name=[(name or "(no title)")[:60] for name in recs["product_name"]])
     shown.insert(0, "rank", range(1, len(shown) + 1))
-    formatters: Any = {"predicted_rating": "{:.3f}".format, "support": "{:.3f}".format}
+    formatters: Any = {"predicted_rating": _stars, "support": "{:.3f}".format}
     table = shown.to_string(index=False, formatters=formatters, na_rep="-")
     return f"{title}{table}\n"
+
+
+def _stars(stars: float) -> str:
+    return "-" if math.isnan(stars) else f"{stars:.3f}"

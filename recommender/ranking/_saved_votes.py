@@ -47,7 +47,8 @@ def saved_votes(
     require(np.array_equal(numbers_of(entries), packed.places), ENTRIES, "of the same places as the index")
     check_finite(saved, VOTES, "divisor", "inverse", "block_inverse", below=LARGEST)
     finite = np.isfinite(saved.base).all() and np.isfinite(saved.item_bias).all()
-    require(finite, f"{VOTES}.base and item_bias", "finite")
+    unknown = np.isnan(saved.base).all()  # of a shop without ratings
+    require(finite or unknown, f"{VOTES}.base and item_bias", "finite")
     votes = _taste_kernels.Votes(
         packed.indptr, entries, packed.values, saved.base, saved.item_bias, saved.divisor, columns
     )

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 
 from recommender.model import ServedModel
-from recommender.ranking import RANKINGS
+from recommender.ranking import CLASSIC, RANKINGS
 from recommender.service.problems import Errors, InvalidParameterError, NotInThisModelError, documented_problem
 from recommender.settings import LARGEST_ID
 from recommender.shop import PRODUCT_ID_FAULT, PRODUCT_ID_LENGTH, PRODUCT_ID_RULE, is_product_id
@@ -188,3 +188,5 @@ def check_served(ranking: str | None, model: ServedModel) -> None:
     """Raise NotInThisModelError if the model cannot answer by this ranking."""
     if ranking not in (None, *model.rankings):
         raise NotInThisModelError(f"ranking {ranking} is not in this model: make it with RANKING={ranking}")
+    if ranking == CLASSIC and not model.n_ratings:
+        raise NotInThisModelError("ranking classic needs ratings, and nobody has rated yet: leave ranking out")

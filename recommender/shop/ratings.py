@@ -9,6 +9,7 @@ everywhere.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -69,9 +70,9 @@ class RatingMatrix:
 
     @cached_property
     def mean_rating(self) -> float:
-        """Mean of all ratings on their scale; 0.0 if there are none."""
+        """Mean of all ratings on their scale; NaN if there are none."""
         total = int(self.half_stars.data.sum(dtype=np.int64))
-        return self.scale.unit * total / self.n_ratings if self.n_ratings else 0.0
+        return self.scale.unit * total / self.n_ratings if self.n_ratings else math.nan
 
     def row_of(self, user_id: object) -> int:
         """Return the row of the user. UnknownUserError if there is none: then the user has no ratings."""

@@ -1,6 +1,7 @@
 """Changes of the tables, and how the served model takes them over.
 
 updater           keeps the served model in step with the tables
+suited_ranking    the ranking that suits what is in the tables
 served            the served model, and whether a user_id means another person than in it
 model_source      sources of the model: the tables, or a file
 change_feed       the users who have changed
@@ -17,11 +18,13 @@ people_watch      also watches whom the user_ids mean, and are about to mean
 from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel
 from recommender.updates.records import optional_tables, read_facts, read_records
 from recommender.updates.served import ANNOUNCED, Served
+from recommender.updates.suited_ranking import SAID, suited
 from recommender.updates.updater import ModelUpdater
 from recommender.updates.writes import delete_rating, erase_user, prepare, store_interaction, store_rating
 
 __all__ = [
     "ANNOUNCED",
+    "SAID",
     "ModelSource",
     "ModelUpdater",
     "SavedModel",
@@ -35,4 +38,5 @@ __all__ = [
     "read_records",
     "store_interaction",
     "store_rating",
+    "suited",
 ]

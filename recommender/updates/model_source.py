@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,9 @@ from recommender.model import ModelSettings, ServedModel, serve, train
 from recommender.publishing import Version, open_model, published_version, read_versions
 from recommender.ranking import AUTO, BY_TASTE, AutoParameters, chosen_parameters
 from recommender.settings import Settings, interaction_weights
+from recommender.updates.suited_ranking import SAID, suited
 
+_log = logging.getLogger("uvicorn.error")
 Stamp = tuple[int, ...] | None
 Prepare = Callable[[ServedModel], object]  # called with each new model before it is served
 
@@ -76,8 +79,11 @@ class TrainedModel:
         self.loaded: Stamp = None
 
     def load(self) -> ServedModel:
-        settings, engine = self._settings, connect(self._settings)
+        engine = connect(self._settings)
         try:
+            settings = suited(engine, self._settings)
+            if settings is not self._settings:
+                _log.info("ranking %s", SAID)
             versions = read_versions(engine)
             published = published_version(versions)
             parameters = _parameters_of(published, settings.ranking) if published else None
@@ -88,25 +94,26 @@ class TrainedModel:
             trained = train(read_snapshot(engine), chosen, parameters=parameters, all_rankings=True)
         finally:
             engine.dispose()
-        version = published.number if published and self._continues(published, versions) else None
+        version = published.number if published and _continues(published, versions, settings) else None
         model = serve(trained, built_at=datetime.now(UTC), version=version)
         model.prepare()
         self._prepare(model)
         self.loaded = (published.number,) if published else None
         return model
 
-    def _continues(self, published: Version, versions: Sequence[Version]) -> bool:
-        """Tell whether the model's lists are those of the version, but for later changes."""
-        made_by, settings = published.settings, self._settings
-        ours: dict[str, object] = {"n_neighbors": settings.top_n_similar_users}
-        if settings.ranking in BY_TASTE:
-            ours = {"new_product_percent": settings.new_product_percent}
-        same = all(made_by.get(name) == value for name, value in ({"ranking": settings.ranking} | ours).items())
-        return same and published.number == versions[-1].number
-
     def stamp(self) -> Stamp:
         number = self._published()
         return None if number is None else (number,)
+
+
+def _continues(published: Version, versions: Sequence[Version], settings: Settings) -> bool:
+    """Tell whether lists by these settings are those of the version, but for later changes."""
+    made_by = published.settings
+    ours: dict[str, object] = {"n_neighbors": settings.top_n_similar_users}
+    if settings.ranking in BY_TASTE:
+        ours = {"new_product_percent": settings.new_product_percent}
+    same = all(made_by.get(name) == value for name, value in ({"ranking": settings.ranking} | ours).items())
+    return same and published.number == versions[-1].number
 
 
 def _parameters_of(published: Version, ranking: str) -> AutoParameters | None:

@@ -65,8 +65,9 @@ def read_differing(connection: Connection, model: ServedModel) -> set[int]:
     rated = select(ratings.c.user_id, func.count()).where(good).group_by(ratings.c.user_id)
     now = {row[0]: row[1] for row in connection.execute(rated)}
     people = set(now)
-    if table_is_there(connection, users.name):
-        people |= set(connection.execute(select(users.c.user_id)).scalars())
+    for table in (users, interactions):
+        if table_is_there(connection, table.name):
+            people |= set(connection.execute(select(table.c.user_id).distinct()).scalars())
     counts = np.diff(model.matrix.half_stars.indptr).tolist()
     differing = {u for u, n in zip(model.matrix.user_ids.tolist(), counts, strict=True) if now.get(u, 0) != n}
     return differing | set(model.known_users.tolist()) - people

@@ -10,17 +10,22 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.dialects import mysql, sqlite
 
-from recommender.database import cut_log, existing_tables, note_deletion, prepare_log, utc_now
-from recommender.database.schema import interactions, products, ratings, user_id_map, users
+from recommender.database import cut_log, existing_tables, note_deletion, prepare_log, utc_now, writing
+from recommender.database.schema import interactions, metadata, products, ratings, user_id_map, users
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
 from recommender.publishing import erase_from_lists
 from recommender.shop import HALF_STARS, Scale
 
+WRITTEN = (users, interactions, ratings)
+
 
 def prepare(engine: Engine) -> None:
-    """Create the table of noted deletions if it is missing, and cut it. DatabaseError."""
+    """Create the tables of people that are missing, that of noted deletions too, and cut that. DatabaseError."""
     prepare_log(engine)
     cut_log(engine)
+    if not existing_tables(engine).issuperset(table.name for table in WRITTEN):
+        with writing(engine) as connection:
+            metadata.create_all(connection, tables=WRITTEN)
 
 
 def store_rating(connection: Connection, user_id: int, product_id: str, steps: int, scale: Scale = HALF_STARS) -> None:

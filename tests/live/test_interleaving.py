@@ -94,7 +94,7 @@ class Shop:
         names = np.array(PRODUCTS)
         rated = [(u, PRODUCTS.index(p), *given) for u, own in self.ratings.items() for p, given in own.items()]
         turned = [(u, PRODUCTS.index(p), k, time) for u, own in self.events.items() for (p, k), time in own.items()]
-        users, codes, stars, times = (np.array(column, np.int64) for column in zip(*rated, strict=True))
+        users, codes, stars, times = np.array(rated, np.int64).reshape(-1, 4).T
         held, inverse = np.unique(codes, return_inverse=True)
         in_catalog = np.array([PRODUCTS[code] in self.catalog for code in held.tolist()])
         matrix = build_rating_matrix(
@@ -177,13 +177,33 @@ def test_on_every_scale_each_answer_equals_that_of_a_newly_built_model(name: str
 def check_changes(shop: Shop, before: list[Act], after: list[list[Act]]) -> None:
     for act in [(1, 0, 9), (2, 0, 7), (2, 1, 10), *before, (1, 0, 9), (2, 1, 12)]:  # so that there are some ratings
         shop.act(*act)
+    compare(shop, after, rated=True)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    before=st.lists(st.tuples(st.sampled_from(USERS), st.integers(0, 15), st.integers(11, 14)), max_size=60),
+    after=st.lists(st.lists(ACTS, min_size=1, max_size=4), min_size=1, max_size=8),
+)
+def test_a_shop_with_interactions_alone_takes_any_changes_and_its_first_ratings(
+    before: list[Act], after: list[list[Act]]
+) -> None:
+    shop = Shop()
+    for act in [*before, (1, 0, 11), (2, 1, 12), (7, 0, 14), (8, 2, 13)]:
+        shop.act(*act)
+    compare(shop, after, rated=False)
+
+
+def compare(shop: Shop, after: list[list[Act]], *, rated: bool) -> None:
+    """Make a model of the shop, and hold it to a new one after each of the changes; ``rated``: while it has ratings."""
     base = build_of(shop.snapshot())
+    assert bool(base.n_ratings) == rated
     live = LiveModel.of(base)
     for acts in after:
         for act in acts:
             shop.act(*act)
         live = live.after([shop.record(user) for user, *_ in acts], {product: facts(product) for product in LATE})
-        if not any(shop.ratings.values()):
+        if rated and not any(shop.ratings.values()):
             continue
         anew = build_of(shop.snapshot(), base)
         assert live.n_ratings == anew.n_ratings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -230,3 +231,20 @@ def test_two_models_that_continue_the_same_model_are_independent(shop: Engine) -
     alone = [LiveModel.of(first.changes.model).after([records[number]], {}) for number in (0, 1, 3, 1, 2, 4)]
     assert [told(model) for model in (*one[1:], *other[1:])] == [told(model) for model in alone]
     assert told(first) == base
+
+
+def test_a_shop_with_interactions_alone_is_followed_to_its_first_ratings(shop: Engine) -> None:
+    with writing(shop) as connection:
+        connection.execute(delete(ratings))
+    service = Service(shop)
+    assert service.base.n_ratings == 0
+    for user, number, what in (
+        (20, 8, "purchase"), (21, 1, "view"), (33, 8, "click"), (22, "", ""), (20, 1, "view"), (33, 4, 9), (25, 8, 3),
+    ):  # fmt: skip
+        job: Callable[[Connection], object] = partial(erase_user, engine=shop, user_id=user)
+        if what:
+            store = store_rating if isinstance(what, int) else store_interaction
+            job = partial(lambda store, *given: store(given[-1], *given[:-1]), store, user, asin(int(number)), what)
+        service.write(user, job)
+        assert told(service.model) == told(build(shop, service.base)), (user, number, what)
+    assert service.model.n_ratings == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -124,7 +125,7 @@ def as_told(model: ServedModel, found: list[Recommendation]) -> list[tuple[Any, 
     return [
         (
             model.products.id_of(r.column),
-            r.predicted_rating,
+            None if math.isnan(r.predicted_rating) else r.predicted_rating,  # NaN does not equal itself
             r.support,
             r.n_neighbors,
             r.source,
