@@ -1,8 +1,9 @@
-"""Step 2: fill users, user_interactions and product_ratings, made up or from a shop's own ratings.
+"""Step 2: fill users, user_interactions and product_ratings, made up or from a shop's own files.
 
     python load_recommendation_data.py                       # 5,000 users, 100,000 interactions, 30,000 ratings
     python load_recommendation_data.py --seed 7              # others
     python load_recommendation_data.py --ratings mine.csv    # a shop's own: users, products, stars, times
+    python load_recommendation_data.py --interactions clicks.csv --users people.csv    # no stars, and who they are
     python load_recommendation_data.py --ratings mine.csv --dry-run                            # writes nothing
     python load_recommendation_data.py --ratings u.data --columns user,product,rating,time     # no header
 
@@ -16,12 +17,10 @@ make are never replaced without ``--replace``.
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import hashlib
 import sys
 import time
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,37 +32,26 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender.commands.exit_status import FORESEEN, exit_status
-from recommender.commands.import_report import counts, dry_run
-from recommender.commands.load_guard import add_load_options, refuse_other_products, rejection_limit
+from recommender.commands.load_guard import add_load_options, rejection_limit
+from recommender.commands.shop_files import RATINGS, ShopFiles, add_file_options
+from recommender.commands.shop_import import dry_run, import_shop, publish_with_origin
 from recommender.database import (
     MADE_UP,
-    NUMBERS,
-    TEXT,
-    Stage,
-    announced,
     connected,
     count_rows,
-    database_errors,
     drop_leftovers,
     existing_tables,
     is_up_to_date,
     label,
-    newest_deletion,
-    origin_batch,
     read_identities,
-    read_now,
     read_table,
     refuse_foreign_rows,
     require_rows,
-    shopper_summary,
     staged,
     usable,
 )
-from recommender.database.schema import SHOPPER_TABLES, data_origin, interactions, products, ratings, user_id_map, users
-from recommender.errors import DatabaseError, InputFileError, SettingError, WriteConflictError
-from recommender.files import HINT as RATINGS_HINT
-from recommender.files import RejectedRows, read_ratings_file
-from recommender.paths import open_input
+from recommender.database.schema import SHOPPER_TABLES, interactions, products, ratings, users
+from recommender.errors import DatabaseError, SettingError
 from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
 from recommender.shop import INTERACTION_TYPES, product_id_bytes
 from recommender.synthetic import CatalogFacts, TasteBlock, people_blocks, plant_tastes, segments
@@ -150,91 +138,10 @@ def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) ->
     return True
 
 
-def import_ratings(
-    engine: Engine,
-    file: Path,
-    *,
-    replace: bool,
-    columns: str | None = None,
-    max_rejected: int | None = None,
-    force: bool = False,
-) -> bool:
-    """Replace users, interactions and ratings by a shop's own ratings; return False if exactly these are there.
-
-    ``columns``: what ``--columns`` says of the file. Faulty rows go to ``rejected_rows.csv``; if a pair of user and
-    product is repeated, the last row wins. ``force``: also if most of the ratings are of products that are not in the
-    catalog, else SuspectFileError.
-    """
-    made_from = {"made_from": "file", "file": file.name, "content": _fingerprint(file)}
-    made_from |= {"columns": columns} if columns else {}
-    if is_up_to_date(engine, made_from, replace=replace):
-        return False
-    if not replace:
-        refuse_foreign_rows(engine, generating=False)
-    with staged(engine, SHOPPER_TABLES) as stage:
-        there = existing_tables(engine)
-        # before the file is read: no other run can give numbers now
-        erased, people = newest_deletion(stage.connection, there), read_identities(stage.connection, there)
-        with RejectedRows(limit=max_rejected) as rejected:
-            now = database_time(engine)
-            shop = read_ratings_file(file, rejected, loaded_at=now, known=people, columns=columns)
-        print(shop.understood)
-        if not force:
-            refuse_other_products(engine, file, shop.ratings["product_id"])
-        stage.load(users, raters(shop.ratings).to_batches())
-        stage.load(user_id_map, numbers_table(shop.user_ids).to_batches())
-        stage.load(ratings, shop.ratings.to_batches(ROWS_PER_BATCH))
-        if newest_deletion(stage.connection, there) != erased:
-            raise WriteConflictError(f"{label(engine)}: a user was erased while {file.name} was read; run it again")
-        noted = people.after(TEXT if shop.user_ids else NUMBERS, made_from, shop.user_ids)
-        publish_with_origin(stage, made_from, noted, replace=replace, others=people.give_way(noted))
-    print(counts(file, shop) + (f" (see {rejected.path})" if shop.rejected else ""))
-    if untimed := shop.ratings["created_at"].null_count:
-        print(f"{file.name}: {untimed:,} ratings have no time (created_at is NULL): what is hidden of them to", end="")
-        print(" evaluate a ranking is drawn by chance")
-    return True
-
-
-def database_time(engine: Engine) -> dt.datetime:
-    """Return the present time by the database's clock, which a running service uses; UTC without a zone."""
-    with database_errors(engine), engine.connect() as connection:
-        return read_now(connection)
-
-
-def numbers_table(numbers: Mapping[str, int]) -> pa.Table:
-    """Return the rows of ``user_id_map``, in the order of the numbers."""
-    pairs = sorted((number, name) for name, number in numbers.items())
-    columns = {"user_id": [number for number, _ in pairs], "external_id": [name for _, name in pairs]}
-    return pa.table(columns, schema=pa.schema([("user_id", pa.int64()), ("external_id", pa.string())]))
-
-
-def raters(imported: pa.Table) -> pa.Table:
-    """Return the rows of ``users`` for imported ratings: only the id and, if known, the time of the first rating."""
-    firsts = imported.group_by("user_id").aggregate([("created_at", "min")]).sort_by("user_id")
-    return firsts.select(["user_id", "created_at_min"]).rename_columns(["user_id", "created_at"])
-
-
-def _fingerprint(file: Path) -> str:
-    with open_input(file, RATINGS_HINT) as content:
-        try:
-            return hashlib.file_digest(content, "sha256").hexdigest()
-        except OSError as error:
-            raise InputFileError(f"{file} cannot be read ({error.strerror}): check that it is the right file") from None
-
-
-def publish_with_origin(
-    stage: Stage, made_from: dict[str, Any], people: dict[str, Any], *, replace: bool, others: bool
-) -> None:
-    """Note what was made, whom the numbers mean and a summary of the rows, then swap the tables in.
-
-    The origin of the present rows is checked once more: another run may have ended since, or others may have written.
-    ``others``: they take the user_ids of people who are there, so running services are told before the swap.
-    """
-    summary = shopper_summary(stage.connection, stage.tables)
-    stage.load(data_origin, [origin_batch({"origin": made_from, "summary": summary} | people)])
-    generating = made_from["made_from"] == "seed"
-    check = None if replace else refuse_foreign_rows(stage.engine, generating=generating)
-    stage.publish(check=check, around=announced(stage.connection) if others else None)
+def import_ratings(engine: Engine, file: Path, *, replace: bool, columns: str | None = None, **options: Any) -> bool:
+    """Do `import_shop` with a file of ratings alone."""
+    files = ShopFiles({RATINGS: file}, {RATINGS: columns} if columns else {})
+    return import_shop(engine, files, replace=replace, **options)
 
 
 def users_batch(block: TasteBlock, people: pd.DataFrame) -> pa.RecordBatch:
@@ -280,28 +187,13 @@ def module_constants() -> dict[str, object]:
 
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Step 2: fill users, user_interactions and product_ratings, made up or from a shop's own ratings.",
+        description="Step 2: fill users, user_interactions and product_ratings, made up or from a shop's own files.",
         allow_abbrev=False,
     )
     parser.add_argument("--seed", default=str(SEED), metavar="N", help=f"of everything random (default: {SEED})")
     add_options(parser, [*module_constants(), *DATABASE_OPTIONS])
-    parser.add_argument(
-        "--ratings",
-        type=Path,
-        metavar="FILE",
-        help="import these ratings instead: text with any delimiter, JSON lines or Parquet, also packed; of a repeated "
-        "pair of user and product the last row wins",
-    )
-    parser.add_argument(
-        "--columns",
-        metavar="NAMES",
-        help="of the file of ratings: user,product,rating,time, all in its order (_ for one to ignore), or "
-        "user_id=NAME,rating=NAME for those whose names are not known",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print what the file of ratings holds, ten rows and the counts; no write"
-    )
-    add_load_options(parser, force="import ratings even if less than half of them are of products in the catalog")
+    add_file_options(parser)
+    add_load_options(parser, force="import files even if less than half of their rows are of products in the catalog")
     parser.add_argument(
         "--replace", action="store_true", help="delete users, interactions and ratings that this script did not make"
     )
@@ -326,18 +218,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse_arguments(arguments)
     try:
         settings = load_settings(vars(options), module_constants())
-        if not options.ratings and (options.columns or options.dry_run):
-            raise SettingError("--columns and --dry-run are for --ratings FILE: give both")
+        files = ShopFiles.of(options)
         if options.dry_run:
-            dry_run(options.ratings, options.columns)
+            dry_run(files)
             return 0
         with connected(settings) as engine:
             print(label(engine))
             started = time.perf_counter()
-            if options.ratings:
-                given = {"replace": options.replace, "columns": options.columns, "force": options.force}
+            if files.paths:
                 limit = rejection_limit(options.max_rejected)
-                changed = import_ratings(engine, options.ratings, max_rejected=limit, **given)
+                changed = import_shop(engine, files, replace=options.replace, max_rejected=limit, force=options.force)
             else:
                 changed = generate(engine, settings, seed=_seed(options.seed), replace=options.replace)
             if not changed:

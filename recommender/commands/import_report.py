@@ -1,26 +1,37 @@
-"""What step 2 prints of a file of ratings: the counts, and what a dry run finds in it."""
+"""What step 2 prints of a shop's files: the counts, what a dry run finds in them, and what has no time."""
 
 from __future__ import annotations
 
-import datetime as dt
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from recommender.files import ShopRatings, UnwrittenRejectedRows, read_ratings_file
+from recommender.commands.shop_files import INTERACTIONS, RATINGS
+from recommender.files import ShopInteractions, ShopPeople, ShopRatings
+
+Part = ShopRatings | ShopInteractions | ShopPeople
 
 
-def counts(file: Path, shop: ShopRatings) -> str:
+def counts_of(file: Path, part: Part) -> str:
     """Return one line: the rows of the file are loaded, replaced or rejected."""
-    loaded = f"{file.name}: {shop.rows:,} rows = {shop.ratings.num_rows:,} loaded"
-    return f"{loaded} + {shop.repeated:,} replaced by a later row + {shop.rejected:,} rejected"
+    repeated = 0 if isinstance(part, ShopInteractions) else part.repeated
+    replaced = "" if isinstance(part, ShopInteractions) else f" + {repeated:,} replaced by a later row"
+    loaded = part.rows - repeated - part.rejected
+    return f"{file.name}: {part.rows:,} rows = {loaded:,} loaded{replaced} + {part.rejected:,} rejected"
 
 
-def dry_run(file: Path, columns: str | None) -> None:
-    """Print what an import would read of a file: what it is, ten rows, the counts. Nothing is written."""
-    rejected = UnwrittenRejectedRows()
-    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-    shop = read_ratings_file(file, rejected, loaded_at=now, columns=columns)
-    print(shop.understood)
-    print(shop.first.to_pandas().to_string(index=False, na_rep=""))
-    for reason in rejected.reasons:
+def tell_part(file: Path, part: Part, reasons: Iterable[str]) -> None:
+    """Print what an import would read of a file: what it is, ten rows, the first ``reasons`` of rejections, counts."""
+    print(part.understood)
+    print(part.first.to_pandas().to_string(index=False, na_rep=""))
+    for reason in reasons:
         print(reason)
-    print(counts(file, shop))
+    print(counts_of(file, part))
+
+
+def tell_untimed(paths: Mapping[str, Path], ratings: ShopRatings | None, log: ShopInteractions | None) -> None:
+    """Print how many ratings and interactions have no time, and what that means."""
+    times = {RATINGS: None if ratings is None else ratings.ratings, INTERACTIONS: None if log is None else log.events}
+    for what, table in times.items():
+        if table is not None and (untimed := table["created_at"].null_count):
+            given = f"{paths[what].name}: {untimed:,} {what} have no time (created_at is NULL)"
+            print(f"{given}: what is hidden of them to evaluate a ranking is drawn by chance")

@@ -47,14 +47,14 @@ def refuse_large_loss(engine: Engine, stage: Stage, file: Path, n_new: int) -> N
         )
 
 
-def refuse_other_products(engine: Engine, file: Path, product_ids: pa.ChunkedArray) -> None:
-    """Raise SuspectFileError if less than half of the ratings (n,) are of products of the catalog that is there."""
+def refuse_other_products(engine: Engine, file: Path, product_ids: pa.ChunkedArray, *, what: str = "ratings") -> None:
+    """Raise SuspectFileError if less than half of the rows (n,) are of products of the catalog that is there."""
     if products.name not in existing_tables(engine) or not count_rows(engine, products):
         return
     rated = product_ids.combine_chunks().dictionary_encode()
     n_listed = int(in_catalog(engine, rated.dictionary)[rated.indices.to_numpy()].sum())
     if 2 * n_listed < len(rated):
         raise SuspectFileError(
-            f"{file}: {n_listed:,} of its {len(rated):,} ratings are of products in the catalog: check that both have "
+            f"{file}: {n_listed:,} of its {len(rated):,} {what} are of products in the catalog: check that both have "
             "the same product ids, or give --force; the tables are as they were"
         )

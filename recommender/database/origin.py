@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Connection, Engine, MetaData, String, Table, cast, func, literal_column, select
+from sqlalchemy import Connection, Engine, MetaData, String, Table, cast, func, inspect, literal_column, select
 
 from recommender.database.connection import database_errors, label
 from recommender.database.schema import (
@@ -114,10 +114,12 @@ def shopper_summary(connection: Connection, tables: dict[Table, Table] | None = 
     summary = {}
     for live in _WATCHED if tables is None else [live for live in _WATCHED if live in tables]:
         table = live if tables is None else tables[live]
+        there = {column["name"] for column in inspect(connection).get_columns(table.name)}
+        columns = [column for column in table.columns if column.name in there]  # an earlier release had fewer
         if connection.dialect.name == "sqlite":
-            checksum = func.row_checksum(*table.columns)
+            checksum = func.row_checksum(*columns)
         else:
-            values = [func.coalesce(cast(column, String(300)), "NULL") for column in table.columns]
+            values = [func.coalesce(cast(column, String(300)), "NULL") for column in columns]
             checksum = func.crc32(func.concat_ws("|", *values))
         row = connection.execute(select(func.count(), func.sum(checksum)).select_from(table)).one()
         summary[live.name] = [int(value or 0) for value in row]

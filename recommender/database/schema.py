@@ -38,6 +38,8 @@ TITLE_BYTES = 65_535  # MySQL's TEXT
 URL_LENGTH = 1_000  # characters
 CATEGORY_NAME_LENGTH = 255
 LARGEST_INT = 2**31 - 1
+EVENT_ID_LENGTH = 64  # characters of an order_id or session_id
+LATER = {"later": True}  # of a column that a table of an earlier release may lack
 
 _MYSQL: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_unicode_ci"}
 
@@ -144,7 +146,11 @@ interactions = Table(
         String(11).with_variant(mysql.ENUM(*INTERACTION_TYPES, charset="ascii"), "mysql", "mariadb"),
         nullable=False,
     ),
-    Column("created_at", _time(), nullable=False),
+    Column("created_at", _time()),  # NULL: not known
+    Column("order_id", String(EVENT_ID_LENGTH), info=LATER),
+    Column("session_id", String(EVENT_ID_LENGTH), info=LATER),
+    Column("quantity", Integer, info=LATER),
+    Column("value", Double, info=LATER),
     Index("ix_user_interactions_user_id", "user_id"),
     Index("ix_user_interactions_created_at", "created_at"),
     sqlite_autoincrement=True,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from pymysql.constants import ER
-from sqlalchemy import Connection, Engine, Table, exc, func, inspect, select
+from sqlalchemy import Connection, Engine, Table, exc, func, inspect, literal_column, select
 
 from recommender.database.connection import database_errors, error_code, label
 from recommender.database.schema import metadata
@@ -45,8 +45,9 @@ def table_is_there(connection: Connection, name: str) -> bool:
 def has_rows(engine: Engine, table: Table) -> bool:
     """Tell whether ``table`` exists and has a row. DatabaseError."""
     with _connection(engine) as connection:
-        there = table_is_there(connection, table.name)
-        return there and connection.execute(table.select().limit(1)).first() is not None
+        if not table_is_there(connection, table.name):
+            return False
+        return connection.execute(select(literal_column("1")).select_from(table).limit(1)).first() is not None
 
 
 def require_rows(engine: Engine, table: Table, remedy: str) -> None:
@@ -80,13 +81,15 @@ def drop_tables(connection: Connection, names: Sequence[str]) -> None:
 def refuse_foreign_tables(place: Engine | Connection, tables: Iterable[Table], *, kept: bool = False) -> None:
     """Raise ForeignDataError if one of ``tables`` exists with other columns than ours, which a replacement would lose.
 
+    A table of an earlier release may lack the columns that came later.
     ``kept``: the table is not replaced but added to, so additional columns do no harm.
     """
     with _connection(place) as connection:
         there = [table for table in tables if table_is_there(connection, table.name)]
         columns = {table: {column["name"] for column in inspect(connection).get_columns(table.name)} for table in there}
     for table, found in columns.items():
-        ours = {column.name for column in table.columns}
+        later = {column.name for column in table.columns if column.info.get("later")}
+        ours = {column.name for column in table.columns} - (later - found)
         if not (found >= ours if kept else found == ours):
             lacks, more = sorted(ours - found), sorted(found - ours)
             fault = f"has no column {lacks[0]}" if lacks else f"has a column {more[0]}"

@@ -12,6 +12,8 @@ value_rows       the same for JSON lines and Parquet
 rejected_rows    the file of rejected rows, with line and reason
 catalog_files    the two files of the catalog, and one file of any form
 ratings_file     a shop's own ratings
+interactions_file  a shop's own interactions
+people_file      a shop's people
 evaluation_file  any ratings, to evaluate rankings on
 """
 
@@ -27,7 +29,9 @@ from recommender.files.catalog_files import (
 from recommender.files.checked_rows import CheckedRows
 from recommender.files.csv_rows import CsvRows
 from recommender.files.evaluation_file import read_evaluation_file
-from recommender.files.ratings_file import HINT, ShopRatings, read_ratings_file
+from recommender.files.interactions_file import ShopInteractions, read_interactions_file
+from recommender.files.people_file import ShopPeople, read_people_file
+from recommender.files.ratings_file import HINT, ShopRatings, numbered_together, read_ratings_file
 from recommender.files.rejected_rows import RejectedRows, UnwrittenRejectedRows
 
 __all__ = [
@@ -36,14 +40,19 @@ __all__ = [
     "CheckedRows",
     "CsvRows",
     "RejectedRows",
+    "ShopInteractions",
+    "ShopPeople",
     "ShopRatings",
     "UnwrittenRejectedRows",
     "any_product_rows",
     "category_rows",
     "category_table",
+    "numbered_together",
     "product_form",
     "product_rows",
     "read_evaluation_file",
+    "read_interactions_file",
+    "read_people_file",
     "read_ratings_file",
     "whole_products",
 ]

@@ -16,6 +16,7 @@ If a pair of user and product comes twice, the last row of the file wins.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,7 +54,8 @@ class ShopRatings:
 
     ``ratings``: columns of product_ratings, one row for each user and product, in that order. ``user_ids``: the numbers
     of all known text ids, empty if the ids are numbers. ``rows`` = len(ratings) + ``repeated`` + ``rejected``.
-    ``understood``: what the file is, in one line. ``first``: its first good rows, as they were read.
+    ``understood``: what the file is, in one line. ``first``: its first good rows, as they were read. ``others``: the
+    numbers of the user ids of the shop's other files.
     """
 
     ratings: pa.Table
@@ -63,6 +65,7 @@ class ShopRatings:
     rejected: int
     understood: str
     first: pa.Table
+    others: tuple[npt.NDArray[np.int64], ...] = ()
 
 
 def read_ratings_file(
@@ -72,11 +75,13 @@ def read_ratings_file(
     loaded_at: dt.datetime,
     known: Identities | None = None,
     columns: str | None = None,
+    others: Sequence[pa.StringArray] = (),
 ) -> ShopRatings:
     """Read the whole file into memory.
 
     ``known``: the users that have a number already. ``loaded_at``: ``updated_at`` of ratings without a time, UTC
-    without a zone. ``columns``: what ``--columns`` says. InputFileError: missing, unreadable, empty, a column missing,
+    without a zone. ``columns``: what ``--columns`` says. ``others``: the user ids of the shop's other files, which are
+    numbered together with these. InputFileError: missing, unreadable, empty, a column missing,
     no good row, times that no shop has; SettingError for ``columns``; TooManyRejectedError.
     """
     given = given_columns(columns, TABLE)
@@ -86,7 +91,8 @@ def read_ratings_file(
     batches = list(rows.batches())
     read = pa.Table.from_batches(batches, batches[0].schema)
     refuse_early_times(form, read)
-    users, user_ids = numbered(read["user_id"].combine_chunks(), known or Identities())
+    own = read["user_id"].combine_chunks()
+    (users, *more), user_ids = numbered_together([own, *others], known or Identities())
     kept = last_of_each(users, read["product_id"])
     times = _times(read).take(kept)
     ratings = pa.table(
@@ -101,7 +107,7 @@ def read_ratings_file(
     repeated = read.num_rows - ratings.num_rows
     assert ratings.num_rows + repeated + rows.rejected == rows.rows, f"{path}: rows lost in silence"
     told, first = form.words(rows.rows), read.slice(0, SHOWN_ROWS)
-    return ShopRatings(ratings, user_ids, rows.rows, repeated, rows.rejected, told, first)
+    return ShopRatings(ratings, user_ids, rows.rows, repeated, rows.rejected, told, first, tuple(more))
 
 
 def require_ratings(form: FileForm) -> None:
@@ -111,7 +117,8 @@ def require_ratings(form: FileForm) -> None:
         return
     form.source.close()
     if missing == ["rating"]:
-        why = "interactions without stars cannot be imported yet; if it has stars, name them, as --columns rating=NAME"
+        why = f"if these are clicks or orders, python load_recommendation_data.py --interactions {form.source.path}"
+        why += " imports them; if it has stars, name them, as --columns rating=NAME"
     else:
         why = "name them, as --columns " + ",".join(f"{name}=NAME" for name in missing)
     raise InputFileError(f"{form.source.path}: no column {', '.join(missing)} among {listed(form.header)}: {why}")
@@ -162,6 +169,17 @@ def rating_column(form: FileForm) -> CsvColumn:
         return None if values is None or ((values.to_numpy() * 2) % 1).any() else values
 
     return replace(number, exact=exact, fast=fast)
+
+
+def numbered_together(
+    files: Sequence[pa.StringArray], known: Identities
+) -> tuple[list[npt.NDArray[np.int64]], dict[str, int]]:
+    """Return the numbers of each file's user ids, (n,) each: one person has one number in all of them.
+
+    Also return the numbers of all text ids (see `numbered`).
+    """
+    users, user_ids = numbered(pa.concat_arrays(list(files)), known)
+    return np.split(users, np.cumsum([len(ids) for ids in files])[:-1]), user_ids
 
 
 def numbered(ids: pa.StringArray, known: Identities) -> tuple[npt.NDArray[np.int64], dict[str, int]]:

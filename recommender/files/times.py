@@ -3,7 +3,9 @@
 The unit is told by the size of most of the first numbers: 1.7e9 are seconds, 1.7e12 milliseconds, 1.7e15 microseconds,
 1.7e18 nanoseconds. ``20240131`` is the date, whatever the unit is, if its digits are one. A date may be followed by T
 or a blank and a time, with a fraction, and by Z, UTC, GMT or an offset; without a zone it is UTC. The form of C's
-``ctime`` with a zone (``Fri Nov 09 07:57:22 -0800 2015``, as in the files of Goodreads) is read as well.
+``ctime`` with a zone (``Fri Nov 09 07:57:22 -0800 2015``, as in the files of Goodreads) is read as well. So is
+``12/31/2010 8:26``, with the month or the day first for the whole column. The first values that fit one order only
+tell it, and without any the month is first: a file of the other order then has too many rejected rows.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ from recommender.files.csv_columns import CsvColumn
 TIME = pa.timestamp("us")
 UNITS = {"seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0, "nanoseconds": 1e-3}  # microseconds of each
 DATES, ISO = "dates of eight digits", "ISO 8601"
+MONTH_FIRST, DAY_FIRST, EITHER = "month/day/year", "day/month/year", "1/2/2010"
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 _DAY = re.compile(r"(?:19[7-9][0-9]|20[0-9]{2})(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
 _FIRST_DAY, _LAST_DAY = 19_700_101, 20_991_231
 _ZONE = re.compile(r"(.*[0-9])\s*(?:(z|utc|gmt)|\s([+-][0-9:]+))", re.IGNORECASE)
+_SLASHES = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})(?: +([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?))?")
 _CTIME = "%a %b %d %H:%M:%S %z %Y"
 _SHOWN = 40
 MOST = 0.9  # of the first values of a column; some may be faulty
@@ -35,8 +39,10 @@ _EARLIEST_PLAUSIBLE = dt.datetime(1995, 1, 1)
 
 
 def kinds_of(texts: Sequence[str]) -> list[str]:
-    """Return the units of numbers, DATES and ISO that are among ``texts``, the most frequent first."""
+    """Return the units of numbers, DATES, ISO, and the orders of day and month among ``texts``, most frequent first."""
     kinds = Counter(_kind(text) for text in texts)
+    if either := kinds.pop(EITHER, 0):
+        kinds[DAY_FIRST if kinds[DAY_FIRST] > kinds[MONTH_FIRST] else MONTH_FIRST] += either
     return [kind for kind, _ in kinds.most_common() if kind]
 
 
@@ -47,6 +53,9 @@ def _kind(text: str) -> str:
         size = abs(float(text))
         limits = {"seconds": 1e11, "milliseconds": 1e14, "microseconds": 1e17}  # 1e11 seconds: the year 5138
         return next((unit for unit, limit in limits.items() if size < limit), "nanoseconds")
+    if slashes := _SLASHES.fullmatch(text):
+        one, two = int(slashes[1]), int(slashes[2])
+        return EITHER if max(one, two) <= 12 else DAY_FIRST if one > 12 else MONTH_FIRST
     try:
         _since_1970(text)
     except ValueError:
@@ -72,11 +81,12 @@ def time_column(name: str, kinds: Sequence[str], latest: dt.datetime, what: str)
     """
     scale = next((UNITS[kind] for kind in kinds if kind in UNITS), UNITS["seconds"])
     end = _microseconds(latest.replace(tzinfo=dt.UTC))
+    order = next((kind for kind in kinds if kind in (MONTH_FIRST, DAY_FIRST)), "")
 
     def exact(text: str) -> int | None:
         if not text:
             return None
-        value = _value(text, scale)
+        value = _from_slashes(text, order) if order and "/" in text else _value(text, scale)
         if not 0 <= value < end:
             raise ValueError(f"{text[:_SHOWN]!r} is {'before 1970' if value < 0 else f'after {what}'}")
         return value
@@ -85,6 +95,8 @@ def time_column(name: str, kinds: Sequence[str], latest: dt.datetime, what: str)
         empty = pc.equal(texts, "")
         if pc.any(empty).as_py():
             texts = pc.if_else(empty, None, texts)
+        if order:
+            texts = _as_iso(texts, order)
         values = _numbers(texts, scale, DATES in kinds[:1])
         if values is None:
             values = _dates(texts)
@@ -147,6 +159,27 @@ def _value(text: str, scale: float) -> int:
             raise ValueError(f"{text[:_SHOWN]!r} is out of range")
         return math.floor(number)
     return _since_1970(text)
+
+
+def _from_slashes(text: str, order: str) -> int:
+    """Return microseconds since 1970 of a date with slashes."""
+    if found := _SLASHES.fullmatch(text):
+        one, two, year, time = found.groups()
+        month, day = (one, two) if order == MONTH_FIRST else (two, one)
+        hour, rest = (time or "0:00").split(":", 1)
+        try:
+            return _microseconds(dt.datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2} {hour:0>2}:{rest}Z"))
+        except ValueError:
+            pass
+    raise ValueError(f"{text[:_SHOWN]!r} is no date as {order}, which the first rows have")
+
+
+def _as_iso(texts: pa.StringArray, order: str) -> pa.StringArray:
+    """Return dates with slashes in the form of ISO 8601; other texts stay."""
+    for pattern, padded in ((r"^([0-9])/", r"0\1/"), (r"/([0-9])/", r"/0\1/"), (r" +([0-9]):", r" 0\1:")):
+        texts = pc.replace_substring_regex(texts, pattern, padded)
+    parts = r"\3-\1-\2\4" if order == MONTH_FIRST else r"\3-\2-\1\4"
+    return pc.replace_substring_regex(texts, r"^([0-9]{2})/([0-9]{2})/([0-9]{4})( .*)?$", parts)
 
 
 def _is_day(text: str) -> bool:

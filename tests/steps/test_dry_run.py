@@ -72,5 +72,5 @@ def test_the_options_are_for_a_file_of_ratings(
     folder: Path, capsys: pytest.CaptureFixture[str], option: list[str]
 ) -> None:
     assert step2.main(option) == 1
-    assert "--columns and --dry-run are for --ratings FILE: give both" in capsys.readouterr().err
+    assert "--columns and --dry-run are for --ratings FILE or --interactions FILE: give both" in capsys.readouterr().err
     assert list(folder.iterdir()) == []

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, Table, delete, insert, select, text, update
 
 import load_recommendation_data as step2
+from recommender.commands.shop_import import database_time
 from recommender.database import existing_tables, writing
 from recommender.database.cursor_reader import read_cursor
 from recommender.database.schema import interactions, metadata, products, ratings, user_id_map, users
@@ -307,11 +308,11 @@ def test_a_rating_without_a_time_has_an_unknown_time_and_is_noticed_as_new(
     catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    before, cursor = step2.database_time(catalog), read_cursor(catalog)
+    before, cursor = database_time(catalog), read_cursor(catalog)
     header = "user_id,product_id,rating,timestamp"
     rows = ("5,B000000001,4.5,", "5,B000000002,4,2024-01-01", "6,B000000001,4,")
     assert step2.import_ratings(catalog, write_ratings(tmp_path / "mine.csv", *rows, header=header), replace=False)
-    after, given = step2.database_time(catalog), dt.datetime(2024, 1, 1)
+    after, given = database_time(catalog), dt.datetime(2024, 1, 1)
     with catalog.connect() as connection:
         c = ratings.c
         rated = connection.execute(select(c.created_at, c.updated_at).order_by(c.user_id, c.product_id)).all()

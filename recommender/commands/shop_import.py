@@ -1,0 +1,222 @@
+"""The import of a shop's own ratings, interactions and people: files in, all tables of step 2 swapped at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from sqlalchemy import Engine
+
+from recommender.commands.import_report import Part, counts_of, tell_part, tell_untimed
+from recommender.commands.load_guard import refuse_other_products
+from recommender.commands.shop_files import INTERACTIONS, PEOPLE, RATINGS, ShopFiles
+from recommender.database import (
+    NUMBERS,
+    TEXT,
+    Identities,
+    Stage,
+    announced,
+    database_errors,
+    existing_tables,
+    is_up_to_date,
+    label,
+    newest_deletion,
+    origin_batch,
+    read_identities,
+    read_now,
+    read_origin,
+    refuse_foreign_rows,
+    shopper_summary,
+    staged,
+)
+from recommender.database.schema import SHOPPER_TABLES, data_origin, interactions, ratings, user_id_map, users
+from recommender.errors import ForeignDataError, WriteConflictError
+from recommender.files import (
+    RejectedRows,
+    ShopInteractions,
+    ShopPeople,
+    ShopRatings,
+    UnwrittenRejectedRows,
+    numbered_together,
+    read_interactions_file,
+    read_people_file,
+    read_ratings_file,
+)
+
+ROWS_PER_BATCH = 50_000
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the files hold; the people of all of them have numbers."""
+
+    ratings: ShopRatings | None
+    log: ShopInteractions | None
+    people: ShopPeople | None
+    actors: npt.NDArray[np.int64]  # the user of each interaction
+    listed: npt.NDArray[np.int64]  # the user of each row of people
+    user_ids: dict[str, int]  # the numbers of text ids
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """What was read, by what it holds."""
+        found = {RATINGS: self.ratings, INTERACTIONS: self.log, PEOPLE: self.people}
+        return {what: part for what, part in found.items() if part is not None}
+
+    @property
+    def products(self) -> dict[str, pa.ChunkedArray]:
+        """The products of the ratings and of the interactions, one for each row."""
+        rated = {RATINGS: self.ratings.ratings["product_id"]} if self.ratings else {}
+        return rated | ({INTERACTIONS: self.log.events["product_id"]} if self.log else {})
+
+
+def import_shop(
+    engine: Engine, files: ShopFiles, *, replace: bool, max_rejected: int | None = None, force: bool = False
+) -> bool:
+    """Replace users, interactions and ratings by a shop's own files; return False if exactly these are there.
+
+    Faulty rows go to ``rejected_rows.csv``. ``force``: also if most of the rows are of products that are not in the
+    catalog, else SuspectFileError. ForeignDataError if rows would go that no file replaces.
+    """
+    made_from = files.made_from()
+    if is_up_to_date(engine, made_from, replace=replace):
+        return False
+    if not replace:
+        refuse_foreign_rows(engine, generating=False)
+        _refuse_half(engine, files)
+    with staged(engine, SHOPPER_TABLES) as stage:
+        there = existing_tables(engine)
+        # before the files are read: no other run can give numbers now
+        erased, known = newest_deletion(stage.connection, there), read_identities(stage.connection, there)
+        with RejectedRows(limit=max_rejected) as rejected:
+            found = read_files(files, rejected, now=database_time(engine), known=known)
+        for part in found.parts.values():
+            print(part.understood)
+        if not force:
+            for what, product_ids in found.products.items():
+                refuse_other_products(engine, files.paths[what], product_ids, what=what)
+        _load(stage, found)
+        if newest_deletion(stage.connection, there) != erased:
+            names = " and ".join(path.name for path in files.paths.values())
+            raise WriteConflictError(f"{label(engine)}: a user was erased while {names} was read; run it again")
+        noted = known.after(TEXT if found.user_ids else NUMBERS, made_from, found.user_ids)
+        publish_with_origin(stage, made_from, noted, replace=replace, others=known.give_way(noted))
+    for what, part in found.parts.items():
+        print(counts_of(files.paths[what], part) + (f" (see {rejected.path})" if part.rejected else ""))
+    tell_untimed(files.paths, found.ratings, found.log)
+    return True
+
+
+def read_files(files: ShopFiles, rejected: RejectedRows, *, now: dt.datetime, known: Identities) -> _Read:
+    """Read all files of a shop; each person has one number in all of them."""
+    paths, columns = files.paths, files.columns
+    log = people = shop = None
+    if INTERACTIONS in paths:
+        log = read_interactions_file(
+            paths[INTERACTIONS], rejected, loaded_at=now, columns=columns.get(INTERACTIONS), kind=files.kind
+        )
+    if PEOPLE in paths:
+        people = read_people_file(
+            paths[PEOPLE], rejected, today=now.date(), columns=columns.get(PEOPLE), private=files.private
+        )
+    others = [part.user_ids for part in (log, people) if part is not None]
+    if RATINGS in paths:
+        shop = read_ratings_file(
+            paths[RATINGS], rejected, loaded_at=now, known=known, columns=columns.get(RATINGS), others=others
+        )
+        numbers, user_ids = list(shop.others), shop.user_ids
+    else:
+        numbers, user_ids = numbered_together(others, known)
+    nobody = np.empty(0, np.int64)
+    actors = numbers.pop(0) if log is not None else nobody
+    listed = numbers.pop(0) if people is not None else nobody
+    return _Read(shop, log, people, actors, listed, user_ids)
+
+
+def dry_run(files: ShopFiles) -> None:
+    """Print what an import would read: what each file is, ten rows, the counts. Nothing is written."""
+    rejected = UnwrittenRejectedRows()
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    for what, part in read_files(files, rejected, now=now, known=Identities()).parts.items():
+        path = files.paths[what]
+        tell_part(path, part, [reason for reason in rejected.reasons if reason.startswith(f"{path.name}, ")])
+
+
+def _load(stage: Stage, found: _Read) -> None:
+    stage.load(users, people_table(found).to_batches())
+    stage.load(user_id_map, numbers_table(found.user_ids).to_batches())
+    if found.ratings is not None:
+        stage.load(ratings, found.ratings.ratings.to_batches(ROWS_PER_BATCH))
+    if found.log is not None:
+        events = found.log.events.add_column(0, "user_id", pa.array(found.actors))
+        stage.load(interactions, events.to_batches(ROWS_PER_BATCH))
+
+
+def people_table(found: _Read) -> pa.Table:
+    """Return the rows of ``users``: everybody of all files, with what is known of them and the time of the first event.
+
+    The time of a person without one is not known.
+    """
+    parts = []
+    if found.ratings is not None:
+        parts.append(found.ratings.ratings.select(["user_id", "created_at"]))
+    if found.log is not None:
+        parts.append(pa.table({"user_id": pa.array(found.actors), "created_at": found.log.events["created_at"]}))
+    if found.people is not None:
+        never = pa.nulls(len(found.listed), pa.timestamp("us"))
+        parts.append(pa.table({"user_id": pa.array(found.listed), "created_at": never}))
+    seen = pa.concat_tables(parts)
+    firsts = seen.group_by("user_id").aggregate([("created_at", "min")]).sort_by("user_id")
+    everybody = firsts.select(["user_id", "created_at_min"]).rename_columns(["user_id", "created_at"])
+    if found.people is None:
+        return everybody
+    facts = found.people.facts.add_column(0, "user_id", pa.array(found.listed))
+    return everybody.join(facts, "user_id", join_type="left outer").sort_by("user_id")
+
+
+def _refuse_half(engine: Engine, files: ShopFiles) -> None:
+    """Raise ForeignDataError if the tables hold rows of a file that these files do not replace: they would go."""
+    noted = (read_origin(engine, data_origin) or {}).get("origin")
+    if not isinstance(noted, dict) or noted.get("made_from") != "file":
+        return
+    before = {noted.get("of", RATINGS): noted.get("file")}
+    before |= {what: noted[what].get("file") for what in (INTERACTIONS, PEOPLE) if isinstance(noted.get(what), dict)}
+    for what, name in before.items():
+        if what not in files.paths:
+            raise ForeignDataError(
+                f"{label(engine)}: the {what} of {name} would go: give --{what} FILE as well, all files of a shop are "
+                "imported at once; or give --replace to delete them"
+            )
+
+
+def database_time(engine: Engine) -> dt.datetime:
+    """Return the present time by the database's clock, which a running service uses; UTC without a zone."""
+    with database_errors(engine), engine.connect() as connection:
+        return read_now(connection)
+
+
+def numbers_table(numbers: Mapping[str, int]) -> pa.Table:
+    """Return the rows of ``user_id_map``, in the order of the numbers."""
+    pairs = sorted((number, name) for name, number in numbers.items())
+    columns = {"user_id": [number for number, _ in pairs], "external_id": [name for _, name in pairs]}
+    return pa.table(columns, schema=pa.schema([("user_id", pa.int64()), ("external_id", pa.string())]))
+
+
+def publish_with_origin(
+    stage: Stage, made_from: dict[str, Any], people: dict[str, Any], *, replace: bool, others: bool
+) -> None:
+    """Note what was made, whom the numbers mean and a summary of the rows, then swap the tables in.
+
+    The origin of the present rows is checked once more: another run may have ended since, or others may have written.
+    ``others``: they take the user_ids of people who are there, so running services are told before the swap.
+    """
+    summary = shopper_summary(stage.connection, stage.tables)
+    stage.load(data_origin, [origin_batch({"origin": made_from, "summary": summary} | people)])
+    generating = made_from["made_from"] == "seed"
+    check = None if replace else refuse_foreign_rows(stage.engine, generating=generating)
+    stage.publish(check=check, around=announced(stage.connection) if others else None)
