@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, BeforeValidator, FailFast
 
 from recommender.live import LiveModel
+from recommender.model import Answer, ListRequest
 from recommender.service.beside import Turns, takes_long
 from recommender.service.filter_parameters import LIST_PARAMETERS, check_stock, list_request_of
 from recommender.service.json_body import HalfStars, ProductId, fault, read_body
@@ -117,15 +118,27 @@ async def basket(request: Request) -> Response:
     asked.done()
     model: LiveModel = request.app.state.model
     request.state.model = model
-    check_served(ranking, model)
-    check_stock(list_request, model.products.catalog)
-    basket = model.basket({item.product_id: item.rating for item in given.ratings})
-    make = partial(model.select_for, basket, list_request, ranking)
-    slow_answers: Turns = request.app.state.slow_answers
-    answer = await slow_answers.make(request, model, make) if takes_long(model, list_request) else make()
-    items = [
-        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
-        for rank, item in enumerate(answer.recommendations, start=list_request.offset + 1)
-    ]
+    ratings = {item.product_id: item.rating for item in given.ratings}
+    answer = await answer_basket(request, model, ratings, list_request, ranking)
+    items = items_of(model, answer, first=list_request.offset + 1)
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources} | PRIVATE
     return Response(orjson.dumps({"recommendations": items}), 200, headers, "application/json")
+
+
+async def answer_basket(
+    request: Request, model: LiveModel, ratings: dict[str, int], list_request: ListRequest, ranking: str | None
+) -> Answer:
+    """Return the list for these ratings, in half stars, for the route and for the page. UnknownProductError."""
+    check_served(ranking, model)
+    check_stock(list_request, model.products.catalog)
+    make = partial(model.select_for, model.basket(ratings), list_request, ranking)
+    slow_answers: Turns = request.app.state.slow_answers
+    return await slow_answers.make(request, model, make) if takes_long(model, list_request) else make()
+
+
+def items_of(model: LiveModel, answer: Answer, *, first: int) -> list[dict[str, Any]]:
+    """Return the products of the list as the API lists them."""
+    return [
+        listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
+        for rank, item in enumerate(answer.recommendations, start=first)
+    ]

@@ -152,6 +152,11 @@ async def ratings(request: Request) -> Response:
     offset = asked.number("offset", LARGEST_RATINGS_OFFSET, lowest=0) or 0
     asked.done()
     model: ServedModel = request.app.state.model
+    return Response(orjson.dumps(rated_by(model, user_id, limit, offset)), 200, NOT_KEPT, "application/json")
+
+
+def rated_by(model: ServedModel, user_id: int, limit: int, offset: int = 0) -> dict[str, Any]:
+    """Return a part of a user's ratings, highest first, for the route and for the page. UnknownUserError."""
     columns, half_stars = model.ratings_of(user_id)  # by ascending product_id
     order = np.argsort(-half_stars, kind="stable")[offset : offset + limit]
     rated = [
@@ -162,5 +167,4 @@ async def ratings(request: Request) -> Response:
         }
         for column, steps in zip(columns[order].tolist(), half_stars[order].tolist(), strict=True)
     ]
-    body = {"user_id": user_id, "total": len(columns), "ratings": rated}
-    return Response(orjson.dumps(body), 200, NOT_KEPT, "application/json")
+    return {"user_id": user_id, "total": len(columns), "ratings": rated}

@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from recommender.errors import UnknownProductError
-from recommender.model import FEWEST, ServedModel, mean_of_many
+from recommender.model import FEWEST, ListRequest, ServedModel, mean_of_many
 from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.beside import Turns, takes_long
@@ -159,13 +159,14 @@ async def similar(request: Request) -> Response:
     limit = asked.limit(request.app.state.default_limit)
     asked.done()
     model: ServedModel = request.app.state.model
+    return Response(orjson.dumps(similar_to(model, product_id, limit)), media_type="application/json")
+
+
+def similar_to(model: ServedModel, product_id: str, limit: int) -> dict[str, Any]:
+    """Return the products most similar to one, for the route and for the page. UnknownProductError."""
     if model.products.find(product_id) is None:  # `/products/{product_id}` finds the same, also new products
         raise UnknownProductError(product_id)
     column = model.products.column_of(product_id)
-    return Response(orjson.dumps(_similar_to(model, product_id, column, limit)), media_type="application/json")
-
-
-def _similar_to(model: ServedModel, product_id: str, column: int | None, limit: int) -> dict[str, Any]:
     if column is None:  # it had no ratings
         return {"product_id": product_id, "similar": []}
     found = model.similar_products.similar(column, limit)
@@ -196,14 +197,21 @@ async def product(request: Request) -> Response:
     product_id = asked.product_id()
     asked.done()
     model: ServedModel = request.app.state.model
+    return Response(
+        orjson.dumps(product_of(request, model, product_id, named=has_key(request))), media_type="application/json"
+    )
+
+
+def product_of(request: Request, model: ServedModel, product_id: str, *, named: bool) -> dict[str, Any]:
+    """Return a product, for the route and for the page; ``named``: with figures of few people. UnknownProductError."""
     column = model.products.find(product_id)
     if column is None:
         raise UnknownProductError(product_id)
     facts = model.products.facts(column)
     count, mean = model.raters_of(column)
-    if not has_key(request):
+    if not named:
         mean = mean_of_many(mean, count)
-    body = {
+    return {
         "product_id": product_id,
         "product_name": facts.title,
         "price": facts.price,
@@ -214,7 +222,6 @@ async def product(request: Request) -> Response:
         "ratings": count,
         "mean_rating": None if mean is None else round(mean, 2),
     }
-    return Response(orjson.dumps(body), media_type="application/json")
 
 
 @router.get(
@@ -233,15 +240,21 @@ async def popular(request: Request) -> Response:
     asked = RequestReader.of(request)
     list_request = list_request_of(asked, request.app.state.default_limit)
     asked.done()
+    return Response(
+        orjson.dumps({"popular": await popular_items(request, list_request)}), media_type="application/json"
+    )
+
+
+async def popular_items(request: Request, list_request: ListRequest) -> list[dict[str, Any]]:
+    """Return the popular products that a request asks for, for the route and for the page."""
     model: ServedModel = request.app.state.model
     request.state.model = model
     check_stock(list_request, model.products.catalog)
     make = partial(model.select_popular, list_request)
     slow_answers: Turns = request.app.state.slow_answers
     found = await slow_answers.make(request, model, make) if takes_long(model, list_request) else make()
-    items = [
+    return [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3))
         | {"ratings": int(model.raters[item.column])}
         for rank, item in enumerate(found, start=list_request.offset + 1)
     ]
-    return Response(orjson.dumps({"popular": items}), media_type="application/json")

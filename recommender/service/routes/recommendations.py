@@ -11,11 +11,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from recommender.model import EVIDENT, PRODUCT_SOURCES, STEPS
+from recommender.model import EVIDENT, PRODUCT_SOURCES, STEPS, ServedModel
 from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.filter_parameters import LIST_PARAMETERS
-from recommender.service.list_answer import answer_list, takes_long_to
+from recommender.service.list_answer import ListAnswer, answer_list, takes_long_to
 from recommender.service.model_headers import PRIVATE
 from recommender.service.parameters import (
     LARGEST_LIMIT,
@@ -30,7 +30,7 @@ from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM, listed
 
 router = APIRouter()
 
-_EXPLAIN = {
+EXPLAIN = {
     "name": "explain",
     "in": "query",
     "description": "Adds to each product why it is there: counts and coarse similarities; with a right "
@@ -96,7 +96,7 @@ EXAMPLE: dict[str, Any] = {
     ],
 }
 LISTED_ITEM = listed_schema({"predicted_rating": STARS_ITEM}, optional={"explanation": _EXPLANATION_SCHEMA})
-_RECOMMENDATIONS_SCHEMA = {
+RECOMMENDATIONS_SCHEMA = {
     "type": "object",
     "required": ["user_id", "recommendations"],
     "additionalProperties": False,
@@ -126,9 +126,9 @@ HEADERS = {
 @router.get(
     "/recommendations/{user_id}",
     summary="Products for one user, best first",
-    openapi_extra={"parameters": [USER_ID, *LIST_PARAMETERS, RANKING, _EXPLAIN, model_headers.IF_NONE_MATCH]},
+    openapi_extra={"parameters": [USER_ID, *LIST_PARAMETERS, RANKING, EXPLAIN, model_headers.IF_NONE_MATCH]},
     responses={
-        200: documented_json(_RECOMMENDATIONS_SCHEMA, EXAMPLE, "Ranked products.", headers=HEADERS),
+        200: documented_json(RECOMMENDATIONS_SCHEMA, EXAMPLE, "Ranked products.", headers=HEADERS),
         304: model_headers.NOT_MODIFIED,
         404: documented_problem("The user is unknown.", status=404, detail="user 99 is unknown"),
         409: NOT_IN_THIS_MODEL,
@@ -145,12 +145,18 @@ async def recommendations(request: Request) -> Response:
     without ratings, or one whose neighbors know too few products, gets products from other sources (see the header
     `X-Recommendation-Source`).
     """
-    state = request.app.state
+    request.state.model = model = request.app.state.model
     text, query = request.path_params["user_id"], request.scope["query_string"]
-    request.state.model = model = state.model
-    make = partial(answer_list, text, query, model, state.default_limit, named=has_key(request))
-    slow = takes_long_to(query, model, state.default_limit)
-    answer = await state.slow_answers.make(request, model, make) if slow else make()
+    answer = await list_of(request, model, text, query, named=has_key(request))
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     headers |= NOT_KEPT if answer.names_people else PRIVATE
     return Response(answer.body, 200, headers, "application/json")
+
+
+async def list_of(request: Request, model: ServedModel, user: str, query: bytes, *, named: bool) -> ListAnswer:
+    """Return the list of the user whose id is the text; on another thread if it takes long. As `answer_list`."""
+    state = request.app.state
+    make = partial(answer_list, user, query, model, state.default_limit, named=named)
+    slow = takes_long_to(query, model, state.default_limit)
+    found: ListAnswer = await state.slow_answers.make(request, model, make) if slow else make()
+    return found
