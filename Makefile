@@ -61,11 +61,11 @@ run: setup compiling amazon_products.csv amazon_categories.csv
 
 # Compiled once, on both cores: without it each of the two workers compiles nearly everything.
 test: $(VENV)/.installed-dev
-	@PATH="$$PATH:/usr/sbin"; command -v mariadbd >/dev/null && command -v curl >/dev/null \
+	@PATH="$$PATH:/usr/sbin"; command -v mariadbd >/dev/null && command -v curl >/dev/null && command -v chromium >/dev/null \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	     && { echo "installing mariadb-server and curl for the tests ..."; apt-get update -qq; \
-	          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mariadb-server curl >/dev/null; }; } \
-	|| echo "no mariadbd on PATH: the MariaDB tests are skipped; to run them: apt-get install mariadb-server" >&2
+	     && { echo "installing mariadb-server, curl and chromium for the tests ..."; apt-get update -qq; \
+	          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mariadb-server curl chromium >/dev/null; }; } \
+	|| echo "no mariadbd or no chromium on PATH: their tests are skipped; to run them: apt-get install mariadb-server chromium" >&2
 	@[ -n "$$(find recommender -name '*.nbi' -print -quit)" ] || RANKING=auto $(BIN)/python -m recommender.commands.warm_up
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 

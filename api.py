@@ -29,12 +29,14 @@ from recommender.database import connect
 from recommender.service import (
     LARGEST_LIMIT,
     PAGE,
+    PAGES,
     ROUTERS,
     ApiKeys,
     ConnectionLimits,
     FastPath,
     ServiceLayer,
     ServiceState,
+    Sessions,
     add_problem_handlers,
     answer_at_once,
     document_for_all,
@@ -97,6 +99,7 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         settings = load_settings(constants=recommendation_engine.module_constants())
         app.layer.answers.capacity = settings.answer_cache_mb * 1_000_000
         app.state.api_keys = ApiKeys(settings.api_key)
+        app.state.sessions = Sessions(app.state.api_keys)
         if settings.require_key == "all":
             app.layer.require(app.state.api_keys)
         app.outermost = for_origins(app.layer, settings.cors_origins)
@@ -143,7 +146,8 @@ def start(state: ServiceState, settings: Settings) -> ModelUpdater:
         known_up=settings.model_file is None,
     )
     watch.serve(model)
-    state.currency = settings.currency
+    state.currency, state.product_images = settings.currency, settings.product_images == 1
+    state.model_file = settings.model_file
     state.updater, state.default_limit = watch, min(settings.top_n_recommendations, LARGEST_LIMIT)
     return watch
 
@@ -165,6 +169,9 @@ def create_app() -> RecommendationApp:
         for part in routers:
             app.include_router(part, tags=[tag])
     app.include_router(PAGE)
+    for pages in PAGES:
+        app.include_router(pages)
+        app.layer.pages += tuple(route.path_regex for route in pages.routes if isinstance(route, Route))
     return app
 
 

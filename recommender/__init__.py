@@ -17,7 +17,7 @@ These do.
     publishing  everybody's lists and the model file, by version: publish, keep, roll back
     updates     what changes in the tables, and how the served model takes it over
     commands    what the command line does besides
-    service     HTTP: routes, and the layer around them
+    service     HTTP: routes, pages, and the layer around them
 ``errors`` and ``arrays`` (checks and threads for compiled code) are for all; ``settings`` and ``paths`` (which paths
 may be read and written) for the second list. A room imports only rooms above it, and is entered by its face: by what
 its ``__init__.py`` hands out (tests/test_architecture.py). ``sample_catalog``: a command, writes a made-up catalog.

@@ -99,6 +99,13 @@ SETTINGS = (
         choices=("people", "all"),
     ),
     Setting(
+        "PRODUCT_IMAGES",
+        0,
+        "1: the pages show the pictures that the catalog's imgUrl names, from their hosts; 0: drawn ones",
+        0,
+        1,
+    ),
+    Setting(
         "REQUEST_TIMEOUT",
         10,
         "Seconds in which a request has to come; its answer is waited for 3 times as long",
@@ -144,6 +151,7 @@ class Settings:
     cors_origins: str
     api_key: str = field(repr=False)
     require_key: str
+    product_images: int
     request_timeout: int
     connection_limit: int
     given: frozenset[str] = frozenset()  # names that an option, the environment or .env gave a value

@@ -135,13 +135,17 @@ def test_every_room_has_its_place_in_the_order() -> None:
 
 @pytest.mark.parametrize("room", [path.parent for path in sorted((ROOT / "recommender").glob("*/__init__.py"))])
 def test_a_room_names_each_of_its_modules_once(room: Path) -> None:
-    modules = {path.stem for path in room.iterdir() if not path.name.startswith("_")} - {"routes", "middleware"}
+    modules = {path.stem for path in room.iterdir() if not path.name.startswith("_")} - {
+        "routes",
+        "middleware",
+        "pages",
+    }
     lines = (ast.get_docstring(tree_of(room / "__init__.py")) or "").splitlines()
     named = sorted(line.split()[0] for line in lines[2:])
     assert named == ([] if room.name == "commands" else sorted(modules))
 
 
-@pytest.mark.parametrize("folder", ["database/staging", "service/middleware"])
+@pytest.mark.parametrize("folder", ["database/staging", "service/middleware", "service/pages"])
 def test_a_folder_in_a_room_names_each_of_its_modules_once(folder: str) -> None:
     modules = sorted(path.stem for path in (ROOT / "recommender" / folder).glob("*.py") if path.stem != "__init__")
     lines = (ast.get_docstring(tree_of(ROOT / "recommender" / folder / "__init__.py")) or "").splitlines()

@@ -32,7 +32,7 @@ from recommender.files.evaluation_file import read_evaluation_file
 from recommender.files.interactions_file import ShopInteractions, read_interactions_file
 from recommender.files.people_file import ShopPeople, read_people_file
 from recommender.files.ratings_file import HINT, ShopRatings, numbered_together, read_ratings_file
-from recommender.files.rejected_rows import RejectedRows, UnwrittenRejectedRows
+from recommender.files.rejected_rows import RejectedRows, UnwrittenRejectedRows, rejected_by_reason
 
 __all__ = [
     "HINT",
@@ -54,5 +54,6 @@ __all__ = [
     "read_interactions_file",
     "read_people_file",
     "read_ratings_file",
+    "rejected_by_reason",
     "whole_products",
 ]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -27,6 +31,8 @@ def most_rejected(rows: int, *, small: bool = True) -> int:
 
 
 SHOWN_REASONS = 10
+MOST_READ = 20_000  # rows of a file that are counted by reason
+_VALUE = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")  # a text as Python writes it
 
 
 class RejectedRows:
@@ -93,3 +99,28 @@ class UnwrittenRejectedRows(RejectedRows):
         del raw
         if len(self.reasons) < SHOWN_REASONS:
             self.reasons.append(f"{file.name}, line {line}: {reason}")
+
+
+def rejected_by_reason(path: Path) -> tuple[datetime, dict[str, int]] | None:
+    """Return when the file was written (UTC), and how many rows it has of each reason; None if it cannot be read.
+
+    Of a reason the words before the value count. At most `MOST_READ` rows are read.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            reasons = Counter(
+                _kind(row["reason"]) for row in islice(csv.DictReader(lines), MOST_READ) if row.get("reason")
+            )
+            written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return None
+    return written, dict(reasons.most_common())
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without the value.
+
+    >>> _kind("price 'abc' is not a number")
+    'price … is not a number'
+    """
+    return _VALUE.sub("…", reason)

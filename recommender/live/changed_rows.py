@@ -58,6 +58,10 @@ class ChangedRows:
     def __len__(self) -> int:
         return len(self.now)
 
+    def forked(self) -> ChangedRows:
+        """Return the same rows with memory of their own to grow in."""
+        return replace(self, memory=tuple(Growing(array.dtype.type) for array in self.arrays))
+
     def sizes_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of entries of each row."""
         return self.indptr[rows + 1] - self.indptr[rows]

@@ -73,6 +73,12 @@ class Changes:
             new._popular = None
         return new
 
+    def forked(self) -> Changes:
+        """Return the same changes with memory of their own to grow in."""
+        new = copy.copy(self)
+        new.cosine, new.taste = self.cosine.forked(), self.taste.forked() if self.taste else None
+        return new
+
     @property
     def popular(self) -> PopularProducts:
         """The recommendable products that somebody rated, most popular first, as of now."""

@@ -78,6 +78,12 @@ class LiveIndex(ABC):
         """Return a copy. Its changes do not show here."""
         return copy.copy(self)  # attributes are replaced, arrays never written to
 
+    def forked(self) -> Self:
+        """Return a copy whose arrays grow in memory of their own."""
+        new = self.copy()
+        new._changed = self._changed.forked()
+        return new
+
     def take(self, user: LiveUser) -> None:
         """Replace the old entries of the user by these."""
         if user.row >= 0:

@@ -83,6 +83,10 @@ class LiveModel(ServedModel):
         """
         return LiveModel._with(self.changes.after(records, facts))
 
+    def forked(self) -> LiveModel:
+        """Return the same model with memory of its own to grow in: its successors may be made on any thread."""
+        return LiveModel._with(self.changes.forked())
+
     def unknown_products(self, records: Iterable[UserRecord]) -> set[bytes]:
         """Return the products of the records that neither the model nor its catalog has."""
         return {product for product in products_of(records) if self.products.find(product.decode()) is None}

@@ -6,6 +6,7 @@ list_request    the options of a request for a list
 filters         a cache of product filters and of the data that lists need under them
 neighborhood    the neighbors of one user and their products
 explanations    the reason why a product was recommended
+shop_figures    figures of the whole shop
 coarse_figures  figures about few people, too coarse to identify one of them
 """
 
@@ -28,6 +29,7 @@ from recommender.model.served_model import (
     ServedModel,
     as_recommendations,
 )
+from recommender.model.shop_figures import popularity_curve, raters_by_segment, ratings_by_stars, served_by
 from recommender.model.training import ModelSettings, Trained, serve, train, train_taste
 
 __all__ = [
@@ -53,7 +55,11 @@ __all__ = [
     "as_recommendations",
     "explain",
     "mean_of_many",
+    "popularity_curve",
+    "raters_by_segment",
+    "ratings_by_stars",
     "serve",
+    "served_by",
     "train",
     "train_taste",
 ]

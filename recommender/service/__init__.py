@@ -1,4 +1,4 @@
-"""The HTTP API: ``routes`` has one file for each heading of /docs, ``middleware`` has everything around a route.
+"""The HTTP service: ``routes`` by the headings of /docs, ``pages`` for a browser, ``middleware`` around each route.
 
 api_keys           who may see and do what
 parameters         reads the parameters of a request
@@ -10,6 +10,8 @@ problems           errors as application/problem+json
 asked_people       requests by user_id after the user_ids have changed their meaning
 beside             makes slow answers on another thread
 connection_limits  limits of connections and of bytes that a worker holds
+session            signed cookies in the place of a key, for the pages alone
+faults             what is wrong now, in words
 state              the state that the routes share
 product_json       one product of a list as JSON, and lists made from cached bytes
 """
@@ -20,20 +22,24 @@ from recommender.service.list_answer import answer_at_once
 from recommender.service.middleware.cross_origin import for_origins
 from recommender.service.middleware.fast_path import FastPath
 from recommender.service.middleware.layer import ServiceLayer
+from recommender.service.pages import PAGES
 from recommender.service.parameters import LARGEST_LIMIT
 from recommender.service.problems import add_problem_handlers
 from recommender.service.routes import PAGE, ROUTERS
+from recommender.service.session import Sessions
 from recommender.service.state import ServiceState
 
 __all__ = [
     "LARGEST_LIMIT",
     "PAGE",
+    "PAGES",
     "ROUTERS",
     "ApiKeys",
     "ConnectionLimits",
     "FastPath",
     "ServiceLayer",
     "ServiceState",
+    "Sessions",
     "add_problem_handlers",
     "answer_at_once",
     "document_for_all",

@@ -23,7 +23,7 @@ SHORTEST_KEY = 16  # characters
 HEADER = "X-API-Key"
 RAW_HEADER = HEADER.lower().encode()
 OPEN = frozenset({"/live", "/ready", "/health"})  # need no key; without one /health shows only its status
-_CHALLENGE = {"WWW-Authenticate": f'ApiKey realm="recommendations", header="{HEADER}"'}
+CHALLENGE = {"WWW-Authenticate": f'ApiKey realm="recommendations", header="{HEADER}"'}
 
 _CLOSED = "this needs an API key, and none is configured: set API_KEY in the environment or .env and restart the API"
 _NO_KEY = f"this needs an API key in the header {HEADER}"
@@ -60,6 +60,11 @@ class ApiKeys:
     def __bool__(self) -> bool:
         return bool(self._keys)
 
+    @property
+    def all(self) -> tuple[bytes, ...]:
+        """The keys, to sign with; never to be shown."""
+        return self._keys
+
     def __repr__(self) -> str:
         return f"ApiKeys({len(self._keys)})"
 
@@ -80,7 +85,7 @@ def require_key(request: Request) -> None:
     if not keys:
         raise HTTPException(403, _CLOSED)
     if not has_key(request):
-        raise HTTPException(401, _missing(request.scope), _CHALLENGE)
+        raise HTTPException(401, _missing(request.scope), CHALLENGE)
 
 
 def has_key(request: Request) -> bool:
@@ -93,7 +98,7 @@ def closed_to(scope: Scope, keys: ApiKeys) -> Response | None:
     """Return the refusal of a request without a right key where all but `OPEN` needs one; None if it may pass."""
     if keys.opened_by(scope) or scope["path"].removeprefix(scope.get("root_path", "")) in OPEN:
         return None
-    return problem(401, _missing(scope), headers=_CHALLENGE)
+    return problem(401, _missing(scope), headers=CHALLENGE)
 
 
 def document_for_all(document: dict[str, Any]) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from recommender.model import ServedModel
 from recommender.service.api_keys import ApiKeys
 from recommender.service.beside import Turns
+from recommender.service.session import Sessions
 from recommender.updates import ModelUpdater, Served
 
 BATCHES_AT_A_TIME = 2  # requests for batches; the others wait
@@ -19,6 +23,10 @@ class ServiceState(Served):
     default_limit: int = 10  # products of a list
     currency: str = "USD"  # of all prices
     api_keys: ApiKeys = field(default_factory=ApiKeys)
+    sessions: Sessions = field(default_factory=Sessions)  # of people at the pages
+    product_images: bool = False  # whether the pages show the pictures of the catalog
+    model_file: Path | None = None
+    figures: tuple[ServedModel, dict[str, Any]] | None = None  # of the overview, and the model they are of
     batches: Turns = field(default_factory=lambda: Turns(BATCHES_AT_A_TIME))
     slow_answers: Turns = field(default_factory=lambda: Turns(1))
     refused: str = ""  # why the start failed

@@ -15,15 +15,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from recommender.database import INTERVAL, database_errors, read_token, retried, writing
 from recommender.errors import DatabaseError, OtherPeopleError, RecommenderError
-from recommender.live import LiveModel, UserRecord
+from recommender.live import LiveModel, UserRecord, with_ratings
 from recommender.model import ServedModel
 from recommender.publishing import published_number
 from recommender.shop import Product
@@ -49,6 +50,7 @@ _log = logging.getLogger("uvicorn.error")
 
 Job = Callable[[Connection], object]
 Facts = dict[bytes, Product | None]
+Found = TypeVar("Found")
 
 
 class ModelUpdater(PeopleWatch):
@@ -75,6 +77,7 @@ class ModelUpdater(PeopleWatch):
         self.published: int | None = None
         self.changes_seen_at = datetime.now(UTC)  # the changes up to this time are counted
         self.failed_loads = 0
+        self.load_failure = ""  # why the newest model could not be loaded; empty: it could
 
     def serve(self, model: ServedModel) -> None:
         """Begin with this model, which the source has just loaded."""
@@ -178,6 +181,31 @@ class ModelUpdater(PeopleWatch):
             await asyncio.wait_for(asyncio.shield(future), PATIENCE + 0.1)
         except TimeoutError:
             raise DatabaseError("the database does not answer") from None
+
+    async def read(self, job: Callable[[Engine], Found]) -> Found:
+        """Return what ``job`` reads from the tables, on another thread. DatabaseError if they are away or slow."""
+        if self.asked and not self.is_up:
+            raise DatabaseError("the database is away")
+        reading = asyncio.ensure_future(asyncio.to_thread(lambda: job(self.engine())))
+        reading.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
+        try:
+            return await asyncio.wait_for(asyncio.shield(reading), PATIENCE + 0.1)
+        except TimeoutError:
+            raise DatabaseError("the database does not answer") from None
+
+    async def suppose(self, model: LiveModel, user_id: int, ratings: Mapping[str, int]) -> LiveModel:
+        """Return the model that would follow if the user gave these ratings, in half stars; 0: took one away.
+
+        Nothing is stored. DatabaseError; UnknownProductError.
+        """
+
+        def job(engine: Engine) -> LiveModel:
+            there = optional_tables(engine)
+            with database_errors(engine), engine.connect() as connection:
+                (record,) = read_records(connection, [user_id], there)
+            return with_ratings(model, record, ratings, int(time.time() * 1e6))
+
+        return await self.read(job)
 
     # ---- on a thread of its own ----------------------------------------------------------------------------------
 
@@ -337,7 +365,7 @@ class ModelUpdater(PeopleWatch):
         self._spoiled = True
 
     def _swap(self, model: LiveModel, stamp: Stamp) -> None:
-        self._spoiled = False
+        self._spoiled, self.load_failure = False, ""
         self._state.model, self._stamp = model, stamp
         what = "a model of the tables as they are" if model.version is None else f"version {model.version}"
         _log.info("serving %s, made %s", what, model.built_at.isoformat(timespec="seconds"))
@@ -365,4 +393,5 @@ class ModelUpdater(PeopleWatch):
             self.failed_loads += 1
             self._failed = stamp, time.monotonic() + RETRY
             known = isinstance(error, RecommenderError)
+            self.load_failure = str(error) if known else "an unforeseen error; it is in the server's log"
             _log.error("the newer model is not served, the old one goes on: %s", error, exc_info=not known)

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 import api
 from recommender.errors import SettingError
+from recommender.service.session import COOKIE
 from tests.support.shop import fill
 
 A, B = "B00000000A", "B00000000B"
@@ -40,8 +41,13 @@ ROUTES: dict[tuple[str, str], Case] = {
     ("GET", "/recommendations/{user_id}"): Case("/recommendations/1?explain=true", cached="private"),
     ("POST", "/recommendations/batch"): Case("/recommendations/batch", body={"user_ids": [1]}, cached="private"),
     ("GET", "/products/{product_id}/similar"): Case(f"/products/{A}/similar"),
+    ("GET", "/products/{product_id}/figures"): Case(f"/products/{A}/figures", cached="private, no-store"),
     ("GET", "/products/{product_id}"): Case(f"/products/{A}"),
     ("GET", "/popular"): Case("/popular"),
+    ("GET", "/users"): Case("/users?kind=heavy", needs_key=True),
+    ("POST", "/users/{user_id}/what-if"): Case(
+        "/users/1/what-if", needs_key=True, body={"ratings": [{"product_id": B, "rating": 4}]}
+    ),
     ("GET", "/users/{user_id}/neighbors"): Case("/users/1/neighbors", needs_key=True),
     ("GET", "/users/{user_id}/ratings"): Case("/users/1/ratings", needs_key=True),
     ("GET", "/recommendations/batch"): Case(
@@ -58,15 +64,37 @@ ROUTES: dict[tuple[str, str], Case] = {
     ("GET", "/live"): Case("/live", always_open=True),
     ("GET", "/ready"): Case("/ready", always_open=True),
     ("GET", "/metrics"): Case("/metrics"),
+    ("GET", "/overview.json"): Case("/overview.json"),
+    ("GET", "/versions.json"): Case("/versions.json"),
     ("GET", "/openapi.json"): Case("/openapi.json"),
     ("GET", "/docs"): Case("/docs"),
     ("GET", "/docs/swagger-ui-bundle.js"): Case("/docs/swagger-ui-bundle.js"),
     ("GET", "/docs/swagger-ui.css"): Case("/docs/swagger-ui.css"),
 }
+# method and template of each page -> its path, and whether it shows people
+PAGES: dict[tuple[str, str], tuple[str, bool]] = {
+    ("GET", "/"): ("/", False),
+    ("GET", "/basket"): ("/basket?product=" + A, False),
+    ("GET", "/p/{product_id:path}"): (f"/p/{A}", False),
+    ("GET", "/versions"): ("/versions", False),
+    ("GET", "/shoppers"): ("/shoppers", True),
+    ("GET", "/shoppers/{user_id:path}"): ("/shoppers/1", True),
+}
+# what a page's form does -> its path, and the status if access is allowed (there is no such version)
+ACTIONS = {("POST", "/versions/{version}/roll-back"): ("/versions/99/roll-back", 409)}
+# these are open in any case: without them nobody could sign in
+ENTRANCE: dict[tuple[str, str], tuple[str, int]] = {
+    ("GET", "/assets/{name}"): ("/assets/style.css", 200),
+    ("GET", "/sign-in"): ("/sign-in", 200),
+    ("POST", "/sign-in"): ("/sign-in", 401),
+    ("POST", "/sign-out"): ("/sign-out", 303),
+}
 WRONG = ["", "x", KEY[:-1], KEY + "x", KEY.upper(), f"{KEY}, {SECOND}", f"{KEY},", f"Bearer {KEY}", "None"]
 NOT_RIGHT: list[list[str]] = [[], *([key] for key in WRONG), [KEY, "x"], ["x", KEY], [KEY, KEY]]
 # HEAD: by the framework for its own pages, by the service for GET routes
 ROUTES |= {("HEAD", template): case for (method, template), case in ROUTES.items() if method == "GET"}
+for table in (PAGES, ENTRANCE):
+    table |= {("HEAD", template): case for (method, template), case in table.items() if method == "GET"}
 CASES = [pytest.param(method, case, id=f"{method} {template}") for (method, template), case in ROUTES.items()]
 CLOSED = [case for case in CASES if case.values[1].needs_key]  # type: ignore[union-attr]
 
@@ -126,7 +154,8 @@ def all_routes(routes: Iterable[object]) -> Iterator[Route]:
 
 def test_every_route_has_its_line_here() -> None:
     app = api.create_app()
-    assert {(method, route.path) for route in all_routes(app.routes) for method in route.methods or ()} == set(ROUTES)
+    there = {(method, route.path) for route in all_routes(app.routes) for method in route.methods or ()}
+    assert there == {*ROUTES, *PAGES, *ACTIONS, *ENTRANCE}
     documented = {(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods}
     assert documented <= set(ROUTES)
 
@@ -181,7 +210,7 @@ def test_everything_except_live_ready_and_health_needs_a_key_with_all_required(
 
 
 def test_a_missing_page_needs_a_key_with_all_required(closed_service: TestClient) -> None:
-    for path in ("/", "/nothing", "/live/", "/health/x", "/LIVE", "//live", "/recommendations/99", "/docs/"):
+    for path in ("/nothing", "/live/", "/health/x", "/LIVE", "/live//", "/recommendations/99", "/docs/"):
         assert closed_service.get(path).status_code == 401, path
         assert closed_service.get(path, headers={HEADER: KEY}).status_code == 404, path
     assert closed_service.post("/live").status_code == 405
@@ -250,6 +279,76 @@ def test_answers_about_a_person_are_private_and_others_have_no_cache_control(
             assert (unchanged.status_code, unchanged.headers.get("cache-control")) == (304, case.cached)
     assert ask(keyed_service, method, case, "wrong").headers["cache-control"].startswith("private")
     assert ask(keyed_service, method, case, KEY).headers["cache-control"].startswith("private")
+
+
+COOKIES = ["", "x", KEY, f"9999999999.{'0' * 32}.{'0' * 64}"]
+
+
+@pytest.mark.parametrize("required", ["people", "all"])
+def test_a_page_of_people_opens_to_a_session_or_a_key_and_with_all_required_every_page_does(
+    environment: None, monkeypatch: pytest.MonkeyPatch, required: str
+) -> None:
+    with service(monkeypatch, f"{KEY}, {SECOND}", required) as client:
+        cookie = client.post("/sign-in", data={"key": SECOND}, follow_redirects=False).cookies[COOKIE]
+        client.cookies.clear()
+        refused = [{HEADER: "x" + KEY}, *({"Cookie": f"{COOKIE}={one}"} for one in (*COOKIES, cookie[:-1] + "g"))]
+        for (method, _), (path, of_people) in PAGES.items():
+            closed = of_people or required == "all"
+            for headers in ({}, *refused):
+                answer = client.request(method, path, headers=headers)
+                assert answer.status_code == (401 if closed else 200), (path, headers)
+                assert answer.headers["content-type"] == "text/html; charset=utf-8"
+                assert answer.headers["cache-control"] == "private, no-store"
+                assert method == "HEAD" or ('name="key"' in answer.text) is closed
+            for headers in ({HEADER: SECOND}, {"Cookie": f"{COOKIE}={cookie}"}):
+                assert client.request(method, path, headers=headers).status_code == 200, (path, headers)
+
+
+@pytest.mark.parametrize("required", ["people", "all"])
+def test_a_form_acts_only_for_a_key_or_for_a_session_with_its_token(
+    environment: None, monkeypatch: pytest.MonkeyPatch, required: str
+) -> None:
+    with service(monkeypatch, KEY, required) as client:
+        cookie = client.post("/sign-in", data={"key": KEY}, follow_redirects=False).cookies[COOKIE]
+        page = client.get("/versions").text
+        client.cookies.clear()
+        token = re.findall(r'name="form_token" value="(\w+)"', page)[0]
+        session = {"Cookie": f"{COOKIE}={cookie}"}
+        for (method, _), (path, status) in ACTIONS.items():
+            assert client.request(method, path).status_code == 401
+            assert client.request(method, path, headers={HEADER: "x" + KEY}).status_code == 401
+            assert client.request(method, path, headers=session).status_code == 403
+            assert client.request(method, path, headers=session, data={"form_token": "x"}).status_code == 403
+            foreign = session | {"Sec-Fetch-Site": "cross-site"}
+            assert client.request(method, path, headers=foreign, data={"form_token": token}).status_code == 403
+            assert client.request(method, path, headers=session, data={"form_token": token}).status_code == status
+            assert client.request(method, path, headers={HEADER: KEY}).status_code == status
+
+
+@pytest.mark.parametrize("required", ["people", "all"])
+def test_the_entrance_is_open(environment: None, monkeypatch: pytest.MonkeyPatch, required: str) -> None:
+    with service(monkeypatch, KEY, required) as client:
+        for (method, _), (path, status) in ENTRANCE.items():
+            assert client.request(method, path, follow_redirects=False).status_code == status, path
+
+
+def test_without_a_configured_key_a_page_of_people_says_how_to_set_one(open_service: TestClient) -> None:
+    for (method, _), (path, of_people) in PAGES.items():
+        if of_people:
+            answer = open_service.request(method, path)
+            assert answer.status_code == 403
+            assert method == "HEAD" or "API_KEY=" in answer.text
+    assert open_service.post("/sign-in", data={"key": KEY}).status_code == 403
+
+
+def test_a_session_opens_nothing_but_pages(keyed_service: TestClient) -> None:
+    assert keyed_service.post("/sign-in", data={"key": KEY}, follow_redirects=False).status_code == 303
+    assert keyed_service.cookies[COOKIE]
+    for (method, _), case in ROUTES.items():
+        if case.needs_key:
+            assert ask(keyed_service, method, case).status_code == 401
+    explained = keyed_service.get("/recommendations/1?explain=true").json()["recommendations"][0]["explanation"]
+    assert "user_id" not in explained["closest"][0]
 
 
 def test_no_error_may_be_cached(keyed_service: TestClient) -> None:

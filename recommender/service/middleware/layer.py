@@ -62,6 +62,7 @@ class ServiceLayer:
         self.request_timeout = 10.0  # seconds within which a body has to come
         self._asks_otherwise = _HAS_BODY | {RAW_HEADER}  # headers of requests that are never cached
         self.templates: dict[object, str] = {}  # of routes, by their functions
+        self.pages: tuple[re.Pattern[str], ...] = ()  # paths of pages, which ask for a key themselves
         self.answers = AnswerCache()
         self.log = log or RequestLog()
         self.metrics = ServiceMetrics(state, self.log)
@@ -89,7 +90,11 @@ class ServiceLayer:
         started = perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = self._id_of(headers)
-        if self.keys is not None and (closed := closed_to(scope, self.keys)) is not None:
+        if (
+            self.keys is not None
+            and (closed := closed_to(scope, self.keys)) is not None
+            and not self._asks_to_sign_in(scope)
+        ):
             # without headers: its body is not waited for
             await self._ask(closed, scope, receive, send, {}, request_id, started)
             return
@@ -148,6 +153,11 @@ class ServiceLayer:
         """Count and log one answered request."""
         self.metrics.count(route, status, seconds, source)
         self.log.add(request_id.decode(), scope["method"], route, status, seconds)
+
+    def _asks_to_sign_in(self, scope: Scope) -> bool:
+        """Tell whether the path is that of a page."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        return any(page.match(path) for page in self.pages)
 
     def _id_of(self, headers: Mapping[bytes, bytes]) -> bytes:
         """Return the caller's request id if it is a valid one, else a new one."""
@@ -222,7 +232,8 @@ class _Exchange:
                 await self._send_model_answer(start, message.get("body", b""))
                 return
             headers = self._private(start)
-            if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
+            own = dict(headers)
+            if own.get(b"content-type", b"").startswith(b"text/html") and b"content-security-policy" not in own:
                 headers += page_headers(message.get("body", b""))
             if self.status == 200 and (asked := self._scope.get("state", {}).get("model")) is not None:
                 headers += self._layer.stamp.headers(asked, time.time())

@@ -11,10 +11,15 @@ from recommender.service.routes import (
     basket,
     batch,
     documentation,
+    figures,
     operation,
+    overview,
     people,
     products,
     recommendations,
+    search,
+    versions,
+    what_if,
     writes,
 )
 
@@ -22,10 +27,10 @@ from recommender.service.routes import (
 ROUTERS: dict[str | Enum, tuple[APIRouter, ...]] = {
     # batch comes before the route that would take "batch" for a user
     "Recommendations": (batch.router, recommendations.router, basket.router),
-    "Products": (products.router,),
-    "People (with a key)": (people.router,),
+    "Products": (products.router, figures.router),
+    "People (with a key)": (search.router, people.router, what_if.router),
     "Writes (with a key)": (writes.router,),
-    "Operation": (operation.router,),
+    "Operation": (operation.router, overview.router, versions.router),
 }
 PAGE = documentation.router  # under no heading
 

@@ -1,0 +1,20 @@
+"""The pages that people see in a browser, made on the server from what the API's routes answer.
+
+frame     templates, headers, who may see a page, what stands there if it fails
+assets    style sheet, icon, htmx
+sign_in   begins and ends a session
+overview  the shop at a glance
+shopper   one person: what they rated, what is recommended, and why
+basket    products that are picked, and the list for them
+product   one product: who rates it, what goes with it, who gets it
+versions  all versions, and the way back
+moves     what moved in a list
+cards     what is shown of a product
+words     values as a reader sees them
+charts    charts as SVG
+pictures  pictures of products, and drawings in their place
+"""
+
+from recommender.service.pages import assets, basket, overview, product, shopper, sign_in, versions
+
+PAGES = (assets.router, sign_in.router, overview.router, shopper.router, basket.router, product.router, versions.router)

@@ -1,0 +1,143 @@
+"""Values as a reader sees them: numbers, prices, stars, times, and ids in an address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+NOT_KNOWN = "–"
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
+
+def count(number: int | None) -> str:
+    """Return a whole number with commas.
+
+    >>> count(1426337), count(None)
+    ('1,426,337', '–')
+    """
+    return NOT_KNOWN if number is None else f"{number:,}"
+
+
+def share(part: float | None) -> str:
+    """Return a share as a percentage.
+
+    >>> share(0.875), share(0.0004), share(None)
+    ('88 %', '<1 %', '–')
+    """
+    if part is None:
+        return NOT_KNOWN
+    return "<1 %" if 0 < part < 0.005 else f"{part:.0%}".replace("%", " %")
+
+
+def money(price: float | None, currency: str) -> str:
+    """Return a price.
+
+    >>> money(1299.5, "USD"), money(None, "USD")
+    ('1,299.50 USD', '–')
+    """
+    return NOT_KNOWN if price is None else f"{price:,.2f} {currency}"
+
+
+def stars(value: float | None, digits: int = 1) -> str:
+    """Return a rating as a number, shortened; a whole one without a fraction.
+
+    >>> stars(4.712), stars(5.0), stars(None), stars(4.712, 3)
+    ('4.7', '5', '–', '4.712')
+    """
+    if value is None:
+        return NOT_KNOWN
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def ago(seconds: float | None) -> str:
+    """Return a time span in its largest unit.
+
+    >>> ago(7300), ago(1), ago(0.2), ago(None)
+    ('2 hours', '1 second', 'a moment', '–')
+    """
+    if seconds is None:
+        return NOT_KNOWN
+    for size, unit in _UNITS:
+        if seconds >= size:
+            n = int(seconds // size)
+            return f"{n:,} {unit}{'s' if n > 1 else ''}"
+    return "a moment"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Return a duration in milliseconds.
+
+    >>> milliseconds(0.0004), milliseconds(0.25), milliseconds(1.0)
+    ('0.4 ms', '250 ms', '1 s')
+    """
+    if seconds is None:
+        return NOT_KNOWN
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
+
+
+def moment(time: datetime | str) -> str:
+    """Return a UTC time to the minute; texts are those of the API."""
+    found = datetime.fromisoformat(time) if isinstance(time, str) else time
+    return f"{found:%Y-%m-%d %H:%M} UTC"
+
+
+def one_segment(text: object) -> str:
+    """Return an id as one segment of a path.
+
+    >>> one_segment("a/b c?#%"), one_segment(42), one_segment("..")
+    ('a%2Fb%20c%3F%23%25', '42', '%2E%2E')
+    """
+    encoded = quote(str(text), safe="")
+    return encoded.replace(".", "%2E") if encoded in (".", "..") else encoded
+
+
+def path_of(decoded: str) -> str:
+    """Return a decoded path as it is written in an address."""
+    return quote(decoded, safe="/")
+
+
+def query_of(pairs: Iterable[tuple[str, Any]]) -> str:
+    """Return a query with its question mark, without the pairs that have no value; empty without any.
+
+    >>> query_of([("ranking", "taste"), ("rate", "B/1:4.5"), ("offset", None)])
+    '?ranking=taste&rate=B%2F1%3A4.5'
+    """
+    text = urlencode([(name, value) for name, value in pairs if value not in (None, "")])
+    return f"?{text}" if text else ""
+
+
+SOURCES = {
+    "neighbors": "people of the same taste",
+    "items": "products that go together",
+    "fusion": "taste and products together",
+    "segment": "people of the same country and age",
+    "popular": "what is popular",
+    "new": "new products",
+    "none": "nobody: an empty list",
+}
+
+
+def sources(counts: str) -> str:
+    """Return in words what the header ``X-Recommendation-Sources`` says.
+
+    >>> sources("neighbors=6, new=1"), sources("")
+    ('6 by people of the same taste, 1 by new products', '')
+    """
+    pairs = [part.partition("=") for part in counts.split(", ") if part]
+    return ", ".join(f"{n} by {SOURCES.get(source, source)}" for source, _, n in pairs)
+
+
+FILTERS = {
+    "count": count,
+    "share": share,
+    "money": money,
+    "stars": stars,
+    "ago": ago,
+    "milliseconds": milliseconds,
+    "moment": moment,
+    "segment": one_segment,
+    "sources": sources,
+}

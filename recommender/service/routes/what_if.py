@@ -1,0 +1,112 @@
+"""The HTTP route of a what-if: the list that a person would get after some ratings. Nothing is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, BeforeValidator, FailFast
+
+from recommender.live import LiveModel
+from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
+from recommender.service.filter_parameters import LIST_PARAMETERS
+from recommender.service.json_body import HalfStars, ProductId, fault, read_body
+from recommender.service.parameters import (
+    NOT_IN_THIS_MODEL,
+    RANKING,
+    USER_ID,
+    RequestReader,
+    documented_json,
+    documented_refusal,
+)
+from recommender.service.problems import NOT_KEPT, documented_problem
+from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM
+from recommender.service.routes.recommendations import EXAMPLE, EXPLAIN, RECOMMENDATIONS_SCHEMA, list_of
+from recommender.updates import ModelUpdater
+
+MOST_RATINGS = 50
+
+router = APIRouter(dependencies=[DOCUMENTED_KEY])
+
+_BODY = {"ratings": [{"product_id": "B08N5WRWNW", "rating": 5}]}
+_BODY_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["ratings"],
+    "additionalProperties": False,
+    "properties": {
+        "ratings": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MOST_RATINGS,
+            "items": {
+                "type": "object",
+                "required": ["product_id", "rating"],
+                "additionalProperties": False,
+                "properties": {
+                    "product_id": PRODUCT_ID_ITEM | {"pattern": "^[0-9A-Z]{10}$"},
+                    "rating": STARS_ITEM | {"multipleOf": 0.5},
+                },
+            },
+        }
+    },
+}
+
+
+def _some(items: Any) -> Any:
+    if not isinstance(items, list) or not 1 <= len(items) <= MOST_RATINGS:
+        raise fault(f"must be a list of 1 to {MOST_RATINGS} ratings", items)
+    return items
+
+
+def _keyed(item: Any) -> Any:
+    if not isinstance(item, dict) or item.keys() != {"product_id", "rating"}:
+        raise fault("must be objects with product_id and rating", item)
+    return item
+
+
+class _Rating(BaseModel):
+    product_id: ProductId
+    rating: HalfStars
+
+
+class _Ratings(BaseModel):
+    ratings: Annotated[list[Annotated[_Rating, BeforeValidator(_keyed)]], FailFast(), BeforeValidator(_some)]
+
+
+@router.post(
+    "/users/{user_id}/what-if",
+    summary="Products after some ratings",
+    openapi_extra={
+        "parameters": [USER_ID, *LIST_PARAMETERS, RANKING, EXPLAIN],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY_SCHEMA, "example": _BODY}}},
+    },
+    responses={
+        200: documented_json(RECOMMENDATIONS_SCHEMA, EXAMPLE, "The list as it would be."),
+        404: documented_problem("The user or a product is unknown.", status=404, detail="user 99 is unknown"),
+        409: NOT_IN_THIS_MODEL,
+        422: documented_refusal("ratings", "[]", f"must be a list of 1 to {MOST_RATINGS} ratings"),
+        503: documented_problem("The database is away.", status=503, detail="the database does not answer; try again"),
+        **REFUSALS,
+    },
+)
+async def what_if(request: Request) -> Response:
+    """Return what `GET /recommendations/{user_id}` would answer after these ratings; needs a key. Nothing is stored."""
+    require_key(request)
+    asked = RequestReader.of(request)
+    user_id = asked.user_id()
+    given = await read_body(request, _Ratings, asked.errors)
+    asked.done()
+    ratings = {item.product_id: item.rating for item in given.ratings}
+    model = await supposed(request, user_id, ratings)
+    request.state.model = request.app.state.model
+    answer = await list_of(request, model, str(user_id), request.scope["query_string"], named=True)
+    return Response(answer.body, 200, NOT_KEPT, "application/json")
+
+
+async def supposed(request: Request, user_id: int, ratings: Mapping[str, int]) -> LiveModel:
+    """Return the served model, with the ratings, in half stars, if there are any."""
+    model: LiveModel = request.app.state.model
+    watch: ModelUpdater = request.app.state.updater
+    model.ratings_of(user_id)  # UnknownUserError
+    return await watch.suppose(model, user_id, ratings) if ratings else model

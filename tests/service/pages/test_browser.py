@@ -1,0 +1,205 @@
+"""The pages in a real browser: what a shop owner does with them, by mouse and by keyboard, and how they look."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.browser import chromium, opened, sign_in, violations
+from tests.support.service import KEY, WITH_KEY
+from tests.support.site import PRODUCTS, WITHOUT_RATINGS, Site
+
+PAGES = [
+    *("/", "/shoppers?kind=heavy", "/shoppers/1?beside=classic&limit=12", f"/shoppers/{WITHOUT_RATINGS}", "/versions"),
+    *(f"/basket?product={PRODUCTS[5]}&product={PRODUCTS[1]}", *(f"/p/{product}" for product in PRODUCTS[:4])),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site) -> Iterator[Page]:
+    """A page of somebody who has signed in."""
+    with opened(browser, site.address) as page:
+        sign_in(page)
+        yield page
+
+
+def listed(page: Page, ranking: str = "taste") -> list[str]:
+    rows = page.locator(f"section.list[aria-labelledby='list-{ranking}'] > ol.products > li")
+    return [str(row.get_attribute("data-product")) for row in rows.all()]
+
+
+def by_api(site: Site, query: str = "", user: int = 1) -> list[str]:
+    found: Any = site.get(f"/recommendations/{user}{query}").json()["recommendations"]
+    return [item["product_id"] for item in found]
+
+
+def test_a_shopper_is_found_and_the_list_is_that_of_the_api(page: Page, site: Site) -> None:
+    page.goto("/shoppers")
+    page.get_by_label("Shopper id").fill("1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Shopper 1")
+    assert listed(page) == by_api(site)
+    assert page.locator("section[aria-labelledby='rated'] li").count() == 6
+
+
+def test_a_why_names_the_neighbors(page: Page, site: Site) -> None:
+    page.goto("/shoppers/1")
+    first = page.locator("#taste-1")
+    first.locator("summary").click()
+    why = site.get("/recommendations/1?explain=true").json()["recommendations"][0]["explanation"]
+    expect(first.locator(".why > p").first).to_have_text(why["sentence"])
+    names = [f"Shopper {one['user_id']}" for one in why["closest"]]
+    assert first.locator(".why li a").all_text_contents() == names
+    assert len(names) == 3
+
+
+def test_rankings_switch_in_place_stand_side_by_side_and_the_back_button_undoes_it(page: Page, site: Site) -> None:
+    page.goto("/shoppers/1")
+    page.evaluate("window.sameDocument = true")
+    page.locator("#by-classic").click()
+    expect(page.locator("#by-classic")).to_have_attribute("aria-current", "true")
+    assert page.evaluate("window.sameDocument")
+    assert listed(page, "classic") == by_api(site, "?ranking=classic")
+    page.locator("#beside-taste").click()
+    expect(page.locator("section.list")).to_have_count(2)
+    both = set(by_api(site)) & set(by_api(site, "?ranking=classic"))
+    assert page.locator(".badge.both").count() == 2 * len(both)
+    page.reload()
+    expect(page.locator("section.list")).to_have_count(2)
+    page.go_back()
+    expect(page.locator("section.list")).to_have_count(1)
+    expect(page.locator("#by-classic")).to_have_attribute("aria-current", "true")
+
+
+def test_filters_act_and_stay_in_the_address(page: Page, site: Site) -> None:
+    page.goto("/shoppers/1")
+    page.get_by_text("Filters").click()
+    page.locator("select[name=category_id]").select_option(label="Kitchen")
+    page.get_by_label("Products", exact=True).fill("3")
+    page.locator("#filter").click()
+    expect(page).to_have_url(re.compile("category_id=2.*limit=3"))
+    assert listed(page) == by_api(site, "?category_id=2&limit=3")
+    page.get_by_role("link", name="Show all").click()
+    expect(page).to_have_url(re.compile("^(?!.*category_id)"))
+    assert listed(page) == by_api(site)
+    page.goto("/shoppers/1?min_price=100000")
+    expect(page.locator(".list .empty")).to_contain_text("No product fits")
+
+
+def test_a_rating_that_is_tried_shows_what_moved_and_stores_nothing(page: Page, site: Site) -> None:
+    before = by_api(site)
+    page.goto("/shoppers/1")
+    page.locator("#taste-1 summary").click()
+    page.locator(f"#rate-{before[0]}-1").click()
+    expect(page.get_by_role("heading", name="What if")).to_be_visible()
+    asked = {"ratings": [{"product_id": before[0], "rating": 1}]}
+    supposed = page.request.post(f"{site.address}/users/1/what-if", data=asked, headers=WITH_KEY)
+    after = [item["product_id"] for item in supposed.json()["recommendations"]]
+    assert listed(page) == after
+    assert before[0] not in after
+    expect(page.locator(".badge.gone").first).to_have_text("rated")
+    moved = [one for at, one in enumerate(after) if one not in before[at : at + 1]]
+    assert page.locator("ol .badge.up, ol .badge.down, ol .badge.new").count() == len(moved) > 0
+    assert by_api(site) == before
+    page.get_by_role("link", name="Take the rating").click()
+    expect(page.get_by_role("heading", name="What if")).to_have_count(0)
+    assert listed(page) == before
+
+
+def test_signing_in_with_a_wrong_key_and_a_right_one_and_out_again(browser: Browser, site: Site) -> None:
+    with opened(browser, site.address, may_fail="status of 401") as page:
+        page.goto("/shoppers/1")
+        page.fill("#key", "not-the-key-of-the-shop")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_have_text("This key is not right.")
+        expect(page.get_by_label("API key")).to_have_value("")
+        expect(page.get_by_label("API key")).to_have_attribute("type", "password")
+        page.fill("#key", KEY)
+        with page.expect_navigation():
+            page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Shopper 1")
+        kept = page.evaluate("[document.cookie, {...localStorage}, {...sessionStorage}, location.href]")
+        assert kept[:2] == ["", {}]
+        assert KEY not in str(kept)
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+
+
+def test_a_basket_is_filled_and_emptied_without_a_key(browser: Browser, site: Site) -> None:
+    with opened(browser, site.address) as page:
+        page.goto("/basket")
+        first = page.locator("a[id^='add-']").first
+        product = str(first.get_attribute("id")).removeprefix("add-")
+        first.click()
+        expect(page.locator(f"#drop-{product}")).to_be_visible()
+        assert page.locator("section.list ol > li").count() > 0
+        page.reload()
+        page.locator(f"#drop-{product}").click()
+        expect(page.get_by_text("The list stands here")).to_be_visible()
+
+
+def test_everything_can_be_done_by_keyboard(page: Page) -> None:
+    page.goto("/shoppers/1")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    for wanted in ("#by-taste", "#taste-1 summary"):
+        _tab_to(page, wanted)
+    page.keyboard.press("Enter")
+    expect(page.locator("#taste-1 .why")).to_be_visible()
+    _tab_to(page, "#taste-1 .whatif a >> nth=4")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="What if")).to_be_visible()
+
+
+def _tab_to(page: Page, wanted: str) -> None:
+    target = page.locator(wanted).first
+    for _ in range(60):
+        if target.evaluate("element => element === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{wanted} is not reached by the tabulator")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_a_fault_of_accessibility_in_either_theme(browser: Browser, site: Site, scheme: str) -> None:
+    with opened(browser, site.address, color_scheme=scheme) as page:
+        page.goto("/sign-in")
+        assert violations(page) == []
+        sign_in(page)
+        for path in PAGES:
+            page.goto(path)
+            page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            assert violations(page) == [], path
+
+
+@pytest.mark.parametrize("width", [360, 3840])
+def test_no_title_breaks_the_layout_on_a_phone_or_a_wide_screen(browser: Browser, site: Site, width: int) -> None:
+    with opened(browser, site.address, width=width) as page:
+        sign_in(page)
+        for path in [*PAGES, "/shoppers/2?limit=20"]:
+            page.goto(path)
+            page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+            assert page.title() != "broken"
+
+
+def test_without_javascript_lists_rankings_and_what_ifs_still_work(browser: Browser, site: Site) -> None:
+    with opened(browser, site.address, java_script_enabled=False) as page:
+        sign_in(page)
+        page.goto("/shoppers/1")
+        assert listed(page) == by_api(site)
+        page.locator("#by-classic").click()
+        assert listed(page, "classic") == by_api(site, "?ranking=classic")
+        page.goto("/")
+        expect(page.get_by_role("heading", name="The long tail")).to_be_visible()

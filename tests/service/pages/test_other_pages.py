@@ -1,0 +1,140 @@
+"""The pages of a basket, a product and the versions, and the pictures of products."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import update
+
+import recommendation_engine
+from recommender.database import connect, writing
+from recommender.database.schema import products
+from recommender.service.pages.pictures import placeholder
+from recommender.settings import load_settings
+from tests.support.service import KEY
+from tests.support.site import PRODUCTS, SCRIPT, Site, serve_site
+
+RATED = PRODUCTS[5]
+
+
+def rows(page: str, section: str) -> str:
+    return page.partition(f'aria-labelledby="{section}"')[2].partition("</section>")[0]
+
+
+def test_a_basket_without_a_key_gets_the_list_of_the_api(site: Site) -> None:
+    chosen = PRODUCTS[4:6]
+    query = "&".join(f"product={one}" for one in chosen)
+    page = site.get(f"/basket?{query}", headers={"X-API-Key": ""})
+    assert page.status_code == 200
+    asked = {"ratings": [{"product_id": one} for one in chosen]}
+    answer: Any = httpx2.post(f"{site.address}/recommendations", json=asked).json()["recommendations"]
+    assert re.findall(r'data-product="(\w+)"', page.text) == [item["product_id"] for item in answer]
+    assert rows(page.text, "chosen").count("Take out") == 2
+    assert f'id="add-{chosen[0]}"' not in page.text
+
+
+def test_an_empty_basket_shows_products_to_pick_from_by_category(site: Site) -> None:
+    page = site.get("/basket?category_id=2").text
+    popular: Any = site.get("/popular?category_id=2&limit=12").json()["popular"]
+    assert re.findall(r'id="add-(\w+)"', page) == [item["product_id"] for item in popular]
+    assert "The list stands here as soon as" in page
+    assert site.get("/basket?product=B000000099").status_code == 404
+    assert site.get("/basket?category_id=x").status_code == 422
+
+
+def test_a_product_shows_the_figures_of_the_api(site: Site) -> None:
+    page, facts = site.get(f"/p/{RATED}").text, site.get(f"/products/{RATED}").json()
+    assert f"{facts['ratings']} people, {facts['mean_rating']:g} stars on average" in page
+    figures = site.get(f"/products/{RATED}/figures").json()
+    assert sum(row["ratings"] for row in figures["ratings_by_stars"]) == facts["ratings"]
+    assert rows(page, "stars").count("<dt") == len(figures["ratings_by_stars"])
+    assert figures["segments"] == [
+        {"country": "DE", "age_group": "25-34", "ratings": facts["ratings"], "mean_rating": facts["mean_rating"]}
+    ]
+    similar: Any = site.get(f"/products/{RATED}/similar").json()["similar"]
+    assert re.findall(r'href="/p/(\w+)"', rows(page, "similar")) == [item["product_id"] for item in similar]
+
+
+def test_stars_of_few_people_are_shown_only_to_somebody_with_a_key(site: Site) -> None:
+    assert site.get(f"/products/{RATED}").json()["ratings"] < 10
+    without = {"X-API-Key": ""}
+    figures = site.get(f"/products/{RATED}/figures", headers=without).json()
+    assert figures["ratings_by_stars"] is None
+    assert figures["segments"] == []
+    page = site.get(f"/p/{RATED}", headers=without).text
+    assert "Fewer than ten people have rated it" in page
+    assert "<dt" not in rows(page, "stars")
+
+
+def test_versions_can_be_rolled_back_after_being_asked_once_more(tmp_path: Path) -> None:
+    with serve_site(tmp_path) as site:
+        assert "No version yet" in site.get("/versions").text
+        assert recommendation_engine.main([]) == 0
+        assert recommendation_engine.main(["--top-n-recommendations", "5", "--force"]) == 0
+        assert states(site) == {2: "published", 1: "kept"}
+        listed = site.get(f"/products/{RATED}/figures").json()
+        assert sum(row["lists"] for row in listed["lists"]) > 0
+        assert "published list" in rows(site.get(f"/p/{RATED}").text, "lists")
+        page = site.get("/versions?roll_back=1").text
+        assert "Publish version 1 again?" in page
+        assert "--rollback 1" in page
+        assert "Publish version" not in site.get("/versions?roll_back=2").text
+        address = f"{site.address}/versions/1/roll-back"
+        assert httpx2.post(address).status_code == 401
+        done = httpx2.post(address, headers={"X-API-Key": KEY})
+        assert (done.status_code, done.headers["location"]) == (303, "/versions?done=1")
+        assert states(site) == {2: "kept", 1: "published"}
+        assert "Version 1 is published again" in site.get("/versions?done=1").text
+        assert 'role="status"' not in site.get("/versions?done=2").text
+        missing = httpx2.post(f"{site.address}/versions/9/roll-back", headers={"X-API-Key": KEY})
+        assert missing.status_code == 409
+        assert "--rollback 9" in missing.text
+
+
+def states(site: Site) -> dict[int, str]:
+    found: Any = site.get("/versions.json").json()["versions"]
+    assert "fingerprint" not in json.dumps(found)
+    return {one["version"]: one["state"] for one in found}
+
+
+def test_pictures_of_the_catalog_come_only_with_the_setting_and_only_from_the_hosts_of_the_page(
+    site: Site, tmp_path: Path
+) -> None:
+    page = site.get(f"/p/{PRODUCTS[4]}")
+    assert "<img class" not in page.text
+    assert "img-src 'self';" in page.headers["content-security-policy"]
+    with serve_site(tmp_path, PRODUCT_IMAGES="1") as other:
+        engine = connect(load_settings(environ={"SQLITE_FILE": str(tmp_path / "shop.db")}, env_file=tmp_path / "no"))
+        urls = {PRODUCTS[4]: "javascript:alert(1)", PRODUCTS[5]: "https://a.example;script-src/x", PRODUCTS[6]: None}
+        with writing(engine) as connection:
+            for product, url in urls.items():
+                connection.execute(update(products).where(products.c.asin == product).values(imgUrl=url))
+        engine.dispose()
+        shown = other.get(f"/p/{PRODUCTS[7]}")
+        assert f'src="https://example.com/{PRODUCTS[7]}.jpg"' in shown.text
+        assert "img-src 'self' https://example.com;" in shown.headers["content-security-policy"]
+        for product in urls:
+            page = other.get(f"/p/{product}")
+            assert "javascript:" not in page.text
+            assert "a.example" not in page.text + page.headers["content-security-policy"]
+            assert 'class="picture large"><svg' in page.text
+
+
+def test_a_drawing_is_the_same_each_time_differs_from_others_and_holds_no_text_of_the_title() -> None:
+    assert placeholder(PRODUCTS[0], "A", 1) == placeholder(PRODUCTS[0], "A", 1)
+    drawings = {str(placeholder(product, "A", 1)) for product in PRODUCTS}
+    assert len(drawings) == len(PRODUCTS)
+    assert "script" not in placeholder(PRODUCTS[0], SCRIPT, None).replace("<text", "")
+    assert ">&amp;" not in placeholder(PRODUCTS[0], "&<", None)
+
+
+@pytest.mark.parametrize("path", ["/p/B000000099", "/p/a%2Fb%3Fc", "/p/%3Cscript%3E"])
+def test_an_unknown_product_is_told_as_text(site: Site, path: str) -> None:
+    answer = site.get(path)
+    assert answer.status_code in (404, 422)
+    assert "<script>" not in answer.text
