@@ -22,13 +22,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recommender.database.schema import ASIN_LENGTH, EVENT_ID_LENGTH, INTERACTION_TYPES, LARGEST_INT
+from recommender.database.schema import EVENT_ID_LENGTH, INTERACTION_TYPES, LARGEST_INT
 from recommender.errors import InputFileError, SettingError
 from recommender.files.column_names import PRODUCT, TIME, USER, ColumnTable, Names, given_columns
 from recommender.files.csv_columns import (
     CsvColumn,
-    code_column,
     number_column,
+    product_id_column,
     required_text_column,
     text_column,
     with_decimal_comma,
@@ -99,7 +99,7 @@ def read_interactions_file(
         raise SettingError(_wrong_kind(path, kind, form))
     wanted = [
         required_text_column("user_id", max_characters=LONGEST_USER_ID),
-        code_column("product_id", ASIN_LENGTH),
+        product_id_column("product_id"),
     ]
     rows = rows_of(form, wanted, rejected, [*_optional(form), shop_times(form, loaded_at)])
     batches = list(rows.batches())

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.model.served_model import EVIDENT, ServedModel
-from recommender.shop import NO_SEGMENT, STARS_PER_UNIT
+from recommender.shop import NO_SEGMENT
 
 SAMPLE = 200  # shoppers whose lists are looked at
 TAIL_POINTS = 40
@@ -17,10 +17,10 @@ def ratings_by_stars(model: ServedModel, column: int | None = None) -> dict[floa
 
     They are those of the time when the model was built; of the product of a column, or of all.
     """
-    matrix = model.matrix.half_stars
+    matrix, unit = model.matrix.half_stars, model.matrix.scale.unit
     given = matrix.data if column is None else matrix.data[matrix.indices == column]
-    units, counts = np.unique(given, return_counts=True)
-    return {unit * STARS_PER_UNIT: n for unit, n in zip(units.tolist(), counts.tolist(), strict=True)}
+    steps, counts = np.unique(given, return_counts=True)
+    return {step * unit: n for step, n in zip(steps.tolist(), counts.tolist(), strict=True)}
 
 
 def popularity_curve(model: ServedModel) -> list[tuple[int, int]]:
@@ -65,5 +65,5 @@ def raters_by_segment(model: ServedModel, column: int) -> dict[tuple[str, str], 
     found = {}
     for segment in np.unique(segments[segments != NO_SEGMENT]).tolist():
         given = matrix.half_stars.data[at[segments == segment]]
-        found[model.segment_names[segment]] = len(given), float(given.mean()) * STARS_PER_UNIT
+        found[model.segment_names[segment]] = len(given), float(given.mean()) * matrix.scale.unit
     return dict(sorted(found.items(), key=lambda pair: -pair[1][0]))
