@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from recommender.settings import Settings, load_settings
 from tests.support.mariadb_server import MariaDBServer
 
 ROOT = Path(__file__).resolve().parent.parent
+BACKENDS = ["sqlite", "mariadb"]
 REAL_DATA = ROOT.parent / "shared" / "data"
 REAL_PRODUCTS = REAL_DATA / "amazon_products_2023" / "amazon_products.csv"
 REAL_CATEGORIES = REAL_DATA / "amazon_products_2023" / "amazon_categories.csv"
@@ -104,7 +106,7 @@ def mariadb() -> Iterator[MariaDBServer]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     """The kind of database. Tests that use it run once on each kind."""
     return str(request.param)
@@ -113,8 +115,15 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def env(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """Environment variables of a new, empty database of this kind, which is dropped at the end."""
+    with new_database(backend, tmp_path, request) as env:
+        yield env
+
+
+@contextmanager
+def new_database(backend: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Give the environment variables of a new, empty database. Drop it at the end; no connection may be left."""
     if backend == "sqlite":
-        yield {"DB_HOST": "", "SQLITE_FILE": str(tmp_path / "shop.db")}
+        yield {"DB_HOST": "", "SQLITE_FILE": str(folder / "shop.db")}
         return
     server: MariaDBServer = request.getfixturevalue("mariadb")
     name = f"test-{uuid.uuid4().hex[:12]}"  # the dash must be quoted everywhere

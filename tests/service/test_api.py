@@ -26,8 +26,9 @@ from recommender.database import connected, writing
 from recommender.database.schema import metadata, products, users
 from recommender.errors import RecommenderError, StepOrderError
 from recommender.settings import Settings, load_settings
-from tests.conftest import ROOT, require_mariadb
+from tests.conftest import BACKENDS, ROOT, require_mariadb
 from tests.support.mariadb_server import MariaDBServer, free_port
+from tests.support.service import read_only_service
 from tests.support.shop import WHEN, fill, product_row
 
 A, B, C, D, E = (f"B00000000{letter}" for letter in "ABCDE")
@@ -43,12 +44,23 @@ CATALOG = [
 ]
 
 
-@pytest.fixture
-def shop(engine: Engine) -> Engine:
+def stock(engine: Engine) -> None:
     fill(engine, STARS, CATALOG)
     with writing(engine) as connection:
         connection.execute(insert(users), [{"user_id": NO_RATINGS, "created_at": WHEN}])
+
+
+@pytest.fixture
+def shop(engine: Engine) -> Engine:
+    stock(engine)
     return engine
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def reading(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A service on the shop that the tests only read."""
+    with read_only_service(request.param, tmp_path_factory.mktemp("shop"), request, stock) as client:
+        yield client
 
 
 @pytest.fixture
@@ -59,9 +71,9 @@ def client(shop: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -
         yield client
 
 
-def test_the_answer_has_exactly_the_promised_shape(client: TestClient) -> None:
+def test_the_answer_has_exactly_the_promised_shape(reading: TestClient) -> None:
     near, far = 25 / (5 * 66**0.5), 5 / (5 * 26**0.5)
-    response = client.get("/recommendations/1?limit=2")
+    response = reading.get("/recommendations/1?limit=2")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-recommendation-source"] == "neighbors"
@@ -85,8 +97,8 @@ def test_the_answer_has_exactly_the_promised_shape(client: TestClient) -> None:
     )
 
 
-def test_a_short_list_is_topped_up_with_popular_products(client: TestClient) -> None:
-    response = client.get("/recommendations/1")
+def test_a_short_list_is_topped_up_with_popular_products(reading: TestClient) -> None:
+    response = reading.get("/recommendations/1")
     assert response.headers["x-recommendation-source"] == "mixed"
     items = response.json()["recommendations"]
     assert [item["product_id"] for item in items] == [C, B, E, D]  # A is rated
@@ -98,16 +110,16 @@ def test_a_short_list_is_topped_up_with_popular_products(client: TestClient) -> 
     [(NO_RATINGS, [A, B, C, E, D]), (4, [A, B, C, E]), (2**63 - 1, [A, B, C, D])],
     ids=["no ratings", "no neighbors", "the largest id"],
 )
-def test_a_user_without_neighbors_gets_the_popular_list(client: TestClient, user: int, expected: list[str]) -> None:
-    response = client.get(f"/recommendations/{user}")
+def test_a_user_without_neighbors_gets_the_popular_list(reading: TestClient, user: int, expected: list[str]) -> None:
+    response = reading.get(f"/recommendations/{user}")
     assert response.status_code == 200
     assert response.headers["x-recommendation-source"] == "popular"
     assert response.json()["user_id"] == user
     assert [item["product_id"] for item in response.json()["recommendations"]] == expected
 
 
-def test_an_unknown_user_is_a_404_that_names_the_id(client: TestClient) -> None:
-    response = client.get("/recommendations/4711")
+def test_an_unknown_user_is_a_404_that_names_the_id(reading: TestClient) -> None:
+    response = reading.get("/recommendations/4711")
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["status"] == 404
@@ -119,8 +131,8 @@ HOSTILE_IDS += [str(2**63), str(10**30), "0x1", "1;DROP", "%EF%BC%91", "१"]
 
 
 @pytest.mark.parametrize("user", HOSTILE_IDS)
-def test_an_invalid_user_id_is_a_422(client: TestClient, user: str) -> None:
-    response = client.get(f"/recommendations/{user}")
+def test_an_invalid_user_id_is_a_422(reading: TestClient, user: str) -> None:
+    response = reading.get(f"/recommendations/{user}")
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["detail"].startswith("user_id: must be a whole number from 1 to")
@@ -128,8 +140,8 @@ def test_an_invalid_user_id_is_a_422(client: TestClient, user: str) -> None:
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "+5", "05", "5.0", "", "%205", "abc", "9" * 400])
-def test_a_limit_out_of_range_is_a_422(client: TestClient, limit: str) -> None:
-    response = client.get(f"/recommendations/1?limit={limit}")
+def test_a_limit_out_of_range_is_a_422(reading: TestClient, limit: str) -> None:
+    response = reading.get(f"/recommendations/1?limit={limit}")
     assert response.status_code == 422
     assert response.json()["errors"] == [
         {
@@ -140,16 +152,16 @@ def test_a_limit_out_of_range_is_a_422(client: TestClient, limit: str) -> None:
     ]
 
 
-def test_both_faults_of_a_request_are_named(client: TestClient) -> None:
-    errors = client.get("/recommendations/x?limit=x").json()["errors"]
+def test_both_faults_of_a_request_are_named(reading: TestClient) -> None:
+    errors = reading.get("/recommendations/x?limit=x").json()["errors"]
     assert [error["parameter"] for error in errors] == ["user_id", "limit"]
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/health", 405), ("GET", "/", 404)]
 )
-def test_errors_of_the_framework_are_problem_json_too(client: TestClient, method: str, path: str, status: int) -> None:
-    response = client.request(method, path)
+def test_errors_of_the_framework_are_problem_json_too(reading: TestClient, method: str, path: str, status: int) -> None:
+    response = reading.request(method, path)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
     assert isinstance(response.json()["detail"], str)
@@ -196,8 +208,8 @@ def test_a_rated_product_that_is_not_in_the_catalog_is_never_recommended(
             assert C not in [item["product_id"] for item in items]
 
 
-def test_openapi_documents_every_route_with_an_example(client: TestClient) -> None:
-    document = client.get("/openapi.json").json()
+def test_openapi_documents_every_route_with_an_example(reading: TestClient) -> None:
+    document = reading.get("/openapi.json").json()
     filters = ["limit", "offset", "category_id", "min_price", "max_price", "min_stars", "exclude", "diversity"]
     filters.append("in_stock_only")
     parameters = {
@@ -344,15 +356,15 @@ def test_the_api_computes_with_the_settings_of_the_engine(
         pass
 
 
-def test_a_limit_given_twice_is_refused(client: TestClient) -> None:
-    response = client.get("/recommendations/1?limit=1&limit=5")
+def test_a_limit_given_twice_is_refused(reading: TestClient) -> None:
+    response = reading.get("/recommendations/1?limit=1&limit=5")
     assert response.status_code == 422
     assert response.json()["errors"] == [{"parameter": "limit", "value": "5", "message": "must be given once"}]
 
 
 @pytest.mark.parametrize("path", ["/health", "/recommendations/1"])
-def test_head_answers_as_get_without_a_body(client: TestClient, path: str) -> None:
-    get, head = client.get(path), client.head(path)
+def test_head_answers_as_get_without_a_body(reading: TestClient, path: str) -> None:
+    get, head = reading.get(path), reading.head(path)
     assert head.status_code == 200
     assert head.content == b""
     assert head.headers["content-length"] == get.headers["content-length"]
@@ -369,11 +381,11 @@ def test_the_default_limit_never_exceeds_the_largest_limit(
         assert app.state.default_limit == 100
 
 
-def test_similar_products_come_with_cosine_and_evidence(client: TestClient) -> None:
+def test_similar_products_come_with_cosine_and_evidence(reading: TestClient) -> None:
     # A: 5 of user 1, 5 of user 2, 1 of user 3; B: 4 of user 2, 5 of user 3; C: 5 of user 2
     to_b = (5 * 4 + 1 * 5) / (51**0.5 * 41**0.5)
     to_c = 25 / (51**0.5 * 5)
-    response = client.get(f"/products/{A}/similar")
+    response = reading.get(f"/products/{A}/similar")
     assert response.status_code == 200
     assert response.json() == {
         "product_id": A,
@@ -396,8 +408,8 @@ def test_similar_products_come_with_cosine_and_evidence(client: TestClient) -> N
             },
         ],
     }
-    assert [item["rank"] for item in client.get(f"/products/{A}/similar?limit=1").json()["similar"]] == [1]
-    assert client.head(f"/products/{A}/similar").status_code == 200
+    assert [item["rank"] for item in reading.get(f"/products/{A}/similar?limit=1").json()["similar"]] == [1]
+    assert reading.head(f"/products/{A}/similar").status_code == 200
 
 
 def test_a_product_that_nobody_rated_is_similar_to_none_and_an_unknown_one_is_a_404(
@@ -413,25 +425,25 @@ def test_a_product_that_nobody_rated_is_similar_to_none_and_an_unknown_one_is_a_
 
 
 @pytest.mark.parametrize("product", ["x", "b08n5wrwnw", "B08N5WRWNWX", "B08N5WRWN%00", "..%2F..%2Fetc", "B08N5 WRWN"])
-def test_an_invalid_product_id_is_refused(client: TestClient, product: str) -> None:
-    response = client.get(f"/products/{product}/similar?limit=0")
+def test_an_invalid_product_id_is_refused(reading: TestClient, product: str) -> None:
+    response = reading.get(f"/products/{product}/similar?limit=0")
     assert response.status_code in (404, 422)  # a slash leads to no route
     assert response.headers["content-type"] == "application/problem+json"
     if response.status_code == 422:
         assert [error["parameter"] for error in response.json()["errors"]] == ["product_id", "limit"]
 
 
-def test_a_request_may_ask_for_the_other_ranking(client: TestClient) -> None:
-    plain = client.get("/recommendations/1")
-    assert client.get("/recommendations/1?ranking=classic").text == plain.text
-    by_taste = client.get("/recommendations/1?ranking=taste").json()["recommendations"]
+def test_a_request_may_ask_for_the_other_ranking(reading: TestClient) -> None:
+    plain = reading.get("/recommendations/1")
+    assert reading.get("/recommendations/1?ranking=classic").text == plain.text
+    by_taste = reading.get("/recommendations/1?ranking=taste").json()["recommendations"]
     assert [item["product_id"] for item in by_taste[:2]] != [
         item["product_id"] for item in plain.json()["recommendations"][:2]
     ]
     assert {item["product_id"] for item in by_taste} == {B, C, D, E}
-    refused = client.get("/recommendations/1?ranking=best")
+    refused = reading.get("/recommendations/1?ranking=best")
     assert refused.status_code == 422
     assert refused.json()["errors"] == [
         {"parameter": "ranking", "value": "best", "message": "must be classic or taste or items or auto"}
     ]
-    assert client.get("/recommendations/1?ranking=taste&ranking=taste").status_code == 422
+    assert reading.get("/recommendations/1?ranking=taste&ranking=taste").status_code == 422

@@ -6,8 +6,9 @@ REQUIRE_KEY is people and all. A new route makes these tests red until it has it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
@@ -18,6 +19,7 @@ from starlette.routing import Route
 import api
 from recommender.errors import SettingError
 from recommender.service.session import COOKIE
+from tests.support.service import read_only_service
 from tests.support.shop import fill
 
 A, B = "B00000000A", "B00000000B"
@@ -105,15 +107,41 @@ def backend() -> str:
     return "sqlite"
 
 
+def stock(engine: Engine) -> None:
+    fill(engine, {1: {A: 5.0}, 2: {A: 5.0, B: 4.0}}, [A, B])
+
+
 @pytest.fixture
 def environment(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(engine, {1: {A: 5.0}, 2: {A: 5.0, B: 4.0}}, [A, B])
+    stock(engine)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
 
 
-@contextmanager
-def service(monkeypatch: pytest.MonkeyPatch, keys: str, required: str = "people") -> Iterator[TestClient]:
+Shared = Callable[[str, str], TestClient]
+
+
+@pytest.fixture(scope="module")
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """Services that are only read, one for each pair of keys and REQUIRE_KEY."""
+    with ExitStack() as running:
+
+        @cache
+        def started(keys: str, required: str) -> TestClient:
+            folder, given = tmp_path_factory.mktemp("shop"), {"API_KEY": keys, "REQUIRE_KEY": required}
+            return running.enter_context(read_only_service("sqlite", folder, request, stock, **given))
+
+        yield started
+
+
+def service(request: pytest.FixtureRequest, keys: str, required: str = "people") -> Iterator[TestClient]:
+    """A service for this test alone, or a shared one if the test is about one route that only reads."""
+    method = request.node.callspec.params.get("method") if hasattr(request.node, "callspec") else None
+    if method in ("GET", "HEAD"):
+        yield request.getfixturevalue("shared")(keys, required)
+        return
+    request.getfixturevalue("environment")
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
     monkeypatch.setenv("API_KEY", keys)
     monkeypatch.setenv("REQUIRE_KEY", required)
     with TestClient(api.create_app(), raise_server_exceptions=False) as client:
@@ -121,23 +149,20 @@ def service(monkeypatch: pytest.MonkeyPatch, keys: str, required: str = "people"
 
 
 @pytest.fixture
-def open_service(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def open_service(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     """A service without a configured key."""
-    with service(monkeypatch, "") as client:
-        yield client
+    yield from service(request, "")
 
 
 @pytest.fixture
-def keyed_service(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with service(monkeypatch, f"{KEY}, {SECOND}") as client:
-        yield client
+def keyed_service(request: pytest.FixtureRequest) -> Iterator[TestClient]:
+    yield from service(request, f"{KEY}, {SECOND}")
 
 
 @pytest.fixture
-def closed_service(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def closed_service(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     """A service in which everything needs a key."""
-    with service(monkeypatch, f"{KEY}, {SECOND}", "all") as client:
-        yield client
+    yield from service(request, f"{KEY}, {SECOND}", "all")
 
 
 def ask(client: TestClient, method: str, case: Case, *given: str) -> Any:

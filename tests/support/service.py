@@ -10,11 +10,18 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+import api
+from recommender.database import connected
+from recommender.settings import load_settings
+from tests.conftest import ROOT, new_database
 from tests.support.mariadb_server import free_port
 
 KEY = "the-key-of-a-test-0123456789"
@@ -44,6 +51,21 @@ def fetch(port: int, path: str, body: Any = None, method: str | None = None) -> 
 
 def _lower(headers: Any) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
+
+
+@contextmanager
+def read_only_service(
+    backend: str, folder: Path, request: pytest.FixtureRequest, stock: Callable[[Engine], object], **variables: str
+) -> Iterator[TestClient]:
+    """A service of this process on a new, stocked database, for many tests that change nothing."""
+    with new_database(backend, folder, request) as env, ExitStack() as stack:
+        with connected(load_settings(environ=env, env_file=folder / "no.env"), create=True) as engine:
+            stock(engine)
+        with pytest.MonkeyPatch.context() as patch:  # other tests do not see these variables
+            for name, value in (env | variables).items():
+                patch.setenv(name, value)
+            client = stack.enter_context(TestClient(api.create_app(), raise_server_exceptions=False))
+        yield client
 
 
 @contextmanager

@@ -19,7 +19,9 @@ from recommender.live import LiveModel, UserRecord
 from recommender.model import Answer, ServedModel
 from recommender.service.routes import batch as batch_routes
 from recommender.service.state import BATCHES_AT_A_TIME
+from tests.conftest import BACKENDS
 from tests.support.changed_model import renewed
+from tests.support.service import read_only_service
 from tests.support.shop import fill, product_row
 
 A, B, C, D = (f"B00000000{letter}" for letter in "ABCD")
@@ -27,9 +29,20 @@ STARS = {1: {A: 5.0}, 2: {A: 5.0, B: 4.0, C: 5.0}, 3: {A: 1.0, B: 5.0}, 2**63 - 
 PATH = "/recommendations/batch"
 
 
+def stock(engine: Engine) -> None:
+    fill(engine, STARS, [product_row(A, title="Ångström 🍵"), product_row(B, title=None), C, D])
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def reading(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A service on the shop that the tests only read."""
+    with read_only_service(request.param, tmp_path_factory.mktemp("shop"), request, stock) as client:
+        yield client
+
+
 @pytest.fixture
 def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    fill(engine, STARS, [product_row(A, title="Ångström 🍵"), product_row(B, title=None), C, D])
+    stock(engine)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     with TestClient(api.create_app(), raise_server_exceptions=False) as client:
@@ -37,9 +50,9 @@ def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("more", [{}, {"limit": 2}, {"ranking": "taste"}, {"limit": 1, "ranking": "classic"}])
-def test_each_list_of_a_batch_equals_the_list_of_that_user(client: TestClient, more: dict[str, Any]) -> None:
+def test_each_list_of_a_batch_equals_the_list_of_that_user(reading: TestClient, more: dict[str, Any]) -> None:
     ids = [3, 2**63 - 1, 4711, 1, 99, 2]
-    answer = client.post(PATH, json={"user_ids": ids, **more})
+    answer = reading.post(PATH, json={"user_ids": ids, **more})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-model-version"] == "none"
@@ -47,14 +60,14 @@ def test_each_list_of_a_batch_equals_the_list_of_that_user(client: TestClient, m
     query = "&".join(f"{name}={value}" for name, value in more.items())
     known = [user for user in ids if user in STARS]
     assert answer.json() == {
-        "results": [client.get(f"/recommendations/{user}?{query}").json() for user in known],
+        "results": [reading.get(f"/recommendations/{user}?{query}").json() for user in known],
         "unknown": [4711, 99],
     }
 
 
-def test_a_thousand_of_the_longest_ids_fit(client: TestClient) -> None:
+def test_a_thousand_of_the_longest_ids_fit(reading: TestClient) -> None:
     ids = [2**63 - 1 - n for n in range(1_000)]
-    answer = client.post(PATH, json={"user_ids": ids}).json()
+    answer = reading.post(PATH, json={"user_ids": ids}).json()
     assert [one["user_id"] for one in answer["results"]] == ids[:1]
     assert answer["unknown"] == ids[1:]
 
@@ -83,8 +96,8 @@ NO_IDS += [([1], "[...]"), (2**63, str(2**63))]
         ([3, 1, 2, 1], "1", "must hold each id once"),
     ],
 )
-def test_a_body_without_a_valid_list_of_ids_is_refused(client: TestClient, ids: Any, value: str, message: str) -> None:
-    answer = client.post(PATH, json={"user_ids": ids})
+def test_a_body_without_a_valid_list_of_ids_is_refused(reading: TestClient, ids: Any, value: str, message: str) -> None:
+    answer = reading.post(PATH, json={"user_ids": ids})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["errors"] == [{"parameter": "user_ids", "value": value, "message": message}]
@@ -99,30 +112,30 @@ def test_a_body_without_a_valid_list_of_ids_is_refused(client: TestClient, ids: 
     ],
 )
 def test_half_a_surrogate_pair_in_place_of_a_list_is_refused(
-    client: TestClient, path: str, field: str, value: Any
+    reading: TestClient, path: str, field: str, value: Any
 ) -> None:
-    answer = client.post(path, content=json.dumps({field: value}))
+    answer = reading.post(path, content=json.dumps({field: value}))
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["value"] == "?"
 
 
-def test_all_faults_are_named_up_to_a_readable_number(client: TestClient) -> None:
-    answer = client.post(PATH, json={"user_ids": [0] * 1_000, "limit": 101, "ranking": "best"})
+def test_all_faults_are_named_up_to_a_readable_number(reading: TestClient) -> None:
+    answer = reading.post(PATH, json={"user_ids": [0] * 1_000, "limit": 101, "ranking": "best"})
     named = [error["parameter"] for error in answer.json()["errors"]]
     assert named == ["user_ids"] * 10 + ["limit", "ranking"]
-    assert client.post(PATH, json={"user_ids": [1], "n": 3}).json()["errors"][0]["parameter"] == "n"
-    assert client.post(PATH, json={"limit": 3}).json()["errors"][0]["message"] == "is missing"
+    assert reading.post(PATH, json={"user_ids": [1], "n": 3}).json()["errors"][0]["parameter"] == "n"
+    assert reading.post(PATH, json={"limit": 3}).json()["errors"][0]["message"] == "is missing"
     for body in ("", "x", "[1]", '{"user_ids": [NaN]}', '{"user_ids": [1], "user_ids": [2]}', "[" * 60_000):
-        assert client.post(PATH, content=body).status_code == 422
-    refused = client.post(PATH, json={"user_ids": [1], "ranking": "auto"})
+        assert reading.post(PATH, content=body).status_code == 422
+    refused = reading.post(PATH, json={"user_ids": [1], "ranking": "auto"})
     assert (refused.status_code, refused.json()["detail"]) == (409, NOT_AUTO)
-    assert client.post(PATH, content=b'{"user_ids": [' + b"1" * 66_000 + b"]}").status_code == 413
+    assert reading.post(PATH, content=b'{"user_ids": [' + b"1" * 66_000 + b"]}").status_code == 413
 
 
-def test_batch_is_a_post_route_and_no_user_id(client: TestClient) -> None:
-    refused = client.get(PATH)
+def test_batch_is_a_post_route_and_no_user_id(reading: TestClient) -> None:
+    refused = reading.get(PATH)
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
-    assert client.put(PATH, json={"user_ids": [1]}).status_code == 405
+    assert reading.put(PATH, json={"user_ids": [1]}).status_code == 405
 
 
 def test_others_do_not_wait_for_a_batch_and_all_its_lists_come_from_one_model(
@@ -226,11 +239,11 @@ def test_two_batches_are_computed_at_a_time(client: TestClient, monkeypatch: pyt
     assert most == BATCHES_AT_A_TIME == 2
 
 
-def test_the_documented_example_equals_the_real_answer(client: TestClient) -> None:
-    document = client.get("/openapi.json").json()
+def test_the_documented_example_equals_the_real_answer(reading: TestClient) -> None:
+    document = reading.get("/openapi.json").json()
     operation = document["paths"][PATH]["post"]
     sent = operation["requestBody"]["content"]["application/json"]["example"]
     shape = operation["responses"]["200"]["content"]["application/json"]["example"]
-    answer = client.post(PATH, content=json.dumps(sent | {"user_ids": [1, 4711]})).json()
+    answer = reading.post(PATH, content=json.dumps(sent | {"user_ids": [1, 4711]})).json()
     assert list(answer) == list(shape)
     assert list(answer["results"][0]["recommendations"][0]) == list(shape["results"][0]["recommendations"][0])
