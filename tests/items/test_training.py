@@ -193,13 +193,16 @@ def test_products_of_one_planted_group_speak_for_each_other(most_dense: int, mon
 # ---- the same bytes --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("most_dense", [10_000, 0], ids=["dense", "local"])
-@pytest.mark.parametrize(("n_users", "n_products"), [(1500, 1300), (900, 1400)], ids=["primal", "dual"])
+@pytest.mark.parametrize(
+    ("most_dense", "n_users", "n_products"),
+    [(10_000, 1500, 1300), (10_000, 900, 1400), (0, 750, 650), (0, 450, 700)],  # local: three blocks of products
+    ids=["primal-dense", "dual-dense", "primal-local", "dual-local"],
+)
 def test_one_and_three_threads_give_the_same_bytes(
     most_dense: int, n_users: int, n_products: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "MOST_DENSE", most_dense)
-    profiles = long_tail(n_users, n_products, 40_000)
+    profiles = long_tail(n_users, n_products, 40_000 if most_dense else 20_000)
     one, three = (train_items(profiles, ridge=2.0, n_threads=n) for n in (1, 3))
     assert one.weights.size > 50_000
     for name, array in one.arrays().items():
