@@ -8,6 +8,7 @@ list_answer        the answer of GET /recommendations/{user_id}
 model_headers      headers that name the model of an answer
 problems           errors as application/problem+json
 asked_people       requests by user_id after the user_ids have changed their meaning
+slashes            tells the slashes of an id in a path from those of the path
 beside             makes slow answers on another thread
 connection_limits  limits of connections and of bytes that a worker holds
 session            signed cookies in the place of a key, for the pages alone

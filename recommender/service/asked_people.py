@@ -28,7 +28,8 @@ def about_people(method: str, path: str) -> bool:
     >>> about_people("GET", "/recommendations/42"), about_people("POST", "/recommendations")
     (True, False)
     """
-    return path.startswith(_PEOPLE) or path == "/users" or (method == "POST" and path in _WRITES)
+    writes = method in ("POST", "DELETE") and path in _WRITES
+    return path.startswith(_PEOPLE) or path == "/users" or writes
 
 
 def refuse_other_people(*, announced: bool) -> Response:

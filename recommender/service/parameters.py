@@ -12,6 +12,7 @@ from fastapi import Request
 from recommender.model import ServedModel
 from recommender.ranking import CLASSIC, RANKINGS
 from recommender.service.problems import Errors, InvalidParameterError, NotInThisModelError, documented_problem
+from recommender.service.slashes import with_slashes
 from recommender.settings import LARGEST_ID
 from recommender.shop import PRODUCT_ID_FAULT, PRODUCT_ID_LENGTH, PRODUCT_ID_RULE, is_product_id
 
@@ -109,9 +110,9 @@ class RequestReader:
     """A reader of the parameters of one request; it notes all faults, and `done` reports them at once."""
 
     def __init__(self, query: bytes, path: Mapping[str, str] | None = None) -> None:
-        self._path = path or {}
+        self._path = {name: with_slashes(value) for name, value in (path or {}).items()}
         self._values: dict[str, list[str]] = {}
-        for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        for name, value in parse_qsl(query.decode(errors="replace"), keep_blank_values=True):
             self._values.setdefault(name, []).append(value)
         self.errors: Errors = []
 
@@ -169,19 +170,24 @@ class RequestReader:
         return ranking
 
     def user_id(self) -> int:
-        """Return the user_id in the path; 0 if it is not valid."""
-        text = self._path["user_id"]
+        """Return the user_id in the path, or else in the query; 0 if it is not valid."""
+        text = self._path["user_id"] if "user_id" in self._path else self.once("user_id")
+        if text is None:
+            self.refuse("user_id", "", "is missing")
+            return 0
         user_id = whole_number(text, LARGEST_ID)
         if user_id is None:
             self.errors.append(out_of_range("user_id", text, LARGEST_ID))
         return user_id or 0
 
     def product_id(self) -> str:
-        """Return the product_id in the path."""
-        product_id = self._path["product_id"]
-        if not is_product_id(product_id):
-            self.refuse("product_id", product_id, NO_PRODUCT_ID)
-        return product_id
+        """Return the product_id in the path, or else in the query."""
+        given = self._path["product_id"] if "product_id" in self._path else self.once("product_id")
+        if given is None:
+            self.refuse("product_id", "", "is missing")
+        elif not is_product_id(given):
+            self.refuse("product_id", given, NO_PRODUCT_ID)
+        return given or ""
 
 
 def check_served(ranking: str | None, model: ServedModel) -> None:

@@ -17,6 +17,7 @@ from recommender.errors import (
     UnknownRatingError,
     UnknownUserError,
 )
+from recommender.service.slashes import as_sent
 
 Errors = list[dict[str, str]]  # each has parameter, value, message
 
@@ -75,8 +76,9 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        details = {404: f"there is no page {request.url.path}; see /docs"}
-        details[405] = f"{request.method} is not allowed on {request.url.path}; see /docs"
+        path = as_sent(request.url.path)
+        details = {404: f"there is no page {path}; see /docs"}
+        details[405] = f"{request.method} is not allowed on {path}; see /docs"
         return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=error.headers)  # type: ignore[arg-type]
 
     @app.exception_handler(Exception)

@@ -216,6 +216,8 @@ def test_openapi_documents_every_route_with_an_example(reading: TestClient) -> N
         "/recommendations/{user_id}": ["user_id", *filters, "ranking", "explain", "If-None-Match"],
         "/products/{product_id}/similar": ["product_id", "limit", "If-None-Match"],
         "/products/{product_id}": ["product_id", "If-None-Match"],
+        "/similar": ["product_id", "limit", "If-None-Match"],
+        "/products": ["product_id", "If-None-Match"],
         "/popular": [*filters, "If-None-Match"],
         "/users/{user_id}/neighbors": ["user_id", "limit", "ranking"],
         "/users/{user_id}/ratings": ["user_id", "limit", "offset"],

@@ -45,6 +45,8 @@ ROUTES: dict[tuple[str, str], Case] = {
     ("GET", "/products/{product_id}/similar"): Case(f"/products/{A}/similar"),
     ("GET", "/products/{product_id}/figures"): Case(f"/products/{A}/figures", cached="private, no-store"),
     ("GET", "/products/{product_id}"): Case(f"/products/{A}"),
+    ("GET", "/similar"): Case(f"/similar?product_id={A}"),
+    ("GET", "/products"): Case(f"/products?product_id={A}"),
     ("GET", "/popular"): Case("/popular"),
     ("GET", "/users"): Case("/users?kind=heavy", needs_key=True),
     ("POST", "/users/{user_id}/what-if"): Case(
@@ -61,6 +63,7 @@ ROUTES: dict[tuple[str, str], Case] = {
         "/interactions", True, 201, {"user_id": 3, "product_id": A, "interaction_type": "view"}
     ),
     ("DELETE", "/users/{user_id}/ratings/{product_id}"): Case(f"/users/2/ratings/{A}", True, 204),
+    ("DELETE", "/ratings"): Case(f"/ratings?user_id=2&product_id={A}", True, 204),
     ("DELETE", "/users/{user_id}"): Case("/users/2", True, 204),
     ("GET", "/health"): Case("/health", always_open=True),
     ("GET", "/live"): Case("/live", always_open=True),

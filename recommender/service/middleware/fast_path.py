@@ -18,6 +18,7 @@ from recommender.service.list_answer import ListAnswer
 from recommender.service.middleware.answer_cache import CachedAnswer
 from recommender.service.model_headers import etag_of
 from recommender.service.problems import InvalidParameterError, NotInThisModelError, unforeseen
+from recommender.service.slashes import with_slashes
 
 JSON = (b"content-type", b"application/json")
 PRIVATE, NOT_KEPT = (
@@ -51,7 +52,7 @@ class FastPath:
 
     def answer(self, scope: Scope, model: ServedModel) -> CachedAnswer | None:
         """Return the answer with the headers of the route's own response; None if the framework has to answer."""
-        text: str = scope["path"][len(self._prefix) :]
+        text = with_slashes(scope["path"][len(self._prefix) :])
         try:
             made = self._make(text, scope["query_string"], model, self._default_limit(), named=self.named)
         except (InvalidParameterError, NotInThisModelError, UnknownUserError):

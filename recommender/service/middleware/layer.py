@@ -33,6 +33,7 @@ from recommender.service.middleware.limits import page_headers, read_body, refus
 from recommender.service.middleware.metrics import ServiceMetrics
 from recommender.service.middleware.request_log import RequestLog
 from recommender.service.model_headers import ModelStamp, RawHeader, etag_of, is_known
+from recommender.service.slashes import mark_slashes
 from recommender.service.state import ServiceState
 from recommender.updates import ANNOUNCED
 
@@ -40,6 +41,7 @@ OTHER = "other"
 MODEL_ROUTES = frozenset(
     {
         *("/recommendations/{user_id}", "/products/{product_id}/similar", "/products/{product_id}", "/popular"),
+        *("/similar", "/products"),
         *("/users/{user_id}/neighbors", "/users/{user_id}/ratings"),
     }
 )
@@ -88,6 +90,7 @@ class ServiceLayer:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
+        mark_slashes(scope)
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = self._id_of(headers)
         if (

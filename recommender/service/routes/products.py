@@ -130,6 +130,7 @@ _POPULAR_SCHEMA: dict[str, Any] = {
         }
     },
 }
+PRODUCT_ID_IN_QUERY = PRODUCT_ID | {"in": "query"}
 NO_SUCH_PRODUCT: dict[int | str, dict[str, Any]] = {
     304: model_headers.NOT_MODIFIED,
     404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
@@ -137,20 +138,29 @@ NO_SUCH_PRODUCT: dict[int | str, dict[str, Any]] = {
 }
 
 
+_SIMILAR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: documented_json(
+        _SIMILAR_SCHEMA,
+        _SIMILAR_EXAMPLE,
+        "Other products by cosine, best first; none is made up: of what nobody had rated when the model was made "
+        "there are none.",
+        headers=_HEADERS,
+    ),
+    **NO_SUCH_PRODUCT,
+}
+_PRODUCT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: documented_json(
+        _PRODUCT_SCHEMA, _PRODUCT_EXAMPLE, "The catalog's facts, and what people here think.", headers=_HEADERS
+    ),
+    **NO_SUCH_PRODUCT,
+}
+
+
 @router.get(
     "/products/{product_id}/similar",
     summary="Similar products: the same people rated them alike",
     openapi_extra={"parameters": [PRODUCT_ID, LIMIT, model_headers.IF_NONE_MATCH]},
-    responses={
-        200: documented_json(
-            _SIMILAR_SCHEMA,
-            _SIMILAR_EXAMPLE,
-            "Other products by cosine, best first; none is made up: of what nobody had rated when the model was made "
-            "there are none.",
-            headers=_HEADERS,
-        ),
-        **NO_SUCH_PRODUCT,
-    },
+    responses=_SIMILAR_RESPONSES,
 )
 async def similar(request: Request) -> Response:
     """Return other products of the catalog by the cosine of their ratings, with the number of users who rated both."""
@@ -160,6 +170,17 @@ async def similar(request: Request) -> Response:
     asked.done()
     model: ServedModel = request.app.state.model
     return Response(orjson.dumps(similar_to(model, product_id, limit)), media_type="application/json")
+
+
+@router.get(
+    "/similar",
+    summary="The same, with the id in the query",
+    openapi_extra={"parameters": [PRODUCT_ID_IN_QUERY, LIMIT, model_headers.IF_NONE_MATCH]},
+    responses=_SIMILAR_RESPONSES,
+)
+async def similar_by_query(request: Request) -> Response:
+    """Return what `/products/{product_id}/similar` returns, also where a proxy decodes a slash in a path."""
+    return await similar(request)
 
 
 def similar_to(model: ServedModel, product_id: str, limit: int) -> dict[str, Any]:
@@ -181,15 +202,7 @@ def similar_to(model: ServedModel, product_id: str, limit: int) -> dict[str, Any
     "/products/{product_id}",
     summary="One product",
     openapi_extra={"parameters": [PRODUCT_ID, model_headers.IF_NONE_MATCH]},
-    responses={
-        200: documented_json(
-            _PRODUCT_SCHEMA,
-            _PRODUCT_EXAMPLE,
-            "The catalog's facts, and what people here think.",
-            headers=_HEADERS,
-        ),
-        **NO_SUCH_PRODUCT,
-    },
+    responses=_PRODUCT_RESPONSES,
 )
 async def product(request: Request) -> Response:
     """Return a product of the catalog, or one that has left it and still has ratings."""
@@ -222,6 +235,17 @@ def product_of(request: Request, model: ServedModel, product_id: str, *, named: 
         "ratings": count,
         "mean_rating": None if mean is None else round(mean, 2),
     }
+
+
+@router.get(
+    "/products",
+    summary="The same, with the id in the query",
+    openapi_extra={"parameters": [PRODUCT_ID_IN_QUERY, model_headers.IF_NONE_MATCH]},
+    responses=_PRODUCT_RESPONSES,
+)
+async def product_by_query(request: Request) -> Response:
+    """Return what `/products/{product_id}` returns, also where a proxy decodes a slash in a path."""
+    return await product(request)
 
 
 @router.get(

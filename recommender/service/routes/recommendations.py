@@ -27,6 +27,7 @@ from recommender.service.parameters import (
 )
 from recommender.service.problems import NOT_KEPT, documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM, listed_schema
+from recommender.service.slashes import with_slashes
 
 router = APIRouter()
 
@@ -146,7 +147,7 @@ async def recommendations(request: Request) -> Response:
     `X-Recommendation-Source`).
     """
     request.state.model = model = request.app.state.model
-    text, query = request.path_params["user_id"], request.scope["query_string"]
+    text, query = with_slashes(request.path_params["user_id"]), request.scope["query_string"]
     answer = await list_of(request, model, text, query, named=has_key(request))
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     headers |= NOT_KEPT if answer.names_people else PRIVATE

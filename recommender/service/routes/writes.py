@@ -25,7 +25,7 @@ from recommender.service.parameters import (
 )
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM
-from recommender.service.routes.products import PRODUCT_ID
+from recommender.service.routes.products import PRODUCT_ID, PRODUCT_ID_IN_QUERY
 from recommender.settings import LARGEST_ID
 from recommender.updates import ModelUpdater, delete_rating, erase_user, store_interaction, store_rating
 
@@ -130,6 +130,18 @@ async def unrate(request: Request) -> Response:
     asked.done()
     await _service(request).write(user_id, lambda connection: delete_rating(connection, user_id, product_id))
     return Response(status_code=204)
+
+
+@router.delete(
+    "/ratings",
+    status_code=204,
+    summary="The same, with the ids in the query",
+    openapi_extra={"parameters": [USER_ID | {"in": "query"}, PRODUCT_ID_IN_QUERY]},
+    responses=_DONE,
+)
+async def unrate_by_query(request: Request) -> Response:
+    """Delete one rating, also where a proxy decodes a slash in a path."""
+    return await unrate(request)
 
 
 @router.delete(
