@@ -86,6 +86,7 @@ from recommender.ranking import (
 )
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
 from recommender.shop import RatingMatrix
+from recommender.updates import SUITED
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
@@ -121,7 +122,7 @@ def load_model(
     between products; "auto" chooses one of them, or both, and its parameters on these ratings. ``weights`` (default:
     INTERACTION_WEIGHTS) are the weights of the interactions.
 
-    Raises StepOrderError if there are no ratings, RatingError if too many are not usable.
+    Raises StepOrderError if there are no ratings, nor by taste interactions; RatingError if too many are not usable.
     """
     if (wanted := _ranking(ranking)) in BY_TASTE:
         given = INTERACTION_WEIGHTS if weights is None else weights
@@ -147,12 +148,13 @@ def get_recommendations(
 ) -> pd.DataFrame:
     """Return the ranked products for one user, best first.
 
-    Columns: ``product_id``, ``predicted_rating`` (stars), then the evidence: ``support`` (sum of the cosines of the
-    neighbors who rated it) and ``n_neighbors`` (their number). A short list is never filled up; a user without
-    neighbors gets an empty one. ``matrix`` and ``similarity_matrix`` are what ``load_model`` returned, or a DataFrame
-    users x products (unrated = 0) and a dense similarity (array or DataFrame). ``n_neighbors``, ``n`` and ``ranking``
-    default to the present values of TOP_N_SIMILAR_USERS, TOP_N_RECOMMENDATIONS and RANKING. All but "classic" do not
-    order by ``predicted_rating``; they need what load_model returned for the same ranking.
+    Columns: ``product_id``, ``predicted_rating`` (stars; NaN in a shop without ratings), then the evidence:
+    ``support`` (sum of the cosines of the neighbors who rated it) and ``n_neighbors`` (their number). A short list is
+    never filled up; a user without neighbors gets an empty one. ``matrix`` and ``similarity_matrix`` are what
+    ``load_model`` returned, or a DataFrame users x products (unrated = 0) and a dense similarity (array or DataFrame).
+    ``n_neighbors``, ``n`` and ``ranking`` default to the present values of TOP_N_SIMILAR_USERS, TOP_N_RECOMMENDATIONS
+    and RANKING. All but "classic" do not order by ``predicted_rating``; they need what load_model returned for the same
+    ranking.
 
     Raises UnknownUserError for a user who is not in the matrix, RatingError, SettingError.
     """
@@ -256,7 +258,7 @@ def run_batch(
 ) -> None:
     """Load, train, check, show, evaluate and write; print what was done and how long each part took."""
     print(label(engine))
-    settings = commands.suited_and_told(engine, settings)
+    given, settings = settings, commands.suited_and_told(engine, settings)
     commands.announce_compiling(settings.ranking)
     started = time.perf_counter()
     # the gate needs the times of the ratings and the interactions; unchanged classic lists need neither
@@ -277,6 +279,8 @@ def run_batch(
         metrics, verdict = commands.gate(
             settings, engine, judged, job.ranking.settings, force=options.force, n_users=GATE_USERS
         )
+        if settings is not given:
+            metrics = {**(metrics or {}), SUITED: True}
         model = serve(trained, built_at=datetime.now(UTC))
         noted: dict[str, Any] = {"fingerprint": made_of, "publish": verdict is None, "metrics": metrics}
         version = write_and_tell(engine, model, job, force=options.force, keep_versions=settings.keep_versions, **noted)

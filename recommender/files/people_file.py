@@ -142,8 +142,9 @@ def _last_of_each(ids: pa.ChunkedArray) -> pa.Array:
 
 
 def _first_of_each(texts: pa.ChunkedArray) -> pa.Array:
-    """Return the texts with NULL in the place of each repetition, case aside, as the table's unique key compares."""
-    codes = pc.utf8_lower(texts).combine_chunks().dictionary_encode().indices
+    """Return the texts with NULL in place of each repetition: case and accents aside, as the unique key compares."""
+    plain = pc.replace_substring_regex(pc.utf8_normalize(pc.utf8_lower(texts), "NFKD"), r"\p{M}", "")
+    codes = plain.combine_chunks().dictionary_encode().indices
     known = codes.is_valid().to_numpy(zero_copy_only=False)
     _, firsts = np.unique(codes.fill_null(-1).to_numpy(), return_index=True)
     first = np.zeros(len(codes), np.bool_)

@@ -18,13 +18,14 @@ people_watch      also watches whom the user_ids mean, and are about to mean
 from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel
 from recommender.updates.records import optional_tables, read_facts, read_records
 from recommender.updates.served import ANNOUNCED, Served
-from recommender.updates.suited_ranking import SAID, suited
+from recommender.updates.suited_ranking import SAID, SUITED, suited
 from recommender.updates.updater import ModelUpdater
 from recommender.updates.writes import delete_rating, erase_user, prepare, store_interaction, store_rating
 
 __all__ = [
     "ANNOUNCED",
     "SAID",
+    "SUITED",
     "ModelSource",
     "ModelUpdater",
     "SavedModel",

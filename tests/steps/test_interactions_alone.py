@@ -17,7 +17,7 @@ from sqlalchemy import Engine, insert, select
 import api
 import recommendation_engine as re
 from recommender.database import writing
-from recommender.database.schema import interactions, metadata, products, recommendations
+from recommender.database.schema import interactions, metadata, products, ratings, recommendations
 from recommender.errors import StepOrderError
 from tests.support.service import KEY, WITH_KEY, wait_until
 from tests.support.shop import product_row
@@ -67,7 +67,7 @@ def listed(engine: Engine) -> list[Any]:
 
 def test_the_scripts_take_auto_and_publish_lists_without_stars(shop: Env, engine: Engine, tmp_path: Path) -> None:
     out = do(shop, tmp_path, "recommendation_engine.py", "--users", "all")
-    assert "ranking  auto: there are interactions and no ratings, and RANKING is not set\n" in out
+    assert "ranking  auto: RANKING is not set, and there are interactions and no ratings, or were at first\n" in out
     assert "loaded   600 interactions of 120 users on 39 products" in out
     assert "newest 20% of each user's products hidden" in out
     rows = listed(engine)
@@ -88,6 +88,22 @@ def test_the_other_rankings_and_a_roll_back_work_too(shop: Env, engine: Engine, 
     assert "against the published version's settings" in out
     assert {row["predicted_rating"] for row in listed(engine)} == {None}
     assert "version 1 of" in do(shop, tmp_path, "recommendation_engine.py", "--rollback", "1")
+
+
+def test_the_first_ratings_do_not_turn_the_shop_to_classic(shop: Env, engine: Engine, tmp_path: Path) -> None:
+    do(shop, tmp_path, "recommendation_engine.py", "--users", "all")
+    metadata.create_all(engine, tables=[ratings])
+    given = {"product_id": PRODUCTS[0], "rating": 4.0, "created_at": START, "updated_at": START}
+    with writing(engine) as connection:
+        connection.execute(insert(ratings), [given | {"user_id": user} for user in (1, 4)])
+    out = do(shop, tmp_path, "recommendation_engine.py", "--users", "all")
+    assert "ranking  auto: RANKING is not set" in out
+    assert "loaded   2 ratings of 120 users" in out
+    assert {row["predicted_rating"] is None for row in listed(engine)} == {False}
+    assert "version 2, published" in out
+    again = do(shop, tmp_path, "recommendation_engine.py", "--users", "all", "--if-stale")
+    assert "unchanged: version 2" in again
+    assert "ranking  auto" not in do(shop, tmp_path, "recommendation_engine.py", "--ranking", "classic", "--force")
 
 
 def test_classic_says_what_it_needs_and_how_to_go_on(shop: Env, engine: Engine, tmp_path: Path) -> None:
