@@ -45,7 +45,7 @@ USER_ID: dict[str, Any] = {
     "name": "user_id",
     "in": "path",
     "required": True,
-    "description": "A user of users or product_ratings: digits without sign or leading zero.",
+    "description": "A user of users, product_ratings or user_interactions: digits without sign or leading zero.",
     "schema": {"type": "string", "pattern": f"^({_numerals_up_to(LARGEST_ID)})$"},
     "example": "42",
 }

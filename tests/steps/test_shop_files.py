@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Table, insert, select
+from sqlalchemy import Engine, Table, create_engine, insert, select
 
 from recommender.database import existing_tables, writing
 from recommender.database.schema import interactions, metadata, products, ratings, user_id_map, users
@@ -168,3 +168,59 @@ def test_a_log_of_the_release_before_goes_on_to_work(shop: Env, tmp_path: Path, 
     assert "user_interactions was changed" in refuse(shop, tmp_path, STEP, *sizes, "--seed", "3")
     do(shop, tmp_path, STEP, "--interactions", "events.csv", "--replace")
     assert len(contents(engine, interactions, "order_id")) == 4
+
+
+PUBLIC: dict[str, tuple[str, list[str], list[tuple[str, str, str]]]] = {
+    "Retailrocket events.csv": (
+        "timestamp,visitorid,event,itemid,transactionid\n"
+        f"1433221332117,257597,view,{A},\n1433224214164,9,addtocart,{B},\n",
+        [],
+        [("257597", A, "view"), ("9", B, "add_to_cart")],
+    ),
+    "yoochoose-clicks.dat": (
+        f"1,2014-04-07T10:51:09.277Z,{A},0\n2,2014-04-07T10:54:09.868Z,{B},S\n",
+        ["--columns", "user,time,product,_", "--interaction-type", "click"],
+        [("1", A, "click"), ("2", B, "click")],
+    ),
+    "yoochoose-buys.dat": (
+        f"420374,2014-04-06T18:44:58.314Z,{A},12462,1\n",
+        ["--columns", "user,time,product,price,quantity"],
+        [("420374", A, "purchase")],
+    ),
+    "Instacart, joined": (
+        f"order_id,user_id,eval_set,order_number,product_id,add_to_cart_order,reordered\n2,202279,prior,3,{A},1,1\n",
+        [],
+        [("202279", A, "purchase")],
+    ),
+    "OnlineRetail.csv": (
+        "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+        f"536365,{A},CREAM CUPID,6,12/1/2010 8:26,2.55,17850,United Kingdom\n",
+        [],
+        [("17850", A, "purchase")],
+    ),
+    "usersha1-artmbid-artname-plays.tsv": (
+        f"00000c289a1829a8\t{A}\tbetty blowtorch\t2137\n",
+        ["--columns", "user,product,_,plays", "--interaction-type", "view"],
+        [("00000c289a1829a8", A, "view")],
+    ),
+    "goodreads_interactions.csv": (
+        f"user_id,book_id,is_read,rating,is_reviewed\n0a,{A},1,5,0\n1b,{B},0,0,0\n",
+        ["--interaction-type", "view"],
+        [("0a", A, "view"), ("1b", B, "view")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_files_go_in_as_they_are_downloaded(tmp_path: Path, name: str) -> None:
+    text, options, wanted = PUBLIC[name]
+    (tmp_path / "shop.db").touch()
+    (tmp_path / name).write_text(text)
+    env = {"DB_HOST": "", "SQLITE_FILE": str(tmp_path / "shop.db")}
+    do(env, tmp_path, STEP, "--interactions", name, *options)
+    engine = create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
+    who = names_of(engine)  # none for whole numbers
+    found = contents(engine, interactions, "user_id", "product_id", "interaction_type")
+    assert [(who.get(user, str(user)), *rest) for user, *rest in found] == wanted
+    assert len(contents(engine, users, "user_id")) == len(wanted)
+    engine.dispose()
