@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, insert, select
@@ -187,6 +188,28 @@ def test_the_service_answers_explains_and_learns(client: TestClient, shop: Env) 
     assert client.get("/recommendations/999?ranking=classic").status_code == 200
     assert client.delete("/users/999").status_code == 204
     assert client.get("/recommendations/999").status_code == 404
+
+
+def test_all_routes_answer_as_they_are_documented(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    basket = {"ratings": [{"product_id": PRODUCTS[0]}, {"product_id": PRODUCTS[3], "rating": 4}]}
+    for method, path, template, body in (
+        ("GET", "/recommendations/7?explain=true&limit=20", "/recommendations/{user_id}", None),
+        ("POST", "/recommendations", "/recommendations", basket),
+        ("POST", "/recommendations/batch", "/recommendations/batch", {"user_ids": [1, 2, 999]}),
+        ("GET", "/popular", "/popular", None),
+        ("GET", f"/products/{PRODUCTS[0]}", "/products/{product_id}", None),
+        ("GET", f"/products/{PRODUCTS[0]}/similar", "/products/{product_id}/similar", None),
+        ("GET", "/users/7/neighbors", "/users/{user_id}/neighbors", None),
+        ("GET", "/users/7/ratings", "/users/{user_id}/ratings", None),
+        ("GET", "/health", "/health", None),
+    ):
+        answer = client.request(method, path, json=body)
+        assert answer.status_code == 200, (path, answer.text)
+        responses = document["paths"][template][method.lower()]["responses"]
+        schema = responses["200"]["content"]["application/json"]["schema"]
+        jsonschema_rs.validate(schema | {"components": document["components"]}, answer.json())
+        assert '"predicted_rating":null' in answer.text or "recommend" not in path
 
 
 def test_a_person_of_whom_another_program_writes_is_known_at_once(client: TestClient, engine: Engine) -> None:

@@ -30,7 +30,7 @@ from recommender.service.parameters import (
     documented_refusal,
 )
 from recommender.service.problems import documented_problem
-from recommender.service.product_json import STARS_ITEM, list_body, listed_schema
+from recommender.service.product_json import PREDICTED_ITEM, list_body, listed_schema
 from recommender.settings import LARGEST_ID
 
 MOST_USERS = 1_000
@@ -82,7 +82,7 @@ _SCHEMA: dict[str, Any] = {
                     "recommendations": {
                         "type": "array",
                         "maxItems": LARGEST_LIMIT,
-                        "items": listed_schema({"predicted_rating": STARS_ITEM}),
+                        "items": listed_schema({"predicted_rating": PREDICTED_ITEM}),
                     },
                 },
             },

@@ -26,10 +26,10 @@ from recommender.service.parameters import (
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import (
     CURRENCY_ITEM,
+    PREDICTED_ITEM,
     PRICE_ITEM,
     PRODUCT_ID_ITEM,
     PRODUCT_NAME_ITEM,
-    STARS_ITEM,
     listed,
     listed_schema,
 )
@@ -125,7 +125,7 @@ _POPULAR_SCHEMA: dict[str, Any] = {
         "popular": {
             "type": "array",
             "items": listed_schema(
-                {"predicted_rating": STARS_ITEM}, more={"ratings": {"type": "integer", "minimum": 0}}
+                {"predicted_rating": PREDICTED_ITEM}, more={"ratings": {"type": "integer", "minimum": 0}}
             ),
         }
     },

@@ -26,7 +26,7 @@ from recommender.service.parameters import (
     documented_refusal,
 )
 from recommender.service.problems import NOT_KEPT, documented_problem
-from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM, listed_schema
+from recommender.service.product_json import PREDICTED_ITEM, PRODUCT_ID_ITEM, listed_schema
 from recommender.service.slashes import with_slashes
 
 router = APIRouter()
@@ -96,7 +96,7 @@ EXAMPLE: dict[str, Any] = {
         }
     ],
 }
-LISTED_ITEM = listed_schema({"predicted_rating": STARS_ITEM}, optional={"explanation": _EXPLANATION_SCHEMA})
+LISTED_ITEM = listed_schema({"predicted_rating": PREDICTED_ITEM}, optional={"explanation": _EXPLANATION_SCHEMA})
 RECOMMENDATIONS_SCHEMA = {
     "type": "object",
     "required": ["user_id", "recommendations"],
