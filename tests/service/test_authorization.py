@@ -85,8 +85,11 @@ PAGES: dict[tuple[str, str], tuple[str, bool]] = {
     ("GET", "/shoppers"): ("/shoppers", True),
     ("GET", "/shoppers/{user_id:path}"): ("/shoppers/1", True),
 }
-# what a page's form does -> its path, and the status if access is allowed (there is no such version)
-ACTIONS = {("POST", "/versions/{version}/roll-back"): ("/versions/99/roll-back", 409)}
+# what a page's form does -> its path, and the status if access is allowed (there is nothing of that number)
+ACTIONS = {
+    ("POST", "/versions/{version}/roll-back"): ("/versions/99/roll-back", 409),
+    ("POST", "/shoppers/{user_id:path}/ratings"): ("/shoppers/99/ratings", 404),
+}
 # these are open in any case: without them nobody could sign in
 ENTRANCE: dict[tuple[str, str], tuple[str, int]] = {
     ("GET", "/assets/{name}"): ("/assets/style.css", 200),

@@ -8,6 +8,7 @@ shopper   one person: what they rated, what is recommended, and why
 basket    products that are picked, and the list for them
 product   one product: who rates it, what goes with it, who gets it
 versions  all versions, and the way back
+saving    stores the ratings of a what-if, and undoes it
 moves     what moved in a list
 cards     what is shown of a product
 words     values as a reader sees them
@@ -15,6 +16,7 @@ charts    charts as SVG
 pictures  pictures of products, and drawings in their place
 """
 
-from recommender.service.pages import assets, basket, overview, product, shopper, sign_in, versions
+from recommender.service.pages import assets, basket, overview, product, saving, shopper, sign_in, versions
 
-PAGES = (assets.router, sign_in.router, overview.router, shopper.router, basket.router, product.router, versions.router)
+_MODULES = (assets, sign_in, overview, saving, shopper, basket, product, versions)
+PAGES = tuple(module.router for module in _MODULES)

@@ -16,6 +16,7 @@ from fastapi.responses import RedirectResponse
 from recommender.errors import DatabaseError
 from recommender.live import LiveModel
 from recommender.model import ServedModel
+from recommender.service.json_body import HIGHEST, LOWEST
 from recommender.service.pages.cards import Card, add_images, card_of, category_names, whole_stars
 from recommender.service.pages.frame import add_page, render
 from recommender.service.pages.moves import Moves, moves_between
@@ -105,8 +106,11 @@ class _Asked:
         self.beside = beside if beside != self.ranking else None
         self.filters: Pairs = [(name, text) for name in FILTERS for text in reader.all(name) if text]
         self.values = dict.fromkeys(FILTERS, "") | dict(self.filters)
-        self.rated = _ratings(reader)
+        given = ratings_in(reader, reader.all("rate"))
+        self.rated = {product: stars for product, stars in given.items() if stars is not None}
         self.half_stars = {product: round(2 * stars) for product, stars in self.rated.items()}
+        self.undo = ratings_in(reader, reader.all("undo"), "undo")
+        self.is_saving = bool(self.rated) and reader.once("save") is not None
         reader.done()
 
     @property
@@ -129,24 +133,27 @@ class _Asked:
         kept = [pair for pair in self.state if not pair[1].startswith(f"{product_id}:")]
         return self._address(kept + ([] if stars is None else [("rate", f"{product_id}:{stars:g}")]))
 
+    @property
+    def form(self) -> str:
+        """The address of the form that stores ratings."""
+        return f"{self._path}/ratings"
+
     def _address(self, pairs: Sequence[tuple[str, Any]]) -> str:
         return self._path + query_of(pairs)
 
 
-def _ratings(reader: RequestReader) -> dict[str, float]:
-    """Return the ratings of the what-if: the part after the last colon is the stars."""
-    found: dict[str, float] = {}
-    for text in reader.all("rate"):
+def ratings_in(reader: RequestReader, texts: Sequence[str], name: str = "rate") -> dict[str, float | None]:
+    """Return the ratings in these texts, ``PRODUCT:STARS``; None without stars. Faults are noted."""
+    levels = {f"{half / 2:g}": half / 2 for half in range(round(2 * LOWEST), round(2 * HIGHEST) + 1)}
+    found: dict[str, float | None] = {}
+    for text in texts:
         product, _, stars = text.rpartition(":")
-        if (
-            stars in {f"{level / 2:g}" for level in range(2 * min(whole_stars()) - 1, 2 * max(whole_stars()) + 1)}
-            and product
-        ):
-            found[product] = float(stars)
+        if product and (not stars or stars in levels):
+            found[product] = levels.get(stars)
         else:
-            reader.refuse("rate", text, "must be a product, a colon and its stars in half steps")
+            reader.refuse(name, text, "must be a product, a colon and its stars in half steps")
     if len(found) > MOST_RATINGS:
-        reader.refuse("rate", str(len(found)), f"must be given {MOST_RATINGS} times at most")
+        reader.refuse(name, str(len(found)), f"must be given {MOST_RATINGS} times at most")
     return found
 
 

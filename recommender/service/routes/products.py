@@ -210,9 +210,8 @@ async def product(request: Request) -> Response:
     product_id = asked.product_id()
     asked.done()
     model: ServedModel = request.app.state.model
-    return Response(
-        orjson.dumps(product_of(request, model, product_id, named=has_key(request))), media_type="application/json"
-    )
+    body = product_of(request, model, product_id, named=has_key(request))
+    return Response(orjson.dumps(body), media_type="application/json")
 
 
 def product_of(request: Request, model: ServedModel, product_id: str, *, named: bool) -> dict[str, Any]:

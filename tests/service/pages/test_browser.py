@@ -116,6 +116,23 @@ def test_a_rating_that_is_tried_shows_what_moved_and_stores_nothing(page: Page, 
     assert listed(page) == before
 
 
+def test_a_tried_rating_can_be_saved_after_a_question_and_undone(page: Page, site: Site) -> None:
+    before = by_api(site, user=3)
+    page.goto(f"/shoppers/3?rate={before[0]}:2")
+    page.locator("#ask-to-save").click()
+    expect(page.get_by_text("Store this rating in the database")).to_be_visible()
+    assert by_api(site, user=3) == before
+    page.locator("#save").click()
+    expect(page.get_by_role("status")).to_contain_text("Saved: 1 rating.")
+    rated: Any = site.get("/users/3/ratings").json()["ratings"]
+    assert {one["product_id"]: one["rating"] for one in rated}[before[0]] == 2.0
+    assert listed(page) == by_api(site, user=3) != before
+    page.locator("#undo").click()
+    expect(page.get_by_role("heading", name="Shopper 3")).to_be_visible()
+    assert before[0] not in str(site.get("/users/3/ratings").json())
+    assert by_api(site, user=3) == before
+
+
 def test_signing_in_with_a_wrong_key_and_a_right_one_and_out_again(browser: Browser, site: Site) -> None:
     with opened(browser, site.address, may_fail="status of 401") as page:
         page.goto("/shoppers/1")

@@ -1,0 +1,58 @@
+"""The form that stores the ratings of a what-if, and the one that undoes it.
+
+Each sends its ratings as ``rate=PRODUCT:STARS``; without stars the rating is deleted. The answer leads back to the
+person's page, whose address then has what was there before (``undo=PRODUCT:STARS``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from sqlalchemy import Connection
+
+from recommender.service.pages.frame import add_page, refuse
+from recommender.service.pages.shopper import ratings_in
+from recommender.service.pages.sign_in import NOT_OURS
+from recommender.service.pages.words import one_segment, query_of
+from recommender.service.parameters import RequestReader
+from recommender.service.problems import NOT_KEPT
+from recommender.service.routes.people import rated_by
+from recommender.service.session import is_own_form
+from recommender.updates import ModelUpdater, delete_rating, store_rating
+
+router = APIRouter(include_in_schema=False)
+
+
+async def save(request: Request) -> Response:
+    """Store or delete the ratings of the form in one transaction, and go back to the person."""
+    pairs = parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=200)
+    if not is_own_form(request, dict(pairs).get("form_token", "")):
+        return refuse(request, 403, NOT_OURS, "Load the page again and send it from there.")
+    asked = RequestReader(b"", request.path_params)
+    user_id, ratings = asked.user_id(), ratings_in(asked, [text for name, text in pairs if name == "rate"])
+    asked.done()
+    model = request.app.state.model
+    before = {one["product_id"]: one["rating"] for one in rated_by(model, user_id, model.n_ratings)["ratings"]}
+    watch: ModelUpdater = request.app.state.updater
+    await watch.write(user_id, lambda connection: _store(connection, user_id, ratings, before))
+    undo = [("undo", f"{product}:{before[product]:g}" if product in before else f"{product}:") for product in ratings]
+    ranking = [("ranking", text) for name, text in pairs if name == "ranking"]
+    root = request.scope.get("root_path", "")
+    back = f"{root}/shoppers/{one_segment(user_id)}{query_of([*ranking, *undo])}"
+    return RedirectResponse(back, 303, NOT_KEPT)
+
+
+def _store(
+    connection: Connection, user_id: int, ratings: Mapping[str, float | None], before: Mapping[str, float]
+) -> None:
+    for product, stars in ratings.items():
+        if stars is not None:
+            store_rating(connection, user_id, product, round(2 * stars))
+        elif product in before:
+            delete_rating(connection, user_id, product)
+
+
+add_page(router, "/shoppers/{user_id:path}/ratings", save, method="POST", of_people=True)
