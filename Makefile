@@ -6,7 +6,7 @@ PRODUCTS ?= 20000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup compiling run test bench check format clean
+.PHONY: help setup compiling run test bench pictures check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -79,6 +79,11 @@ bench: $(VENV)/.installed-bench
 	@for name in neighbors one_user rankings read load batch forecast quality cold_start serve worst live pauses; do echo; \
 	  echo "== benchmarks/$$name.py"; \
 	  $(BIN)/python -m benchmarks.$$name --short || exit 1; done
+
+# The pictures of the pages in docs/, from a made-up shop of its own.
+pictures: $(VENV)/.installed-dev
+	@command -v chromium >/dev/null || { echo "make: no chromium on PATH: apt-get install chromium" >&2; exit 1; }
+	@$(BIN)/python -m tests.support.pictures docs
 
 check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy

@@ -35,7 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
         else:  # REQUIRE_KEY=all
             print("\nReady. Every request needs a key. Try:")
             key = "-H 'X-API-Key: ...' "
-        print(f"\n    curl {key}{address}/recommendations/42\n\nCtrl-C stops the service.", flush=True)
+        print(
+            f"\n    curl {key}{address}/recommendations/42\n\nLook at it: {address}/\n\nCtrl-C stops the service.",
+            flush=True,
+        )
         return 0
     return 1
 
