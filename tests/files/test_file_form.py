@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,24 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recommender.errors import InputFileError, SettingError
-from recommender.files import RejectedRows, ShopRatings, read_ratings_file, value_rows
+from recommender.files import ShopRatings, value_rows
+from tests.files.conftest import Read
 
-NOW = dt.datetime(2026, 6, 1, 12)
 A, B = "B00000000A", "B00000000B"
-Read = Callable[..., ShopRatings]
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Read:
-    """Read a file with this content."""
-
-    def reader(content: str | bytes, columns: str | None = None) -> ShopRatings:
-        path = tmp_path / "file"
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        with RejectedRows(tmp_path / "rejected_rows.csv", limit=100) as rejected:
-            return read_ratings_file(path, rejected, loaded_at=NOW, columns=columns)
-
-    return reader
 
 
 def rows(shop: ShopRatings) -> list[tuple[int, str, float]]:

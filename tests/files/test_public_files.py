@@ -6,7 +6,6 @@ import datetime as dt
 import gzip
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,26 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from recommender.errors import InputFileError
-from recommender.files import RejectedRows, ShopRatings, read_ratings_file
+from recommender.files import ShopRatings
+from tests.files.conftest import Read
 
-NOW = dt.datetime(2026, 6, 1, 12)
 A, B = "B00000000A", "B00000000B"
 
-Read = Callable[..., ShopRatings]
 Row = tuple[int, str, float, dt.datetime | None]
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Read:
-    """Read a file with this content."""
-
-    def reader(content: str | bytes, columns: str | None = None) -> ShopRatings:
-        path = tmp_path / "file"
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        with RejectedRows(tmp_path / "rejected_rows.csv", limit=100) as rejected:
-            return read_ratings_file(path, rejected, loaded_at=NOW, columns=columns)
-
-    return reader
 
 
 def rows(shop: ShopRatings) -> list[tuple[str | int, str, float, dt.datetime | None]]:
