@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -147,7 +147,13 @@ def service(request: pytest.FixtureRequest, keys: str, required: str = "people")
         yield request.getfixturevalue("shared")(keys, required)
         return
     request.getfixturevalue("environment")
-    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    with own_service(request.getfixturevalue("monkeypatch"), keys, required) as client:
+        yield client
+
+
+@contextmanager
+def own_service(monkeypatch: pytest.MonkeyPatch, keys: str, required: str) -> Iterator[TestClient]:
+    """A service for one test, in the ``environment`` of that test."""
     monkeypatch.setenv("API_KEY", keys)
     monkeypatch.setenv("REQUIRE_KEY", required)
     with TestClient(api.create_app(), raise_server_exceptions=False) as client:
@@ -319,7 +325,7 @@ COOKIES = ["", "x", KEY, f"9999999999.{'0' * 32}.{'0' * 64}"]
 def test_a_page_of_people_opens_to_a_session_or_a_key_and_with_all_required_every_page_does(
     environment: None, monkeypatch: pytest.MonkeyPatch, required: str
 ) -> None:
-    with service(monkeypatch, f"{KEY}, {SECOND}", required) as client:
+    with own_service(monkeypatch, f"{KEY}, {SECOND}", required) as client:
         cookie = client.post("/sign-in", data={"key": SECOND}, follow_redirects=False).cookies[COOKIE]
         client.cookies.clear()
         refused = [{HEADER: "x" + KEY}, *({"Cookie": f"{COOKIE}={one}"} for one in (*COOKIES, cookie[:-1] + "g"))]
@@ -339,7 +345,7 @@ def test_a_page_of_people_opens_to_a_session_or_a_key_and_with_all_required_ever
 def test_a_form_acts_only_for_a_key_or_for_a_session_with_its_token(
     environment: None, monkeypatch: pytest.MonkeyPatch, required: str
 ) -> None:
-    with service(monkeypatch, KEY, required) as client:
+    with own_service(monkeypatch, KEY, required) as client:
         cookie = client.post("/sign-in", data={"key": KEY}, follow_redirects=False).cookies[COOKIE]
         page = client.get("/versions").text
         client.cookies.clear()
@@ -358,7 +364,7 @@ def test_a_form_acts_only_for_a_key_or_for_a_session_with_its_token(
 
 @pytest.mark.parametrize("required", ["people", "all"])
 def test_the_entrance_is_open(environment: None, monkeypatch: pytest.MonkeyPatch, required: str) -> None:
-    with service(monkeypatch, KEY, required) as client:
+    with own_service(monkeypatch, KEY, required) as client:
         for (method, _), (path, status) in ENTRANCE.items():
             assert client.request(method, path, follow_redirects=False).status_code == status, path
 
