@@ -49,11 +49,12 @@ from recommender.database import (
     require_rows,
     staged,
     usable,
+    wanted_scale,
 )
 from recommender.database.schema import SHOPPER_TABLES, interactions, products, ratings, users
 from recommender.errors import DatabaseError, SettingError
-from recommender.settings import DATABASE_OPTIONS, Settings, add_options, load_settings
-from recommender.shop import INTERACTION_TYPES, product_id_bytes
+from recommender.settings import DATABASE_OPTIONS, RATING_OPTIONS, Settings, add_options, load_settings
+from recommender.shop import HALF_STARS, INTERACTION_TYPES, product_id_bytes
 from recommender.synthetic import CatalogFacts, TasteBlock, people_blocks, plant_tastes, segments
 
 NUM_USERS = 5_000
@@ -112,6 +113,11 @@ def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) ->
         "num_ratings": settings.num_ratings,
         "catalog": fingerprint,
     }
+    if (scale := wanted_scale(settings)) not in (None, HALF_STARS):
+        raise SettingError(
+            f"RATING_MIN, RATING_MAX and RATING_STEP say that ratings are {scale.text()}, and made-up ones are 1 to 5 "
+            "stars: leave these settings out, or import ratings with --ratings FILE"
+        )
     if is_up_to_date(engine, made_from, replace=replace):
         return False
     if not replace:
@@ -191,7 +197,7 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--seed", default=str(SEED), metavar="N", help=f"of everything random (default: {SEED})")
-    add_options(parser, [*module_constants(), *DATABASE_OPTIONS])
+    add_options(parser, [*module_constants(), *RATING_OPTIONS, *DATABASE_OPTIONS])
     add_file_options(parser)
     add_load_options(parser, force="import files even if less than half of their rows are of products in the catalog")
     parser.add_argument(
@@ -218,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse_arguments(arguments)
     try:
         settings = load_settings(vars(options), module_constants())
-        files = ShopFiles.of(options)
+        files = ShopFiles.of(options, wanted_scale(settings))
         if options.dry_run:
             dry_run(files)
             return 0

@@ -57,6 +57,9 @@ SETTINGS = (
     Setting("NUM_USERS", 5_000, "Synthetic users to make", highest=100_000_000),
     Setting("NUM_INTERACTIONS", 100_000, "Synthetic interactions to make", lowest=0, highest=2_000_000_000),
     Setting("NUM_RATINGS", 30_000, "Synthetic ratings to make", lowest=0, highest=2_000_000_000),
+    Setting("RATING_MIN", "", "Lowest rating; empty: that of the ratings there are, else 0.5"),
+    Setting("RATING_MAX", "", "Highest rating, at most 127 steps; empty: that of the ratings there are, else 5"),
+    Setting("RATING_STEP", "", "From one rating to the next; empty: that of the ratings there are, else 0.5"),
     Setting("TOP_N_SIMILAR_USERS", 20, "Neighbors a prediction is averaged over", highest=100_000),
     Setting("TOP_N_RECOMMENDATIONS", 10, "Products recommended to one user", highest=100_000),
     Setting(
@@ -118,6 +121,7 @@ SETTINGS = (
 )
 # not DB_PASSWORD: an option shows in the list of processes
 DATABASE_OPTIONS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_SSL_CA", "SQLITE_FILE", "LOCK_WAIT_SECONDS")
+RATING_OPTIONS = ("RATING_MIN", "RATING_MAX", "RATING_STEP")
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
@@ -138,6 +142,9 @@ class Settings:
     num_users: int
     num_interactions: int
     num_ratings: int
+    rating_min: str
+    rating_max: str
+    rating_step: str
     top_n_similar_users: int
     top_n_recommendations: int
     ranking: str

@@ -15,8 +15,10 @@ def counts_of(file: Path, part: Part) -> str:
     """Return one line: the rows of the file are loaded, replaced or rejected."""
     repeated = 0 if isinstance(part, ShopInteractions) else part.repeated
     replaced = "" if isinstance(part, ShopInteractions) else f" + {repeated:,} replaced by a later row"
-    loaded = part.rows - repeated - part.rejected
-    return f"{file.name}: {part.rows:,} rows = {loaded:,} loaded{replaced} + {part.rejected:,} rejected"
+    zeros = part.unrated if isinstance(part, ShopRatings) else 0
+    unrated = f" + {zeros:,} of 0 left out" if zeros else ""
+    loaded = part.rows - repeated - part.rejected - zeros
+    return f"{file.name}: {part.rows:,} rows = {loaded:,} loaded{replaced} + {part.rejected:,} rejected{unrated}"
 
 
 def tell_part(file: Path, part: Part, reasons: Iterable[str]) -> None:

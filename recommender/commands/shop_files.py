@@ -12,6 +12,7 @@ from typing import Any
 from recommender.errors import InputFileError, SettingError
 from recommender.files import HINT
 from recommender.paths import open_input
+from recommender.shop import Scale
 
 RATINGS, INTERACTIONS, PEOPLE = "ratings", "interactions", "users"
 
@@ -24,10 +25,15 @@ class ShopFiles:
     columns: Mapping[str, str] = field(default_factory=dict)  # of some files
     kind: str | None = None  # the type of all interactions
     private: tuple[str, ...] = ()  # of name and email, those to be read
+    scale: Scale | None = None  # that of RATING_*
+    zero_is: str = ""  # what a rating of 0 is: unrated or lowest
 
     @classmethod
-    def of(cls, options: Namespace) -> ShopFiles:
-        """Return the files that the options of `add_file_options` name. SettingError if they do not fit together."""
+    def of(cls, options: Namespace, scale: Scale | None = None) -> ShopFiles:
+        """Return the files that the options of `add_file_options` name, with ratings on ``scale`` (None: any).
+
+        SettingError if they do not fit together.
+        """
         given = {RATINGS: options.ratings, INTERACTIONS: options.interactions, PEOPLE: options.users}
         paths = {what: path for what, path in given.items() if path is not None}
         data = [what for what in (RATINGS, INTERACTIONS) if what in paths]
@@ -38,8 +44,12 @@ class ShopFiles:
                 raise SettingError(f"--columns and --interaction-columns are both of {paths[INTERACTIONS]}: give one")
             columns[data[0]] = options.columns
         private = tuple(name for name in ("name", "email") if getattr(options, f"with_{name}s"))
-        if not data and (options.columns or options.dry_run):
-            raise SettingError("--columns and --dry-run are for --ratings FILE or --interactions FILE: give both")
+        if not data and (options.columns or options.dry_run or options.zero_is):
+            raise SettingError(
+                "--columns, --zero-is and --dry-run are for --ratings FILE or --interactions FILE: give both"
+            )
+        if options.zero_is and RATINGS not in paths:
+            raise SettingError("--zero-is is for --ratings FILE: give both")
         if paths and not data:
             raise SettingError("--users is for --ratings FILE or --interactions FILE: give it with one of them")
         for what, option in ((INTERACTIONS, "--interaction-columns"), (PEOPLE, "--user-columns")):
@@ -49,7 +59,7 @@ class ShopFiles:
             raise SettingError("--interaction-type is for --interactions FILE: give both")
         if private and PEOPLE not in paths:
             raise SettingError(f"--with-{private[0]}s is for --users FILE: give both")
-        return cls(paths, columns, options.interaction_type, private)
+        return cls(paths, columns, options.interaction_type, private, scale, options.zero_is)
 
     def made_from(self) -> dict[str, Any]:
         """Return the note of what the tables are made from: it differs when a file or an option does."""
@@ -60,6 +70,8 @@ class ShopFiles:
             found |= noted if not found else {what: noted}
         found |= {"of": INTERACTIONS} if RATINGS not in self.paths else {}
         found |= {"type": self.kind} if self.kind else {}
+        found |= {"zero_is": self.zero_is} if self.zero_is else {}
+        found |= {"scale": self.scale.to_json()} if self.scale else {}
         return {"made_from": "file"} | found | ({"private": list(self.private)} if self.private else {})
 
 
@@ -92,6 +104,13 @@ def add_file_options(parser: ArgumentParser) -> None:
         "--interaction-type",
         metavar="TYPE",
         help="what all rows of --interactions are, where it has no column of types (default: purchase)",
+    )
+    parser.add_argument(
+        "--zero-is",
+        default="",
+        metavar="WHAT",
+        help="what a rating of 0 in the file is: unrated (its row is left out) or lowest (all ratings move up by one "
+        "step)",
     )
     parser.add_argument("--with-names", action="store_true", help="keep the names that --users has")
     parser.add_argument("--with-emails", action="store_true", help="keep the e-mails that --users has")

@@ -16,6 +16,7 @@ from recommender.commands.import_report import Part, counts_of, tell_part, tell_
 from recommender.commands.load_guard import refuse_other_products
 from recommender.commands.shop_files import INTERACTIONS, PEOPLE, RATINGS, ShopFiles
 from recommender.database import (
+    MADE_UP,
     NUMBERS,
     TEXT,
     Identities,
@@ -23,6 +24,7 @@ from recommender.database import (
     announced,
     database_errors,
     existing_tables,
+    fit_ratings,
     is_up_to_date,
     label,
     newest_deletion,
@@ -42,11 +44,13 @@ from recommender.files import (
     ShopPeople,
     ShopRatings,
     UnwrittenRejectedRows,
+    WantedScale,
     numbered_together,
     read_interactions_file,
     read_people_file,
     read_ratings_file,
 )
+from recommender.shop import HALF_STARS, Scale
 
 ROWS_PER_BATCH = 50_000
 
@@ -93,8 +97,9 @@ def import_shop(
         there = existing_tables(engine)
         # before the files are read: no other run can give numbers now
         erased, known = newest_deletion(stage.connection, there), read_identities(stage.connection, there)
+        held = None if replace or known.kind in ("", MADE_UP) else known.scale
         with RejectedRows(limit=max_rejected) as rejected:
-            found = read_files(files, rejected, now=database_time(engine), known=known)
+            found = read_files(files, rejected, now=database_time(engine), known=known, held=held)
         for part in found.parts.values():
             print(part.understood)
         if not force:
@@ -104,7 +109,8 @@ def import_shop(
         if newest_deletion(stage.connection, there) != erased:
             names = " and ".join(path.name for path in files.paths.values())
             raise WriteConflictError(f"{label(engine)}: a user was erased while {names} was read; run it again")
-        noted = known.after(TEXT if found.user_ids else NUMBERS, made_from, found.user_ids)
+        scale = found.ratings.scale if found.ratings else files.scale or held or HALF_STARS
+        noted = known.after(TEXT if found.user_ids else NUMBERS, made_from, found.user_ids, scale)
         publish_with_origin(stage, made_from, noted, replace=replace, others=known.give_way(noted))
     for what, part in found.parts.items():
         print(counts_of(files.paths[what], part) + (f" (see {rejected.path})" if part.rejected else ""))
@@ -112,8 +118,10 @@ def import_shop(
     return True
 
 
-def read_files(files: ShopFiles, rejected: RejectedRows, *, now: dt.datetime, known: Identities) -> _Read:
-    """Read all files of a shop; each person has one number in all of them."""
+def read_files(
+    files: ShopFiles, rejected: RejectedRows, *, now: dt.datetime, known: Identities, held: Scale | None = None
+) -> _Read:
+    """Read all files of a shop; each person has one number in all of them. ``held``: the scale of imported ratings."""
     paths, columns = files.paths, files.columns
     log = people = shop = None
     if INTERACTIONS in paths:
@@ -126,9 +134,9 @@ def read_files(files: ShopFiles, rejected: RejectedRows, *, now: dt.datetime, kn
         )
     others = [part.user_ids for part in (log, people) if part is not None]
     if RATINGS in paths:
-        shop = read_ratings_file(
-            paths[RATINGS], rejected, loaded_at=now, known=known, columns=columns.get(RATINGS), others=others
-        )
+        wanted = WantedScale(files.scale, held, files.zero_is)
+        given: dict[str, Any] = {"loaded_at": now, "known": known, "columns": columns.get(RATINGS)}
+        shop = read_ratings_file(paths[RATINGS], rejected, **given, others=others, wanted=wanted)
         numbers, user_ids = list(shop.others), shop.user_ids
     else:
         numbers, user_ids = numbered_together(others, known)
@@ -151,6 +159,7 @@ def _load(stage: Stage, found: _Read) -> None:
     stage.load(users, people_table(found).to_batches())
     stage.load(user_id_map, numbers_table(found.user_ids).to_batches())
     if found.ratings is not None:
+        fit_ratings(stage, found.ratings.scale)
         stage.load(ratings, found.ratings.ratings.to_batches(ROWS_PER_BATCH))
     if found.log is not None:
         events = found.log.events.add_column(0, "user_id", pa.array(found.actors))

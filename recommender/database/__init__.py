@@ -19,6 +19,7 @@ schema             every name of a table or column
 cursor_reader      reads how far the changes of the tables go
 """
 
+from recommender.database._engines import wanted_scale
 from recommender.database.announcement import INTERVAL, WAIT, announced, is_announced
 from recommender.database.bulk_read import fitting, read_ratings, read_table
 from recommender.database.clock import SECOND, as_moment, event_time, microseconds, read_clocks, read_now, utc_now
@@ -74,7 +75,7 @@ from recommender.database.own_tables import (
     noted_lists,
     prepare_notes,
 )
-from recommender.database.rating_scale import steps_in_sql
+from recommender.database.rating_scale import fit_ratings, steps_in_sql
 from recommender.database.shop_reader import (
     around,
     as_product,
@@ -136,6 +137,7 @@ __all__ = [
     "event_time",
     "existing_tables",
     "fault_of",
+    "fit_ratings",
     "fitting",
     "has_our_columns",
     "has_rows",
@@ -187,5 +189,6 @@ __all__ = [
     "usable",
     "utc_now",
     "waiting_for_locks",
+    "wanted_scale",
     "writing",
 ]

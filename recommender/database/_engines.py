@@ -24,6 +24,7 @@ from recommender.database.schema import metadata
 from recommender.database.server_connection import Server
 from recommender.errors import SettingError
 from recommender.settings import Settings
+from recommender.shop import HALF_STARS, Scale
 
 CONNECT_TIMEOUT = 5  # seconds; the login has as many again
 STATEMENT_TIMEOUT = 600  # seconds; a bulk load of some millions of rows is one statement
@@ -77,6 +78,7 @@ def server_engine(
     options = {
         "server": server,
         "watch": LockWatch(server.connect, metadata.tables, lock_wait),
+        "rating_scale": wanted_scale(settings),
         "ssl_ca": settings.db_ssl_ca,  # bulk_read's own connection needs the same TLS
     }
     return _pooled(url, options)
@@ -123,14 +125,25 @@ def _check_ca(file: str) -> None:
         raise SettingError(f"DB_SSL_CA={file} is not a readable PEM file of certificates: name the CA's file") from None
 
 
-def sqlite_engine(file: Path, lock_wait: float) -> Engine:
-    """Return an engine for a SQLite file; a writer waits for another for ``lock_wait`` seconds."""
+def wanted_scale(settings: Settings) -> Scale | None:
+    """Return the scale of RATING_*; None if none of them is set. SettingError for a scale that is none."""
+    given = settings.rating_min, settings.rating_max, settings.rating_step
+    if not any(given):
+        return None
+    return Scale.of(*(value or usual for value, usual in zip(given, HALF_STARS.to_json().values(), strict=True)))
+
+
+def sqlite_engine(file: Path, lock_wait: float, scale: Scale | None = None) -> Engine:
+    """Return an engine for a SQLite file; a writer waits for another for ``lock_wait`` seconds.
+
+    ``scale``: that of RATING_*.
+    """
     watch = FileWatch(file, lock_wait)
     engine = create_engine(
         URL.create("sqlite", database=str(file)),
         connect_args={"timeout": min(watch.seconds, NOTICE)},
         hide_parameters=True,
-        execution_options={"watch": watch},
+        execution_options={"watch": watch, "rating_scale": scale},
     )
 
     @event.listens_for(engine, "connect")

@@ -17,7 +17,7 @@ from pymysql import err
 from pymysql.constants import CR, ER
 from sqlalchemy import Connection, Engine, exc, text
 
-from recommender.database._engines import CONNECT_TIMEOUT, server_engine, sqlite_engine
+from recommender.database._engines import CONNECT_TIMEOUT, server_engine, sqlite_engine, wanted_scale
 from recommender.database.lock_wait import FileWatch, LockWatch, given_up, is_lock_error, patiently
 from recommender.database.server_connection import UNTRUSTED
 from recommender.errors import (
@@ -88,7 +88,7 @@ def lock_watch(engine: Engine) -> LockWatch | FileWatch | None:
 
 def _connect_sqlite(settings: Settings, create: bool, timeout: float | None) -> Engine:
     file = settings.sqlite_file
-    engine = sqlite_engine(file, settings.lock_wait_seconds if timeout is None else timeout)
+    engine = sqlite_engine(file, settings.lock_wait_seconds if timeout is None else timeout, wanted_scale(settings))
     if file.exists() and not file.is_file():
         raise SettingError(f"SQLITE_FILE={file} is no regular file: name another")
     if not create and not file.is_file():

@@ -11,6 +11,7 @@ csv_rows         reads lines of delimited fields as checked blocks of rows
 value_rows       the same for JSON lines and Parquet
 rejected_rows    the file of rejected rows, with line and reason
 catalog_files    the two files of the catalog, and one file of any form
+rating_scales    the scale of a file's ratings
 ratings_file     a shop's own ratings
 interactions_file  a shop's own interactions
 people_file      a shop's people
@@ -31,6 +32,7 @@ from recommender.files.csv_rows import CsvRows
 from recommender.files.evaluation_file import read_evaluation_file
 from recommender.files.interactions_file import ShopInteractions, read_interactions_file
 from recommender.files.people_file import ShopPeople, read_people_file
+from recommender.files.rating_scales import WantedScale
 from recommender.files.ratings_file import HINT, ShopRatings, numbered_together, read_ratings_file
 from recommender.files.rejected_rows import RejectedRows, UnwrittenRejectedRows, rejected_by_reason
 
@@ -44,6 +46,7 @@ __all__ = [
     "ShopPeople",
     "ShopRatings",
     "UnwrittenRejectedRows",
+    "WantedScale",
     "any_product_rows",
     "category_rows",
     "category_table",

@@ -6,7 +6,7 @@ whole file. So the first faulty row ends the reading with its line number.
 
 - user_id: any text up to 255 characters; whole numbers stay as they are, otherwise all are numbered in sorted order.
 - product_id: any text up to 255 characters. Every product may be recommended.
-- rating: 0.5 to 5 in half steps; without the column every row counts as 5 stars (clicks, purchases).
+- rating: on any scale (see `rating_scales`); without the column every row counts as 5 stars (clicks, purchases).
 - timestamp: see `times`; in every row or in none. Parts of a second are cut off.
 
 If a pair of user and product comes twice, the last row of the file wins.
@@ -26,17 +26,18 @@ from numpy.typing import NDArray
 
 from recommender.database import SECOND, Identities
 from recommender.errors import InputFileError
+from recommender.files.checked_rows import CheckedRows
 from recommender.files.column_names import given_columns, guessed_rating_columns
 from recommender.files.csv_columns import CsvColumn, required_text_column
 from recommender.files.file_form import FileForm, understood
-from recommender.files.ratings_file import TABLE, last_of_each, numbered, rating_column
+from recommender.files.rating_scales import RatedRows, WantedScale, read_rated
+from recommender.files.ratings_file import TABLE, last_of_each, numbered
 from recommender.files.rejected_rows import RejectedRows
 from recommender.files.times import kinds_of, time_column
 from recommender.files.value_rows import rows_of
-from recommender.shop import RatingMatrix, build_rating_matrix
+from recommender.shop import RatingMatrix, Scale, build_rating_matrix
 
 LONGEST_ID = 255  # characters
-STARS_WITHOUT_RATING = 5.0
 LATEST = dt.datetime(2100, 1, 1)
 HINT = "name a file with the columns user_id,product_id[,rating][,timestamp]"
 
@@ -47,24 +48,32 @@ class _FirstFault(RejectedRows):
     def __init__(self) -> None:
         super().__init__(Path("not written"))
 
+    def restart(self) -> None:
+        """Do nothing: no row was rejected."""
+
     def add(self, file: Path, line: int, reason: str, raw: bytes) -> NoReturn:
         del raw
         raise InputFileError(f"{file}, line {line}: {reason}; correct or remove the line")
 
 
-def read_evaluation_file(path: Path, columns: str | None = None) -> RatingMatrix:
+def read_evaluation_file(path: Path, columns: str | None = None, scale: Scale | None = None) -> RatingMatrix:
     """Read the whole file into memory; ``rated_at`` (microseconds) is None if there is no timestamp column.
 
-    ``columns``: what ``--columns`` says of the file.
+    ``columns``: what ``--columns`` says of the file. ``scale``: that of RATING_*; None: it is found.
 
     InputFileError: missing, unreadable, empty, a column missing (the message names those that exist), a faulty row
     (with its line number).
     """
     ids = [required_text_column(name, max_characters=LONGEST_ID) for name in ("user_id", "product_id")]
-    form = understood(path, TABLE, given_columns(columns, TABLE), guess=guessed_rating_columns, hint=HINT)
-    rows = rows_of(form, ids, _FirstFault(), [rating_column(form), _time_column(form)])
-    batches = list(rows.batches())
-    read = pa.Table.from_batches(batches, batches[0].schema)
+
+    def opened() -> FileForm:
+        return understood(path, TABLE, given_columns(columns, TABLE), guess=guessed_rating_columns, hint=HINT)
+
+    def reader(form: FileForm, rating: CsvColumn, rejected: RejectedRows) -> CheckedRows:
+        return rows_of(form, ids, rejected, [rating, _time_column(form)])
+
+    rated = read_rated(opened, reader, _FirstFault(), WantedScale(scale))
+    read = rated.read
     users, _ = numbered(read["user_id"].combine_chunks(), Identities())
     kept = last_of_each(users, read["product_id"])
     products, codes = _products(read["product_id"].take(kept))
@@ -72,9 +81,10 @@ def read_evaluation_file(path: Path, columns: str | None = None) -> RatingMatrix
         users[kept.to_numpy()],
         products,
         codes,
-        _half_stars(read, kept),
+        _steps(rated, kept),
         in_catalog=np.ones(len(products), np.bool_),
         rated_at=_whole_seconds(read["timestamp"].take(kept)) if "timestamp" in read.column_names else None,
+        scale=rated.scale,
     )
 
 
@@ -101,11 +111,12 @@ def _products(names: pa.ChunkedArray) -> tuple[NDArray[np.bytes_], NDArray[np.in
     return distinct, codes
 
 
-def _half_stars(read: pa.Table, kept: pa.Array) -> NDArray[np.int8]:
-    if "rating" not in read.column_names:
-        return np.full(len(kept), round(2 * STARS_WITHOUT_RATING), np.int8)
-    stars: NDArray[np.float64] = read["rating"].take(kept).to_numpy()
-    return np.rint(2 * stars).astype(np.int8)
+def _steps(rated: RatedRows, kept: pa.Array) -> NDArray[np.int8]:
+    if "rating" not in rated.read.column_names:
+        return np.full(len(kept), rated.scale.most, np.int8)
+    steps = rated.scale.steps_of(rated.read["rating"].take(kept).to_numpy())
+    assert steps is not None
+    return steps
 
 
 def _whole_seconds(times: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ What the file is, is found from its first lines (`file_form`); faulty rows go to
   a known one keeps its number, new ones are numbered in the order of their code points (see
   `recommender.database.identities`), and the numbers are kept in user_id_map.
 - product_id: any by the rule in `recommender.shop`; it need not be in the catalog (only its products are recommended).
-- rating: 0.5 to 5 in half steps; with a decimal comma where a comma separates no columns.
+- rating: on any scale (see `rating_scales`); with a decimal comma where a comma separates no columns.
 - timestamp: see `times`; nothing after tomorrow. Empty or absent: the rating has no time (created_at is NULL), and
   updated_at is the time of the load, so that a running service notices the row.
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +27,17 @@ import pyarrow.compute as pc
 
 from recommender.database import TEXT, Identities
 from recommender.errors import InputFileError
+from recommender.files.checked_rows import CheckedRows
 from recommender.files.column_names import RATING_NAMES, ColumnTable, given_columns, guessed_rating_columns
-from recommender.files.csv_columns import (
-    CsvColumn,
-    number_column,
-    product_id_column,
-    required_text_column,
-    with_decimal_comma,
-)
+from recommender.files.csv_columns import CsvColumn, product_id_column, required_text_column
 from recommender.files.file_form import FileForm, understood
+from recommender.files.rating_scales import WantedScale, read_rated
 from recommender.files.rejected_rows import RejectedRows
 from recommender.files.sources import listed
 from recommender.files.times import TIME, UNITS, kinds_of, mostly_before_1995, time_column
 from recommender.files.value_rows import rows_of
 from recommender.settings import LARGEST_ID
+from recommender.shop import HALF_STARS, Scale
 
 HINT = "name the file with the columns user_id,product_id,rating[,timestamp]"
 LONGEST_USER_ID = 255  # characters
@@ -53,9 +50,9 @@ class ShopRatings:
     """The ratings of a file.
 
     ``ratings``: columns of product_ratings, one row for each user and product, in that order. ``user_ids``: the numbers
-    of all known text ids, empty if the ids are numbers. ``rows`` = len(ratings) + ``repeated`` + ``rejected``.
-    ``understood``: what the file is, in one line. ``first``: its first good rows, as they were read. ``others``: the
-    numbers of the user ids of the shop's other files.
+    of all known text ids, empty if the ids are numbers. ``rows`` = len(ratings) + ``repeated`` + ``rejected`` +
+    ``unrated``, rows of 0 that are left out. ``understood``: what the file is, in one line. ``first``: its first good
+    rows, with their ratings on the ``scale``. ``others``: the numbers of the user ids of the shop's other files.
     """
 
     ratings: pa.Table
@@ -66,6 +63,8 @@ class ShopRatings:
     understood: str
     first: pa.Table
     others: tuple[npt.NDArray[np.int64], ...] = ()
+    scale: Scale = HALF_STARS
+    unrated: int = 0
 
 
 def read_ratings_file(
@@ -76,20 +75,28 @@ def read_ratings_file(
     known: Identities | None = None,
     columns: str | None = None,
     others: Sequence[pa.StringArray] = (),
+    wanted: WantedScale | None = None,
 ) -> ShopRatings:
     """Read the whole file into memory.
 
     ``known``: the users that have a number already. ``loaded_at``: ``updated_at`` of ratings without a time, UTC
     without a zone. ``columns``: what ``--columns`` says. ``others``: the user ids of the shop's other files, which are
-    numbered together with these. InputFileError: missing, unreadable, empty, a column missing,
+    numbered together with these. ``wanted``: what is known of the scale. InputFileError: missing, unreadable, empty, a
+    column missing,
     no good row, times that no shop has; SettingError for ``columns``; TooManyRejectedError.
     """
     given = given_columns(columns, TABLE)
-    form = understood(path, TABLE, given, guess=guessed_rating_columns, hint=HINT)
-    require_ratings(form)
-    rows = rows_of(form, _columns(form), rejected, [shop_times(form, loaded_at)])
-    batches = list(rows.batches())
-    read = pa.Table.from_batches(batches, batches[0].schema)
+
+    def opened() -> FileForm:
+        form = understood(path, TABLE, given, guess=guessed_rating_columns, hint=HINT)
+        require_ratings(form)
+        return form
+
+    def reader(form: FileForm, rating: CsvColumn, rejected: RejectedRows) -> CheckedRows:
+        return rows_of(form, [*_ids(), rating], rejected, [shop_times(form, loaded_at)])
+
+    rated = read_rated(opened, reader, rejected, wanted)
+    read, form, rows = rated.read, rated.form, rated.rows
     refuse_early_times(form, read)
     own = read["user_id"].combine_chunks()
     (users, *more), user_ids = numbered_together([own, *others], known or Identities())
@@ -105,9 +112,11 @@ def read_ratings_file(
         }
     )
     repeated = read.num_rows - ratings.num_rows
-    assert ratings.num_rows + repeated + rows.rejected == rows.rows, f"{path}: rows lost in silence"
+    found = ratings.num_rows + repeated + rows.rejected + rated.unrated
+    assert found == rows.rows, f"{path}: rows lost in silence"
     told, first = form.words(rows.rows), read.slice(0, SHOWN_ROWS)
-    return ShopRatings(ratings, user_ids, rows.rows, repeated, rows.rejected, told, first, tuple(more))
+    counts = rows.rows, repeated, rows.rejected
+    return ShopRatings(ratings, user_ids, *counts, told, first, tuple(more), rated.scale, rated.unrated)
 
 
 def require_ratings(form: FileForm) -> None:
@@ -143,32 +152,11 @@ def refuse_early_times(form: FileForm, read: pa.Table) -> None:
         )
 
 
-def _columns(form: FileForm) -> list[CsvColumn]:
+def _ids() -> list[CsvColumn]:
     return [
         required_text_column("user_id", max_characters=LONGEST_USER_ID),
         product_id_column("product_id"),
-        rating_column(form),
     ]
-
-
-def rating_column(form: FileForm) -> CsvColumn:
-    """Return the column of half stars, with a decimal comma or a point as the file has it."""
-    number = number_column("rating", lowest=0.5, highest=5)
-    if form.has_decimal_comma("rating"):
-        form.notes["rating"] = "decimal comma"
-        number = with_decimal_comma(number)
-
-    def exact(text: str) -> float:
-        value = float(number.exact(text))
-        if (value * 2) % 1:
-            raise ValueError(f"{text!r} is not a whole or half number")
-        return value
-
-    def fast(texts: pa.StringArray) -> pa.Array | None:
-        values = number.fast(texts)
-        return None if values is None or ((values.to_numpy() * 2) % 1).any() else values
-
-    return replace(number, exact=exact, fast=fast)
 
 
 def numbered_together(

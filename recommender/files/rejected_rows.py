@@ -59,6 +59,13 @@ class RejectedRows:
         with self._writable():
             self._file.close()
 
+    def restart(self) -> None:
+        """Forget the rows so far: the file that they are of is read again."""
+        with self._writable():
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write("file,line,reason,raw\n")
+
     def flush(self) -> None:
         """Write the buffered rows, so that a full disk is known before the tables are changed."""
         with self._writable():
@@ -93,6 +100,10 @@ class UnwrittenRejectedRows(RejectedRows):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         pass
+
+    def restart(self) -> None:
+        """Forget the reasons."""
+        self.reasons.clear()
 
     def add(self, file: Path, line: int, reason: str, raw: bytes) -> None:
         """Keep the reason, if it is one of the first."""

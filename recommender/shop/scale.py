@@ -136,6 +136,19 @@ class Scale:
         on_it = exact == steps if self.is_binary else np.abs(given - self._values[found]) < _EQUAL
         return found if on_it.all() else None
 
+    def holds(self, values: ArrayLike) -> NDArray[np.bool_]:
+        """Tell which of the ratings (n,) are on the scale.
+
+        >>> HALF_STARS.holds([0.5, 0.6, 5.5]).tolist()
+        [True, False, False]
+        """
+        given = np.asarray(values, np.float64)
+        inside = (given > self.ends[0] - _EQUAL) & (given < self.ends[1] + _EQUAL)  # NaN is not
+        steps = np.rint(np.where(inside, given, self.unit) / self.unit).astype(np.int8)
+        near = np.abs(given - self._values[steps]) <= (0.0 if self.is_binary else _EQUAL)
+        on_it: NDArray[np.bool_] = inside & near
+        return on_it
+
     def step_of(self, value: float) -> int | None:
         """Return the number of steps of one rating; None if it is not on the scale."""
         found = self.steps_of([value])

@@ -18,7 +18,7 @@ from recommender.database import read_rating_matrix, schema, writing
 from recommender.errors import InputFileError
 from recommender.fallback.decayed_popularity import decayed
 from recommender.files import read_evaluation_file
-from recommender.shop import RatingMatrix, build_profiles
+from recommender.shop import RatingMatrix, Scale, build_profiles
 from tests.conftest import REAL_DATA, needs_real_data
 from tests.support.shop import fill
 
@@ -121,9 +121,6 @@ def test_popularity_decays_the_same_for_a_file_and_for_tables(engine: Engine, re
     [
         ("1,A,four,1", "rating 'four' is not a number"),
         ("1,A,,1", "rating is empty"),
-        ("1,A,5.5,1", r"rating '5.5' is out of range \(0.5 to 5\)"),
-        ("1,A,0,1", r"rating '0' is out of range \(0.5 to 5\)"),
-        ("1,A,4.2,1", "rating '4.2' is not a whole or half number"),
         ("1,A,5,yesterday", "timestamp 'yesterday' is neither a number nor a date"),
         ("1,A,5,", "timestamp is empty: give every row a time, or leave the column out"),
         ("1,A,5,-1", "timestamp '-1' is before 1970"),
@@ -141,6 +138,18 @@ def test_the_first_faulty_row_is_an_error_with_its_line(read: Read, line: str, r
         read(f"user_id,product_id,rating,timestamp\n{good}{line}\n{good}1,A,nan,1\n")
     assert "\n" not in str(error.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["ratings.csv"]  # nothing is written
+
+
+def test_a_rating_off_the_scale_is_an_error_with_its_line(read: Read) -> None:
+    good = "".join(f"1,P{i},5\n" for i in range(200))
+    with pytest.raises(InputFileError, match=r"ratings.csv, line 202: rating '4.2' is not a whole or half number"):
+        read(f"user_id,product_id,rating\n{good}1,A,4.2\n{good}")
+
+
+def test_the_scale_is_found_and_the_whole_of_it_used(read: Read) -> None:
+    matrix = read("user_id,product_id,rating\n1,A,80\n1,B,7\n2,A,100\n")
+    assert (matrix.scale, matrix.half_stars.data.tolist()) == (Scale.of(1, 100, 1), [80, 7, 100])
+    assert matrix.mean_rating == (80 + 7 + 100) / 3
 
 
 def test_a_missing_column_is_named_with_the_existing_ones(read: Read) -> None:

@@ -64,10 +64,10 @@ def test_a_faulty_row_among_decimal_commas_is_the_only_one_rejected(read: Read, 
 
 
 def test_rejected_rows_keep_the_physical_line_and_the_text_as_it_was(read: Read, tmp_path: Path) -> None:
-    read(f"7::{A}::4::964982703\n\n8::{B}::9::964982703\n" + f"9::{B}::5::964982703\n" * 9)
-    assert rejected(tmp_path) == [(3, "rating '9' is out of range (0.5 to 5)", f"8::{B}::9::964982703")]
-    read(f"user_id;product_id;rating;name\n7;{A};9;Zoë\n8;{B};5;é\n".encode("cp1252"))
-    assert rejected(tmp_path) == [(2, "rating '9' is out of range (0.5 to 5)", f"7;{A};9;Zoë")]
+    read(f"7::{A}::4::964982703\n\n8::{B}::4.3::964982703\n" + f"9::{B}::5::964982703\n" * 9)
+    assert rejected(tmp_path) == [(3, "rating '4.3' is not a whole or half number", f"8::{B}::4.3::964982703")]
+    read(f"user_id;product_id;rating;name\n7;{A};4.3;Zoë\n8;{B};5;é\n".encode("cp1252"))
+    assert rejected(tmp_path) == [(2, "rating '4.3' is not a whole or half number", f"7;{A};4.3;Zoë")]
 
 
 def test_columns_of_a_file_without_a_header_are_told_by_what_they_hold(read: Read) -> None:
@@ -199,7 +199,7 @@ def test_a_whole_number_of_any_length_in_json_keeps_its_digits(read: Read) -> No
 def test_names_of_a_file_cannot_move_the_cursor_or_break_the_line(read: Read) -> None:
     name = "a\x1b[2J\nb"
     assert "columns ignored: a?[2J?b" in read(f'user,item,rating,"{name}"\n7,{A},4,x\n').understood
-    with pytest.raises(InputFileError, match=r"no column rating among user, item, a\?\[2J\?b: interactions"):
+    with pytest.raises(InputFileError, match=r"no column rating among user, item, a\?\[2J\?b: if these"):
         read(f'user,item,"{name}"\n7,{A},4\n')
 
 

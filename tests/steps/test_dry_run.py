@@ -24,7 +24,7 @@ def test_a_dry_run_prints_what_was_understood_ten_rows_and_the_counts(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = [f"{user}\tB{user:09d}\t4\t{1717243200 + user}" for user in range(1, 30)]
-    lines += [f"1\tB{1:09d}\t5\t1717243299", f"2\tB{1:09d}\t7\t1717243299"]
+    lines += [f"1\tB{1:09d}\t5\t1717243299", f"2\tB{1:09d}\t4.3\t1717243299"]
     (folder / "u.data").write_bytes(gzip.compress("\n".join(lines).encode()))
     assert step2.main(["--ratings", "u.data", "--dry-run"]) == 0
     shown, told = capsys.readouterr()
@@ -35,7 +35,7 @@ def test_a_dry_run_prints_what_was_understood_ten_rows_and_the_counts(
         [f"{user}", f"B{user:09d}", "4.0", "2024-06-01", f"12:00:{user:02d}"] for user in range(1, 11)
     ]
     assert rows[11:] == [
-        "u.data, line 31: rating '7' is out of range (0.5 to 5)",
+        "u.data, line 31: rating '4.3' is not a whole or half number",
         "u.data: 31 rows = 29 loaded + 1 replaced by a later row + 1 rejected",
     ]
     assert told == ""
@@ -67,10 +67,11 @@ def test_columns_are_given_for_a_file_without_a_header(folder: Path, capsys: pyt
     assert "nothing to do" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("option", [["--dry-run"], ["--columns", "user,product,rating"]])
+@pytest.mark.parametrize("option", [["--dry-run"], ["--columns", "user,product,rating"], ["--zero-is", "lowest"]])
 def test_the_options_are_for_a_file_of_ratings(
     folder: Path, capsys: pytest.CaptureFixture[str], option: list[str]
 ) -> None:
     assert step2.main(option) == 1
-    assert "--columns and --dry-run are for --ratings FILE or --interactions FILE: give both" in capsys.readouterr().err
+    told = "--columns, --zero-is and --dry-run are for --ratings FILE or --interactions FILE: give both"
+    assert told in capsys.readouterr().err
     assert list(folder.iterdir()) == []

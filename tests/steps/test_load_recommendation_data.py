@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -212,7 +213,7 @@ def test_a_shops_own_ratings_are_imported_and_faulty_rows_reported(
         "eve,B000000003,3,yesterday",
     )
     with pytest.raises(
-        TooManyRejectedError, match=r"5 of 9 rows were rejected, more than the allowed 0.*--max-rejected"
+        TooManyRejectedError, match=r"4 of 9 rows were rejected, more than the allowed 0.*--max-rejected"
     ):
         step2.import_ratings(catalog, file, replace=False)
     assert contents(catalog, ratings) == [[]]
@@ -276,14 +277,11 @@ def test_max_rejected_sets_another_limit_for_ratings(
     monkeypatch.chdir(tmp_path)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    # a scale of 1 to 10 of which one half would be lost
-    rows = [f"{user},B00000000{1 + user % 5},{1 + user % 10}" for user in range(120)]
+    rows = [f"{user},B00000000{1 + user % 5},{('5', 'five')[user % 10 > 4]}" for user in range(120)]
     write_ratings(tmp_path / "mine.csv", *rows, header="user_id,product_id,rating")
     assert step2.main(["--ratings", "mine.csv"]) == 1
-    assert (
-        "rows were rejected, more than the allowed 21 (the first: line 7: rating '6' is out of range"
-        in capsys.readouterr().err
-    )
+    told = capsys.readouterr().err  # how many are allowed is an estimate while the file is read
+    assert re.search(r"rows were rejected, more than the allowed \d\d \(the first: line 7: rating 'five' is not a", told)
     assert contents(catalog, ratings) == [[]]
     assert step2.main(["--ratings", "mine.csv", "--max-rejected", "59"]) == 1
     assert step2.main(["--ratings", "mine.csv", "--max-rejected", "60"]) == 0
