@@ -40,9 +40,11 @@ from recommender.service import (
     add_problem_handlers,
     answer_at_once,
     document_for_all,
+    document_for_scale,
     for_origins,
 )
 from recommender.settings import Settings, load_settings
+from recommender.shop import HALF_STARS
 from recommender.updates import ModelSource, ModelUpdater, SavedModel, TrainedModel
 
 FIRST_LOOK = 2.0  # seconds that a start with a model file waits for a database that hangs
@@ -64,6 +66,7 @@ class RecommendationApp(FastAPI):
             "/recommendations/{user_id}", answer_at_once, default_limit=lambda: self.state.default_limit
         )
         self.outermost: ASGIApp = self.layer
+        self.described = HALF_STARS  # the scale of ratings in the OpenAPI document
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
         """Add the routes, and tell the layer their templates."""
@@ -71,11 +74,14 @@ class RecommendationApp(FastAPI):
         self.layer.templates |= {route.endpoint: route.path for route in router.routes if isinstance(route, Route)}
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, made once."""
-        if self.openapi_schema is None:
+        """Return the OpenAPI document, made once for each scale of ratings."""
+        scale = HALF_STARS if self.state.model is None else self.state.model.matrix.scale
+        if self.openapi_schema is None or scale != self.described:
+            self.openapi_schema = None
             document = super().openapi()
             if self.layer.keys is not None:
                 document_for_all(document)
+            self.openapi_schema, self.described = document_for_scale(document, scale), scale
         assert self.openapi_schema is not None
         return self.openapi_schema
 

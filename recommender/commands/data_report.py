@@ -17,7 +17,7 @@ from recommender.items import foresee
 from recommender.neighbors import CosineIndex
 from recommender.publishing import BLOCK_USERS
 from recommender.ranking import rank_products_for_rows
-from recommender.shop import Profiles, RatingMatrix
+from recommender.shop import HALF_STARS, Profiles, RatingMatrix, Scale
 
 SAMPLE_SHARE = 0.02  # share of the work that is timed, to forecast the rest
 LEAST_SAMPLE_WORK = 20_000_000  # multiplications: some 10 ms, long enough for the clock
@@ -71,6 +71,7 @@ class DataReport:
     orphan_products: int  # rated, not in the catalog
     listed_ratings: int  # of products in the catalog
     mean_rating: float
+    scale: Scale
     work: int  # multiplications of all pairs: sum over products of raters squared
     words: Words = OF_RATINGS
 
@@ -104,10 +105,14 @@ class DataReport:
             )
         return found or ["good: enough users share enough products for recommendations from neighbors"]
 
+    @property
+    def _scale_words(self) -> str:
+        return self.scale.noun if self.scale == HALF_STARS else f"{self.scale.noun}, {self.scale.text()}"
+
     def as_text(self, reading_seconds: float, ahead: Forecast, items: ItemsForecast) -> str:
         """Return the report as a table for a terminal, with the verdict at the end."""
         given, counted, had = self.words
-        stars = "no stars" if counted != given else f"mean {self.mean_rating:.2f} stars"
+        stars = "no stars" if counted != given else f"mean {self.mean_rating:.2f} {self._scale_words}"
         rows = [
             ("users", f"{self.n_users:,}", f"{self.cold_users:,} without {given}"),
             ("products", f"{self.n_products:,}", f"{self.cold_products:,} without {given}"),
@@ -143,6 +148,7 @@ def describe(matrix: RatingMatrix, *, n_users: int, n_catalog: int, words: Words
         orphan_products=int((~matrix.recommendable).sum()),
         listed_ratings=int(raters[matrix.recommendable].sum()),
         mean_rating=matrix.mean_rating,
+        scale=matrix.scale,
         work=int((raters**2).sum()),
         words=words,
     )

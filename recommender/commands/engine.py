@@ -30,6 +30,7 @@ from recommender.database import (
     read_people,
     read_rating_matrix,
     read_taste_data,
+    wanted_scale,
 )
 from recommender.database.schema import INTERACTION_TYPES, interactions, ratings
 from recommender.errors import NothingToEvaluateError, SettingError
@@ -144,7 +145,7 @@ def evaluate(settings: Settings, ratings: Path | None, columns: str | None, *, s
     log = segments = None
     if ratings is not None:
         print(f"ratings of {ratings}")
-        matrix = read_evaluation_file(ratings, columns)
+        matrix = read_evaluation_file(ratings, columns, wanted_scale(settings))
     else:
         with connected(settings) as engine:
             print(label(engine))
@@ -153,7 +154,7 @@ def evaluate(settings: Settings, ratings: Path | None, columns: str | None, *, s
             segments = read_people(engine).segments(matrix.user_ids).codes
     announce_compiling(AUTO)
     evaluation, cold_start = evaluated(settings, matrix, log, seed=seed), None
-    print(as_table(evaluation))
+    print(as_table(evaluation, matrix.scale.noun))
     if segments is not None:
         cold_start = evaluate_cold_start(matrix, log, _weights(settings), segments, seed=seed, clock=time.perf_counter)
         print(f"\n{cold_start_as_table(cold_start)}")

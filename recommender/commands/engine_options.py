@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recommender.errors import SettingError, UnknownUserError
-from recommender.settings import DATABASE_OPTIONS, add_options
+from recommender.settings import DATABASE_OPTIONS, RATING_OPTIONS, add_options
 from recommender.shop import RatingMatrix
 
 
@@ -56,7 +56,7 @@ def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants
         help="write the published lists to a .parquet, .csv or .jsonl file for other tools",
     )
     parser.add_argument("--rollback", type=int, metavar="VERSION", help="publish the lists of a kept version again")
-    add_options(parser, [*constants, "MODEL_FILE", *DATABASE_OPTIONS])
+    add_options(parser, [*constants, "MODEL_FILE", *RATING_OPTIONS, *DATABASE_OPTIONS])
     return parser.parse_args(arguments)
 
 

@@ -25,15 +25,18 @@ _LABELS = {
     COVERAGE: ("coverage@10", "{:.1%}"),
     "novelty@10": ("novelty@10, bits", "{:.2f}"),
     "served": ("users served", "{:.1%}"),
-    "rmse": ("RMSE, stars", "{:.3f}"),
-    "mae": ("MAE, stars", "{:.3f}"),
+    "rmse": ("RMSE, {noun}", "{:.3f}"),
+    "mae": ("MAE, {noun}", "{:.3f}"),
     "predicted": ("ratings predicted", "{:.1%}"),
 }
 _MISSING = "-"
 
 
-def as_table(evaluation: Evaluation) -> str:
-    """Return all figures, rankings side by side, then nDCG by activity and the paired differences; without colors."""
+def as_table(evaluation: Evaluation, noun: str = "stars") -> str:
+    """Return all figures, rankings side by side, then nDCG by activity and the paired differences; without colors.
+
+    ``noun``: what ratings count.
+    """
     rankings = evaluation.rankings
     head = [
         f"{evaluation.split}; {evaluation.n_test_users:,} of {evaluation.n_users:,} users tested, "
@@ -44,7 +47,7 @@ def as_table(evaluation: Evaluation) -> str:
     ]
     rows = [("", *(ranking.name for ranking in rankings))]
     rows += [
-        (_LABELS[name][0], *(_shown(ranking.figures[name], _LABELS[name][1]) for ranking in rankings))
+        (_LABELS[name][0].format(noun=noun), *(_shown(ranking.figures[name], _LABELS[name][1]) for ranking in rankings))
         for name in FIGURES
     ]
     rows.append(

@@ -32,7 +32,7 @@ from recommender.errors import SettingError
 from recommender.fallback import NO_CAP, Near, PopularProducts, build_cold_start
 from recommender.live import LiveCosine, LiveUser
 from recommender.model import Categories, ListRequest, ServedModel, allowed_products
-from recommender.neighbors import CosineIndex, squared_norms
+from recommender.neighbors import CosineIndex, entry_type, squared_norms
 from recommender.ranking import (
     AUTO,
     CLASSIC,
@@ -49,7 +49,7 @@ from recommender.ranking import (
     train_item_weights,
 )
 from recommender.settings import load_settings
-from recommender.shop import ProductCatalog, Products, RatingMatrix, build_profiles
+from recommender.shop import HALF_STARS, ProductCatalog, Products, RatingMatrix, Scale, build_profiles
 
 try:
     import fcntl
@@ -57,6 +57,7 @@ except ImportError:  # Windows: a process that comes while others compile compil
     fcntl = None  # type: ignore[assignment]
 
 PATIENCE = 2.0  # seconds before a message
+WIDE = Scale.of(1, 100, 1)
 
 
 def warm_up(notify: Callable[[], object], parts: Iterable[str] | None = None) -> None:
@@ -87,9 +88,14 @@ def parts_of_service(ranking: str) -> tuple[str, ...]:
 
 
 def load_for(model: ServedModel) -> None:
-    """Load the item part if the model has weights between products: any request may ask it for ``ranking=items``."""
-    if ITEMS in model.rankings:
-        load(ITEMS)
+    """Load the item part if the model has weights between products: any request may ask it for ``ranking=items``.
+
+    On a scale whose entries are wider than usual, load all parts for it.
+    """
+    wide = entry_type(model.matrix.scale.most) is not np.uint32
+    for part in PARTS if wide else (ITEMS,):
+        if part != ITEMS or ITEMS in model.rankings:
+            load(part, WIDE if wide else HALF_STARS)
 
 
 def compile_in_two_processes() -> None:
@@ -109,14 +115,14 @@ def compile_in_two_processes() -> None:
                 )
 
 
-def load(part: str) -> None:
+def load(part: str, scale: Scale = HALF_STARS) -> None:
     """Run the compiled functions of one part of ``PARTS``, while no other process compiles it."""
     with _alone(part):
         try:
-            PARTS[part](_tiny_matrix())
+            PARTS[part](_tiny_matrix(scale))
         except (AttributeError, ImportError):  # an index that an earlier release wrote names types that are gone
             _forget_compiled_code()
-            PARTS[part](_tiny_matrix())
+            PARTS[part](_tiny_matrix(scale))
 
 
 def _forget_compiled_code() -> None:
@@ -154,20 +160,20 @@ def _alone(part: str) -> Iterator[None]:
         yield
 
 
-def _tiny_matrix() -> RatingMatrix:
+def _tiny_matrix(scale: Scale) -> RatingMatrix:
     half_stars = np.zeros((4, 500), np.int8)
     half_stars[:2] = 10  # long histories take another path than short ones
     half_stars[2:, :2] = 9
     half_stars[1, 7] = 0
     ratings = sp.csr_array(half_stars)
     ratings.indptr, ratings.indices = ratings.indptr.astype(np.int32), ratings.indices.astype(np.int32)
-    return RatingMatrix(ratings, np.arange(4), np.arange(500).astype(np.bytes_), np.ones(500, bool))
+    return RatingMatrix(ratings, np.arange(4), np.arange(500).astype(np.bytes_), np.ones(500, bool), scale=scale)
 
 
 def _run_classic(matrix: RatingMatrix) -> None:
     """Run neighbors by cosine, the ranking of their products, and the functions that fill short lists."""
     ratings, rows = matrix.half_stars, np.arange(4)
-    index = CosineIndex(ratings)
+    index = CosineIndex(ratings, most=matrix.scale.most)
     neighbors, similarities = index.top_k(2)
     index.neighbors(1, 2)
     index.similarities(1)
@@ -209,7 +215,7 @@ def _run_caps(matrix: RatingMatrix) -> None:
     n, numbers = matrix.shape[1], np.arange(matrix.shape[1], dtype=np.int32)
     categories, taste = Categories(numbers, numbers), _tiny_taste(matrix)
     cap = categories.cap(1)
-    neighbors = CosineIndex(matrix.half_stars).neighbors(1, 2)
+    neighbors = CosineIndex(matrix.half_stars, most=matrix.scale.most).neighbors(1, 2)
     rank_near(matrix.half_stars, 1, *neighbors, 2, cap, matrix.recommendable, matrix.scale.unit)
     taste.rank_near(taste.near(1), SHALLOW + 1, taste.votes.bars(None), cap)
     catalog = ProductCatalog(matrix.product_ids, pa.nulls(n, pa.string()), np.ones(n), np.ones(n), numbers)
@@ -235,7 +241,8 @@ def _run_items(matrix: RatingMatrix) -> None:
 
 def _run_live(matrix: RatingMatrix) -> None:
     """Run the functions of a list with a changed neighbor."""
-    index, two = LiveCosine(CosineIndex(matrix.half_stars), matrix.user_ids), np.arange(2, dtype=np.int32)
+    cosines, two = CosineIndex(matrix.half_stars, most=matrix.scale.most), np.arange(2, dtype=np.int32)
+    index = LiveCosine(cosines, matrix.user_ids)
     index.take(LiveUser(9, two, np.ones(2, np.int8), np.ones(2), None))
     index.gathered(index.of_row(1, 3), index.entries_of(1), valued=False)
 

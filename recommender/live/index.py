@@ -118,7 +118,8 @@ class LiveIndex(ABC):
         """Return the rows of other changed users who share products with this one, the sums, and the numbers shared."""
         changed = self._changed
         rows = changed.now, changed.indptr, changed.entries, changed.values
-        sums, counts = kernels.shared(numbers, weights, *rows)
+        wanted = numbers.astype(changed.entries.dtype, copy=False)  # the types that the kernel is compiled for
+        sums, counts = kernels.shared(wanted, weights, *rows)
         meant = np.flatnonzero((sums > 0) & (changed.user_ids[changed.now] != user_id))
         return changed.now[meant], sums[meant], counts[meant]
 

@@ -14,6 +14,7 @@ connection_limits  limits of connections and of bytes that a worker holds
 session            signed cookies in the place of a key, for the pages alone
 faults             what is wrong now, in words
 state              the state that the routes share
+scale_in_document  the OpenAPI document in the scale of the ratings
 product_json       one product of a list as JSON, and lists made from cached bytes
 """
 
@@ -27,6 +28,7 @@ from recommender.service.pages import PAGES
 from recommender.service.parameters import LARGEST_LIMIT
 from recommender.service.problems import add_problem_handlers
 from recommender.service.routes import PAGE, ROUTERS
+from recommender.service.scale_in_document import document_for_scale
 from recommender.service.session import Sessions
 from recommender.service.state import ServiceState
 
@@ -44,5 +46,6 @@ __all__ = [
     "add_problem_handlers",
     "answer_at_once",
     "document_for_all",
+    "document_for_scale",
     "for_origins",
 ]

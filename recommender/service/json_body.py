@@ -13,19 +13,18 @@ from itertools import groupby, islice
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 from starlette.requests import ClientDisconnect
 
 from recommender.service.parameters import NO_PRODUCT_ID
 from recommender.service.problems import InvalidParameterError
 from recommender.settings import LARGEST_ID
-from recommender.shop import checked_product_id
+from recommender.shop import HALF_STARS, Scale, checked_product_id
 
 Fields = TypeVar("Fields", bound=BaseModel)
 
 MOST_ERRORS = 10  # unknown fields that an answer names, and faults within a field
-HIGHEST, LOWEST = 5.0, 0.5  # stars
 
 
 @dataclass(frozen=True)
@@ -58,29 +57,56 @@ def _whole(number: float) -> int:
     return int(number)
 
 
-_STARS = core_schema.float_schema(strict=True, ge=LOWEST, le=HIGHEST)
-_HALVES = core_schema.no_info_after_validator_function(lambda stars: _whole(2 * stars), _STARS)
+class _Steps:
+    """A rating of the body as a whole number of steps of the scale that the body is read with."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(*_: object) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(_steps)
+
+
+def _steps(value: Any, info: ValidationInfo) -> int:
+    scale: Scale = info.context or HALF_STARS
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            steps = scale.step_of(float(value))
+        except OverflowError:  # a whole number of 400 digits
+            steps = None
+        if steps is not None:
+            return steps
+    raise PydanticCustomError("refused", "{rule}", {"rule": rating_rule(scale)})
+
+
+def rating_rule(scale: Scale) -> str:
+    """Return what a rating in a body must be."""
+    return f"must be {scale.text(' stars' if scale == HALF_STARS else '')}"
+
 
 _PRODUCT = core_schema.no_info_after_validator_function(checked_product_id, core_schema.str_schema(strict=True))
 
 UserId = Annotated[int, whole_number(LARGEST_ID)]
 ProductId = Annotated[str, Rule(NO_PRODUCT_ID, _PRODUCT)]
-HalfStars = Annotated[int, Rule(f"must be {LOWEST} to {HIGHEST} stars in half steps", _HALVES)]  # from stars
+Steps = Annotated[int, _Steps]  # from a rating
 
 
-async def read_body(request: Request, fields: type[Fields], noted: Sequence[dict[str, str]] = ()) -> Fields:
+async def read_body(
+    request: Request, fields: type[Fields], noted: Sequence[dict[str, str]] = (), scale: Scale = HALF_STARS
+) -> Fields:
     """Return the request's body: an object with all required ``fields``, and no others but the optional ones.
 
-    Raises InvalidParameterError with all faults. Those of the values come after those ``noted`` in the parameters.
+    ``scale``: of the ratings in it. Raises InvalidParameterError with all faults. Those of the values come after those
+    ``noted`` in the parameters.
     """
     try:
         raw = await request.body()
     except ClientDisconnect:  # nobody reads the answer, and the service is not at fault
         raise InvalidParameterError([refused("body", "", "ended too early")]) from None
-    return checked(_parsed(raw), fields, noted)
+    return checked(_parsed(raw), fields, noted, scale)
 
 
-def checked(body: dict[str, Any], fields: type[Fields], noted: Sequence[dict[str, str]] = ()) -> Fields:
+def checked(
+    body: dict[str, Any], fields: type[Fields], noted: Sequence[dict[str, str]] = (), scale: Scale = HALF_STARS
+) -> Fields:
     """Return a parsed body as its ``fields``; `read_body` says what it raises."""
     known = fields.model_fields  # pydantic cannot name an unknown field with half a surrogate pair
     errors = [refused(name, "", "is missing") for name in known if name not in body and known[name].is_required()]
@@ -89,7 +115,7 @@ def checked(body: dict[str, Any], fields: type[Fields], noted: Sequence[dict[str
     if errors:
         raise InvalidParameterError(errors)
     try:
-        return fields.model_validate(body)
+        return fields.model_validate(body, context=scale)
     except ValidationError as error:
         by_field = groupby(error.errors(include_url=False), lambda fault: fault["loc"][0])
     faults = [_entry(fault) for _, alike in by_field for fault in islice(alike, MOST_ERRORS)]

@@ -26,7 +26,8 @@ PRODUCT_ID_ITEM = {"type": "string", "minLength": 1, "maxLength": PRODUCT_ID_LEN
 PRODUCT_NAME_ITEM = {"type": ["string", "null"]}
 PRICE_ITEM = {"type": ["number", "null"], "exclusiveMinimum": 0, "description": "null: not known."}
 CURRENCY_ITEM = {"type": "string", "pattern": "^[A-Z]{3}$", "description": "Of all prices, by ISO 4217."}
-STARS_ITEM = {"type": "number", "minimum": 0.5, "maximum": 5}
+STARS_ITEM = {"type": "number", "minimum": 0.5, "maximum": 5}  # on the default scale, see `scale_in_document`
+RATING_ITEM = STARS_ITEM | {"multipleOf": 0.5}
 PREDICTED_ITEM = STARS_ITEM | {
     "type": ["number", "null"],
     "description": "null: nobody had rated anything when the model was made.",

@@ -150,7 +150,7 @@ def test_a_long_wait_is_announced_and_a_short_one_is_not(monkeypatch: pytest.Mon
     assert (said, [timer for timer in waiting if not timer.finished.is_set()]) == ([], [])
     announced = threading.Event()
     monkeypatch.setattr(warm_up, "PATIENCE", 0.0)
-    monkeypatch.setattr(warm_up, "CosineIndex", lambda ratings: announced.wait(10) and _cosine_index(ratings))
+    monkeypatch.setattr(warm_up, "CosineIndex", lambda ratings, **_: announced.wait(10) and _cosine_index(ratings))
     warm_up.warm_up(announced.set)
     assert announced.is_set()
 

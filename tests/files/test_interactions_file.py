@@ -189,7 +189,7 @@ def test_the_two_readers_of_a_quantity_agree(texts: list[str]) -> None:
 
 
 def test_every_refusal_is_one_line(read: Read) -> None:
-    for text in ("", "user,item\n", "a,b\n1,2\n", "user,item\n1, bad\n", "user,item\n1,..\n"):
+    for text in ("", "user,item\n", "a,b\n1,2\n", "user,item\n1,..\n"):
         with pytest.raises(RecommenderError) as error:
             read(text)
         assert "\n" not in str(error.value)

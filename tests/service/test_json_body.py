@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from recommender.service import json_body
-from recommender.service.json_body import HalfStars, ProductId, UserId, one_of, read_body, whole_number
+from recommender.service.json_body import ProductId, Steps, UserId, one_of, read_body, whole_number
 from recommender.service.problems import InvalidParameterError, problem
 from recommender.shop import PRODUCT_ID_RULE
 
@@ -34,7 +34,7 @@ class Body(BaseModel):
 class Rating(BaseModel):
     user_id: UserId = 42
     product_id: ProductId = "B08N5WRWNW"
-    rating: HalfStars = 10
+    rating: Steps = 10
 
 
 class Wishes(BaseModel):

@@ -277,11 +277,13 @@ def test_max_rejected_sets_another_limit_for_ratings(
     monkeypatch.chdir(tmp_path)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    rows = [f"{user},B00000000{1 + user % 5},{('5', 'five')[user % 10 > 4]}" for user in range(120)]
+    rows = [f"{user},B00000000{1 + user % 5},{(5, 'five')[user % 10 > 4]:>4}" for user in range(120)]
     write_ratings(tmp_path / "mine.csv", *rows, header="user_id,product_id,rating")
     assert step2.main(["--ratings", "mine.csv"]) == 1
     told = capsys.readouterr().err  # how many are allowed is an estimate while the file is read
-    assert re.search(r"rows were rejected, more than the allowed \d\d \(the first: line 7: rating 'five' is not a", told)
+    assert re.search(
+        r"rows were rejected, more than the allowed \d\d \(the first: line 7: rating 'five' is not a", told
+    )
     assert contents(catalog, ratings) == [[]]
     assert step2.main(["--ratings", "mine.csv", "--max-rejected", "59"]) == 1
     assert step2.main(["--ratings", "mine.csv", "--max-rejected", "60"]) == 0

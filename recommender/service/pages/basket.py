@@ -17,7 +17,7 @@ from recommender.service.pages.cards import add_images, card_of, category_names
 from recommender.service.pages.frame import add_page, render
 from recommender.service.pages.words import query_of
 from recommender.service.parameters import RequestReader
-from recommender.service.routes.basket import LIKED, MOST_PRODUCTS, answer_basket, items_of
+from recommender.service.routes.basket import MOST_PRODUCTS, answer_basket, items_of
 from recommender.service.routes.products import popular_items
 
 router = APIRouter(include_in_schema=False)
@@ -44,10 +44,9 @@ async def basket(request: Request) -> Response:
             raise UnknownProductError(product)
     listed, sources = [], ""
     if chosen:
-        default = request.app.state.default_limit
-        answer = await answer_basket(
-            request, model, dict.fromkeys(chosen, int(2 * LIKED)), list_request_of(RequestReader(b""), default), ranking
-        )
+        best = dict.fromkeys(chosen, model.matrix.scale.most)
+        wanted = list_request_of(RequestReader(b""), request.app.state.default_limit)
+        answer = await answer_basket(request, model, best, wanted, ranking)
         listed, sources = items_of(model, answer, first=1), answer.sources
     popular = [
         card_of(model, one["product_id"], ratings=one["ratings"]) for one in await popular_items(request, shelf_request)

@@ -12,12 +12,13 @@ from recommender.database import database_errors, existing_tables, in_blocks
 from recommender.database.schema import categories, products
 from recommender.errors import DatabaseError
 from recommender.model import ServedModel
-from recommender.service.json_body import HIGHEST, LOWEST
 from recommender.service.pages.pictures import origin_of
 from recommender.service.state import ServiceState
+from recommender.shop import Scale
 from recommender.updates import ModelUpdater
 
 Card = dict[str, Any]
+MOST_LEVELS = 10  # ratings to choose from
 
 
 def card_of(model: ServedModel, product_id: str, **figures: Any) -> Card:
@@ -35,9 +36,16 @@ def card_of(model: ServedModel, product_id: str, **figures: Any) -> Card:
     }
 
 
-def whole_stars() -> list[int]:
-    """Return the whole numbers on the scale of ratings, to choose one from."""
-    return list(range(max(1, int(-(-LOWEST // 1))), int(HIGHEST) + 1))
+def levels_of(scale: Scale) -> list[float]:
+    """Return the ratings that a page offers to choose from: the whole ones, or at most ten spread over the scale.
+
+    >>> levels_of(Scale.of(0.5, 5, 0.5)), levels_of(Scale.of(1, 100, 1))
+    ([1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 12.0, 23.0, 34.0, 45.0, 56.0, 67.0, 78.0, 89.0, 100.0])
+    """
+    every = [scale.stars_of(steps) for steps in range(scale.least, scale.most + 1)]
+    whole = [stars for stars in every if stars.is_integer()] or every
+    last = len(whole) - 1
+    return whole if last < MOST_LEVELS else [whole[round(at * last / (MOST_LEVELS - 1))] for at in range(MOST_LEVELS)]
 
 
 async def add_images(request: Request, cards: Iterable[Card]) -> frozenset[str]:

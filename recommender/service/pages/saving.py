@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Connection
 
+from recommender.live import LiveModel
 from recommender.service.pages.frame import add_page, refuse
 from recommender.service.pages.shopper import ratings_in
 from recommender.service.pages.sign_in import NOT_OURS
@@ -21,6 +22,7 @@ from recommender.service.parameters import RequestReader
 from recommender.service.problems import NOT_KEPT
 from recommender.service.routes.people import rated_by
 from recommender.service.session import is_own_form
+from recommender.shop import Scale
 from recommender.updates import ModelUpdater, delete_rating, store_rating
 
 router = APIRouter(include_in_schema=False)
@@ -32,12 +34,13 @@ async def save(request: Request) -> Response:
     if not is_own_form(request, dict(pairs).get("form_token", "")):
         return refuse(request, 403, NOT_OURS, "Load the page again and send it from there.")
     asked = RequestReader(b"", request.path_params)
-    user_id, ratings = asked.user_id(), ratings_in(asked, [text for name, text in pairs if name == "rate"])
+    model: LiveModel = request.app.state.model
+    scale = model.matrix.scale
+    user_id, ratings = asked.user_id(), ratings_in(asked, [text for name, text in pairs if name == "rate"], scale)
     asked.done()
-    model = request.app.state.model
     before = {one["product_id"]: one["rating"] for one in rated_by(model, user_id, model.n_ratings)["ratings"]}
     watch: ModelUpdater = request.app.state.updater
-    await watch.write(user_id, lambda connection: _store(connection, user_id, ratings, before))
+    await watch.write(user_id, lambda connection: _store(connection, user_id, ratings, before, scale))
     undo = [("undo", f"{product}:{before[product]:g}" if product in before else f"{product}:") for product in ratings]
     ranking = [("ranking", text) for name, text in pairs if name == "ranking"]
     root = request.scope.get("root_path", "")
@@ -46,11 +49,11 @@ async def save(request: Request) -> Response:
 
 
 def _store(
-    connection: Connection, user_id: int, ratings: Mapping[str, float | None], before: Mapping[str, float]
+    connection: Connection, user_id: int, ratings: Mapping[str, int | None], before: Mapping[str, float], scale: Scale
 ) -> None:
-    for product, stars in ratings.items():
-        if stars is not None:
-            store_rating(connection, user_id, product, round(2 * stars))
+    for product, steps in ratings.items():
+        if steps is not None:
+            store_rating(connection, user_id, product, steps, scale)
         elif product in before:
             delete_rating(connection, user_id, product)
 

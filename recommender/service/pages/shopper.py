@@ -16,8 +16,7 @@ from fastapi.responses import RedirectResponse
 from recommender.errors import DatabaseError
 from recommender.live import LiveModel
 from recommender.model import ServedModel
-from recommender.service.json_body import HIGHEST, LOWEST
-from recommender.service.pages.cards import Card, add_images, card_of, category_names, whole_stars
+from recommender.service.pages.cards import Card, add_images, card_of, category_names, levels_of
 from recommender.service.pages.frame import add_page, render
 from recommender.service.pages.moves import Moves, moves_between
 from recommender.service.pages.words import one_segment, query_of
@@ -27,6 +26,7 @@ from recommender.service.routes.people import rated_by
 from recommender.service.routes.recommendations import list_of
 from recommender.service.routes.search import KINDS, people_of, places_of
 from recommender.service.routes.what_if import MOST_RATINGS, supposed
+from recommender.shop import Scale
 
 router = APIRouter(include_in_schema=False)
 
@@ -59,7 +59,7 @@ async def shopper(request: Request) -> Response:
     model: LiveModel = request.app.state.model
     for ranking in asked.rankings:
         check_served(ranking, model)
-    supposing = await supposed(request, asked.user_id, asked.half_stars)
+    supposing = await supposed(request, asked.user_id, asked.steps)
     filters = query_of(asked.filters)[1:]
     lists, sources = [], []
     for ranking in asked.rankings:
@@ -88,7 +88,7 @@ async def shopper(request: Request) -> Response:
         gone=gone,
         both=both,
         categories=await category_names(request),
-        levels=whole_stars(),
+        levels=levels_of(model.matrix.scale),
         twin=_twins(asked, filters),
     )
 
@@ -106,10 +106,12 @@ class _Asked:
         self.beside = beside if beside != self.ranking else None
         self.filters: Pairs = [(name, text) for name in FILTERS for text in reader.all(name) if text]
         self.values = dict.fromkeys(FILTERS, "") | dict(self.filters)
-        given = ratings_in(reader, reader.all("rate"))
-        self.rated = {product: stars for product, stars in given.items() if stars is not None}
-        self.half_stars = {product: round(2 * stars) for product, stars in self.rated.items()}
-        self.undo = ratings_in(reader, reader.all("undo"), "undo")
+        scale = model.matrix.scale
+        given = ratings_in(reader, reader.all("rate"), scale)
+        self.rated = {product: scale.stars_of(steps) for product, steps in given.items() if steps is not None}
+        self.steps = {product: steps for product, steps in given.items() if steps is not None}
+        undo = ratings_in(reader, reader.all("undo"), scale, "undo")
+        self.undo = {product: None if steps is None else scale.stars_of(steps) for product, steps in undo.items()}
         self.is_saving = bool(self.rated) and reader.once("save") is not None
         reader.done()
 
@@ -142,16 +144,16 @@ class _Asked:
         return self._path + query_of(pairs)
 
 
-def ratings_in(reader: RequestReader, texts: Sequence[str], name: str = "rate") -> dict[str, float | None]:
-    """Return the ratings in these texts, ``PRODUCT:STARS``; None without stars. Faults are noted."""
-    levels = {f"{half / 2:g}": half / 2 for half in range(round(2 * LOWEST), round(2 * HIGHEST) + 1)}
-    found: dict[str, float | None] = {}
+def ratings_in(reader: RequestReader, texts: Sequence[str], scale: Scale, name: str = "rate") -> dict[str, int | None]:
+    """Return the ratings in these texts, ``PRODUCT:STARS``, in steps; None without stars. Faults are noted."""
+    levels = {f"{scale.stars_of(steps):g}": steps for steps in range(scale.least, scale.most + 1)}
+    found: dict[str, int | None] = {}
     for text in texts:
         product, _, stars = text.rpartition(":")
         if product and (not stars or stars in levels):
             found[product] = levels.get(stars)
         else:
-            reader.refuse(name, text, "must be a product, a colon and its stars in half steps")
+            reader.refuse(name, text, f"must be a product, a colon and a rating: {scale.text()}")
     if len(found) > MOST_RATINGS:
         reader.refuse(name, str(len(found)), f"must be given {MOST_RATINGS} times at most")
     return found

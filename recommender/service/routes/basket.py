@@ -13,7 +13,7 @@ from recommender.live import LiveModel
 from recommender.model import Answer, ListRequest
 from recommender.service.beside import Turns, takes_long
 from recommender.service.filter_parameters import LIST_PARAMETERS, check_stock, list_request_of
-from recommender.service.json_body import HalfStars, ProductId, fault, read_body
+from recommender.service.json_body import ProductId, Steps, fault, read_body
 from recommender.service.model_headers import PRIVATE
 from recommender.service.parameters import (
     LARGEST_LIMIT,
@@ -26,11 +26,10 @@ from recommender.service.parameters import (
     documented_refusal,
 )
 from recommender.service.problems import documented_problem
-from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM, listed
+from recommender.service.product_json import PRODUCT_ID_ITEM, RATING_ITEM, listed
 from recommender.service.routes.recommendations import EXAMPLE, HEADERS, LISTED_ITEM
 
 MOST_PRODUCTS = 500
-LIKED = 5.0  # stars of a product without a rating
 
 router = APIRouter()
 
@@ -52,7 +51,7 @@ _BASKET_SCHEMA: dict[str, Any] = {
                 "additionalProperties": False,
                 "properties": {
                     "product_id": PRODUCT_ID_ITEM | PRODUCT_ID_SCHEMA,
-                    "rating": STARS_ITEM | {"multipleOf": 0.5, "default": LIKED},
+                    "rating": RATING_ITEM | {"default": RATING_ITEM["maximum"]},
                 },
             },
         }
@@ -80,7 +79,7 @@ def _keyed(item: Any) -> Any:
 
 class _Item(BaseModel):
     product_id: ProductId
-    rating: HalfStars = int(2 * LIKED)
+    rating: Steps = 0  # 0: not given, so the highest
 
 
 class _Basket(BaseModel):
@@ -114,11 +113,12 @@ async def basket(request: Request) -> Response:
     """
     asked = RequestReader.of(request)
     list_request, ranking = list_request_of(asked, request.app.state.default_limit), asked.ranking()
-    given = await read_body(request, _Basket, asked.errors)
-    asked.done()
     model: LiveModel = request.app.state.model
+    scale = model.matrix.scale
+    given = await read_body(request, _Basket, asked.errors, scale)
+    asked.done()
     request.state.model = model
-    ratings = {item.product_id: item.rating for item in given.ratings}
+    ratings = {item.product_id: item.rating or scale.most for item in given.ratings}
     answer = await answer_basket(request, model, ratings, list_request, ranking)
     items = items_of(model, answer, first=list_request.offset + 1)
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources} | PRIVATE

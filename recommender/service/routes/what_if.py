@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, FailFast
 from recommender.live import LiveModel
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
 from recommender.service.filter_parameters import LIST_PARAMETERS
-from recommender.service.json_body import HalfStars, ProductId, fault, read_body
+from recommender.service.json_body import ProductId, Steps, fault, read_body
 from recommender.service.parameters import (
     NOT_IN_THIS_MODEL,
     RANKING,
@@ -67,7 +67,7 @@ def _keyed(item: Any) -> Any:
 
 class _Rating(BaseModel):
     product_id: ProductId
-    rating: HalfStars
+    rating: Steps
 
 
 class _Ratings(BaseModel):
@@ -95,7 +95,8 @@ async def what_if(request: Request) -> Response:
     require_key(request)
     asked = RequestReader.of(request)
     user_id = asked.user_id()
-    given = await read_body(request, _Ratings, asked.errors)
+    scale = request.app.state.model.matrix.scale
+    given = await read_body(request, _Ratings, asked.errors, scale)
     asked.done()
     ratings = {item.product_id: item.rating for item in given.ratings}
     model = await supposed(request, user_id, ratings)
@@ -105,7 +106,7 @@ async def what_if(request: Request) -> Response:
 
 
 async def supposed(request: Request, user_id: int, ratings: Mapping[str, int]) -> LiveModel:
-    """Return the served model, with the ratings, in half stars, if there are any."""
+    """Return the served model, with the ratings, in steps, if there are any."""
     model: LiveModel = request.app.state.model
     watch: ModelUpdater = request.app.state.updater
     model.ratings_of(user_id)  # UnknownUserError

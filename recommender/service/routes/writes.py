@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from recommender.database.schema import INTERACTION_TYPES
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
-from recommender.service.json_body import HalfStars, ProductId, UserId, one_of, read_body
+from recommender.service.json_body import ProductId, Steps, UserId, one_of, rating_rule, read_body
 from recommender.service.parameters import (
     PRODUCT_ID_SCHEMA,
     USER_ID,
@@ -24,9 +24,10 @@ from recommender.service.parameters import (
     documented_refusal,
 )
 from recommender.service.problems import documented_problem
-from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM
+from recommender.service.product_json import PRODUCT_ID_ITEM, RATING_ITEM
 from recommender.service.routes.products import PRODUCT_ID, PRODUCT_ID_IN_QUERY
 from recommender.settings import LARGEST_ID
+from recommender.shop import HALF_STARS
 from recommender.updates import ModelUpdater, delete_rating, erase_user, store_interaction, store_rating
 
 router = APIRouter(dependencies=[DOCUMENTED_KEY])
@@ -52,14 +53,14 @@ def _schema(last: str, item: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": list(fields), "additionalProperties": False, "properties": fields}
 
 
-_RATING_SCHEMA = _schema("rating", STARS_ITEM | {"multipleOf": 0.5})
+_RATING_SCHEMA = _schema("rating", RATING_ITEM)
 _INTERACTION_SCHEMA = _schema("interaction_type", {"type": "string", "enum": list(INTERACTION_TYPES)})
 
 
 class _Rating(BaseModel):
     user_id: UserId
     product_id: ProductId
-    rating: HalfStars
+    rating: Steps
 
 
 class _Interaction(BaseModel):
@@ -84,15 +85,16 @@ def _documented(schema: dict[str, Any], example: dict[str, Any], unusable: dict[
     "/ratings",
     status_code=201,
     summary="Give or change a rating",
-    **_documented(_RATING_SCHEMA, _RATING, documented_refusal("rating", "7", "must be 0.5 to 5.0 stars in half steps")),
+    **_documented(_RATING_SCHEMA, _RATING, documented_refusal("rating", "7", rating_rule(HALF_STARS))),
 )
 async def rate(request: Request) -> Response:
     """Store a user's rating of a product, 0.5 to 5.0 stars in half steps. The last one counts. The user may be new."""
     require_key(request)
-    given = await read_body(request, _Rating)
-    row = given.user_id, given.product_id, given.rating
+    scale = _service(request).model.matrix.scale
+    given = await read_body(request, _Rating, scale=scale)
+    row = given.user_id, given.product_id, given.rating, scale
     await _service(request).write(given.user_id, lambda connection: store_rating(connection, *row))
-    stored = given.model_dump() | {"rating": given.rating / 2}
+    stored = given.model_dump() | {"rating": scale.stars_of(given.rating)}
     return Response(orjson.dumps(stored), 201, media_type="application/json")
 
 
