@@ -16,6 +16,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from copy import deepcopy
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -41,6 +42,7 @@ from recommender.service import (
     answer_at_once,
     document_for_all,
     document_for_scale,
+    document_texts,
     for_origins,
 )
 from recommender.settings import Settings, load_settings
@@ -66,7 +68,7 @@ class RecommendationApp(FastAPI):
             "/recommendations/{user_id}", answer_at_once, default_limit=lambda: self.state.default_limit
         )
         self.outermost: ASGIApp = self.layer
-        self.described = HALF_STARS  # the scale of ratings in the OpenAPI document
+        self.described = HALF_STARS, False  # the scale of ratings and the kind of user ids in the OpenAPI document
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
         """Add the routes, and tell the layer their templates."""
@@ -74,14 +76,19 @@ class RecommendationApp(FastAPI):
         self.layer.templates |= {route.endpoint: route.path for route in router.routes if isinstance(route, Route)}
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, made once for each scale of ratings."""
-        scale = HALF_STARS if self.state.model is None else self.state.model.matrix.scale
-        if self.openapi_schema is None or scale != self.described:
+        """Return the OpenAPI document, made once for each scale of ratings and kind of user ids."""
+        model = self.state.model
+        described = (HALF_STARS, False) if model is None else (model.matrix.scale, model.ids.is_text)
+        if self.openapi_schema is None or described != self.described:
             self.openapi_schema = None
             document = super().openapi()
+            scale, by_text = described
+            if by_text:
+                self.openapi_schema = document = deepcopy(document)  # its parts are the routes' own
+                document_texts(document)
             if self.layer.keys is not None:
                 document_for_all(document)
-            self.openapi_schema, self.described = document_for_scale(document, scale), scale
+            self.openapi_schema, self.described = document_for_scale(document, scale), described
         assert self.openapi_schema is not None
         return self.openapi_schema
 

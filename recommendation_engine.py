@@ -40,6 +40,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sqlalchemy import Engine
 from tqdm import tqdm
 
@@ -85,7 +86,7 @@ from recommender.ranking import (
     rank_products,
 )
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
-from recommender.shop import RatingMatrix
+from recommender.shop import RatingMatrix, UserId
 from recommender.updates import SUITED
 
 TOP_N_SIMILAR_USERS = 20
@@ -172,12 +173,19 @@ def get_recommendations(
         names, ranked = rank_frame(user_id, matrix, similarity_matrix, n_neighbors=k, n=top)
     else:
         row = matrix.row_of(user_id)
-        near = find_neighbors(similarity_matrix, matrix.user_ids, row, k)
+        near = find_neighbors(similarity_matrix, _labels(matrix, similarity_matrix), row, k)
         ranked = rank_products(
             matrix.half_stars, row, *near, n=top, recommendable=matrix.recommendable, scale=matrix.scale.unit
         )
         names = matrix.products(ranked.columns)
     return as_frame(names, ranked)
+
+
+def _labels(matrix: RatingMatrix, similarity_matrix: Any) -> NDArray[Any]:
+    """Return the users as the index of a similarity names them, (n_users,) ascending; what load_model gave has none."""
+    if isinstance(similarity_matrix, CosineIndex) or not matrix.ids.is_text:
+        return matrix.keys
+    return matrix.ids.all_of(matrix.user_ids).astype(object).astype(str)
 
 
 def _or_constant(value: int | None, name: str) -> int:
@@ -197,7 +205,7 @@ def enrich_with_product_details(rec_df: pd.DataFrame, engine: Engine) -> pd.Data
     return with_product_details(rec_df, engine)
 
 
-def save_recommendations(user_id: int, rec_df: pd.DataFrame, engine: Engine) -> None:
+def save_recommendations(user_id: UserId, rec_df: pd.DataFrame, engine: Engine) -> None:
     """Replace the rows of ``user_id`` in ``recommendations`` by ``rec_df`` in its order, in one transaction.
 
     ``rec_df`` needs ``product_id`` (each once) and ``predicted_rating``. SettingError, ForeignDataError, DatabaseError.

@@ -91,7 +91,7 @@ class UnknownProductError(RecommenderError, LookupError):
 class UnknownRatingError(RecommenderError, LookupError):
     """The user has not rated the product."""
 
-    def __init__(self, user_id: int, product_id: str) -> None:
+    def __init__(self, user_id: int | str, product_id: str) -> None:
         super().__init__(f"user {user_id} has not rated product {product_id}")
         self.user_id, self.product_id = user_id, product_id
 

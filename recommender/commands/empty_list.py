@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from recommender.model import Trained
 from recommender.ranking import BY_TASTE, TasteSimilarity
+from recommender.shop import UserId
 
 
-def why_empty(trained: Trained, user_id: int) -> str:
+def why_empty(trained: Trained, user_id: UserId) -> str:
     """Return why the ranking of ``trained`` finds no product for a user. UnknownUserError.
 
     The user has rated a product; by taste also one with an interaction counts.

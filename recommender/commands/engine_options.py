@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recommender.errors import SettingError, UnknownUserError
 from recommender.settings import DATABASE_OPTIONS, RATING_OPTIONS, add_options
-from recommender.shop import RatingMatrix
+from recommender.shop import RatingMatrix, UserId
 
 
 def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants: Iterable[str]) -> argparse.Namespace:
@@ -69,10 +69,12 @@ def batch_size(text: str) -> int | None:
     raise SettingError(f"--users {text!r} is neither a number of users (1 or more) nor 'all'")
 
 
-def sample_user(text: str | None, matrix: RatingMatrix) -> int:
+def sample_user(text: str | None, matrix: RatingMatrix) -> UserId:
     """Return the user_id of ``--user``, by default the smallest. UnknownUserError for a text that is no id."""
     if text is None:
-        return int(matrix.user_ids[0])
+        return matrix.user_of(0)
+    if matrix.ids.is_text:
+        return text
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
         raise UnknownUserError(text)
     return int(text)

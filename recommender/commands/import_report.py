@@ -21,9 +21,9 @@ def counts_of(file: Path, part: Part) -> str:
     return f"{file.name}: {part.rows:,} rows = {loaded:,} loaded{replaced} + {part.rejected:,} rejected{unrated}"
 
 
-def tell_part(file: Path, part: Part, reasons: Iterable[str]) -> None:
+def tell_part(file: Path, part: Part, told: str, reasons: Iterable[str]) -> None:
     """Print what an import would read of a file: what it is, ten rows, the first ``reasons`` of rejections, counts."""
-    print(part.understood)
+    print(told)
     print(part.first.to_pandas().to_string(index=False, na_rep=""))
     for reason in reasons:
         print(reason)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recommender.database import NUMBERS, TEXT
 from recommender.errors import InputFileError, SettingError
 from recommender.files import HINT
 from recommender.paths import open_input
@@ -25,6 +26,7 @@ class ShopFiles:
     columns: Mapping[str, str] = field(default_factory=dict)  # of some files
     kind: str | None = None  # the type of all interactions
     private: tuple[str, ...] = ()  # of name and email, those to be read
+    user_ids: str | None = None  # NUMBERS or TEXT
     scale: Scale | None = None  # that of RATING_*
     zero_is: str = ""  # what a rating of 0 is: unrated or lowest
 
@@ -44,9 +46,10 @@ class ShopFiles:
                 raise SettingError(f"--columns and --interaction-columns are both of {paths[INTERACTIONS]}: give one")
             columns[data[0]] = options.columns
         private = tuple(name for name in ("name", "email") if getattr(options, f"with_{name}s"))
-        if not data and (options.columns or options.dry_run or options.zero_is):
+        if not data and (options.columns or options.user_ids or options.dry_run or options.zero_is):
             raise SettingError(
-                "--columns, --zero-is and --dry-run are for --ratings FILE or --interactions FILE: give both"
+                "--columns, --user-ids, --zero-is and --dry-run are for --ratings FILE or --interactions FILE: "
+                "give both"
             )
         if options.zero_is and RATINGS not in paths:
             raise SettingError("--zero-is is for --ratings FILE: give both")
@@ -59,7 +62,8 @@ class ShopFiles:
             raise SettingError("--interaction-type is for --interactions FILE: give both")
         if private and PEOPLE not in paths:
             raise SettingError(f"--with-{private[0]}s is for --users FILE: give both")
-        return cls(paths, columns, options.interaction_type, private, scale, options.zero_is)
+        said = options.interaction_type, private, options.user_ids, scale, options.zero_is
+        return cls(paths, columns, *said)
 
     def made_from(self) -> dict[str, Any]:
         """Return the note of what the tables are made from: it differs when a file or an option does."""
@@ -70,6 +74,7 @@ class ShopFiles:
             found |= noted if not found else {what: noted}
         found |= {"of": INTERACTIONS} if RATINGS not in self.paths else {}
         found |= {"type": self.kind} if self.kind else {}
+        found |= {"user_ids": self.user_ids} if self.user_ids else {}
         found |= {"zero_is": self.zero_is} if self.zero_is else {}
         found |= {"scale": self.scale.to_json()} if self.scale else {}
         return {"made_from": "file"} | found | ({"private": list(self.private)} if self.private else {})
@@ -104,6 +109,12 @@ def add_file_options(parser: ArgumentParser) -> None:
         "--interaction-type",
         metavar="TYPE",
         help="what all rows of --interactions are, where it has no column of types (default: purchase)",
+    )
+    parser.add_argument(
+        "--user-ids",
+        choices=(NUMBERS, TEXT),
+        help="what the user ids of the files are (default: as those in the tables; in a new database whole numbers if "
+        "all are but one, or one in a hundred)",
     )
     parser.add_argument(
         "--zero-is",

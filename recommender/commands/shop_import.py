@@ -17,8 +17,6 @@ from recommender.commands.load_guard import refuse_other_products
 from recommender.commands.shop_files import INTERACTIONS, PEOPLE, RATINGS, ShopFiles
 from recommender.database import (
     MADE_UP,
-    NUMBERS,
-    TEXT,
     Identities,
     Stage,
     announced,
@@ -39,20 +37,27 @@ from recommender.database import (
 from recommender.database.schema import SHOPPER_TABLES, data_origin, interactions, ratings, user_id_map, users
 from recommender.errors import ForeignDataError, WriteConflictError
 from recommender.files import (
+    KINDS,
+    CsvColumn,
+    Numbered,
+    RatedRows,
     RejectedRows,
     ShopInteractions,
     ShopPeople,
     ShopRatings,
     UnwrittenRejectedRows,
     WantedScale,
-    numbered_together,
+    ratings_of,
     read_interactions_file,
+    read_numbered,
     read_people_file,
-    read_ratings_file,
+    read_rating_rows,
 )
 from recommender.shop import HALF_STARS, Scale
 
 ROWS_PER_BATCH = 50_000
+
+_Files = tuple[RatedRows | None, ShopInteractions | None, ShopPeople | None]
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,19 @@ class _Read:
     people: ShopPeople | None
     actors: npt.NDArray[np.int64]  # the user of each interaction
     listed: npt.NDArray[np.int64]  # the user of each row of people
-    user_ids: dict[str, int]  # the numbers of text ids
+    numbered: Numbered  # of all people
 
     @property
     def parts(self) -> dict[str, Part]:
         """What was read, by what it holds."""
         found = {RATINGS: self.ratings, INTERACTIONS: self.log, PEOPLE: self.people}
         return {what: part for what, part in found.items() if part is not None}
+
+    @property
+    def understood(self) -> list[str]:
+        """What each file is, in one line; the first line tells the kind of the user ids."""
+        first, *others = [part.understood for part in self.parts.values()]
+        return [f"{first}; user ids: {KINDS[self.numbered.kind]}", *others]
 
     @property
     def products(self) -> dict[str, pa.ChunkedArray]:
@@ -100,8 +111,8 @@ def import_shop(
         held = None if replace or known.kind in ("", MADE_UP) else known.scale
         with RejectedRows(limit=max_rejected) as rejected:
             found = read_files(files, rejected, now=database_time(engine), known=known, held=held)
-        for part in found.parts.values():
-            print(part.understood)
+        for told in found.understood:
+            print(told)
         if not force:
             for what, product_ids in found.products.items():
                 refuse_other_products(engine, files.paths[what], product_ids, what=what)
@@ -110,7 +121,7 @@ def import_shop(
             names = " and ".join(path.name for path in files.paths.values())
             raise WriteConflictError(f"{label(engine)}: a user was erased while {names} was read; run it again")
         scale = found.ratings.scale if found.ratings else files.scale or held or HALF_STARS
-        noted = known.after(TEXT if found.user_ids else NUMBERS, made_from, found.user_ids, scale)
+        noted = known.after(found.numbered.kind, made_from, found.numbered.user_ids, scale)
         publish_with_origin(stage, made_from, noted, replace=replace, others=known.give_way(noted))
     for what, part in found.parts.items():
         print(counts_of(files.paths[what], part) + (f" (see {rejected.path})" if part.rejected else ""))
@@ -123,41 +134,47 @@ def read_files(
 ) -> _Read:
     """Read all files of a shop; each person has one number in all of them. ``held``: the scale of imported ratings."""
     paths, columns = files.paths, files.columns
-    log = people = shop = None
-    if INTERACTIONS in paths:
-        log = read_interactions_file(
-            paths[INTERACTIONS], rejected, loaded_at=now, columns=columns.get(INTERACTIONS), kind=files.kind
-        )
-    if PEOPLE in paths:
-        people = read_people_file(
-            paths[PEOPLE], rejected, today=now.date(), columns=columns.get(PEOPLE), private=files.private
-        )
-    others = [part.user_ids for part in (log, people) if part is not None]
-    if RATINGS in paths:
-        wanted = WantedScale(files.scale, held, files.zero_is)
-        given: dict[str, Any] = {"loaded_at": now, "known": known, "columns": columns.get(RATINGS)}
-        shop = read_ratings_file(paths[RATINGS], rejected, **given, others=others, wanted=wanted)
-        numbers, user_ids = list(shop.others), shop.user_ids
-    else:
-        numbers, user_ids = numbered_together(others, known)
+
+    def read(ids: CsvColumn) -> _Files:
+        rated = log = people = None
+        if RATINGS in paths:  # the first, as it may be read twice
+            wanted = WantedScale(files.scale, held, files.zero_is)
+            given: dict[str, Any] = {"loaded_at": now, "columns": columns.get(RATINGS), "wanted": wanted}
+            rated = read_rating_rows(paths[RATINGS], rejected, ids, **given)
+        if INTERACTIONS in paths:
+            given = {"loaded_at": now, "columns": columns.get(INTERACTIONS), "kind": files.kind}
+            log = read_interactions_file(paths[INTERACTIONS], rejected, **given, user_ids=ids)
+        if PEOPLE in paths:
+            given = {"today": now.date(), "columns": columns.get(PEOPLE), "private": files.private}
+            people = read_people_file(paths[PEOPLE], rejected, **given, user_ids=ids)
+        return rated, log, people
+
+    first = next(iter(paths.values()))
+    (rated, log, people), numbered = read_numbered(first, rejected, known, files.user_ids, read, _user_ids)
+    users = iter(numbered.users)
+    shop = None if rated is None else ratings_of(rated, next(users), numbered, loaded_at=now)
     nobody = np.empty(0, np.int64)
-    actors = numbers.pop(0) if log is not None else nobody
-    listed = numbers.pop(0) if people is not None else nobody
-    return _Read(shop, log, people, actors, listed, user_ids)
+    actors = nobody if log is None else next(users)
+    return _Read(shop, log, people, actors, nobody if people is None else next(users), numbered)
+
+
+def _user_ids(files: _Files) -> list[pa.StringArray]:
+    return [part.user_ids for part in files if part is not None]
 
 
 def dry_run(files: ShopFiles) -> None:
     """Print what an import would read: what each file is, ten rows, the counts. Nothing is written."""
     rejected = UnwrittenRejectedRows()
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-    for what, part in read_files(files, rejected, now=now, known=Identities()).parts.items():
+    found = read_files(files, rejected, now=now, known=Identities())
+    for told, (what, part) in zip(found.understood, found.parts.items(), strict=True):
         path = files.paths[what]
-        tell_part(path, part, [reason for reason in rejected.reasons if reason.startswith(f"{path.name}, ")])
+        tell_part(path, part, told, [reason for reason in rejected.reasons if reason.startswith(f"{path.name}, ")])
 
 
 def _load(stage: Stage, found: _Read) -> None:
     stage.load(users, people_table(found).to_batches())
-    stage.load(user_id_map, numbers_table(found.user_ids).to_batches())
+    stage.load(user_id_map, numbers_table(found.numbered.user_ids).to_batches())
     if found.ratings is not None:
         fit_ratings(stage, found.ratings.scale)
         stage.load(ratings, found.ratings.ratings.to_batches(ROWS_PER_BATCH))

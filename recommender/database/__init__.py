@@ -14,6 +14,7 @@ shop_reader        the tables as a snapshot of the shop
 clock              microseconds since 1970, by the database's clock
 announcement       announces that the user_ids are about to mean other people
 identities         the people that the user_ids mean
+user_names         what the shop calls them
 deletions_log      a log of deleted ratings and erased users
 schema             every name of a table or column
 cursor_reader      reads how far the changes of the tables go
@@ -49,7 +50,10 @@ from recommender.database.identities import (
     NUMBERS,
     TEXT,
     Identities,
+    enter_text,
     newest_deletion,
+    number_of_text,
+    people_are_texts,
     read_identities,
     read_token,
     require_people,
@@ -99,6 +103,7 @@ from recommender.database.tables import (
     table_is_there,
 )
 from recommender.database.usable_rows import as_words, fault_of, usable
+from recommender.database.user_names import read_names, read_user_ids
 
 __all__ = [
     "DRIVER_ERRORS",
@@ -133,6 +138,7 @@ __all__ = [
     "deleted_since",
     "drop_leftovers",
     "drop_own",
+    "enter_text",
     "error_code",
     "event_time",
     "existing_tables",
@@ -157,7 +163,9 @@ __all__ = [
     "note_deletion",
     "note_published_lists",
     "noted_lists",
+    "number_of_text",
     "origin_batch",
+    "people_are_texts",
     "prepare_log",
     "prepare_notes",
     "reaches_back",
@@ -165,6 +173,7 @@ __all__ = [
     "read_clocks",
     "read_identities",
     "read_interactions",
+    "read_names",
     "read_now",
     "read_origin",
     "read_people",
@@ -174,6 +183,7 @@ __all__ = [
     "read_table",
     "read_taste_data",
     "read_token",
+    "read_user_ids",
     "refuse_foreign_catalog",
     "refuse_foreign_rows",
     "refuse_foreign_tables",

@@ -70,6 +70,12 @@ class RatingColumns:
     rated_at: NDArray[np.int64] | None = None
     left_out: LeftOut = field(default_factory=dict)
 
+    def where(self, chosen: NDArray[np.bool_]) -> RatingColumns:
+        """Return the ratings that are chosen (n,)."""
+        times = None if self.rated_at is None else self.rated_at[chosen]
+        given = self.user_ids[chosen], self.product_codes[chosen], self.products, self.half_stars[chosen]
+        return RatingColumns(*given, times, self.left_out)
+
 
 def read_ratings(
     engine: Engine, *, scale: Scale = HALF_STARS, times: bool = False, way: Way | None = None
@@ -195,7 +201,7 @@ def _rating_columns(table: pa.Table, scale: Scale) -> RatingColumns | None:
     elif (steps := scale.steps_of(table["rating"].to_numpy())) is None:  # NULL is NaN
         return None
     codes, products = codes_of(table["product_id"])
-    if (len(user_ids) and user_ids.min() < 1) or not all_product_ids(products):
+    if (len(user_ids) and user_ids.min() < 0) or not all_product_ids(products):
         return None
     rated_at = table["rated_at"].to_numpy() if "rated_at" in table.column_names else None
     return RatingColumns(user_ids, codes, products, steps, rated_at)

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, func, select
+from sqlalchemy import Connection, Engine, Table, func, insert, select, update
 
 from recommender.database.connection import database_errors, label
 from recommender.database.rating_scale import noted_scale, scale_note
@@ -117,6 +117,52 @@ def read_identities(connection: Connection, there: set[str]) -> Identities:
     return Identities(read_token(connection), str(kind), epoch, highest, in_use, known, scale)
 
 
+def people_are_texts(connection: Connection, there: set[str]) -> bool:
+    """Tell whether the users of a shop are known by texts, so that a user_id in the tables is an inner number."""
+    kind = _noted(connection).get("kind")
+    if kind in (MADE_UP, NUMBERS, TEXT):
+        return bool(kind == TEXT)
+    if user_id_map.name not in there:
+        return False
+    return connection.execute(select(user_id_map.c.user_id).limit(1)).first() is not None
+
+
+def number_of_text(connection: Connection, name: str, *, now: bool = False) -> int | None:
+    """Return the stored number of a text id; None if nobody has it. ``now``: as committed now, under a lock."""
+    row = select(user_id_map.c.user_id).where(user_id_map.c.external_id == name)
+    found = connection.execute(row.with_for_update() if now else row).scalar()
+    return None if found is None else int(found)
+
+
+def enter_text(connection: Connection, name: str, number: int | None = None) -> int:
+    """Give a stored number to a new text id, in the transaction of the caller, and return it.
+
+    The number is the one after the highest ever given, which is noted with it, so that it is never given again, or
+    ``number``, which rows without a text have already. One transaction at a time enters people. InputFileError if no
+    number is left.
+    """
+    here, where = data_origin.c, data_origin.c.name == _NOTE
+    noted = connection.dialect.has_table(connection, data_origin.name)
+    text = connection.execute(select(here.value).where(where).with_for_update()).scalar() if noted else None
+    if (known := number_of_text(connection, name, now=True)) is not None:
+        return known  # another worker was first
+    there = {table.name for table in (users, user_id_map, ratings, interactions, deletions)}
+    there = {name for name in there if connection.dialect.has_table(connection, name)}
+    note = _parsed(text)
+    if number is None:
+        tables = [table for table in (users, user_id_map, ratings, interactions, deletions) if table.name in there]
+        given = note.get("highest")
+        in_use = max([given if isinstance(given, int) else 0, *(_highest(connection, table) for table in tables)])
+        number = Identities(kind=TEXT, in_use=in_use).numbers_for([name])[name]
+        note = {"epoch": 0, "kind": TEXT} | note | {"highest": number}
+        if text:
+            connection.execute(update(data_origin).where(where).values(value=json.dumps(note)))
+        elif noted:
+            connection.execute(insert(data_origin).values(name=_NOTE, value=json.dumps(note)))
+    connection.execute(insert(user_id_map).values(user_id=number, external_id=name))
+    return number
+
+
 def newest_deletion(connection: Connection, there: set[str]) -> int:
     """Return the newest id of the log of deletions; 0 without one."""
     if deletions.name not in there:
@@ -128,14 +174,14 @@ def _kind(connection: Connection, there: set[str], known: Mapping[str, int]) -> 
     """Return the kind of user_ids in a database that an older release, or a shop itself, has filled."""
     if known:
         return TEXT
-    if not any(table.name in there and _highest(connection, table) for table in (users, ratings, interactions)):
+    if not any(table.name in there and _highest(connection, table) >= 0 for table in (users, ratings, interactions)):
         return ""
     return MADE_UP if _value(connection, "origin").get("made_from") == "seed" else NUMBERS
 
 
 def _highest(connection: Connection, table: Table) -> int:
     found = connection.execute(select(func.max(table.c.user_id))).scalar()
-    return found if isinstance(found, int) else 0  # SQLite allows texts
+    return found if isinstance(found, int) else -1  # SQLite allows texts
 
 
 def _noted(connection: Connection) -> dict[str, Any]:
@@ -145,7 +191,10 @@ def _noted(connection: Connection) -> dict[str, Any]:
 def _value(connection: Connection, name: str, *, there: bool = False) -> dict[str, Any]:
     if not there and not connection.dialect.has_table(connection, data_origin.name):
         return {}
-    text = connection.execute(select(data_origin.c.value).where(data_origin.c.name == name)).scalar()
+    return _parsed(connection.execute(select(data_origin.c.value).where(data_origin.c.name == name)).scalar())
+
+
+def _parsed(text: str | None) -> dict[str, Any]:
     try:
         value = json.loads(text or "{}")
     except ValueError:

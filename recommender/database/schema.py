@@ -187,6 +187,14 @@ recommendations = Table(
 )
 
 
+def lists_by_text(length: int) -> Table:
+    """Return ``recommendations`` of a shop whose user ids are texts of up to so many characters, compared exactly."""
+    lists = recommendations.to_metadata(MetaData())
+    exact = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
+    lists.c.user_id.type = String(length).with_variant(exact, "mysql", "mariadb")
+    return lists
+
+
 # one row for each deletion of a rating or a user through the service (see recommender.database.deletions_log)
 deletions = Table(
     "live_deletions",

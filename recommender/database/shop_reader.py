@@ -22,6 +22,7 @@ from recommender.database.rating_scale import scale_of
 from recommender.database.schema import INTERACTION_TYPES, LARGEST_INT, interactions, products, ratings, users
 from recommender.database.tables import existing_tables, has_rows, require_rows
 from recommender.database.usable_rows import count_left_out, refuse_faulty_table, usable
+from recommender.database.user_names import read_user_ids
 from recommender.errors import DatabaseError, StepOrderError
 from recommender.shop import (
     IN_STOCK,
@@ -32,6 +33,7 @@ from recommender.shop import (
     ProductCatalog,
     RatingMatrix,
     Snapshot,
+    UserIds,
     build_rating_matrix,
     known_prices,
     product_id_bytes,
@@ -57,7 +59,7 @@ def read_snapshot(engine: Engine, *, times: bool = True, log: bool = True) -> Sn
     )
     catalog = read_catalog(engine)
     ratings = replace(ratings, recommendable=catalog.rows_of(ratings.product_ids) >= 0)
-    snapshot = Snapshot(ratings, catalog, read_people(engine), _read_log(engine) if log else None)
+    snapshot = Snapshot(ratings, catalog, read_people(engine), _read_log(engine, ratings.ids) if log else None)
     require_people(engine, ratings.people)
     return snapshot
 
@@ -80,7 +82,7 @@ def read_rating_matrix(engine: Engine, *, times: bool = False, optional: bool = 
 def read_taste_data(engine: Engine) -> tuple[RatingMatrix, Interactions | None]:
     """Return ratings with times, and the log; the matrix has rows and columns also for what only the log has."""
     matrix = read_rating_matrix(engine, times=True, optional=_has_log(engine))
-    log = _read_log(engine)
+    log = _read_log(engine, matrix.ids)
     if log is None:
         return matrix, None
     require_people(engine, matrix.people)
@@ -105,6 +107,8 @@ def _read_matrix(
     people, scale = token_of(engine), scale_of(engine)
     cursor = read_cursor(engine)
     columns = read_ratings(engine, scale=scale, times=times) if has_rows(engine, ratings) else _no_ratings(times=times)
+    ids = read_user_ids(engine, columns.user_ids)
+    columns = columns if (known_ones := ids.know(columns.user_ids)).all() else columns.where(known_ones)
     product_ids = product_id_bytes(columns.products)
     assert product_ids is not None  # usable
     matrix = build_rating_matrix(
@@ -116,6 +120,7 @@ def _read_matrix(
         rated_at=columns.rated_at,
         left_out=columns.left_out,
         scale=scale,
+        ids=ids,
     )
     return replace(matrix, people=people, cursor=cursor)
 
@@ -137,11 +142,15 @@ def _has_log(engine: Engine) -> bool:
     return has_rows(engine, interactions)
 
 
-def _read_log(engine: Engine) -> Interactions | None:
-    """Return the interactions; None if there are none: a log without a usable row was refused."""
+def _read_log(engine: Engine, ids: UserIds) -> Interactions | None:
+    """Return the interactions of users with ``ids``; None if there are none: a log without a usable row was refused.
+
+    Users who came after the ``ids`` were read are found as changes.
+    """
     if interactions.name not in existing_tables(engine):
         return None
     log = read_interactions(engine)
+    log = log if (known := ids.know(log.user_ids)).all() else log.where(known)
     return log if len(log) else None
 
 
@@ -171,20 +180,20 @@ def _interactions(table: pa.Table) -> Interactions | None:
     user_ids = table["user_id"].to_numpy()
     codes, names = codes_of(table["product_id"])
     product_ids = product_id_bytes(names)
-    if product_ids is None or (len(user_ids) and user_ids.min() < 1):
+    if product_ids is None or (len(user_ids) and user_ids.min() < 0):
         return None
     kinds = table["kind"].to_numpy().astype(np.int8)
     return Interactions(user_ids, codes, product_ids, kinds, table["time"].to_numpy())
 
 
 def read_people(engine: Engine) -> People:
-    """Return all rows of ``users`` with an id from 1; none if there is no such table. DatabaseError."""
+    """Return all rows of ``users`` with an id from 0; none if there is no such table. DatabaseError."""
     if users.name not in existing_tables(engine):
         nothing = pa.chunked_array([], pa.string())
         return People(np.empty(0, np.int64), nothing, nothing)
     columns = [users.c.user_id, users.c.country, users.c.age_group]
     everybody = read_table(engine, columns, order_by=users.c.user_id)
-    table = everybody.filter(pc.greater_equal(everybody["user_id"], 1))  # and not NULL
+    table = everybody.filter(pc.greater_equal(everybody["user_id"], 0))  # and not NULL
     n_left_out = len(everybody) - len(table)
     left_out = {f"{users.name}.{users.c.user_id.name}": n_left_out} if n_left_out else {}
     return People(table["user_id"].to_numpy(), table["country"], table["age_group"], left_out)

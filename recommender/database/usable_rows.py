@@ -6,7 +6,7 @@ if more than 1 % and more than 100 rows of a table are invalid, the table is ref
 something is wrong with all of it.
 
 The rule is written once, in SQL, so it is the same for a whole table (`recommender.database.bulk_read`) and for the
-rows of one user (`recommender.updates.records`). Usable is: a user_id from 1 to 2^63 - 1; a product_id by the rule in
+rows of one user (`recommender.updates.records`). Usable is: a user_id from 0 to 2^63 - 1; a product_id by the rule in
 `recommender.shop.ids`; a rating on the shop's scale; an interaction_type of the four that exist. A row with an
 unreadable time counts as one without a time.
 """
@@ -45,9 +45,9 @@ class _Fault:
 
 _USER = _Fault(
     "user_id",
-    "a whole number from 1",
-    "typeof(user_id) <> 'integer' OR user_id < 1",
-    f"user_id IS NULL OR user_id < 1 OR user_id > {LARGEST_ID}",
+    "a whole number from 0",
+    "typeof(user_id) <> 'integer' OR user_id < 0",
+    f"user_id IS NULL OR user_id < 0 OR user_id > {LARGEST_ID}",
 )
 
 

@@ -197,8 +197,8 @@ def before_the_cut(
     ``cuts`` (n_users,) microseconds, of the rows of ``train``. Interactions of other users all stay. If a user has no
     cut, only the hidden products leave interactions out.
     """
-    rows = np.minimum(np.searchsorted(train.user_ids, interactions.user_ids), len(train.user_ids) - 1)
-    known = train.user_ids[rows] == interactions.user_ids
+    rows = train.rows_of(interactions.user_ids)
+    known = rows >= 0
     column = np.searchsorted(train.product_ids, interactions.product_ids)
     column = np.minimum(column, len(train.product_ids) - 1)
     there = train.product_ids[column] == interactions.product_ids

@@ -12,6 +12,7 @@ value_rows       the same for JSON lines and Parquet
 rejected_rows    the file of rejected rows, with line and reason
 catalog_files    the two files of the catalog, and one file of any form
 rating_scales    the scale of a file's ratings
+user_ids         the user ids of a file: whole numbers or text
 ratings_file     a shop's own ratings
 interactions_file  a shop's own interactions
 people_file      a shop's people
@@ -28,19 +29,25 @@ from recommender.files.catalog_files import (
     whole_products,
 )
 from recommender.files.checked_rows import CheckedRows
+from recommender.files.csv_columns import CsvColumn
 from recommender.files.csv_rows import CsvRows
 from recommender.files.evaluation_file import read_evaluation_file
 from recommender.files.interactions_file import ShopInteractions, read_interactions_file
 from recommender.files.people_file import ShopPeople, read_people_file
-from recommender.files.rating_scales import WantedScale
-from recommender.files.ratings_file import HINT, ShopRatings, numbered_together, read_ratings_file
+from recommender.files.rating_scales import RatedRows, WantedScale
+from recommender.files.ratings_file import HINT, ShopRatings, ratings_of, read_rating_rows, read_ratings_file
 from recommender.files.rejected_rows import RejectedRows, UnwrittenRejectedRows, rejected_by_reason
+from recommender.files.user_ids import KINDS, Numbered, read_numbered
 
 __all__ = [
     "HINT",
     "KAGGLE_PATTERN",
+    "KINDS",
     "CheckedRows",
+    "CsvColumn",
     "CsvRows",
+    "Numbered",
+    "RatedRows",
     "RejectedRows",
     "ShopInteractions",
     "ShopPeople",
@@ -50,12 +57,14 @@ __all__ = [
     "any_product_rows",
     "category_rows",
     "category_table",
-    "numbered_together",
     "product_form",
     "product_rows",
+    "ratings_of",
     "read_evaluation_file",
     "read_interactions_file",
+    "read_numbered",
     "read_people_file",
+    "read_rating_rows",
     "read_ratings_file",
     "rejected_by_reason",
     "whole_products",

@@ -24,16 +24,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recommender.database import SECOND, Identities
+from recommender.database import NUMBERS, SECOND, TEXT, Identities
 from recommender.errors import InputFileError
 from recommender.files.checked_rows import CheckedRows
 from recommender.files.column_names import given_columns, guessed_rating_columns
 from recommender.files.csv_columns import CsvColumn, required_text_column
 from recommender.files.file_form import FileForm, understood
 from recommender.files.rating_scales import RatedRows, WantedScale, read_rated
-from recommender.files.ratings_file import TABLE, last_of_each, numbered
+from recommender.files.ratings_file import TABLE, last_of_each
 from recommender.files.rejected_rows import RejectedRows
 from recommender.files.times import kinds_of, time_column
+from recommender.files.user_ids import DistinctIds, numbered
 from recommender.files.value_rows import rows_of
 from recommender.shop import RatingMatrix, Scale, build_rating_matrix
 
@@ -74,7 +75,9 @@ def read_evaluation_file(path: Path, columns: str | None = None, scale: Scale | 
 
     rated = read_rated(opened, reader, _FirstFault(), WantedScale(scale))
     read = rated.read
-    users, _ = numbered(read["user_id"].combine_chunks(), Identities())
+    encoded = read["user_id"].combine_chunks().dictionary_encode()
+    people = DistinctIds.of(encoded.dictionary)
+    users, _ = numbered(encoded, people, Identities(), TEXT if len(people.odd) else NUMBERS)
     kept = last_of_each(users, read["product_id"])
     products, codes = _products(read["product_id"].take(kept))
     return build_rating_matrix(

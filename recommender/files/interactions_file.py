@@ -29,15 +29,15 @@ from recommender.files.csv_columns import (
     CsvColumn,
     number_column,
     product_id_column,
-    required_text_column,
     text_column,
     with_decimal_comma,
 )
 from recommender.files.file_form import FileForm, understood
-from recommender.files.ratings_file import LONGEST_USER_ID, SHOWN_ROWS, refuse_early_times, shop_times
+from recommender.files.ratings_file import SHOWN_ROWS, refuse_early_times, shop_times
 from recommender.files.rejected_rows import RejectedRows
 from recommender.files.sources import listed
 from recommender.files.times import TIME as TIME_TYPE
+from recommender.files.user_ids import text_ids
 from recommender.files.value_rows import rows_of
 
 HINT = "name the file with the columns user_id,product_id,interaction_type,timestamp"
@@ -84,10 +84,12 @@ def read_interactions_file(
     loaded_at: dt.datetime,
     columns: str | None = None,
     kind: str | None = None,
+    user_ids: CsvColumn | None = None,
 ) -> ShopInteractions:
     """Read the whole file into memory.
 
     ``columns``: what the option for its columns says. ``kind``: the type of all rows of a file without types.
+    ``user_ids``: the column of users; None: any.
     InputFileError: missing, unreadable, empty, a column missing, no good row, times that no shop has; SettingError for
     ``columns`` and ``kind``; TooManyRejectedError.
     """
@@ -98,7 +100,7 @@ def read_interactions_file(
         form.source.close()
         raise SettingError(_wrong_kind(path, kind, form))
     wanted = [
-        required_text_column("user_id", max_characters=LONGEST_USER_ID),
+        user_ids or text_ids(),
         product_id_column("product_id"),
     ]
     rows = rows_of(form, wanted, rejected, [*_optional(form), shop_times(form, loaded_at)])
@@ -117,8 +119,8 @@ def read_interactions_file(
     told = form.words(rows.rows)
     if "interaction_type" not in form.places:
         told += f"; it has no column of types: all are of the type {all_of}"
-    user_ids = read["user_id"].combine_chunks()
-    return ShopInteractions(pa.table(events), user_ids, rows.rows, rows.rejected, told, read.slice(0, SHOWN_ROWS))
+    users = read["user_id"].combine_chunks()
+    return ShopInteractions(pa.table(events), users, rows.rows, rows.rejected, told, read.slice(0, SHOWN_ROWS))
 
 
 def _wrong_kind(path: Path, kind: str, form: FileForm) -> str:

@@ -21,11 +21,12 @@ import pyarrow.compute as pc
 
 from recommender.errors import InputFileError
 from recommender.files.column_names import USER, ColumnTable, Names, given_columns
-from recommender.files.csv_columns import CsvColumn, required_text_column, text_column
+from recommender.files.csv_columns import CsvColumn, text_column
 from recommender.files.file_form import understood
-from recommender.files.ratings_file import LONGEST_USER_ID, SHOWN_ROWS
+from recommender.files.ratings_file import SHOWN_ROWS
 from recommender.files.rejected_rows import RejectedRows
 from recommender.files.sources import listed
+from recommender.files.user_ids import text_ids
 from recommender.files.value_rows import rows_of
 
 HINT = "name the file with the columns user_id,country,age_group"
@@ -71,11 +72,13 @@ def read_people_file(
     today: dt.date,
     columns: str | None = None,
     private: tuple[str, ...] = (),
+    user_ids: CsvColumn | None = None,
 ) -> ShopPeople:
     """Read the whole file into memory.
 
-    ``private``: those of name and email that are read. ``columns``: what the option for its columns says.
-    InputFileError: missing, unreadable, empty, no column of ids, no good row; SettingError, TooManyRejectedError.
+    ``private``: those of name and email that are read. ``user_ids``: the column of ids; None: any. ``columns``:
+    what the option for its columns says. InputFileError: missing, unreadable, empty, no column of ids, no good row;
+    SettingError, TooManyRejectedError.
     """
     form = understood(path, TABLE, given_columns(columns, TABLE), hint=HINT)
     if "user_id" not in form.places:
@@ -85,8 +88,7 @@ def read_people_file(
         if name not in private:
             form.places.pop(name, None)
     optional = [text_column(name, max_characters=length) for name, length in _LENGTHS.items()]
-    wanted = [required_text_column("user_id", max_characters=LONGEST_USER_ID)]
-    rows = rows_of(form, wanted, rejected, [age_column(today), *optional])
+    rows = rows_of(form, [user_ids or text_ids()], rejected, [age_column(today), *optional])
     batches = list(rows.batches())
     read = pa.Table.from_batches(batches, batches[0].schema)
     kept = _last_of_each(read["user_id"])

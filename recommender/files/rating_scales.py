@@ -66,6 +66,11 @@ class RatedRows:
     form: FileForm
     rows: CheckedRows
 
+    @property
+    def user_ids(self) -> pa.StringArray:
+        """The user of each row, as a text."""
+        return self.read["user_id"].combine_chunks()
+
 
 def read_rated(
     opened: Callable[[], FileForm], rows_of: Rows, rejected: RejectedRows, wanted: WantedScale | None = None

@@ -2,9 +2,9 @@
 
 What the file is, is found from its first lines (`file_form`); faulty rows go to ``rejected_rows.csv``.
 
-- user_id: if all of them are whole numbers from 1 (``42`` or ``42.0``, not ``042``), they stay. Otherwise all are text:
-  a known one keeps its number, new ones are numbered in the order of their code points (see
-  `recommender.database.identities`), and the numbers are kept in user_id_map.
+- user_id: whole numbers from 0, which stay as they are, or text of 1 to 64 characters (`user_ids` decides). A known
+  text keeps its number, new ones are numbered in the order of their code points (`recommender.database.identities`),
+  and the numbers are kept in user_id_map.
 - product_id: any by the rule in `recommender.shop`; it need not be in the catalog (only its products are recommended).
 - rating: on any scale (see `rating_scales`); with a decimal comma where a comma separates no columns.
 - timestamp: see `times`; nothing after tomorrow. Empty or absent: the rating has no time (created_at is NULL), and
@@ -16,7 +16,6 @@ If a pair of user and product comes twice, the last row of the file wins.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,22 +24,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recommender.database import TEXT, Identities
+from recommender.database import Identities
 from recommender.errors import InputFileError
 from recommender.files.checked_rows import CheckedRows
 from recommender.files.column_names import RATING_NAMES, ColumnTable, given_columns, guessed_rating_columns
-from recommender.files.csv_columns import CsvColumn, product_id_column, required_text_column
+from recommender.files.csv_columns import CsvColumn, product_id_column
 from recommender.files.file_form import FileForm, understood
-from recommender.files.rating_scales import WantedScale, read_rated
+from recommender.files.rating_scales import RatedRows, WantedScale, read_rated
 from recommender.files.rejected_rows import RejectedRows
 from recommender.files.sources import listed
 from recommender.files.times import TIME, UNITS, kinds_of, mostly_before_1995, time_column
+from recommender.files.user_ids import Numbered, read_numbered
 from recommender.files.value_rows import rows_of
-from recommender.settings import LARGEST_ID
 from recommender.shop import HALF_STARS, Scale
 
 HINT = "name the file with the columns user_id,product_id,rating[,timestamp]"
-LONGEST_USER_ID = 255  # characters
 SHOWN_ROWS = 10
 TABLE = ColumnTable(RATING_NAMES)
 
@@ -49,20 +47,20 @@ TABLE = ColumnTable(RATING_NAMES)
 class ShopRatings:
     """The ratings of a file.
 
-    ``ratings``: columns of product_ratings, one row for each user and product, in that order. ``user_ids``: the numbers
-    of all known text ids, empty if the ids are numbers. ``rows`` = len(ratings) + ``repeated`` + ``rejected`` +
-    ``unrated``, rows of 0 that are left out. ``understood``: what the file is, in one line. ``first``: its first good
-    rows, with their ratings on the ``scale``. ``others``: the numbers of the user ids of the shop's other files.
+    ``ratings``: columns of product_ratings, one row for each user and product, in that order. ``kind``: of the user
+    ids, NUMBERS or TEXT. ``user_ids``: the numbers of all known text ids. ``rows`` = len(ratings) + ``repeated`` +
+    ``rejected`` + ``unrated``, rows of 0 that are left out. ``understood``: what the file is, in one line. ``first``:
+    its first good rows, with their ratings on the ``scale``.
     """
 
     ratings: pa.Table
+    kind: str
     user_ids: dict[str, int]
     rows: int
     repeated: int
     rejected: int
     understood: str
     first: pa.Table
-    others: tuple[npt.NDArray[np.int64], ...] = ()
     scale: Scale = HALF_STARS
     unrated: int = 0
 
@@ -74,17 +72,34 @@ def read_ratings_file(
     loaded_at: dt.datetime,
     known: Identities | None = None,
     columns: str | None = None,
-    others: Sequence[pa.StringArray] = (),
+    user_ids: str | None = None,
     wanted: WantedScale | None = None,
 ) -> ShopRatings:
     """Read the whole file into memory.
 
     ``known``: the users that have a number already. ``loaded_at``: ``updated_at`` of ratings without a time, UTC
-    without a zone. ``columns``: what ``--columns`` says. ``others``: the user ids of the shop's other files, which are
-    numbered together with these. ``wanted``: what is known of the scale. InputFileError: missing, unreadable, empty, a
-    column missing,
-    no good row, times that no shop has; SettingError for ``columns``; TooManyRejectedError.
+    without a zone. ``columns``: what ``--columns`` says; ``user_ids``: what ``--user-ids`` does; ``wanted``: what is
+    known of the scale. InputFileError: missing, unreadable, empty, a column missing, no good row, times that no shop
+    has, ids of another kind than those in the tables; SettingError for ``columns``; TooManyRejectedError.
     """
+
+    def read(column: CsvColumn) -> RatedRows:
+        return read_rating_rows(path, rejected, column, loaded_at=loaded_at, columns=columns, wanted=wanted)
+
+    rated, people = read_numbered(path, rejected, known or Identities(), user_ids, read, lambda rows: [rows.user_ids])
+    return ratings_of(rated, people.users[0], people, loaded_at=loaded_at)
+
+
+def read_rating_rows(
+    path: Path,
+    rejected: RejectedRows,
+    user_ids: CsvColumn,
+    *,
+    loaded_at: dt.datetime,
+    columns: str | None,
+    wanted: WantedScale | None,
+) -> RatedRows:
+    """Return the good rows of the file, with users as texts that the column ``user_ids`` lets in."""
     given = given_columns(columns, TABLE)
 
     def opened() -> FileForm:
@@ -93,13 +108,19 @@ def read_ratings_file(
         return form
 
     def reader(form: FileForm, rating: CsvColumn, rejected: RejectedRows) -> CheckedRows:
-        return rows_of(form, [*_ids(), rating], rejected, [shop_times(form, loaded_at)])
+        wanted_columns = [user_ids, product_id_column("product_id"), rating]
+        return rows_of(form, wanted_columns, rejected, [shop_times(form, loaded_at)])
 
     rated = read_rated(opened, reader, rejected, wanted)
+    refuse_early_times(rated.form, rated.read)
+    return rated
+
+
+def ratings_of(
+    rated: RatedRows, users: npt.NDArray[np.int64], people: Numbered, *, loaded_at: dt.datetime
+) -> ShopRatings:
+    """Return the rows as ratings by ``users`` (n,), who are among ``people``."""
     read, form, rows = rated.read, rated.form, rated.rows
-    refuse_early_times(form, read)
-    own = read["user_id"].combine_chunks()
-    (users, *more), user_ids = numbered_together([own, *others], known or Identities())
     kept = last_of_each(users, read["product_id"])
     times = _times(read).take(kept)
     ratings = pa.table(
@@ -113,10 +134,10 @@ def read_ratings_file(
     )
     repeated = read.num_rows - ratings.num_rows
     found = ratings.num_rows + repeated + rows.rejected + rated.unrated
-    assert found == rows.rows, f"{path}: rows lost in silence"
+    assert found == rows.rows, f"{form.source.path}: rows lost in silence"
     told, first = form.words(rows.rows), read.slice(0, SHOWN_ROWS)
     counts = rows.rows, repeated, rows.rejected
-    return ShopRatings(ratings, user_ids, *counts, told, first, tuple(more), rated.scale, rated.unrated)
+    return ShopRatings(ratings, people.kind, people.user_ids, *counts, told, first, rated.scale, rated.unrated)
 
 
 def require_ratings(form: FileForm) -> None:
@@ -150,43 +171,6 @@ def refuse_early_times(form: FileForm, read: pa.Table) -> None:
             f"{form.source.path}: {early:,} of {read.num_rows:,} times would be before 1995 if they are {unit} since "
             f"1970 ({shown}): give --columns timestamp= to import without times, or write them as 2024-12-31 23:59:59"
         )
-
-
-def _ids() -> list[CsvColumn]:
-    return [
-        required_text_column("user_id", max_characters=LONGEST_USER_ID),
-        product_id_column("product_id"),
-    ]
-
-
-def numbered_together(
-    files: Sequence[pa.StringArray], known: Identities
-) -> tuple[list[npt.NDArray[np.int64]], dict[str, int]]:
-    """Return the numbers of each file's user ids, (n,) each: one person has one number in all of them.
-
-    Also return the numbers of all text ids (see `numbered`).
-    """
-    users, user_ids = numbered(pa.concat_arrays(list(files)), known)
-    return np.split(users, np.cumsum([len(ids) for ids in files])[:-1]), user_ids
-
-
-def numbered(ids: pa.StringArray, known: Identities) -> tuple[npt.NDArray[np.int64], dict[str, int]]:
-    """Return each row's user id as a number, and the numbers of all text ids, also of those ``known`` before."""
-    encoded = ids.dictionary_encode()
-    names = encoded.dictionary
-    whole = pc.replace_substring_regex(names, r"^([0-9]+)\.0*\z", r"\1")  # 84.0, as pandas writes numbers with gaps
-    if pc.all(pc.match_substring_regex(whole, r"^[1-9][0-9]{0,18}\z")).as_py() and _fit(whole):
-        numbers = pc.cast(whole, pa.int64()).to_numpy()
-        user_ids = {}
-    else:
-        texts = names.to_pylist()
-        user_ids = (known if known.kind == TEXT else Identities(highest=known.highest)).numbers_for(sorted(texts))
-        numbers = np.array([user_ids[text] for text in texts], np.int64)
-    return numbers[encoded.indices.to_numpy()], user_ids
-
-
-def _fit(names: pa.StringArray) -> bool:
-    return max(int(name) for name in names.to_pylist()) <= LARGEST_ID
 
 
 def last_of_each(users: npt.NDArray[np.int64], products: pa.ChunkedArray) -> pa.Array:

@@ -102,7 +102,6 @@ class UnwrittenRejectedRows(RejectedRows):
         pass
 
     def restart(self) -> None:
-        """Forget the reasons."""
         self.reasons.clear()
 
     def add(self, file: Path, line: int, reason: str, raw: bytes) -> None:

@@ -31,6 +31,7 @@ class Changes:
     def __init__(self, model: ServedModel) -> None:
         matrix, similarity = model.matrix, model.similarity
         self.model = model
+        self.ids = matrix.ids
         self.users: dict[int, LiveUser] = {}
         self.columns = LiveColumns(model.products, matrix.recommendable)
         self.tally = Tally(matrix)
@@ -41,6 +42,7 @@ class Changes:
         if isinstance(similarity, TasteSimilarity):
             decays = similarity.profiles.times is not None
             self.taste = LiveTaste(similarity.taste.votes, matrix.user_ids, decays=decays)
+        self._name()
         self.owners: Owners | None = None  # only the item model needs them
         if isinstance(similarity, TasteSimilarity) and similarity.item_weights is not None:
             given = similarity.profiles.confidences.indices
@@ -60,6 +62,8 @@ class Changes:
         new.users = self.users.copy()
         new.columns = self._columns_for(records, facts)
         new.cosine, new.taste = self.cosine.copy(), self.taste.copy() if self.taste else None
+        new.ids = self.ids.with_later({record.user_id: record.name for record in records if record.name is not None})
+        new._name()
         if self.owners is not None:
             new.owners = self.owners.after(self._columns_before_and_after(records, new.columns))
         pairs = [new._take(record) for record in records]
@@ -78,6 +82,12 @@ class Changes:
         new = copy.copy(self)
         new.cosine, new.taste = self.cosine.forked(), self.taste.forked() if self.taste else None
         return new
+
+    def _name(self) -> None:
+        """Let the indexes know the order of the shop's ids."""
+        for index in (self.cosine, self.taste):
+            if index is not None:
+                index.ids = self.ids
 
     @property
     def popular(self) -> PopularProducts:
@@ -125,8 +135,8 @@ class Changes:
     def _as_built(self, user_id: int) -> LiveUser:
         """Return the user of the model, with ratings alone."""
         matrix = self.model.matrix
-        row = int(np.searchsorted(matrix.user_ids, user_id))
-        if row == len(matrix.user_ids) or matrix.user_ids[row] != user_id:
+        row = matrix.row_of_number(user_id)
+        if row is None:
             return LiveUser(user_id, np.empty(0, np.int32), np.empty(0, np.int8), np.empty(0), None)
         part = slice(*matrix.half_stars.indptr[row : row + 2])
         columns, half_stars = matrix.half_stars.indices[part], matrix.half_stars.data[part]

@@ -67,7 +67,7 @@ class LiveCosine(LiveIndex):
         norms = np.concatenate([p.norms[p.positions[near.numbers]], self._changed.norms[others]])
         own_dots = np.rint(near.similarities * np.sqrt(norm * norms[: len(near.numbers)]))
         numbers, all_dots = np.concatenate([near.numbers, -1 - others]), np.concatenate([own_dots, dots])
-        order = _order(all_dots, norms, self.ids_of(numbers), k, norm)
+        order = _order(all_dots, norms, self._keys_of(numbers), k, norm)
         return Near(numbers[order], np.minimum(all_dots / np.sqrt(norm * norms), 1.0)[order])
 
 

@@ -18,6 +18,7 @@ from recommender.live import _kernels
 from recommender.live.changed_rows import ChangedRows
 from recommender.live.users import LiveUser
 from recommender.neighbors import Entries, numbers_of, steps_of
+from recommender.shop import NUMBERS_AS_THEY_ARE
 
 kernels: Any = _kernels  # compiled functions have no signature a type checker could use
 
@@ -72,6 +73,7 @@ class LiveIndex(ABC):
         """Take the ``rows`` of the index, and their ``positions`` and ``user_ids`` (n_rows,)."""
         self._rows, self._positions, self._user_ids = rows, positions, user_ids
         self._changed = ChangedRows.none(rows.entries.dtype.type)
+        self.ids = NUMBERS_AS_THEY_ARE  # also of people who came later
         self._hidden = np.empty(0, np.int32)  # (h,) positions, ascending
 
     def copy(self) -> Self:
@@ -99,6 +101,10 @@ class LiveIndex(ABC):
         ids[~changed] = self._user_ids[numbers[~changed]]
         ids[changed] = self._changed.user_ids[-1 - numbers[changed]]
         return ids
+
+    def _keys_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the order keys of neighbors, which decide ties."""
+        return self.ids.keys(self.ids_of(numbers))
 
     def entries_of(self, row: int) -> Entries:
         """Return the entries of a row of the matrix."""

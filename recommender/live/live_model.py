@@ -45,8 +45,9 @@ from recommender.model import (
 )
 from recommender.neighbors import Entries
 from recommender.ranking import BY_TASTE, CLASSIC, ProfileRanker, TasteRanker, TasteSimilarity
+from recommender.shop import UserIds
 
-NOBODY = 0  # the user_id of a basket
+NOBODY = -1  # the user_id of a basket
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,11 @@ class LiveModel(ServedModel):
         built = {each.name: getattr(changes.model, each.name) for each in fields(ServedModel)}
         known = {"known_users": changes.known_users, "known_segments": changes.known_segments}
         return cls(**built | known | {"products": changes.columns}, changes=changes)
+
+    @property
+    def ids(self) -> UserIds:
+        """What the shop calls the users, also those who came later."""
+        return self.changes.ids
 
     @property
     def filters(self) -> FilterCache:
@@ -266,7 +272,7 @@ class LiveModel(ServedModel):
         """Return a known user if there was a change, else None. UnknownUserError if the user is gone."""
         user = self.changes.users.get(user_id)
         if user is not None and not user.known:
-            raise UnknownUserError(user_id)
+            raise UnknownUserError(self.ids.of(user_id))
         return user
 
 

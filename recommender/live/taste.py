@@ -129,5 +129,5 @@ class LiveTaste(LiveIndex):
         numbers = np.concatenate([near.numbers, -1 - others])
         both = np.concatenate([near.similarities, dots / (asking * self._changed.norms[others])])
         keys = (both.view(np.int64) + KEY_HALF) & KEY_MASK
-        order = np.lexsort((self.ids_of(numbers), -keys))[:k]
+        order = np.lexsort((self._keys_of(numbers), -keys))[:k]
         return Near(numbers[order], both[order])

@@ -31,12 +31,13 @@ class Profile(NamedTuple):
 class UserRecord:
     """The rows of the tables about one user."""
 
-    user_id: int
+    user_id: int  # the stored number
     ratings: tuple[tuple[bytes, int, int], ...] = ()  # product, steps, microseconds when it was first given
     events: tuple[tuple[bytes, int, int], ...] = ()  # product, place in INTERACTION_TYPES, microseconds
     listed: bool = False  # in users
     country: str | None = None
     age_group: str | None = None
+    name: str | None = None  # the shop's id, if it is a text
     _profiles: dict[tuple[float, ...], Profile] = field(default_factory=dict, repr=False, compare=False)
 
     def profile(self, weights: Sequence[float]) -> Profile:

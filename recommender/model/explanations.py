@@ -19,6 +19,7 @@ from recommender.model.coarse_figures import coarse, mean_of_many
 from recommender.model.neighborhood import Neighborhood
 from recommender.model.served_model import EVIDENT, Recommendation, ServedModel
 from recommender.ranking import BY_TASTE, FUSION, ITEMS
+from recommender.shop import UserId
 
 N_CLOSEST = 3
 N_SHARED = 3
@@ -30,7 +31,7 @@ LONGEST_TITLE = 60
 class Closest:
     """One of the nearest neighbors who have the product; ``rating`` None: an interaction without a rating."""
 
-    user_id: int
+    user_id: UserId
     similarity: float
     rating: float | None
     shared_products: list[str]  # ids of products that this neighbor and the user have, the rarest first
@@ -144,7 +145,7 @@ def _from_neighbors(
             item.source, f"{sentence}{_stars(model, mean)}.", support, len(places), len(hood), mean, somebody
         )
     closest = [
-        Closest(int(hood.user_ids[place]), round(similarity, 3), rating, _shared(model, hood, place))
+        Closest(model.ids.of(int(hood.user_ids[place])), round(similarity, 3), rating, _shared(model, hood, place))
         for place, similarity, rating in zip(places[:N_CLOSEST], near, given, strict=False)
     ]
     sentence += _stars(model, mean)

@@ -28,7 +28,7 @@ from recommender.ranking import (
     TasteSimilarity,
     rank_near,
 )
-from recommender.shop import NOTHING_READ, Cursor, Products, RatingMatrix
+from recommender.shop import NOTHING_READ, Cursor, Products, RatingMatrix, UserId, UserIds
 
 NOBODYS = np.empty(0, np.int32)
 NOTHING = NOBODYS, np.empty(0), np.empty(0), NOBODYS  # of a ranking without products
@@ -84,6 +84,18 @@ class ServedModel:
     cursor: Cursor = NOTHING_READ  # the position in the tables when they were read
     people: str | None = None  # token of the people whom the user_ids mean, see recommender.database.identities
     left_out: Mapping[str, int] = field(default_factory=dict)  # rows of the tables that are not in the model, by fault
+
+    @property
+    def ids(self) -> UserIds:
+        """What the shop calls the users. Everywhere else a ``user_id`` is the stored number."""
+        return self.matrix.ids
+
+    def number_of(self, user_id: UserId) -> int:
+        """Return the stored number of the shop's id. UnknownUserError."""
+        number = self.ids.number_of(user_id)
+        if number is None:
+            raise UnknownUserError(user_id)
+        return number
 
     @property
     def popular(self) -> PopularProducts:
@@ -166,12 +178,11 @@ class ServedModel:
 
     def _place_and_row(self, user_id: int) -> tuple[int, int | None]:
         """Return the index of a known user among known_users, and the row of the matrix or None. UnknownUserError."""
-        known, raters = self.known_users, self.matrix.user_ids
+        known = self.known_users
         place = int(known.searchsorted(user_id))
         if place == len(known) or known[place] != user_id:
-            raise UnknownUserError(user_id)
-        row = int(raters.searchsorted(user_id))
-        return place, row if row < len(raters) and raters[row] == user_id else None
+            raise UnknownUserError(self.ids.of(user_id))
+        return place, self.matrix.row_of_number(user_id)
 
     def select(self, user_id: int, request: ListRequest, ranking: str | None = None) -> Answer:
         """Return the page of the user's whole list that a request asks for, under its filters. UnknownUserError."""

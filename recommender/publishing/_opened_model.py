@@ -138,9 +138,13 @@ def _check_kinds(arrays: Arrays, kinds: Mapping[str, Any]) -> None:
 
 
 def _matrix(arrays: Arrays, scale: Scale) -> RatingMatrix:
-    user_ids, recommendable = arrays["user_ids"], arrays["recommendable"]
+    user_ids, recommendable, ids = (
+        arrays["user_ids"],
+        arrays["recommendable"],
+        saved.ids_of_users(under("ids.", arrays)),
+    )
     product_ids = ids_of("product_ids", arrays["product_ids"])
-    check_users("user_ids", user_ids)
+    check_users("user_ids", ids.keys(user_ids))
     check_flags("recommendable", recommendable)
     parts = arrays["ratings.half_stars"], arrays["ratings.indices"], arrays["ratings.indptr"]
     csr = _csr(*parts, (user_ids.size, product_ids.size))
@@ -149,7 +153,7 @@ def _matrix(arrays: Arrays, scale: Scale) -> RatingMatrix:
     if not within(csr.data, scale.least, scale.most + 1):
         raise ValueError(f"its ratings are not {scale.text()}")
     check_entries("its ratings", csr)
-    return RatingMatrix(csr, user_ids, product_ids, recommendable, scale=scale)
+    return RatingMatrix(csr, user_ids, product_ids, recommendable, scale=scale, ids=ids)
 
 
 def _csr(

@@ -21,7 +21,17 @@ from recommender.database.schema import INTERACTION_TYPES
 from recommender.publishing.versions import EXPIRED, KEPT, PUBLISHED, Version
 from recommender.ranking import AutoParameters, TasteParameters, parameters_of
 from recommender.settings import LARGEST_ID
-from recommender.shop import NO_TIME, Cursor, Products, all_product_ids, product_id_texts
+from recommender.shop import (
+    LONGEST_KNOWN_ID,
+    NO_TIME,
+    NUMBERS_AS_THEY_ARE,
+    Cursor,
+    Products,
+    TextIds,
+    UserIds,
+    all_product_ids,
+    product_id_texts,
+)
 
 _LATEST = 253_402_300_800_000_000  # microseconds from 1970 to the year 10000
 _WHERE = re.compile(r"[a-z_]{1,64}\.[a-z_]{1,64}")  # a table and a column
@@ -50,9 +60,27 @@ def ids_of(name: str, characters: NDArray[np.uint8]) -> NDArray[np.bytes_]:
 
 
 def check_users(name: str, user_ids: NDArray[np.int64]) -> None:
-    """Require user_ids from 1 on, unique, ascending."""
-    ascend = (user_ids[1:] > user_ids[:-1]).all() and (user_ids[:1] >= 1).all()
-    require(ascend, f"{name} do not ascend from 1")
+    """Require user_ids, or order keys, from 0 on, unique, ascending."""
+    ascend = (user_ids[1:] > user_ids[:-1]).all() and (user_ids[:1] >= 0).all()
+    require(ascend, f"{name} do not ascend from 0")
+
+
+def ids_of_users(held: Mapping[str, NDArray[Any]]) -> UserIds:
+    """Return the users' ids: texts ascending, each with its own number, or whole numbers if nothing is held."""
+    if not held:
+        return NUMBERS_AS_THEY_ARE
+    characters, numbers = held["texts"], held["numbers"]
+    fits = characters.dtype == np.uint8 and characters.ndim == 2 and characters.flags.c_contiguous
+    fits &= numbers.dtype == np.int64 and numbers.shape == characters.shape[:1]
+    require(fits and 1 <= characters.shape[1] <= 4 * LONGEST_KNOWN_ID, "its ids are of different sizes")
+    filled = characters != 0
+    require(filled[:, 0].all() and (filled[:, 1:] <= filled[:, :-1]).all(), "its ids have NUL among their characters")
+    texts = characters.view(f"S{characters.shape[1]}").reshape(len(characters))
+    require((texts[1:] > texts[:-1]).all(), "its ids do not ascend")
+    pa.array(texts.tolist(), pa.binary()).cast(pa.string())  # UTF-8, or ArrowInvalid
+    ascending = np.sort(numbers)
+    require((ascending[1:] > ascending[:-1]).all() and (ascending[:1] >= 0).all(), "its ids share a number")
+    return TextIds(texts, numbers)
 
 
 def check_flags(name: str, flags: NDArray[np.bool_]) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from recommender.database import staged
-from recommender.database.schema import BATCH_TABLES, recommendations
+from recommender.database.schema import BATCH_TABLES, lists_by_text, recommendations
 from recommender.errors import SettingError
 from recommender.fallback import SOURCES, ColdStart, FilledLists, PopularProducts
 from recommender.model import ModelSettings, ServedModel
@@ -24,7 +24,7 @@ from recommender.neighbors import CosineIndex
 from recommender.publishing.publication import Judge, publish_lists, refuse_foreign_lists
 from recommender.publishing.versions import LEFT_OUT, PEOPLE, Version, next_number, read_versions
 from recommender.ranking import BY_TASTE, ClassicRanking, ProfileRanking, RankedProducts, Ranking, TasteSimilarity
-from recommender.shop import Products, RatingMatrix, Snapshot
+from recommender.shop import LONGEST_KNOWN_ID, LONGEST_USER_ID, Products, RatingMatrix, Snapshot, UserIds
 
 BLOCK_USERS = 4_096
 BLOCK_CELLS = 4_000_000  # users times ranks of one block: 100 MB
@@ -97,13 +97,21 @@ def write_batch(
     number = next_number(read_versions(engine))
     top_up = _from_cold_start(ladder, job, number) if ladder else from_popular(matrix, model.popular)
     batches = recommendation_batches(matrix, job, products, top_up=top_up, generated_at=made_at)
-    with staged(engine, BATCH_TABLES, in_turns=True) as stage:
+    by_text = {recommendations: lists_by_text(_longest(matrix.ids))} if matrix.ids.is_text else None
+    with staged(engine, BATCH_TABLES, in_turns=True, made_as=by_text) as stage:
         stage.load(recommendations, _reporting(batches, progress))
         left_out = {**matrix.left_out, **products.catalog.left_out}
         if left_out:  # noted among the metrics: with a new column the tables of older releases would count as foreign
             metrics = {**(metrics or {}), LEFT_OUT: left_out}
         version = Version(0, made_at, fingerprint, matrix.n_ratings, job.settings(), metrics=metrics)
-        return publish_lists(stage, version, keep=keep_versions, since=matrix.cursor, publish=publish, judge=judge)
+        cursor, ids = matrix.cursor, matrix.ids
+        return publish_lists(stage, version, keep=keep_versions, since=cursor, ids=ids, publish=publish, judge=judge)
+
+
+def _longest(ids: UserIds) -> int:
+    """Return the number of characters that the column of texts needs."""
+    long = [text for text in ids.arrays()[0].tolist() if len(text) > LONGEST_USER_ID]
+    return LONGEST_KNOWN_ID if any(len(text.decode()) > LONGEST_USER_ID for text in long) else LONGEST_USER_ID
 
 
 def _reporting(batches: Iterable[pa.RecordBatch], progress: Callable[[int], object] | None) -> Iterator[pa.RecordBatch]:
@@ -131,7 +139,12 @@ def recommendation_batches(
         block = job.rows[start : start + users_per_block]
         ranked = job.ranking.rank_products(block, n)
         yield _as_rows(
-            matrix.user_ids[block], ranked, top_up(block, ranked), products, generated_at, job.ranking.source
+            matrix.ids.all_of(matrix.user_ids[block]),
+            ranked,
+            top_up(block, ranked),
+            products,
+            generated_at,
+            job.ranking.source,
         )
 
 
@@ -151,7 +164,7 @@ def _from_cold_start(ladder: ColdStart, job: BatchJob, version: int) -> TopUp:
 
 
 def _as_rows(
-    user_ids: NDArray[np.int64],
+    user_ids: NDArray[Any],
     ranked: RankedProducts,
     lists: FilledLists,
     products: Products,
@@ -164,7 +177,7 @@ def _as_rows(
     generated = np.full(len(user), np.datetime64(generated_at.replace(tzinfo=None), "us"))
     return pa.record_batch(
         {
-            "user_id": pa.array(user_ids[user]),
+            "user_id": _as_column(user_ids).take(pa.array(user)),
             "rank": pa.array(rank.astype(np.int32) + 1),
             "product_id": products.ids(columns),
             "product_name": products.titles(columns),
@@ -174,4 +187,11 @@ def _as_rows(
             "n_neighbors": pa.array(ranked.n_raters[user, rank], mask=~evident),
             "generated_at": pa.array(generated),
         }
+    )
+
+
+def _as_column(user_ids: NDArray[Any]) -> pa.Array:
+    """Return the shop's ids as whole numbers or texts."""
+    return (
+        pa.array(user_ids) if user_ids.dtype == np.int64 else pa.array(user_ids.tolist(), pa.binary()).cast(pa.string())
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pymysql.constants import ER
-from sqlalchemy import Connection, Table, column, delete, exc, select, table
+from sqlalchemy import Connection, String, Table, column, delete, exc, inspect, select, table
 
 from recommender.database import (
     KEPT_DAYS,
@@ -29,27 +29,41 @@ from recommender.database import (
 )
 from recommender.database.schema import deletions, ratings, recommendations, users
 from recommender.errors import DatabaseError
-from recommender.shop import NOTHING_READ, Cursor
+from recommender.shop import NOTHING_READ, NUMBERS_AS_THEY_ARE, Cursor, UserIds
 
 
-def erase_from_lists(connection: Connection, user_id: int) -> int:
-    """Delete the rows of a user from all tables of lists and return their number. Note the deletion first."""
+def erase_from_lists(connection: Connection, user_id: int, name: str | None = None) -> int:
+    """Delete the rows of a user from all tables of lists and return their number. Note the deletion first.
+
+    ``name``: the shop's id of the stored number ``user_id``, if its ids are texts.
+    """
     found, done = 0, set[str]()
     with _as_it_is_now(connection) as now:
         names = list_tables(now)
         while names:
-            for name in sorted(names):
-                lists = table(name, column("user_id"))
+            for name_of_lists in sorted(names):
+                lists = table(name_of_lists, column("user_id"))
                 try:
-                    found += connection.execute(delete(lists).where(lists.c.user_id == user_id)).rowcount
-                    done.add(name)  # it is locked: its name stays
+                    who = name if are_by_text(connection, name_of_lists) else user_id
+                    found += connection.execute(delete(lists).where(lists.c.user_id == who)).rowcount
+                    done.add(name_of_lists)  # it is locked: its name stays
                 except exc.ProgrammingError as error:
                     if error_code(error) != ER.NO_SUCH_TABLE:  # that one was renamed or dropped meanwhile
                         raise
             # again, since a batch may have renamed tables before the first of them was locked; from the notes alone:
             # a renaming that waits for this transaction may have locked the table of versions already
-            names = {name for name in noted_lists(now) - done if has_our_columns(connection, name, recommendations)}
+            left = noted_lists(now) - done
+            names = {one for one in left if has_our_columns(connection, one, recommendations)}
     return found
+
+
+def are_by_text(connection: Connection, lists: str) -> bool:
+    """Tell whether the lists in a table are of users by text; False also if there is no such table."""
+    try:
+        columns = inspect(connection).get_columns(lists)
+    except exc.NoSuchTableError:
+        return False
+    return any(one["name"] == "user_id" and isinstance(one["type"], String) for one in columns)
 
 
 @contextmanager
@@ -62,11 +76,14 @@ def _as_it_is_now(connection: Connection) -> Iterator[Connection]:
         yield now
 
 
-def drop_erased(connection: Connection, lists: Table, since: Cursor = NOTHING_READ) -> int:
+def drop_erased(
+    connection: Connection, lists: Table, since: Cursor = NOTHING_READ, *, ids: UserIds = NUMBERS_AS_THEY_ARE
+) -> int:
     """Delete from ``lists`` the users erased after ``since``, or in no table any more; return the number of rows.
 
     A user who was erased and is back has another history now, so no list is better than the old one. ``connection``
-    must not be in a transaction that has read before, except on SQLite. DatabaseError if the log of deletions does not
+    must not be in a transaction that has read before, except on SQLite. ``ids``: of the users of the lists.
+    DatabaseError if the log of deletions does not
     reach back to ``since``.
     """
     there = existing_tables(connection)
@@ -85,7 +102,8 @@ def drop_erased(connection: Connection, lists: Table, since: Cursor = NOTHING_RE
             if known.name in there and remain:
                 gone -= _of(connection, known, remain)
         if gone:
-            dropped += connection.execute(delete(lists).where(lists.c.user_id.in_(gone))).rowcount
+            called = [ids.of(number) for number in sorted(gone)]
+            dropped += connection.execute(delete(lists).where(lists.c.user_id.in_(called))).rowcount
     return dropped
 
 

@@ -22,7 +22,7 @@ from recommender.publishing._opened_model import model_of
 from recommender.publishing.version_files import kept_file, publish_file
 from recommender.publishing.versions import PUBLISHED, Version
 from recommender.ranking import TasteSimilarity
-from recommender.shop import Profiles
+from recommender.shop import Profiles, UserIds
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -54,6 +54,7 @@ def save_model(file: Path, model: ServedModel, version: Version, *, overwrite: b
         "ratings.indices": csr.indices,
         "ratings.indptr": csr.indptr,
         "user_ids": model.matrix.user_ids,
+        **_ids(model.ids),
         "product_ids": _as_bytes(model.matrix.product_ids),
         "recommendable": model.matrix.recommendable,
         "known_users": model.known_users,
@@ -99,6 +100,14 @@ def open_model(file: Path) -> tuple[ServedModel, Version]:
     except (LookupError, TypeError, ValueError, OverflowError, RecommenderError, pa.ArrowException) as error:
         message = f"{file} does not hold together ({error}): save it again with python recommendation_engine.py"
         raise ModelFileError(f"{message} --save-model") from None
+
+
+def _ids(ids: UserIds) -> Arrays:
+    """Return the texts of the users, and their stored numbers, ascending by text; nothing for whole numbers."""
+    if not ids.is_text:
+        return {}
+    texts, numbers = ids.arrays()
+    return {"ids.texts": _as_bytes(texts), "ids.numbers": numbers}
 
 
 def _profile_arrays(profiles: Profiles) -> Arrays:

@@ -51,25 +51,33 @@ from recommender.publishing.versions import (
     published_version,
     read_versions,
 )
-from recommender.shop import Cursor
+from recommender.shop import NUMBERS_AS_THEY_ARE, Cursor, UserIds
 
 # takes a new version and the published one; returns the new one as it is noted, and whether it may be published
 Judge = Callable[[Version, Version | None], tuple[Version, bool]]
 
 
 def publish_lists(
-    stage: Stage, new: Version, *, keep: int, since: Cursor, publish: bool = True, judge: Judge | None = None
+    stage: Stage,
+    new: Version,
+    *,
+    keep: int,
+    since: Cursor,
+    ids: UserIds = NUMBERS_AS_THEY_ARE,
+    publish: bool = True,
+    judge: Judge | None = None,
 ) -> Version:
     """Make the lists loaded into ``stage`` version ``new``, published or only kept; return the version as noted.
 
     ``keep`` versions stay in all. ``stage`` must hold staging tables of ``recommendations`` and ``model_versions``. The
     number is given here, where no other run can interfere. Users who were erased after ``since``, when the ratings were
-    read, are left out, even if a user with that id exists again. ``judge`` sees the rows that are left.
+    read, are left out, even if a user with that id exists again; ``ids``: what the shop calls the users. ``judge`` sees
+    the rows that are left.
     """
     stage.hold()
     require_people(stage.engine, new.settings.get(PEOPLE))
     lists = stage.tables[recommendations]
-    waiting_for_locks(stage.engine, [deletions.name], lambda: drop_erased(stage.connection, lists, since))
+    waiting_for_locks(stage.engine, [deletions.name], lambda: drop_erased(stage.connection, lists, since, ids=ids))
     # counted here, since users who were erased during the loading are gone already
     n_rows = int(stage.connection.execute(select(func.count()).select_from(lists)).scalar_one())
     new = replace(new, n_rows=n_rows)

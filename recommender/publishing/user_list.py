@@ -7,23 +7,28 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, Table, delete, insert, select
 from sqlalchemy.schema import CreateTable
 
 from recommender.database import (
     as_product,
     database_errors,
+    existing_tables,
     in_blocks,
+    label,
     note_published_lists,
+    people_are_texts,
     prepare_notes,
+    table_is_there,
     waiting_for_locks,
     writing,
 )
-from recommender.database.schema import products, recommendations
+from recommender.database.schema import lists_by_text, products, recommendations
 from recommender.errors import SettingError
+from recommender.publishing.erasures import are_by_text
 from recommender.publishing.publication import refuse_foreign_lists
 from recommender.ranking import RankedProducts
-from recommender.shop import NOT_IN_CATALOG, Product, checked_user_id
+from recommender.shop import LONGEST_KNOWN_ID, NOT_IN_CATALOG, Product, UserId, checked_user_id, text_id_fault
 
 _OPTIONAL = ("product_name", "support", "n_neighbors")
 
@@ -56,15 +61,15 @@ def with_product_details(recs: pd.DataFrame, engine: Engine) -> pd.DataFrame:
     )
 
 
-def replace_list(user_id: int, recs: pd.DataFrame, engine: Engine) -> None:
+def replace_list(user_id: UserId, recs: pd.DataFrame, engine: Engine) -> None:
     """Replace the rows of ``user_id`` in ``recommendations``, in one transaction. SettingError, ForeignDataError."""
-    user = checked_user_id(user_id)
     _check(recs)
     refuse_foreign_lists(engine)
     with database_errors(engine), writing(engine) as connection:
+        user, lists = _spelled(connection, user_id)
         prepare_notes(connection)
         note_published_lists(connection)
-        connection.execute(CreateTable(recommendations, if_not_exists=True))
+        connection.execute(CreateTable(lists, if_not_exists=True))
     generated_at = datetime.now(UTC).replace(tzinfo=None)
     wanted = recs[["product_id", "predicted_rating", *(name for name in _OPTIONAL if name in recs.columns)]]
     rows: list[dict[str, Any]] = [
@@ -75,11 +80,27 @@ def replace_list(user_id: int, recs: pd.DataFrame, engine: Engine) -> None:
 
     def replace() -> None:
         with writing(engine) as connection:
-            connection.execute(delete(recommendations).where(recommendations.c.user_id == user))
+            connection.execute(delete(lists).where(lists.c.user_id == user))
             if rows:
-                connection.execute(insert(recommendations), rows)
+                connection.execute(insert(lists), rows)
 
     waiting_for_locks(engine, [recommendations.name], replace)
+
+
+def _spelled(connection: Connection, user_id: object) -> tuple[UserId, Table]:
+    """Return the id as the shop's ids are, and the table of lists by such ids. SettingError."""
+    if not people_are_texts(connection, existing_tables(connection)):
+        return checked_user_id(user_id), recommendations
+    fault = text_id_fault(user_id, LONGEST_KNOWN_ID) if isinstance(user_id, str) else "is not the text of an id"
+    if fault:
+        raise SettingError(f"user_id {user_id!r:.100} {fault}")
+    there = table_is_there(connection, recommendations.name)
+    if there and not are_by_text(connection, recommendations.name):
+        raise SettingError(
+            f"{label(connection.engine)}: {recommendations.name} holds lists by number, as an earlier release made "
+            "them: make lists by the shop's own ids with python recommendation_engine.py"
+        )
+    return str(user_id), lists_by_text(LONGEST_KNOWN_ID)
 
 
 def _check(recs: pd.DataFrame) -> None:
@@ -91,7 +112,7 @@ def _check(recs: pd.DataFrame) -> None:
         raise SettingError(f"the recommendations hold product {twice} twice: pass each product once")
 
 
-def as_text(user_id: int, recs: pd.DataFrame, reason: str = "") -> str:
+def as_text(user_id: UserId, recs: pd.DataFrame, reason: str = "") -> str:
     """Return the list with its product details as a table for the terminal; of an empty list the ``reason``."""
     title = f"\nRecommendations for user {user_id}:\n"
     if recs.empty:

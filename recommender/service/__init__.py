@@ -13,6 +13,7 @@ beside             makes slow answers on another thread
 connection_limits  limits of connections and of bytes that a worker holds
 session            signed cookies in the place of a key, for the pages alone
 faults             what is wrong now, in words
+text_ids           the OpenAPI document of a shop whose user ids are texts
 state              the state that the routes share
 scale_in_document  the OpenAPI document in the scale of the ratings
 product_json       one product of a list as JSON, and lists made from cached bytes
@@ -31,6 +32,7 @@ from recommender.service.routes import PAGE, ROUTERS
 from recommender.service.scale_in_document import document_for_scale
 from recommender.service.session import Sessions
 from recommender.service.state import ServiceState
+from recommender.service.text_ids import document_texts
 
 __all__ = [
     "LARGEST_LIMIT",
@@ -47,5 +49,6 @@ __all__ = [
     "answer_at_once",
     "document_for_all",
     "document_for_scale",
+    "document_texts",
     "for_origins",
 ]

@@ -9,7 +9,8 @@ from fastapi import Response
 
 from recommender.service.problems import problem
 
-_PEOPLE = ("/recommendations/", "/users/")
+_PEOPLE = ("/recommendations/", "/users/", "/ratings/")
+_BY_QUERY = frozenset({"/users", "/neighbors", "/ratings"})
 _WRITES = frozenset({"/ratings", "/interactions"})
 OTHER_PEOPLE = (
     "step 2 replaced the people in the database, so a user_id means somebody else than in the served model: a "
@@ -28,8 +29,9 @@ def about_people(method: str, path: str) -> bool:
     >>> about_people("GET", "/recommendations/42"), about_people("POST", "/recommendations")
     (True, False)
     """
-    writes = method in ("POST", "DELETE") and path in _WRITES
-    return path.startswith(_PEOPLE) or path == "/users" or writes
+    if path.startswith(_PEOPLE) or path in _BY_QUERY:
+        return True
+    return path in _WRITES if method in ("POST", "DELETE") else path == "/recommendations"
 
 
 def refuse_other_people(*, announced: bool) -> Response:

@@ -17,10 +17,10 @@ from pydantic import BaseModel, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 from starlette.requests import ClientDisconnect
 
-from recommender.service.parameters import NO_PRODUCT_ID
+from recommender.service.parameters import NO_PRODUCT_ID, NO_TEXT_ID
 from recommender.service.problems import InvalidParameterError
 from recommender.settings import LARGEST_ID
-from recommender.shop import HALF_STARS, Scale, checked_product_id
+from recommender.shop import HALF_STARS, LONGEST_KNOWN_ID, Scale, checked_product_id, text_id_fault
 
 Fields = TypeVar("Fields", bound=BaseModel)
 
@@ -38,12 +38,15 @@ class Rule:
         return core_schema.custom_error_schema(self.schema, "refused", custom_error_message=self.message)
 
 
-def whole_number(highest: int, message: str = "must be a whole number from 1 to {}") -> Rule:
-    """Return the rule for a whole number from 1 to ``highest``. 5.0 is whole to JSON Schema; True is no number."""
-    whole = core_schema.int_schema(strict=True, ge=1, le=highest)
-    real = core_schema.float_schema(strict=True, ge=1, le=min(highest, 2**53 - 1))
+def whole_number(highest: int, message: str = "must be a whole number from {} to {}", *, lowest: int = 1) -> Rule:
+    """Return the rule for a whole number from ``lowest`` to ``highest``.
+
+    5.0 is whole to JSON Schema; True is no number.
+    """
+    whole = core_schema.int_schema(strict=True, ge=lowest, le=highest)
+    real = core_schema.float_schema(strict=True, ge=lowest, le=min(highest, 2**53 - 1))
     either = [whole, core_schema.no_info_after_validator_function(_whole, real)]
-    return Rule(message.format(highest), core_schema.union_schema([*either], mode="left_to_right"))
+    return Rule(message.format(lowest, highest), core_schema.union_schema([*either], mode="left_to_right"))
 
 
 def one_of(choices: Sequence[str]) -> Rule:
@@ -84,7 +87,23 @@ def rating_rule(scale: Scale) -> str:
 
 _PRODUCT = core_schema.no_info_after_validator_function(checked_product_id, core_schema.str_schema(strict=True))
 
-UserId = Annotated[int, whole_number(LARGEST_ID)]
+
+def _id_text(text: str) -> str:
+    if text_id_fault(text, LONGEST_KNOWN_ID):
+        raise ValueError
+    return text
+
+
+_ID_TEXT = core_schema.no_info_after_validator_function(_id_text, core_schema.str_schema(strict=True))
+
+
+def id_text(message: str = NO_TEXT_ID) -> Rule:
+    """Return the rule for a user id that is a text."""
+    return Rule(message, _ID_TEXT)
+
+
+TextUserId = Annotated[str, id_text()]
+UserId = Annotated[int, whole_number(LARGEST_ID, lowest=0)]
 ProductId = Annotated[str, Rule(NO_PRODUCT_ID, _PRODUCT)]
 Steps = Annotated[int, _Steps]  # from a rating
 

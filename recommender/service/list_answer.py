@@ -13,10 +13,10 @@ import orjson
 from recommender.model import Answer, ListRequest, ServedModel, explain
 from recommender.service.beside import takes_long
 from recommender.service.filter_parameters import check_stock, list_request_of
-from recommender.service.parameters import RequestReader, check_served, out_of_range, whole_number
+from recommender.service.parameters import RequestReader, check_served, no_user_id, user_id_of
 from recommender.service.problems import InvalidParameterError
 from recommender.service.product_json import list_body, listed
-from recommender.settings import LARGEST_ID
+from recommender.shop import UserId
 
 KEPT_QUERIES = 1_024
 LONGEST_KEPT = 200  # bytes; longer queries hardly come twice
@@ -65,14 +65,14 @@ def answer_list(user: str, query: bytes, model: ServedModel, default_limit: int,
     InvalidParameterError, NotInThisModelError, UnknownUserError.
     """
     list_request, ranking, explained, errors = _read(query, default_limit)
-    user_id = whole_number(user, LARGEST_ID)
+    user_id = user_id_of(user, model.ids)
     if user_id is None:
-        raise InvalidParameterError([out_of_range("user_id", user, LARGEST_ID), *errors])
+        raise InvalidParameterError([no_user_id(user, model.ids), *errors])
     if errors:
         raise InvalidParameterError(errors)
     check_served(ranking, model)
     check_stock(list_request, model.products.catalog)
-    answer = model.select(user_id, list_request, ranking)
+    answer = model.select(model.number_of(user_id), list_request, ranking)
     first = list_request.offset + 1
     if explained:
         body = _explained(user_id, answer, model, ranking, first=first, named=named)
@@ -82,9 +82,9 @@ def answer_list(user: str, query: bytes, model: ServedModel, default_limit: int,
 
 
 def _explained(
-    user_id: int, answer: Answer, model: ServedModel, ranking: str | None, *, first: int, named: bool
+    user_id: UserId, answer: Answer, model: ServedModel, ranking: str | None, *, first: int, named: bool
 ) -> bytes:
-    reasons = explain(model, user_id, answer.recommendations, ranking, named=named)
+    reasons = explain(model, model.number_of(user_id), answer.recommendations, ranking, named=named)
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3)) | {"explanation": reason}
         for rank, (item, reason) in enumerate(zip(answer.recommendations, reasons, strict=True), start=first)

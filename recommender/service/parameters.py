@@ -14,7 +14,18 @@ from recommender.ranking import CLASSIC, RANKINGS
 from recommender.service.problems import Errors, InvalidParameterError, NotInThisModelError, documented_problem
 from recommender.service.slashes import with_slashes
 from recommender.settings import LARGEST_ID
-from recommender.shop import PRODUCT_ID_FAULT, PRODUCT_ID_LENGTH, PRODUCT_ID_RULE, is_product_id
+from recommender.shop import (
+    LONGEST_KNOWN_ID,
+    LONGEST_USER_ID,
+    PRODUCT_ID_FAULT,
+    PRODUCT_ID_LENGTH,
+    PRODUCT_ID_RULE,
+    UserId,
+    UserIds,
+    is_product_id,
+    number_of,
+    text_id_fault,
+)
 
 LARGEST_LIMIT = 100
 NO_PRODUCT_ID = f"must be {PRODUCT_ID_RULE}"
@@ -24,16 +35,19 @@ PRODUCT_ID_SCHEMA: dict[str, Any] = {
     "maxLength": PRODUCT_ID_LENGTH,
     "not": {"pattern": PRODUCT_ID_FAULT},
 }
+NO_TEXT_ID = (
+    f"must be text of 1 to {LONGEST_USER_ID} characters without control characters or blanks at the ends, not . or .."
+)
 _POSITIVE = re.compile(r"[1-9][0-9]{0,18}")  # [0-9] and fullmatch: \d would accept digits of other scripts
 
 
 def _numerals_up_to(highest: int) -> str:
-    """Return a regular expression for the whole numbers from 1 to ``highest``, digits without a leading zero.
+    """Return a regular expression for the whole numbers from 0 to ``highest``, digits without a leading zero.
 
     The type integer of JSON Schema would also accept 42.0.
     """
     digits = str(highest)
-    ways = [f"[1-9][0-9]{{0,{len(digits) - 2}}}"]
+    ways = ["0", f"[1-9][0-9]{{0,{len(digits) - 2}}}"]
     for at, digit in enumerate(digits):
         lowest = 0 if at else 1
         if int(digit) > lowest:
@@ -48,6 +62,10 @@ USER_ID: dict[str, Any] = {
     "description": "A user of users, product_ratings or user_interactions: digits without sign or leading zero.",
     "schema": {"type": "string", "pattern": f"^({_numerals_up_to(LARGEST_ID)})$"},
     "example": "42",
+}
+USER_ID_IN_QUERY = USER_ID | {
+    "in": "query",
+    "description": f"{USER_ID['description']} For ids that a path cannot hold, since proxies decode %2F.",
 }
 LIMIT: dict[str, Any] = {
     "name": "limit",
@@ -104,6 +122,18 @@ def whole_number(text: str, highest: int, *, lowest: int = 1) -> int | None:
 def out_of_range(parameter: str, value: str, highest: int, *, lowest: int = 1) -> dict[str, str]:
     """Return the entry in ``errors`` for a value that is no whole number in this range."""
     return refused(parameter, value, f"must be a whole number from {lowest} to {highest}")
+
+
+def user_id_of(text: str, ids: UserIds) -> UserId | None:
+    """Return the shop's id that a path or query holds; None if it is none."""
+    if ids.is_text:
+        return None if text_id_fault(text, LONGEST_KNOWN_ID) else text
+    return number_of(text)
+
+
+def no_user_id(text: str, ids: UserIds) -> dict[str, str]:
+    """Return the entry in ``errors`` for a text that is no id of a user."""
+    return refused("user_id", text, NO_TEXT_ID) if ids.is_text else out_of_range("user_id", text, LARGEST_ID, lowest=0)
 
 
 class RequestReader:
@@ -169,16 +199,17 @@ class RequestReader:
             self.refuse("ranking", ranking, f"must be {' or '.join(RANKINGS)}")
         return ranking
 
-    def user_id(self) -> int:
-        """Return the user_id in the path, or else in the query; 0 if it is not valid."""
+    def user_id(self, ids: UserIds) -> UserId:
+        """Return the user_id in the path, or else in the query; 0 if it is missing or not valid."""
         text = self._path["user_id"] if "user_id" in self._path else self.once("user_id")
         if text is None:
             self.refuse("user_id", "", "is missing")
             return 0
-        user_id = whole_number(text, LARGEST_ID)
+        user_id = user_id_of(text, ids)
         if user_id is None:
-            self.errors.append(out_of_range("user_id", text, LARGEST_ID))
-        return user_id or 0
+            self.errors.append(no_user_id(text, ids))
+            return 0
+        return user_id
 
     def product_id(self) -> str:
         """Return the product_id in the path, or else in the query."""
@@ -188,6 +219,16 @@ class RequestReader:
         elif not is_product_id(given):
             self.refuse("product_id", given, NO_PRODUCT_ID)
         return given or ""
+
+
+def one_value(query: bytes, name: str) -> str:
+    """Return a parameter that the query has to hold once. InvalidParameterError."""
+    asked = RequestReader(query)
+    value = asked.once(name)
+    if value is None:
+        asked.refuse(name, "", "is missing")
+    asked.done()
+    return str(value)
 
 
 def check_served(ranking: str | None, model: ServedModel) -> None:

@@ -76,15 +76,19 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        path = as_sent(request.url.path)
+        path, headers = as_sent(request.url.path), error.headers
         details = {404: f"there is no page {path}; see /docs"}
         details[405] = f"{request.method} is not allowed on {path}; see /docs"
-        return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=error.headers)  # type: ignore[arg-type]
+        if error.status_code == 405 and path in _GET_AND_POST:  # the framework tells those of one route
+            headers = {"Allow": "GET, POST"}
+        return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=headers)  # type: ignore[arg-type]
 
     @app.exception_handler(Exception)
     async def _unforeseen(_request: Request, _error: Exception) -> Response:
         return unforeseen()
 
+
+_GET_AND_POST = frozenset({"/recommendations", "/ratings"})
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",

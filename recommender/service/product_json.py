@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from recommender.model import LARGEST_LIST_OFFSET, Recommendation, ServedModel
-from recommender.shop import PRODUCT_ID_LENGTH, Products
+from recommender.shop import PRODUCT_ID_LENGTH, Products, UserId
 
 KEPT = 40_000  # products; some 400 bytes each
 _RANKS = [b'{"rank":%d,' % rank for rank in range(LARGEST_LIST_OFFSET + 101)]
@@ -52,7 +52,7 @@ class ListBodies:
     def __init__(self) -> None:
         self._kept: tuple[Callable[[], Products | None], Callable[[int], Item]] | None = None
 
-    def body(self, model: ServedModel, user_id: int, chosen: list[Recommendation], *, first: int) -> bytes:
+    def body(self, model: ServedModel, user_id: UserId, chosen: list[Recommendation], *, first: int) -> bytes:
         """Return ``{"user_id": ..., "recommendations": [...]}``; ``first``: the rank of the first product."""
         stars = orjson.dumps([round(item.predicted_rating, 3) for item in chosen])[1:-1].split(b",")
         item_of, parts, rank = self._items_of(model.products), [], first
@@ -60,7 +60,8 @@ class ListBodies:
             before, after = item_of(item.column)
             parts.append(_RANKS[rank] + before + text + after)
             rank += 1
-        return b'{"user_id":%d,"recommendations":[%b]}' % (user_id, b",".join(parts))
+        user = b"%d" % user_id if isinstance(user_id, int) else orjson.dumps(user_id)
+        return b'{"user_id":%b,"recommendations":[%b]}' % (user, b",".join(parts))
 
     def _items_of(self, products: Products) -> Callable[[int], Item]:
         """Return the cache of items of these products, whose columns never change; drop the cache of other products.

@@ -2,6 +2,7 @@
 
 ids        the rule for product ids, and their form in arrays
 scale      which ratings there are: whole steps from the lowest to the highest
+user_ids   what a user id is
 ratings    all ratings: a sparse matrix users x products
 profiles   the products of each user, and how surely each is liked
 catalog    titles, prices, stars and categories
@@ -42,6 +43,17 @@ from recommender.shop.ratings import (
 from recommender.shop.scale import HALF_STARS, Scale
 from recommender.shop.segments import NO_SEGMENT, People, Segments
 from recommender.shop.snapshot import Snapshot
+from recommender.shop.user_ids import (
+    LARGEST_USER_ID,
+    LONGEST_KNOWN_ID,
+    LONGEST_USER_ID,
+    NUMBERS_AS_THEY_ARE,
+    TextIds,
+    UserId,
+    UserIds,
+    number_of,
+    text_id_fault,
+)
 
 __all__ = [
     "BLANKS",
@@ -50,12 +62,16 @@ __all__ = [
     "HALF_STARS",
     "INTERACTION_TYPES",
     "IN_STOCK",
+    "LARGEST_USER_ID",
+    "LONGEST_KNOWN_ID",
+    "LONGEST_USER_ID",
     "NOTHING_READ",
     "NOT_IN_CATALOG",
     "NO_CATEGORY",
     "NO_CHARACTERS",
     "NO_SEGMENT",
     "NO_TIME",
+    "NUMBERS_AS_THEY_ARE",
     "PRODUCT_ID_FAULT",
     "PRODUCT_ID_LENGTH",
     "PRODUCT_ID_RULE",
@@ -72,6 +88,9 @@ __all__ = [
     "Segments",
     "Snapshot",
     "Spans",
+    "TextIds",
+    "UserId",
+    "UserIds",
     "all_product_ids",
     "build_profiles",
     "build_rating_matrix",
@@ -82,8 +101,10 @@ __all__ = [
     "is_product_id",
     "known_prices",
     "number_before",
+    "number_of",
     "places_of",
     "product_id_bytes",
     "product_id_texts",
+    "text_id_fault",
     "widened",
 ]

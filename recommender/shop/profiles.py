@@ -77,22 +77,22 @@ def widened(matrix: RatingMatrix, interactions: Interactions, in_catalog: NDArra
     catalog has it.
     """
     used = distinct(interactions.product_codes)
-    user_ids = distinct(matrix.user_ids, interactions.user_ids)
+    keys = distinct(matrix.keys, matrix.ids.keys(interactions.user_ids))
     product_ids = distinct(matrix.product_ids, interactions.product_ids[used])
     recommendable = np.zeros(len(product_ids), np.bool_)
     recommendable[np.searchsorted(product_ids, interactions.product_ids[used])] = in_catalog[used]
     columns = np.searchsorted(product_ids, matrix.product_ids)
     recommendable[columns] = matrix.recommendable
     csr = matrix.half_stars
-    counts = np.zeros(len(user_ids), csr.indptr.dtype)
-    counts[np.searchsorted(user_ids, matrix.user_ids)] = np.diff(csr.indptr)
+    counts = np.zeros(len(keys), csr.indptr.dtype)
+    counts[np.searchsorted(keys, matrix.keys)] = np.diff(csr.indptr)
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(csr.indptr.dtype)
     # the columns of both matrices ascend, so the entries of a row stay in order
     parts = csr.data, columns[csr.indices].astype(csr.indices.dtype), indptr
-    half_stars = sp.csr_array(parts, shape=(len(user_ids), len(product_ids)))
+    half_stars = sp.csr_array(parts, shape=(len(keys), len(product_ids)))
     left_out = {**matrix.left_out, **interactions.left_out}
-    given = matrix.rated_at, left_out, matrix.people, matrix.cursor, matrix.scale
-    return RatingMatrix(half_stars, user_ids, product_ids, recommendable, *given)
+    given = matrix.rated_at, left_out, matrix.people, matrix.cursor, matrix.scale, matrix.ids
+    return RatingMatrix(half_stars, matrix.ids.at(keys), product_ids, recommendable, *given)
 
 
 def build_profiles(
@@ -111,7 +111,7 @@ def build_profiles(
         return Profiles(ones, matrix.rated_at)
     confidence = weights[interactions.kinds]
     events = interactions.where(confidence > 0)
-    rows = np.searchsorted(matrix.user_ids, events.user_ids)
+    rows = np.searchsorted(matrix.keys, matrix.ids.keys(events.user_ids))
     columns = np.searchsorted(matrix.product_ids, events.product_ids)[events.product_codes]
     rated_rows = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
     keys = np.concatenate([rated_rows, rows]) * csr.shape[1] + np.concatenate([csr.indices, columns])

@@ -1,9 +1,9 @@
 """Ratings as a sparse users x products matrix, and the translation between ids and rows or columns.
 
 A rating is stored as a whole number of the scale's steps, 1..127, in one byte, so that every dot product is exact (half
-stars by default: ``half_stars`` are the steps of any scale). Rows are users by ascending user_id. Columns are products
-by ascending product_id (bytes of UTF-8, see `ids`). So the smaller row or column is the smaller id, and ties go to it
-everywhere.
+stars by default: ``half_stars`` are the steps of any scale). Rows are users by ascending user_id, as the shop spells it
+(`recommender.shop.user_ids`). Columns are products by ascending product_id (bytes of UTF-8, see `ids`). So the smaller
+row or column is the smaller id, and ties go to it everywhere.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from recommender.errors import SettingError, UnknownUserError
 from recommender.shop.cursor import NOTHING_READ, Cursor
 from recommender.shop.scale import HALF_STARS, Scale
+from recommender.shop.user_ids import LARGEST_USER_ID, NUMBERS_AS_THEY_ARE, UserId, UserIds
 
 NO_TIME = -(10**18)  # the time of a rating or interaction without a known time; below every real time
 _NO_ROW = "is unknown: the matrix has those who rated a product, and by taste those with an interaction"
@@ -32,13 +33,15 @@ class RatingMatrix:
     """All ratings: ``half_stars`` CSR (n_users, n_products) int8 with sorted columns and no explicit zeros.
 
     The values of ``half_stars`` are steps of the ``scale``: a stored 9 is 4.5 stars on the default scale.
-    ``user_ids`` (n_users,) int64 and ``product_ids`` (n_products,) bytes ascend.
+    ``user_ids`` (n_users,) int64: the stored numbers of the users, which are the ids of a shop of whole numbers. They
+    ascend as the shop's own ids do, see ``ids``. ``product_ids`` (n_products,) bytes ascend.
     ``recommendable`` (n_products,) bool: whether the product is in the catalog. Norms and cosines use all ratings;
     candidates are recommendable products only.
     ``rated_at`` (n_ratings,) int64: microseconds since 1970 or `NO_TIME`, aligned with ``half_stars.data``; None if
     times were not read.
     ``left_out``: number of rows of the tables that are not in the matrix, by fault.
     ``people``: the token of the people whom the user_ids mean (`recommender.database.identities`).
+    ``ids``: what the shop calls the users.
     ``cursor``: the position in the tables' changes, read before the ratings. A rating deleted after it may be here.
     """
 
@@ -51,6 +54,7 @@ class RatingMatrix:
     people: str | None = None
     cursor: Cursor = NOTHING_READ
     scale: Scale = HALF_STARS
+    ids: UserIds = NUMBERS_AS_THEY_ARE
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -75,12 +79,44 @@ class RatingMatrix:
         return self.scale.unit * total / self.n_ratings if self.n_ratings else math.nan
 
     def row_of(self, user_id: object) -> int:
-        """Return the row of the user. UnknownUserError if there is none: then the user has no ratings."""
-        if isinstance(user_id, (int, np.integer)) and not isinstance(user_id, bool) and abs(int(user_id)) < 2**63:
-            row = int(np.searchsorted(self.user_ids, int(user_id)))
-            if row < len(self.user_ids) and self.user_ids[row] == user_id:
-                return row
-        raise UnknownUserError(user_id, _NO_ROW)
+        """Return the row of a user, by the shop's id. UnknownUserError if there is none: then there are no ratings."""
+        number = self.ids.number_of(user_id)
+        row = None if number is None else self.row_of_number(number)
+        if row is None:
+            raise UnknownUserError(user_id, _NO_ROW)
+        return row
+
+    def row_of_number(self, number: int) -> int | None:
+        """Return the row of a user, by the stored number; None if there is none."""
+        ascending, rows = self._by_number
+        at = int(ascending.searchsorted(number))
+        if at == len(ascending) or ascending[at] != number:
+            return None
+        return at if rows is None else int(rows[at])
+
+    @cached_property
+    def _by_number(self) -> tuple[NDArray[np.int64], NDArray[np.intp] | None]:
+        """Return the stored numbers, ascending, and the row of each; None: their own places."""
+        if not self.ids.is_text:
+            return self.user_ids, None
+        rows = np.argsort(self.user_ids)
+        return self.user_ids[rows], rows
+
+    def rows_of(self, numbers: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return the rows of stored numbers (n,); -1 where there is none."""
+        if not len(self.user_ids):
+            return np.full(len(numbers), -1, np.intp)
+        rows = np.minimum(np.searchsorted(self.keys, self.ids.keys(numbers)), len(self.user_ids) - 1)
+        return np.where(self.user_ids[rows] == numbers, rows, -1)
+
+    @cached_property
+    def keys(self) -> NDArray[np.int64]:
+        """The order keys of the users, (n_users,), ascending."""
+        return self.ids.keys(self.user_ids)
+
+    def user_of(self, row: int) -> UserId:
+        """Return the shop's id of the user in a row."""
+        return self.ids.of(int(self.user_ids[row]))
 
     def rated_columns(self, row: int) -> NDArray[np.int32]:
         """Return the columns that this row rated, ascending."""
@@ -102,6 +138,7 @@ class RatingMatrix:
         csr = self.half_stars
         times = [] if self.rated_at is None else [self.rated_at]
         scale = "" if self.scale == HALF_STARS else str(self.scale.to_json())
+        times += self.ids.arrays()
         return fingerprint_of(
             scale, self.user_ids, self.product_ids, self.recommendable, csr.indptr, csr.indices, csr.data, *times
         )
@@ -117,10 +154,11 @@ def fingerprint_of(text: str, *arrays: NDArray[Any]) -> str:
 
 
 def checked_user_id(user_id: object) -> int:
-    """Return ``user_id`` if it is a whole number from 1 to 2^63 - 1; SettingError otherwise."""
-    if isinstance(user_id, (int, np.integer)) and not isinstance(user_id, bool) and 0 < int(user_id) < 2**63:
-        return int(user_id)
-    raise SettingError(f"user_id {user_id!r} is not a whole number from 1 to {2**63 - 1}")
+    """Return ``user_id`` if it is a whole number from 0 to 2^63 - 1; SettingError otherwise."""
+    number = NUMBERS_AS_THEY_ARE.number_of(user_id)
+    if number is None:
+        raise SettingError(f"user_id {user_id!r} is not a whole number from 0 to {LARGEST_USER_ID}")
+    return number
 
 
 def build_rating_matrix(
@@ -133,14 +171,17 @@ def build_rating_matrix(
     rated_at: NDArray[np.int64] | None = None,
     left_out: Mapping[str, int] | None = None,
     scale: Scale = HALF_STARS,
+    ids: UserIds = NUMBERS_AS_THEY_ARE,
 ) -> RatingMatrix:
     """Return the matrix of n ratings, given in any order, one per user and product.
 
     ``user_ids`` (n,); ``product_codes`` (n,): index into ``products`` (distinct, any order); ``half_stars`` (n,):
     steps of the ``scale``; ``in_catalog`` (n_products,): which of ``products`` may be recommended; ``rated_at`` (n,):
-    microseconds since 1970; ``left_out``: rows of the table that are not among them, by fault.
+    microseconds since 1970; ``left_out``: rows of the table that are not among them, by fault; ``ids`` of all
+    ``user_ids``.
     """
-    distinct_users, rows = _ranks(user_ids)
+    keys, rows = _ranks(ids.keys(user_ids))
+    distinct_users = ids.at(keys)
     order = np.argsort(products)  # (n_products,)
     column_of = np.empty(len(products), np.int32)
     column_of[order] = np.arange(len(products), dtype=np.int32)
@@ -148,15 +189,15 @@ def build_rating_matrix(
     if rated_at is None:
         matrix = sp.coo_array((half_stars, (rows, column_of[product_codes])), shape=shape).tocsr()
         matrix.sort_indices()
-        return RatingMatrix(
-            matrix, distinct_users, products[order], in_catalog[order], None, left_out or {}, scale=scale
-        )
+        given = None, left_out or {}
+        return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], *given, scale=scale, ids=ids)
     # sort the positions of the ratings, then fetch stars and times by them
     places = sp.coo_array((np.arange(1, len(rows) + 1), (rows, column_of[product_codes])), shape=shape).tocsr()
     places.sort_indices()
     matrix = sp.csr_array((half_stars[places.data - 1], places.indices, places.indptr), shape=shape)
     times = rated_at[places.data - 1]
-    return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], times, left_out or {}, scale=scale)
+    given_ = times, left_out or {}
+    return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], *given_, scale=scale, ids=ids)
 
 
 def distinct(*arrays: NDArray[Any]) -> NDArray[Any]:

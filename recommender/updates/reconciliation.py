@@ -11,6 +11,7 @@ often one is compared).
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ class Reconciliation:
     """The comparison of one model's ratings with the tables; a result is forgotten unless it is kept."""
 
     def __init__(self, matrix: RatingMatrix) -> None:
-        self._matrix = matrix
+        self._matrix = matrix = _by_number(matrix)
         indptr = matrix.half_stars.indptr
         starts = np.unique(np.searchsorted(indptr[:-1], np.arange(0, max(matrix.n_ratings, 1), RANGE)))
         self._bounds = [0, *starts[starts > 0].tolist(), len(matrix.user_ids)]
@@ -102,8 +103,9 @@ class Reconciliation:
         span = slice(int(csr.indptr[part.first_row]), int(csr.indptr[part.end_row]))
         total = np.array(_added(csr.data[span], mixes[csr.indices[span]]))
         for user in changed:
-            if user.row >= 0:
-                span = slice(*csr.indptr[user.row : user.row + 2])
+            row = self._matrix.user_ids.searchsorted(user.user_id) if user.row >= 0 else -1
+            if row >= 0:
+                span = slice(*csr.indptr[row : row + 2])
                 total -= _added(csr.data[span], mixes[csr.indices[span]])
             total += self._of(user, model, mixing)
         return int(total[0]), int(total[1]), int(total[2])
@@ -130,6 +132,14 @@ class Reconciliation:
             numbers = [_mix(product, mixing) for product in self._matrix.product_ids.tolist()]
             self._mixes[mixing] = np.array(numbers, np.int64)
         return self._mixes[mixing]
+
+
+def _by_number(matrix: RatingMatrix) -> RatingMatrix:
+    """Return the matrix with its rows in the order of stored numbers, in which the tables are read."""
+    if not matrix.ids.is_text:
+        return matrix
+    order = np.argsort(matrix.user_ids)
+    return replace(matrix, half_stars=matrix.half_stars[order], user_ids=matrix.user_ids[order], rated_at=None)
 
 
 def _mix(product_id: bytes, dialect: str) -> int:

@@ -20,6 +20,7 @@ from recommender.database import (
     fault_of,
     fitting,
     in_blocks,
+    read_names,
     table_is_there,
     usable,
 )
@@ -40,22 +41,29 @@ def optional_tables(engine: Engine) -> frozenset[str]:
 
 
 def read_records(
-    connection: Connection, user_ids: Iterable[int], there: frozenset[str], scale: Scale = HALF_STARS
+    connection: Connection,
+    user_ids: Iterable[int],
+    there: frozenset[str],
+    scale: Scale = HALF_STARS,
+    *,
+    named: bool = False,
 ) -> list[UserRecord]:
-    """Return everything that a model takes from the tables about these users.
+    """Return everything that a model takes from the tables about these users, given by their stored numbers.
 
-    ``there``: `optional_tables`. ``scale``: of the model's ratings.
+    ``there``: `optional_tables`. ``scale``: of the model's ratings. ``named``: the shop's ids are texts, which are
+    read, too.
     """
-    wanted = sorted({user_id for user_id in user_ids if 1 <= user_id <= LARGEST_ID})
+    wanted = sorted({user_id for user_id in user_ids if 0 <= user_id <= LARGEST_ID})
     records = []
     for block in in_blocks(wanted):
         rated = _ratings(connection, block, scale)
         events = _events(connection, block) if interactions.name in there else {}
         people = _people(connection, block) if users.name in there else {}
+        names = read_names(connection, block) if named else {}
         for user in block:
             person = people.get(user, (None, None))
             own = tuple(rated.get(user, ())), tuple(events.get(user, ()))
-            records.append(UserRecord(user, *own, user in people, *person))
+            records.append(UserRecord(user, *own, user in people, *person, names.get(user)))
     return records
 
 

@@ -17,6 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -27,13 +28,13 @@ from recommender.errors import DatabaseError, OtherPeopleError, RecommenderError
 from recommender.live import LiveModel, UserRecord, with_ratings
 from recommender.model import ServedModel
 from recommender.publishing import published_number
-from recommender.shop import Product
+from recommender.shop import Product, UserId
 from recommender.updates.following import Following
 from recommender.updates.model_source import ModelSource, Stamp
 from recommender.updates.people_watch import PeopleWatch
 from recommender.updates.records import optional_tables, read_facts, read_records
 from recommender.updates.served import ANNOUNCED, Served
-from recommender.updates.writes import prepare
+from recommender.updates.writes import prepare, stored_number
 
 PATIENCE = 1.8  # seconds that a write may take
 MOST_CHANGED, CHANGED_SHARE = 2_000, 50  # users, or one user in so many: then a model is made from scratch
@@ -48,7 +49,7 @@ BEING_REPLACED = "step 2 is replacing the people: the user_ids are about to mean
 NOT_COUNTED = "changes have yet to be counted: a newer model is being made"
 _log = logging.getLogger("uvicorn.error")
 
-Job = Callable[[Connection], object]
+Job = Callable[[Connection, int], object]
 Facts = dict[bytes, Product | None]
 Found = TypeVar("Found")
 
@@ -166,8 +167,11 @@ class ModelUpdater(PeopleWatch):
             thread.shutdown(wait=True)
         super()._leave()
 
-    async def write(self, user_id: int, job: Job) -> None:
+    async def write(self, user_id: UserId, job: Job, *, new: bool = False) -> None:
         """Run ``job`` in a transaction, then count what the tables hold of the user; return once both are done.
+
+        ``job`` gets the connection and the stored number of the user, whom the shop calls ``user_id``. ``new``: a user
+        whom nobody knows is given a number in the same transaction; without it that is an UnknownUserError.
 
         Raises DatabaseError if the database is away or slow. Nothing was stored then, unless the database went away or
         was slow during the commit: then the write may be stored. Also raises whatever ``job`` raises.
@@ -175,7 +179,7 @@ class ModelUpdater(PeopleWatch):
         if self.asked and not self.is_up:
             raise DatabaseError("the database is away")
         deadline = time.monotonic() + PATIENCE
-        future = asyncio.get_running_loop().run_in_executor(self._thread, self._store, user_id, job, deadline)
+        future = asyncio.get_running_loop().run_in_executor(self._thread, self._store, (user_id, new), job, deadline)
         future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
         try:
             await asyncio.wait_for(asyncio.shield(future), PATIENCE + 0.1)
@@ -202,7 +206,8 @@ class ModelUpdater(PeopleWatch):
         def job(engine: Engine) -> LiveModel:
             there = optional_tables(engine)
             with database_errors(engine), engine.connect() as connection:
-                (record,) = read_records(connection, [user_id], there)
+                named = model.ids.is_text
+                (record,) = read_records(connection, [user_id], there, model.matrix.scale, named=named)
             return with_ratings(model, record, ratings, int(time.time() * 1e6))
 
         return await self.read(job)
@@ -269,12 +274,13 @@ class ModelUpdater(PeopleWatch):
         return self._there
 
     def _read(self, connection: Connection, user_ids: set[int], model: LiveModel) -> tuple[list[UserRecord], Facts]:
-        records = read_records(connection, user_ids, self._tables(), model.matrix.scale) if user_ids else []
+        given = self._tables(), model.matrix.scale
+        records = read_records(connection, user_ids, *given, named=model.ids.is_text) if user_ids else []
         for record in records:
             record.profile(model.weights)  # here, not on the event loop
         return records, read_facts(connection, model.unknown_products(records))
 
-    def _store(self, user_id: int, job: Job, deadline: float) -> None:
+    def _store(self, user: tuple[UserId, bool], job: Job, deadline: float) -> None:
         self._in_time(deadline)
         engine, model = self.engine(), self._newest
         assert model is not None
@@ -285,10 +291,13 @@ class ModelUpdater(PeopleWatch):
                 self._in_time(deadline)
                 if model.people is not None and read_token(connection, noted=True) != model.people:
                     raise OtherPeopleError("the user_ids have come to mean other people")
-                job(connection)
-                found = self._read(connection, {user_id}, model)
+                number = stored_number(connection, model.ids, *user)
+                job(connection, number)
+                records, facts = self._read(connection, {number}, model)
+                if model.ids.is_text:  # the transaction may not see that another worker has just entered the user
+                    records = [replace(record, name=str(user[0])) for record in records]
                 self._in_time(deadline)
-            return found
+            return records, facts
 
         found = retried(transaction, deadline)
         self.answered()

@@ -10,11 +10,22 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.dialects import mysql, sqlite
 
-from recommender.database import cut_log, existing_tables, note_deletion, prepare_log, utc_now, writing
+from recommender.database import (
+    cut_log,
+    enter_text,
+    existing_tables,
+    note_deletion,
+    number_of_text,
+    people_are_texts,
+    prepare_log,
+    read_names,
+    utc_now,
+    writing,
+)
 from recommender.database.schema import interactions, metadata, products, ratings, user_id_map, users
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
 from recommender.publishing import erase_from_lists
-from recommender.shop import HALF_STARS, Scale
+from recommender.shop import HALF_STARS, Scale, UserId, UserIds
 
 WRITTEN = (users, interactions, ratings)
 
@@ -26,6 +37,27 @@ def prepare(engine: Engine) -> None:
     if not existing_tables(engine).issuperset(table.name for table in WRITTEN):
         with writing(engine) as connection:
             metadata.create_all(connection, tables=WRITTEN)
+
+
+def stored_number(connection: Connection, ids: UserIds, user_id: UserId, new: bool) -> int:
+    """Return the stored number of the shop's id; ``new``: enter the user if it is nobody's. UnknownUserError."""
+    number = ids.number_of(user_id)
+    if isinstance(user_id, str) and ids.is_text:
+        known = number_of_text(connection, user_id)
+        if known is None and number is not None and not _is_nameless(connection, number):
+            number = None  # erased
+        if known is None and new:
+            return enter_text(connection, user_id, number)
+        number = number if known is None else known
+    if number is None:
+        raise UnknownUserError(user_id)
+    return number
+
+
+def _is_nameless(connection: Connection, number: int) -> bool:
+    """Tell whether there are rows of this number, which a release wrote that gave no numbers to texts."""
+    there = [table for table in (users, ratings, interactions) if connection.dialect.has_table(connection, table.name)]
+    return any(_has(connection, table.c.user_id, number) for table in there)
 
 
 def store_rating(connection: Connection, user_id: int, product_id: str, steps: int, scale: Scale = HALF_STARS) -> None:
@@ -58,28 +90,29 @@ def store_interaction(connection: Connection, user_id: int, product_id: str, kin
     )
 
 
-def delete_rating(connection: Connection, user_id: int, product_id: str) -> None:
-    """Delete a rating. UnknownRatingError if there is none."""
+def delete_rating(connection: Connection, user_id: int, product_id: str, *, called: UserId | None = None) -> None:
+    """Delete a rating. UnknownRatingError, of the user that the shop calls so, if there is none."""
     mine = (ratings.c.user_id == user_id) & (ratings.c.product_id == product_id)
     if connection.execute(delete(ratings).where(mine)).rowcount == 0:
-        raise UnknownRatingError(user_id, product_id)
+        raise UnknownRatingError(user_id if called is None else called, product_id)
     note_deletion(connection, user_id, erased=False)
 
 
-def erase_user(connection: Connection, engine: Engine, user_id: int) -> None:
+def erase_user(connection: Connection, engine: Engine, user_id: int, *, called: UserId | None = None) -> None:
     """Delete all rows about a user, also in the lists of all versions and of a running batch.
 
-    UnknownUserError if there are none.
+    UnknownUserError, of the user that the shop calls so, if there are none.
     """
     note_deletion(connection, user_id, erased=True)  # before `erase_from_lists`, see recommender.publishing.erasures
     there = existing_tables(engine)
+    names = read_names(connection, [user_id]) if people_are_texts(connection, there) else {}
     found = 0
     for table in (ratings, interactions, users, user_id_map):
         if table.name in there:
             found += connection.execute(delete(table).where(table.c.user_id == user_id)).rowcount
-    found += erase_from_lists(connection, user_id)
+    found += erase_from_lists(connection, user_id, names.get(user_id))
     if not found:
-        raise UnknownUserError(user_id)
+        raise UnknownUserError(user_id if called is None else called)
 
 
 def _enter(connection: Connection, user_id: int) -> None:

@@ -13,7 +13,16 @@ from sqlalchemy import Engine, delete, select
 import api
 import load_recommendation_data as step2
 import recommendation_engine as step3
-from recommender.database import Identities, existing_tables, newest_deletion, read_identities, token_of, writing
+from recommender.database import (
+    NUMBERS,
+    TEXT,
+    Identities,
+    existing_tables,
+    newest_deletion,
+    read_identities,
+    token_of,
+    writing,
+)
 from recommender.database.schema import data_origin, ratings, recommendations, user_id_map, users
 from recommender.database.staging._stage import Stage
 from recommender.errors import OtherPeopleError, WriteConflictError
@@ -44,11 +53,13 @@ def shop(engine: Engine, env: dict[str, str], tmp_path: Path, monkeypatch: pytes
     return engine
 
 
-def load(engine: Engine, people: dict[str, dict[str, int]], *, replace: bool = False) -> bool:
+def load(
+    engine: Engine, people: dict[str, dict[str, int]], *, replace: bool = False, user_ids: str | None = None
+) -> bool:
     """Import these ratings."""
     rows = [f"{who},{product},{stars}" for who, given in people.items() for product, stars in given.items()]
     Path("mine.csv").write_text("\n".join(["user_id,product_id,rating", *rows, ""]), encoding="utf-8")
-    return step2.import_ratings(engine, Path("mine.csv"), replace=replace)
+    return step2.import_ratings(engine, Path("mine.csv"), replace=replace, user_ids=user_ids)
 
 
 def numbers(engine: Engine) -> dict[str, int]:
@@ -153,7 +164,7 @@ def test_each_change_of_the_kind_of_ids_means_other_people(
     for _ in range(2):
         load(shop, {"1": PEOPLE["ann"], "2": PEOPLE["cem"]}, replace=True)
         tokens.append(token_of(shop))
-        load(shop, PEOPLE, replace=True)
+        load(shop, PEOPLE, replace=True, user_ids=TEXT)
         tokens.append(token_of(shop))
         step2.generate(shop, made_up, seed=1, replace=True)
         tokens.append(token_of(shop))
@@ -171,7 +182,7 @@ def test_nobody_is_answered_until_a_model_of_the_new_people_is_served(shop: Engi
         patch.setenv("MODEL_FILE", str(Path("shop.model").absolute()))
         with TestClient(api.create_app(), headers=WITH_KEY) as client:
             assert client.get("/recommendations/1").status_code == 200
-            load(shop, {"zoe": PEOPLE["ann"], "yan": PEOPLE["eve"], "ann": PEOPLE["zoe"]})
+            load(shop, {"zoe": PEOPLE["ann"], "yan": PEOPLE["eve"], "ann": PEOPLE["zoe"]}, user_ids=TEXT)
             wait_until(lambda: client.get("/recommendations/1").status_code == 503)
             rating = {"user_id": 1, "product_id": ASINS[0], "rating": 5}
             for answer in (
@@ -201,7 +212,7 @@ def test_nobody_is_answered_until_a_model_of_the_new_people_is_served(shop: Engi
 def test_a_model_file_of_other_people_is_not_served_at_the_start(shop: Engine) -> None:
     load(shop, {"1": PEOPLE["ann"], "2": PEOPLE["cem"]})
     assert step3.main(["--save-model", "shop.model"]) == 0
-    load(shop, PEOPLE)
+    load(shop, PEOPLE, user_ids=TEXT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODEL_FILE", str(Path("shop.model").absolute()))
         with TestClient(api.create_app()) as client:
@@ -212,7 +223,7 @@ def test_a_service_without_a_file_makes_a_model_of_the_new_people_by_itself(shop
     load(shop, {"1": PEOPLE["ann"], "2": PEOPLE["cem"]})
     with TestClient(api.create_app()) as client:
         assert client.get("/recommendations/4").status_code == 404
-        load(shop, PEOPLE)
+        load(shop, PEOPLE, user_ids=TEXT)
         wait_until(lambda: client.get("/recommendations/4").status_code == 200)
         assert "other_people" not in client.get("/health").json()
 
@@ -222,7 +233,7 @@ def test_a_batch_of_other_people_is_not_published(shop: Engine) -> None:
     model = step3.load_model(shop)
     assert step3.batch_generate(*model, shop)
     before = lists(shop)
-    load(shop, PEOPLE)
+    load(shop, PEOPLE, user_ids=TEXT)
     with pytest.raises(OtherPeopleError, match="replaced all people meanwhile"):
         step3.batch_generate(*model, shop)
     assert lists(shop) == before
@@ -238,7 +249,7 @@ def test_a_database_of_the_previous_release_keeps_its_numbers(shop: Engine) -> N
     assert numbers(shop) == {"ann": 1, "cem": 2, "eve": 3, "zoe": 4, "bea": 5}
     assert token_of(shop) is None, "the same people"
     roll_back(shop, 1)
-    load(shop, {"1": PEOPLE["ann"]})
+    load(shop, {"1": PEOPLE["ann"]}, user_ids=NUMBERS)
     assert token_of(shop) is not None
 
 
@@ -270,3 +281,23 @@ def test_an_import_is_refused_if_somebody_is_erased_meanwhile(shop: Engine, monk
     with shop.connect() as connection:
         assert newest_deletion(connection, existing_tables(shop)) == 0
         assert connection.execute(select(users.c.user_id)).scalars().all() == [1, 2, 3, 4]
+
+
+def test_user_0_goes_through_all_four_steps_and_changes_no_other(shop: Engine) -> None:
+    load(shop, dict(zip(("0", "1", "2", "10"), PEOPLE.values(), strict=True)))
+    assert numbers(shop) == {}
+    assert step3.main(["--user", "0"]) == 0
+    expected = lists(shop)
+    assert list(expected) == [0, 1, 2, 10]
+    with TestClient(api.create_app(), headers=WITH_KEY) as client:
+        assert {number: answered(client, number) for number in expected} == expected
+        assert client.get("/users/1/neighbors").json()["neighbors"][0]["user_id"] == 0
+        many = client.post("/recommendations/batch", json={"user_ids": [0, 10]}).json()["results"]
+        assert [one["user_id"] for one in many] == [0, 10]
+        rating = {"user_id": 0, "product_id": ASINS[2], "rating": 5.0}
+        assert client.post("/ratings", json=rating).json() == rating
+        assert client.get("/users/0/ratings").json()["total"] == 3
+        basket = client.post("/recommendations", json={"ratings": [{"product_id": ASINS[1]}]})
+        assert basket.headers["x-recommendation-source"] == "mixed", "user 0, who alone has the product, is asked"
+        assert client.delete("/users/0").status_code == 204
+        assert client.get("/recommendations/0").status_code == 404

@@ -18,12 +18,15 @@ from recommender.live import LiveModel, UserRecord
 from recommender.model import ListRequest, ServedModel
 from recommender.shop import (
     HALF_STARS,
+    NUMBERS_AS_THEY_ARE,
     Interactions,
     People,
     Product,
     ProductCatalog,
     Scale,
     Snapshot,
+    TextIds,
+    UserIds,
     build_rating_matrix,
 )
 from tests.support.model_built_anew import as_seen, as_told, build_of
@@ -67,6 +70,7 @@ class Shop:
     clock: int = 0
     scale: Scale = HALF_STARS
     steps: Sequence[int] = range(11)
+    by_text: bool = False  # whether the shop calls its people by texts, whose order is another than that of the numbers
 
     def act(self, user: int, number: int, what: int) -> None:
         product = PRODUCTS[number]
@@ -88,7 +92,15 @@ class Shop:
     def record(self, user: int) -> UserRecord:
         rated = tuple((product, *given) for product, given in self.ratings[user].items())
         turned = tuple((product, kind, time) for (product, kind), time in self.events[user].items())
-        return UserRecord(user, rated, turned, user in self.listed, *(segment(user) if user in self.listed else ()))
+        who: tuple[str | None, str | None] = segment(user) if user in self.listed else (None, None)
+        return UserRecord(user, rated, turned, user in self.listed, *who, name_of(user) if self.by_text else None)
+
+    def ids(self) -> UserIds:
+        """The ids of everybody who has a row."""
+        if not self.by_text:
+            return NUMBERS_AS_THEY_ARE
+        known = sorted({*self.ratings, *self.events, *self.listed})
+        return TextIds.made(np.array([name_of(user).encode() for user in known]), np.array(known, np.int64))
 
     def snapshot(self) -> Snapshot:
         names = np.array(PRODUCTS)
@@ -98,13 +110,11 @@ class Shop:
         held, inverse = np.unique(codes, return_inverse=True)
         in_catalog = np.array([PRODUCTS[code] in self.catalog for code in held.tolist()])
         matrix = build_rating_matrix(
-            users,
-            np.array(names[held].tolist()),
-            inverse,
-            stars.astype(np.int8),
+            *(users, np.array(names[held].tolist()), inverse, stars.astype(np.int8)),
             in_catalog=in_catalog,
             rated_at=times,
             scale=self.scale,
+            ids=self.ids(),
         )
         by, what, kinds, at = (np.array([row[n] for row in turned], np.int64) for n in range(4))
         log = Interactions(by, what.astype(np.int32), names, kinds.astype(np.int8), at)
@@ -112,6 +122,10 @@ class Shop:
         pairs = [segment(user) for user in known.tolist()]
         people = People(known, *(pa.chunked_array([pa.array([p[n] for p in pairs], pa.string())]) for n in (0, 1)))
         return Snapshot(matrix, catalog_of(self.catalog), people, log if len(turned) else None)
+
+
+def name_of(user: int) -> str:
+    return f"{'éZa🍵'[user % 4]}{-user}"
 
 
 def segment(user: int) -> tuple[str, str]:
@@ -151,12 +165,13 @@ def told(model: ServedModel, user: int) -> list[Any]:
 @given(
     before=st.lists(ACTS, max_size=60),
     after=st.lists(st.lists(ACTS, min_size=1, max_size=4), min_size=1, max_size=8),
+    by_text=st.booleans(),
 )
 def test_after_any_changes_each_answer_equals_that_of_a_newly_built_model(
-    before: list[Act], after: list[list[Act]]
+    before: list[Act], after: list[list[Act]], by_text: bool
 ) -> None:
     """Changes come several at a time, of several people. Now and then the same person is named twice."""
-    check_changes(Shop(), before, after)
+    check_changes(Shop(by_text=by_text), before, after)
 
 
 @pytest.mark.parametrize("name", OTHER_SCALES)

@@ -41,6 +41,11 @@ class Case(NamedTuple):
 # method and template of each route -> a request to it
 ROUTES: dict[tuple[str, str], Case] = {
     ("GET", "/recommendations/{user_id}"): Case("/recommendations/1?explain=true", cached="private"),
+    ("GET", "/recommendations"): Case("/recommendations?user_id=1&explain=true", cached="private"),
+    ("GET", "/neighbors"): Case("/neighbors?user_id=1", needs_key=True),
+    ("GET", "/ratings"): Case("/ratings?user_id=1", needs_key=True),
+    ("DELETE", "/ratings/{product_id}"): Case(f"/ratings/{B}?user_id=2", True, 204),
+    ("DELETE", "/users"): Case("/users?user_id=2", True, 204),
     ("POST", "/recommendations/batch"): Case("/recommendations/batch", body={"user_ids": [1]}, cached="private"),
     ("GET", "/products/{product_id}/similar"): Case(f"/products/{A}/similar"),
     ("GET", "/products/{product_id}/figures"): Case(f"/products/{A}/figures", cached="private, no-store"),

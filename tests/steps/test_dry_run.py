@@ -29,7 +29,8 @@ def test_a_dry_run_prints_what_was_understood_ten_rows_and_the_counts(
     assert step2.main(["--ratings", "u.data", "--dry-run"]) == 0
     shown, told = capsys.readouterr()
     first, *rows = shown.splitlines()
-    assert first == "gzip, tab-separated, no header: user_id, product_id, rating, timestamp (seconds); 31 rows"
+    understood = "gzip, tab-separated, no header: user_id, product_id, rating, timestamp (seconds); 31 rows"
+    assert first == f"{understood}; user ids: whole numbers"
     assert rows[0].split() == ["user_id", "product_id", "rating", "timestamp"]
     assert [row.split() for row in rows[1:11]] == [
         [f"{user}", f"B{user:09d}", "4.0", "2024-06-01", f"12:00:{user:02d}"] for user in range(1, 11)
@@ -61,17 +62,21 @@ def test_columns_are_given_for_a_file_without_a_header(folder: Path, capsys: pyt
     assert "as --columns user_id,product_id,rating,timestamp" in capsys.readouterr().err
     assert step2.main(["--ratings", "r.csv", "--columns", "_,rating,product,user"]) == 0
     shown = capsys.readouterr().out
-    assert "\ncomma-separated, no header: rating, product_id, user_id; 2 rows; columns ignored: column 1\n" in shown
+    understood = "comma-separated, no header: rating, product_id, user_id; 2 rows; columns ignored: column 1"
+    assert f"\n{understood}; user ids: text\n" in shown
     assert "r.csv: 2 rows = 2 loaded + 0 replaced by a later row + 0 rejected" in shown
     assert step2.main(["--ratings", "r.csv", "--columns", "_,rating,product,user"]) == 0
     assert "nothing to do" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("option", [["--dry-run"], ["--columns", "user,product,rating"], ["--zero-is", "lowest"]])
+@pytest.mark.parametrize(
+    "option",
+    [["--dry-run"], ["--columns", "user,product,rating"], ["--zero-is", "lowest"], ["--user-ids", "text"]],
+)
 def test_the_options_are_for_a_file_of_ratings(
     folder: Path, capsys: pytest.CaptureFixture[str], option: list[str]
 ) -> None:
     assert step2.main(option) == 1
-    told = "--columns, --zero-is and --dry-run are for --ratings FILE or --interactions FILE: give both"
+    told = "--columns, --user-ids, --zero-is and --dry-run are for --ratings FILE or --interactions FILE: give both"
     assert told in capsys.readouterr().err
     assert list(folder.iterdir()) == []

@@ -57,7 +57,7 @@ def build_of(snapshot: Snapshot, older: ServedModel | None = None) -> ServedMode
 def _statistics(older: ServedModel, matrix: RatingMatrix) -> TasteStatistics:
     known = _similarity(older).taste.index.statistics
     columns = _places(older.matrix.product_ids, matrix.product_ids)
-    rows = _places(older.matrix.user_ids, matrix.user_ids)
+    rows = older.matrix.rows_of(matrix.user_ids)
     return TasteStatistics(
         known.n_users,
         np.where(columns >= 0, known.raters[columns], 1),

@@ -543,7 +543,7 @@ def test_a_newer_file_is_served_with_later_changes_and_a_damaged_file_is_not(
 @pytest.mark.parametrize(
     ("body", "wrong"),
     [
-        ({"user_id": 0, "product_id": A, "rating": 3}, "user_id"),
+        ({"user_id": -1, "product_id": A, "rating": 3}, "user_id"),
         ({"user_id": True, "product_id": A, "rating": 3}, "user_id"),
         ({"user_id": 1, "product_id": "x", "rating": 3}, "product_id"),
         ({"user_id": 1, "product_id": A, "rating": 5.5}, "rating"),

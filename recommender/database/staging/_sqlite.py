@@ -143,8 +143,10 @@ class SqliteStageInTurns(SqliteStage):
     It is for tables without keys of their own names: the live tables have those names until the swap.
     """
 
-    def __init__(self, engine: Engine, tables: Sequence[Table], *, append: bool) -> None:
-        super().__init__(engine, tables, append=append)
+    def __init__(
+        self, engine: Engine, tables: Sequence[Table], *, append: bool, made_as: Mapping[Table, Table] | None = None
+    ) -> None:
+        super().__init__(engine, tables, append=append, made_as=made_as)
         self._lock, self._left_at = FileLock(str(engine.url.database), "step"), 0.0
 
     def _wait_for_other_runs(self) -> None:

@@ -39,11 +39,13 @@ class Stage:
     ``publish``.
     """
 
-    def __init__(self, engine: Engine, tables: Sequence[Table], *, append: bool) -> None:
+    def __init__(
+        self, engine: Engine, tables: Sequence[Table], *, append: bool, made_as: Mapping[Table, Table] | None = None
+    ) -> None:
         self.engine = engine
         self.append = append
         self.new_end, self.old_end = ends_of_a_run()
-        self.tables = {live: _without_keys(live, self.new_end) for live in tables}
+        self.tables = {live: _without_keys((made_as or {}).get(live, live), self.new_end) for live in tables}
         self.connection: Connection
         self._keys_missing = set(tables)
         self._ours = False  # whether this run made the staging tables and has to drop them

@@ -21,7 +21,7 @@ the checkpoint at the commit (2.5 s) and the keys (1.7 s) take most of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from sqlalchemy import Engine, Table, exc
@@ -36,17 +36,25 @@ __all__ = ["Check", "LoadCount", "Move", "Stage", "drop_leftovers", "staged"]
 
 
 @contextmanager
-def staged(engine: Engine, tables: Sequence[Table], *, append: bool = False, in_turns: bool = False) -> Iterator[Stage]:
+def staged(
+    engine: Engine,
+    tables: Sequence[Table],
+    *,
+    append: bool = False,
+    in_turns: bool = False,
+    made_as: Mapping[Table, Table] | None = None,
+) -> Iterator[Stage]:
     """Yield empty staging tables for ``tables``, and drop them at the end unless published.
 
     ``append``: ``publish`` adds their rows to the live tables instead of replacing them; if a row with the same key
     exists, its other columns are updated. All tables are published in one transaction. ``in_turns``: also on SQLite,
-    others can write until ``Stage.hold``; for tables without a key beside the primary one. Raises DatabaseError: the
+    others can write until ``Stage.hold``; for tables without a key beside the primary one. ``made_as``: tables whose
+    new columns are of other types. Raises DatabaseError: the
     server broke off, refused, or another run is filling the same tables.
     """
     stage_class: type[Stage] = ServerStage if is_mysql(engine) else SqliteStageInTurns if in_turns else SqliteStage
     with database_errors(engine):
-        stage = stage_class(engine, tables, append=append)
+        stage = stage_class(engine, tables, append=append, made_as=made_as)
         try:
             stage.open()
             yield stage

@@ -36,11 +36,14 @@ async def save(request: Request) -> Response:
     asked = RequestReader(b"", request.path_params)
     model: LiveModel = request.app.state.model
     scale = model.matrix.scale
-    user_id, ratings = asked.user_id(), ratings_in(asked, [text for name, text in pairs if name == "rate"], scale)
+    user_id, ratings = (
+        asked.user_id(model.ids),
+        ratings_in(asked, [text for name, text in pairs if name == "rate"], scale),
+    )
     asked.done()
     before = {one["product_id"]: one["rating"] for one in rated_by(model, user_id, model.n_ratings)["ratings"]}
     watch: ModelUpdater = request.app.state.updater
-    await watch.write(user_id, lambda connection: _store(connection, user_id, ratings, before, scale))
+    await watch.write(user_id, lambda at, user: _store(at, user, ratings, before, scale))
     undo = [("undo", f"{product}:{before[product]:g}" if product in before else f"{product}:") for product in ratings]
     ranking = [("ranking", text) for name, text in pairs if name == "ranking"]
     root = request.scope.get("root_path", "")

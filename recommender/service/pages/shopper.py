@@ -99,7 +99,7 @@ class _Asked:
     def __init__(self, request: Request) -> None:
         reader = RequestReader.of(request)
         model: ServedModel = request.app.state.model
-        self.user_id = reader.user_id()
+        self.user_id = reader.user_id(model.ids)
         self._path = f"{request.scope.get('root_path', '')}/shoppers/{one_segment(self.user_id)}"
         self.ranking = reader.ranking() or model.ranking
         beside = reader.once("beside") or None

@@ -7,6 +7,7 @@ made.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -19,10 +20,11 @@ from recommender.live import LiveModel
 from recommender.model import ListRequest, ServedModel
 from recommender.ranking import RANKINGS
 from recommender.service.beside import Turns
-from recommender.service.json_body import fault, one_of, read_body, whole_number
+from recommender.service.json_body import fault, id_text, one_of, read_body, whole_number
 from recommender.service.model_headers import PRIVATE, STAMP
 from recommender.service.parameters import (
     LARGEST_LIMIT,
+    NO_TEXT_ID,
     NOT_IN_THIS_MODEL,
     RANKING,
     check_served,
@@ -32,6 +34,7 @@ from recommender.service.parameters import (
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import PREDICTED_ITEM, list_body, listed_schema
 from recommender.settings import LARGEST_ID
+from recommender.shop import UserId
 
 MOST_USERS = 1_000
 
@@ -47,7 +50,7 @@ _REQUEST_SCHEMA: dict[str, Any] = {
             "minItems": 1,
             "maxItems": MOST_USERS,
             "uniqueItems": True,
-            "items": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID, "format": "int64"},
+            "items": {"type": "integer", "minimum": 0, "maximum": LARGEST_ID, "format": "int64"},
         },
         "limit": {
             "type": "integer",
@@ -92,24 +95,31 @@ _SCHEMA: dict[str, Any] = {
 }
 
 
-def _distinct(ids: Any, read: ValidatorFunctionWrapHandler) -> list[int]:
+def _distinct(ids: Any, read: ValidatorFunctionWrapHandler) -> list[Any]:
     if not isinstance(ids, list) or not 1 <= len(ids) <= MOST_USERS:
         given = f"a list of {len(ids)}" if isinstance(ids, list) else ids
         raise fault(f"must be a list of 1 to {MOST_USERS} ids", given)
-    found: list[int] = read(ids)
+    found: list[Any] = read(ids)
     if len(set(found)) < len(found):
         twice = next(one for place, one in enumerate(ids) if one in ids[:place])
         raise fault("must hold each id once", twice)
     return found
 
 
-_Id = Annotated[int, whole_number(LARGEST_ID, "must hold whole numbers from 1 to {}")]
+_Id = Annotated[int, whole_number(LARGEST_ID, "must hold whole numbers from {} to {}", lowest=0)]
+
+
+_TextId = Annotated[str, id_text(f"must hold user ids, each {NO_TEXT_ID.removeprefix('must be ')}")]
 
 
 class _Batch(BaseModel):
     user_ids: Annotated[list[_Id], WrapValidator(_distinct)]
     limit: Annotated[int, whole_number(LARGEST_LIMIT)] = 0  # 0: TOP_N_RECOMMENDATIONS
     ranking: Annotated[str | None, one_of(RANKINGS)] = None
+
+
+class _TextBatch(_Batch):
+    user_ids: Annotated[list[_TextId], WrapValidator(_distinct)]  # type: ignore[assignment]
 
 
 @router.post(
@@ -136,7 +146,7 @@ class _Batch(BaseModel):
 )
 async def batch(request: Request) -> Response:
     """Recommend products to up to 1,000 users: the list that `GET /recommendations/{user_id}` gives for each."""
-    given = await read_body(request, _Batch)
+    given = await read_body(request, _TextBatch if request.app.state.model.ids.is_text else _Batch)
     default: int = request.app.state.default_limit
     turns: Turns = request.app.state.batches
     model: LiveModel = request.app.state.model
@@ -147,10 +157,10 @@ async def batch(request: Request) -> Response:
     return Response(whole, 200, PRIVATE, "application/json")
 
 
-def _answer(model: ServedModel, user_ids: list[int], list_request: ListRequest, ranking: str | None) -> bytes:
+def _answer(model: ServedModel, user_ids: Sequence[UserId], list_request: ListRequest, ranking: str | None) -> bytes:
     """Return each known user's list, and the ids of unknown users, as JSON: up to 12 MB."""
     results: list[bytes] = []
-    unknown: list[int] = []
+    unknown: list[UserId] = []
     for user_id in user_ids:
         try:
             results.append(_list_of(model, user_id, list_request, ranking))
@@ -159,8 +169,9 @@ def _answer(model: ServedModel, user_ids: list[int], list_request: ListRequest, 
     return b'{"results":[%s],"unknown":%s}' % (b",".join(results), orjson.dumps(unknown))
 
 
-def _list_of(model: ServedModel, user_id: int, list_request: ListRequest, ranking: str | None) -> bytes:
-    return list_body(model, user_id, model.select(user_id, list_request, ranking).recommendations, first=1)
+def _list_of(model: ServedModel, user_id: UserId, list_request: ListRequest, ranking: str | None) -> bytes:
+    chosen = model.select(model.number_of(user_id), list_request, ranking).recommendations
+    return list_body(model, user_id, chosen, first=1)
 
 
 async def not_a_user(_request: Request) -> Response:

@@ -21,6 +21,7 @@ from recommender.service.parameters import (
     NOT_IN_THIS_MODEL,
     RANKING,
     USER_ID,
+    USER_ID_IN_QUERY,
     RequestReader,
     check_served,
     documented_json,
@@ -28,6 +29,7 @@ from recommender.service.parameters import (
 )
 from recommender.service.problems import NOT_KEPT, documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, STARS_ITEM
+from recommender.shop import UserId
 
 LARGEST_RATINGS_OFFSET = 10_000_000
 
@@ -43,7 +45,7 @@ _RATINGS_EXAMPLE = {
     "total": 1,
     "ratings": [{"product_id": "B08N5WRWNW", "product_name": "Wireless Keyboard, Quiet Keys", "rating": 4.5}],
 }
-_ID = {"type": "integer", "minimum": 1}
+_ID = {"type": "integer", "minimum": 0}
 
 
 def _schema(example: dict[str, Any], **properties: Any) -> dict[str, Any]:
@@ -76,88 +78,104 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
+_NEAR_PARAMETERS = [
+    LIMIT | {"description": "How many people; TOP_N_SIMILAR_USERS if not given, never more than are asked."},
+    RANKING,
+]
+_NEAR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: documented_json(
+        _schema(
+            _NEIGHBORS_EXAMPLE,
+            user_id=_ID,
+            ranking=RANKING["schema"],
+            neighbors={"type": "array", "maxItems": LARGEST_LIMIT, "items": _NEIGHBOR_SCHEMA},
+        ),
+        _NEIGHBORS_EXAMPLE,
+        "The people that the ranking asks, nearest first; empty for a user nobody is near to.",
+        headers=model_headers.DOCUMENTED,
+    ),
+    **_REFUSALS,
+}
+_NEAR_BY_QUERY: dict[str, Any] = {
+    "openapi_extra": {"parameters": [USER_ID_IN_QUERY, *_NEAR_PARAMETERS]},
+    "responses": _NEAR_RESPONSES,
+}
+
+
 @router.get(
     "/users/{user_id}/neighbors",
     summary="The most similar users",
-    openapi_extra={
-        "parameters": [
-            USER_ID,
-            LIMIT | {"description": "How many people; TOP_N_SIMILAR_USERS if not given, never more than are asked."},
-            RANKING,
-        ]
-    },
-    responses={
-        200: documented_json(
-            _schema(
-                _NEIGHBORS_EXAMPLE,
-                user_id=_ID,
-                ranking=RANKING["schema"],
-                neighbors={"type": "array", "maxItems": LARGEST_LIMIT, "items": _NEIGHBOR_SCHEMA},
-            ),
-            _NEIGHBORS_EXAMPLE,
-            "The people that the ranking asks, nearest first; empty for a user nobody is near to.",
-            headers=model_headers.DOCUMENTED,
-        ),
-        **_REFUSALS,
-    },
+    openapi_extra={"parameters": [USER_ID, *_NEAR_PARAMETERS]},
+    responses=_NEAR_RESPONSES,
 )
+@router.get("/neighbors", summary="The same, by the id in the query", **_NEAR_BY_QUERY)
 async def neighbors(request: Request) -> Response:
     """Return the users with the most similar ratings (not by classic: ratings and interactions); needs a key."""
     require_key(request)
     asked = RequestReader.of(request)
     model: ServedModel = request.app.state.model
-    user_id, limit = asked.user_id(), asked.limit(min(model.n_neighbors, LARGEST_LIMIT))
+    user_id, limit = asked.user_id(model.ids), asked.limit(min(model.n_neighbors, LARGEST_LIMIT))
     ranking = asked.ranking()
     asked.done()
     check_served(ranking, model)
-    hood = model.neighborhood(user_id, ranking or model.ranking)
+    hood = model.neighborhood(model.number_of(user_id), ranking or model.ranking)
     near = [
-        {"user_id": int(other), "similarity": round(float(similarity), 3), "shared_products": len(hood.shared(place))}
+        {
+            "user_id": model.ids.of(int(other)),
+            "similarity": round(float(similarity), 3),
+            "shared_products": len(hood.shared(place)),
+        }
         for place, (other, similarity) in enumerate(zip(hood.user_ids[:limit], hood.similarities[:limit], strict=True))
     ]
     body = {"user_id": user_id, "ranking": ranking or model.ranking, "neighbors": near}
     return Response(orjson.dumps(body), 200, NOT_KEPT, "application/json")
 
 
+_RATED_PARAMETERS = [
+    LIMIT | {"description": f"How many ratings; {LARGEST_LIMIT} if not given."},
+    OFFSET | {"schema": {"type": "integer", "minimum": 0, "maximum": LARGEST_RATINGS_OFFSET, "default": 0}},
+]
+_RATED_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: documented_json(
+        _schema(
+            _RATINGS_EXAMPLE,
+            user_id=_ID,
+            total={"type": "integer", "minimum": 0, "description": "Of all the user's ratings."},
+            ratings={"type": "array", "maxItems": LARGEST_LIMIT, "items": _RATING_SCHEMA},
+        ),
+        _RATINGS_EXAMPLE,
+        "Highest first, equal ones by product_id; empty for a user who rated nothing.",
+        headers=model_headers.DOCUMENTED,
+    ),
+    **_REFUSALS,
+}
+_RATED_BY_QUERY: dict[str, Any] = {
+    "openapi_extra": {"parameters": [USER_ID_IN_QUERY, *_RATED_PARAMETERS]},
+    "responses": _RATED_RESPONSES,
+}
+
+
 @router.get(
     "/users/{user_id}/ratings",
     summary="The ratings of a user",
-    openapi_extra={
-        "parameters": [
-            USER_ID,
-            LIMIT | {"description": f"How many ratings; {LARGEST_LIMIT} if not given."},
-            OFFSET | {"schema": {"type": "integer", "minimum": 0, "maximum": LARGEST_RATINGS_OFFSET, "default": 0}},
-        ]
-    },
-    responses={
-        200: documented_json(
-            _schema(
-                _RATINGS_EXAMPLE,
-                user_id=_ID,
-                total={"type": "integer", "minimum": 0, "description": "Of all the user's ratings."},
-                ratings={"type": "array", "maxItems": LARGEST_LIMIT, "items": _RATING_SCHEMA},
-            ),
-            _RATINGS_EXAMPLE,
-            "Highest first, equal ones by product_id; empty for a user who rated nothing.",
-            headers=model_headers.DOCUMENTED,
-        ),
-        **_REFUSALS,
-    },
+    openapi_extra={"parameters": [USER_ID, *_RATED_PARAMETERS]},
+    responses=_RATED_RESPONSES,
 )
+@router.get("/ratings", summary="The same, by the id in the query", **_RATED_BY_QUERY)
 async def ratings(request: Request) -> Response:
     """Return the user's ratings, also of products that have left the catalog; needs a key."""
     require_key(request)
     asked = RequestReader.of(request)
-    user_id, limit = asked.user_id(), asked.limit(LARGEST_LIMIT)
+    model: ServedModel = request.app.state.model
+    user_id, limit = asked.user_id(model.ids), asked.limit(LARGEST_LIMIT)
     offset = asked.number("offset", LARGEST_RATINGS_OFFSET, lowest=0) or 0
     asked.done()
-    model: ServedModel = request.app.state.model
     return Response(orjson.dumps(rated_by(model, user_id, limit, offset)), 200, NOT_KEPT, "application/json")
 
 
-def rated_by(model: ServedModel, user_id: int, limit: int, offset: int = 0) -> dict[str, Any]:
+def rated_by(model: ServedModel, user_id: UserId, limit: int, offset: int = 0) -> dict[str, Any]:
     """Return a part of a user's ratings, highest first, for the route and for the page. UnknownUserError."""
-    columns, half_stars = model.ratings_of(user_id)  # by ascending product_id
+    columns, half_stars = model.ratings_of(model.number_of(user_id))  # by ascending product_id
     order = np.argsort(-half_stars, kind="stable")[offset : offset + limit]
     rated = [
         {

@@ -22,8 +22,10 @@ from recommender.service.parameters import (
     NOT_IN_THIS_MODEL,
     RANKING,
     USER_ID,
+    USER_ID_IN_QUERY,
     documented_json,
     documented_refusal,
+    one_value,
 )
 from recommender.service.problems import NOT_KEPT, documented_problem
 from recommender.service.product_json import PREDICTED_ITEM, PRODUCT_ID_ITEM, listed_schema
@@ -58,7 +60,7 @@ _EXPLANATION_SCHEMA = {
                 "additionalProperties": False,
                 "description": "All but the similarity only with a right key.",
                 "properties": {
-                    "user_id": {"type": "integer", "minimum": 1},
+                    "user_id": {"type": "integer", "minimum": 0},
                     "similarity": {
                         "type": "number",
                         "minimum": 0,
@@ -123,18 +125,26 @@ HEADERS = {
     **model_headers.DOCUMENTED,
 }
 
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: documented_json(RECOMMENDATIONS_SCHEMA, EXAMPLE, "Ranked products.", headers=HEADERS),
+    304: model_headers.NOT_MODIFIED,
+    404: documented_problem("The user is unknown.", status=404, detail="user 99 is unknown"),
+    409: NOT_IN_THIS_MODEL,
+    422: documented_refusal("limit", "0", "must be a whole number from 1 to 100"),
+}
+
 
 @router.get(
     "/recommendations/{user_id}",
     summary="Products for one user, best first",
     openapi_extra={"parameters": [USER_ID, *LIST_PARAMETERS, RANKING, EXPLAIN, model_headers.IF_NONE_MATCH]},
-    responses={
-        200: documented_json(RECOMMENDATIONS_SCHEMA, EXAMPLE, "Ranked products.", headers=HEADERS),
-        304: model_headers.NOT_MODIFIED,
-        404: documented_problem("The user is unknown.", status=404, detail="user 99 is unknown"),
-        409: NOT_IN_THIS_MODEL,
-        422: documented_refusal("limit", "0", "must be a whole number from 1 to 100"),
-    },
+    responses=_RESPONSES,
+)
+@router.get(
+    "/recommendations",
+    summary="Products for one user, whose id is in the query",
+    openapi_extra={"parameters": [USER_ID_IN_QUERY, *LIST_PARAMETERS, RANKING, EXPLAIN, model_headers.IF_NONE_MATCH]},
+    responses=_RESPONSES,
 )
 async def recommendations(request: Request) -> Response:
     """Recommend products that users with the same taste liked, or, by `items`, that go with the user's own.
@@ -147,7 +157,8 @@ async def recommendations(request: Request) -> Response:
     `X-Recommendation-Source`).
     """
     request.state.model = model = request.app.state.model
-    text, query = with_slashes(request.path_params["user_id"]), request.scope["query_string"]
+    query, path = request.scope["query_string"], request.path_params
+    text = with_slashes(path["user_id"]) if "user_id" in path else one_value(query, "user_id")
     answer = await list_of(request, model, text, query, named=has_key(request))
     headers = {"X-Recommendation-Source": answer.source, "X-Recommendation-Sources": answer.sources}
     headers |= NOT_KEPT if answer.names_people else PRIVATE

@@ -23,6 +23,7 @@ from recommender.service.parameters import (
 from recommender.service.problems import NOT_KEPT, documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM
 from recommender.service.routes.recommendations import EXAMPLE, EXPLAIN, RECOMMENDATIONS_SCHEMA, list_of
+from recommender.shop import UserId
 from recommender.updates import ModelUpdater
 
 MOST_RATINGS = 50
@@ -94,20 +95,21 @@ async def what_if(request: Request) -> Response:
     """Return what `GET /recommendations/{user_id}` would answer after these ratings; needs a key. Nothing is stored."""
     require_key(request)
     asked = RequestReader.of(request)
-    user_id = asked.user_id()
-    scale = request.app.state.model.matrix.scale
-    given = await read_body(request, _Ratings, asked.errors, scale)
+    served: LiveModel = request.app.state.model
+    user_id = asked.user_id(served.ids)
+    given = await read_body(request, _Ratings, asked.errors, served.matrix.scale)
     asked.done()
     ratings = {item.product_id: item.rating for item in given.ratings}
     model = await supposed(request, user_id, ratings)
-    request.state.model = request.app.state.model
+    request.state.model = served
     answer = await list_of(request, model, str(user_id), request.scope["query_string"], named=True)
     return Response(answer.body, 200, NOT_KEPT, "application/json")
 
 
-async def supposed(request: Request, user_id: int, ratings: Mapping[str, int]) -> LiveModel:
+async def supposed(request: Request, user_id: UserId, ratings: Mapping[str, int]) -> LiveModel:
     """Return the served model, with the ratings, in steps, if there are any."""
     model: LiveModel = request.app.state.model
     watch: ModelUpdater = request.app.state.updater
-    model.ratings_of(user_id)  # UnknownUserError
-    return await watch.suppose(model, user_id, ratings) if ratings else model
+    number = model.number_of(user_id)
+    model.ratings_of(number)  # UnknownUserError
+    return await watch.suppose(model, number, ratings) if ratings else model

@@ -14,11 +14,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from recommender.database.schema import INTERACTION_TYPES
+from recommender.live import LiveModel
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
-from recommender.service.json_body import ProductId, Steps, UserId, one_of, rating_rule, read_body
+from recommender.service.json_body import ProductId, Steps, TextUserId, UserId, one_of, rating_rule, read_body
 from recommender.service.parameters import (
     PRODUCT_ID_SCHEMA,
     USER_ID,
+    USER_ID_IN_QUERY,
     RequestReader,
     documented_json,
     documented_refusal,
@@ -27,12 +29,12 @@ from recommender.service.problems import documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, RATING_ITEM
 from recommender.service.routes.products import PRODUCT_ID, PRODUCT_ID_IN_QUERY
 from recommender.settings import LARGEST_ID
-from recommender.shop import HALF_STARS
+from recommender.shop import HALF_STARS, UserIds
 from recommender.updates import ModelUpdater, delete_rating, erase_user, store_interaction, store_rating
 
 router = APIRouter(dependencies=[DOCUMENTED_KEY])
 
-_USER_ITEM = {"type": "integer", "minimum": 1, "maximum": LARGEST_ID, "format": "int64"}
+_USER_ITEM = {"type": "integer", "minimum": 0, "maximum": LARGEST_ID, "format": "int64"}
 _AWAY = {
     **documented_problem("The database is away.", status=503, detail="the database does not answer; try again"),
     "headers": {"Retry-After": {"schema": {"type": "integer"}}},
@@ -42,7 +44,7 @@ _INTERACTION = {"user_id": 42, "product_id": "B08N5WRWNW", "interaction_type": "
 _DONE: dict[int | str, dict[str, Any]] = {
     204: {"description": "Done."},
     404: documented_problem("There is nothing to delete.", status=404, detail="user 99 is unknown"),
-    422: documented_refusal("user_id", "0", "must be a whole number from 1 to 9223372036854775807"),
+    422: documented_refusal("user_id", "-1", "must be a whole number from 0 to 9223372036854775807"),
     503: _AWAY,
     **REFUSALS,
 }
@@ -63,10 +65,18 @@ class _Rating(BaseModel):
     rating: Steps
 
 
+class _TextRating(_Rating):
+    user_id: TextUserId  # type: ignore[assignment]
+
+
 class _Interaction(BaseModel):
     user_id: UserId
     product_id: ProductId
     interaction_type: Annotated[str, one_of(INTERACTION_TYPES)]
+
+
+class _TextInteraction(_Interaction):
+    user_id: TextUserId  # type: ignore[assignment]
 
 
 def _documented(schema: dict[str, Any], example: dict[str, Any], unusable: dict[str, Any]) -> dict[str, Any]:
@@ -91,9 +101,9 @@ async def rate(request: Request) -> Response:
     """Store a user's rating of a product, 0.5 to 5.0 stars in half steps. The last one counts. The user may be new."""
     require_key(request)
     scale = _service(request).model.matrix.scale
-    given = await read_body(request, _Rating, scale=scale)
-    row = given.user_id, given.product_id, given.rating, scale
-    await _service(request).write(given.user_id, lambda connection: store_rating(connection, *row))
+    given = await read_body(request, _TextRating if _ids(request).is_text else _Rating, scale=scale)
+    row = given.product_id, given.rating, scale
+    await _service(request).write(given.user_id, lambda at, user: store_rating(at, user, *row), new=True)
     stored = given.model_dump() | {"rating": scale.stars_of(given.rating)}
     return Response(orjson.dumps(stored), 201, media_type="application/json")
 
@@ -111,9 +121,9 @@ async def rate(request: Request) -> Response:
 async def interact(request: Request) -> Response:
     """Store that a user views, clicks, adds to the cart or buys a product now. All rankings but classic count it."""
     require_key(request)
-    given = await read_body(request, _Interaction)
-    row = given.user_id, given.product_id, given.interaction_type
-    await _service(request).write(given.user_id, lambda connection: store_interaction(connection, *row))
+    given = await read_body(request, _TextInteraction if _ids(request).is_text else _Interaction)
+    row = given.product_id, given.interaction_type
+    await _service(request).write(given.user_id, lambda at, user: store_interaction(at, user, *row), new=True)
     return Response(orjson.dumps(given.model_dump()), 201, media_type="application/json")
 
 
@@ -124,13 +134,20 @@ async def interact(request: Request) -> Response:
     openapi_extra={"parameters": [USER_ID, PRODUCT_ID]},
     responses=_DONE,
 )
+@router.delete(
+    "/ratings/{product_id}",
+    status_code=204,
+    summary="Delete a rating of the user in the query",
+    openapi_extra={"parameters": [USER_ID_IN_QUERY, PRODUCT_ID]},
+    responses=_DONE,
+)
 async def unrate(request: Request) -> Response:
     """Delete one rating."""
     require_key(request)
     asked = RequestReader.of(request)
-    user_id, product_id = asked.user_id(), asked.product_id()
+    who, product_id = asked.user_id(_ids(request)), asked.product_id()
     asked.done()
-    await _service(request).write(user_id, lambda connection: delete_rating(connection, user_id, product_id))
+    await _service(request).write(who, lambda at, user: delete_rating(at, user, product_id, called=who))
     return Response(status_code=204)
 
 
@@ -153,14 +170,26 @@ async def unrate_by_query(request: Request) -> Response:
     openapi_extra={"parameters": [USER_ID]},
     responses=_DONE,
 )
+@router.delete(
+    "/users",
+    status_code=204,
+    summary="Erase the user in the query",
+    openapi_extra={"parameters": [USER_ID_IN_QUERY]},
+    responses=_DONE,
+)
 async def erase(request: Request) -> Response:
     """Delete everything about a user: ratings, interactions, the row in users, and the lists of all versions."""
     require_key(request)
     asked = RequestReader.of(request)
-    user_id = asked.user_id()
+    who = asked.user_id(_ids(request))
     asked.done()
-    await _service(request).write(user_id, lambda connection: erase_user(connection, connection.engine, user_id))
+    await _service(request).write(who, lambda at, user: erase_user(at, at.engine, user, called=who))
     return Response(status_code=204)
+
+
+def _ids(request: Request) -> UserIds:
+    model: LiveModel = request.app.state.model
+    return model.ids
 
 
 def _service(request: Request) -> ModelUpdater:

@@ -101,7 +101,7 @@ def test_no_name_and_no_address_is_shown(client: TestClient) -> None:
 def test_invalid_parameters_are_refused(client: TestClient, route: str) -> None:
     unknown = client.get(f"/users/4711/{route}")
     assert (unknown.status_code, "4711" in unknown.json()["detail"]) == (404, True)
-    for user in ("0", "042", "x", str(2**63), "1.0", "%D9%A1"):
+    for user in ("-1", "042", "x", str(2**63), "1.0", "%D9%A1"):
         assert client.get(f"/users/{user}/{route}").status_code == 422
     wrong = client.get(f"/users/x/{route}?limit=0")
     assert [error["parameter"] for error in wrong.json()["errors"]] == ["user_id", "limit"]
