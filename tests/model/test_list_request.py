@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-import api
 from recommender.fallback import Near, PopularProducts, popular_list
 from recommender.model import Answer, Categories, ListRequest, ServedModel
 from recommender.ranking import CLASSIC, TASTE
 from recommender.shop import PRODUCT_ID_RULE, Product, ProductCatalog, Products
+from tests.conftest import BACKENDS
 from tests.support.saved_model import build
+from tests.support.service import read_only_service
 from tests.support.shop import fill, product_row
 
 N_PRODUCTS = 40
@@ -203,17 +204,20 @@ def test_a_filter_that_no_product_passes_gives_an_empty_list(model: ServedModel)
 # --- over HTTP
 
 
-@pytest.fixture
-def client(engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+@pytest.fixture(scope="module", params=BACKENDS)
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A service that the tests only read."""
+    folder = tmp_path_factory.mktemp("shop")
+    with read_only_service(request.param, folder, request, stock, MODEL_FILE="", RANKING="classic") as opened:
+        yield opened
+
+
+def stock(engine: Engine) -> None:
     catalog = [
         product_row(product, category_id=place % 3, price=float(place), stars=(place % 5) + 0.5)
         for place, product in enumerate(IDS[:12])
     ]
     fill(engine, {user: {IDS[user % 12]: 4.0, IDS[(user * 5) % 12]: 3.5} for user in range(1, 30)}, catalog)
-    for name, value in (env | {"MODEL_FILE": "", "RANKING": "classic"}).items():
-        monkeypatch.setenv(name, value)
-    with TestClient(api.create_app()) as opened:
-        yield opened
 
 
 def ids(client: TestClient, query: str, user: int = 3) -> list[str]:
