@@ -40,6 +40,7 @@ LONGEST = (
 def pytest_configure(config: pytest.Config) -> None:
     """Let pytest-xdist keep the order of `pytest_collection_modifyitems`. Its own order is by number of tests."""
     config.option.loadscopereorder = False
+    gc.disable()  # until the tests are collected: it takes a third of that time and finds nothing
     _keep_temporary_files_in_memory()
 
 
@@ -72,6 +73,7 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
     for name in FREEZE:
         setattr(gc, name, lambda: None)
 
