@@ -152,6 +152,16 @@ def test_a_folder_in_a_room_names_each_of_its_modules_once(folder: str) -> None:
     assert sorted(line.split()[0] for line in lines[2:]) == modules
 
 
+MOST_FILES = 16  # beside its face: more is two rooms, or a folder in the room
+MORE_FILES = {"database": 18}  # may become fewer, not more
+
+
+@pytest.mark.parametrize("folder", sorted({file.parent for file in parts()}), ids=lambda folder: folder.name)
+def test_a_folder_has_no_more_files_than_a_reader_can_take_in(folder: Path) -> None:
+    files = [file.name for file in folder.glob("*.py") if file.stem != "__init__"]
+    assert len(files) <= MORE_FILES.get(folder.name, MOST_FILES), sorted(files)
+
+
 ROOMS = {path.parent.name: path.parent for path in sorted((ROOT / "recommender").glob("*/__init__.py"))}
 FACES = sorted(set(ROOMS) - {"commands"})  # only scripts use commands, each module by its name
 VOCABULARY = "recommender.database.schema"  # the names of tables and columns are no part of the face
