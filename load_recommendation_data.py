@@ -144,9 +144,17 @@ def generate(engine: Engine, settings: Settings, *, seed: int, replace: bool) ->
     return True
 
 
-def import_ratings(engine: Engine, file: Path, *, replace: bool, columns: str | None = None, **options: Any) -> bool:
+def import_ratings(
+    engine: Engine,
+    file: Path,
+    *,
+    replace: bool,
+    columns: str | None = None,
+    user_ids: str | None = None,
+    **options: Any,
+) -> bool:
     """Do `import_shop` with a file of ratings alone."""
-    files = ShopFiles({RATINGS: file}, {RATINGS: columns} if columns else {})
+    files = ShopFiles({RATINGS: file}, {RATINGS: columns} if columns else {}, user_ids=user_ids)
     return import_shop(engine, files, replace=replace, **options)
 
 

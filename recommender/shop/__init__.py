@@ -44,7 +44,6 @@ from recommender.shop.scale import HALF_STARS, Scale
 from recommender.shop.segments import NO_SEGMENT, People, Segments
 from recommender.shop.snapshot import Snapshot
 from recommender.shop.user_ids import (
-    LARGEST_USER_ID,
     LONGEST_KNOWN_ID,
     LONGEST_USER_ID,
     NUMBERS_AS_THEY_ARE,
@@ -62,7 +61,6 @@ __all__ = [
     "HALF_STARS",
     "INTERACTION_TYPES",
     "IN_STOCK",
-    "LARGEST_USER_ID",
     "LONGEST_KNOWN_ID",
     "LONGEST_USER_ID",
     "NOTHING_READ",

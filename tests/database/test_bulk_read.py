@@ -143,7 +143,12 @@ def test_an_unreadable_time_on_sqlite_counts_as_missing(tmp_path: Path) -> None:
     metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO product_ratings VALUES (1, 'B000000001', 4.5, 'soon', '2024-01-01')"))
-        connection.execute(text("INSERT INTO user_interactions VALUES (1, 1, 'B000000001', 'view', 'soon')"))
+        connection.execute(
+            text(
+                "INSERT INTO user_interactions (interaction_id, user_id, product_id, interaction_type, created_at) "
+                "VALUES (1, 1, 'B000000001', 'view', 'soon')"
+            )
+        )
     columns = read_ratings(engine, times=True)
     assert columns.rated_at is not None
     assert (columns.rated_at.tolist(), read_interactions(engine).times.tolist()) == ([NO_TIME], [NO_TIME])

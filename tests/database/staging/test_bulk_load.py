@@ -209,7 +209,7 @@ def test_an_unexpected_repeat_is_an_error_and_nothing_changes(
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("imgUrl", "x" * 1_001), ("title", "é" * 40_000), ("asin", "ELEVENCHARS"), ("asin", "é"), ("reviews", 2**31)],
+    [("imgUrl", "x" * 1_001), ("title", "é" * 40_000), ("asin", "é" * 65), ("reviews", 2**31)],
 )
 @pytest.mark.parametrize("skip", [False, True])
 @on_a_server  # SQLite has no lengths: the caller checks them
