@@ -16,7 +16,7 @@ people_watch      also watches whom the user_ids mean, and are about to mean
 """
 
 from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel
-from recommender.updates.records import optional_tables, read_facts, read_records
+from recommender.updates.records import optional_tables, read_facts, read_records, with_names
 from recommender.updates.served import ANNOUNCED, Served
 from recommender.updates.suited_ranking import SAID, SUITED, suited
 from recommender.updates.updater import ModelUpdater
@@ -40,4 +40,5 @@ __all__ = [
     "store_interaction",
     "store_rating",
     "suited",
+    "with_names",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,17 +42,11 @@ def optional_tables(engine: Engine) -> frozenset[str]:
 
 
 def read_records(
-    connection: Connection,
-    user_ids: Iterable[int],
-    there: frozenset[str],
-    scale: Scale = HALF_STARS,
-    *,
-    named: bool = False,
+    connection: Connection, user_ids: Iterable[int], there: frozenset[str], scale: Scale = HALF_STARS
 ) -> list[UserRecord]:
     """Return everything that a model takes from the tables about these users, given by their stored numbers.
 
-    ``there``: `optional_tables`. ``scale``: of the model's ratings. ``named``: the shop's ids are texts, which are
-    read, too.
+    ``there``: `optional_tables`. ``scale``: of the model's ratings.
     """
     wanted = sorted({user_id for user_id in user_ids if 0 <= user_id <= LARGEST_ID})
     records = []
@@ -59,12 +54,18 @@ def read_records(
         rated = _ratings(connection, block, scale)
         events = _events(connection, block) if interactions.name in there else {}
         people = _people(connection, block) if users.name in there else {}
-        names = read_names(connection, block) if named else {}
         for user in block:
             person = people.get(user, (None, None))
             own = tuple(rated.get(user, ())), tuple(events.get(user, ()))
-            records.append(UserRecord(user, *own, user in people, *person, names.get(user)))
+            records.append(UserRecord(user, *own, user in people, *person))
     return records
+
+
+def with_names(connection: Connection, records: Iterable[UserRecord]) -> list[UserRecord]:
+    """Return the records with what a shop of text ids calls their users."""
+    by_number = {record.user_id: record for record in records}
+    names = read_names(connection, list(by_number))
+    return [replace(record, name=names[number]) for number, record in by_number.items()]
 
 
 def read_differing(connection: Connection, model: ServedModel) -> set[int]:

@@ -32,7 +32,7 @@ from recommender.shop import Product, UserId
 from recommender.updates.following import Following
 from recommender.updates.model_source import ModelSource, Stamp
 from recommender.updates.people_watch import PeopleWatch
-from recommender.updates.records import optional_tables, read_facts, read_records
+from recommender.updates.records import optional_tables, read_facts, read_records, with_names
 from recommender.updates.served import ANNOUNCED, Served
 from recommender.updates.writes import prepare, stored_number
 
@@ -206,8 +206,8 @@ class ModelUpdater(PeopleWatch):
         def job(engine: Engine) -> LiveModel:
             there = optional_tables(engine)
             with database_errors(engine), engine.connect() as connection:
-                named = model.ids.is_text
-                (record,) = read_records(connection, [user_id], there, model.matrix.scale, named=named)
+                records = read_records(connection, [user_id], there, model.matrix.scale)
+                (record,) = with_names(connection, records) if model.ids.is_text else records
             return with_ratings(model, record, ratings, int(time.time() * 1e6))
 
         return await self.read(job)
@@ -275,7 +275,8 @@ class ModelUpdater(PeopleWatch):
 
     def _read(self, connection: Connection, user_ids: set[int], model: LiveModel) -> tuple[list[UserRecord], Facts]:
         given = self._tables(), model.matrix.scale
-        records = read_records(connection, user_ids, *given, named=model.ids.is_text) if user_ids else []
+        records = read_records(connection, user_ids, *given) if user_ids else []
+        records = with_names(connection, records) if model.ids.is_text else records
         for record in records:
             record.profile(model.weights)  # here, not on the event loop
         return records, read_facts(connection, model.unknown_products(records))

@@ -25,6 +25,7 @@ from recommender.updates import (
     read_records,
     store_interaction,
     store_rating,
+    with_names,
 )
 from tests.support.model_built_anew import as_seen, as_told, build
 from tests.support.shop import WHEN, product_row
@@ -91,7 +92,8 @@ class Service:
     def write(self, user_id: int, job: Callable[[Connection], object]) -> None:
         with writing(self.engine) as connection:
             job(connection)
-            records = read_records(connection, [user_id], self.there, named=self.model.ids.is_text)
+            records = read_records(connection, [user_id], self.there)
+            records = with_names(connection, records) if self.model.ids.is_text else records
             facts = read_facts(connection, self.model.unknown_products(records))
         self.model = self.model.after(records, facts)
 
