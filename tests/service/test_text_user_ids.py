@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -196,6 +197,20 @@ def test_a_write_by_another_worker_names_the_person_here(client: TestClient, sho
         wait_until(lambda: client.get("/recommendations/later").status_code == 200)
         assert client.post("/ratings", json=body | {"product_id": ASINS[1]}).status_code == 201
         assert len([name for name in numbers(shop) if name == "later"]) == 1
+
+
+def test_two_workers_that_enter_the_same_people_at_once_give_each_one_number(client: TestClient, shop: Engine) -> None:
+    names, before = [f"new-{place}" for place in range(6)], numbers(shop)
+    with TestClient(api.create_app(), headers=WITH_KEY) as other, ThreadPoolExecutor(4) as pool:
+        bodies = [{"user_id": name, "product_id": ASINS[0], "rating": 5} for name in names]
+        answers = [pool.submit(each.post, "/ratings", json=body) for body in bodies for each in (client, other)]
+        statuses = [answer.result().status_code for answer in answers]
+        assert statuses == [201] * len(statuses)
+        after = numbers(shop)
+        assert after.keys() == before.keys() | set(names)
+        assert len(set(after.values())) == len(after)
+        for name in names:
+            assert [each.get(f"/recommendations/{name}").status_code for each in (client, other)] == [200, 200]
 
 
 def test_lists_by_number_of_the_release_before_are_taken_over(

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, delete, insert, text, update
 
 from recommender.database import is_mysql, writing
-from recommender.database.schema import ratings
+from recommender.database.schema import ratings, user_id_map
 from recommender.live import LiveModel
 from recommender.settings import Settings
 from recommender.updates import TrainedModel, optional_tables, read_facts, read_records, reconciliation
@@ -41,11 +41,19 @@ class Compared:
 
 
 @pytest.fixture
-def compared(engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Compared:
+def compared(
+    engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Compared:
+    """A shop; with the parameter ``by_text`` its ids are texts, in another order than the stored numbers."""
     monkeypatch.setattr(reconciliation, "RANGE", 4)
     monkeypatch.setattr(reconciliation, "MOST_PEOPLE", 2)
     fill(engine, STARS, [A, B, C])
+    if by_text := getattr(request, "param", "") == "by_text":
+        with writing(engine) as connection:
+            names = [{"user_id": user, "external_id": f"{user % 3}-{user}"} for user in STARS]
+            connection.execute(insert(user_id_map), names)
     compared = Compared(engine, settings)
+    assert compared.model.ids.is_text == by_text
     assert len(compared.comparing._bounds) == 1 + 4
     assert compared.round() == []
     return compared
@@ -73,6 +81,7 @@ def test_unusable_rows_are_no_difference(compared: Compared, engine: Engine) -> 
     assert compared.round() == []
 
 
+@pytest.mark.parametrize("compared", ["by_number", "by_text"], indirect=True)
 def test_a_rating_that_was_silently_changed_moved_or_deleted_is_found(compared: Compared, engine: Engine) -> None:
     mine = [ratings.c.user_id == 1, ratings.c.user_id == 3, ratings.c.user_id == 8, ratings.c.user_id == 21]
     with writing(engine) as connection:
