@@ -26,20 +26,29 @@ from recommender.neighbors import (
     taste_statistics,
 )
 from recommender.ranking import RankedByTaste, TasteRanker, TasteVotes, rank_taste_for_rows
-from recommender.shop import NO_TIME
+from recommender.shop import HALF_STARS, NO_TIME, Scale
 
 OWNED = st.sampled_from([0.0, 0.0, 0.0, 1.0, 1.0])
 CONFIDENCES = st.sampled_from([0.0, 0.0, 0.0, 0.2, 0.5, 1.0, 1.0, 2.0, 3.7])
 TIMES = st.integers(-2, 4) | st.just(NO_TIME)
+SCALES = [
+    HALF_STARS,
+    HALF_STARS,
+    Scale.of(1, 10, 1),
+    Scale.of(1, 100, 1),
+    Scale.of(1, 1, 1),
+    Scale.of("0.3", 9, "0.3"),
+]
 
 
 class Shop(NamedTuple):
-    """Confidences (n_users, n_products), times of the same shape or None, half stars, statistics or None."""
+    """Confidences (n_users, n_products), times of the same shape or None, steps, statistics or None, scale."""
 
     dense: np.ndarray
     times: np.ndarray | None
     half_stars: np.ndarray
     statistics: TasteStatistics | None
+    scale: Scale = HALF_STARS
 
     @property
     def profiles(self) -> Any:
@@ -51,7 +60,7 @@ class Shop(NamedTuple):
 
     @property
     def known(self) -> TasteStatistics:
-        return self.statistics or taste_statistics(self.profiles, self.ratings)
+        return self.statistics or taste_statistics(self.profiles, self.ratings, scale=self.scale)
 
     def taste_index(self) -> TasteIndex:
         times = None if self.times is None else self.times[self.dense > 0]
@@ -65,13 +74,15 @@ def shops(draw: st.DrawFn) -> Shop:
     if draw(st.booleans()):  # users with one taste
         dense = dense[draw(st.lists(st.integers(0, shape[0] - 1), min_size=shape[0], max_size=shape[0]))]
     times = draw(st.none() | hnp.arrays(np.int64, shape, elements=TIMES))
-    stars = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, 10))) * (dense > 0)
+    scale = draw(st.sampled_from(SCALES))
+    stars = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, scale.most))) * (dense > 0)
     older = draw(st.none() | st.tuples(st.integers(0, shape[0]), st.integers(0, shape[1])))
     if older is None:
-        return Shop(dense, times, stars, None)
+        return Shop(dense, times, stars, None, scale)
     part = (slice(older[0]), slice(older[1]))
-    statistics = taste_statistics(sp.csr_array(dense[part]), sp.csr_array(stars[part].astype(np.int8)))
-    return Shop(dense, times, stars, statistics)
+    rated = sp.csr_array(stars[part].astype(np.int8))
+    statistics = taste_statistics(sp.csr_array(dense[part]), rated, scale=scale)
+    return Shop(dense, times, stars, statistics, scale)
 
 
 # ---- the definition, in plain Python -----------------------------------------------------------------------------
@@ -131,10 +142,10 @@ def stars_by_definition(shop: Shop, row: int, column: int, neighbors: list[tuple
     for v, similarity in neighbors:
         if shop.half_stars[v, column]:
             expected = known.mu + known.user_bias[v] + known.item_bias[column]
-            above += similarity * (shop.half_stars[v, column] * 0.5 - expected)
+            above += similarity * (shop.half_stars[v, column] * shop.scale.unit - expected)
             below += similarity
     predicted = known.mu + known.user_bias[row] + known.item_bias[column] + above / (below + 3.0)
-    return round9(min(max(predicted, 0.5), 5.0))
+    return round9(min(max(predicted, shop.scale.ends[0]), shop.scale.ends[1]))
 
 
 def ranked_by_definition(
@@ -418,6 +429,8 @@ def test_stars_are_clipped_to_the_scale() -> None:
     profiles, nothing = sp.csr_array(np.array([[0.0, 1.0], [1.0, 0.0]])), sp.csr_array((2, 2), dtype=np.int8)
     ranker = TasteRanker(profiles, nothing, statistics=known)
     assert ranker.predict([0, 0], [0, 1]).tolist() == [5.0, 0.5]
+    ranker = TasteRanker(profiles, nothing, statistics=known, scale=Scale.of(2, 6, 1))
+    assert ranker.predict([0, 0], [0, 1]).tolist() == [6.0, 2.0]
 
 
 @settings(max_examples=300, deadline=None)
@@ -426,13 +439,13 @@ def test_ranking_agrees_with_the_definition(shop: Shop, k: int, n: int, damping:
     n_rows, n_columns = shop.dense.shape
     mask = data.draw(st.none() | hnp.arrays(np.bool_, n_columns))
     index = shop.taste_index()
-    votes = TasteVotes(index, shop.ratings, damping=damping)
+    votes = TasteVotes(index, shop.ratings, damping=damping, scale=shop.scale)
     indices, similarities = index.top_k(k, n_threads=1)
     many = rank_taste_for_rows(votes, np.arange(n_rows), indices, similarities, n=n, recommendable=mask, n_threads=1)
     times = None if shop.times is None else shop.times[shop.dense > 0]
     ranker = TasteRanker(
         shop.profiles, shop.ratings, times=times, statistics=shop.known, recommendable=mask, n_neighbors=k,
-        damping=damping, n_threads=1,
+        damping=damping, n_threads=1, scale=shop.scale,
     )  # fmt: skip
     streamed = ranker.rank_products(np.arange(n_rows), n)
     assert [array.tobytes() for array in streamed] == [array.tobytes() for array in many]
@@ -455,7 +468,9 @@ def test_stars_are_defined_for_every_pair_and_agree_with_the_definition(
     n_rows, n_columns = shop.dense.shape
     asked = data.draw(st.lists(st.tuples(st.integers(0, n_rows - 1), st.integers(0, n_columns - 1)), max_size=20))
     times = None if shop.times is None else shop.times[shop.dense > 0]
-    ranker = TasteRanker(shop.profiles, shop.ratings, times=times, statistics=shop.known, n_neighbors=k, n_threads=1)
+    ranker = TasteRanker(
+        shop.profiles, shop.ratings, times=times, statistics=shop.known, n_neighbors=k, n_threads=1, scale=shop.scale
+    )
     expected = [stars_by_definition(shop, row, column, pairs(*ranker.index.neighbors(row, k))) for row, column in asked]
     assert ranker.predict([row for row, _ in asked], [column for _, column in asked]).tolist() == expected
 

@@ -23,15 +23,16 @@ class Expected(NamedTuple):
 class Oracle:
     """The answers for one set of ratings."""
 
-    def __init__(self, ratings: Ratings) -> None:
+    def __init__(self, ratings: Ratings, *, unit: float = 0.5) -> None:
+        """``unit``: one step of the scale."""
         self.ratings = ratings
-        self.doubled = {user: {product: round(2 * r) for product, r in rs.items()} for user, rs in ratings.items()}
-        self.norm = {user: sum(r * r for r in theirs.values()) for user, theirs in self.doubled.items()}
+        self.steps = {user: {product: round(r / unit) for product, r in rs.items()} for user, rs in ratings.items()}
+        self.norm = {user: sum(r * r for r in theirs.values()) for user, theirs in self.steps.items()}
 
     def neighbors(self, user: int, k: int) -> list[tuple[int, float]]:
         """The k others with the highest cosine > 0, equal ones by smaller id; decided in fractions."""
-        mine, found = self.doubled[user], []
-        for other, theirs in self.doubled.items():
+        mine, found = self.steps[user], []
+        for other, theirs in self.steps.items():
             dot = sum(mine[product] * theirs[product] for product in mine.keys() & theirs.keys())
             if other != user and dot > 0:
                 found.append((Fraction(dot * dot, self.norm[other]), other, dot))
