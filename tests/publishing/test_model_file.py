@@ -20,6 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from recommender.live import LiveModel
 from recommender.model import ServedModel
 from recommender.neighbors import PrecomputedIndex
 from recommender.publishing import open_arrays, open_model, save_model
@@ -36,6 +37,7 @@ from recommender.ranking import (
     TasteParameters,
     TasteSimilarity,
 )
+from recommender.shop import Scale
 from tests.conftest import REAL_DATA, ROOT, needs_real_data
 from tests.service.test_api import NO_RATINGS, STARS, A, B, C, D
 from tests.support.saved_model import (
@@ -66,6 +68,17 @@ def assert_answers_the_same(model: ServedModel, **options: Any) -> None:
 @pytest.mark.parametrize("taste", [False, True], ids=[CLASSIC, TASTE])
 def test_every_kind_of_user_gets_the_same_answer(k: int, taste: bool) -> None:
     assert_answers_the_same(replace(small(taste=taste), n_neighbors=k))
+
+
+@pytest.mark.parametrize("scale", [Scale.of(1, 10, 1), Scale.of(1, 100, 1)], ids=Scale.text)
+@pytest.mark.parametrize("taste", [False, True], ids=[CLASSIC, TASTE])
+def test_a_file_keeps_the_scale_of_the_ratings(scale: Scale, taste: bool, tmp_path: Path) -> None:
+    model = small(taste=taste, scale=scale)
+    assert_answers_the_same(model)
+    save_model(tmp_path / "model.rec", model, version_of(model))
+    opened, _ = open_model(tmp_path / "model.rec")
+    assert opened.matrix.scale == scale
+    assert LiveModel.of(opened).ratings_of(1)[1].max() == scale.most
 
 
 @pytest.mark.parametrize("parameters", [TasteParameters(), TasteParameters(3, 0.6)], ids=str)

@@ -27,7 +27,17 @@ from recommender.ranking import (
     TasteSimilarity,
     train_item_weights,
 )
-from recommender.shop import ProductCatalog, Products, Profiles, RatingMatrix, Segments, build_profiles, known_prices
+from recommender.shop import (
+    HALF_STARS,
+    ProductCatalog,
+    Products,
+    Profiles,
+    RatingMatrix,
+    Scale,
+    Segments,
+    build_profiles,
+    known_prices,
+)
 from tests.service.test_api import NO_RATINGS, STARS, A, B, C, D
 from tests.steps.test_recommendation_engine import matrix_of
 
@@ -46,6 +56,7 @@ def build(
     taste: bool = False,
     parameters: AutoParameters | None = None,
     n_categories: int | None = None,
+    scale: Scale = HALF_STARS,
 ) -> ServedModel:
     """A model of these ratings, this catalog (id -> title, price), and these users without ratings.
 
@@ -54,6 +65,8 @@ def build(
     """
     ids = sorted(catalog)
     matrix = matrix_of(stars, set(catalog))
+    if scale != HALF_STARS:  # 5 stars become its highest rating
+        matrix = replace(matrix, half_stars=matrix.half_stars * np.int8(scale.most // HALF_STARS.most), scale=scale)
     rated_at = np.arange(matrix.n_ratings)[::-1].copy()
     profiles = build_profiles(replace(matrix, rated_at=rated_at))
     weights = train_item_weights(profiles, parameters.items) if parameters and parameters.needs_items else None
@@ -71,7 +84,7 @@ def build(
     )
     return ServedModel(
         matrix=matrix,
-        similarity=by_taste if taste else CosineIndex(matrix.half_stars),
+        similarity=by_taste if taste else CosineIndex(matrix.half_stars, most=scale.most),
         similar_products=SimilarProducts(matrix),
         popular_when_built=rank_popular(matrix),
         products=products,
@@ -158,9 +171,9 @@ SMALL_CATALOG: dict[str, tuple[str | None, float]] = {
 }
 
 
-def small(*, taste: bool = False, parameters: AutoParameters | None = None) -> ServedModel:
+def small(*, taste: bool = False, parameters: AutoParameters | None = None, scale: Scale = HALF_STARS) -> ServedModel:
     """All kinds of users: with neighbors, without neighbors, without ratings. E is rated and has left the catalog."""
-    return build(STARS, SMALL_CATALOG, others=[NO_RATINGS], taste=taste, parameters=parameters)
+    return build(STARS, SMALL_CATALOG, others=[NO_RATINGS], taste=taste, parameters=parameters, scale=scale)
 
 
 def small_of_all() -> ServedModel:
