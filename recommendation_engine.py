@@ -323,12 +323,13 @@ def main(arguments: list[str] | None = None) -> int:
         interaction_weights(settings.interaction_weights, INTERACTION_TYPES)  # refused before any computation
         if options.ratings is not None and not options.evaluate:
             raise SettingError(f"--ratings {options.ratings} is for --evaluate: give both")
-        if options.columns and options.ratings is None:
-            raise SettingError("--columns is for --evaluate --ratings FILE: give all three")
+        for given, name in ((options.columns, "--columns"), (options.zero_is, "--zero-is")):
+            if given and options.ratings is None:
+                raise SettingError(f"{name} is for --evaluate --ratings FILE: give all three")
         if options.check_data:
             commands.check_data(settings)
         elif options.evaluate:
-            commands.evaluate(settings, options.ratings, options.columns, seed=options.seed)
+            commands.evaluate(settings, options.ratings, options.columns, zero_is=options.zero_is, seed=options.seed)
         elif options.list_versions:
             commands.list_versions(settings)
         elif options.export is not None:

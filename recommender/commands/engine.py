@@ -50,7 +50,7 @@ from recommender.evaluation import (
     stand_in,
     turned_to,
 )
-from recommender.files import read_evaluation_file
+from recommender.files import WantedScale, read_evaluation_file
 from recommender.model import ModelSettings, ServedModel
 from recommender.neighbors import CosineIndex
 from recommender.publishing import (
@@ -137,7 +137,7 @@ def _profiles(matrix: RatingMatrix, log: Interactions | None, weights: NDArray[n
     return build_profiles(widened(matrix, log, np.ones(len(log.product_ids), np.bool_)), log, weights)
 
 
-def evaluate(settings: Settings, ratings: Path | None, columns: str | None, *, seed: int) -> None:
+def evaluate(settings: Settings, ratings: Path | None, columns: str | None, *, zero_is: str = "", seed: int) -> None:
     """Compare all rankings on the ratings of a file, or of the database: a table, a JSON file, a picture.
 
     The last line names the ranking to run.
@@ -145,7 +145,7 @@ def evaluate(settings: Settings, ratings: Path | None, columns: str | None, *, s
     log = segments = None
     if ratings is not None:
         print(f"ratings of {ratings}")
-        matrix = read_evaluation_file(ratings, columns, wanted_scale(settings))
+        matrix = read_evaluation_file(ratings, columns, WantedScale(wanted_scale(settings), None, zero_is))
     else:
         with connected(settings) as engine:
             print(label(engine))

@@ -36,6 +36,7 @@ def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants
         "--ratings", type=Path, metavar="FILE", help="evaluate on user_id,product_id[,rating][,timestamp] instead"
     )
     parser.add_argument("--columns", metavar="NAMES", help="of that file, as load_recommendation_data.py takes them")
+    parser.add_argument("--zero-is", default="", metavar="WHAT", help="what 0 in that file is: unrated or lowest")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the evaluation (default: 0)")
     parser.add_argument(
         "--force",

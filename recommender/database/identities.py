@@ -98,7 +98,9 @@ def token_of(engine: Engine) -> str | None:
 def require_people(engine: Engine, token: str | None) -> None:
     """Raise OtherPeopleError unless the people in the tables have this token: then others have replaced them."""
     if token_of(engine) != token:
-        raise OtherPeopleError(f"{label(engine)}: step 2 replaced all people meanwhile; run it again")
+        raise OtherPeopleError(
+            f"{label(engine)}: step 2 replaced all people meanwhile, or the scale of their ratings; run it again"
+        )
 
 
 def read_identities(connection: Connection, there: set[str]) -> Identities:

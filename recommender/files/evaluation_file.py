@@ -36,7 +36,7 @@ from recommender.files.rejected_rows import RejectedRows
 from recommender.files.times import kinds_of, time_column
 from recommender.files.user_ids import DistinctIds, numbered
 from recommender.files.value_rows import rows_of
-from recommender.shop import RatingMatrix, Scale, build_rating_matrix
+from recommender.shop import RatingMatrix, build_rating_matrix
 
 LONGEST_ID = 255  # characters
 LATEST = dt.datetime(2100, 1, 1)
@@ -57,10 +57,10 @@ class _FirstFault(RejectedRows):
         raise InputFileError(f"{file}, line {line}: {reason}; correct or remove the line")
 
 
-def read_evaluation_file(path: Path, columns: str | None = None, scale: Scale | None = None) -> RatingMatrix:
+def read_evaluation_file(path: Path, columns: str | None = None, wanted: WantedScale | None = None) -> RatingMatrix:
     """Read the whole file into memory; ``rated_at`` (microseconds) is None if there is no timestamp column.
 
-    ``columns``: what ``--columns`` says of the file. ``scale``: that of RATING_*; None: it is found.
+    ``columns``: what ``--columns`` says of the file. ``wanted``: what is known of the scale.
 
     InputFileError: missing, unreadable, empty, a column missing (the message names those that exist), a faulty row
     (with its line number).
@@ -73,7 +73,7 @@ def read_evaluation_file(path: Path, columns: str | None = None, scale: Scale | 
     def reader(form: FileForm, rating: CsvColumn, rejected: RejectedRows) -> CheckedRows:
         return rows_of(form, ids, rejected, [rating, _time_column(form)])
 
-    rated = read_rated(opened, reader, _FirstFault(), WantedScale(scale))
+    rated = read_rated(opened, reader, _FirstFault(), wanted)
     read = rated.read
     encoded = read["user_id"].combine_chunks().dictionary_encode()
     people = DistinctIds.of(encoded.dictionary)

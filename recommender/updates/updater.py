@@ -44,7 +44,10 @@ RETRY = 30.0  # seconds until a model that could not be loaded is tried again
 LATE = 5.0  # seconds without a look at the tables after which the service counts as degraded
 AWAY = "the database does not answer"
 NOT_SEEN = "the tables cannot be looked at: another session may hold a lock"
-OTHER_PEOPLE = "step 2 replaced the people: the user_ids mean others than those of the served model"
+OTHER_PEOPLE = (
+    "step 2 replaced the people: the user_ids mean others than those of the served model, or the ratings have another "
+    "scale"
+)
 BEING_REPLACED = "step 2 is replacing the people: the user_ids are about to mean others"
 NOT_COUNTED = "changes have yet to be counted: a newer model is being made"
 _log = logging.getLogger("uvicorn.error")
