@@ -29,6 +29,7 @@ from recommender.commands.warm_up import warm_up
 from recommender.database import connect, writing
 from recommender.live import LiveModel
 from recommender.settings import Settings, load_settings
+from recommender.shop import HALF_STARS
 from recommender.updates import TrainedModel, optional_tables, prepare, read_facts, read_records, store_rating
 from tests.support.mariadb_server import MariaDBServer
 
@@ -62,7 +63,7 @@ class Writer:
         product = matrix.product_ids[self.draw.integers(len(matrix.product_ids))].decode()
         with writing(self.engine) as connection:
             store_rating(connection, user_id, product, int(self.draw.integers(1, 11)))
-            records = read_records(connection, [user_id], self.there)
+            records = read_records(connection, [user_id], self.there, HALF_STARS)
             facts = read_facts(connection, self.model.unknown_products(records))
         self.model = self.model.after(records, facts)
 

@@ -29,7 +29,7 @@ from recommender.database.schema import INTERACTION_TYPES, deletions, interactio
 from recommender.live import UserRecord
 from recommender.model import ServedModel
 from recommender.settings import LARGEST_ID
-from recommender.shop import HALF_STARS, Product, Scale
+from recommender.shop import Product, Scale
 
 _log = logging.getLogger("recommender")
 Entry = tuple[bytes, int, int]
@@ -42,7 +42,7 @@ def optional_tables(engine: Engine) -> frozenset[str]:
 
 
 def read_records(
-    connection: Connection, user_ids: Iterable[int], there: frozenset[str], scale: Scale = HALF_STARS
+    connection: Connection, user_ids: Iterable[int], there: frozenset[str], scale: Scale
 ) -> list[UserRecord]:
     """Return everything that a model takes from the tables about these users, given by their stored numbers.
 

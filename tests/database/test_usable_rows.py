@@ -21,7 +21,7 @@ from recommender.errors import RatingError
 from recommender.live import LiveModel
 from recommender.publishing import read_versions
 from recommender.settings import Settings
-from recommender.shop import NO_TIME, Product
+from recommender.shop import HALF_STARS, NO_TIME, Product
 from recommender.updates import optional_tables, read_facts, read_records
 from tests.support.model_built_anew import build
 from tests.support.shop import WHEN, fill, product_row
@@ -201,7 +201,7 @@ def test_a_live_model_leaves_out_the_same_rows_as_a_new_model(shop: Engine) -> N
     with writing(shop) as connection:
         connection.execute(insert(users), [{"user_id": -7, "created_at": WHEN}])
     with shop.connect() as connection:
-        records = read_records(connection, range(-8, 12), optional_tables(shop))
+        records = read_records(connection, range(-8, 12), optional_tables(shop), HALF_STARS)
         model = LiveModel.of(base)
         live = model.after(records, read_facts(connection, model.unknown_products(records)))
     anew = build(shop)

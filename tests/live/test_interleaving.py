@@ -189,10 +189,18 @@ def test_on_every_scale_each_answer_equals_that_of_a_newly_built_model(name: str
     check()
 
 
-def check_changes(shop: Shop, before: list[Act], after: list[list[Act]]) -> None:
+def test_high_ratings_come_to_a_shop_that_had_low_ones() -> None:
+    """The model of low ratings would fit into narrow entries, the later ratings do not."""
+    scale, steps = OTHER_SCALES["1 to 100"]
+    after = [[(1, 2, 10), (3, 0, 9)], [(3, 1, 10), (4, 0, 7)], [(2, 2, 1), (5, 1, 8), (5, 0, 10)]]
+    check_changes(Shop(scale=scale), [(6, 0, 3), (6, 2, 5)], after, later=steps)
+
+
+def check_changes(shop: Shop, before: list[Act], after: list[list[Act]], *, later: Sequence[int] | None = None) -> None:
+    """``later``: the steps that 1 to 10 stand for after the first model."""
     for act in [(1, 0, 9), (2, 0, 7), (2, 1, 10), *before, (1, 0, 9), (2, 1, 12)]:  # so that there are some ratings
         shop.act(*act)
-    compare(shop, after, rated=True)
+    compare(shop, after, rated=True, later=later)
 
 
 @settings(max_examples=15, deadline=None)
@@ -209,10 +217,14 @@ def test_a_shop_with_interactions_alone_takes_any_changes_and_its_first_ratings(
     compare(shop, after, rated=False)
 
 
-def compare(shop: Shop, after: list[list[Act]], *, rated: bool) -> None:
-    """Make a model of the shop, and hold it to a new one after each of the changes; ``rated``: while it has ratings."""
+def compare(shop: Shop, after: list[list[Act]], *, rated: bool, later: Sequence[int] | None = None) -> None:
+    """Make a model of the shop, and hold it to a new one after each of the changes; ``rated``: while it has ratings.
+
+    ``later``: as in `check_changes`.
+    """
     base = build_of(shop.snapshot())
     assert bool(base.n_ratings) == rated
+    shop.steps = shop.steps if later is None else later
     live = LiveModel.of(base)
     for acts in after:
         for act in acts:

@@ -16,6 +16,7 @@ from recommender.database.schema import INTERACTION_TYPES, interactions, metadat
 from recommender.errors import UnknownProductError, UnknownRatingError, UnknownUserError
 from recommender.live import LiveModel, UserRecord
 from recommender.model import ListRequest, ServedModel, explain
+from recommender.shop import HALF_STARS
 from recommender.updates import (
     delete_rating,
     erase_user,
@@ -92,7 +93,7 @@ class Service:
     def write(self, user_id: int, job: Callable[[Connection], object]) -> None:
         with writing(self.engine) as connection:
             job(connection)
-            records = read_records(connection, [user_id], self.there)
+            records = read_records(connection, [user_id], self.there, HALF_STARS)
             records = with_names(connection, records) if self.model.ids.is_text else records
             facts = read_facts(connection, self.model.unknown_products(records))
         self.model = self.model.after(records, facts)

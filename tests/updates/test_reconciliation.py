@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from sqlalchemy import Engine, delete, insert, text, update
 
-from recommender.database import is_mysql, writing
+from recommender.database import connect, is_mysql, writing
 from recommender.database.schema import ratings, user_id_map
 from recommender.live import LiveModel
 from recommender.settings import Settings
@@ -33,7 +35,7 @@ class Compared:
             assert len(named) < 100, "the same people are named for ever"
             with self.engine.connect() as connection:
                 found = self.comparing.look(connection, self.model)
-                records = read_records(connection, found.users, self.there)
+                records = read_records(connection, found.users, self.there, self.model.matrix.scale)
                 self.model = self.model.after(records, read_facts(connection, self.model.unknown_products(records)))
             self.comparing.keep(found)
             named += found.users
@@ -64,6 +66,22 @@ def rate(engine: Engine, user_id: int, product_id: str, rating: float) -> None:
     row = {"user_id": user_id, "product_id": product_id, "rating": rating, "created_at": WHEN, "updated_at": WHEN}
     with writing(engine) as connection:
         connection.execute(insert(ratings).values(row))
+
+
+def test_ratings_of_another_scale_are_summed_in_its_steps(
+    engine: Engine, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(RATING_MIN="0.1", RATING_STEP="0.1")
+    fill(engine, STARS | {30: {A: 0.3, B: 4.7}}, [A, B, C])  # 3 * 0.1 is not 0.3
+    named = connect(settings)
+    compared = Compared(named, settings)
+    assert compared.round() == []
+    rate(engine, 2, C, 4.3)
+    rate(engine, 3, C, 0.7)
+    assert compared.round() == [2, 3]
+    assert compared.round() == []
+    assert compared.model.ratings_of(2)[1].tolist() == [20, 40, 43]
+    named.dispose()
 
 
 def test_rows_that_became_visible_late_are_found_for_any_user(compared: Compared, engine: Engine) -> None:

@@ -216,9 +216,9 @@ def read_pieces(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
     """The users whose rows the service reads, from now on."""
     pieces: list[set[int]] = []
 
-    def reading(connection: Connection, user_ids: set[int], there: frozenset[str]) -> list[UserRecord]:
+    def reading(connection: Connection, user_ids: set[int], *rest: Any) -> list[UserRecord]:
         pieces.append(set(user_ids))
-        return read_records(connection, user_ids, there)
+        return read_records(connection, user_ids, *rest)
 
     monkeypatch.setattr(live_service, "read_records", reading)
     return pieces
@@ -433,7 +433,7 @@ def test_a_write_counts_between_two_pieces_of_others_changes_and_still_counts_af
         statuses.append(client.get("/recommendations/1299").status_code)
         written.set()
 
-    def read(connection: Any, user_ids: set[int], there: Any) -> list[UserRecord]:
+    def read(connection: Any, user_ids: set[int], *rest: Any) -> list[UserRecord]:
         if user_ids != {1}:  # a piece of the others' changes
             pieces.append(user_ids)
             if len(pieces) == 1:
@@ -441,7 +441,7 @@ def test_a_write_counts_between_two_pieces_of_others_changes_and_still_counts_af
                 wait_until(lambda: not watch._thread._work_queue.empty())
             else:
                 assert written.wait(10)
-        return read_records(connection, user_ids, there)
+        return read_records(connection, user_ids, *rest)
 
     writer = threading.Thread(target=write)
     monkeypatch.setattr("recommender.updates.following.PEOPLE", 50)

@@ -28,6 +28,7 @@ from recommender.service.parameters import (
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, RATING_ITEM, listed
 from recommender.service.routes.recommendations import EXAMPLE, HEADERS, LISTED_ITEM
+from recommender.shop import HALF_STARS
 
 MOST_PRODUCTS = 500
 
@@ -51,7 +52,7 @@ _BASKET_SCHEMA: dict[str, Any] = {
                 "additionalProperties": False,
                 "properties": {
                     "product_id": PRODUCT_ID_ITEM | PRODUCT_ID_SCHEMA,
-                    "rating": RATING_ITEM | {"default": RATING_ITEM["maximum"]},
+                    "rating": RATING_ITEM | {"default": HALF_STARS.ends[1]},
                 },
             },
         }
