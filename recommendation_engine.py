@@ -57,7 +57,15 @@ from recommender.commands.empty_list import why_empty
 from recommender.commands.engine_options import batch_size, parse_arguments, sample_user
 from recommender.commands.exit_status import FORESEEN, exit_status
 from recommender.commands.list_gate import reason_of
-from recommender.database import around, connect, connected, label, read_rating_matrix, read_taste_data
+from recommender.database import (
+    around,
+    connect,
+    connected,
+    label,
+    read_rating_matrix,
+    read_taste_data,
+    widen_product_ids,
+)
 from recommender.database.schema import INTERACTION_TYPES
 from recommender.errors import NotPublishedError, SettingError
 from recommender.model import ModelSettings, Trained, serve, train_taste
@@ -268,6 +276,7 @@ def run_batch(
     print(label(engine))
     given, settings = settings, commands.suited_and_told(engine, settings)
     commands.announce_compiling(settings.ranking)
+    widen_product_ids(engine)
     started = time.perf_counter()
     # the gate needs the times of the ratings and the interactions; unchanged classic lists need neither
     first_look = options.if_stale and settings.ranking not in BY_TASTE and bool(read_versions(engine))

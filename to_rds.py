@@ -42,6 +42,7 @@ from recommender.database import (
     refuse_foreign_catalog,
     staged,
     unchanged_catalog,
+    widen_product_ids,
 )
 from recommender.database.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
 from recommender.files import (
@@ -248,6 +249,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print("nothing to do: these files are loaded already")
                 return 0
             started = time.perf_counter()
+            widen_product_ids(engine, but=() if options.append else (products,))
             with rejected:
                 report = load_catalog(
                     engine,

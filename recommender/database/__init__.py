@@ -101,6 +101,7 @@ from recommender.database.tables import (
     refuse_foreign_tables,
     require_rows,
     table_is_there,
+    widen_product_ids,
 )
 from recommender.database.usable_rows import as_words, fault_of, usable
 from recommender.database.user_names import read_names, read_user_ids
@@ -200,5 +201,6 @@ __all__ = [
     "utc_now",
     "waiting_for_locks",
     "wanted_scale",
+    "widen_product_ids",
     "writing",
 ]

@@ -1,20 +1,34 @@
-"""The tables that exist: finds, counts and drops them, and refuses to replace tables that are not ours."""
+"""The tables that exist: finds, counts, drops and widens them, and refuses to replace those that are not ours."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from pymysql.constants import ER
-from sqlalchemy import Connection, Engine, Table, exc, func, inspect, literal_column, select
+from sqlalchemy import Column, Connection, Engine, Table, exc, func, inspect, literal_column, select, text
 
-from recommender.database.connection import database_errors, error_code, label
-from recommender.database.schema import metadata
-from recommender.errors import ForeignDataError, StepOrderError
+from recommender.database.connection import database_errors, error_code, is_mysql, label, waiting_for_locks
+from recommender.database.schema import interactions, metadata, products, ratings
+from recommender.errors import DatabaseError, ForeignDataError, StepOrderError
 
 IDS_PER_QUERY = 400  # older versions of SQLite allow 999 parameters
+_log = logging.getLogger(__name__)
 _Id = TypeVar("_Id")
+# a release whose product ids had ten characters made these columns; the tables of lists are replaced whole
+_NARROW: dict[str, Column[str]] = {
+    column.table.name: column for column in (products.c.asin, interactions.c.product_id, ratings.c.product_id)
+}
+_NARROW_COLUMNS = text(
+    "SELECT c.TABLE_NAME, c.COLUMN_NAME, c.IS_NULLABLE, c.COLUMN_COMMENT FROM information_schema.COLUMNS c "
+    "JOIN information_schema.TABLES t ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME "
+    "WHERE c.TABLE_SCHEMA = DATABASE() AND t.TABLE_TYPE = 'BASE TABLE' AND c.COLUMN_TYPE = 'char(10)' "
+    "AND c.CHARACTER_SET_NAME = 'ascii'"
+)
+_WIDENING_LOCK_WAIT, _WIDENING_WAIT = 5, 60.0  # seconds: of others in each attempt; of all attempts
 
 
 def existing_tables(place: Engine | Connection) -> set[str]:
@@ -97,6 +111,40 @@ def refuse_foreign_tables(place: Engine | Connection, tables: Iterable[Table], *
                 f"{label(connection.engine)}: table {table.name} {fault}, so this project did not make it as it is, "
                 "and would replace it: rename the table, or give another DB_NAME or SQLITE_FILE"
             )
+
+
+def widen_product_ids(engine: Engine, *, but: Sequence[Table] = ()) -> None:
+    """Let the tables of a release with ids of ten characters hold any product id; ``but``: tables to be replaced soon.
+
+    Each column is changed in place, once, so the shop's own columns, indexes and views stay. SQLite has no lengths.
+    Where the user has no right to do it, or others hold a table, the log says so, and the column stays as it is.
+    """
+    if not is_mysql(engine):
+        return
+    with database_errors(engine), engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(_NARROW_COLUMNS)]
+    replaced = {table.name for table in but}
+    for name, column, nullable, comment in found:
+        if name in replaced or name not in _NARROW or column != _NARROW[name].name:
+            continue
+        try:
+            widen = partial(_widen, engine, _NARROW[name], nullable, comment)
+            waiting_for_locks(engine, [name], widen, seconds=_WIDENING_WAIT)
+            _log.info("%s.%s now holds product ids of any kind", name, column)
+        except DatabaseError as error:
+            _log.warning("%s.%s still holds ids of up to 10 characters of ASCII only: %s", name, column, error)
+
+
+def _widen(engine: Engine, column: Column[str], nullable: str, comment: str) -> None:
+    kind = column.type.compile(engine.dialect)
+    null = "NULL" if nullable == "YES" else "NOT NULL"
+    with database_errors(engine), engine.connect() as connection:
+        connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {_WIDENING_LOCK_WAIT}")
+        try:
+            statement = f"ALTER TABLE {column.table.name} MODIFY {column.name} {kind} {null} COMMENT %s"
+            connection.exec_driver_sql(statement, (comment,))
+        finally:
+            connection.invalidate()  # with its setting
 
 
 @contextmanager
