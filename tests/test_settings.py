@@ -123,3 +123,10 @@ def test_a_currency_that_is_not_three_capital_letters_is_refused(tmp_path: Path,
     with pytest.raises(SettingError, match="CURRENCY=.* is no currency: give three capital letters of ISO 4217"):
         load(tmp_path, options={"CURRENCY": value})
     assert load(tmp_path, "CURRENCY=CHF").currency == "CHF"
+
+
+def test_a_pattern_of_product_ids_that_is_no_regular_expression_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"PRODUCT_ID_PATTERN='\[A-Z' is no regular expression \(unterminated"):
+        load(tmp_path, "PRODUCT_ID_PATTERN=[A-Z")
+    assert load(tmp_path, "").product_id_pattern == "[A-Z0-9]{10}"
+    assert load(tmp_path, "PRODUCT_ID_PATTERN=.+").product_id_pattern == ".+"

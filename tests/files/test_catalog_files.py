@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from recommender.database.schema import PRODUCT_COLUMNS
 from recommender.errors import InputFileError
 from recommender.files import CsvRows, RejectedRows, category_rows, product_rows
 from recommender.files.catalog_files import WHERE_TO_GET_IT
 from tests.conftest import REAL_CATEGORIES, REAL_PRODUCTS, needs_real_data
+from tests.support.product_ids import PRODUCT_IDS
 
 GOOD = {
     "asin": "B000000001",
@@ -35,7 +39,7 @@ def report(folder: Path) -> list[tuple[int, str]]:
         return [(int(row["line"]), row["reason"]) for row in csv.DictReader(file)]
 
 
-def products(folder: Path, *changes: dict[str, str]) -> list[tuple[object, ...]]:
+def products(folder: Path, *changes: dict[str, str], **options: Any) -> list[tuple[object, ...]]:
     """The rows read from a file with one product per change."""
     path = folder / "products.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -43,7 +47,7 @@ def products(folder: Path, *changes: dict[str, str]) -> list[tuple[object, ...]]
         writer.writeheader()
         writer.writerows(GOOD | change for change in changes)
     with RejectedRows(folder / "rejected_rows.csv", limit=100) as rejected:
-        return read(product_rows(path, rejected, {3, 270}, rows_per_batch=50_000))
+        return read(product_rows(path, rejected, {3, 270}, rows_per_batch=50_000, **options))
 
 
 def read(rows: CsvRows) -> list[tuple[object, ...]]:
@@ -113,6 +117,20 @@ def test_a_missing_file_says_where_to_get_it_and_how_to_make_a_sample(tmp_path: 
     assert str(error.value) == f"{tmp_path / 'amazon_products.csv'} does not exist: {WHERE_TO_GET_IT}"
     for part in ("Amazon Products Dataset 2023 (1.4M Products)", "asaniczka", "python -m recommender.sample_catalog"):
         assert part in str(error.value)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(PRODUCT_IDS, min_size=1, max_size=20))
+def test_any_product_ids_are_read_as_they_are_written(tmp_path: Path, ids: list[str]) -> None:
+    found = products(tmp_path, *({"asin": name} for name in ids), id_pattern=".+")
+    assert ([row[0] for row in found], report(tmp_path)) == (ids, [])
+
+
+def test_a_pattern_of_a_shops_own_rejects_other_ids_by_name(tmp_path: Path) -> None:
+    ids = ["A-1", "A-12", "B-1", "A-1 ", "A-1\n"]
+    found = products(tmp_path, *({"asin": name} for name in ids), id_pattern="A-[0-9]+|A-x")
+    assert [row[0] for row in found] == ["A-1", "A-12", "A-1", "A-1"]  # blanks at the ends are no part of a value
+    assert report(tmp_path) == [(4, "asin 'B-1' does not match PRODUCT_ID_PATTERN=A-[0-9]+|A-x")]
 
 
 @needs_real_data

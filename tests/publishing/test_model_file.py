@@ -40,6 +40,7 @@ from recommender.ranking import (
 from recommender.shop import Scale
 from tests.conftest import REAL_DATA, ROOT, needs_real_data
 from tests.service.test_api import NO_RATINGS, STARS, A, B, C, D
+from tests.support.product_ids import PRODUCT_IDS
 from tests.support.saved_model import (
     SMALL_CATALOG,
     Stars,
@@ -79,6 +80,13 @@ def test_a_file_keeps_the_scale_of_the_ratings(scale: Scale, taste: bool, tmp_pa
     opened, _ = open_model(tmp_path / "model.rec")
     assert opened.matrix.scale == scale
     assert LiveModel.of(opened).ratings_of(1)[1].max() == scale.most
+
+
+@hypothesis_settings(max_examples=10, deadline=None)
+@given(st.lists(PRODUCT_IDS, unique=True, min_size=6, max_size=16))
+def test_any_product_ids_are_the_same_in_a_saved_model(ids: list[str]) -> None:
+    stars = {user: {name: 1.0 + (user + place) % 5 for place, name in enumerate(ids[user:])} for user in range(1, 5)}
+    assert_answers_the_same(build(stars, dict.fromkeys(ids[:-2], ("a title", 9.99)), taste=True))
 
 
 @pytest.mark.parametrize("parameters", [TasteParameters(), TasteParameters(3, 0.6)], ids=str)

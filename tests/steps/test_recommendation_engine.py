@@ -53,7 +53,7 @@ def matrix_of(stars: dict[int, dict[str, float]], catalog: set[str] | None = Non
     names = sorted({product for _, product, _ in rows}, reverse=True)  # any order will do
     return build_rating_matrix(
         np.array([user for user, _, _ in rows], np.int64),
-        np.array(names, "S10"),
+        np.array([name.encode() for name in names]),
         np.array([names.index(product) for _, product, _ in rows]),
         np.array([round(2 * rating) for _, _, rating in rows], np.int8),
         in_catalog=np.array([catalog is None or name in catalog for name in names]),

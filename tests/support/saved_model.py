@@ -75,7 +75,7 @@ def build(
     products = Products.of(
         matrix.product_ids,
         ProductCatalog(
-            product_ids=np.array(ids, "S10"),
+            product_ids=np.array([name.encode() for name in ids]),
             titles=pa.array([catalog[product][0] for product in ids], pa.string()),
             prices=known_prices(np.array([catalog[product][1] for product in ids], np.float64)),
             stars=np.arange(len(ids)) / 2,
