@@ -10,8 +10,8 @@ from fastapi import Response
 from recommender.service.problems import problem
 
 _PEOPLE = ("/recommendations/", "/users/", "/ratings/")
-_BY_QUERY = frozenset({"/users", "/neighbors", "/ratings"})
-_WRITES = frozenset({"/ratings", "/interactions"})
+_BY_QUERY = frozenset({"/users", "/neighbors", "/ratings", "/rating"})
+_WRITES = frozenset({"/interactions"})
 OTHER_PEOPLE = (
     "step 2 replaced the people in the database, so a user_id means somebody else than in the served model: a "
     "model of these is being made, or comes with the next python recommendation_engine.py --save-model"
@@ -31,7 +31,7 @@ def about_people(method: str, path: str) -> bool:
     """
     if path.startswith(_PEOPLE) or path in _BY_QUERY:
         return True
-    return path in _WRITES if method in ("POST", "DELETE") else path == "/recommendations"
+    return path in _WRITES if method == "POST" else path == "/recommendations"
 
 
 def refuse_other_people(*, announced: bool) -> Response:

@@ -225,7 +225,7 @@ def test_openapi_documents_every_route_with_an_example(reading: TestClient) -> N
     by_path = [path for path in parameters if "{user_id}" in path]
     by_query = {path.replace("/users", "").replace("/{user_id}", ""): parameters[path] for path in by_path}
     parameters |= by_query
-    writes = {"/ratings", "/interactions", "/recommendations", "/recommendations/batch"}
+    writes = {"/ratings", "/rating", "/interactions", "/recommendations", "/recommendations/batch"}
     writes |= {"/users/{user_id}", "/users/{user_id}/ratings/{product_id}", "/users", "/ratings/{product_id}"}
     assert set(document["paths"]) == {
         *("/health", "/live", "/ready", "/metrics"),

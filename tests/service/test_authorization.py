@@ -68,7 +68,7 @@ ROUTES: dict[tuple[str, str], Case] = {
         "/interactions", True, 201, {"user_id": 3, "product_id": A, "interaction_type": "view"}
     ),
     ("DELETE", "/users/{user_id}/ratings/{product_id}"): Case(f"/users/2/ratings/{A}", True, 204),
-    ("DELETE", "/ratings"): Case(f"/ratings?user_id=2&product_id={A}", True, 204),
+    ("DELETE", "/rating"): Case(f"/rating?user_id=2&product_id={A}", True, 204),
     ("DELETE", "/users/{user_id}"): Case("/users/2", True, 204),
     ("GET", "/health"): Case("/health", always_open=True),
     ("GET", "/live"): Case("/live", always_open=True),

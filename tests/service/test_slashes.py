@@ -74,7 +74,7 @@ def test_each_product_can_be_rated_viewed_and_unrated(client: TestClient, engine
         if place % 3 == 0:
             assert client.delete(f"/users/9/ratings/{quote(name, safe='')}").status_code == 204
         elif place % 3 == 1:
-            assert client.delete(f"/ratings?{urlencode({'user_id': 9, 'product_id': name})}").status_code == 204
+            assert client.delete(f"/rating?{urlencode({'user_id': 9, 'product_id': name})}").status_code == 204
     with engine.connect() as connection:
         rated = connection.execute(select(ratings.c.product_id).where(ratings.c.user_id == 9)).scalars()
         viewed = connection.execute(select(interactions.c.product_id)).scalars()
@@ -93,7 +93,7 @@ def test_what_is_no_id_is_refused_with_the_rule(client: TestClient) -> None:
             assert "must be 1 to 64 characters without control characters" in answer.json()["detail"]
     for path in ("/products", "/similar", "/products?product_id="):
         assert client.get(path).status_code == 422
-    missing = client.delete("/ratings").json()["detail"]
+    missing = client.delete("/rating").json()["detail"]
     assert missing == "user_id: is missing; product_id: is missing"
 
 

@@ -152,7 +152,7 @@ async def unrate(request: Request) -> Response:
 
 
 @router.delete(
-    "/ratings",
+    "/rating",
     status_code=204,
     summary="The same, with the ids in the query",
     openapi_extra={"parameters": [USER_ID | {"in": "query"}, PRODUCT_ID_IN_QUERY]},
