@@ -50,6 +50,7 @@ from recommender.database import (
     staged,
     usable,
     wanted_scale,
+    widen_product_ids,
 )
 from recommender.database.schema import SHOPPER_TABLES, interactions, products, ratings, users
 from recommender.errors import DatabaseError, SettingError
@@ -238,6 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         with connected(settings) as engine:
             print(label(engine))
+            widen_product_ids(engine, but=(interactions, ratings))
             started = time.perf_counter()
             if files.paths:
                 limit = rejection_limit(options.max_rejected)

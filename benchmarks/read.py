@@ -3,6 +3,7 @@
     python benchmarks/read.py                     # 3,000,000 ratings, 200,000 users, 300,000 products: some minutes
     python benchmarks/read.py --short             # 300,000 ratings
     python benchmarks/read.py --rows 10000000
+    python benchmarks/read.py --id-length 36      # product ids as long as a UUID instead of ten characters
 
 Every reader reads the same table in turns within one run; the table shows medians and the ratio to connectorx, whose
 time ends with raw Arrow columns, ours with checked arrays (whole half stars, product codes). Peak memory is that of
@@ -40,7 +41,7 @@ SLOW = ("pandas read_sql, PyMySQL", "ours, streamed", "ours, SQLite, streamed")
 Environ = dict[str, str]
 
 
-def write_ratings(file: Path, n: int, seed: int = 0) -> int:
+def write_ratings(file: Path, n: int, id_length: int = 10, seed: int = 0) -> int:
     """Write n distinct ratings (or nearly) as tab-separated rows of product_ratings, by user; return their number."""
     generator = np.random.default_rng(seed)
     drawn = n + n // 4  # some pairs come twice
@@ -48,7 +49,7 @@ def write_ratings(file: Path, n: int, seed: int = 0) -> int:
     popular = generator.zipf(1.3, drawn) % (n // 10 + 1)
     product = np.where(generator.random(drawn) < 0.5, popular, generator.integers(0, n // 10 + 1, drawn))
     frame = pd.DataFrame({"user_id": user_ids, "product": product}).drop_duplicates().head(n).sort_values("user_id")
-    frame["product"] = "B" + (frame["product"] * 29_989 % 999_999_937).astype(str).str.zfill(9)
+    frame["product"] = "B" + (frame["product"] * 29_989 % 999_999_937).astype(str).str.zfill(id_length - 1)
     frame["rating"] = generator.integers(1, 11, len(frame)) / 2
     frame["created_at"] = frame["updated_at"] = "2024-01-01 00:00:00.000000"
     frame.to_csv(file, sep="\t", header=False, index=False)
@@ -156,6 +157,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=3_000_000, help="ratings (default: 3,000,000)")
     parser.add_argument("--short", action="store_true", help="300,000 ratings")
     parser.add_argument("--rounds", type=int, default=7, help="times that every reader reads (default: 7)")
+    parser.add_argument("--id-length", type=int, default=10, help="characters of a product id (default: 10)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="recommender-bench-") as name:
         folder = Path(name)
@@ -165,7 +167,7 @@ def main() -> None:
         maria |= {"DB_USER": server.user, "DB_PASSWORD": server.password}
         sqlite = {"SQLITE_FILE": str(folder / "bench.db")}
         try:
-            n = write_ratings(folder / "ratings.tsv", 300_000 if options.short else options.rows)
+            n = write_ratings(folder / "ratings.tsv", 300_000 if options.short else options.rows, options.id_length)
             fill(server, maria, sqlite, folder / "ratings.tsv")
             measure(maria, sqlite, n, options.rounds)
         finally:

@@ -19,9 +19,7 @@ IDS_PER_QUERY = 400  # older versions of SQLite allow 999 parameters
 _log = logging.getLogger(__name__)
 _Id = TypeVar("_Id")
 # a release whose product ids had ten characters made these columns; the tables of lists are replaced whole
-_NARROW: dict[str, Column[str]] = {
-    column.table.name: column for column in (products.c.asin, interactions.c.product_id, ratings.c.product_id)
-}
+_NARROW: tuple[Column[str], ...] = (products.c.asin, interactions.c.product_id, ratings.c.product_id)
 _NARROW_COLUMNS = text(
     "SELECT c.TABLE_NAME, c.COLUMN_NAME, c.IS_NULLABLE, c.COLUMN_COMMENT FROM information_schema.COLUMNS c "
     "JOIN information_schema.TABLES t ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME "
@@ -117,22 +115,24 @@ def widen_product_ids(engine: Engine, *, but: Sequence[Table] = ()) -> None:
     """Let the tables of a release with ids of ten characters hold any product id; ``but``: tables to be replaced soon.
 
     Each column is changed in place, once, so the shop's own columns, indexes and views stay. SQLite has no lengths.
-    Where the user has no right to do it, or others hold a table, the log says so, and the column stays as it is.
+    Where the user has no right to do it, or others hold a table, the log says so, and this column and the others stay
+    as they are: no rating may have an id that cannot be asked for in the catalog.
     """
     if not is_mysql(engine):
         return
     with database_errors(engine), engine.connect() as connection:
-        found = [tuple(row) for row in connection.execute(_NARROW_COLUMNS)]
-    replaced = {table.name for table in but}
-    for name, column, nullable, comment in found:
-        if name in replaced or name not in _NARROW or column != _NARROW[name].name:
+        found = {(table, column): kept for table, column, *kept in connection.execute(_NARROW_COLUMNS)}
+    for column in _NARROW:
+        kept = found.get((column.table.name, column.name))
+        if kept is None or column.table in but:
             continue
         try:
-            widen = partial(_widen, engine, _NARROW[name], nullable, comment)
-            waiting_for_locks(engine, [name], widen, seconds=_WIDENING_WAIT)
-            _log.info("%s.%s now holds product ids of any kind", name, column)
+            waiting_for_locks(
+                engine, [column.table.name], partial(_widen, engine, column, *kept), seconds=_WIDENING_WAIT
+            )
         except DatabaseError as error:
-            _log.warning("%s.%s still holds ids of up to 10 characters of ASCII only: %s", name, column, error)
+            _log.warning("%s still holds ids of up to 10 characters of ASCII only: %s", column, error)
+            return
 
 
 def _widen(engine: Engine, column: Column[str], nullable: str, comment: str) -> None:

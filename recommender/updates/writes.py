@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from pymysql.constants import ER
+from sqlalchemy import Connection, Engine, delete, exc, insert, select
 from sqlalchemy.dialects import mysql, sqlite
 
 from recommender.database import (
     cut_log,
     enter_text,
+    error_code,
     existing_tables,
     note_deletion,
     number_of_text,
@@ -93,7 +95,8 @@ def store_interaction(connection: Connection, user_id: int, product_id: str, kin
 def delete_rating(connection: Connection, user_id: int, product_id: str, *, called: UserId | None = None) -> None:
     """Delete a rating. UnknownRatingError, of the user that the shop calls so, if there is none."""
     mine = (ratings.c.user_id == user_id) & (ratings.c.product_id == product_id)
-    if connection.execute(delete(ratings).where(mine)).rowcount == 0:
+    known = _has(connection, ratings.c.product_id, product_id)
+    if not known or connection.execute(delete(ratings).where(mine)).rowcount == 0:
         raise UnknownRatingError(user_id if called is None else called, product_id)
     note_deletion(connection, user_id, erased=False)
 
@@ -130,4 +133,9 @@ def _refuse_unknown_product(connection: Connection, product_id: str) -> None:
 
 
 def _has(connection: Connection, column: Any, value: object) -> bool:
-    return connection.execute(select(column).where(column == value).limit(1)).first() is not None
+    try:
+        return connection.execute(select(column).where(column == value).limit(1)).first() is not None
+    except exc.DBAPIError as error:
+        if error_code(error) != ER.CANT_AGGREGATE_2COLLATIONS:
+            raise
+        return False  # an earlier release's column of ASCII cannot be compared with another text

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, delete, insert, select
 
 from recommender.database import read_catalog, read_ratings, writing
 from recommender.database.schema import metadata, products, ratings, recommendations
+from recommender.shop import HALF_STARS
 from recommender.updates import optional_tables, read_facts, read_records
 from tests.support.product_ids import ODD, PRODUCT_IDS
 from tests.support.shop import WHEN, product_row
@@ -78,7 +79,7 @@ def test_any_ids_come_back_from_the_tables_as_they_went_in(engine: Engine, ids: 
     found = read_ratings(engine)
     assert (sorted(found.products.to_pylist()), found.left_out) == (sorted(ids), {})
     with engine.connect() as connection:
-        (record,) = read_records(connection, [1], optional_tables(engine))
+        (record,) = read_records(connection, [1], optional_tables(engine), HALF_STARS)
         facts = read_facts(connection, [name.encode() for name in ids])
     assert {name.decode() for name, *_ in record.ratings} == set(ids)
     assert {name.decode(): product and product.title for name, product in facts.items()} == {n: f"t {n}" for n in ids}
