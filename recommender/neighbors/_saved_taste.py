@@ -63,9 +63,8 @@ def saved_index(
     check_sizes(saved, INDEX, sizes)
     check_range(saved, INDEX, {"columns": n_columns})
     require(np.bincount(saved.columns, minlength=1).max() <= 1, f"{INDEX}.columns", "a number for each place")
-    stars = np.append(saved.item_bias, saved.shop[1])  # all NaN in a shop without ratings
-    finite = np.isfinite(saved.user_bias).all() and np.isfinite(saved.shop[0])
-    finite &= np.isfinite(stars).all() or np.isnan(stars).all()
+    finite = np.isfinite(saved.item_bias).all() and np.isfinite(saved.user_bias).all() and np.isfinite(saved.shop[0])
+    finite &= not np.isinf(saved.shop[1])  # NaN: of a shop without ratings
     require(finite, f"{INDEX}.item_bias, user_bias and shop", "finite")
     _check_profiles(packed, n_rows, n_columns)
     known = TasteStatistics(int(saved.shop[0]), saved.raters, float(saved.shop[1]), saved.item_bias, saved.user_bias)

@@ -15,7 +15,6 @@ in the last bit between processors and C libraries, and ties would fall differen
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from functools import lru_cache
@@ -40,7 +39,7 @@ class TasteStatistics:
 
     n_users: int
     raters: NDArray[np.int64]  # (n_products,) users who have the product
-    mu: float  # on the scale of the ratings, as the biases are; NaN without ratings
+    mu: float  # on the scale of the ratings, as the biases are
     item_bias: NDArray[np.float64]  # (n_products,)
     user_bias: NDArray[np.float64]  # (n_users,)
 
@@ -65,7 +64,7 @@ def taste_statistics(profiles: Any, half_stars: Any = None, *, scale: Scale = HA
     """Return the statistics of profiles (n_users, n_products) and of the ratings in them.
 
     profiles: CSR; raters counts its stored entries, n_users all rows. half_stars: CSR of the same shape, steps of the
-    scale; a stored 0 is unrated. None, or no rating: mu and the item biases are NaN, as are all predicted stars.
+    scale; a stored 0 is unrated. None: the shop has no ratings, and mu is the middle of the scale.
     Raises SettingError if the shapes differ or an argument is not CSR.
     """
     n_users, n_products = checked_csr("profiles", profiles).shape
@@ -78,7 +77,7 @@ def taste_statistics(profiles: Any, half_stars: Any = None, *, scale: Scale = HA
     rows = np.repeat(np.arange(n_users), np.diff(ratings.indptr))[rated]
     steps, unit = ratings.data[rated], scale.unit
     # whole steps: this sum and those of bincount are exact in any order
-    mu = float(unit * int(steps.sum(dtype=np.int64)) / steps.size) if steps.size else math.nan
+    mu = float(unit * int(steps.sum(dtype=np.int64)) / steps.size) if steps.size else scale.middle
     counts = np.bincount(columns, minlength=n_products)  # (n_products,)
     item_bias = (unit * np.bincount(columns, steps, n_products) - counts * mu) / (counts + ITEM_PRIOR)
     left = np.bincount(rows, steps * unit - mu - item_bias[columns], n_users)  # summed in the order of the columns

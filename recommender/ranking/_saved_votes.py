@@ -46,9 +46,9 @@ def saved_votes(
     check_sizes(saved, VOTES, {"base": packed.positions.size, "block_inverse": n_blocks, **padded})
     require(np.array_equal(numbers_of(entries), packed.places), ENTRIES, "of the same places as the index")
     check_finite(saved, VOTES, "divisor", "inverse", "block_inverse", below=LARGEST)
-    finite = np.isfinite(saved.base).all() and np.isfinite(saved.item_bias).all()
     unknown = np.isnan(saved.base).all()  # of a shop without ratings
-    require(finite or unknown, f"{VOTES}.base and item_bias", "finite")
+    finite = (unknown or np.isfinite(saved.base).all()) and np.isfinite(saved.item_bias).all()
+    require(finite, f"{VOTES}.base and item_bias", "finite")
     votes = _taste_kernels.Votes(
         packed.indptr, entries, packed.values, saved.base, saved.item_bias, saved.divisor, columns
     )

@@ -12,7 +12,9 @@ All of them leave a list short if they have no more products.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 from recommender.errors import SettingError
 from recommender.fallback import SOURCES
 from recommender.items import ItemWeights
-from recommender.neighbors import CosineIndex, TasteIndex, TasteStatistics
+from recommender.neighbors import CosineIndex, TasteIndex, TasteStatistics, taste_statistics
 from recommender.ranking.classic import RankedProducts, rank_products_for_rows
 from recommender.ranking.fusion import FusedRanker
 from recommender.ranking.items import ItemRanker
@@ -201,12 +203,18 @@ class TasteSimilarity(CosineIndex):
 
     @cached_property
     def taste(self) -> TasteRanker:
-        """The ranker of `taste`. Two threads that use it first at the same time may both prepare it."""
+        """The ranker of `taste`. Two threads that use it first at the same time may both prepare it.
+
+        In a shop without ratings no stars can be predicted: they are NaN.
+        """
+        statistics = self.statistics
+        if statistics is None and not self.matrix.n_ratings:
+            statistics = replace(taste_statistics(self.profiles.confidences, scale=self.matrix.scale), mu=math.nan)
         return TasteRanker(
             self.profiles.confidences,
             self.matrix.half_stars,
             times=self.profiles.times,
-            statistics=self.statistics,
+            statistics=statistics,
             recommendable=self.matrix.recommendable,
             scale=self.matrix.scale,
         )

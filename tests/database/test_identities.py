@@ -13,6 +13,7 @@ from sqlalchemy import Engine, delete, select
 import api
 import load_recommendation_data as step2
 import recommendation_engine as step3
+from recommender.commands import shop_import
 from recommender.database import (
     NUMBERS,
     TEXT,
@@ -276,7 +277,7 @@ def test_an_import_is_refused_if_somebody_is_erased_meanwhile(shop: Engine, monk
     load(shop, PEOPLE)
     prepare(shop)
     asked = iter([0, 1])
-    monkeypatch.setattr(step2, "newest_deletion", lambda *_: next(asked))
+    monkeypatch.setattr(shop_import, "newest_deletion", lambda *_: next(asked))
     with pytest.raises(WriteConflictError, match="a user was erased"):
         load(shop, PEOPLE | BEA)
     assert "bea" not in numbers(shop)

@@ -15,6 +15,7 @@ from sqlalchemy.engine.reflection import Inspector
 
 import load_recommendation_data
 import to_rds
+from recommender.commands import shop_import
 from recommender.database import connect, existing_tables, refuse_foreign_catalog, require_rows, writing
 from recommender.database.schema import metadata, products, ratings, users
 from recommender.errors import ForeignDataError
@@ -45,16 +46,14 @@ def generate(engine: Engine, env: dict[str, str], tmp_path: Path) -> Callable[[i
     return lambda seed: load_recommendation_data.generate(engine, settings, seed=seed, replace=False)
 
 
-def after(
-    monkeypatch: pytest.MonkeyPatch, module: Any, name: str, then: Callable[[], object], *, call: int = 1
-) -> None:
-    """Let something happen as soon as the function of a module has been called this many times."""
+def after(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, then: Callable[[], object]) -> None:
+    """Let something happen as soon as the function of a module has been called for the first time."""
     real, calls = getattr(module, name), list[int]()
 
     def hooked(*arguments: Any, **options: Any) -> Any:
         result = real(*arguments, **options)
         calls.append(1)
-        if len(calls) == call:
+        if len(calls) == 1:
             then()
         return result
 
@@ -110,7 +109,7 @@ def test_a_rating_given_between_the_last_look_and_the_swap_is_kept_and_reported(
 ) -> None:
     if made_before:
         generate(1)
-    after(monkeypatch, load_recommendation_data, "refuse_foreign_rows", lambda: rate(other), call=2)
+    after(monkeypatch, shop_import, "refuse_foreign_rows", lambda: rate(other))
     with pytest.raises(ForeignDataError, match="somebody wrote to product_ratings at the moment") as told:
         generate(2)
     kept = next(name for name in existing_tables(engine) if name.startswith("product_ratings__old"))

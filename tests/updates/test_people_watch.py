@@ -20,6 +20,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 import load_recommendation_data as step2
+from recommender.commands import shop_import
 from recommender.database import INTERVAL, TEXT, WAIT, announced, is_announced, token_of
 from recommender.errors import DatabaseError, WriteConflictError
 from recommender.settings import Settings
@@ -221,7 +222,7 @@ def test_only_people_in_the_place_of_others_are_announced(
         told.append(token_of(engine))
         yield
 
-    monkeypatch.setattr(step2, "announced", noting)
+    monkeypatch.setattr(shop_import, "announced", noting)
     made_up = make_settings(NUM_USERS=5, NUM_RATINGS=20, NUM_INTERACTIONS=5)
     step2.generate(engine, made_up, seed=1, replace=False)
     step2.generate(engine, made_up, seed=2, replace=False)
