@@ -157,7 +157,10 @@ def refuse_foreign_rows(engine: Engine, *, generating: bool) -> Check:
         with database_errors(engine), engine.connect() as connection:
             filled = [table.name for table in (*_WATCHED, data_origin) if _has_rows(connection, table)]
         if filled:
-            raise ForeignDataError(f"{label(engine)}: {filled[0]} holds rows that this script did not make: {remedy}")
+            works = ratings.name in filled or interactions.name in filled
+            hint = "step 3 works on them as they are; " if works else ""
+            foreign = f"{filled[0]} holds rows that this script did not make"
+            raise ForeignDataError(f"{label(engine)}: {foreign}: {hint}{remedy}")
     refuse_foreign_tables(engine, SHOPPER_TABLES)
     if noted is None:
         return _unchanged({table.name: [0, 0] for table in _WATCHED})
