@@ -203,12 +203,14 @@ class ModelUpdater(PeopleWatch):
     async def suppose(self, model: LiveModel, user_id: int, ratings: Mapping[str, int]) -> LiveModel:
         """Return the model that would follow if the user gave these ratings, in half stars; 0: took one away.
 
-        Nothing is stored. DatabaseError; UnknownProductError.
+        Nothing is stored. DatabaseError, OtherPeopleError, UnknownProductError.
         """
 
         def job(engine: Engine) -> LiveModel:
             there = optional_tables(engine)
             with database_errors(engine), engine.connect() as connection:
+                if self._are_others(connection, model):
+                    raise OtherPeopleError("the user_ids have come to mean other people")
                 records = read_records(connection, [user_id], there, model.matrix.scale)
                 (record,) = with_names(connection, records) if model.ids.is_text else records
             return with_ratings(model, record, ratings, int(time.time() * 1e6))

@@ -84,6 +84,7 @@ ROUTES: dict[tuple[str, str], Case] = {
 # method and template of each page -> its path, and whether it shows people
 PAGES: dict[tuple[str, str], tuple[str, bool]] = {
     ("GET", "/"): ("/", False),
+    ("GET", "/faults"): ("/faults", False),
     ("GET", "/basket"): ("/basket?product=" + A, False),
     ("GET", "/p/{product_id:path}"): (f"/p/{A}", False),
     ("GET", "/versions"): ("/versions", False),

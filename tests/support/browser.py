@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ def opened(
 ) -> Iterator[Page]:
     """Give a page of a new window; at the end nothing may have failed in it, and nothing may come from elsewhere.
 
-    ``may_fail``: words of a failure that the test is about.
+    ``may_fail``: a pattern of the failures that the test is about.
     """
     context = browser.new_context(viewport={"width": width, "height": 800}, base_url=address, **options)  # type: ignore[arg-type]
     context.set_default_timeout(10_000)
@@ -51,7 +52,8 @@ def opened(
     page.on("request", lambda asked: None if asked.url.startswith(address) else faults.append(asked.url))
     yield page
     context.close()
-    assert [fault for fault in faults if may_fail not in fault] == []
+    left = [fault for fault in faults if not re.search(may_fail, fault)]
+    assert not left, left
 
 
 def sign_in(page: Page, key: str = KEY) -> None:

@@ -1,4 +1,4 @@
-"""The files of the pages: style sheet, icon, and htmx (https://htmx.org), which changes a part of a page in place.
+"""The files of the pages: style sheet, icon, htmx (https://htmx.org), which changes parts in place, and a script.
 
 The address of a file names its content, so a browser keeps it for good and still gets every new one at once.
 """
@@ -17,6 +17,7 @@ _FOLDER = Path(__file__).parent / "static"
 _TYPES = {
     "style.css": "text/css; charset=utf-8",
     "htmx.min.js": "text/javascript; charset=utf-8",
+    "pages.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 FOR_GOOD = "public, max-age=31536000, immutable"

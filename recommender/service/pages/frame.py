@@ -92,7 +92,9 @@ def add_page(router: APIRouter, path: str, make: Make, *, method: str = "GET", o
             return ask_to_sign_in(request)
         try:
             await _check_served(request, of_people=of_people)
-            return await make(request)
+            made = await make(request)
+            await _check_served(request, of_people=of_people)  # the people may have been replaced meanwhile
+            return made
         except Exception as error:
             return _failed(request, error)
 

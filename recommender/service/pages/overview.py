@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from recommender.service.faults import faults_of
 from recommender.service.pages import charts
 from recommender.service.pages.frame import add_page, render
 from recommender.service.pages.words import SOURCES, count, share, stars
@@ -30,7 +31,8 @@ async def overview(request: Request) -> Response:
     return render(
         request,
         "overview.html",
-        **{name: found[name] for name in ("shop", "faults", "gate", "rejected_rows", "worker")},
+        **{name: found[name] for name in ("shop", "gate", "rejected_rows", "worker")},
+        refused=[fault for fault in found["faults"] if fault not in faults_of(request.app.state)],
         histogram=_bars([(f"{stars(row['stars'])} ★", row["ratings"]) for row in reversed(found["ratings_by_stars"])]),
         tail=charts.log_log(curve) if len(curve) > 1 else None,
         points=curve,
@@ -66,4 +68,10 @@ def _rankings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+async def faults(request: Request) -> Response:
+    """Return what is wrong now, for a page that is open."""
+    return render(request, "faults.html")
+
+
 add_page(router, "/", overview)
+add_page(router, "/faults", faults)

@@ -59,7 +59,7 @@ async def shopper(request: Request) -> Response:
     model: LiveModel = request.app.state.model
     for ranking in asked.rankings:
         check_served(ranking, model)
-    supposing = await supposed(request, asked.user_id, asked.steps)
+    supposing = await supposed(request, model, asked.user_id, asked.steps)
     filters = query_of(asked.filters)[1:]
     lists, sources = [], []
     for ranking in asked.rankings:

@@ -100,15 +100,14 @@ async def what_if(request: Request) -> Response:
     given = await read_body(request, _Ratings, asked.errors, served.matrix.scale)
     asked.done()
     ratings = {item.product_id: item.rating for item in given.ratings}
-    model = await supposed(request, user_id, ratings)
     request.state.model = served
+    model = await supposed(request, served, user_id, ratings)
     answer = await list_of(request, model, str(user_id), request.scope["query_string"], named=True)
     return Response(answer.body, 200, NOT_KEPT, "application/json")
 
 
-async def supposed(request: Request, user_id: UserId, ratings: Mapping[str, int]) -> LiveModel:
-    """Return the served model, with the ratings, in steps, if there are any."""
-    model: LiveModel = request.app.state.model
+async def supposed(request: Request, model: LiveModel, user_id: UserId, ratings: Mapping[str, int]) -> LiveModel:
+    """Return the model with the ratings, in steps, if there are any. As `ModelUpdater.suppose`."""
     watch: ModelUpdater = request.app.state.updater
     number = model.number_of(user_id)
     model.ratings_of(number)  # UnknownUserError

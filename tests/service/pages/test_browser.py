@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from recommender.publishing import Version
 from tests.support.browser import chromium, opened, sign_in, violations
 from tests.support.service import KEY, WITH_KEY
 from tests.support.site import PRODUCTS, WITHOUT_RATINGS, Site
@@ -131,6 +134,59 @@ def test_a_tried_rating_can_be_saved_after_a_question_and_undone(page: Page, sit
     expect(page.get_by_role("heading", name="Shopper 3")).to_be_visible()
     assert before[0] not in str(site.get("/users/3/ratings").json())
     assert by_api(site, user=3) == before
+
+
+def test_a_database_or_a_service_that_goes_away_is_told_on_a_page_that_is_open(
+    browser: Browser, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(browser, site.address, may_fail="ERR_INTERNET_DISCONNECTED|htmx:(sendError|afterRequest)") as page:
+        page.clock.install()
+        page.goto("/basket")
+        monkeypatch.setattr(type(site.app.state.updater), "fault", ("the database does not answer", datetime.now(UTC)))
+        _soon_told(page, "The database does not answer")
+        assert violations(page) == []
+        monkeypatch.undo()
+        _soon_told(page, "")
+        page.context.set_offline(True)
+        _soon_told(page, "The service does not answer")
+        page.context.set_offline(False)
+        _soon_told(page, "")
+
+
+def _soon_told(page: Page, words: str) -> None:
+    """Let the time of the page go on until it tells exactly this fault; no words: no fault."""
+    told: list[str] = []
+    for _ in range(40):
+        page.clock.fast_forward(5_100)
+        page.wait_for_timeout(50)
+        told = page.get_by_role("alert").all_text_contents()
+        if len(told) == (1 if words else 0) and words in "".join(told):
+            return
+    raise AssertionError(f"{told} is told, not {words!r}")
+
+
+def test_a_version_is_rolled_back_after_a_question(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    versions = [Version(number, datetime(2026, 1, number, tzinfo=UTC), "x", 9, {}) for number in (1, 2)]
+    versions[0] = replace(versions[0], state="kept")
+
+    async def found(_request: object) -> list[Version]:
+        return versions
+
+    def roll_back(_engine: object, number: int) -> None:
+        asked.append(number)
+        versions[:] = [replace(one, state="published" if one.number == number else "kept") for one in versions]
+
+    monkeypatch.setattr("recommender.service.pages.versions.versions_of", found)
+    monkeypatch.setattr("recommender.service.pages.versions.roll_back", roll_back)
+    page.goto("/versions")
+    page.get_by_role("link", name="Roll back to version 1").click()
+    page.get_by_role("link", name="Leave it").click()
+    assert asked == []
+    page.get_by_role("link", name="Roll back to version 1").click()
+    page.get_by_role("button", name="Roll back to version 1").click()
+    expect(page.get_by_role("status")).to_have_text("Version 1 is published again. Readers see it at once.")
+    assert asked == [1]
 
 
 def test_signing_in_with_a_wrong_key_and_a_right_one_and_out_again(browser: Browser, site: Site) -> None:

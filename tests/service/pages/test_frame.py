@@ -218,7 +218,7 @@ def test_a_database_that_went_away_is_told_on_every_page_and_lists_go_on(
         assert site.get(f"/shoppers/1?rate={PRODUCTS[0]}:5").status_code == 503
         assert site.get("/shoppers?country=DE").status_code == 503
     wait_until(lambda: updater.is_up)
-    assert "does not answer" not in site.get("/").text.partition("<h1>")[0]
+    assert "The database does not answer" not in site.get("/").text.partition("<h1>")[0]
 
 
 def test_a_newer_model_that_could_not_be_loaded_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from sqlalchemy import update
 import recommendation_engine
 from recommender.database import connect, writing
 from recommender.database.schema import products
+from recommender.publishing import Version
 from recommender.service.pages.pictures import placeholder
 from recommender.settings import load_settings
 from tests.support.service import KEY
@@ -94,6 +97,21 @@ def test_versions_can_be_rolled_back_after_being_asked_once_more(tmp_path: Path)
         missing = httpx2.post(f"{site.address}/versions/9/roll-back", headers={"X-API-Key": KEY})
         assert missing.status_code == 409
         assert "--rollback 9" in missing.text
+
+
+def test_a_version_that_the_gate_refused_stands_first_on_the_first_page(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"ranking": "taste", "n": 10}
+    old = Version(1, datetime(2026, 1, 31, tzinfo=UTC), "x", 9, settings)
+    refused = replace(old, number=2, state="kept", metrics={"verdict": "refused"})
+
+    async def read(_job: object) -> list[Version]:
+        return [old, refused]
+
+    monkeypatch.setattr(site.app.state.updater, "read", read)
+    main = site.get("/").text.partition("<main")[2]
+    assert "Version 2 was not published: the gate refused it." in main.partition("<h1>")[0]
 
 
 def states(site: Site) -> dict[int, str]:
