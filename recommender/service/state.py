@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 from recommender.model import ServedModel
 from recommender.service.api_keys import ApiKeys
@@ -26,7 +27,7 @@ class ServiceState(Served):
     sessions: Sessions = field(default_factory=Sessions)  # of people at the pages
     product_images: bool = False  # whether the pages show the pictures of the catalog
     model_file: Path | None = None
-    figures: tuple[ServedModel, dict[str, Any]] | None = None  # of the overview, and the model they are of
+    figures: tuple[ref[ServedModel], dict[str, Any]] | None = None  # of the overview, and the model they are of
     batches: Turns = field(default_factory=lambda: Turns(BATCHES_AT_A_TIME))
     slow_answers: Turns = field(default_factory=lambda: Turns(1))
     refused: str = ""  # why the start failed

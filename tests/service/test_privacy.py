@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +25,7 @@ from recommender.database.schema import interactions, users
 from recommender.evaluation.tuning import Tuned
 from recommender.model import EVIDENT, FEWEST, STEPS
 from recommender.ranking import AUTO, FUSION, ITEMS, RANKINGS, TASTE, AutoParameters, ItemParameters
+from recommender.service.routes import figures
 from tests.support.shop import WHEN, fill, product_row
 
 PEOPLE = range(1, 61)
@@ -196,6 +198,27 @@ def test_an_explained_list_holds_the_same_products_as_the_plain_list(client: Tes
         assert theirs(person) & rated_by_anybody <= missing
         seen += len(missing)
     assert seen >= 3 * sum(len(set(stars) & set(CATALOG)) for stars in RATED.values())
+
+
+def test_figures_and_open_pages_tell_no_rating_of_few_people_and_name_nobody(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert figures.MANY == 10
+    monkeypatch.setattr(figures, "MANY", 4)  # no product of this shop has so many ratings
+    counts = {len([stars for stars in RATED.values() if product in stars]): product for product in CATALOG}
+    assert min(counts) == 0
+    assert {1, 2, 3, 4} <= set(counts)
+    for count, product in counts.items():
+        told = client.get(f"/products/{product}/figures").json()
+        assert (told["ratings_by_stars"] is None) is (0 < count < 4)
+        assert all(segment["ratings"] >= 4 for segment in told["segments"])
+        with_key = client.get(f"/products/{product}/figures", headers=KEY).json()["ratings_by_stars"]
+        assert sum(row["ratings"] for row in with_key) == count
+    paths = ["/", "/basket", "/versions", "/overview.json", "/versions.json"]
+    for path in [*paths, *(f"/p/{product}" for product in counts.values()), f"/basket?product={CATALOG[0]}"]:
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert not re.search(r"/shoppers/\d|Shopper \d|user_id", answer.text), path
 
 
 def test_the_page_of_a_product_does_not_tell_the_rating_of_one_person(client: TestClient) -> None:

@@ -11,6 +11,7 @@ from recommender.service.pages import charts
 from recommender.service.pages.frame import add_page, render
 from recommender.service.pages.words import SOURCES, count, share, stars
 from recommender.service.routes.overview import overview_of
+from recommender.service.session import may_see_people
 
 router = APIRouter(include_in_schema=False)
 
@@ -26,14 +27,17 @@ RANKINGS = {
 
 async def overview(request: Request) -> Response:
     """Return the page."""
-    found = await overview_of(request)
+    found = await overview_of(request, named=may_see_people(request))
     curve = [(point["rank"], point["ratings"]) for point in found["popularity"]]
     return render(
         request,
         "overview.html",
         **{name: found[name] for name in ("shop", "gate", "rejected_rows", "worker")},
         refused=[fault for fault in found["faults"] if fault not in faults_of(request.app.state)],
-        histogram=_bars([(f"{stars(row['stars'])} ★", row["ratings"]) for row in reversed(found["ratings_by_stars"])]),
+        histogram=_bars(
+            [(f"{stars(row['stars'])} ★", row["ratings"]) for row in reversed(found["ratings_by_stars"] or [])]
+        ),
+        hidden=found["ratings_by_stars"] is None,
         tail=charts.log_log(curve) if len(curve) > 1 else None,
         points=curve,
         sources=_sources(found["served_by"]),

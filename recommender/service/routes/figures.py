@@ -106,7 +106,9 @@ def _lists(engine: Engine, product_id: str) -> list[dict[str, int]] | None:
         select(rank, func.count()).where(recommendations.c.product_id == product_id).group_by(rank).order_by(rank)
     )
     with database_errors(engine), engine.connect() as connection:
-        return [{"rank": int(place), "lists": int(n)} for place, n in connection.execute(statement)]
+        found = [{"rank": int(place), "lists": int(n)} for place, n in connection.execute(statement)]
+        there = found or connection.execute(select(rank).limit(1)).first()
+    return found if there else None
 
 
 def _reason(model: LiveModel, column: int) -> str:

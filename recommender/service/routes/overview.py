@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from recommender.errors import RecommenderError
 from recommender.files import rejected_by_reason
 from recommender.model import ServedModel, popularity_curve, ratings_by_stars, served_by
 from recommender.publishing import Version
+from recommender.service.api_keys import has_key
 from recommender.service.faults import faults_of, refused_version
 from recommender.service.middleware.metrics import BUCKETS, ServiceMetrics
 from recommender.service.parameters import documented_json
+from recommender.service.routes.figures import MANY
 from recommender.service.routes.versions import versions_of
 from recommender.service.state import ServiceState
 
@@ -58,19 +61,20 @@ _SCHEMA: dict[str, Any] = {"type": "object", "required": list(_PARTS), "properti
         200: documented_json(
             _SCHEMA,
             _EXAMPLE,
-            "`ratings_by_stars` and `popularity` are those of the time when the model was built. `served_by` looks at "
-            "200 shoppers. `rankings`: nDCG@10 of the newest version that was measured, and of the rankings beside it. "
+            "`ratings_by_stars` (of fewer than 10 people only with a key) and `popularity` are those of the time when "
+            "the model was built. `served_by` looks at 200 shoppers. `rankings`: nDCG@10 of the newest version that "
+            "was measured, and of the rankings beside it. "
             "`rankings`, `gate` are empty or null while the database is away.",
         )
     },
 )
 async def overview(request: Request) -> Response:
     """Return what the engine knows of the shop, how good its lists are, and what is wrong with the service."""
-    return Response(orjson.dumps(await overview_of(request)), media_type="application/json")
+    return Response(orjson.dumps(await overview_of(request, named=has_key(request))), media_type="application/json")
 
 
-async def overview_of(request: Request) -> dict[str, Any]:
-    """Return the overview, for the route and for the page."""
+async def overview_of(request: Request, *, named: bool) -> dict[str, Any]:
+    """Return the overview, for the route and for the page; ``named``: with the stars that few people gave."""
     state: ServiceState = request.app.state
     try:
         versions = await versions_of(request)
@@ -79,7 +83,7 @@ async def overview_of(request: Request) -> dict[str, Any]:
     refused = refused_version(versions)
     return {
         "faults": faults_of(state) + ([refused] if refused else []),
-        **await _of_model(request),
+        **await _of_model(request, named=named),
         "rankings": rankings_of(versions),
         "gate": _gate(versions),
         "rejected_rows": _rejected(),
@@ -87,16 +91,16 @@ async def overview_of(request: Request) -> dict[str, Any]:
     }
 
 
-async def _of_model(request: Request) -> dict[str, Any]:
+async def _of_model(request: Request, *, named: bool) -> dict[str, Any]:
     """Return the figures of the served model. Those that take long are made once for each model that is built."""
     state: ServiceState = request.app.state
     model = state.model
     assert model is not None
     assert state.updater is not None
     built, kept = model.changes.model, state.figures
-    if kept is None or kept[0] is not built:
+    if kept is None or kept[0]() is not built:
         made = await state.slow_answers.make(request, model, lambda: _figures(built, state.default_limit))
-        state.figures = kept = built, made
+        state.figures = kept = weakref.ref(built), made
     now = time.time()
     shop = {
         "users": len(model.known_users),
@@ -112,7 +116,8 @@ async def _of_model(request: Request) -> dict[str, Any]:
         "tables_looked_at_seconds_ago": round(state.updater.lag, 1),
         "rows_left_out": dict(model.left_out),
     }
-    return {"shop": shop, **kept[1]}
+    few = model.matrix.shape[0] < MANY and not named
+    return {"shop": shop, **kept[1], **({"ratings_by_stars": None} if few else {})}
 
 
 def _figures(model: ServedModel, n: int) -> dict[str, Any]:

@@ -18,20 +18,15 @@ from tests.support.service import KEY, WITH_KEY
 from tests.support.shop import WHEN, fill
 
 A, B, C, D, E = (f"B00000000{letter}" for letter in "ABCDE")
+UNRATED = "B00000000Z"
 STARS = {1: {A: 5.0, B: 4.0}, 2: {A: 5.0, C: 4.5}, 3: {B: 4.0, C: 1.0, D: 3.0}, 4: {D: 5.0, E: 2.0}}
-
-
-@pytest.fixture
-def backend() -> str:
-    """These routes read few tables, and by statements that others test on both."""
-    return "sqlite"
 
 
 @pytest.fixture
 def client(
     engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[TestClient]:
-    fill(engine, STARS, [A, B, C, D, E])
+    fill(engine, STARS, [A, B, C, D, E, UNRATED])
     with writing(engine) as connection:
         connection.execute(insert(users), [{"user_id": user, "created_at": WHEN} for user in (8, 9)])
         for user, place in {1: ("DE", "25-34"), 3: ("DE", "35-44"), 9: ("FR", "25-34")}.items():
@@ -49,9 +44,10 @@ def ids(answer: Any) -> list[int]:
 
 
 def test_the_overview_counts_ratings_by_stars_and_products_by_ratings(client: TestClient) -> None:
-    found = client.get("/overview.json").json()
+    assert client.get("/overview.json").json()["ratings_by_stars"] is None  # of few people only with a key
+    found = client.get("/overview.json", headers=WITH_KEY).json()
     assert found["shop"]["users"] == 6
-    assert found["shop"]["products"] == 5
+    assert found["shop"]["products"] == 6
     assert found["shop"]["ratings"] == 9
     by_stars = {row["stars"]: row["ratings"] for row in found["ratings_by_stars"]}
     assert by_stars == {1.0: 1, 2.0: 1, 3.0: 1, 4.0: 2, 4.5: 1, 5.0: 3}
@@ -87,6 +83,21 @@ def test_versions_are_listed_newest_first_and_a_refused_one_is_a_fault(client: T
     assert "Version 1 stays published" in fault["remedy"]
 
 
+def test_figures_tell_the_ranks_of_a_product_in_published_lists_or_why_it_is_in_none(client: TestClient) -> None:
+    assert client.get(f"/products/{A}/figures", headers=WITH_KEY).json()["lists"] is None  # there are no lists yet
+    assert recommendation_engine.main([]) == 0
+    rows = client.get(f"/products/{A}/figures", headers=WITH_KEY).json()
+    lists = {user: client.get(f"/recommendations/{user}").json()["recommendations"] for user in (3, 4)}
+    ranks = [item["rank"] for items in lists.values() for item in items if item["product_id"] == A]
+    assert {row["rank"]: row["lists"] for row in rows["lists"]} == {rank: ranks.count(rank) for rank in ranks}
+    assert rows["ratings_by_stars"] == [{"stars": 5.0, "ratings": 2}]
+    assert rows["segments"] == [{"country": "DE", "age_group": "25-34", "ratings": 1, "mean_rating": 5.0}]
+    assert rows["reason"] is None
+    unrated = client.get(f"/products/{UNRATED}/figures").json()
+    assert (unrated["lists"], unrated["ratings_by_stars"]) == ([], [])
+    assert unrated["reason"] == "Nobody has rated it, and lists hold what somebody has rated."
+
+
 def test_people_are_found_by_place_by_chance_and_by_their_number_of_ratings(client: TestClient) -> None:
     assert client.get("/users?country=DE").status_code == 401
     assert ids(client.get("/users?country=DE", headers=WITH_KEY)) == [1, 3]
@@ -103,17 +114,17 @@ def test_people_are_found_by_place_by_chance_and_by_their_number_of_ratings(clie
 
 @pytest.mark.parametrize("ranking", ["classic", "taste"])
 def test_a_what_if_answers_what_the_list_is_after_the_rating_was_stored(client: TestClient, ranking: str) -> None:
-    path = f"/recommendations/1?ranking={ranking}&explain=true"
+    path = f"/recommendations/3?ranking={ranking}&explain=true"
     before = client.get(path, headers=WITH_KEY).json()
-    asked = {"ratings": [{"product_id": D, "rating": 5}, {"product_id": B, "rating": 1.5}]}
-    supposed = client.post(f"/users/1/what-if?ranking={ranking}&explain=true", json=asked, headers=WITH_KEY)
+    asked = {"ratings": [{"product_id": A, "rating": 5}, {"product_id": B, "rating": 1.5}]}
+    supposed = client.post(f"/users/3/what-if?ranking={ranking}&explain=true", json=asked, headers=WITH_KEY)
     assert supposed.status_code == 200
     assert supposed.headers["cache-control"] == "private, no-store"
     assert supposed.json() != before
     assert client.get(path, headers=WITH_KEY).json() == before  # nothing was stored
-    assert client.get("/users/1/ratings", headers=WITH_KEY).json()["total"] == 2
+    assert client.get("/users/3/ratings", headers=WITH_KEY).json()["total"] == 3
     for item in asked["ratings"]:
-        assert client.post("/ratings", json={"user_id": 1, **item}, headers=WITH_KEY).status_code == 201
+        assert client.post("/ratings", json={"user_id": 3, **item}, headers=WITH_KEY).status_code == 201
     assert client.get(path, headers=WITH_KEY).json() == supposed.json()
 
 
