@@ -27,58 +27,67 @@ SHELF = 12  # products to pick from
 
 async def basket(request: Request) -> Response:
     """Return the basket, products to pick from, and the list for the basket."""
-    asked = RequestReader.of(request)
+    asked = _Asked(request)
     model: LiveModel = request.app.state.model
-    root = request.scope.get("root_path", "")
-    chosen = list(dict.fromkeys(text.strip() for text in asked.all("product") if text.strip()))
-    ranking = asked.ranking() or model.ranking
-    if len(chosen) > MOST_PRODUCTS:
-        asked.refuse("product", chosen[MOST_PRODUCTS], f"must be given {MOST_PRODUCTS} times at most")
-    shelf_query = {"category_id": asked.once("category_id") or "", "offset": asked.once("offset") or "", "limit": SHELF}
-    shelf = RequestReader(query_of(shelf_query.items())[1:].encode())
-    shelf_request = list_request_of(shelf, SHELF)
-    asked.errors += shelf.errors
-    asked.done()
-    for product in chosen:
+    for product in asked.chosen:
         if model.products.find(product) is None:
             raise UnknownProductError(product)
-    listed, sources = [], ""
-    if chosen:
-        best = dict.fromkeys(chosen, model.matrix.scale.most)
-        wanted = list_request_of(RequestReader(b""), request.app.state.default_limit)
-        answer = await answer_basket(request, model, best, wanted, ranking)
-        listed, sources = items_of(model, answer, first=1), answer.sources
-    popular = [
-        card_of(model, one["product_id"], ratings=one["ratings"]) for one in await popular_items(request, shelf_request)
-    ]
-    cards = [card_of(model, product) for product in chosen]
+    listed, sources = await _list_for(request, model, asked) if asked.chosen else ([], "")
+    popular = await popular_items(request, asked.shelf_request)
+    shelf = [card_of(model, one["product_id"], ratings=one["ratings"]) for one in popular]
+    cards = [card_of(model, product) for product in asked.chosen]
     found = [card_of(model, one["product_id"], rank=one["rank"], predicted=one["predicted_rating"]) for one in listed]
-    images = await add_images(request, [*popular, *cards, *found])
     return render(
         request,
         "basket.html",
-        images=images,
+        images=await add_images(request, [*shelf, *cards, *found]),
         cards=cards,
-        shelf=[card for card in popular if card["product_id"] not in chosen],
-        more=len(popular) == SHELF,
-        offset=shelf_request.offset,
+        shelf=[card for card in shelf if card["product_id"] not in asked.chosen],
+        more=len(shelf) == SHELF,
+        offset=asked.shelf_request.offset,
         step=SHELF,
         found=found,
         sources=sources,
-        ranking=ranking,
+        ranking=asked.ranking,
         rankings=model.rankings,
-        category_id=shelf_query["category_id"],
+        category_id=asked.shelf["category_id"],
         categories=await category_names(request),
-        chosen=chosen,
-        link=partial(_link, root, chosen, shelf_query | {"ranking": ranking}),
-        twin=[("Popular products as JSON", f"/popular{query_of(shelf_query.items())}")],
+        chosen=asked.chosen,
+        link=partial(_link, request.scope.get("root_path", ""), asked),
+        twin=[("Popular products as JSON", f"/popular{query_of(asked.shelf.items())}")],
     )
 
 
-def _link(root: str, chosen: list[str], shown: dict[str, Any], /, **changed: Any) -> str:
+class _Asked:
+    """What the address asks for. InvalidParameterError."""
+
+    def __init__(self, request: Request) -> None:
+        asked = RequestReader.of(request)
+        self.chosen = list(dict.fromkeys(text.strip() for text in asked.all("product") if text.strip()))
+        self.ranking = asked.ranking() or request.app.state.model.ranking
+        if len(self.chosen) > MOST_PRODUCTS:
+            asked.refuse("product", self.chosen[MOST_PRODUCTS], f"must be given {MOST_PRODUCTS} times at most")
+        places = {name: asked.once(name) or "" for name in ("category_id", "offset")}
+        self.shelf: dict[str, Any] = {**places, "limit": SHELF}
+        shelf = RequestReader(query_of(self.shelf.items())[1:].encode())
+        self.shelf_request = list_request_of(shelf, SHELF)
+        asked.errors += shelf.errors
+        asked.done()
+
+
+async def _list_for(request: Request, model: LiveModel, asked: _Asked) -> tuple[list[dict[str, Any]], str]:
+    """Return the list for the basket as the API gives it, and its sources."""
+    whole = list_request_of(RequestReader(b""), request.app.state.default_limit)
+    ratings = dict.fromkeys(asked.chosen, model.matrix.scale.most)
+    answer = await answer_basket(request, model, ratings, whole, asked.ranking)
+    return items_of(model, answer, first=1), answer.sources
+
+
+def _link(root: str, asked: _Asked, /, **changed: Any) -> str:
     """Return the address of this page with other values; ``add`` and ``drop`` change the basket."""
-    products = [one for one in chosen if one != changed.get("drop")] + ([changed["add"]] if "add" in changed else [])
-    values = shown | changed
+    products = [one for one in asked.chosen if one != changed.get("drop")]
+    products += [changed["add"]] if "add" in changed else []
+    values = {**asked.shelf, "ranking": asked.ranking, **changed}
     pairs = [(name, values[name]) for name in ("ranking", "category_id", "offset")]
     return f"{root}/basket" + query_of([*(("product", one) for one in products), *pairs])
 

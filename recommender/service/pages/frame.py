@@ -176,4 +176,7 @@ def _failed(request: Request, error: Exception) -> Response:
 def _in_words(error: Exception) -> str:
     if isinstance(error, InvalidParameterError):
         return "; ".join(f"{one['parameter']}: {one['message']}, not “{one['value']}”" for one in error.errors)
-    return "The database does not answer." if isinstance(error, DatabaseError) else f"{error}."
+    if isinstance(error, DatabaseError):
+        return "The database does not answer."
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
