@@ -17,10 +17,10 @@ def ratings_by_stars(model: ServedModel, column: int | None = None) -> dict[floa
 
     They are those of the time when the model was built; of the product of a column, or of all.
     """
-    matrix, unit = model.matrix.half_stars, model.matrix.scale.unit
+    matrix = model.matrix.half_stars
     given = matrix.data if column is None else matrix.data[matrix.indices == column]
-    steps, counts = np.unique(given, return_counts=True)
-    return {step * unit: n for step, n in zip(steps.tolist(), counts.tolist(), strict=True)}
+    counts = np.bincount(given)
+    return {model.matrix.scale.stars_of(steps): int(counts[steps]) for steps in np.flatnonzero(counts).tolist()}
 
 
 def popularity_curve(model: ServedModel) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request
 from sqlalchemy import Engine, select
 
-from recommender.database import database_errors, existing_tables, in_blocks
+from recommender.database import database_errors, in_blocks, table_is_there
 from recommender.database.schema import categories, products
 from recommender.errors import DatabaseError
 from recommender.model import ServedModel
@@ -90,8 +90,8 @@ async def category_names(request: Request) -> dict[int, str]:
 
 
 def _categories(engine: Engine) -> dict[int, str]:
-    if categories.name not in existing_tables(engine):
-        return {}
     statement = select(categories.c.id, categories.c.category_name).order_by(categories.c.category_name)
     with database_errors(engine), engine.connect() as connection:
+        if not table_is_there(connection, categories.name):
+            return {}
         return {int(number): str(name) for number, name in connection.execute(statement)}

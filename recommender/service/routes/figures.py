@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Engine, func, select
 
-from recommender.database import database_errors, existing_tables
+from recommender.database import database_errors, table_is_there
 from recommender.database.schema import recommendations
 from recommender.errors import DatabaseError, UnknownProductError
 from recommender.live import LiveModel
 from recommender.model import raters_by_segment, ratings_by_stars
 from recommender.service.api_keys import HEADER, has_key
+from recommender.service.beside import Turns
 from recommender.service.parameters import RequestReader, documented_json
 from recommender.service.problems import NOT_KEPT
 from recommender.service.product_json import PRODUCT_ID_ITEM
@@ -25,6 +27,7 @@ router = APIRouter()
 
 MANY = 10  # people whose ratings everybody may see by stars: of fewer they would tell who gave which
 SEGMENTS = 5
+QUICK = 200_000  # ratings that are looked through in less time than a call of a thread takes
 
 _EXAMPLE: dict[str, Any] = {
     "product_id": "B08N5WRWNW",
@@ -77,7 +80,9 @@ async def figures_of(request: Request, product_id: str, *, named: bool) -> dict[
     column = model.products.find(product_id)
     if column is None:
         raise UnknownProductError(product_id)
-    by_stars, segments = ratings_by_stars(model, column), raters_by_segment(model, column)
+    slow_answers: Turns = request.app.state.slow_answers
+    find = partial(_of_column, model, column)
+    by_stars, segments = await slow_answers.make(request, model, find) if model.n_ratings > QUICK else find()
     watch: ModelUpdater = request.app.state.updater
     try:
         lists = await watch.read(lambda engine: _lists(engine, product_id))
@@ -97,15 +102,19 @@ async def figures_of(request: Request, product_id: str, *, named: bool) -> dict[
     }
 
 
+def _of_column(model: LiveModel, column: int) -> tuple[dict[float, int], dict[tuple[str, str], tuple[int, float]]]:
+    return ratings_by_stars(model, column), raters_by_segment(model, column)
+
+
 def _lists(engine: Engine, product_id: str) -> list[dict[str, int]] | None:
     """Return the number of published lists by the rank of the product in them; None if there are no lists."""
-    if recommendations.name not in existing_tables(engine):
-        return None
     rank = recommendations.c["rank"]
     statement = (
         select(rank, func.count()).where(recommendations.c.product_id == product_id).group_by(rank).order_by(rank)
     )
     with database_errors(engine), engine.connect() as connection:
+        if not table_is_there(connection, recommendations.name):
+            return None
         found = [{"rank": int(place), "lists": int(n)} for place, n in connection.execute(statement)]
         there = found or connection.execute(select(rank).limit(1)).first()
     return found if there else None
