@@ -221,6 +221,30 @@ def test_a_database_that_went_away_is_told_on_every_page_and_lists_go_on(
     assert "The database does not answer" not in site.get("/").text.partition("<h1>")[0]
 
 
+def test_no_page_of_people_is_shown_while_the_user_ids_mean_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(site.app.state), "means_others", lambda _state, model: model is not None)
+    for path in ("/shoppers", "/shoppers/1"):
+        answer = site.get(path)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert "Step 2 replaced the people in the database" in answer.text
+        assert "Shopper 1" not in answer.text
+    assert site.get("/basket").status_code == 200
+
+
+def test_people_who_are_replaced_while_a_page_is_made_are_not_shown(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced: list[bool] = []
+
+    async def places(_request: object) -> dict[str, list[str]]:
+        replaced.append(True)
+        return {"country": [], "age_group": []}
+
+    monkeypatch.setattr("recommender.service.pages.shopper.places_of", places)
+    monkeypatch.setattr(type(site.app.state), "means_others", lambda *_: bool(replaced))
+    assert site.get("/shoppers").status_code == 503
+
+
 def test_a_newer_model_that_could_not_be_loaded_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site.app.state.updater, "load_failure", "the file is <broken>")
     assert "A newer model could not be loaded: the file is &lt;broken&gt;." in site.get("/").text
