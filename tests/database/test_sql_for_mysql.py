@@ -24,6 +24,8 @@ from recommender.errors import RatingError
 from recommender.live import LiveModel
 from recommender.publishing import published_number
 from recommender.publishing.erasures import drop_erased
+from recommender.service.pages import cards
+from recommender.service.routes import figures, search
 from recommender.settings import load_settings
 from recommender.shop import HALF_STARS, Scale
 from recommender.synthetic import write_sample_catalog
@@ -137,6 +139,11 @@ def write_and_follow(engine: Engine) -> None:
         store_rating(connection, 1, product, 9)
         store_interaction(connection, 999, product, "view")
         read_facts(connection, [product.encode(), b"B000000000"])
+    cards._categories(engine)
+    assert cards._images(engine, [product]).keys() == {product}
+    figures._lists(engine, product)
+    search._places(engine)
+    search._from(engine, {"country": "Germany", "age_group": "25-34"}, 20)
     there = optional_tables(engine)
     with writing(engine) as connection:
         published_number(connection)

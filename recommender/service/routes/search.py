@@ -101,16 +101,16 @@ async def people_of(request: Request) -> list[dict[str, int]]:
 
 async def places_of(request: Request) -> dict[str, list[str]]:
     """Return the countries and age groups that the table users holds. DatabaseError."""
-
-    def read(engine: Engine) -> dict[str, list[str]]:
-        with database_errors(engine), engine.connect() as connection:
-            return {
-                name: sorted(text for text in connection.execute(select(column).distinct()).scalars() if text)
-                for name, column in (("country", users.c.country), ("age_group", users.c.age_group))
-            }
-
     watch: ModelUpdater = request.app.state.updater
-    return await watch.read(read)
+    return await watch.read(_places)
+
+
+def _places(engine: Engine) -> dict[str, list[str]]:
+    with database_errors(engine), engine.connect() as connection:
+        return {
+            name: sorted(text for text in connection.execute(select(users.c[name]).distinct()).scalars() if text)
+            for name in ("country", "age_group")
+        }
 
 
 def _from(engine: Engine, place: dict[str, str], limit: int) -> list[int]:
