@@ -158,7 +158,7 @@ def test_both_faults_of_a_request_are_named(reading: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/health", 405), ("GET", "/", 404)]
+    ("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/health", 405), ("GET", "/nothing/", 404)]
 )
 def test_errors_of_the_framework_are_problem_json_too(reading: TestClient, method: str, path: str, status: int) -> None:
     response = reading.request(method, path)

@@ -95,7 +95,7 @@ def test_live_and_ready_tell_the_state_of_the_service(client: TestClient) -> Non
 def test_requests_are_counted_by_template_and_status_never_by_path(client: TestClient) -> None:
     for path in ("/recommendations/1", "/recommendations/1", "/recommendations/2", "/recommendations/9", "/live"):
         client.get(path)
-    for path in ("/nothing", "/nothing/else", "/recommendations/1/2", "/"):
+    for path in ("/nothing", "/nothing/else", "/recommendations/1/2", "/nothing/"):
         client.get(path)
     client.delete("/recommendations/1")
     client.get("/recommendations/x")
