@@ -218,6 +218,8 @@ def test_openapi_documents_every_route_with_an_example(reading: TestClient) -> N
         "/products/{product_id}": ["product_id", "If-None-Match"],
         "/similar": ["product_id", "limit", "If-None-Match"],
         "/products": ["product_id", "If-None-Match"],
+        "/products/{product_id}/figures": ["product_id"],
+        "/users": ["kind", "country", "age_group", "limit"],
         "/popular": [*filters, "If-None-Match"],
         "/users/{user_id}/neighbors": ["user_id", "limit", "ranking"],
         "/users/{user_id}/ratings": ["user_id", "limit", "offset"],
@@ -228,7 +230,7 @@ def test_openapi_documents_every_route_with_an_example(reading: TestClient) -> N
     writes = {"/ratings", "/rating", "/interactions", "/recommendations", "/recommendations/batch"}
     writes |= {"/users/{user_id}", "/users/{user_id}/ratings/{product_id}", "/users", "/ratings/{product_id}"}
     assert set(document["paths"]) == {
-        *("/health", "/live", "/ready", "/metrics"),
+        *("/health", "/live", "/ready", "/metrics", "/overview.json", "/versions.json", "/users/{user_id}/what-if"),
         *parameters,
         *writes,
     }
