@@ -79,8 +79,8 @@ def add_problem_handlers(app: FastAPI) -> None:
         path, headers = as_sent(request.url.path), error.headers
         details = {404: f"there is no page {path}; see /docs"}
         details[405] = f"{request.method} is not allowed on {path}; see /docs"
-        if error.status_code == 405 and path in _GET_AND_POST:  # the framework tells those of one route
-            headers = {"Allow": "GET, POST"}
+        if error.status_code == 405 and path in _SEVERAL:  # the framework tells those of one route
+            headers = {"Allow": _SEVERAL[path]}
         return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=headers)  # type: ignore[arg-type]
 
     @app.exception_handler(Exception)
@@ -88,7 +88,7 @@ def add_problem_handlers(app: FastAPI) -> None:
         return unforeseen()
 
 
-_GET_AND_POST = frozenset({"/recommendations", "/ratings"})
+_SEVERAL = {"/recommendations": "GET, POST", "/ratings": "GET, POST", "/users": "GET, DELETE"}
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -17,11 +17,15 @@ _MARK = "\udc2f"  # half a surrogate pair: no path holds it once it is decoded
 _ENCODED = re.compile(rb"%2[fF]")
 
 
-def mark_slashes(scope: Scope) -> None:
-    """Decode the path of a request, with a mark for each encoded slash, if the server tells the raw path."""
+def mark_slashes(scope: Scope) -> Scope:
+    """Return the scope with a path in which each encoded slash has a mark, if the server tells the raw path.
+
+    The server's own scope stays as it is, since the server logs it.
+    """
     raw: bytes = scope.get("raw_path") or b""
-    if b"%" in raw:
-        scope["path"] = _MARK.join(unquote(part) for part in _ENCODED.split(raw))
+    if b"%2" not in raw or len(parts := _ENCODED.split(raw)) == 1:
+        return scope
+    return {**scope, "path": _MARK.join(unquote(part) for part in parts)}
 
 
 def with_slashes(text: str) -> str:

@@ -431,13 +431,12 @@ def test_a_product_that_nobody_rated_is_similar_to_none_and_an_unknown_one_is_a_
     assert missing.json()["detail"] == "product B0000NEVER is unknown: it is neither in the catalog nor rated"
 
 
-@pytest.mark.parametrize("product", ["x", "b08n5wrwnw", "B08N5WRWNWX", "B08N5WRWN%00", "..%2F..%2Fetc", "B08N5 WRWN"])
+@pytest.mark.parametrize("product", ["%20x", "x%20", "B08N5WRWN%00", "a%0Ab", "x" * 65])
 def test_an_invalid_product_id_is_refused(reading: TestClient, product: str) -> None:
     response = reading.get(f"/products/{product}/similar?limit=0")
-    assert response.status_code in (404, 422)  # a slash leads to no route
+    assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
-    if response.status_code == 422:
-        assert [error["parameter"] for error in response.json()["errors"]] == ["product_id", "limit"]
+    assert [error["parameter"] for error in response.json()["errors"]] == ["product_id", "limit"]
 
 
 def test_a_request_may_ask_for_the_other_ranking(reading: TestClient) -> None:

@@ -90,7 +90,7 @@ class ServiceLayer:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        mark_slashes(scope)
+        scope = mark_slashes(scope)
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = self._id_of(headers)
         if (

@@ -36,16 +36,18 @@ def card_of(model: ServedModel, product_id: str, **figures: Any) -> Card:
     }
 
 
-def levels_of(scale: Scale) -> list[float]:
+def levels_of(scale: Scale) -> list[str]:
     """Return the ratings that a page offers to choose from: the whole ones, or at most ten spread over the scale.
 
     >>> levels_of(Scale.of(0.5, 5, 0.5)), levels_of(Scale.of(1, 100, 1))
-    ([1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 12.0, 23.0, 34.0, 45.0, 56.0, 67.0, 78.0, 89.0, 100.0])
+    (['1', '2', '3', '4', '5'], ['1', '12', '23', '34', '45', '56', '67', '78', '89', '100'])
     """
     every = [scale.stars_of(steps) for steps in range(scale.least, scale.most + 1)]
     whole = [stars for stars in every if stars.is_integer()] or every
     last = len(whole) - 1
-    return whole if last < MOST_LEVELS else [whole[round(at * last / (MOST_LEVELS - 1))] for at in range(MOST_LEVELS)]
+    if last >= MOST_LEVELS:
+        whole = [whole[round(at * last / (MOST_LEVELS - 1))] for at in range(MOST_LEVELS)]
+    return [f"{stars:g}" for stars in whole]
 
 
 async def add_images(request: Request, cards: Iterable[Card]) -> frozenset[str]:

@@ -130,10 +130,10 @@ class _Asked:
         """Return the address of this page with other values; None takes one away."""
         return self._address([pair for pair in self.state if pair[0] not in changed] + list(changed.items()))
 
-    def rate(self, product_id: str, stars: float | None) -> str:
+    def rate(self, product_id: str, stars: str | None) -> str:
         """Return the address of this page with another rating of a product; None: without one."""
         kept = [pair for pair in self.state if not pair[1].startswith(f"{product_id}:")]
-        return self._address(kept + ([] if stars is None else [("rate", f"{product_id}:{stars:g}")]))
+        return self._address(kept + ([] if stars is None else [("rate", f"{product_id}:{stars}")]))
 
     @property
     def form(self) -> str:

@@ -39,7 +39,7 @@ _SCHEMA: dict[str, Any] = {
                 "required": ["user_id", "ratings"],
                 "additionalProperties": False,
                 "properties": {
-                    "user_id": {"type": "integer", "minimum": 1},
+                    "user_id": {"type": "integer", "minimum": 0},
                     "ratings": {"type": "integer", "minimum": 0},
                 },
             },
@@ -78,7 +78,7 @@ async def search(request: Request) -> Response:
     return Response(orjson.dumps({"users": await people_of(request)}), 200, NOT_KEPT, "application/json")
 
 
-async def people_of(request: Request) -> list[dict[str, int]]:
+async def people_of(request: Request) -> list[dict[str, Any]]:
     """Return the people that the query asks for, for the route and for the page. InvalidParameterError."""
     asked = RequestReader.of(request)
     limit, kind = asked.limit(FOUND), asked.once("kind") or ""
@@ -96,7 +96,7 @@ async def people_of(request: Request) -> list[dict[str, int]]:
     else:
         chosen = _of_kind(model, kind, limit)
     known = [user for user in chosen if _is_known(model, user)]
-    return [{"user_id": user, "ratings": len(model.ratings_of(user)[0])} for user in known]
+    return [{"user_id": model.ids.of(user), "ratings": len(model.ratings_of(user)[0])} for user in known]
 
 
 async def places_of(request: Request) -> dict[str, list[str]]:

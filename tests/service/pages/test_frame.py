@@ -168,7 +168,7 @@ def test_signing_out_needs_the_token_of_the_session_and_ends_it_everywhere(clien
     ("path", "status", "words"),
     [
         ("/shoppers/99", 404, "User 99 is unknown"),
-        ("/shoppers/0", 422, "user_id: must be a whole number"),
+        ("/shoppers/x", 422, "user_id: must be a whole number"),
         ("/shoppers/1?ranking=items", 409, "Ranking items is not in this model"),
         ("/shoppers/1?min_price=abc", 422, "min_price: must be a number"),
         ("/shoppers/1?rate=B000000099:5", 404, "Product B000000099 is unknown"),

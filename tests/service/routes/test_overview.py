@@ -139,7 +139,7 @@ def test_a_what_if_is_refused_with_the_reason(client: TestClient) -> None:
         [],
         [{"product_id": D}],
         [{"product_id": D, "rating": 0}],
-        [{"product_id": "x", "rating": 5}],
+        [{"product_id": " x", "rating": 5}],
         5,
     ]
     for ratings in faulty:
