@@ -88,7 +88,7 @@ def add_problem_handlers(app: FastAPI) -> None:
         return unforeseen()
 
 
-_SEVERAL = {"/recommendations": "GET, POST", "/ratings": "GET, POST", "/users": "GET, DELETE"}
+_SEVERAL = {"/recommendations": "GET, POST", "/ratings": "GET, POST", "/users": "DELETE, GET"}
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -116,6 +116,13 @@ def test_every_id_goes_out_as_it_came_in_on_every_way(client: TestClient, shop: 
         assert set(closest) <= near
 
 
+def test_people_are_found_by_their_own_ids(client: TestClient, shop: Engine) -> None:
+    found = client.get("/users?kind=heavy&limit=100").json()["users"]
+    assert sorted(one["user_id"] for one in found) == sorted(NAMES)
+    refused = client.patch("/users")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, GET")
+
+
 def test_ties_go_to_the_smaller_id_by_its_bytes(client: TestClient, shop: Engine) -> None:
     alike = ["10", "9", "Z", "a", "z", "é", "日", "🍵"]
     assert alike == sorted(alike, key=str.encode)

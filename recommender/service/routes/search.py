@@ -17,6 +17,7 @@ from recommender.live import LiveModel
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
 from recommender.service.parameters import LARGEST_LIMIT, LIMIT, RequestReader, documented_json, documented_refusal
 from recommender.service.problems import NOT_KEPT, documented_problem
+from recommender.shop import UserId
 from recommender.updates import ModelUpdater
 
 router = APIRouter(dependencies=[DOCUMENTED_KEY])
@@ -78,7 +79,7 @@ async def search(request: Request) -> Response:
     return Response(orjson.dumps({"users": await people_of(request)}), 200, NOT_KEPT, "application/json")
 
 
-async def people_of(request: Request) -> list[dict[str, Any]]:
+async def people_of(request: Request) -> list[dict[str, UserId]]:
     """Return the people that the query asks for, for the route and for the page. InvalidParameterError."""
     asked = RequestReader.of(request)
     limit, kind = asked.limit(FOUND), asked.once("kind") or ""
