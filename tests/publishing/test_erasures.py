@@ -17,7 +17,7 @@ from recommender.publishing import BatchJob, Version, publication, roll_back
 from recommender.publishing.erasures import drop_erased
 from recommender.ranking import ClassicRanking
 from recommender.settings import Settings
-from recommender.shop import Cursor
+from recommender.shop import Cursor, UserIds
 from recommender.updates import delete_rating, erase_user, prepare
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.published import write_lists
@@ -97,8 +97,8 @@ def test_an_erased_person_is_in_no_version_for_a_roll_back(engine: Engine, batch
 def test_a_person_erased_after_the_lists_are_complete_is_removed_from_them(
     engine: Engine, batch: Callable[[], Version], other: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def then_erase(connection: Connection, lists: Table, *since: Cursor) -> int:
-        dropped = drop_erased(connection, lists, *since)
+    def then_erase(connection: Connection, lists: Table, *since: Cursor, ids: UserIds) -> int:
+        dropped = drop_erased(connection, lists, *since, ids=ids)
         erase(other, 2)
         return dropped
 

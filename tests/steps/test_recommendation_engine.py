@@ -354,7 +354,7 @@ def test_invalid_arguments_are_refused_by_name(engine: Engine) -> None:
     for users in (0, -5):
         with pytest.raises(SettingError, match=f"users={users}"):
             re.batch_generate(matrix, similarity, engine, users=users)
-    for user in ("u1", 2**70, 1.7, True, 0):
+    for user in ("u1", 2**70, 1.7, True, -1):
         with pytest.raises(SettingError, match="user_id"):
             re.save_recommendations(user, recs, engine)  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="no column product_id"):
