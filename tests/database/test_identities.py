@@ -194,7 +194,7 @@ def test_nobody_is_answered_until_a_model_of_the_new_people_is_served(shop: Engi
                 client.post("/interactions", json=rating),
                 client.delete("/users/1"),
                 *(client.get(path, params={"user_id": 1}) for path in ("/recommendations", "/neighbors", "/ratings")),
-                *(client.delete(path, params={"user_id": 1}) for path in ("/users", f"/ratings/{ASINS[0]}")),
+                *(client.delete(path, params={"user_id": 1}) for path in ("/users", f"/ratings/{ASINS[0]}", "/rating")),
             ):
                 assert (answer.status_code, "somebody else" in answer.json()["detail"]) == (503, True)
             assert client.get("/popular").status_code == 200
