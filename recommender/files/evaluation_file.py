@@ -47,7 +47,7 @@ class _FirstFault(RejectedRows):
     """A replacement of the file of rejected rows: the first rejected row is an error."""
 
     def __init__(self) -> None:
-        super().__init__(Path("not written"))
+        super().__init__(Path("not written"), limit=0)
 
     def restart(self) -> None:
         """Do nothing: no row was rejected."""

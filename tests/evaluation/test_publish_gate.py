@@ -517,7 +517,7 @@ HEAD = "user_id,product_id,rating,timestamp\n"
         (["--evaluate", "--ratings", "mine.csv"], None, "mine.csv does not exist"),
         (["--evaluate", "--ratings", "mine.csv"], "user_id,rating\n1,5\n", "product_id"),
         (["--evaluate", "--ratings", "mine.csv"], HEAD + "1,A,5,1\n1,B,good,2\n", "mine.csv, line 3: rating"),
-        (["--evaluate", "--ratings", "mine.csv"], HEAD + "1,A,5,1\n1,B,4,2\n1,C,6,3\n", "mine.csv, line 4: rating"),
+        (["--evaluate", "--ratings", "mine.csv"], HEAD + "1,A,5,1\n1,B,4,2\n1,C,4.3,3\n", "mine.csv, line 4: rating"),
         (["--evaluate", "--ratings", "mine.csv"], HEAD + "1,A,5,1\n1,B,4,soon\n", "mine.csv, line 3: timestamp"),
         (["--evaluate", "--ratings", "mine.csv"], HEAD + "1,A,5,1\n2,A,5,1\n", "nothing to evaluate: of 2 users none"),
         (["--evaluate", "--ratings", "mine.csv", "--seed", "-1"], HEAD + "1,A,5,1\n1,B,5,2\n", "seed=-1 cannot be"),
