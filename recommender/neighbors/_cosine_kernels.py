@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 from numpy.typing import NDArray
 
 # Functions that only compiled code calls get no entry from Python: that saves a third of the time of a first start.
@@ -247,10 +248,17 @@ def squared_norms(indptr, data):
 # ---- packed form ---------------------------------------------------------------------------------------------
 
 
-@_inner
 def _shift_of(entries):
     """Return the number of bits of a rating in these entries. It depends on their type only: compiled as a constant."""
     return _NARROW if entries.itemsize == 4 else _WIDE
+
+
+@overload(_shift_of)
+def _compiled_shift_of(entries):
+    # the itemsize of an array is not known to compiled code, its type is
+    if entries.dtype.bitwidth == 32:
+        return lambda entries: _NARROW  # noqa: ARG005 - the signature of `_shift_of`
+    return lambda entries: _WIDE  # noqa: ARG005
 
 
 @_outer
