@@ -23,9 +23,9 @@ def mark_slashes(scope: Scope) -> Scope:
     The server's own scope stays as it is, since the server logs it.
     """
     raw: bytes = scope.get("raw_path") or b""
-    if b"%2" not in raw or len(parts := _ENCODED.split(raw)) == 1:
+    if b"%" not in raw:
         return scope
-    return {**scope, "path": _MARK.join(unquote(part) for part in parts)}
+    return {**scope, "path": _MARK.join(unquote(part) for part in _ENCODED.split(raw))}
 
 
 def with_slashes(text: str) -> str:
