@@ -3,6 +3,7 @@
     python to_rds.py                                      # the two files beside this script
     python to_rds.py --products mine.csv --categories mine_categories.csv
     python to_rds.py --products any.csv --columns asin=sku,title=name,price=regular_price
+    python to_rds.py --products any.csv --keep brand,color   # more columns of the file come along
     python to_rds.py --append                             # add and update products instead of replacing them all
 
 Every row is checked. A faulty row is written to ``rejected_rows.csv`` (file, line, reason, raw text) and the load goes
@@ -44,7 +45,8 @@ from recommender.database import (
     unchanged_catalog,
     widen_product_ids,
 )
-from recommender.database.schema import CATALOG_TABLES, catalog_origin, categories, products, ratings
+from recommender.database.schema import CATALOG_TABLES, catalog_origin, categories, products, products_with, ratings
+from recommender.errors import SettingError
 from recommender.files import (
     KAGGLE_PATTERN,
     CheckedRows,
@@ -53,6 +55,7 @@ from recommender.files import (
     any_product_rows,
     category_rows,
     category_table,
+    kept_columns,
     product_form,
     product_rows,
     whole_products,
@@ -75,32 +78,34 @@ def load_catalog(
     append: bool = False,
     force: bool = False,
     columns: str | None = None,
+    keep: tuple[str, ...] = (),
     id_pattern: str = KAGGLE_PATTERN,
 ) -> CatalogReport:
     """Check both files and replace the catalog by their rows (``append``: add and update them); all or nothing.
 
     ``force``: also if most of the products there are would go. ``columns``: what ``--columns`` says of a products file
-    of any form. ``id_pattern``: what the product ids in a file of the Kaggle file's form match. Raises InputFileError,
-    TooManyRejectedError, SuspectFileError, ForeignDataError, DatabaseError; the tables are then as they were.
+    of any form; ``keep``: its columns that come along. ``id_pattern``: what the product ids in a file of the Kaggle
+    file's form match. Raises InputFileError, TooManyRejectedError, SuspectFileError, ForeignDataError, DatabaseError;
+    the tables are then as they were.
     """
     refuse_foreign_catalog(engine, kept=append)
-    made_from = made_of(products_file, categories_file, append=append, columns=columns)
-    form = product_form(products_file, columns) if columns else None
+    made_from = made_of(products_file, categories_file, append=append, columns=columns, keep=keep)
+    form = product_form(products_file, columns, keep) if columns or keep else None
     known = known_categories(engine) if append else {}
     has_ids = form is None or "category_id" in form.places
     with (
         closing(form.source) if form else nullcontext(),
         closing(category_rows(categories_file, rejected)) if has_ids else nullcontext() as category_file,
-        staged(engine, CATALOG_TABLES, append=append) as stage,
+        staged(engine, CATALOG_TABLES, append=append, made_as={products: products_with(keep)}) as stage,
     ):
         category_report, ids = None, set[int]()
         if category_file is not None:
             category_report, ids = load_categories(stage, category_file, set(known))
         if form:
-            product_file = any_product_rows(form, rejected, ids, rows_per_batch=rows_per_batch)
+            product_file = any_product_rows(form, rejected, ids, rows_per_batch=rows_per_batch, keep=keep)
             numbers = {name: id_ for id_, name in known.items()}
             product_count = stage.load(
-                products, whole_products(with_progress(product_file), numbers), skip_duplicates=True
+                products, whole_products(with_progress(product_file), numbers, keep), skip_duplicates=True
             )
             if category_report is None:
                 stage.load(categories, [category_table(numbers)])
@@ -129,10 +134,12 @@ def load_categories(stage: Stage, rows: CsvRows, known: set[int]) -> tuple[FileR
     return file_report(rows, count), known
 
 
-def check_headers(products_file: Path, categories_file: Path, rejected: RejectedRows, columns: str | None) -> None:
+def check_headers(
+    products_file: Path, categories_file: Path, rejected: RejectedRows, columns: str | None, keep: tuple[str, ...]
+) -> None:
     """Raise InputFileError if a file cannot be the right one, before a database is made for it."""
-    if columns:
-        form = product_form(products_file, columns)
+    if columns or keep:
+        form = product_form(products_file, columns, keep)
         form.source.close()
         if "category_id" not in form.places:
             return
@@ -142,7 +149,12 @@ def check_headers(products_file: Path, categories_file: Path, rejected: Rejected
 
 
 def made_of(
-    products_file: Path, categories_file: Path, *, append: bool, columns: str | None = None
+    products_file: Path,
+    categories_file: Path,
+    *,
+    append: bool,
+    columns: str | None = None,
+    keep: tuple[str, ...] = (),
 ) -> dict[str, object]:
     """Return what identifies these files (name, size, time, as for ``make``), to be noted in the database."""
     try:
@@ -151,17 +163,20 @@ def made_of(
         ]
     except OSError:
         states = []  # opening the file later reports the fault
-    named = {"columns": columns} if columns else {}
+    named = ({"columns": columns} if columns else {}) | ({"keep": list(keep)} if keep else {})
     return {"files": [list(state) for state in states], "append": append} | named
 
 
-def is_loaded(engine: Engine, products_file: Path, categories_file: Path, columns: str | None) -> bool:
+def is_loaded(
+    engine: Engine, products_file: Path, categories_file: Path, columns: str | None, keep: tuple[str, ...]
+) -> bool:
     """Tell whether the tables hold exactly these files already."""
     noted = read_origin(engine, catalog_origin)
     if noted is None or not {categories.name, products.name} <= existing_tables(engine):
         return False
     counts = {"categories": count_rows(engine, categories), "products": count_rows(engine, products)}
-    return noted == {"made_from": made_of(products_file, categories_file, append=False, columns=columns)} | counts
+    made_from = made_of(products_file, categories_file, append=False, columns=columns, keep=keep)
+    return noted == {"made_from": made_from} | counts
 
 
 def known_categories(engine: Engine) -> dict[int, str]:
@@ -226,6 +241,9 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="read a products file of any form; its names of the columns, as asin=sku,title=name,price=regular_price; "
         "those with known names need not be given",
     )
+    parser.add_argument(
+        "--keep", metavar="NAMES", help="more columns of the products file that come along as texts, as brand,color"
+    )
     parser.add_argument("--chunk-size", dest="READ_CHUNK_SIZE", metavar="N", help="the same as --read-chunk-size")
     add_load_options(parser, force="replace the catalog even if it loses more than half of its products")
     parser.add_argument("--append", action="store_true", help="add and update products instead of replacing them all")
@@ -241,10 +259,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings(vars(options), {"READ_CHUNK_SIZE": READ_CHUNK_SIZE})
         rejected = RejectedRows(limit=rejection_limit(options.max_rejected))
-        check_headers(*files, rejected, options.columns)
+        if options.keep and options.append:
+            raise SettingError("--keep is for a whole catalog: leave out --append")
+        keep = kept_columns(options.keep)
+        check_headers(*files, rejected, options.columns, keep)
         with connected(settings, create=True) as engine:
             print(label(engine))
-            if options.if_changed and is_loaded(engine, *files, options.columns):
+            if options.if_changed and is_loaded(engine, *files, options.columns, keep):
                 drop_leftovers(engine, CATALOG_TABLES)
                 print("nothing to do: these files are loaded already")
                 return 0
@@ -259,6 +280,7 @@ def main(arguments: list[str] | None = None) -> int:
                     append=options.append,
                     force=options.force,
                     columns=options.columns,
+                    keep=keep,
                     id_pattern=settings.product_id_pattern,
                 )
             print(describe(report, rejected, time.perf_counter() - started))

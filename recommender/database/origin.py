@@ -30,6 +30,7 @@ from recommender.database.schema import (
     data_origin,
     interactions,
     products,
+    products_with,
     ratings,
     user_id_map,
     users,
@@ -65,7 +66,10 @@ def refuse_foreign_catalog(engine: Engine, *, kept: bool) -> dict[str, bool]:
 
     Return what has to be noted beside the origin: whether rows of others stay in it.
     """
-    refuse_foreign_tables(engine, CATALOG_TABLES, kept=kept)
+    made_from = (read_origin(engine, catalog_origin) or {}).get("made_from")
+    names = made_from.get("keep", []) if isinstance(made_from, dict) else []  # columns that came along
+    with_them = products_with(name for name in names if isinstance(name, str))
+    refuse_foreign_tables(engine, [with_them if table is products else table for table in CATALOG_TABLES], kept=kept)
     if _catalog_is_ours(engine):
         return {}
     noted = read_origin(engine, catalog_origin)

@@ -10,6 +10,7 @@ row was deleted.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import (
@@ -109,6 +110,17 @@ products = Table(
     Index("ix_amazon_products_category_id", "category_id"),
     **_MYSQL,
 )
+KEPT_LENGTH = 255  # characters
+
+
+def products_with(names: Iterable[str]) -> Table:
+    """Return the table of products with more columns of text, which a shop keeps of its file."""
+    table = products.to_metadata(MetaData())
+    for name in names:
+        table.append_column(Column(name, String(KEPT_LENGTH)))
+    return table
+
+
 PRODUCT_COLUMNS = tuple(column.name for column in products.columns if column.name != "id")
 
 users = Table(

@@ -13,6 +13,7 @@ the file lacks, or leaves empty, is unknown: 0 in the columns of numbers. The ca
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -20,12 +21,14 @@ import pyarrow as pa
 
 from recommender.database.schema import (
     CATEGORY_NAME_LENGTH,
+    KEPT_LENGTH,
     LARGEST_INT,
     PRODUCT_COLUMNS,
     TITLE_BYTES,
     URL_LENGTH,
+    products,
 )
-from recommender.errors import InputFileError
+from recommender.errors import InputFileError, SettingError
 from recommender.files.checked_rows import CheckedRows
 from recommender.files.column_names import PRODUCT_NAMES, ColumnTable, given_columns
 from recommender.files.csv_columns import (
@@ -108,15 +111,44 @@ def product_rows(
 
 TABLE = ColumnTable(PRODUCT_NAMES)
 UNCATEGORIZED = "Uncategorized"
+MOST_KEPT = 20
+_KEPT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _NUMBERS = ("stars", "reviews", "price", "listPrice", "boughtInLastMonth")
 
 
-def product_form(path: Path, columns: str) -> FileForm:
-    """Open a file of products of any form; ``columns``: what ``--columns`` says of it.
+def kept_columns(text: str | None) -> tuple[str, ...]:
+    """Return the columns that ``--keep`` names. SettingError for a name that a table cannot have beside its own.
 
-    SettingError; InputFileError as `understood`, and if no column has the products' ids.
+    >>> kept_columns("brand, colour"), kept_columns(None)
+    (('brand', 'colour'), ())
+    """
+    names = tuple(name.strip() for name in text.split(",")) if text else ()
+    taken = {name.lower() for name in (*PRODUCT_COLUMNS, "id")}
+    for name in names:
+        if not _KEPT.fullmatch(name) or name.lower() in taken:
+            raise SettingError(
+                f"--keep {name[:80]!r}: give names of columns of letters, digits and _, 64 at most, that "
+                f"{products.name} does not have: {', '.join(PRODUCT_COLUMNS)}"
+            )
+        taken.add(name.lower())
+    if len(names) > MOST_KEPT:
+        raise SettingError(f"--keep names {len(names)} columns: {MOST_KEPT} are the most")
+    return names
+
+
+def product_form(path: Path, columns: str | None, keep: Collection[str] = ()) -> FileForm:
+    """Open a file of products of any form; ``columns``: what ``--columns`` says of it, ``keep``: `kept_columns`.
+
+    SettingError; InputFileError as `understood`, and if no column has the products' ids, or one to keep is missing.
     """
     form = understood(path, TABLE, given_columns(columns, TABLE), hint="name the file of products")
+    for name in keep:
+        places = [place for place, other in enumerate(form.header) if other.lower() == name.lower()]
+        if not places or places[0] in form.places.values():
+            form.source.close()
+            why = "it is taken for another column" if places else "is not there"
+            raise InputFileError(f"{path}: no column {name} to keep among {listed(form.header)}: {why}")
+        form.places[name] = places[0]
     if "asin" not in form.places:
         form.source.close()
         raise InputFileError(
@@ -126,12 +158,21 @@ def product_form(path: Path, columns: str) -> FileForm:
 
 
 def any_product_rows(
-    form: FileForm, rejected: RejectedRows, known_categories: Collection[int], *, rows_per_batch: int
+    form: FileForm,
+    rejected: RejectedRows,
+    known_categories: Collection[int],
+    *,
+    rows_per_batch: int,
+    keep: Collection[str] = (),
 ) -> CheckedRows:
-    """Return the rows of a file of any form: the columns that it has; category_id is one of ``known_categories``."""
+    """Return the rows of a file of any form: the columns that it has; category_id is one of ``known_categories``.
+
+    ``keep``: more columns, texts.
+    """
     asin, *others = [_lenient(column, form) for column in product_columns(known_categories)]
     names = text_column("category_name", max_characters=CATEGORY_NAME_LENGTH)
-    return rows_of(form, [asin], rejected, [*others, names], rows_per_batch=rows_per_batch)
+    kept = [text_column(name, max_characters=KEPT_LENGTH) for name in keep]
+    return rows_of(form, [asin], rejected, [*others, names, *kept], rows_per_batch=rows_per_batch)
 
 
 def _lenient(column: CsvColumn, form: FileForm) -> CsvColumn:
@@ -143,8 +184,10 @@ def _lenient(column: CsvColumn, form: FileForm) -> CsvColumn:
     return or_unknown(column, "0") if column.name in _NUMBERS else column
 
 
-def whole_products(batches: Iterable[pa.RecordBatch], numbers: dict[str, int]) -> Iterator[pa.RecordBatch]:
-    """Yield the batches with every column of amazon_products. What a file lacks is unknown.
+def whole_products(
+    batches: Iterable[pa.RecordBatch], numbers: dict[str, int], keep: Collection[str] = ()
+) -> Iterator[pa.RecordBatch]:
+    """Yield the batches with every column of amazon_products, and those to ``keep``. What a file lacks is unknown.
 
     ``numbers``: the number of each category's name; new names are added.
     """
@@ -159,7 +202,7 @@ def whole_products(batches: Iterable[pa.RecordBatch], numbers: dict[str, int]) -
             if name not in columns:
                 text = pa.types.is_string(types[name])
                 columns[name] = pa.nulls(n, types[name]) if text else pa.repeat(0, n).cast(types[name])
-        yield pa.record_batch({name: columns[name] for name in PRODUCT_COLUMNS})
+        yield pa.record_batch({name: columns[name] for name in PRODUCT_COLUMNS} | {name: batch[name] for name in keep})
 
 
 def _numbered(names: pa.Array, numbers: dict[str, int]) -> pa.Array:

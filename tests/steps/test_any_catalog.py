@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect, text
 
 import to_rds
 from recommender.errors import InputFileError
@@ -67,6 +67,43 @@ def test_appending_keeps_the_numbers_of_known_categories(step: Step, engine: Eng
     shelves, rows = catalog(engine)
     assert shelves == [(1, "Toys"), (2, "Games"), (3, "Books")]
     assert [(row[0], row[8]) for row in rows] == [(A, 2), (B, 2), (C, 3)]
+
+
+def kept(engine: Engine) -> list[tuple[object, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text("SELECT asin, brand, Color FROM amazon_products"))]
+
+
+def test_columns_to_keep_come_along_and_the_next_catalog_may_have_others(step: Step, engine: Engine) -> None:
+    step.write(f"sku,title,Brand,color,size\n{A},Mug,Acme,rouge vif,L\n{B},Pan,,\U0001f534,\n{C},Pot,{'x' * 256},,\n")
+    out = step.run("--columns", "asin=sku", "--keep", "brand,Color", "--max-rejected", "1")
+    assert "brand = Brand, Color = color; 3 rows; columns ignored: size" in out.splitlines()[1]
+    assert step.rejected[1][2] == "brand is longer than 255 characters"
+    assert kept(engine) == [(A, "Acme", "rouge vif"), (B, None, "\U0001f534")]
+    assert "nothing to do" in step.run("--columns", "asin=sku", "--keep", "brand,Color", "--if-changed")
+    step.write(f"sku,brand\n{A},Acme\n{B},\n{C},\n")
+    assert "nothing to do" not in step.run("--columns", "asin=sku", "--keep", "brand", "--if-changed")
+    step.run("--columns", "asin=sku")
+    with engine.connect() as connection:
+        names = {column["name"] for column in inspect(connection).get_columns("amazon_products")}
+    assert not {"brand", "Color"} & names
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--keep", "brand,price"], "--keep 'price': give names of columns of letters, digits and _"),
+        (["--keep", "brand,BRAND"], "--keep 'BRAND': give names"),
+        (["--keep", "a`; DROP TABLE users"], "--keep 'a`; DROP TABLE users': give names"),
+        (["--keep", ",".join(f"c{n}" for n in range(21))], "--keep names 21 columns: 20 are the most"),
+        (["--keep", "brand"], "no column brand to keep among sku, name: is not there"),
+        (["--keep", "name"], "no column name to keep among sku, name: it is taken for another column"),
+        (["--keep", "brand", "--append"], "--keep is for a whole catalog: leave out --append"),
+    ],
+)
+def test_a_column_that_cannot_be_kept_is_one_line(step: Step, options: list[str], message: str) -> None:
+    step.write(f"sku,name\n{A},Mug\n")
+    assert message in step.fail("--columns", "asin=sku", *options)
 
 
 def test_a_column_of_category_ids_needs_the_categories_file(step: Step, engine: Engine) -> None:

@@ -148,7 +148,7 @@ class Stage:
         return self.connection.exec_driver_sql(statement)
 
     def _columns(self, table: Table, names: Iterable[str]) -> str:
-        return ", ".join(self._quote(table.c[name].name) for name in names)
+        return ", ".join(self._quote(self.tables[table].c[name].name) for name in names)
 
     def _repeats_dropped(self, table: Table) -> int:
         """Delete the rows that repeat a unique key of an earlier row; return their number."""
