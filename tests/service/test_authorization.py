@@ -49,6 +49,10 @@ ROUTES: dict[tuple[str, str], Case] = {
     ("POST", "/recommendations/batch"): Case("/recommendations/batch", body={"user_ids": [1]}, cached="private"),
     ("GET", "/products/{product_id}/similar"): Case(f"/products/{A}/similar"),
     ("GET", "/products/{product_id}/figures"): Case(f"/products/{A}/figures", cached="private, no-store"),
+    ("GET", "/figures"): Case(f"/figures?product_id={A}", cached="private, no-store"),
+    ("POST", "/what-if"): Case(
+        "/what-if?user_id=1", needs_key=True, body={"ratings": [{"product_id": B, "rating": 4}]}
+    ),
     ("GET", "/products/{product_id}"): Case(f"/products/{A}"),
     ("GET", "/similar"): Case(f"/similar?product_id={A}"),
     ("GET", "/products"): Case(f"/products?product_id={A}"),

@@ -19,7 +19,7 @@ from recommender.service.beside import Turns
 from recommender.service.parameters import RequestReader, documented_json
 from recommender.service.problems import NOT_KEPT
 from recommender.service.product_json import PRODUCT_ID_ITEM
-from recommender.service.routes.products import NO_SUCH_PRODUCT, PRODUCT_ID
+from recommender.service.routes.products import NO_SUCH_PRODUCT, PRODUCT_ID, PRODUCT_ID_IN_QUERY
 from recommender.shop import NOT_IN_CATALOG
 from recommender.updates import ModelUpdater
 
@@ -56,15 +56,20 @@ _SCHEMA: dict[str, Any] = {
 }
 
 
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: documented_json(_SCHEMA, _EXAMPLE, "Ratings of the time when the model was built, and published lists."),
+    **{status: answer for status, answer in NO_SUCH_PRODUCT.items() if status != 304},
+}
+_BY_QUERY: dict[str, Any] = {"openapi_extra": {"parameters": [PRODUCT_ID_IN_QUERY]}, "responses": _RESPONSES}
+
+
 @router.get(
     "/products/{product_id}/figures",
     summary="Who rates a product, and who gets it",
     openapi_extra={"parameters": [PRODUCT_ID]},
-    responses={
-        200: documented_json(_SCHEMA, _EXAMPLE, "Ratings of the time when the model was built, and published lists."),
-        **{status: answer for status, answer in NO_SUCH_PRODUCT.items() if status != 304},
-    },
+    responses=_RESPONSES,
 )
+@router.get("/figures", summary="The same, by the id in the query", **_BY_QUERY)
 async def figures(request: Request) -> Response:
     """Return a product's ratings by stars and by segment, and the published lists that hold it, by rank."""
     asked = RequestReader.of(request)

@@ -16,6 +16,7 @@ from recommender.service.parameters import (
     NOT_IN_THIS_MODEL,
     RANKING,
     USER_ID,
+    USER_ID_IN_QUERY,
     RequestReader,
     documented_json,
     documented_refusal,
@@ -75,21 +76,29 @@ class _Ratings(BaseModel):
     ratings: Annotated[list[Annotated[_Rating, BeforeValidator(_keyed)]], FailFast(), BeforeValidator(_some)]
 
 
+_PARAMETERS = [*LIST_PARAMETERS, RANKING, EXPLAIN]
+_REQUEST = {"required": True, "content": {"application/json": {"schema": _BODY_SCHEMA, "example": _BODY}}}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: documented_json(RECOMMENDATIONS_SCHEMA, EXAMPLE, "The list as it would be."),
+    404: documented_problem("The user or a product is unknown.", status=404, detail="user 99 is unknown"),
+    409: NOT_IN_THIS_MODEL,
+    422: documented_refusal("ratings", "[]", f"must be a list of 1 to {MOST_RATINGS} ratings"),
+    503: documented_problem("The database is away.", status=503, detail="the database does not answer; try again"),
+    **REFUSALS,
+}
+
+
 @router.post(
     "/users/{user_id}/what-if",
     summary="Products after some ratings",
-    openapi_extra={
-        "parameters": [USER_ID, *LIST_PARAMETERS, RANKING, EXPLAIN],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY_SCHEMA, "example": _BODY}}},
-    },
-    responses={
-        200: documented_json(RECOMMENDATIONS_SCHEMA, EXAMPLE, "The list as it would be."),
-        404: documented_problem("The user or a product is unknown.", status=404, detail="user 99 is unknown"),
-        409: NOT_IN_THIS_MODEL,
-        422: documented_refusal("ratings", "[]", f"must be a list of 1 to {MOST_RATINGS} ratings"),
-        503: documented_problem("The database is away.", status=503, detail="the database does not answer; try again"),
-        **REFUSALS,
-    },
+    openapi_extra={"parameters": [USER_ID, *_PARAMETERS], "requestBody": _REQUEST},
+    responses=_RESPONSES,
+)
+@router.post(
+    "/what-if",
+    summary="The same, by the id in the query",
+    openapi_extra={"parameters": [USER_ID_IN_QUERY, *_PARAMETERS], "requestBody": _REQUEST},
+    responses=_RESPONSES,
 )
 async def what_if(request: Request) -> Response:
     """Return what `GET /recommendations/{user_id}` would answer after these ratings; needs a key. Nothing is stored."""
