@@ -63,7 +63,8 @@ def ranker_of(
     shop: Shop, dense: np.ndarray, parameters: ItemParameters, mask: np.ndarray | None = None, **options: Any
 ) -> ItemRanker:
     times = None if shop.times is None else shop.times[shop.dense > 0]
-    taste = TasteRanker(shop.profiles, shop.ratings, times=times, statistics=shop.known, recommendable=mask, **options)
+    given: dict[str, Any] = {"times": times, "statistics": shop.known, "recommendable": mask, "scale": shop.scale}
+    taste = TasteRanker(shop.profiles, shop.ratings, **given, **options)
     return ItemRanker.of(taste, weights_of(dense), Profiles(shop.profiles, times), parameters, mask)
 
 
@@ -86,7 +87,7 @@ def decays(shop: Shop, row: int, half_life: float) -> dict[int, float]:
 def sure(shop: Shop, row: int, j: int) -> float:
     """c * s of a product of the user: the confidence, and the stars as a share of five."""
     given = int(shop.half_stars[row, j])
-    return float(shop.dense[row, j]) * (given / 10 if given else 1.0)
+    return float(shop.dense[row, j]) * (given / shop.scale.most if given else 1.0)
 
 
 def supports(shop: Shop, row: int, dense: np.ndarray, half_life: float) -> list[float]:

@@ -21,6 +21,7 @@ from recommender.database import bulk_read, read_ratings, shop_reader, writing
 from recommender.database._packed_ratings import packed_ratings
 from recommender.database.schema import interactions, products, ratings, users
 from recommender.publishing import open_model, read_versions
+from recommender.shop import Scale
 from tests.support.shop import WHEN, fill
 
 A, B, C, D = (f"B00000000{letter}" for letter in "ABCD")
@@ -62,7 +63,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     def of_statement(_engine: Engine, statement: Select[Any], _schema: pa.Schema) -> str:
         return "+".join(sorted(str(table) for table in find_tables(statement)))
 
-    def of_ratings(_engine: Engine, _extra: list[Any], _condition: ColumnElement[bool] | None) -> str:
+    def of_ratings(_engine: Engine, _extra: list[Any], _condition: ColumnElement[bool] | None, _scale: Scale) -> str:
         return ratings.name
 
     for way in ("through_connectorx", "_streamed"):
@@ -84,9 +85,9 @@ def test_unchanged_classic_lists_need_neither_interactions_nor_times(
     reads.clear()
     asked: list[bool] = []
 
-    def noted(engine: Engine, *, times: bool) -> Any:
+    def noted(engine: Engine, *, times: bool, scale: Scale) -> Any:
         asked.append(times)
-        return read_ratings(engine, times=times)
+        return read_ratings(engine, times=times, scale=scale)
 
     monkeypatch.setattr(shop_reader, "read_ratings", noted)
     script("--if-stale")

@@ -545,7 +545,7 @@ def test_a_newer_file_is_served_with_later_changes_and_a_damaged_file_is_not(
     [
         ({"user_id": -1, "product_id": A, "rating": 3}, "user_id"),
         ({"user_id": True, "product_id": A, "rating": 3}, "user_id"),
-        ({"user_id": 1, "product_id": "x", "rating": 3}, "product_id"),
+        ({"user_id": 1, "product_id": "x ", "rating": 3}, "product_id"),
         ({"user_id": 1, "product_id": A, "rating": 5.5}, "rating"),
         ({"user_id": 1, "product_id": A, "rating": 4.25}, "rating"),
         ({"user_id": 1, "product_id": A, "rating": "5"}, "rating"),
@@ -587,10 +587,10 @@ def test_a_product_in_a_basket_without_a_rating_counts_as_five_stars(client: Tes
 
 
 def test_a_faulty_basket_is_refused_by_its_first_faulty_product_after_the_parameters(client: TestClient) -> None:
-    asked = {"ratings": [{"product_id": A}, {"product_id": "x", "rating": 0}, {"product_id": "y"}, 1]}
+    asked = {"ratings": [{"product_id": A}, {"product_id": "x ", "rating": 0}, {"product_id": "y "}, 1]}
     answer = client.post("/recommendations?limit=0", json=asked)
     named = [(error["parameter"], error["value"]) for error in answer.json()["errors"]]
-    assert (answer.status_code, named) == (422, [("limit", "0"), ("product_id", "x"), ("rating", "0")])
+    assert (answer.status_code, named) == (422, [("limit", "0"), ("product_id", "x "), ("rating", "0")])
 
 
 @pytest.fixture
