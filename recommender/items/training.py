@@ -22,7 +22,7 @@ from recommender.items.weights import ItemWeights
 cut_kernels: Any = _cut_kernels  # compiled functions have no signature a type checker could use
 
 WHOLE = 3_000  # products; up to here columns are not cut
-N_ENTRIES, MOST_ENTRIES, LEAST_ENTRIES = 300, 15_000_000, 50  # of a column; of B, 8 bytes each; of a column in any case
+N_ENTRIES, MOST_ENTRIES, LEAST_ENTRIES = 150, 2_000_000, 50  # of a column; of B, 8 bytes each; of a column in any case
 MOST_DENSE = 20_000  # users or products, the fewer: beyond, the dense form takes minutes, and the local one is as good
 MOST_PAIRS = 4e9  # of products in profiles, for the local form: minutes
 _SWEEP_RATE, _DUAL_RATE, _PAIR_RATE = 1.8e10, 1e9, 1e8  # measured on one core: multiply-adds, and pairs, per second
@@ -70,7 +70,7 @@ def foresee(
 
 
 def column_length(n_products: int, n_entries: int | None = None) -> int:
-    """Return the number of entries that a column keeps: ``n_entries``; None: as many as fit in B, 50 to 300.
+    """Return the number of entries that a column keeps: ``n_entries``; None: as many as fit in B, 50 to 150.
 
     Up to 3,000 products None keeps all.
     """

@@ -318,7 +318,7 @@ def test_a_column_keeps_what_is_asked_for_or_what_fits() -> None:
     assert training.column_length(5_000, 20) == 20
     assert training.column_length(5, 20) == 4
     assert [training.column_length(n) for n in (0, 1, 2, 3_000)] == [1, 1, 1, 2_999]
-    assert [training.column_length(n) for n in (3_001, 50_000, 100_000, 1_400_000)] == [300, 300, 150, 50]
+    assert [training.column_length(n) for n in (3_001, 20_000, 50_000, 1_400_000)] == [150, 100, 50, 50]
 
 
 def test_the_dual_system_of_few_users_is_foreseen_smaller_than_that_of_many_products() -> None:
