@@ -11,11 +11,12 @@ from typing import Any
 
 from recommender.database import NUMBERS, TEXT
 from recommender.errors import InputFileError, SettingError
-from recommender.files import HINT
+from recommender.files import HINT, INTERACTIONS_HINT, PEOPLE_HINT
 from recommender.paths import open_input
 from recommender.shop import Scale
 
 RATINGS, INTERACTIONS, PEOPLE = "ratings", "interactions", "users"
+_HINTS = {RATINGS: HINT, INTERACTIONS: INTERACTIONS_HINT, PEOPLE: PEOPLE_HINT}
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class ShopFiles:
         """Return the note of what the tables are made from: it differs when a file or an option does."""
         found: dict[str, Any] = {}
         for what, path in self.paths.items():
-            noted = {"file": path.name, "content": _fingerprint(path)}
+            noted = {"file": path.name, "content": _fingerprint(path, _HINTS[what])}
             noted |= {"columns": self.columns[what]} if what in self.columns else {}
             found |= noted if not found else {what: noted}
         found |= {"of": INTERACTIONS} if RATINGS not in self.paths else {}
@@ -130,8 +131,8 @@ def add_file_options(parser: ArgumentParser) -> None:
     )
 
 
-def _fingerprint(file: Path) -> str:
-    with open_input(file, HINT) as content:
+def _fingerprint(file: Path, hint: str) -> str:
+    with open_input(file, hint) as content:
         try:
             return hashlib.file_digest(content, "sha256").hexdigest()
         except OSError as error:

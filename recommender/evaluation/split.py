@@ -27,7 +27,7 @@ NEVER = np.iinfo(np.int64).max
 class Split:
     """The training ratings and the hidden ones.
 
-    ``train`` has the rows and columns of the matrix that was split. ``hidden``: CSR of the same shape, half stars.
+    ``train`` has the rows and columns of the matrix that was split. ``hidden``: CSR of that shape, in steps.
     ``cut_times`` (n_users,) int64: the time of the first hidden rating whose time is known; the largest int64 if there
     is none. Events at that time or later must not be trained on.
     """

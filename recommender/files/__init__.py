@@ -33,7 +33,9 @@ from recommender.files.checked_rows import CheckedRows
 from recommender.files.csv_columns import CsvColumn
 from recommender.files.csv_rows import CsvRows
 from recommender.files.evaluation_file import read_evaluation_file
+from recommender.files.interactions_file import HINT as INTERACTIONS_HINT
 from recommender.files.interactions_file import ShopInteractions, read_interactions_file
+from recommender.files.people_file import HINT as PEOPLE_HINT
 from recommender.files.people_file import ShopPeople, read_people_file
 from recommender.files.rating_scales import RatedRows, WantedScale
 from recommender.files.ratings_file import HINT, ShopRatings, ratings_of, read_rating_rows, read_ratings_file
@@ -42,8 +44,10 @@ from recommender.files.user_ids import KINDS, Numbered, read_numbered
 
 __all__ = [
     "HINT",
+    "INTERACTIONS_HINT",
     "KAGGLE_PATTERN",
     "KINDS",
+    "PEOPLE_HINT",
     "CheckedRows",
     "CsvColumn",
     "CsvRows",

@@ -146,7 +146,7 @@ def product_form(path: Path, columns: str | None, keep: Collection[str] = ()) ->
         places = [place for place, other in enumerate(form.header) if other.lower() == name.lower()]
         if not places or places[0] in form.places.values():
             form.source.close()
-            why = "it is taken for another column" if places else "is not there"
+            why = "it is taken for another column" if places else "it is not there"
             raise InputFileError(f"{path}: no column {name} to keep among {listed(form.header)}: {why}")
         form.places[name] = places[0]
     if "asin" not in form.places:

@@ -11,20 +11,18 @@ from recommender.live.users import UserRecord
 
 
 def with_ratings(model: LiveModel, record: UserRecord, ratings: Mapping[str, int], now: int) -> LiveModel:
-    """Return the model that would follow if the user of the record gave these ratings, in half stars, at ``now``.
+    """Return the model that would follow if the user of the record gave these ratings, in steps, at ``now``.
 
-    0 half stars take a rating away. It answers as the model does after `recommender.updates.writes.store_rating`. The
+    0 steps take a rating away. It answers as the model does after `recommender.updates.writes.store_rating`. The
     successors of ``model`` share no memory with it that grows, so any thread may call this. UnknownProductError.
     """
     for product in ratings:
         if model.products.find(product) is None:
             raise UnknownProductError(product)
     first_given = {product: time for product, _, time in record.ratings}
-    kept = [row for row in record.ratings if row[0].decode("ascii") not in ratings]
+    kept = [row for row in record.ratings if row[0].decode() not in ratings]
     given = [
-        (product.encode(), half_stars, first_given.get(product.encode(), now))
-        for product, half_stars in ratings.items()
-        if half_stars
+        (product.encode(), steps, first_given.get(product.encode(), now)) for product, steps in ratings.items() if steps
     ]
     supposed = replace(record, ratings=tuple(sorted([*kept, *given])), _profiles={})
     return model.forked().after([supposed], {})

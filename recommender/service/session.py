@@ -69,7 +69,7 @@ class Sessions:
 
 @lru_cache(64)
 def _secret(key: bytes) -> bytes:
-    """Return the secret of a key. It takes 50 ms: whoever finds a cookie cannot try out many keys."""
+    """Return the secret of a key. It takes 50 ms, so a thief of a cookie cannot try out many keys."""
     return scrypt(key, salt=_SALT, n=2**14, r=8, p=1, dklen=32)
 
 

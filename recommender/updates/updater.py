@@ -201,7 +201,7 @@ class ModelUpdater(PeopleWatch):
             raise DatabaseError("the database does not answer") from None
 
     async def suppose(self, model: LiveModel, user_id: int, ratings: Mapping[str, int]) -> LiveModel:
-        """Return the model that would follow if the user gave these ratings, in half stars; 0: took one away.
+        """Return the model that would follow if the user gave these ratings, in steps of the scale; 0: took one away.
 
         Nothing is stored. DatabaseError, OtherPeopleError, UnknownProductError.
         """

@@ -11,7 +11,8 @@ from recommender.live import LiveModel, UserRecord, with_ratings
 from tests.support.model_built_anew import build
 from tests.support.shop import fill
 
-A, B, C, D = (f"B00000000{letter}" for letter in "ABCD")
+A, C, D = (f"B00000000{letter}" for letter in "ACD")
+B = "p/é"
 STARS = {1: {A: 5.0, B: 4.0}, 2: {A: 5.0, C: 4.5}, 3: {B: 4.0, C: 1.0}, 4: {D: 5.0, A: 2.0}}
 RECORD = UserRecord(1, ((A.encode(), 10, 7), (B.encode(), 8, 7)))
 

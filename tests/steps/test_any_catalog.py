@@ -96,7 +96,7 @@ def test_columns_to_keep_come_along_and_the_next_catalog_may_have_others(step: S
         (["--keep", "brand,BRAND"], "--keep 'BRAND': give names"),
         (["--keep", "a`; DROP TABLE users"], "--keep 'a`; DROP TABLE users': give names"),
         (["--keep", ",".join(f"c{n}" for n in range(21))], "--keep names 21 columns: 20 are the most"),
-        (["--keep", "brand"], "no column brand to keep among sku, name: is not there"),
+        (["--keep", "brand"], "no column brand to keep among sku, name: it is not there"),
         (["--keep", "name"], "no column name to keep among sku, name: it is taken for another column"),
         (["--keep", "brand", "--append"], "--keep is for a whole catalog: leave out --append"),
     ],

@@ -129,7 +129,7 @@ async def basket(request: Request) -> Response:
 async def answer_basket(
     request: Request, model: LiveModel, ratings: dict[str, int], list_request: ListRequest, ranking: str | None
 ) -> Answer:
-    """Return the list for these ratings, in half stars, for the route and for the page. UnknownProductError."""
+    """Return the list for these ratings, in steps, for the route and for the page. UnknownProductError."""
     check_served(ranking, model)
     check_stock(list_request, model.products.catalog)
     make = partial(model.select_for, model.basket(ratings), list_request, ranking)
