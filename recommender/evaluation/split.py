@@ -142,7 +142,7 @@ def hide_newest(
         )
     if draw is not None and (rows := draw(split.test_rows)) is not None:
         split = limited(split, asked, rows)
-    return split if asked is matrix else without_stars(split, matrix)
+    return split if asked is matrix else without_stars(split, matrix, log, weights)
 
 
 def turned_to(matrix: RatingMatrix, log: Interactions | None, weights: NDArray[np.float64] | None) -> RatingMatrix:
@@ -156,10 +156,17 @@ def turned_to(matrix: RatingMatrix, log: Interactions | None, weights: NDArray[n
     return replace(matrix, half_stars=ones, rated_at=profiles.times)
 
 
-def without_stars(split: Split, matrix: RatingMatrix) -> Split:
-    """Return a split of `turned_to` as one of ``matrix``, which has no ratings: nothing is trained on made-up stars."""
+def without_stars(
+    split: Split, matrix: RatingMatrix, log: Interactions | None, weights: NDArray[np.float64] | None
+) -> Split:
+    """Return a split of `turned_to` as one of ``matrix``, which has no ratings: nothing is trained on made-up stars.
+
+    A product whose only interactions are of the time of the cut, as where times are dates, is neither hidden nor seen.
+    """
     described = split.description.replace("ratings", "products")
-    return replace(split, train=matrix, turned_to=split.train.half_stars, description=described)
+    split = replace(split, train=matrix, description=described)
+    seen = turned_to(matrix, trainable_log(split, log, weights), weights).half_stars
+    return replace(split, turned_to=seen)
 
 
 def limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Split:

@@ -92,7 +92,7 @@ def tune(
     asked = matrix if matrix.n_ratings else turned_to(matrix, log, weights)
     split = split_newest(asked, share=SHARE_HIDDEN, rng=rng)
     if asked is not matrix:
-        split = without_stars(split, matrix)
+        split = without_stars(split, matrix, log, weights)
     most = at_least_one("n_users", n_users)
     rows = split.test_rows
     if rows.size > most:

@@ -232,3 +232,14 @@ def test_a_saved_model_answers_as_the_tables_do(
     assert [[product for product, _ in found[:5]] for found in kept] == [
         [product for product, _ in found[:5]] for found in anew
     ]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_log_of_dates_is_evaluated_and_published(shop: Env, engine: Engine, tmp_path: Path) -> None:
+    """Most of a person's products are of the date at which the newest are hidden."""
+    with writing(engine) as connection:
+        connection.execute(interactions.update().values(created_at=START))
+        late = interactions.c.interaction_id > 300
+        connection.execute(interactions.update().where(late).values(created_at=START + dt.timedelta(days=1)))
+    out = do(shop, tmp_path, "recommendation_engine.py", "--users", "all", "--ranking", "taste")
+    assert "version 1, published" in out
