@@ -140,10 +140,10 @@ def load_model(
         return matrix, train_taste(matrix, log, counted, tuned=wanted == AUTO, items=wanted == ITEMS)
     matrix = read_rating_matrix(engine)
     if not precompute:
-        return matrix, CosineIndex(matrix.half_stars, most=matrix.scale.most)
+        return matrix, CosineIndex(matrix.steps, most=matrix.scale.most)
     with tqdm(total=matrix.shape[0], unit=" users", desc="neighbors", delay=2, leave=False) as bar:
         k = _or_constant(None, "TOP_N_SIMILAR_USERS")
-        return matrix, PrecomputedIndex(matrix.half_stars, k, progress=lambda done: bar.update(done - bar.n))
+        return matrix, PrecomputedIndex(matrix.steps, k, progress=lambda done: bar.update(done - bar.n))
 
 
 def get_recommendations(
@@ -183,7 +183,7 @@ def get_recommendations(
         row = matrix.row_of(user_id)
         near = find_neighbors(similarity_matrix, _labels(matrix, similarity_matrix), row, k)
         ranked = rank_products(
-            matrix.half_stars, row, *near, n=top, recommendable=matrix.recommendable, scale=matrix.scale.unit
+            matrix.steps, row, *near, n=top, recommendable=matrix.recommendable, scale=matrix.scale.unit
         )
         names = matrix.products(ranked.columns)
     return as_frame(names, ranked)

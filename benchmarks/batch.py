@@ -169,7 +169,7 @@ def compare(
     times: dict[str, list[float]] = {"kernel": [], "load": [], "ours": []}
     for _ in range(1 if options.short else options.rounds):
         started = time.perf_counter()
-        CosineIndex(matrix.half_stars).top_k(20, n_threads=THREADS)
+        CosineIndex(matrix.steps).top_k(20, n_threads=THREADS)
         times["kernel"].append(time.perf_counter() - started)
         times["load"].append(load())
         started = time.perf_counter()

@@ -135,7 +135,7 @@ def priors(matrix: RatingMatrix, log: Interactions, mine: NDArray[np.int32]) -> 
         drawn = np.random.default_rng(seed).choice(whole.test_rows, N_TESTED, replace=False)
         split = limited(whole, matrix, drawn)
         cold, profiles = strangers(split, log, WEIGHTS)
-        seen = split.train.half_stars
+        seen = split.train.steps
         made = [(HALF_LIFE_DAYS, prior) for prior in PRIORS] + [(h, SEGMENT_PRIOR) for h in (180, None)]
         rankers = [
             ColdStartRanker(build_cold_start(cold, profiles, segments=mine, prior=prior, half_life=h, seen=seen))
@@ -163,7 +163,7 @@ def new_products(name: str, split: Split, profiles: Profiles, stars: Any, catego
     rows = np.arange(train.shape[1], dtype=np.int32)
     new = find_new_products(profiles.confidences, train.recommendable, rows, stars=stars, category_ids=categories)
     cold = build_cold_start(train, profiles, new=new)
-    taste = TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable)
+    taste = TasteRanker(profiles.confidences, train.steps, times=profiles.times, recommendable=train.recommendable)
     rankers = {"without": _WithNew(taste, cold, 0.0), "with": _WithNew(taste, cold, NEW_PRODUCT_SHARE)}
     found = evaluate(split, rankers, seed=0)
     means = [found.ranking(each).figures[NDCG].mean or 0.0 for each in rankers]

@@ -50,19 +50,19 @@ def train(matrix: RatingMatrix, index: CosineIndex) -> None:
         rows = np.arange(start, min(start + BLOCK_USERS, matrix.shape[0]))
         near = index.top_k(20, rows=rows)
         rank_products_for_rows(
-            matrix.half_stars, rows, *near, n=10, recommendable=matrix.recommendable, scale=matrix.scale.unit
+            matrix.steps, rows, *near, n=10, recommendable=matrix.recommendable, scale=matrix.scale.unit
         )
 
 
 def measure(file: Path) -> None:
     """Print one row of the table; the process has held no other ratings before."""
     small = long_tail_ratings(100, 100, 500, np.random.default_rng(0))
-    train(small, CosineIndex(small.half_stars))  # loads the compiled code
-    half_stars = sp.csr_array(sp.load_npz(file))
-    n_users, n_products = half_stars.shape
+    train(small, CosineIndex(small.steps))  # loads the compiled code
+    steps = sp.csr_array(sp.load_npz(file))
+    n_users, n_products = steps.shape
     ids = np.char.mod("%010d", np.arange(n_products)).astype("S10")
-    matrix = RatingMatrix(half_stars, np.arange(1, n_users + 1), ids, np.ones(n_products, bool))
-    index = CosineIndex(matrix.half_stars)
+    matrix = RatingMatrix(steps, np.arange(1, n_users + 1), ids, np.ones(n_products, bool))
+    index = CosineIndex(matrix.steps)
     ahead = forecast(matrix, index, n_neighbors=20, n=10, rng=np.random.default_rng(2))
     started = time.perf_counter()
     train(matrix, index)
@@ -88,7 +88,7 @@ def main() -> int:
     for size in SIZES[:2] if options.short else SIZES:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "ratings.npz"
-            sp.save_npz(file, long_tail_ratings(*size, np.random.default_rng(1)).half_stars, compressed=False)
+            sp.save_npz(file, long_tail_ratings(*size, np.random.default_rng(1)).steps, compressed=False)
             subprocess.run([sys.executable, "-m", "benchmarks.forecast", "--file", str(file)], check=True)
     return 0
 

@@ -82,7 +82,7 @@ def latencies(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
     near, cosines = similarity.top_k(K, rows=rows)
     place = {row: at for at, row in enumerate(rows.tolist())}
     everything = rank_products_for_rows(
-        matrix.half_stars, rows, near, cosines, n=N, recommendable=matrix.recommendable, scale=matrix.scale.unit
+        matrix.steps, rows, near, cosines, n=N, recommendable=matrix.recommendable, scale=matrix.scale.unit
     )
 
     def by(ranker: ProfileRanker) -> Callable[[int], object]:
@@ -91,12 +91,12 @@ def latencies(matrix: RatingMatrix, similarity: TasteSimilarity) -> None:
     def scored(row: int) -> object:
         found = near[place[row]], cosines[place[row]]
         mask = matrix.recommendable
-        return rank_products(matrix.half_stars, row, *found, n=N, recommendable=mask, scale=matrix.scale.unit)
+        return rank_products(matrix.steps, row, *found, n=N, recommendable=mask, scale=matrix.scale.unit)
 
     def on_demand(row: int) -> bool:
         found = similarity.neighbors(row, K)
         mask = matrix.recommendable
-        ranked = rank_products(matrix.half_stars, row, *found, n=N, recommendable=mask, scale=matrix.scale.unit)
+        ranked = rank_products(matrix.steps, row, *found, n=N, recommendable=mask, scale=matrix.scale.unit)
         pairs = zip(ranked, everything.of(place[row]), strict=True)
         return all(np.array_equal(np.asarray(mine), np.asarray(other)) for mine, other in pairs)
 

@@ -53,7 +53,7 @@ class ScoreRanker:
             block = rows[start : start + BLOCK_ROWS]
             scores = np.array(self._scores(block))  # a copy: it is written to
             scores[:, ~self._train.recommendable] = -np.inf
-            seen = self._train.half_stars[block]
+            seen = self._train.steps[block]
             scores[np.repeat(np.arange(len(block)), np.diff(seen.indptr)), seen.indices] = -np.inf
             width = min(n, scores.shape[1])
             best = np.sort(np.argpartition(-scores, width - 1, axis=1)[:, :width], axis=1)
@@ -79,7 +79,7 @@ class Peer(NamedTuple):
 
 def ones(train: RatingMatrix) -> Any:
     """Return X: float32 CSR matrix (users x products), 1 where there is a rating."""
-    csr = train.half_stars
+    csr = train.steps
     return sp.csr_matrix((np.ones(csr.nnz, np.float32), csr.indices, csr.indptr), shape=csr.shape)
 
 
@@ -125,7 +125,7 @@ def rp3beta(train: RatingMatrix, *, beta: float, k: int) -> ScoreRanker:
 def user_knn(train: RatingMatrix, *, k: int) -> ScoreRanker:
     """Return LensKit's UserKNN: for each product the k nearest users that have it."""
     unit = _unit_rows(ones(train))
-    csr = train.half_stars
+    csr = train.steps
 
     def scores(rows: Rows) -> Scores:
         close = sp.coo_array(unit[rows] @ unit.T)  # (len(rows), n_users)
@@ -156,7 +156,7 @@ def item_knn(train: RatingMatrix, *, k: int) -> ScoreRanker:
     columns = _unit_rows(sp.csr_matrix(ones(train).T))
     close = sp.csr_array(columns @ columns.T)
     close.setdiag(0)
-    csr = train.half_stars
+    csr = train.steps
 
     def scores(rows: Rows) -> Scores:
         out = np.zeros((len(rows), csr.shape[1]), np.float32)

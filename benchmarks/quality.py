@@ -77,9 +77,7 @@ class Line(NamedTuple):
 def _by_profiles(train: RatingMatrix, parameters: AutoParameters) -> ProfileRanker:
     """Return taste, items or their fusion on the training ratings."""
     profiles, mask = build_profiles(train), train.recommendable
-    taste = TasteRanker(
-        profiles.confidences, train.half_stars, times=profiles.times, recommendable=mask, n_threads=THREADS
-    )
+    taste = TasteRanker(profiles.confidences, train.steps, times=profiles.times, recommendable=mask, n_threads=THREADS)
 
     def items_beside(near: TasteRanker) -> ItemRanker:
         weights = train_item_weights(profiles, parameters.items, n_threads=THREADS)

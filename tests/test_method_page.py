@@ -43,13 +43,11 @@ def table() -> list[tuple[int, str, int]]:
 
 @pytest.fixture(scope="module")
 def matrix() -> RatingMatrix:
-    users, names, half_stars = zip(*table(), strict=True)
+    users, names, steps = zip(*table(), strict=True)
     products = np.array(sorted(set(names)), "S10")
     codes = np.searchsorted(products, np.array(names, "S10")).astype(np.int32)
     catalog = np.ones(len(products), np.bool_)
-    return build_rating_matrix(
-        np.array(users, np.int64), products, codes, np.array(half_stars, np.int8), in_catalog=catalog
-    )
+    return build_rating_matrix(np.array(users, np.int64), products, codes, np.array(steps, np.int8), in_catalog=catalog)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +73,7 @@ def test_the_neighbors_and_predicted_ratings_are_those_of_the_page(
     neighbors, cosines = similarity.neighbors(ROW, 20)
     assert [int(matrix.user_ids[row]) for row in neighbors] == [2, 3, 5]
     assert all(stands(cosine) for cosine in cosines)
-    ranked = rank_near(matrix.half_stars, ROW, neighbors, cosines, 10, NO_CAP, matrix.recommendable, 0.5)
+    ranked = rank_near(matrix.steps, ROW, neighbors, cosines, 10, NO_CAP, matrix.recommendable, 0.5)
     assert matrix.products(ranked.columns) == ["C", "D"]
     assert stands(ranked.predicted[0])
     assert stands(ranked.predicted[1])

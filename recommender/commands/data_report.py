@@ -132,7 +132,7 @@ class DataReport:
 
 def describe(matrix: RatingMatrix, *, n_users: int, n_catalog: int, words: Words = OF_RATINGS) -> DataReport:
     """Return the report. ``n_users``: known users; ``n_catalog``: products in the catalog."""
-    ratings = matrix.half_stars
+    ratings = matrix.steps
     raters = _raters(matrix)  # (n_products,)
     shared = raters[ratings.indices] > 1  # (n_ratings,) another user rated it too: cosine > 0
     has_neighbor = np.add.reduceat(shared, ratings.indptr[:-1]) > 0  # (n_rows,) every row has a rating
@@ -191,12 +191,12 @@ def peak_bytes() -> int:
 
 
 def _raters(matrix: RatingMatrix) -> NDArray[np.int64]:
-    return np.bincount(matrix.half_stars.indices, minlength=matrix.shape[1])
+    return np.bincount(matrix.steps.indices, minlength=matrix.shape[1])
 
 
 def _sample(matrix: RatingMatrix, rng: np.random.Generator) -> tuple[NDArray[np.int64], float]:
     """Return random rows that hold about SAMPLE_SHARE of the work, and the share that they hold."""
-    ratings = matrix.half_stars
+    ratings = matrix.steps
     work = np.add.reduceat(_raters(matrix)[ratings.indices], ratings.indptr[:-1])  # (n_rows,)
     order = rng.permutation(matrix.shape[0])
     done = np.cumsum(work[order])
@@ -210,7 +210,7 @@ def _sample(matrix: RatingMatrix, rng: np.random.Generator) -> tuple[NDArray[np.
 def _train(matrix: RatingMatrix, index: CosineIndex, rows: NDArray[np.int64], n_neighbors: int, n: int) -> None:
     neighbors, similarities = index.top_k(n_neighbors, rows=rows)
     rank_products_for_rows(
-        matrix.half_stars,
+        matrix.steps,
         rows,
         neighbors,
         similarities,

@@ -16,7 +16,7 @@ def why_empty(trained: Trained, user_id: UserId) -> str:
     The user has rated a product; by taste also one with an interaction counts.
     """
     matrix, similarity = trained.shop.ratings, trained.similarity
-    owned = matrix.half_stars
+    owned = matrix.steps
     if trained.settings.ranking in BY_TASTE and isinstance(similarity, TasteSimilarity):
         owned = similarity.profiles.confidences
     row = matrix.row_of(user_id)

@@ -105,7 +105,7 @@ def check_data(settings: Settings) -> None:
         started = time.perf_counter()
         rated = has_rows(engine, ratings) or not has_rows(engine, interactions)
         matrix = read_rating_matrix(engine) if rated else _turned_to(engine, settings)
-        index = CosineIndex(matrix.half_stars, most=matrix.scale.most)
+        index = CosineIndex(matrix.steps, most=matrix.scale.most)
         loading = time.perf_counter() - started
         log = read_interactions(engine) if interactions.name in existing_tables(engine) else None
         people = read_people(engine)
@@ -125,10 +125,10 @@ def check_data(settings: Settings) -> None:
 def _turned_to(engine: Engine, settings: Settings) -> RatingMatrix:
     """Return what the users turned to in a shop without ratings, without the users whose interactions do not count."""
     matrix = turned_to(*read_taste_data(engine), _weights(settings))
-    rows = np.flatnonzero(np.diff(matrix.half_stars.indptr))
+    rows = np.flatnonzero(np.diff(matrix.steps.indptr))
     if not len(rows):
         raise SettingError(f"INTERACTION_WEIGHTS={settings.interaction_weights} lets no interaction count: give others")
-    return replace(matrix, half_stars=matrix.half_stars[rows], user_ids=matrix.user_ids[rows], rated_at=None)
+    return replace(matrix, steps=matrix.steps[rows], user_ids=matrix.user_ids[rows], rated_at=None)
 
 
 def _profiles(matrix: RatingMatrix, log: Interactions | None, weights: NDArray[np.float64]) -> Profiles:

@@ -24,7 +24,7 @@ def self_check(matrix: RatingMatrix, similarity_matrix: CosineIndex) -> tuple[in
 
     n_users = matrix.shape[0]
     rows = np.sort(np.random.default_rng(0).choice(n_users, min(SELF_CHECK_USERS, n_users), replace=False))
-    ratings = matrix.half_stars.astype(np.float64)
+    ratings = matrix.steps.astype(np.float64)
     difference = 0.0
     for start in range(0, len(rows), BLOCK_USERS):
         block = rows[start : start + BLOCK_USERS]

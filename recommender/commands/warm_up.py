@@ -161,18 +161,18 @@ def _alone(part: str) -> Iterator[None]:
 
 
 def _tiny_matrix(scale: Scale) -> RatingMatrix:
-    half_stars = np.zeros((4, 500), np.int8)
-    half_stars[:2] = 10  # long histories take another path than short ones
-    half_stars[2:, :2] = 9
-    half_stars[1, 7] = 0
-    ratings = sp.csr_array(half_stars)
+    steps = np.zeros((4, 500), np.int8)
+    steps[:2] = 10  # long histories take another path than short ones
+    steps[2:, :2] = 9
+    steps[1, 7] = 0
+    ratings = sp.csr_array(steps)
     ratings.indptr, ratings.indices = ratings.indptr.astype(np.int32), ratings.indices.astype(np.int32)
     return RatingMatrix(ratings, np.arange(4), np.arange(500).astype(np.bytes_), np.ones(500, bool), scale=scale)
 
 
 def _run_classic(matrix: RatingMatrix) -> None:
     """Run neighbors by cosine, the ranking of their products, and the functions that fill short lists."""
-    ratings, rows = matrix.half_stars, np.arange(4)
+    ratings, rows = matrix.steps, np.arange(4)
     index = CosineIndex(ratings, most=matrix.scale.most)
     neighbors, similarities = index.top_k(2)
     index.neighbors(1, 2)
@@ -199,7 +199,7 @@ def _run_taste(matrix: RatingMatrix) -> None:
 
 
 def _tiny_taste(matrix: RatingMatrix) -> TasteRanker:
-    ratings = matrix.half_stars
+    ratings = matrix.steps
     confidences = sp.csr_array((np.ones(ratings.nnz), ratings.indices, ratings.indptr), shape=ratings.shape)
     return TasteRanker(
         confidences,
@@ -215,8 +215,8 @@ def _run_caps(matrix: RatingMatrix) -> None:
     n, numbers = matrix.shape[1], np.arange(matrix.shape[1], dtype=np.int32)
     categories, taste = Categories(numbers, numbers), _tiny_taste(matrix)
     cap = categories.cap(1)
-    neighbors = CosineIndex(matrix.half_stars, most=matrix.scale.most).neighbors(1, 2)
-    rank_near(matrix.half_stars, 1, *neighbors, 2, cap, matrix.recommendable, matrix.scale.unit)
+    neighbors = CosineIndex(matrix.steps, most=matrix.scale.most).neighbors(1, 2)
+    rank_near(matrix.steps, 1, *neighbors, 2, cap, matrix.recommendable, matrix.scale.unit)
     taste.rank_near(taste.near(1), SHALLOW + 1, taste.votes.bars(None), cap)
     catalog = ProductCatalog(matrix.product_ids, pa.nulls(n, pa.string()), np.ones(n), np.ones(n), numbers)
     allowed_products(ListRequest(1, min_price=1.0), Products(matrix.product_ids, catalog, numbers), categories)
@@ -228,7 +228,7 @@ def _run_items(matrix: RatingMatrix) -> None:
     The local form of the training is compiled when it is first used: it is for shops where training takes minutes.
     """
     rows, taste, parameters = np.arange(4), _tiny_taste(matrix), ItemParameters(ridge=1.0)
-    few = replace(matrix, half_stars=matrix.half_stars[:, :2])
+    few = replace(matrix, steps=matrix.steps[:, :2])
     train_item_weights(build_profiles(few), parameters)  # more users than products: another form than fewer
     profiles = build_profiles(matrix)
     items = ItemRanker.of(taste, train_item_weights(profiles, parameters), profiles, parameters, matrix.recommendable)
@@ -241,7 +241,7 @@ def _run_items(matrix: RatingMatrix) -> None:
 
 def _run_live(matrix: RatingMatrix) -> None:
     """Run the functions of a list with a changed neighbor."""
-    cosines, two = CosineIndex(matrix.half_stars, most=matrix.scale.most), np.arange(2, dtype=np.int32)
+    cosines, two = CosineIndex(matrix.steps, most=matrix.scale.most), np.arange(2, dtype=np.int32)
     index = LiveCosine(cosines, matrix.user_ids)
     index.take(LiveUser(9, two, np.ones(2, np.int8), np.ones(2), None))
     index.gathered(index.of_row(1, 3), index.entries_of(1), valued=False)

@@ -59,21 +59,21 @@ class RatingColumns:
     """All n usable ratings (see `recommender.database.usable_rows`), rows in no particular order.
 
     ``user_ids`` (n,) int64; ``product_codes`` (n,) int32 into ``products``, an Arrow string array of the distinct
-    product ids in no particular order; ``half_stars`` (n,) int8, steps of the scale; ``rated_at`` (n,) int64,
+    product ids in no particular order; ``steps`` (n,) int8, steps of the scale; ``rated_at`` (n,) int64,
     microseconds since 1970, or `NO_TIME`, if requested. ``left_out``: the number of rows that are not usable.
     """
 
     user_ids: NDArray[np.int64]
     product_codes: NDArray[np.int32]
     products: pa.StringArray
-    half_stars: NDArray[np.int8]
+    steps: NDArray[np.int8]
     rated_at: NDArray[np.int64] | None = None
     left_out: LeftOut = field(default_factory=dict)
 
     def where(self, chosen: NDArray[np.bool_]) -> RatingColumns:
         """Return the ratings that are chosen (n,)."""
         times = None if self.rated_at is None else self.rated_at[chosen]
-        given = self.user_ids[chosen], self.product_codes[chosen], self.products, self.half_stars[chosen]
+        given = self.user_ids[chosen], self.product_codes[chosen], self.products, self.steps[chosen]
         return RatingColumns(*given, times, self.left_out)
 
 

@@ -115,7 +115,7 @@ def _read_matrix(
         columns.user_ids,
         product_ids,
         columns.product_codes,
-        columns.half_stars,
+        columns.steps,
         in_catalog=known(columns.products),
         rated_at=columns.rated_at,
         left_out=columns.left_out,

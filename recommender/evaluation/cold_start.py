@@ -68,7 +68,7 @@ class _TasteStep:
         self._seen = seen
         mask = train.recommendable
         self._taste = TasteRanker(
-            profiles.confidences, train.half_stars, times=profiles.times, recommendable=mask, scale=train.scale
+            profiles.confidences, train.steps, times=profiles.times, recommendable=mask, scale=train.scale
         )
 
     def rank(self, rows: Rows, n: int) -> NDArray[np.int32]:
@@ -147,16 +147,16 @@ def _rankers(
         rankers[SEGMENT] = ColdStartRanker(build_cold_start(cold, others, segments=segments, seen=seen))
     if train.n_timed or not train.n_ratings:  # every interaction has a time
         rankers[DECAYED] = ColdStartRanker(build_cold_start(cold, others, seen=seen))
-    theirs = replace(cold, half_stars=chosen_entries(seen, _of_others(seen, split.test_rows)))
+    theirs = replace(cold, steps=chosen_entries(seen, _of_others(seen, split.test_rows)))
     return rankers | {POPULAR: PopularRanker(theirs, seen)}
 
 
 def _without(matrix: RatingMatrix, rows: Rows) -> RatingMatrix:
     """Return the matrix without any rating of these rows."""
-    csr = matrix.half_stars
+    csr = matrix.steps
     kept = _of_others(csr, rows)
     times = None if matrix.rated_at is None else matrix.rated_at[kept]
-    return replace(matrix, half_stars=chosen_entries(csr, kept), rated_at=times)
+    return replace(matrix, steps=chosen_entries(csr, kept), rated_at=times)
 
 
 def _of_others(csr: Any, rows: Rows) -> NDArray[np.bool_]:

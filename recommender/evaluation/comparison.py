@@ -103,7 +103,7 @@ def evaluate_rankings(
         rankers[CLASSIC] = ClassicRanker(split.train, n_neighbors=n_neighbors)
     if by_taste := [name for name in BY_TASTE if name in rankings]:
         rankers |= _by_taste(split, known, weights, by_taste)
-    rankers[POPULAR] = PopularRanker(replace(split.train, half_stars=split.seen))
+    rankers[POPULAR] = PopularRanker(replace(split.train, steps=split.seen))
     if published is not None:
         name = stand_in(published, n_neighbors=n_neighbors, weights=weights, rankings=rankings)
         if name == AS_PUBLISHED:
@@ -154,5 +154,5 @@ def published_parameters(published: Mapping[str, Any]) -> AutoParameters:
 
 
 def _taste_ranker(profiles: Profiles, train: RatingMatrix) -> TasteRanker:
-    mask, given = train.recommendable, (profiles.confidences, train.half_stars)
+    mask, given = train.recommendable, (profiles.confidences, train.steps)
     return TasteRanker(*given, times=profiles.times, recommendable=mask, scale=train.scale)

@@ -79,7 +79,7 @@ def evaluate(
         )
     if not names:
         raise SettingError("no ranking is to be measured: give at least one")
-    distinct_stars = len(np.unique(np.concatenate([split.train.half_stars.data, split.hidden.data])))
+    distinct_stars = len(np.unique(np.concatenate([split.train.steps.data, split.hidden.data])))
     measured = [_measure(*each, split, distinct_stars > 1, progress, clock) for each in rankers.items()]
     counts = np.diff(split.seen.indptr)[rows]
     groups = {name: (counts >= least) & (counts <= (most or NEVER)) for name, (least, most) in GROUPS.items()}

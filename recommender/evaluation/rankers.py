@@ -31,7 +31,7 @@ class ClassicRanker:
         """Train on ``train``. SettingError for n_neighbors below 1, RatingError as `CosineIndex`."""
         self.n_neighbors = min(at_least_one("n_neighbors", n_neighbors), max(train.shape[0], 1))
         self._train = train
-        self._index = CosineIndex(train.half_stars)
+        self._index = CosineIndex(train.steps)
         self._ranking = ClassicRanking(train, self._index, self.n_neighbors)
 
     def rank(self, rows: Rows, n: int) -> Columns:
@@ -47,7 +47,7 @@ class ClassicRanker:
         neighbors, similarities = self._index.top_k(self.n_neighbors, rows=users)
         weighted, support = np.zeros(len(rows)), np.zeros(len(rows))
         for place in range(neighbors.shape[1]):  # one neighbor of all pairs at a time: memory of the pairs only
-            stars = self._train.scale.unit * self._half_stars(neighbors[user, place], columns)  # 0 where not rated
+            stars = self._train.scale.unit * self._steps(neighbors[user, place], columns)  # 0 where not rated
             rated = stars > 0
             weighted[rated] += similarities[user[rated], place] * stars[rated]
             support[rated] += similarities[user[rated], place]
@@ -55,9 +55,9 @@ class ClassicRanker:
         np.divide(weighted, support, out=predicted, where=support > 0)
         return np.rint(predicted * 1e9) / 1e9
 
-    def _half_stars(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.int8]:
+    def _steps(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.int8]:
         """Return the rating of each pair, 0 where there is none or the row is -1."""
-        found: NDArray[np.int8] = self._train.half_stars[np.maximum(rows, 0), columns]
+        found: NDArray[np.int8] = self._train.steps[np.maximum(rows, 0), columns]
         return np.where(rows >= 0, found, 0).astype(np.int8)
 
 
@@ -68,7 +68,7 @@ class PopularRanker:
     """
 
     def __init__(self, train: RatingMatrix, seen: Any = None) -> None:
-        self._popular, self._seen = rank_popular(train), train.half_stars if seen is None else seen
+        self._popular, self._seen = rank_popular(train), train.steps if seen is None else seen
         self._predicted = np.full(train.shape[1], np.nan)  # (n_products,)
         self._predicted[self._popular.columns] = self._popular.predicted
 

@@ -67,7 +67,7 @@ class Rivals:
         self.rows, self._train, self._n_threads = rows, split.train, n_threads
         self.profiles: Profiles = build_profiles(split.train, trainable_log(split, log, weights), weights)
         self._taste = TasteRanker(
-            self.profiles.confidences, split.train.half_stars, times=self.profiles.times,
+            self.profiles.confidences, split.train.steps, times=self.profiles.times,
             recommendable=split.train.recommendable, n_threads=n_threads, scale=split.train.scale,
         )  # fmt: skip
         relevant = split.relevant[rows]

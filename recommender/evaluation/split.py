@@ -41,7 +41,7 @@ class Split:
     @property
     def seen(self) -> sp.csr_array:
         """The products of each row's past, CSR: those it rated, or those of the log in a shop without ratings."""
-        return self.train.half_stars if self.turned_to is None else self.turned_to
+        return self.train.steps if self.turned_to is None else self.turned_to
 
     @cached_property
     def relevant(self) -> sp.csr_array:
@@ -63,7 +63,7 @@ def split_newest(
 ) -> Split:
     """Hide the newest ``share`` of each user's ratings: of n, max(1, floor(share * n)), and none if n is 1.
 
-    ``times`` (n_ratings,) aligned with ``half_stars.data``, default ``matrix.rated_at``. Equal times, and all ratings
+    ``times`` (n_ratings,) aligned with ``steps.data``, default ``matrix.rated_at``. Equal times, and all ratings
     if there are no times, are in an order drawn from ``rng``. A rating without a time (`NO_TIME`) counts as older than
     those with one. SettingError for a share outside of 0..1 or times that do not fit.
 
@@ -73,7 +73,7 @@ def split_newest(
     >>> split = split_newest(matrix, share=0.4, rng=np.random.default_rng(0))
     >>> split.hidden.toarray().tolist()  # floor(0.4 * 5) = 2 of the first user, made at 50 and 40
     [[2, 0, 6, 0, 0], [0, 0, 0, 0, 0]]
-    >>> split.train.half_stars.toarray().tolist(), int(split.cut_times[0])
+    >>> split.train.steps.toarray().tolist(), int(split.cut_times[0])
     ([[0, 4, 0, 8, 10], [0, 0, 0, 9, 0]], 40)
     """
     if not 0.0 < share < 1.0:
@@ -81,7 +81,7 @@ def split_newest(
     at = matrix.rated_at if times is None else np.asarray(times)
     if at is not None and at.shape != (matrix.n_ratings,):
         raise SettingError(f"{at.shape} times for {matrix.n_ratings} ratings: pass one for each")
-    indptr = matrix.half_stars.indptr
+    indptr = matrix.steps.indptr
     counts = np.diff(indptr)  # (n_users,)
     wanted = np.maximum(1, np.floor(share * counts + 1e-9))  # 0.29 * 100 is 28.999999999999996
     kept = counts - np.where(counts >= 2, np.minimum(wanted, counts - 1), 0).astype(counts.dtype)
@@ -95,11 +95,11 @@ def split_newest(
         np.minimum.at(cut_times, user[hidden & known], at[hidden & known])
     train = replace(
         matrix,
-        half_stars=chosen_entries(matrix.half_stars, ~hidden),
+        steps=chosen_entries(matrix.steps, ~hidden),
         rated_at=None if matrix.rated_at is None else matrix.rated_at[~hidden],
     )
     description = _described(share, int(known.sum()), len(known))
-    return Split(train, chosen_entries(matrix.half_stars, hidden), cut_times, description)
+    return Split(train, chosen_entries(matrix.steps, hidden), cut_times, description)
 
 
 def _described(share: float, n_timed: int, n_ratings: int) -> str:
@@ -153,7 +153,7 @@ def turned_to(matrix: RatingMatrix, log: Interactions | None, weights: NDArray[n
     profiles = build_profiles(replace(matrix, rated_at=np.empty(0, np.int64)), log, weights)
     csr = profiles.confidences
     ones = sp.csr_array((np.ones(csr.nnz, np.int8), csr.indices, csr.indptr), shape=csr.shape)
-    return replace(matrix, half_stars=ones, rated_at=profiles.times)
+    return replace(matrix, steps=ones, rated_at=profiles.times)
 
 
 def without_stars(
@@ -165,7 +165,7 @@ def without_stars(
     """
     described = split.description.replace("ratings", "products")
     split = replace(split, train=matrix, description=described)
-    seen = turned_to(matrix, trainable_log(split, log, weights), weights).half_stars
+    seen = turned_to(matrix, trainable_log(split, log, weights), weights).steps
     return replace(split, turned_to=seen)
 
 
@@ -176,12 +176,12 @@ def limited(split: Split, matrix: RatingMatrix, rows: NDArray[np.int64]) -> Spli
     hidden = split.hidden.tocoo()
     chosen = asked[hidden.coords[0]]
     secret = hidden.coords[0][chosen].astype(np.int64) * matrix.shape[1] + hidden.coords[1][chosen]
-    csr = matrix.half_stars
+    csr = matrix.steps
     owners = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
     kept = ~np.isin(owners * csr.shape[1] + csr.indices, secret)
     train = replace(
         matrix,
-        half_stars=chosen_entries(csr, kept),
+        steps=chosen_entries(csr, kept),
         rated_at=None if matrix.rated_at is None else matrix.rated_at[kept],
     )
     cuts = np.where(asked, split.cut_times, NEVER)

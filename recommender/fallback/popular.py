@@ -70,16 +70,16 @@ class PopularProducts:
 
 def damped_means(matrix: RatingMatrix) -> NDArray[np.float64]:
     """Return (sum of r + 10 mu) / (n + 10) of every product, (n_products,); mu for a product without a rating."""
-    columns, n_products = matrix.half_stars.indices, matrix.shape[1]
+    columns, n_products = matrix.steps.indices, matrix.shape[1]
     counts = np.bincount(columns, minlength=n_products)  # (n_products,)
-    totals = np.bincount(columns, weights=matrix.half_stars.data, minlength=n_products)  # whole numbers: exact
+    totals = np.bincount(columns, weights=matrix.steps.data, minlength=n_products)  # whole numbers: exact
     damped = (matrix.scale.unit * totals + PRIOR_VOTES * matrix.mean_rating) / (counts + PRIOR_VOTES)
     return np.rint(damped * 1e9) / 1e9
 
 
 def rank_popular(matrix: RatingMatrix) -> PopularProducts:
     """Rank the recommendable products of ``matrix`` that have a rating."""
-    counts = np.bincount(matrix.half_stars.indices, minlength=matrix.shape[1])  # (n_products,)
+    counts = np.bincount(matrix.steps.indices, minlength=matrix.shape[1])  # (n_products,)
     damped = damped_means(matrix)
     columns = np.flatnonzero(matrix.recommendable & (counts > 0)).astype(np.int32)
     order = np.lexsort((columns, -damped[columns], -counts[columns]))

@@ -138,9 +138,9 @@ class Changes:
         row = matrix.row_of_number(user_id)
         if row is None:
             return LiveUser(user_id, np.empty(0, np.int32), np.empty(0, np.int8), np.empty(0), None)
-        part = slice(*matrix.half_stars.indptr[row : row + 2])
-        columns, half_stars = matrix.half_stars.indices[part], matrix.half_stars.data[part]
-        return LiveUser(user_id, columns, half_stars, np.ones(len(columns)), None, row=row)
+        part = slice(*matrix.steps.indptr[row : row + 2])
+        columns, steps = matrix.steps.indices[part], matrix.steps.data[part]
+        return LiveUser(user_id, columns, steps, np.ones(len(columns)), None, row=row)
 
     def _segment(self, record: UserRecord) -> int:
         names, pair = self.model.segment_names, (record.country or "", record.age_group or "")
@@ -162,7 +162,7 @@ class Changes:
 
 def _differing(was: Rated, now: Rated) -> NDArray[np.int32]:
     """Return the columns of which there is another rating, or one more or less."""
-    ours, theirs = (columns.astype(np.int64) << 8 | half_stars for columns, half_stars in (was, now))
+    ours, theirs = (columns.astype(np.int64) << 8 | steps for columns, steps in (was, now))
     return (np.setxor1d(ours, theirs) >> 8).astype(np.int32)
 
 

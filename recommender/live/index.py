@@ -61,7 +61,7 @@ class Rows(NamedTuple):
         return numbers_of(self.entries)
 
     @property
-    def half_stars(self) -> NDArray[np.int8]:
+    def steps(self) -> NDArray[np.int8]:
         """The steps of the entries, 0 where not rated."""
         return steps_of(self.entries)
 

@@ -169,7 +169,7 @@ class LiveModel(ServedModel):
         """Return the profile of any user as the item model is asked."""
         assert isinstance(self.similarity, TasteSimilarity)
         times = None if self.similarity.profiles.times is None else user.times
-        return self._ranker(ranking).profile_of(user.columns, user.confidences, user.half_stars, times)
+        return self._ranker(ranking).profile_of(user.columns, user.confidences, user.steps, times)
 
     def _asking(self, user_id: int, ranking: str) -> Any:
         user = self._changed(user_id)
@@ -278,4 +278,4 @@ class LiveModel(ServedModel):
 
 def _owned_now(user: LiveUser, ranking: str) -> Owned:
     """Return the products that a changed user has, as a ranking sees them."""
-    return (user.columns, user.half_stars) if ranking in BY_TASTE else user.rated()
+    return (user.columns, user.steps) if ranking in BY_TASTE else user.rated()

@@ -23,7 +23,7 @@ class Tally:
     """The number of ratings of each column, and their sum in steps. A `copy` does not affect its original."""
 
     def __init__(self, matrix: RatingMatrix) -> None:
-        csr, n_products = matrix.half_stars, matrix.shape[1]
+        csr, n_products = matrix.steps, matrix.shape[1]
         self.counts = np.bincount(csr.indices, minlength=n_products).astype(np.int32)
         self.totals = np.bincount(csr.indices, csr.data, n_products).astype(np.int32)
         self.unit = matrix.scale.unit
@@ -35,12 +35,12 @@ class Tally:
         tally.counts, tally.totals = np.concatenate([self.counts, more]), np.concatenate([self.totals, more])
         return tally
 
-    def add(self, columns: NDArray[np.int32], half_stars: NDArray[np.int8], sign: int) -> None:
+    def add(self, columns: NDArray[np.int32], steps: NDArray[np.int8], sign: int) -> None:
         """Count ratings of distinct products; ``sign`` -1: take them away."""
         self.counts[columns] += sign
-        self.totals[columns] += sign * half_stars.astype(np.int32)
+        self.totals[columns] += sign * steps.astype(np.int32)
         self.n_ratings += sign * len(columns)
-        self.total += sign * int(half_stars.sum(dtype=np.int64))
+        self.total += sign * int(steps.sum(dtype=np.int64))
 
     def of(self, column: int) -> tuple[int, float | None]:
         """Return the number of ratings of a column, and their mean stars; None without a rating."""

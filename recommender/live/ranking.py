@@ -51,8 +51,8 @@ def rank_classic(
 
     def ranked(part: Rows, mask: NDArray[np.bool_], n: int, cap: Any) -> RankedProducts:
         # the dtypes that the kernel is compiled for
-        indptr = part.indptr.astype(matrix.half_stars.indptr.dtype)
-        ratings = _Ratings(indptr, part.numbers.astype(np.int32), part.half_stars)
+        indptr = part.indptr.astype(matrix.steps.indptr.dtype)
+        ratings = _Ratings(indptr, part.numbers.astype(np.int32), part.steps)
         neighbors = np.arange(len(similarities), dtype=np.int32)
         return rank_near(ratings, len(similarities), neighbors, similarities, n, cap, mask, matrix.scale.unit)
 
@@ -134,7 +134,7 @@ def _split(rows: Rows, n_in_matrix: int, columns: LiveColumns, cut: Cut) -> tupl
     ranks = np.empty(len(names), np.uint32)
     ranks[order] = np.arange(len(names), dtype=np.uint32)
     part = _part(rows, beyond)
-    entries = entries_of(ranks[local], part.half_stars, rows.entries.dtype.type)
+    entries = entries_of(ranks[local], part.steps, rows.entries.dtype.type)
     found = names[order].astype(np.int32)
     wanted = columns.recommendable(found)
     if cut.filter is not None:

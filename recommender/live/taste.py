@@ -70,7 +70,7 @@ class LiveTaste(LiveIndex):
         return self._nearest(queries, 0, k, places, terms.weights, terms.asking, user.user_id)
 
     def entries_of_user(self, user: LiveUser) -> Entries:
-        return entries_of(self._places(user.columns), user.half_stars, self._rows.entries.dtype.type)
+        return entries_of(self._places(user.columns), user.steps, self._rows.entries.dtype.type)
 
     def base_of(self, row: int) -> float:
         """Return mu + the user bias of a row; -1: a user the statistics do not know."""

@@ -22,7 +22,7 @@ class Profile(NamedTuple):
     """The profile of a record, as `recommender.shop.profiles.build_profiles` makes it, (m,) each, by product id."""
 
     names: NDArray[np.bytes_]
-    half_stars: NDArray[np.int8]
+    steps: NDArray[np.int8]
     confidences: NDArray[np.float64]
     times: NDArray[np.int64]
 
@@ -55,12 +55,12 @@ class UserRecord:
 
 def _profile(record: UserRecord, weights: tuple[float, ...]) -> Profile:
     known: dict[bytes, tuple[int, float, int]] = {
-        product: (half_stars, RATED, time) for product, half_stars, time in record.ratings
+        product: (steps, RATED, time) for product, steps, time in record.ratings
     }
     for product, kind, time in record.events:
         if kind < len(weights) and weights[kind] > 0:
-            half_stars, confidence, newest = known.get(product, (0, 0.0, time))
-            known[product] = half_stars, max(confidence, weights[kind]), max(newest, time)
+            steps, confidence, newest = known.get(product, (0, 0.0, time))
+            known[product] = steps, max(confidence, weights[kind]), max(newest, time)
     entries = sorted(known.items())
     return Profile(
         np.array([product for product, _ in entries], np.bytes_),
@@ -76,7 +76,7 @@ class LiveUser:
 
     user_id: int
     columns: NDArray[np.int32]
-    half_stars: NDArray[np.int8]  # 0: an interaction, no rating
+    steps: NDArray[np.int8]  # 0: an interaction, no rating
     confidences: NDArray[np.float64]
     times: NDArray[np.int64] | None  # of the newest event with each product; None: not known (a basket)
     row: int = -1  # in the matrix, -1: none
@@ -86,12 +86,12 @@ class LiveUser:
     @cached_property
     def squared_norm(self) -> int:
         """Squared norm of the ratings, in steps."""
-        return int((self.half_stars.astype(np.int64) ** 2).sum())
+        return int((self.steps.astype(np.int64) ** 2).sum())
 
     def rated(self) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
         """Return the columns and the steps of the products rated."""
-        chosen = self.half_stars > 0
-        return self.columns[chosen], self.half_stars[chosen]
+        chosen = self.steps > 0
+        return self.columns[chosen], self.steps[chosen]
 
 
 def live_user(
@@ -102,7 +102,7 @@ def live_user(
     return LiveUser(
         user_id=record.user_id,
         columns=columns.columns_of(profile.names),
-        half_stars=profile.half_stars,
+        steps=profile.steps,
         confidences=profile.confidences,
         times=profile.times,
         row=row,

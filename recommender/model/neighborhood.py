@@ -34,12 +34,12 @@ class Neighborhood:
     def stars_of(self, wanted: Sequence[int], scale: Scale) -> dict[int, dict[int, float | None]]:
         """Return for each column the ratings by neighbors who have it, by index, nearest first; None: not rated."""
         columns = np.concatenate([np.empty(0, np.int32), *(columns for columns, _ in self.owned)])
-        half_stars = np.concatenate([np.empty(0, np.int64), *(half_stars for _, half_stars in self.owned)])
+        steps = np.concatenate([np.empty(0, np.int64), *(steps for _, steps in self.owned)])
         neighbors = np.repeat(np.arange(len(self.owned)), [len(columns) for columns, _ in self.owned])
         at = np.flatnonzero(np.isin(columns, wanted))
         found: dict[int, dict[int, float | None]] = {column: {} for column in wanted}
         for column, neighbor, given in zip(
-            columns[at].tolist(), neighbors[at].tolist(), half_stars[at].tolist(), strict=True
+            columns[at].tolist(), neighbors[at].tolist(), steps[at].tolist(), strict=True
         ):
             found[column][neighbor] = scale.stars_of(given) if given else None
         return found
@@ -71,10 +71,10 @@ class Neighborhood:
         return self._rarest[place, n]
 
 
-def with_stars(columns: NDArray[np.int32], rated: NDArray[np.int32], half_stars: NDArray[np.int8]) -> Owned:
+def with_stars(columns: NDArray[np.int32], rated: NDArray[np.int32], steps: NDArray[np.int8]) -> Owned:
     """Return the columns (ascending) of a user who rated some of them, with the steps of the ratings."""
     if len(rated) == len(columns):
-        return columns, half_stars
+        return columns, steps
     given = np.zeros(len(columns), np.int8)
-    given[columns.searchsorted(rated)] = half_stars
+    given[columns.searchsorted(rated)] = steps
     return columns, given

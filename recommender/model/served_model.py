@@ -129,7 +129,7 @@ class ServedModel:
     @cached_property
     def raters(self) -> NDArray[np.integer]:
         """Number of people who rated each product of the matrix, (n_products,), counted at the first use."""
-        return np.bincount(self.matrix.half_stars.indices, minlength=self.matrix.shape[1])
+        return np.bincount(self.matrix.steps.indices, minlength=self.matrix.shape[1])
 
     @cached_property
     def owners(self) -> NDArray[np.integer]:
@@ -139,15 +139,15 @@ class ServedModel:
         return np.bincount(self.similarity.profiles.confidences.indices, minlength=self.matrix.shape[1])
 
     @cached_property
-    def _half_stars_given(self) -> NDArray[np.float64]:
+    def _steps_given(self) -> NDArray[np.float64]:
         given = np.zeros(self.matrix.shape[1], np.float64)
-        np.add.at(given, self.matrix.half_stars.indices, self.matrix.half_stars.data)
+        np.add.at(given, self.matrix.steps.indices, self.matrix.steps.data)
         return given
 
     def raters_of(self, column: int) -> tuple[int, float | None]:
         """Return the number of people who rated the product of a column, and their mean stars (or None)."""
         count = int(self.raters[column]) if column < len(self.raters) else 0
-        return count, float(self._half_stars_given[column]) * self.matrix.scale.unit / count if count else None
+        return count, float(self._steps_given[column]) * self.matrix.scale.unit / count if count else None
 
     @property
     def n_ratings(self) -> int:
@@ -223,7 +223,7 @@ class ServedModel:
     def _classic_near(
         self, row: int, neighbors: NDArray[np.int32], similarities: NDArray[np.float64], cut: Cut
     ) -> list[Recommendation]:
-        given = self.matrix.half_stars, row, neighbors, similarities
+        given = self.matrix.steps, row, neighbors, similarities
         ranked = rank_near(*given, cut.n, cut.cap, self._recommendable(cut), self.matrix.scale.unit)
         return self._with_popular(ranked, self.matrix.rated_columns(row), cut)
 

@@ -17,7 +17,7 @@ def ratings_by_stars(model: ServedModel, column: int | None = None) -> dict[floa
 
     They are those of the time when the model was built; of the product of a column, or of all.
     """
-    matrix = model.matrix.half_stars
+    matrix = model.matrix.steps
     given = matrix.data if column is None else matrix.data[matrix.indices == column]
     counts = np.bincount(given)
     return {model.matrix.scale.stars_of(steps): int(counts[steps]) for steps in np.flatnonzero(counts).tolist()}
@@ -56,14 +56,14 @@ def raters_by_segment(model: ServedModel, column: int) -> dict[tuple[str, str], 
     Most raters first. Empty if the model knows no segments, or has no rating of the product.
     """
     matrix = model.matrix
-    at = np.flatnonzero(matrix.half_stars.indices == column)
+    at = np.flatnonzero(matrix.steps.indices == column)
     if not len(at) or not len(model.known_segments):
         return {}
-    raters = matrix.user_ids[np.searchsorted(matrix.half_stars.indptr, at, side="right") - 1]
+    raters = matrix.user_ids[np.searchsorted(matrix.steps.indptr, at, side="right") - 1]
     places = np.minimum(np.searchsorted(model.known_users, raters), len(model.known_users) - 1)
     segments = np.where(model.known_users[places] == raters, model.known_segments[places], NO_SEGMENT)
     found = {}
     for segment in np.unique(segments[segments != NO_SEGMENT]).tolist():
-        given = matrix.half_stars.data[at[segments == segment]]
+        given = matrix.steps.data[at[segments == segment]]
         found[model.segment_names[segment]] = len(given), float(given.mean()) * matrix.scale.unit
     return dict(sorted(found.items(), key=lambda pair: -pair[1][0]))

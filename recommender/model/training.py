@@ -58,7 +58,7 @@ def train(
     """
     if not (all_rankings or settings.ranking in BY_TASTE):
         shop = snapshot.for_classic()
-        return Trained(shop, CosineIndex(shop.ratings.half_stars, most=shop.ratings.scale.most), settings)
+        return Trained(shop, CosineIndex(shop.ratings.steps, most=shop.ratings.scale.most), settings)
     shop, tuned = snapshot.for_taste(), settings.ranking == AUTO and parameters is None
     given, items = (shop.ratings, shop.log, settings.weights), settings.ranking == ITEMS
     similarity = train_taste(*given, parameters=parameters, tuned=tuned, items=items)

@@ -60,27 +60,27 @@ class TasteStatistics:
         )
 
 
-def taste_statistics(profiles: Any, half_stars: Any = None, *, scale: Scale = HALF_STARS) -> TasteStatistics:
+def taste_statistics(profiles: Any, steps: Any = None, *, scale: Scale = HALF_STARS) -> TasteStatistics:
     """Return the statistics of profiles (n_users, n_products) and of the ratings in them.
 
-    profiles: CSR; raters counts its stored entries, n_users all rows. half_stars: CSR of the same shape, steps of the
+    profiles: CSR; raters counts its stored entries, n_users all rows. steps: CSR of the same shape, steps of the
     scale; a stored 0 is unrated. None: the shop has no ratings, and mu is the middle of the scale.
     Raises SettingError if the shapes differ or an argument is not CSR.
     """
     n_users, n_products = checked_csr("profiles", profiles).shape
     raters = np.bincount(profiles.indices, minlength=n_products).astype(np.int64)
-    ratings = sp.csr_array((n_users, n_products), dtype=np.int8) if half_stars is None else half_stars
-    if checked_csr("half_stars", ratings).shape != profiles.shape:
-        raise SettingError(f"half_stars {ratings.shape} and profiles {profiles.shape} must have one shape")
+    ratings = sp.csr_array((n_users, n_products), dtype=np.int8) if steps is None else steps
+    if checked_csr("steps", ratings).shape != profiles.shape:
+        raise SettingError(f"steps {ratings.shape} and profiles {profiles.shape} must have one shape")
     rated = ratings.data != 0
     columns = ratings.indices[rated]
     rows = np.repeat(np.arange(n_users), np.diff(ratings.indptr))[rated]
-    steps, unit = ratings.data[rated], scale.unit
+    given, unit = ratings.data[rated], scale.unit
     # whole steps: this sum and those of bincount are exact in any order
-    mu = float(unit * int(steps.sum(dtype=np.int64)) / steps.size) if steps.size else scale.middle
+    mu = float(unit * int(given.sum(dtype=np.int64)) / given.size) if given.size else scale.middle
     counts = np.bincount(columns, minlength=n_products)  # (n_products,)
-    item_bias = (unit * np.bincount(columns, steps, n_products) - counts * mu) / (counts + ITEM_PRIOR)
-    left = np.bincount(rows, steps * unit - mu - item_bias[columns], n_users)  # summed in the order of the columns
+    item_bias = (unit * np.bincount(columns, given, n_products) - counts * mu) / (counts + ITEM_PRIOR)
+    left = np.bincount(rows, given * unit - mu - item_bias[columns], n_users)  # summed in the order of the columns
     user_bias = left / (np.bincount(rows, minlength=n_users) + USER_PRIOR)
     return TasteStatistics(n_users, raters, mu, item_bias, user_bias)
 

@@ -88,7 +88,7 @@ class SimilarProducts:
         if self._prepared is None:
             with self._lock:
                 if self._prepared is None:  # another thread may have prepared it meanwhile
-                    self._prepared = _Prepared.of(CosineIndex(self._matrix.half_stars.T.tocsr()))
+                    self._prepared = _Prepared.of(CosineIndex(self._matrix.steps.T.tocsr()))
         return self._prepared
 
     def _recommendable(self, index: CosineIndex, column: int, n: int) -> Neighbors:

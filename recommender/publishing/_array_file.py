@@ -28,7 +28,7 @@ from safetensors.numpy import save_file
 from recommender.errors import ModelFileError
 from recommender.paths import opened_regular
 
-FORMAT, FORMAT_VERSION = "product-recommender model", 4
+FORMAT, FORMAT_VERSION = "product-recommender model", 5
 _READERS = 4
 _TYPES = {
     "F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32, "I8": np.int8,

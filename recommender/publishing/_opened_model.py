@@ -33,7 +33,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 # The types that code was compiled for, in one dimension unless listed below; the cosine checks its own arrays.
 _KINDS: dict[str, Any] = {
-    "ratings.half_stars": np.int8, "ratings.indices": np.signedinteger, "ratings.indptr": np.signedinteger,
+    "ratings.steps": np.int8, "ratings.indices": np.signedinteger, "ratings.indptr": np.signedinteger,
     "user_ids": np.int64, "product_ids": np.uint8, "recommendable": np.bool_, "known_users": np.int64,
     "popular.columns": np.int32, "popular.predicted": np.float64, "places": np.int32,
     "catalog.product_ids": np.uint8, "catalog.prices": np.float64, "catalog.stars": np.float64,
@@ -122,7 +122,7 @@ def _similarity(matrix: RatingMatrix, arrays: Arrays, parameters: Any) -> Cosine
     if times is not None and times.shape != csr.data.shape:
         raise ValueError("its profiles are of different sizes")
     check_entries("its profiles", csr)
-    saved.check_rated(csr, matrix.half_stars)
+    saved.check_rated(csr, matrix.steps)
     check_finite("profiles.confidences", csr.data, lowest=LEAST_CONFIDENCE)
     if times is not None:
         check_times("profiles.times", times)
@@ -146,7 +146,7 @@ def _matrix(arrays: Arrays, scale: Scale) -> RatingMatrix:
     product_ids = ids_of("product_ids", arrays["product_ids"])
     check_users("user_ids", ids.keys(user_ids))
     check_flags("recommendable", recommendable)
-    parts = arrays["ratings.half_stars"], arrays["ratings.indices"], arrays["ratings.indptr"]
+    parts = arrays["ratings.steps"], arrays["ratings.indices"], arrays["ratings.indptr"]
     csr = _csr(*parts, (user_ids.size, product_ids.size))
     if recommendable.size != product_ids.size:
         raise ValueError("its ratings are of different sizes")

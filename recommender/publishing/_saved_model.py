@@ -96,20 +96,20 @@ def check_finite(name: str, numbers: NDArray[np.floating], *, lowest: float = -n
 
 def check_entries(name: str, csr: sp.csr_array) -> None:
     """Require that the columns of each row ascend, each once."""
-    steps = np.diff(csr.indices) > 0
+    ascending = np.diff(csr.indices) > 0
     begins = csr.indptr[1:-1]
-    steps[begins[(begins > 0) & (begins < csr.nnz)] - 1] = True
-    require(steps.all(), f"the columns of {name} do not ascend")
+    ascending[begins[(begins > 0) & (begins < csr.nnz)] - 1] = True
+    require(ascending.all(), f"the columns of {name} do not ascend")
 
 
-def check_rated(confidences: sp.csr_array, half_stars: sp.csr_array) -> None:
+def check_rated(confidences: sp.csr_array, steps: sp.csr_array) -> None:
     """Require that each user's profile contains all rated products; the columns of both ascend."""
-    if np.array_equal(confidences.indices, half_stars.indices):  # without interactions both are equal
-        holds = np.array_equal(confidences.indptr, half_stars.indptr)
+    if np.array_equal(confidences.indices, steps.indices):  # without interactions both are equal
+        holds = np.array_equal(confidences.indptr, steps.indptr)
     else:
         parts = (np.ones(confidences.nnz, np.int8), confidences.indices, confidences.indptr)
-        both = sp.csr_array(parts, shape=confidences.shape).multiply(half_stars)
-        holds = both.nnz == half_stars.nnz
+        both = sp.csr_array(parts, shape=confidences.shape).multiply(steps)
+        holds = both.nnz == steps.nnz
     require(holds, "its profiles lack what was rated")
 
 

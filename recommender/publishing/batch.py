@@ -152,7 +152,7 @@ def from_popular(matrix: RatingMatrix, popular: PopularProducts) -> TopUp:
     """Return a function that fills lists with popular products."""
 
     def top_up(rows: NDArray[np.int64], ranked: RankedProducts) -> FilledLists:
-        columns, stars = popular.top_up(matrix.half_stars, rows, ranked.columns, ranked.predicted)
+        columns, stars = popular.top_up(matrix.steps, rows, ranked.columns, ranked.predicted)
         return FilledLists(columns, stars, np.where(ranked.columns >= 0, 0, POPULAR).astype(np.int8))
 
     return top_up

@@ -48,9 +48,9 @@ def save_model(file: Path, model: ServedModel, version: Version, *, overwrite: b
 
     It is also published if there is no ``file`` yet. Raises ModelFileError, also where `refuse_foreign_file` does.
     """
-    csr, catalog = model.matrix.half_stars, model.products.catalog
+    csr, catalog = model.matrix.steps, model.products.catalog
     arrays: Arrays = {
-        "ratings.half_stars": csr.data,
+        "ratings.steps": csr.data,
         "ratings.indices": csr.indices,
         "ratings.indptr": csr.indptr,
         "user_ids": model.matrix.user_ids,

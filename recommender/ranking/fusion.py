@@ -85,11 +85,11 @@ class FusedRanker(BesideTaste):
         self,
         columns: NDArray[np.int32],
         confidences: NDArray[np.float64],
-        half_stars: NDArray[np.int8],
+        steps: NDArray[np.int8],
         times: NDArray[np.int64] | None,
     ) -> ItemProfiles:
         """Do `ItemRanker.profile_of`."""
-        return self.items.profile_of(columns, confidences, half_stars, times)
+        return self.items.profile_of(columns, confidences, steps, times)
 
     def shares(self, column: int, profile: ItemProfiles) -> NDArray[np.float64]:
         """Do `ItemRanker.shares`."""

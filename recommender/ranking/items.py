@@ -66,16 +66,16 @@ def asking_profiles(
     indptr: NDArray[Any],
     columns: NDArray[np.int32],
     confidences: NDArray[np.float64],
-    half_stars: NDArray[Any],
+    steps: NDArray[Any],
     times: NDArray[np.int64] | None,
     half_life: float,
     most: int = HALF_STARS.most,
 ) -> ItemProfiles:
     """Return the profiles as they ask: c * s * d. All but ``indptr`` are (nnz,).
 
-    ``half_stars``: steps of the scale, up to ``most``, 0 where not rated. ``times`` None: nothing is decayed.
+    ``steps``: steps of the scale, up to ``most``, 0 where not rated. ``times`` None: nothing is decayed.
     """
-    values = confidences * np.where(half_stars > 0, half_stars / most, 1.0)
+    values = confidences * np.where(steps > 0, steps / most, 1.0)
     if half_life and times is not None and len(times):
         newer = _newer(indptr, times)
         most = max(int(HALVINGS * half_life), 1)  # also of a tiny half-life, one newer product makes a product nothing
@@ -177,8 +177,8 @@ class ItemRanker(BesideTaste):
         csr, n = profiles.confidences, taste.index.shape[1]
         if weights.indptr.size != n + 1:
             raise SettingError(f"weights of {weights.indptr.size - 1} products do not belong to {n} products")
-        half_stars = taste.votes.half_stars
-        given = csr.indptr, csr.indices, csr.data, half_stars, profiles.times
+        steps = taste.votes.steps
+        given = csr.indptr, csr.indices, csr.data, steps, profiles.times
         asking = asking_profiles(*given, parameters.half_life, taste.votes.scale.most)
         divisor = damping_divisors(taste.index.statistics, float(parameters.damping))
         inverse = 1.0 / divisor
@@ -196,11 +196,11 @@ class ItemRanker(BesideTaste):
         self,
         columns: NDArray[np.int32],
         confidences: NDArray[np.float64],
-        half_stars: NDArray[np.int8],
+        steps: NDArray[np.int8],
         times: NDArray[np.int64] | None,
     ) -> ItemProfiles:
         """Return the profile of a user who may have products that came later, as it asks. These have no weights."""
-        given = np.array([0, len(columns)], np.int64), columns, confidences, half_stars, times
+        given = np.array([0, len(columns)], np.int64), columns, confidences, steps, times
         whole = asking_profiles(*given, self.parameters.half_life, self.taste.votes.scale.most)
         inside = columns < self.taste.index.shape[1]
         if inside.all():

@@ -90,7 +90,7 @@ class ClassicRanking:
     def _rank(self, rows: NDArray[np.int64], k: int, n: int) -> RankedProducts:
         neighbors, similarities = self._similarity.top_k(k, rows=rows)
         return rank_products_for_rows(
-            self._matrix.half_stars,
+            self._matrix.steps,
             rows,
             neighbors,
             similarities,
@@ -159,7 +159,7 @@ class TasteSimilarity(CosineIndex):
         prepare everything from scratch. Raises SettingError for arrays that are damaged or belong to others.
         """
         if arrays is None:
-            similarity = cls(matrix.half_stars, most=matrix.scale.most)
+            similarity = cls(matrix.steps, most=matrix.scale.most)
         else:
             similarity = cls.from_arrays(under("cosine.", arrays))
             index = TasteIndex.from_arrays(under("taste.", arrays))
@@ -212,7 +212,7 @@ class TasteSimilarity(CosineIndex):
             statistics = replace(taste_statistics(self.profiles.confidences, scale=self.matrix.scale), mu=math.nan)
         return TasteRanker(
             self.profiles.confidences,
-            self.matrix.half_stars,
+            self.matrix.steps,
             times=self.profiles.times,
             statistics=statistics,
             recommendable=self.matrix.recommendable,

@@ -85,8 +85,8 @@ def rank_taste_for_rows(
 class TasteRanker:
     """The ranker from profiles and ratings to ranked products and predicted stars, one block of rows at a time.
 
-    profiles, times, statistics: as in `TasteIndex`; statistics None takes them from profiles and half_stars.
-    half_stars, damping, scale: as in `TasteVotes`. recommendable: (n_products,) mask of products that may be ranked;
+    profiles, times, statistics: as in `TasteIndex`; statistics None takes them from profiles and steps.
+    steps, damping, scale: as in `TasteVotes`. recommendable: (n_products,) mask of products that may be ranked;
     None for all. n_neighbors: at most so many vote. Many rows need the memory of their answer only: the list of all
     neighbors is never held. Raises as `TasteIndex` and `TasteVotes` do.
     """
@@ -94,7 +94,7 @@ class TasteRanker:
     def __init__(
         self,
         profiles: Any,
-        half_stars: Any,
+        steps: Any,
         *,
         times: NDArray[np.int64] | None = None,
         statistics: TasteStatistics | None = None,
@@ -104,9 +104,9 @@ class TasteRanker:
         n_threads: int | None = None,
         scale: Scale = HALF_STARS,
     ) -> None:
-        known = taste_statistics(profiles, half_stars, scale=scale) if statistics is None else statistics
+        known = taste_statistics(profiles, steps, scale=scale) if statistics is None else statistics
         index = TasteIndex(profiles, times=times, statistics=known)
-        votes = TasteVotes(index, half_stars, damping=damping, recommendable=recommendable, scale=scale)
+        votes = TasteVotes(index, steps, damping=damping, recommendable=recommendable, scale=scale)
         self._adopt(votes, n_neighbors, n_threads)
 
     @classmethod
@@ -161,7 +161,7 @@ class TasteRanker:
     def profile_of_row(self, row: int) -> None:
         """Return nothing: neighbors vote, not the user's own products."""
 
-    def profile_of(self, columns: object, confidences: object, half_stars: object, times: object) -> None:
+    def profile_of(self, columns: object, confidences: object, steps: object, times: object) -> None:
         """Return nothing, as `profile_of_row`."""
 
     def bars(self, recommendable: NDArray[np.bool_] | None) -> Bars:

@@ -24,7 +24,7 @@ Lists = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
 class TasteVotes:
     """Ratings and statistics, prepared once for many rankings on an index; threads may share them.
 
-    half_stars: CSR int8 of the index's shape with ascending columns, steps of the scale. Every rated product must be in
+    steps: CSR int8 of the index's shape with ascending columns, steps of the scale. Every rated product must be in
     the user's profile. damping: the power of raters_i in the score. recommendable: (n_columns,) mask of products
     that may be ranked, None for all.
     Raises SettingError for ratings or a mask that do not fit the profiles and a damping that is no number from 0 to 4.
@@ -33,7 +33,7 @@ class TasteVotes:
     def __init__(
         self,
         index: TasteIndex,
-        half_stars: Any,
+        steps: Any,
         *,
         damping: float = DAMPING,
         recommendable: NDArray[np.bool_] | None = None,
@@ -43,7 +43,7 @@ class TasteVotes:
         padded = (0, -index.shape[1] % kernels.BLOCK)
         self.packed = _taste_kernels.Votes(
             indptr=index.packed.indptr,
-            entries=_entries(index, half_stars, scale),
+            entries=_entries(index, steps, scale),
             values=index.packed.values,
             base=known.mu + known.user_bias,
             item_bias=np.pad(known.item_bias[index.columns], padded),
@@ -54,7 +54,7 @@ class TasteVotes:
         self._spare: list[_taste_kernels.Sums] = []
 
     @property
-    def half_stars(self) -> NDArray[np.int8]:
+    def steps(self) -> NDArray[np.int8]:
         """The steps of each entry of the profiles, in their order, 0 where not rated, (nnz,)."""
         return steps_of(self.packed.entries)
 
@@ -189,19 +189,19 @@ def _divisors(index: TasteIndex, damping: float) -> NDArray[np.float64]:
     return np.pad(damping_divisors(index.statistics, float(damping))[index.columns], padded, constant_values=1.0)
 
 
-def _entries(index: TasteIndex, half_stars: Any, scale: Scale) -> Entries:
+def _entries(index: TasteIndex, steps: Any, scale: Scale) -> Entries:
     """Return places and ratings at the entries of the profiles (nnz,). Check all bounds, as compiled code does not."""
-    if checked_csr("half_stars", half_stars).shape != index.shape:
-        raise SettingError(f"half_stars {half_stars.shape} and profiles {index.shape} must have one shape")
-    data = half_stars.data
+    if checked_csr("steps", steps).shape != index.shape:
+        raise SettingError(f"steps {steps.shape} and profiles {index.shape} must have one shape")
+    data = steps.data
     entries = np.empty(index.packed.places.size, entry_type(scale.most))
     if data.size and not (data.min() >= 0 and data.max() < 1 << bits_of(entries)):
-        raise SettingError(f"half_stars are {data.min()} to {data.max()}: pass whole numbers from 0 to {scale.most}")
+        raise SettingError(f"steps are {data.min()} to {data.max()}: pass whole numbers from 0 to {scale.most}")
     if index.shape[1] >= 1 << (32 - kernels.NARROW_BITS):
         raise SettingError(f"{index.shape[1]} products are more than {(1 << (32 - kernels.NARROW_BITS)) - 1}: too many")
     missing = kernels.pack_entries(
-        index.packed.indptr, index.packed.places, index.columns, half_stars.indptr.astype(np.int64),
-        half_stars.indices.astype(np.int32), data.astype(np.int8), entries,
+        index.packed.indptr, index.packed.places, index.columns, steps.indptr.astype(np.int64),
+        steps.indices.astype(np.int32), data.astype(np.int8), entries,
     )  # fmt: skip
     if missing:
         raise SettingError(f"{missing} ratings are of products not in the user's profile: give them a confidence")

@@ -83,16 +83,16 @@ def widened(matrix: RatingMatrix, interactions: Interactions, in_catalog: NDArra
     recommendable[np.searchsorted(product_ids, interactions.product_ids[used])] = in_catalog[used]
     columns = np.searchsorted(product_ids, matrix.product_ids)
     recommendable[columns] = matrix.recommendable
-    csr = matrix.half_stars
+    csr = matrix.steps
     counts = np.zeros(len(keys), csr.indptr.dtype)
     counts[np.searchsorted(keys, matrix.keys)] = np.diff(csr.indptr)
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(csr.indptr.dtype)
     # the columns of both matrices ascend, so the entries of a row stay in order
     parts = csr.data, columns[csr.indices].astype(csr.indices.dtype), indptr
-    half_stars = sp.csr_array(parts, shape=(len(keys), len(product_ids)))
+    steps = sp.csr_array(parts, shape=(len(keys), len(product_ids)))
     left_out = {**matrix.left_out, **interactions.left_out}
     given = matrix.rated_at, left_out, matrix.people, matrix.cursor, matrix.scale, matrix.ids
-    return RatingMatrix(half_stars, matrix.ids.at(keys), product_ids, recommendable, *given)
+    return RatingMatrix(steps, matrix.ids.at(keys), product_ids, recommendable, *given)
 
 
 def build_profiles(
@@ -104,7 +104,7 @@ def build_profiles(
     ``weights`` (n kinds,) >= 0: the confidence of an interaction of each kind; 0: the kind does not count. The
     profiles have times if ``matrix.rated_at`` is given.
     """
-    csr = matrix.half_stars
+    csr = matrix.steps
     rated_at = np.zeros(csr.nnz, np.int64) if matrix.rated_at is None else matrix.rated_at
     if interactions is None or weights is None or not len(interactions):
         ones = sp.csr_array((np.full(csr.nnz, RATED), csr.indices, csr.indptr), shape=csr.shape)

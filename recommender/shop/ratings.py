@@ -1,9 +1,9 @@
 """Ratings as a sparse users x products matrix, and the translation between ids and rows or columns.
 
-A rating is stored as a whole number of the scale's steps, 1..127, in one byte, so that every dot product is exact (half
-stars by default: ``half_stars`` are the steps of any scale). Rows are users by ascending user_id, as the shop spells it
-(`recommender.shop.user_ids`). Columns are products by ascending product_id (bytes of UTF-8, see `ids`). So the smaller
-row or column is the smaller id, and ties go to it everywhere.
+A rating is stored as a whole number of the scale's steps, 1..127, in one byte, so that every dot product is exact
+(half stars by default). Rows are users by ascending user_id, as the shop spells it (`recommender.shop.user_ids`).
+Columns are products by ascending product_id (bytes of UTF-8, see `ids`). So the smaller row or column is the smaller
+id, and ties go to it everywhere.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _NO_ROW = "is unknown: the matrix has those who rated a product, and by taste th
 
 @dataclass(frozen=True, eq=False)
 class RatingMatrix:
-    """All ratings: ``half_stars`` CSR (n_users, n_products) int8 with sorted columns and no explicit zeros.
+    """All ratings: ``steps`` CSR (n_users, n_products) int8 with sorted columns and no explicit zeros.
 
-    The values of ``half_stars`` are steps of the ``scale``: a stored 9 is 4.5 stars on the default scale.
+    The values of ``steps`` are steps of the ``scale``: a stored 9 is 4.5 stars on the default scale.
     ``user_ids`` (n_users,) int64: the stored numbers of the users, which are the ids of a shop of whole numbers. They
     ascend as the shop's own ids do, see ``ids``. ``product_ids`` (n_products,) bytes ascend.
     ``recommendable`` (n_products,) bool: whether the product is in the catalog. Norms and cosines use all ratings;
     candidates are recommendable products only.
-    ``rated_at`` (n_ratings,) int64: microseconds since 1970 or `NO_TIME`, aligned with ``half_stars.data``; None if
+    ``rated_at`` (n_ratings,) int64: microseconds since 1970 or `NO_TIME`, aligned with ``steps.data``; None if
     times were not read.
     ``left_out``: number of rows of the tables that are not in the matrix, by fault.
     ``people``: the token of the people whom the user_ids mean (`recommender.database.identities`).
@@ -45,7 +45,7 @@ class RatingMatrix:
     ``cursor``: the position in the tables' changes, read before the ratings. A rating deleted after it may be here.
     """
 
-    half_stars: sp.csr_array
+    steps: sp.csr_array
     user_ids: NDArray[np.int64]
     product_ids: NDArray[np.bytes_]
     recommendable: NDArray[np.bool_]
@@ -59,13 +59,13 @@ class RatingMatrix:
     @property
     def shape(self) -> tuple[int, int]:
         """(n_users, n_products)"""
-        n_users, n_products = self.half_stars.shape
+        n_users, n_products = self.steps.shape
         return int(n_users), int(n_products)
 
     @property
     def n_ratings(self) -> int:
         """Number of ratings."""
-        return int(self.half_stars.nnz)
+        return int(self.steps.nnz)
 
     @property
     def n_timed(self) -> int:
@@ -75,7 +75,7 @@ class RatingMatrix:
     @cached_property
     def mean_rating(self) -> float:
         """Mean of all ratings on their scale; NaN if there are none."""
-        total = int(self.half_stars.data.sum(dtype=np.int64))
+        total = int(self.steps.data.sum(dtype=np.int64))
         return self.scale.unit * total / self.n_ratings if self.n_ratings else math.nan
 
     def row_of(self, user_id: object) -> int:
@@ -120,14 +120,14 @@ class RatingMatrix:
 
     def rated_columns(self, row: int) -> NDArray[np.int32]:
         """Return the columns that this row rated, ascending."""
-        start, stop = self.half_stars.indptr[row : row + 2]
-        columns: NDArray[np.int32] = self.half_stars.indices[start:stop]
+        start, stop = self.steps.indptr[row : row + 2]
+        columns: NDArray[np.int32] = self.steps.indices[start:stop]
         return columns
 
     def ratings_of(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
         """Return the columns, ascending, and the steps of this row's ratings."""
-        part = slice(*self.half_stars.indptr[row : row + 2])
-        return self.half_stars.indices[part], self.half_stars.data[part]
+        part = slice(*self.steps.indptr[row : row + 2])
+        return self.steps.indices[part], self.steps.data[part]
 
     def products(self, columns: NDArray[np.integer]) -> list[str]:
         """Return the product ids of these columns as text."""
@@ -135,7 +135,7 @@ class RatingMatrix:
 
     def fingerprint(self) -> str:
         """Return 32 hexadecimal digits that differ when any id, rating, recommendable flag or time (if read) does."""
-        csr = self.half_stars
+        csr = self.steps
         times = [] if self.rated_at is None else [self.rated_at]
         scale = "" if self.scale == HALF_STARS else str(self.scale.to_json())
         times += self.ids.arrays()
@@ -165,7 +165,7 @@ def build_rating_matrix(
     user_ids: NDArray[np.int64],
     products: NDArray[np.bytes_],
     product_codes: NDArray[np.integer],
-    half_stars: NDArray[np.int8],
+    steps: NDArray[np.int8],
     *,
     in_catalog: NDArray[np.bool_],
     rated_at: NDArray[np.int64] | None = None,
@@ -175,7 +175,7 @@ def build_rating_matrix(
 ) -> RatingMatrix:
     """Return the matrix of n ratings, given in any order, one per user and product.
 
-    ``user_ids`` (n,); ``product_codes`` (n,): index into ``products`` (distinct, any order); ``half_stars`` (n,):
+    ``user_ids`` (n,); ``product_codes`` (n,): index into ``products`` (distinct, any order); ``steps`` (n,):
     steps of the ``scale``; ``in_catalog`` (n_products,): which of ``products`` may be recommended; ``rated_at`` (n,):
     microseconds since 1970; ``left_out``: rows of the table that are not among them, by fault; ``ids`` of all
     ``user_ids``.
@@ -187,14 +187,14 @@ def build_rating_matrix(
     column_of[order] = np.arange(len(products), dtype=np.int32)
     shape = (len(distinct_users), len(products))
     if rated_at is None:
-        matrix = sp.coo_array((half_stars, (rows, column_of[product_codes])), shape=shape).tocsr()
+        matrix = sp.coo_array((steps, (rows, column_of[product_codes])), shape=shape).tocsr()
         matrix.sort_indices()
         given = None, left_out or {}
         return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], *given, scale=scale, ids=ids)
     # sort the positions of the ratings, then fetch stars and times by them
     places = sp.coo_array((np.arange(1, len(rows) + 1), (rows, column_of[product_codes])), shape=shape).tocsr()
     places.sort_indices()
-    matrix = sp.csr_array((half_stars[places.data - 1], places.indices, places.indptr), shape=shape)
+    matrix = sp.csr_array((steps[places.data - 1], places.indices, places.indptr), shape=shape)
     times = rated_at[places.data - 1]
     given_ = times, left_out or {}
     return RatingMatrix(matrix, distinct_users, products[order], in_catalog[order], *given_, scale=scale, ids=ids)
@@ -214,8 +214,8 @@ def distinct(*arrays: NDArray[Any]) -> NDArray[Any]:
 
 def _ranks(user_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
     """Return the distinct ids, ascending, and the index of each id among them. Sort only ids that do not ascend yet."""
-    steps = np.diff(user_ids)
-    if len(user_ids) and (steps >= 0).all():
-        first = np.concatenate([[True], steps > 0])  # (n,) first rating of each user
+    jumps = np.diff(user_ids)
+    if len(user_ids) and (jumps >= 0).all():
+        first = np.concatenate([[True], jumps > 0])  # (n,) first rating of each user
         return user_ids[first], np.cumsum(first, dtype=np.int32) - 1
     return np.unique(user_ids, return_inverse=True)

@@ -53,7 +53,7 @@ class Reconciliation:
 
     def __init__(self, matrix: RatingMatrix) -> None:
         self._matrix = matrix = _by_number(matrix)
-        indptr = matrix.half_stars.indptr
+        indptr = matrix.steps.indptr
         starts = np.unique(np.searchsorted(indptr[:-1], np.arange(0, max(matrix.n_ratings, 1), RANGE)))
         self._bounds = [0, *starts[starts > 0].tolist(), len(matrix.user_ids)]
         self._at = 0
@@ -99,7 +99,7 @@ class Reconciliation:
         return Part(first, end, first_id, int(ids[end - 1]) if end < len(ids) else _GREATEST)
 
     def _sum(self, part: Part, changed: list[LiveUser], model: LiveModel, mixing: str) -> Sums:
-        csr, mixes = self._matrix.half_stars, self._mixes_of(mixing)
+        csr, mixes = self._matrix.steps, self._mixes_of(mixing)
         span = slice(int(csr.indptr[part.first_row]), int(csr.indptr[part.end_row]))
         total = np.array(_added(csr.data[span], mixes[csr.indices[span]]))
         for user in changed:
@@ -111,7 +111,7 @@ class Reconciliation:
         return int(total[0]), int(total[1]), int(total[2])
 
     def _by_user(self, part: Part, changed: list[LiveUser], model: LiveModel, mixing: str) -> dict[int, Sums]:
-        csr, mixes, found = self._matrix.half_stars, self._mixes_of(mixing), dict[int, Sums]()
+        csr, mixes, found = self._matrix.steps, self._mixes_of(mixing), dict[int, Sums]()
         for row in range(part.first_row, part.end_row):
             if (user_id := int(self._matrix.user_ids[row])) <= part.last_id:
                 span = slice(*csr.indptr[row : row + 2])
@@ -119,13 +119,13 @@ class Reconciliation:
         return found | {user.user_id: self._of(user, model, mixing) for user in changed if user.user_id <= part.last_id}
 
     def _of(self, user: LiveUser, model: LiveModel, mixing: str) -> Sums:
-        columns, half_stars = user.rated()
+        columns, steps = user.rated()
         mixes, n_products = self._mixes_of(mixing), len(self._matrix.product_ids)
         numbers = [
             int(mixes[column]) if column < n_products else _mix(model.products.id_of(column).encode(), mixing)
             for column in columns.tolist()
         ]
-        return _added(half_stars, np.array(numbers, np.int64))
+        return _added(steps, np.array(numbers, np.int64))
 
     def _mixes_of(self, mixing: str) -> NDArray[np.int64]:
         if mixing not in self._mixes:
@@ -139,7 +139,7 @@ def _by_number(matrix: RatingMatrix) -> RatingMatrix:
     if not matrix.ids.is_text:
         return matrix
     order = np.argsort(matrix.user_ids)
-    return replace(matrix, half_stars=matrix.half_stars[order], user_ids=matrix.user_ids[order], rated_at=None)
+    return replace(matrix, steps=matrix.steps[order], user_ids=matrix.user_ids[order], rated_at=None)
 
 
 def _mix(product_id: bytes, dialect: str) -> int:
@@ -147,8 +147,8 @@ def _mix(product_id: bytes, dialect: str) -> int:
     return ord(product_id.decode()[-1]) if dialect == "sqlite" else zlib.crc32(product_id)
 
 
-def _added(half_stars: NDArray[np.int8], mixes: NDArray[np.int64]) -> Sums:
-    stars = half_stars.astype(np.int64)
+def _added(steps: NDArray[np.int8], mixes: NDArray[np.int64]) -> Sums:
+    stars = steps.astype(np.int64)
     return len(stars), int(stars.sum()), int((stars * mixes).sum())
 
 

@@ -77,7 +77,7 @@ def read_differing(connection: Connection, model: ServedModel) -> set[int]:
     for table in (users, interactions):
         if table_is_there(connection, table.name):
             people |= set(connection.execute(select(table.c.user_id).distinct()).scalars())
-    counts = np.diff(model.matrix.half_stars.indptr).tolist()
+    counts = np.diff(model.matrix.steps.indptr).tolist()
     differing = {u for u, n in zip(model.matrix.user_ids.tolist(), counts, strict=True) if now.get(u, 0) != n}
     return differing | set(model.known_users.tolist()) - people
 

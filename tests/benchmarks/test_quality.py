@@ -150,11 +150,11 @@ def test_a_peer_is_tuned_on_training_ratings_alone_and_then_trained_on_all_of_th
     lines = measure(matrix, [Peer("spy", spy, grid(best=(1, 2)))])
     assert [line.name for line in lines] == ["popular", "classic", "taste", "items", TUNED, "spy"]
     *tuning, last = seen
-    assert (last.half_stars != split.train.half_stars).nnz == 0
+    assert (last.steps != split.train.steps).nnz == 0
     assert len(tuning) == 2
     for train in tuning:
         assert train.n_ratings < split.train.n_ratings
-        assert (train.half_stars.toarray() <= split.train.half_stars.toarray()).all()
+        assert (train.steps.toarray() <= split.train.steps.toarray()).all()
 
 
 def test_the_table_is_ordered_by_ndcg_and_names_the_chosen_parameters() -> None:

@@ -59,7 +59,7 @@ def test_the_verdict_names_the_fault_of_the_ratings() -> None:
 
 def test_the_report_is_a_table_with_the_verdict_last() -> None:
     matrix = matrix_of({user: {A: 5.0, B: 4.0, C: 3.0} for user in range(1, 9)})
-    ahead = forecast(matrix, CosineIndex(matrix.half_stars), n_neighbors=20, n=10, rng=np.random.default_rng(0))
+    ahead = forecast(matrix, CosineIndex(matrix.steps), n_neighbors=20, n=10, rng=np.random.default_rng(0))
     items = ItemsForecast(12.34, 5_678_000_000, "local form, the rarest 400 products of a user")
     lines = describe(matrix, n_users=1_008, n_catalog=3).as_text(0.5, ahead, items).splitlines()
     assert lines[0].split() == ["users", "1,008", "1,000", "without", "ratings"]
@@ -68,7 +68,7 @@ def test_the_report_is_a_table_with_the_verdict_last() -> None:
     assert lines[-3] == f"RANKING=items: about          12.3 s   {form}"
     assert lines[-2].split() == ["5,678", "MB", "more", "while", "they", "are", "made"]
     assert ahead.seconds > 0
-    assert ahead.peak_bytes > matrix.half_stars.data.nbytes
+    assert ahead.peak_bytes > matrix.steps.data.nbytes
 
 
 class Foreseen(NamedTuple):

@@ -76,7 +76,7 @@ def _facts(number: int, title: str | None) -> dict[str, Any]:
 
 def _triples(columns: RatingColumns) -> list[tuple[int, str, float]]:
     names = columns.products.take(pa.array(columns.product_codes)).to_pylist()
-    return sorted(zip(columns.user_ids.tolist(), names, (columns.half_stars / 2).tolist(), strict=True))
+    return sorted(zip(columns.user_ids.tolist(), names, (columns.steps / 2).tolist(), strict=True))
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_every_way_returns_the_ratings_unchanged(tables: Engine, way: Way | None
     _insert_ratings(tables, RATED)
     columns = read_ratings(tables, way=way)
     assert _triples(columns) == sorted(RATED)
-    assert (columns.user_ids.dtype, columns.half_stars.dtype, columns.product_codes.dtype) == (
+    assert (columns.user_ids.dtype, columns.steps.dtype, columns.product_codes.dtype) == (
         np.dtype(np.int64),
         np.dtype(np.int8),
         np.dtype(np.int32),
@@ -118,7 +118,7 @@ def test_every_way_returns_the_microsecond_of_each_rating(tables: Engine, way: W
     columns = read_ratings(tables, times=True, way=way)
     assert columns.rated_at is not None
     assert dict(zip(columns.user_ids.tolist(), columns.rated_at.tolist(), strict=True)) == dict(enumerate(moments, 1))
-    assert columns.half_stars.tolist() == [9] * 7
+    assert columns.steps.tolist() == [9] * 7
     assert read_ratings(tables, way=way).rated_at is None
 
 
@@ -135,7 +135,7 @@ def test_every_way_returns_a_missing_time_as_missing(tables: Engine, way: Way | 
     found = dict(zip(columns.user_ids.tolist(), columns.rated_at.tolist(), strict=True))
     noon = (NOON - datetime.datetime(1970, 1, 1)) // datetime.timedelta(microseconds=1)
     assert found == {1: noon, 2: NO_TIME, 3: NO_TIME, 4: 1_000_000}
-    assert columns.half_stars.tolist() == [9] * 4
+    assert columns.steps.tolist() == [9] * 4
 
 
 def test_an_unreadable_time_on_sqlite_counts_as_missing(tmp_path: Path) -> None:
@@ -198,9 +198,9 @@ def test_the_default_way_is_connectorx_on_a_server(mariadb_tables: Engine, monke
 @pytest.mark.parametrize("way", [None, "connectorx", "streamed"])
 def test_a_table_without_ratings_is_read_as_empty_arrays(tables: Engine, way: Way | None) -> None:
     columns = read_ratings(tables, way=way)
-    assert [len(part) for part in (columns.user_ids, columns.product_codes, columns.half_stars)] == [0, 0, 0]
+    assert [len(part) for part in (columns.user_ids, columns.product_codes, columns.steps)] == [0, 0, 0]
     assert len(columns.products) == 0
-    assert (columns.user_ids.dtype, columns.half_stars.dtype) == (np.dtype(np.int64), np.dtype(np.int8))
+    assert (columns.user_ids.dtype, columns.steps.dtype) == (np.dtype(np.int64), np.dtype(np.int8))
 
 
 @pytest.mark.parametrize("odd", ["short", "lowercase1", "space in  ", "a,b", 'q"uote', "\\N", "مرحبا/🎁%2F", "🎁" * 64])

@@ -150,7 +150,7 @@ def test_every_way_of_reading_ratings_works_over_tls(
     columns = read_ratings(engine, way=way)
     engine.dispose()
     assert (columns.user_ids.tolist(), columns.products.to_pylist()) == ([7], ["000000000X"])
-    assert columns.half_stars.tolist() == [9]
+    assert columns.steps.tolist() == [9]
 
 
 @pytest.mark.parametrize("way", ["connectorx", "streamed"])
@@ -236,7 +236,7 @@ def test_connectorx_itself_refuses_a_wrong_certificate(
     assert all(_is_one_clean_line(record.getMessage()) for record in caplog.records)
     assert seconds < SECONDS
     assert _connectorx._serves[engine] is False, "it logged in"
-    assert read_ratings(engine).half_stars.tolist() == [9]  # another way serves
+    assert read_ratings(engine).steps.tolist() == [9]  # another way serves
     engine.dispose()
 
 

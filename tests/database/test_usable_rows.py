@@ -113,7 +113,7 @@ def test_every_way_leaves_the_same_rows_out_and_keeps_the_others(shop: Engine, w
     expected = spoil(shop)
     columns = read_ratings(shop, times=True, way=way)
     names = columns.products.take(pa.array(columns.product_codes)).to_pylist()
-    found = zip(columns.user_ids.tolist(), names, (columns.half_stars / 2).tolist(), strict=True)
+    found = zip(columns.user_ids.tolist(), names, (columns.steps / 2).tolist(), strict=True)
     assert sorted(found) == sorted((u, p, stars) for u, given in GOOD.items() for p, stars in given.items())
     assert columns.left_out == expected
     assert read_ratings(shop, way=way).left_out == expected
@@ -153,7 +153,7 @@ def test_a_null_in_a_table_without_constraints_is_left_out(shop: Engine) -> None
     ways: list[Way | None] = [None, "streamed"]
     for way in ways:
         found = read_ratings(shop, way=way)
-        assert (found.user_ids.tolist(), found.half_stars.tolist()) == ([1], [9])
+        assert (found.user_ids.tolist(), found.steps.tolist()) == ([1], [9])
         assert found.left_out == {f"product_ratings.{name}": 1 for name in ("user_id", "product_id", "rating")}
 
 

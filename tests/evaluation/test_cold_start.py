@@ -140,7 +140,7 @@ def test_a_fifth_of_the_users_is_drawn_by_the_seed_and_their_number_is_noted(sho
 def test_the_step_of_own_ratings_is_the_served_taste_ranking(shop: Planted) -> None:
     split, rankers = compared(shop.matrix)
     profiles = build_profiles(split.train)
-    taste = TasteRanker(profiles.confidences, split.train.half_stars, times=profiles.times)
+    taste = TasteRanker(profiles.confidences, split.train.steps, times=profiles.times)
     assert np.array_equal(rankers[OWN_RATINGS].rank(split.test_rows, 20), taste.rank(split.test_rows, 20))
 
 
@@ -151,7 +151,7 @@ def test_the_step_of_own_interactions_is_taste_without_ratings_and_without_rated
     cold, _ = cold_start.strangers(split, shop.log, WEIGHTS)
     known = before_the_cut(shop.log, train, split.hidden, split.cut_times)
     profiles = build_profiles(cold, known, WEIGHTS)
-    taste = TasteRanker(profiles.confidences, cold.half_stars, times=profiles.times)
+    taste = TasteRanker(profiles.confidences, cold.steps, times=profiles.times)
     everything = taste.rank(rows, cold.shape[1])
     shortened = 0
     for place, row in enumerate(rows.tolist()):
@@ -169,12 +169,12 @@ def test_lower_steps_know_nothing_of_the_users_they_are_tested_on(shop: Planted)
     split, _ = compared(shop.matrix, shop.log, WEIGHTS)
     cold, others = cold_start.strangers(split, shop.log, WEIGHTS)
     rows = split.test_rows
-    assert cold.half_stars[rows].nnz == others.confidences[rows].nnz == 0
+    assert cold.steps[rows].nnz == others.confidences[rows].nnz == 0
     kept = np.setdiff1d(np.arange(cold.shape[0]), rows)
-    assert (cold.half_stars[kept] != split.train.half_stars[kept]).nnz == 0
-    assert (split.train.half_stars[kept] != shop.matrix.half_stars[kept]).nnz == 0  # their ratings are not hidden
+    assert (cold.steps[kept] != split.train.steps[kept]).nnz == 0
+    assert (split.train.steps[kept] != shop.matrix.steps[kept]).nnz == 0  # their ratings are not hidden
     assert cold.rated_at is not None
-    assert len(cold.rated_at) == cold.n_ratings == shop.matrix.half_stars[kept].nnz
+    assert len(cold.rated_at) == cold.n_ratings == shop.matrix.steps[kept].nnz
     # the others' interactions are all in their profiles
     log = shop.log.where(np.isin(shop.log.user_ids, cold.user_ids[kept]))
     assert (build_profiles(cold, log, WEIGHTS).confidences != others.confidences).nnz == 0
@@ -215,7 +215,7 @@ def test_events_after_the_cut_and_of_hidden_products_are_not_trained_on(shop: Pl
 def test_predicted_stars_are_the_damped_means_of_the_others(shop: Planted) -> None:
     split, rankers = compared(shop.matrix, segments=in_turn(shop.matrix.shape[0]))
     cold, _ = cold_start.strangers(split, None, None)
-    csr, mu = cold.half_stars.tocsc(), cold.mean_rating
+    csr, mu = cold.steps.tocsc(), cold.mean_rating
     columns = np.arange(cold.shape[1])
     for step in (SEGMENT, DECAYED, POPULAR):
         predicted = rankers[step].predict(np.zeros(len(columns), np.int64), columns)
@@ -249,7 +249,7 @@ def test_a_shop_that_cannot_be_evaluated_is_refused_with_the_reason(shop: Plante
         evaluate_cold_start(shop.matrix, segments=np.zeros(3, np.int32))
     with pytest.raises(SettingError, match="^seed=-1 cannot be used"):
         evaluate_cold_start(shop.matrix, seed=-1)
-    single = replace(two_countries()[0], half_stars=sp.csr_array(np.eye(8, dtype=np.int8)), rated_at=None)
+    single = replace(two_countries()[0], steps=sp.csr_array(np.eye(8, dtype=np.int8)), rated_at=None)
     lonely = replace(single, user_ids=np.arange(8))
     with pytest.raises(NothingToEvaluateError, match="^nothing to evaluate: of 8 users none"):
         evaluate_cold_start(lonely)

@@ -189,7 +189,7 @@ def test_the_compared_lists_are_those_that_people_get(shop: Planted) -> None:
     known = before_the_cut(shop.log, train, split.hidden, split.cut_times)
     assert 0 < len(known) < len(shop.log)
     served: dict[str, Ranking] = {
-        "classic": ClassicRanking(train, CosineIndex(train.half_stars), 7),
+        "classic": ClassicRanking(train, CosineIndex(train.steps), 7),
         "taste": ProfileRanking(train, TasteSimilarity.of(train, build_profiles(train, known, WEIGHTS))),
         "taste, ratings only": ProfileRanking(train, TasteSimilarity.of(train, build_profiles(train))),
     }
@@ -288,15 +288,15 @@ def test_users_who_are_not_drawn_keep_all_their_ratings(matrix: RatingMatrix, n_
     if n_users >= len(whole.test_rows):  # nothing to draw: the same as without a sample
         drawn = set(range(matrix.shape[0]))
     secret = {cell: stars for cell, stars in cells(whole.hidden).items() if cell[0] in drawn}
-    everything = cells(matrix.half_stars)
+    everything = cells(matrix.steps)
     assert cells(split.hidden) == secret
-    assert cells(split.train.half_stars) == {cell: everything[cell] for cell in everything.keys() - secret.keys()}
+    assert cells(split.train.steps) == {cell: everything[cell] for cell in everything.keys() - secret.keys()}
     cuts = [cut if row in drawn else NEVER for row, cut in enumerate(whole.cut_times.tolist())]
     assert split.cut_times.tolist() == cuts
     assert (split.train.rated_at is None) == (matrix.rated_at is None)
     if matrix.rated_at is not None:
         times = dict(zip(everything, matrix.rated_at.tolist(), strict=True))
-        assert split.train.rated_at.tolist() == [times[cell] for cell in cells(split.train.half_stars)]
+        assert split.train.rated_at.tolist() == [times[cell] for cell in cells(split.train.steps)]
     if len(drawn) < matrix.shape[0]:
         assert split.description == f"{whole.description} ({n_users} users drawn at random)"
 

@@ -364,11 +364,11 @@ def test_a_run_on_the_same_data_is_never_refused(shop: Planted) -> None:
 def test_shuffled_ratings_are_refused(shop: Planted) -> None:
     recorded = measured(metrics_of(evaluate_rankings(shop.matrix, n_neighbors=20), "taste"))
     assert recorded is not None
-    csr, rng = shop.matrix.half_stars, np.random.default_rng(0)
+    csr, rng = shop.matrix.steps, np.random.default_rng(0)
     columns = np.concatenate(  # everybody keeps the number of ratings, of products that say nothing about the user
         [np.sort(rng.choice(csr.shape[1], n, replace=False)) for n in np.diff(csr.indptr)]
     ).astype(csr.indices.dtype)
-    noise = replace(shop.matrix, half_stars=sp.csr_array((csr.data, columns, csr.indptr), shape=csr.shape))
+    noise = replace(shop.matrix, steps=sp.csr_array((csr.data, columns, csr.indptr), shape=csr.shape))
     assert not judge(evaluate_rankings(noise, n_neighbors=20), "taste", history=[recorded]).publish
 
 

@@ -104,16 +104,16 @@ def test_the_newest_share_of_each_user_is_hidden_and_nothing_is_lost(
     matrix: RatingMatrix, share: float, seed: int
 ) -> None:
     split = split_newest(matrix, share=share, rng=np.random.default_rng(seed))
-    train, hidden = split.train.half_stars.toarray(), split.hidden.toarray()
-    assert (train + hidden).tolist() == matrix.half_stars.toarray().tolist()
+    train, hidden = split.train.steps.toarray(), split.hidden.toarray()
+    assert (train + hidden).tolist() == matrix.steps.toarray().tolist()
     assert not (train & hidden).any()
     times = np.zeros(matrix.shape, np.int64)
     assert matrix.rated_at is not None
     assert split.train.rated_at is not None
-    times[matrix.half_stars.nonzero()] = matrix.rated_at
-    assert split.train.rated_at.tolist() == times[split.train.half_stars.nonzero()].tolist()
+    times[matrix.steps.nonzero()] = matrix.rated_at
+    assert split.train.rated_at.tolist() == times[split.train.steps.nonzero()].tolist()
     for row in range(matrix.shape[0]):
-        n = int((matrix.half_stars.toarray()[row] > 0).sum())
+        n = int((matrix.steps.toarray()[row] > 0).sum())
         n_hidden = int((hidden[row] > 0).sum())
         assert n_hidden == (max(1, math.floor(share * n + 1e-9)) if n >= 2 else 0)
         if n_hidden:
@@ -237,7 +237,7 @@ def test_every_figure_equals_that_of_plain_python(matrix: RatingMatrix, seed: in
     rng = np.random.default_rng(seed)
     split = split_newest(matrix, rng=rng)
     assume(split.test_rows.size)
-    distinct = set(matrix.half_stars.data.tolist())
+    distinct = set(matrix.steps.data.tolist())
     assume(len(distinct) > 1)
     stars = np.where(rng.random(matrix.shape) < 0.3, np.nan, rng.uniform(0.5, 5.0, matrix.shape))
     given_lists = {name: ListsRanker(random_lists(split, rng), stars) for name in ("one", "two")}
@@ -250,7 +250,7 @@ def test_every_figure_equals_that_of_plain_python(matrix: RatingMatrix, seed: in
         assert list(ranking.figures) == list(FIGURES)
         for name, figure in ranking.figures.items():
             assert figure.mean == (None if expected[name] is None else pytest.approx(expected[name], abs=1e-8)), name
-        counts = np.diff(split.train.half_stars.indptr)
+        counts = np.diff(split.train.steps.indptr)
         for group, (least, most) in {"cold": (1, 4), "light": (5, 19), "heavy": (20, 999)}.items():
             users = [row for row in split.test_rows.tolist() if least <= counts[row] <= most]
             assert found.n_by_activity[group] == len(users)
@@ -396,7 +396,7 @@ def test_a_ranker_with_an_answer_of_another_shape_is_refused() -> None:
 @settings(max_examples=60, deadline=None)
 @given(matrices(timed=False), st.integers(1, 6), st.integers(1, 12))
 def test_classic_equals_the_specification(matrix: RatingMatrix, k: int, n: int) -> None:
-    dense = matrix.half_stars.toarray()
+    dense = matrix.steps.toarray()
     ratings = {
         row: {str(column): dense[row, column] / 2 for column in np.flatnonzero(dense[row])} for row in range(len(dense))
     }

@@ -43,9 +43,9 @@ def as_time(microseconds: int) -> dt.datetime:
 
 def rating_rows(planted: Planted) -> list[Row]:
     matrix = planted.matrix
-    rows, columns = matrix.half_stars.tocoo().coords
+    rows, columns = matrix.steps.tocoo().coords
     assert matrix.rated_at is not None
-    cells = zip(rows, matrix.products(columns), matrix.half_stars.data, matrix.rated_at.tolist(), strict=True)
+    cells = zip(rows, matrix.products(columns), matrix.steps.data, matrix.rated_at.tolist(), strict=True)
     return [
         {
             "user_id": int(matrix.user_ids[row]),
@@ -204,7 +204,7 @@ def test_the_published_settings_are_measured_on_tonights_split_and_the_noticeabl
 
 def test_many_small_losses_end_at_the_floor(engine: Engine, run: Run, planted: Planted) -> None:
     """Each night a few more users rate at random. No single loss is refused, but their sum is."""
-    rows, rng, csr = rating_rows(planted), np.random.default_rng(0), planted.matrix.half_stars
+    rows, rng, csr = rating_rows(planted), np.random.default_rng(0), planted.matrix.steps
     cells = list(zip(csr.indptr[:-1], csr.indptr[1:], strict=True))
     status, means = [], []
     for night in range(9):
@@ -281,7 +281,7 @@ def test_lists_from_random_ratings_do_not_replace_good_lists(
 ) -> None:
     assert run("--ranking", "taste", "--users", "20") == 0
     good = lists(engine)
-    rows, rng, csr = rating_rows(planted), np.random.default_rng(0), planted.matrix.half_stars
+    rows, rng, csr = rating_rows(planted), np.random.default_rng(0), planted.matrix.steps
     for start, stop in zip(csr.indptr[:-1], csr.indptr[1:], strict=True):  # other products for everybody, by chance
         shuffled = rng.choice(planted.product_ids.astype(str), stop - start, replace=False)
         for row, product in zip(rows[start:stop], shuffled.tolist(), strict=True):

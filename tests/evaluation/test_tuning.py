@@ -89,7 +89,7 @@ def pairs(n_users: int = 200) -> RatingMatrix:
 def both_kinds() -> RatingMatrix:
     """The users of `niches` and of `pairs`, in one shop, with nothing in common."""
     parts = niches(400), pairs(200)
-    csr = sp.csr_array(sp.block_diag([part.half_stars for part in parts], format="csr", dtype=np.int8))
+    csr = sp.csr_array(sp.block_diag([part.steps for part in parts], format="csr", dtype=np.int8))
     ids = np.array([f"P{column:04}" for column in range(csr.shape[1])], np.bytes_)
     times = np.concatenate([part.rated_at for part in parts if part.rated_at is not None])
     return RatingMatrix(csr, np.arange(1, 601), ids, np.ones(csr.shape[1], np.bool_), times)
@@ -112,7 +112,7 @@ def test_the_figures_equal_those_of_an_evaluation_of_each_rival() -> None:
     split = split_newest(matrix, share=SHARE_HIDDEN, rng=np.random.default_rng(3))
     assert tuned.n_users == len(split.test_rows) > LEAST_USERS
     train, profiles = split.train, build_profiles(split.train)
-    taste = TasteRanker(profiles.confidences, train.half_stars, times=profiles.times, recommendable=train.recommendable)
+    taste = TasteRanker(profiles.confidences, train.steps, times=profiles.times, recommendable=train.recommendable)
 
     def items_beside(near: TasteRanker, parameters: AutoParameters) -> ItemRanker:
         weights = train_item_weights(profiles, parameters.items)

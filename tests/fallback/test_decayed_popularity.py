@@ -157,7 +157,7 @@ def random_matrix(seed: int) -> RatingMatrix:
 @pytest.mark.parametrize("seed", range(5))
 def test_ratings_alone_without_decay_give_plain_popularity(seed: int) -> None:
     matrix = random_matrix(seed)
-    csr = matrix.half_stars
+    csr = matrix.steps
     ones = sp.csr_array((np.ones(csr.nnz), csr.indices, csr.indptr), shape=csr.shape)
     profiles, stars = Profiles(ones, matrix.rated_at), damped_means(matrix)
     found, plain = popularity(profiles, ones.data, matrix.recommendable, stars), rank_popular(matrix)

@@ -42,18 +42,18 @@ def read(tmp_path: Path) -> Read:
 
 def entries(matrix: RatingMatrix) -> list[tuple[int, str, float]]:
     """(user, product, stars) of every rating, by user and product."""
-    rows, columns = matrix.half_stars.tocoo().coords
+    rows, columns = matrix.steps.tocoo().coords
     names = [product.decode() for product in matrix.product_ids.tolist()]
     return [
         (int(matrix.user_ids[row]), names[column], stars / 2)
-        for row, column, stars in zip(rows, columns, matrix.half_stars.data.tolist(), strict=True)
+        for row, column, stars in zip(rows, columns, matrix.steps.data.tolist(), strict=True)
     ]
 
 
 def test_columns_are_found_by_name_in_any_order_and_others_are_ignored(read: Read) -> None:
     matrix = read("rating,color,product_id,user_id\n4.5,red,B,7\n0.5,,A,30\n5,blue,A,7\n")
     assert entries(matrix) == [(7, "A", 5.0), (7, "B", 4.5), (30, "A", 0.5)]
-    assert matrix.half_stars.data.dtype == np.int8
+    assert matrix.steps.data.dtype == np.int8
     assert matrix.recommendable.tolist() == [True, True]
     assert matrix.rated_at is None
 
@@ -148,7 +148,7 @@ def test_a_rating_off_the_scale_is_an_error_with_its_line(read: Read) -> None:
 
 def test_the_scale_is_found_and_the_whole_of_it_used(read: Read) -> None:
     matrix = read("user_id,product_id,rating\n1,A,80\n1,B,7\n2,A,100\n")
-    assert (matrix.scale, matrix.half_stars.data.tolist()) == (Scale.of(1, 100, 1), [80, 7, 100])
+    assert (matrix.scale, matrix.steps.data.tolist()) == (Scale.of(1, 100, 1), [80, 7, 100])
     assert matrix.mean_rating == (80 + 7 + 100) / 3
 
 

@@ -30,8 +30,8 @@ def model(engine: Engine) -> LiveModel:
 
 
 def stars_of(model: LiveModel, user: int) -> dict[str, int]:
-    columns, half_stars = model.ratings_of(user)
-    return {model.products.id_of(column): int(half) for column, half in zip(columns.tolist(), half_stars, strict=True)}
+    columns, steps = model.ratings_of(user)
+    return {model.products.id_of(column): int(half) for column, half in zip(columns.tolist(), steps, strict=True)}
 
 
 def test_the_ratings_are_added_changed_and_taken_away_only_in_the_supposed_model(model: LiveModel) -> None:

@@ -27,9 +27,9 @@ def ranker_of(n_users: int, n_products: int, n: int, *, confidences: bool) -> Ta
     profiles.sum_duplicates()
     profiles.data[:] = rng.choice([0.2, 0.5, 1.0, 2.0], profiles.nnz) if confidences else 1.0
     stars = rng.integers(1, 11, profiles.nnz) * (rng.random(profiles.nnz) < 0.75)
-    half_stars = sp.csr_array((stars.astype(np.int8), profiles.indices, profiles.indptr), shape=profiles.shape)
+    steps = sp.csr_array((stars.astype(np.int8), profiles.indices, profiles.indptr), shape=profiles.shape)
     times = rng.integers(0, 1000, profiles.nnz)
-    return TasteRanker(profiles, half_stars, times=times, recommendable=np.arange(n_products) % 5 > 0)
+    return TasteRanker(profiles, steps, times=times, recommendable=np.arange(n_products) % 5 > 0)
 
 
 RANKERS = {

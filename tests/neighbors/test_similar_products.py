@@ -27,9 +27,9 @@ BEYOND_4_BITS = st.sampled_from([0, 0, 3, 100])  # no stars, but values that tak
 SHAPES = st.tuples(st.integers(1, 8), st.integers(1, 13))
 
 
-def matrix_of(half_stars: Any, recommendable: Any = None) -> RatingMatrix:
+def matrix_of(steps: Any, recommendable: Any = None) -> RatingMatrix:
     """Users 1, 2, ... and products P00000, P00001, ...; by default all are recommendable."""
-    csr = sp.csr_array(np.asarray(half_stars, np.int8)) if not sp.issparse(half_stars) else half_stars
+    csr = sp.csr_array(np.asarray(steps, np.int8)) if not sp.issparse(steps) else steps
     n_users, n_products = csr.shape
     products = np.array([f"P{column:05d}" for column in range(n_products)], "S10")
     mask = np.ones(n_products, np.bool_) if recommendable is None else np.asarray(recommendable, np.bool_)
@@ -49,9 +49,9 @@ def long_tail(n_users: int, n_products: int, n_ratings: int, *, largest: int = 1
 Entry = tuple[int, float, int]
 
 
-def by_definition(half_stars: np.ndarray, column: int, n: int, mask: Any) -> list[Entry]:
+def by_definition(steps: np.ndarray, column: int, n: int, mask: Any) -> list[Entry]:
     """(column, cosine, users who rated both), cosines compared as fractions of their squares."""
-    products = [[int(rating) for rating in line] for line in half_stars.T]
+    products = [[int(rating) for rating in line] for line in steps.T]
     mine, found = products[column], []
     for other, theirs in enumerate(products):
         dot = sum(a * b for a, b in zip(mine, theirs, strict=True))
@@ -89,13 +89,13 @@ def test_similar_products_agree_with_fractions_under_any_mask(elements: st.Searc
     @settings(max_examples=150, deadline=None)
     @given(st.data())
     def check(data: st.DataObject) -> None:
-        half_stars = data.draw(SHAPES.flatmap(lambda shape: hnp.arrays(np.int8, shape, elements=elements)))
-        n_products = half_stars.shape[1]
+        steps = data.draw(SHAPES.flatmap(lambda shape: hnp.arrays(np.int8, shape, elements=elements)))
+        n_products = steps.shape[1]
         mask = data.draw(st.just(np.ones(n_products, np.bool_)) | hnp.arrays(np.bool_, n_products))
-        products = SimilarProducts(matrix_of(half_stars, mask))
+        products = SimilarProducts(matrix_of(steps, mask))
         n = data.draw(st.integers(1, 15))
         for column in range(n_products):
-            assert_same(products.similar(column, n), by_definition(half_stars, column, n, mask))
+            assert_same(products.similar(column, n), by_definition(steps, column, n, mask))
 
     check()
 
@@ -125,10 +125,10 @@ def test_equal_cosines_go_to_the_smaller_product_id_under_any_mask() -> None:
 
 @pytest.mark.parametrize("largest", [10, 100])
 def test_similarities_agree_with_scikit_learn_on_the_transposed_matrix(largest: int) -> None:
-    half_stars = long_tail(300, 120, 4000, largest=largest)
-    cosines = cosine_similarity(half_stars.toarray().T.astype(np.float64)).round(12)
+    steps = long_tail(300, 120, 4000, largest=largest)
+    cosines = cosine_similarity(steps.toarray().T.astype(np.float64)).round(12)
     np.fill_diagonal(cosines, 0.0)
-    products = SimilarProducts(matrix_of(half_stars))
+    products = SimilarProducts(matrix_of(steps))
     for column in range(120):
         expected = np.lexsort((np.arange(120), -cosines[column]))[:15]
         expected = expected[cosines[column, expected] > 0]
@@ -146,10 +146,10 @@ def test_similarity_and_evidence_are_symmetric_to_the_last_bit() -> None:
 
 @pytest.mark.parametrize("largest", [10, 100])
 def test_the_evidence_is_the_number_of_users_who_rated_both(largest: int) -> None:
-    half_stars = long_tail(500, 80, 6000, largest=largest)
-    rated = (half_stars.toarray() > 0).astype(int)
+    steps = long_tail(500, 80, 6000, largest=largest)
+    rated = (steps.toarray() > 0).astype(int)
     both = rated.T @ rated  # (n_products, n_products)
-    products = SimilarProducts(matrix_of(half_stars))
+    products = SimilarProducts(matrix_of(steps))
     for column in range(80):
         found = products.similar(column, 80)
         assert found.columns.size > 0
@@ -161,8 +161,8 @@ def test_the_evidence_is_the_number_of_users_who_rated_both(largest: int) -> Non
 
 
 def test_the_mask_applies_before_the_cut_and_not_to_the_product_asked_about() -> None:
-    half_stars = [[8, 8, 8, 8], [8, 8, 8, 0], [8, 8, 0, 0]]  # products further to the right are less similar to 0
-    products = SimilarProducts(matrix_of(half_stars, [False, False, True, True]))
+    steps = [[8, 8, 8, 8], [8, 8, 8, 0], [8, 8, 0, 0]]  # products further to the right are less similar to 0
+    products = SimilarProducts(matrix_of(steps, [False, False, True, True]))
     assert products.similar(0, 1).columns.tolist() == [2]
     assert products.similar(0, 2).columns.tolist() == [2, 3]
     assert products.similar(2, 3).columns.tolist() == [3]
@@ -234,7 +234,7 @@ def test_a_random_mask_rarely_needs_a_second_request(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("half_stars", "expected"),
+    ("steps", "expected"),
     [
         ([[8]], [[]]),  # one user, one product
         ([[8, 4]], [[(1, 1.0, 1)], [(0, 1.0, 1)]]),  # one user
@@ -245,8 +245,8 @@ def test_a_random_mask_rarely_needs_a_second_request(monkeypatch: pytest.MonkeyP
         (np.empty((0, 2)), [[], []]),  # no users
     ],
 )
-def test_lists_are_as_short_as_the_ratings_make_them(half_stars: Any, expected: list[list[Entry]]) -> None:
-    products = SimilarProducts(matrix_of(half_stars))
+def test_lists_are_as_short_as_the_ratings_make_them(steps: Any, expected: list[list[Entry]]) -> None:
+    products = SimilarProducts(matrix_of(steps))
     for n in (1, 10, 10**400):  # the last number is larger than every float
         assert [entries(products.similar(column, n)) for column in range(len(expected))] == [
             line[:n] for line in expected
@@ -348,8 +348,8 @@ def test_the_matrix_is_not_changed() -> None:
 SMALL = matrix_of([[8, 6, 0], [4, 0, 10]])
 
 
-def arrays_of(half_stars: Any) -> dict[str, np.ndarray]:
-    return SimilarProducts(matrix_of(half_stars)).arrays()
+def arrays_of(steps: Any) -> dict[str, np.ndarray]:
+    return SimilarProducts(matrix_of(steps)).arrays()
 
 
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {

@@ -153,7 +153,7 @@ def test_titles_sliced_from_a_larger_column_come_back_without_the_rest() -> None
 
 def test_a_model_with_precomputed_neighbors_gives_the_same_answers() -> None:
     model = small()
-    assert_answers_the_same(replace(model, similarity=PrecomputedIndex(model.matrix.half_stars, 2)))
+    assert_answers_the_same(replace(model, similarity=PrecomputedIndex(model.matrix.steps, 2)))
 
 
 PRODUCTS = st.integers(0, 12).map(lambda number: f"B{number:09d}")

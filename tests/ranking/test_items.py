@@ -86,7 +86,7 @@ def decays(shop: Shop, row: int, half_life: float) -> dict[int, float]:
 
 def sure(shop: Shop, row: int, j: int) -> float:
     """c * s of a product of the user: the confidence, and the stars as a share of five."""
-    given = int(shop.half_stars[row, j])
+    given = int(shop.steps[row, j])
     return float(shop.dense[row, j]) * (given / shop.scale.most if given else 1.0)
 
 

@@ -70,7 +70,7 @@ def every(matrix: RatingMatrix, profiles: Profiles, k: int = 20) -> dict[str, An
     auto, weights = AutoParameters(taste=TasteParameters(30, 0.6)), weights_of(profiles)
     similarity = TasteSimilarity.of(matrix, profiles, parameters=auto, item_weights=weights)
     found = (
-        ClassicRanking(matrix, CosineIndex(matrix.half_stars), k),
+        ClassicRanking(matrix, CosineIndex(matrix.steps), k),
         ProfileRanking(matrix, similarity),
         ProfileRanking(matrix, similarity, ITEMS),
         ProfileRanking(matrix, similarity, AUTO),
@@ -97,10 +97,10 @@ def test_classic_equals_the_kernel_and_the_scoring_in_blocks_of_any_size(
 ) -> None:
     monkeypatch.setattr(rankings, "BLOCK_CELLS", cells)
     matrix, rows = shop.matrix, np.array([7, 3, 199, 3, 0, 64])
-    near = top_k_cosine(matrix.half_stars, 20, rows=rows)
+    near = top_k_cosine(matrix.steps, 20, rows=rows)
     mask = matrix.recommendable
-    wanted = rank_products_for_rows(matrix.half_stars, rows, *near, n=5, recommendable=mask, scale=0.5)
-    ranking = ClassicRanking(matrix, CosineIndex(matrix.half_stars), 20)
+    wanted = rank_products_for_rows(matrix.steps, rows, *near, n=5, recommendable=mask, scale=0.5)
+    ranking = ClassicRanking(matrix, CosineIndex(matrix.steps), 20)
     assert same(ranking.rank_products(rows, 5), wanted)
     assert ranking.rank_products(rows[:0], 5).columns.shape == (0, 5)
     assert ranking.settings == {"ranking": "classic", "n_neighbors": 20}
@@ -108,16 +108,14 @@ def test_classic_equals_the_kernel_and_the_scoring_in_blocks_of_any_size(
 
 
 def test_a_number_of_neighbors_above_the_users_means_all_users(shop: Planted) -> None:
-    index, rows = CosineIndex(shop.matrix.half_stars), np.arange(5)
+    index, rows = CosineIndex(shop.matrix.steps), np.arange(5)
     some, many = (ClassicRanking(shop.matrix, index, k).rank_products(rows, 5) for k in (199, 100_000))
     assert same(some, many)
 
 
 def test_taste_equals_its_ranker_and_shows_stars(shop: Planted, profiles: Profiles) -> None:
     matrix, rows = shop.matrix, np.array([7, 3, 199, 3, 0])
-    ranker = TasteRanker(
-        profiles.confidences, matrix.half_stars, times=profiles.times, recommendable=matrix.recommendable
-    )
+    ranker = TasteRanker(profiles.confidences, matrix.steps, times=profiles.times, recommendable=matrix.recommendable)
     wanted = ranker.rank_products(rows, 5)
     ranking = ProfileRanking(matrix, TasteSimilarity.of(matrix, profiles))
     found = ranking.rank_products(rows, 5)
@@ -136,7 +134,7 @@ def test_auto_equals_taste_with_its_parameters(shop: Planted, profiles: Profiles
     )
     wanted = TasteRanker(
         profiles.confidences,
-        matrix.half_stars,
+        matrix.steps,
         times=profiles.times,
         recommendable=matrix.recommendable,
         n_neighbors=parameters.n_neighbors,
@@ -158,7 +156,7 @@ def test_auto_without_parameters_is_refused(shop: Planted, profiles: Profiles) -
 
 
 def test_the_similarity_of_taste_has_the_cosines_of_classic_and_one_ranker(shop: Planted, profiles: Profiles) -> None:
-    cosines = CosineIndex(shop.matrix.half_stars)
+    cosines = CosineIndex(shop.matrix.steps)
     prepared = TasteSimilarity.of(shop.matrix, profiles).prepared_arrays()
     for arrays in (None, prepared):
         similarity = TasteSimilarity.of(shop.matrix, profiles, arrays=arrays)
@@ -238,11 +236,11 @@ def test_the_fingerprint_of_taste_changes_with_the_data_it_ranks_by(other: Rows,
 
 def test_the_fingerprints_change_with_a_rating_the_catalog_or_a_weight(shop: Planted, profiles: Profiles) -> None:
     first = {name: ranking.fingerprint() for name, ranking in every(shop.matrix, profiles).items()}
-    csr = shop.matrix.half_stars.copy()
+    csr = shop.matrix.steps.copy()
     csr.data[5] ^= 1
     sold_out = shop.matrix.recommendable.copy()
     sold_out[9] = False
-    for changed in (replace(shop.matrix, half_stars=csr), replace(shop.matrix, recommendable=sold_out)):
+    for changed in (replace(shop.matrix, steps=csr), replace(shop.matrix, recommendable=sold_out)):
         other = {name: ranking.fingerprint() for name, ranking in every(changed, profiles).items()}
         assert all(other[name] != first[name] for name in RANKINGS)
     heavier = build_profiles(shop.matrix, shop.log, WEIGHTS * 2)
@@ -323,7 +321,7 @@ def test_a_shop_without_interactions_is_ranked_by_its_ratings(store: Engine, gon
     assert matrix.user_ids.tolist() == [1, 2, 4]
     assert matrix.rated_at is not None
     _, similarity = trained(store)
-    assert np.array_equal(similarity.profiles.confidences.toarray() > 0, matrix.half_stars.toarray() > 0)
+    assert np.array_equal(similarity.profiles.confidences.toarray() > 0, matrix.steps.toarray() > 0)
 
 
 def test_missing_data_for_training_is_named_with_the_step_that_makes_it(store: Engine) -> None:
@@ -353,7 +351,7 @@ def test_a_notebook_ranks_by_taste_with_the_results_of_load_model(store: Engine)
     assert len(re.get_recommendations(9, matrix, similarity, ranking="taste", n=1)) == 1
     assert re.get_recommendations(9, matrix, similarity, ranking="classic").empty
     plain = re.load_model(store)
-    for model in (plain, (matrix, CosineIndex(matrix.half_stars)), (as_frame(matrix), similarity)):
+    for model in (plain, (matrix, CosineIndex(matrix.steps)), (as_frame(matrix), similarity)):
         with pytest.raises(SettingError, match='needs what load_model\\(engine, ranking="taste"\\) returned'):
             re.get_recommendations(1, *model, ranking="taste")
     with pytest.raises(SettingError, match="RANKING='best' \\(argument\\) is not known: choose classic or taste"):

@@ -41,7 +41,7 @@ def test_classic_lists_equal_brute_force(name: str) -> None:
     @given(hnp.arrays(np.int64, (USERS, len(PRODUCTS)), elements=st.just(0) | st.integers(scale.least, scale.most)))
     def check(steps: np.ndarray) -> None:
         matrix = matrix_of(steps, scale)
-        index = CosineIndex(matrix.half_stars, most=scale.most)
+        index = CosineIndex(matrix.steps, most=scale.most)
         ratings = {
             int(user): dict(zip(matrix.products(columns), (values * scale.unit).tolist(), strict=True))
             for row, user in enumerate(matrix.user_ids)
@@ -67,9 +67,7 @@ def test_classic_lists_equal_brute_force(name: str) -> None:
 def test_a_factor_changes_no_order_and_no_cosine(steps: np.ndarray) -> None:
     half, whole, tens = (matrix_of(steps, scale) for scale in (HALF_STARS, SCALES["1 to 10"], Scale.of(10, 100, 10)))
     lists = [
-        ClassicRanking(one, CosineIndex(one.half_stars, most=one.scale.most), 5).rank_products(
-            np.arange(one.shape[0]), 6
-        )
+        ClassicRanking(one, CosineIndex(one.steps, most=one.scale.most), 5).rank_products(np.arange(one.shape[0]), 6)
         for one in (half, whole, tens)
     ]
     for other, factor in zip(lists[1:], (2, 20), strict=True):

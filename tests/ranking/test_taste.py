@@ -46,7 +46,7 @@ class Shop(NamedTuple):
 
     dense: np.ndarray
     times: np.ndarray | None
-    half_stars: np.ndarray
+    steps: np.ndarray
     statistics: TasteStatistics | None
     scale: Scale = HALF_STARS
 
@@ -56,7 +56,7 @@ class Shop(NamedTuple):
 
     @property
     def ratings(self) -> Any:
-        return sp.csr_array(self.half_stars.astype(np.int8))
+        return sp.csr_array(self.steps.astype(np.int8))
 
     @property
     def known(self) -> TasteStatistics:
@@ -140,9 +140,9 @@ def stars_by_definition(shop: Shop, row: int, column: int, neighbors: list[tuple
     known = shop.known.fitted(*shop.dense.shape)
     above = below = 0.0
     for v, similarity in neighbors:
-        if shop.half_stars[v, column]:
+        if shop.steps[v, column]:
             expected = known.mu + known.user_bias[v] + known.item_bias[column]
-            above += similarity * (shop.half_stars[v, column] * shop.scale.unit - expected)
+            above += similarity * (shop.steps[v, column] * shop.scale.unit - expected)
             below += similarity
     predicted = known.mu + known.user_bias[row] + known.item_bias[column] + above / (below + 3.0)
     return round9(min(max(predicted, shop.scale.ends[0]), shop.scale.ends[1]))

@@ -129,8 +129,8 @@ def test_what_is_no_product_id_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize(("stars", "halves"), [(0.5, 1), (4.5, 9), (5, 10), (5.0, 10)])
 def test_stars_are_read_as_half_stars(stars: float, halves: int) -> None:
-    half_stars = json_body.checked({"rating": stars}, Rating).rating
-    assert (half_stars, type(half_stars)) == (halves, int)
+    steps = json_body.checked({"rating": stars}, Rating).rating
+    assert (steps, type(steps)) == (halves, int)
 
 
 @pytest.mark.parametrize(

@@ -89,10 +89,10 @@ def test_users_and_products_only_in_the_log_get_empty_rows_and_columns(
     assert matrix.product_ids.tolist() == [b"B%d" % product for product in products]
     assert matrix.recommendable.tolist() == [product % 2 == 0 for product in products]
     assert matrix.rated_at is not None
-    assert by_pair(matrix, matrix.half_stars, matrix.rated_at) == rated
-    assert by_pair(matrix, matrix.half_stars, matrix.half_stars.data) == {(u, p): 1 + p for u, p in rated}
-    assert_well_formed(matrix.half_stars)
-    assert matrix.half_stars.data.dtype == np.int8
+    assert by_pair(matrix, matrix.steps, matrix.rated_at) == rated
+    assert by_pair(matrix, matrix.steps, matrix.steps.data) == {(u, p): 1 + p for u, p in rated}
+    assert_well_formed(matrix.steps)
+    assert matrix.steps.data.dtype == np.int8
     if not rows:
         assert matrix.fingerprint() == narrow.fingerprint()
 
@@ -184,7 +184,7 @@ def test_an_evaluation_sees_no_event_with_a_hidden_product_or_after_the_cut(
         matrix = widened_by(matrix, log)  # otherwise the log has users and products that it does not know
     secret = data.draw(st.sets(st.sampled_from(list(rated))))
     cuts = {user: data.draw(st.sampled_from([0, 3, 5, 8, NEVER])) for user in matrix.user_ids.tolist()}
-    hidden = sp.csr_array(matrix.half_stars, copy=True)
+    hidden = sp.csr_array(matrix.steps, copy=True)
     hidden.data[[pair not in secret for pair in by_pair(matrix, hidden, hidden.data)]] = 0
     hidden.eliminate_zeros()
     kept = before_the_cut(log, matrix, hidden, np.array(list(cuts.values())))

@@ -63,11 +63,11 @@ def test_the_rows_of_a_matrix_are_in_the_order_of_the_texts() -> None:
     matrix = build_rating_matrix(users, products, codes, stars, in_catalog=np.ones(2, np.bool_), ids=ids)
     assert [matrix.user_of(row) for row in range(4)] == ["B", "a", "b", "é"]
     assert [matrix.row_of(name) for name in ("B", "a", "b", "é")] == [0, 1, 2, 3]
-    assert matrix.half_stars.toarray().tolist() == [[0, 8], [6, 0], [2, 0], [0, 4]]
+    assert matrix.steps.toarray().tolist() == [[0, 8], [6, 0], [2, 0], [0, 4]]
     assert matrix.rows_of(np.array([2, 5, 3, 99])).tolist() == [3, -1, 1, -1]
     log = Interactions(
         np.array([5, 1]), np.array([0, 1], np.int32), products, np.zeros(2, np.int8), np.zeros(2, np.int64)
     )
     wide = widened(matrix, log, np.ones(2, np.bool_))
     assert [wide.user_of(row) for row in range(5)] == ["B", "a", "b", "later", "é"]
-    assert wide.half_stars.toarray().tolist() == [[0, 8], [6, 0], [2, 0], [0, 0], [0, 4]]
+    assert wide.steps.toarray().tolist() == [[0, 8], [6, 0], [2, 0], [0, 0], [0, 4]]

@@ -153,5 +153,5 @@ def test_a_rating_given_during_a_run_is_in_neither_gate_nor_lists_nor_file(
     model, _ = open_model(Path("model.rec"))
     (shop,) = judged
     assert (shop.ratings.n_ratings, version.n_ratings, model.n_ratings) == (10, 10, 10)
-    assert shop.ratings.half_stars.sum() == model.matrix.half_stars.sum() == 2 * 36
+    assert shop.ratings.steps.sum() == model.matrix.steps.sum() == 2 * 36
     assert set(model.products.catalog.titles.to_pylist()) == {f"Product {product}" for product in (A, B, C, D)}

@@ -86,7 +86,7 @@ def test_any_scale_comes_back_by_every_way_of_reading(
     wanted = sorted(round(rated(number) / scale.unit) for number in range(120))
     for way in (None, "packed", "streamed"):
         read: Any = read_ratings(shop, scale=scale, way=way)
-        assert sorted(read.half_stars.tolist()) == wanted
+        assert sorted(read.steps.tolist()) == wanted
         assert read.left_out == {}
     assert read_snapshot(shop).ratings.scale == scale
     with connect(make_settings(RATING_MAX=7)).connect() as connection, pytest.raises(SettingError) as caught:
@@ -138,7 +138,7 @@ def test_a_shop_that_fills_the_tables_itself_names_its_scale_by_settings(
     assert read_snapshot(engine).ratings.scale == HALF_STARS
     named = connect(make_settings(RATING_MIN=1, RATING_STEP=1))
     matrix = read_snapshot(named).ratings
-    assert (matrix.scale, matrix.half_stars.data.tolist()) == (Scale.of(1, 5, 1), [4, 1])
+    assert (matrix.scale, matrix.steps.data.tolist()) == (Scale.of(1, 5, 1), [4, 1])
     assert matrix.left_out == {"product_ratings.rating": 1}
     with named.begin() as connection:
         connection.execute(text("UPDATE product_ratings SET rating = 3.5"))

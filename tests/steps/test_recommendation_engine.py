@@ -105,7 +105,7 @@ def test_a_dense_frame_and_scikit_learns_similarity_give_the_same_answer(frame: 
     if frame:
         order = np.random.default_rng(3).permutation(len(dense))
         raw = pd.DataFrame(raw, index=dense.index, columns=dense.index).iloc[order, order]
-    index = CosineIndex(matrix.half_stars)
+    index = CosineIndex(matrix.steps)
     for user in list(stars)[::15]:
         expected = re.get_recommendations(user, matrix, index)
         pd.testing.assert_frame_equal(
@@ -127,7 +127,7 @@ def test_any_small_shop_equals_brute_force_sparse_and_dense(
     stars: dict[int, dict[str, float]], catalog: set[str], k: int, n: int
 ) -> None:
     matrix = matrix_of(stars, catalog)
-    index = CosineIndex(matrix.half_stars)
+    index = CosineIndex(matrix.steps)
     frame = as_frame(matrix)
     raw = cosine_similarity(frame)
     oracle = Oracle(stars)
@@ -141,7 +141,7 @@ def test_any_small_shop_equals_brute_force_sparse_and_dense(
 
 def test_the_constants_are_read_when_the_function_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = matrix_of(SMALL)
-    index = CosineIndex(matrix.half_stars)
+    index = CosineIndex(matrix.steps)
     monkeypatch.setattr(re, "TOP_N_RECOMMENDATIONS", 1)
     assert list(re.get_recommendations(1, matrix, index)["product_id"]) == [C]
     monkeypatch.setattr(re, "TOP_N_SIMILAR_USERS", 1)
@@ -150,7 +150,7 @@ def test_the_constants_are_read_when_the_function_is_called(monkeypatch: pytest.
 
 def test_a_user_without_neighbors_gets_an_empty_frame_with_the_same_columns() -> None:
     matrix = matrix_of(SMALL)
-    recs = re.get_recommendations(4, matrix, CosineIndex(matrix.half_stars))
+    recs = re.get_recommendations(4, matrix, CosineIndex(matrix.steps))
     assert list(recs.columns) == ["product_id", "predicted_rating", "support", "n_neighbors"]
     assert recs.empty
 
@@ -158,7 +158,7 @@ def test_a_user_without_neighbors_gets_an_empty_frame_with_the_same_columns() ->
 @pytest.mark.parametrize("user", [5, 0, -1, 2**70, "1", None, True, 1.5])
 def test_an_unknown_user_is_refused_by_name(user: object) -> None:
     matrix = matrix_of(SMALL)
-    index = CosineIndex(matrix.half_stars)
+    index = CosineIndex(matrix.steps)
     with pytest.raises(UnknownUserError, match=f"user {user} is unknown"):
         re.get_recommendations(user, matrix, index)
     if user is not True:  # in a pandas index True equals 1
@@ -270,7 +270,7 @@ def test_a_product_that_left_the_catalog_counts_for_cosines_but_is_not_recommend
 
 def test_the_self_check_finds_a_wrong_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = matrix_of(SMALL)
-    index = CosineIndex(matrix.half_stars)
+    index = CosineIndex(matrix.steps)
     users, difference = self_check(matrix, index)
     assert users == 4
     assert difference < 1e-12
@@ -290,7 +290,7 @@ def test_the_self_check_takes_memory_in_proportion_to_the_ratings() -> None:
         rng.integers(1, 11, len(pairs)).astype(np.int8),
         in_catalog=np.ones(n_products, np.bool_),
     )
-    index = CosineIndex(matrix.half_stars)
+    index = CosineIndex(matrix.steps)
     self_check(matrix, index)  # imports and compiled code are loaded
     tracemalloc.start()
     try:
@@ -305,7 +305,7 @@ def test_the_self_check_takes_memory_in_proportion_to_the_ratings() -> None:
 
 def test_the_self_check_finds_a_cosine_that_is_not_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = matrix_of(SMALL)
-    index = CosineIndex(matrix.half_stars)
+    index = CosineIndex(matrix.steps)
     monkeypatch.setattr(CosineIndex, "similarities", lambda self, row: np.array([1.0, np.nan, 0.0, 0.0]))
     with pytest.raises(SelfCheckError, match="differ from scikit-learn's by nan"):
         self_check(matrix, index)
@@ -362,7 +362,7 @@ def test_invalid_arguments_are_refused_by_name(engine: Engine) -> None:
     with pytest.raises(SettingError, match="twice"):
         re.save_recommendations(1, pd.concat([recs, recs]), engine)
     with pytest.raises(SettingError, match="the matrix is a ndarray"):
-        re.get_recommendations(1, matrix.half_stars.toarray(), similarity)
+        re.get_recommendations(1, matrix.steps.toarray(), similarity)
     frame = as_frame(matrix)
     for unknown in ([1, 2], True, None):
         with pytest.raises(UnknownUserError):
@@ -392,9 +392,9 @@ def test_a_labeled_similarity_is_aligned_on_both_sides_or_refused() -> None:
     with pytest.raises(SettingError, match="users 1 and 3 is not a finite number"):
         re.get_recommendations(1, frame, labeled)
     with pytest.raises(SettingError, match="sort the DataFrame's index"):
-        re.get_recommendations(1, frame[::-1], CosineIndex(matrix.half_stars))
+        re.get_recommendations(1, frame[::-1], CosineIndex(matrix.steps))
     with pytest.raises(SettingError, match="must be users x users"):
-        re.get_recommendations(1, frame[:2], CosineIndex(matrix.half_stars))
+        re.get_recommendations(1, frame[:2], CosineIndex(matrix.steps))
 
 
 def alike(mine: Neighbors, theirs: Neighbors) -> bool:
@@ -421,7 +421,7 @@ def test_precomputed_neighbors_and_neighbors_on_demand_are_the_same_for_every_us
 
 
 def test_a_caller_may_change_returned_neighbors() -> None:
-    known = PrecomputedIndex(matrix_of(SMALL).half_stars, 2)
+    known = PrecomputedIndex(matrix_of(SMALL).steps, 2)
     expected = known.neighbors(0, 2)[0].copy(), known.neighbors(0, 2)[1].copy()
     known.neighbors(0, 2)[0][:] = 9
     known.top_k(2, rows=[0])[1][:] = 9.0
@@ -444,11 +444,11 @@ def test_times_stay_with_their_ratings_in_any_order_of_rows(pairs: list[tuple[in
         rated_at=np.array([100 * user + product for user, product in pairs]),
     )
     assert matrix.rated_at is not None
-    coo = matrix.half_stars.tocoo()
-    for row, column, half_stars, moment in zip(*coo.coords, coo.data, matrix.rated_at, strict=True):
+    coo = matrix.steps.tocoo()
+    for row, column, steps, moment in zip(*coo.coords, coo.data, matrix.rated_at, strict=True):
         user, product = int(matrix.user_ids[row]), 5 - int(matrix.product_ids[column][1:])
-        assert (int(moment), int(half_stars)) == (100 * user + product, 1 + (user + product) % 10)
-    without = RatingMatrix(matrix.half_stars, matrix.user_ids, matrix.product_ids, matrix.recommendable)
+        assert (int(moment), int(steps)) == (100 * user + product, 1 + (user + product) % 10)
+    without = RatingMatrix(matrix.steps, matrix.user_ids, matrix.product_ids, matrix.recommendable)
     assert matrix.fingerprint() != without.fingerprint()
 
 

@@ -78,7 +78,7 @@ def test_step_3_widens_the_columns_in_place_and_everything_of_the_shop_stays(
     assert before.left_out == {}
     assert "180 ratings of 30 users on 16 products" in do(env, tmp_path, "recommendation_engine.py")
     assert (kinds(old), own(old)) == ([NEW] * 3, OWN)
-    assert read_ratings(old).half_stars.tolist() == before.half_stars.tolist()
+    assert read_ratings(old).steps.tolist() == before.steps.tolist()
     widen_product_ids(old)
     assert (kinds(old), own(old)) == ([NEW] * 3, OWN)
 

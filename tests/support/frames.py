@@ -9,6 +9,6 @@ from recommender.shop import RatingMatrix
 
 def as_frame(matrix: RatingMatrix) -> pd.DataFrame:
     """The dense users x products DataFrame in stars, unrated = 0."""
-    dense = matrix.half_stars.toarray() * matrix.scale.unit
+    dense = matrix.steps.toarray() * matrix.scale.unit
     products = pd.Index(matrix.product_ids.astype(str))
     return pd.DataFrame(dense, index=pd.Index(matrix.user_ids, name="user_id"), columns=products)

@@ -154,8 +154,8 @@ class Seen(NamedTuple):
 def as_seen(model: ServedModel, user_id: int, ranking: str) -> Seen:
     """A model's answers about a user and the user's neighbors."""
 
-    def named(columns: NDArray[np.int32], half_stars: NDArray[np.int8]) -> dict[str, int]:
-        return {model.products.id_of(c): s for c, s in zip(columns.tolist(), half_stars.tolist(), strict=True)}
+    def named(columns: NDArray[np.int32], steps: NDArray[np.int8]) -> dict[str, int]:
+        return {model.products.id_of(c): s for c, s in zip(columns.tolist(), steps.tolist(), strict=True)}
 
     def ids(columns: NDArray[np.int32]) -> set[str]:
         return {model.products.id_of(column) for column in columns.tolist()}

@@ -66,7 +66,7 @@ def build(
     ids = sorted(catalog)
     matrix = matrix_of(stars, set(catalog))
     if scale != HALF_STARS:  # 5 stars become its highest rating
-        matrix = replace(matrix, half_stars=matrix.half_stars * np.int8(scale.most // HALF_STARS.most), scale=scale)
+        matrix = replace(matrix, steps=matrix.steps * np.int8(scale.most // HALF_STARS.most), scale=scale)
     rated_at = np.arange(matrix.n_ratings)[::-1].copy()
     profiles = build_profiles(replace(matrix, rated_at=rated_at))
     weights = train_item_weights(profiles, parameters.items) if parameters and parameters.needs_items else None
@@ -84,7 +84,7 @@ def build(
     )
     return ServedModel(
         matrix=matrix,
-        similarity=by_taste if taste else CosineIndex(matrix.half_stars, most=scale.most),
+        similarity=by_taste if taste else CosineIndex(matrix.steps, most=scale.most),
         similar_products=SimilarProducts(matrix),
         popular_when_built=rank_popular(matrix),
         products=products,
@@ -138,10 +138,10 @@ def everything(model: ServedModel, *, lengths: tuple[int, ...] = (1, 10, 14)) ->
 
 def arrays_of(model: ServedModel) -> Arrays:
     """Every array of a model."""
-    csr, catalog = model.matrix.half_stars, model.products.catalog
+    csr, catalog = model.matrix.steps, model.products.catalog
     buffers = {f"titles.{place}": buffer for place, buffer in enumerate(catalog.titles.buffers()) if buffer}
     return {
-        "half_stars": csr.data, "indices": csr.indices, "indptr": csr.indptr, "user_ids": model.matrix.user_ids,
+        "steps": csr.data, "indices": csr.indices, "indptr": csr.indptr, "user_ids": model.matrix.user_ids,
         "product_ids": model.matrix.product_ids, "recommendable": model.matrix.recommendable,
         "popular.columns": model.popular.columns, "popular.predicted": model.popular.predicted,
         "places": model.products.catalog_rows, "known_segments": model.known_segments, "known_users": model.known_users,

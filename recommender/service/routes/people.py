@@ -175,14 +175,14 @@ async def ratings(request: Request) -> Response:
 
 def rated_by(model: ServedModel, user_id: UserId, limit: int, offset: int = 0) -> dict[str, Any]:
     """Return a part of a user's ratings, highest first, for the route and for the page. UnknownUserError."""
-    columns, half_stars = model.ratings_of(model.number_of(user_id))  # by ascending product_id
-    order = np.argsort(-half_stars, kind="stable")[offset : offset + limit]
+    columns, steps = model.ratings_of(model.number_of(user_id))  # by ascending product_id
+    order = np.argsort(-steps, kind="stable")[offset : offset + limit]
     rated = [
         {
             "product_id": model.products.id_of(column),
             "product_name": model.products.facts(column).title,
-            "rating": model.matrix.scale.stars_of(steps),
+            "rating": model.matrix.scale.stars_of(step),
         }
-        for column, steps in zip(columns[order].tolist(), half_stars[order].tolist(), strict=True)
+        for column, step in zip(columns[order].tolist(), steps[order].tolist(), strict=True)
     ]
     return {"user_id": user_id, "total": len(columns), "ratings": rated}

@@ -125,10 +125,10 @@ def _from(engine: Engine, place: dict[str, str], limit: int) -> list[int]:
 def _of_kind(model: LiveModel, kind: str, limit: int) -> list[int]:
     known, raters = model.known_users, model.matrix.user_ids
     if kind == "heavy":
-        counts = np.diff(model.matrix.half_stars.indptr)
+        counts = np.diff(model.matrix.steps.indptr)
         return [int(user) for user in raters[np.argsort(-counts, kind="stable")[:limit]]]
     if kind == "without_ratings":
-        rated = raters[np.diff(model.matrix.half_stars.indptr) > 0]
+        rated = raters[np.diff(model.matrix.steps.indptr) > 0]
         without = (int(user) for user in known[~np.isin(known, rated)] if not len(model.ratings_of(int(user))[0]))
         return list(islice(without, limit))
     if not len(known):
