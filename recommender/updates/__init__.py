@@ -1,6 +1,7 @@
 """Changes of the tables, and how the served model takes them over.
 
 updater           keeps the served model in step with the tables
+newest_model      the model with every change that was read, on the thread of the tables
 suited_ranking    the ranking that suits what is in the tables
 served            the served model, and whether a user_id means another person than in it
 model_source      sources of the model: the tables, or a file

@@ -186,7 +186,7 @@ def test_rows_that_others_write_into_the_tables_count_within_a_second(client: Te
 def test_very_many_changes_by_others_lead_to_a_new_model(
     client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recommender.updates.updater.MOST_CHANGED", 40)
+    monkeypatch.setattr("recommender.updates.newest_model.MOST_CHANGED", 40)
     built = client.get("/health").json()["model_built_at"]
     time.sleep(1.1)  # build times are whole seconds
     with writing(shop) as connection:
@@ -220,14 +220,14 @@ def read_pieces(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
         pieces.append(set(user_ids))
         return read_records(connection, user_ids, *rest)
 
-    monkeypatch.setattr(live_service, "read_records", reading)
+    monkeypatch.setattr("recommender.updates.newest_model.read_records", reading)
     return pieces
 
 
 def test_one_change_of_very_many_rows_makes_one_new_model_and_reads_no_single_user(
     client: TestClient, shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recommender.updates.updater.MOST_CHANGED", 40)
+    monkeypatch.setattr("recommender.updates.newest_model.MOST_CHANGED", 40)
     pieces = read_pieces(monkeypatch)
     loads = counted_loads(client, monkeypatch)
     with writing(shop) as connection:
@@ -249,7 +249,7 @@ def test_one_change_of_very_many_rows_makes_one_new_model_and_reads_no_single_us
 def test_very_many_changes_are_counted_in_pieces_with_a_model_file(
     shop: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recommender.updates.updater.MOST_CHANGED", 40)
+    monkeypatch.setattr("recommender.updates.newest_model.MOST_CHANGED", 40)
     monkeypatch.setattr("recommender.updates.following.PEOPLE", 50)
     file = tmp_path / "model"
     monkeypatch.setenv("MODEL_FILE", str(file))
@@ -359,7 +359,7 @@ def test_a_look_at_the_tables_that_fails_midway_loses_no_change(
     error: Exception,
 ) -> None:
     assert not is_listed(client, wanted)
-    monkeypatch.setattr(live_service, "read_records", failing_once(error, read_records))
+    monkeypatch.setattr("recommender.updates.newest_model.read_records", failing_once(error, read_records))
     with writing(shop) as connection:
         connection.execute(insert(ratings), RATED)
     wait_until(partial(is_listed, client, wanted), 2.0)
@@ -401,7 +401,7 @@ def test_a_service_that_stops_while_it_reads_the_tables_ends_without_a_message(
         return read_records(*given)
 
     with TestClient(api.create_app()) as client:
-        monkeypatch.setattr(live_service, "read_records", read_slowly)
+        monkeypatch.setattr("recommender.updates.newest_model.read_records", read_slowly)
         with writing(shop) as connection:
             connection.execute(insert(ratings), RATED)
         assert looking.wait(10)
@@ -445,7 +445,7 @@ def test_a_write_counts_between_two_pieces_of_others_changes_and_still_counts_af
 
     writer = threading.Thread(target=write)
     monkeypatch.setattr("recommender.updates.following.PEOPLE", 50)
-    monkeypatch.setattr(live_service, "read_records", read)
+    monkeypatch.setattr("recommender.updates.newest_model.read_records", read)
     users = *range(1000, 1300), 1
     rows = [{"user_id": user, "product_id": C, "rating": 1.0, "created_at": WHEN} for user in users]
     with writing(shop) as connection:
