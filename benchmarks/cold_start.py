@@ -161,7 +161,7 @@ def new_products(name: str, split: Split, profiles: Profiles, stars: Any, catego
     """Print what the taste ranking loses by new products."""
     train = split.train
     rows = np.arange(train.shape[1], dtype=np.int32)
-    new = find_new_products(profiles.confidences, train.recommendable, rows, stars=stars, category_ids=categories)
+    new = find_new_products(profiles.raters(), train.recommendable, rows, stars=stars, category_ids=categories)
     cold = build_cold_start(train, profiles, new=new)
     taste = TasteRanker(profiles.confidences, train.steps, times=profiles.times, recommendable=train.recommendable)
     rankers = {"without": _WithNew(taste, cold, 0.0), "with": _WithNew(taste, cold, NEW_PRODUCT_SHARE)}

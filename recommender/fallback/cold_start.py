@@ -42,10 +42,11 @@ from recommender.fallback.decayed_popularity import (
     segment_scores,
     shares,
 )
+from recommender.fallback.decayed_sums import PopularitySums, popularity_sums
 from recommender.fallback.new_products import no_new_products
-from recommender.fallback.popular import damped_means
+from recommender.fallback.popular import means_from
 from recommender.fallback.walked_lists import NO_FLAGS, Near, OneList, empty_lines
-from recommender.shop import Profiles, RatingMatrix
+from recommender.shop import Profiles, RatingMatrix, Scale, ShopSums, shop_sums
 
 SOURCES = ("neighbors", "segment", "popular", "new")
 NEW_PRODUCT_SHARE = 0.1
@@ -248,13 +249,30 @@ def build_cold_start(
         raise SettingError(
             f"segments {mine.shape} do not fit: pass one number for each of {n_users} rows, from -1 to {count - 1}"
         )
-    stars = damped_means(matrix)
-    weights = decayed(profiles, half_life)
-    popular = popularity(profiles, weights, matrix.recommendable, stars)
-    parts = shares(popular, prior)
-    own = segment_scores(profiles, weights, popular, parts, mine, count)
-    ladder = Ladder(popular.columns, parts, own.starts, own.columns, own.scores, stars)
+    sums = popularity_sums(profiles, decayed(profiles, half_life), mine, count)
+    whole = shop_sums(matrix.steps, matrix.steps)
+    ladder, mean = ladder_from(whole, sums, matrix.recommendable, matrix.scale, n_segments=count, prior=prior)
     chances = no_new_products(n_products) if new is None else new
     without = profiles.confidences if seen is None else seen
-    mean = float(np.rint(matrix.mean_rating * 1e9) / 1e9)  # the damped mean of a product without a rating
     return ColdStart(ladder, chances, mine, mean, without, matrix.user_ids)
+
+
+def ladder_from(
+    sums: ShopSums,
+    popularity_of: PopularitySums,
+    recommendable: NDArray[np.bool_],
+    scale: Scale,
+    *,
+    n_segments: int,
+    prior: float = SEGMENT_PRIOR,
+) -> tuple[Ladder, float]:
+    """Return the ladder of the shop that has these sums, and the mean of its ratings, NaN without any.
+
+    With the rows of a part of the users, both make the `ColdStart` of the part. ``recommendable`` (n_products,).
+    """
+    stars = means_from(sums, scale)
+    popular = popularity(popularity_of, recommendable, stars)
+    parts = shares(popular, prior)
+    own = segment_scores(popularity_of, popular, parts, n_segments)
+    mean = float(np.rint(sums.mean_rating(scale) * 1e9) / 1e9)  # the damped mean of a product without a rating
+    return Ladder(popular.columns, parts, own.starts, own.columns, own.scores, stars), mean

@@ -2,9 +2,9 @@
 
 c_vi is the confidence that user v likes product i (`recommender.shop.profiles`). age_vi is the number of whole days
 from the last event of v with i to now, or 0 if it is later. Now is the newest event of all. But of 100 events or more,
-a thousandth, at least one, may be wrong: if the newest is more than a half-life newer than all the others, now is the
-newest of these. So one row of the year 2099 makes nothing else old. An event without a time counts as the oldest that
-has one. Without any times all ages are 0.
+a thousandth, at least one, may be wrong, and the others end with the newest event of their last day: if the newest of
+all is more than a half-life newer, now is that end. So one row of the year 2099 makes nothing else old. An event
+without a time counts as the oldest that has one. Without any times all ages are 0.
 
     pop(i)     = sum over the users v who have i of c_vi * 2^(-age_vi / half_life)
     score_s(i) = the same sum over the users of segment s only + m * pop(i) / sum of pop
@@ -43,8 +43,8 @@ Plain popularity has 0.0157, 0.0257, 0.0184 there. From 1 to 300 the differences
 Both values were chosen on hidden ratings of the same sets that docs/quality.md reports for these steps, so the figures
 there are what the values were picked for. There was no other set with times or segments to test the choice on.
 
-Powers of two are computed in decimal arithmetic, and sums in the order of the rows. So the order of products is the
-same on every machine.
+Powers of two are computed in decimal arithmetic, and sums as whole numbers (`recommender.fallback.decayed_sums`).
+So the order of products is the same on every machine, in any order of the users.
 """
 
 from __future__ import annotations
@@ -55,17 +55,22 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
+from recommender.fallback.decayed_sums import (
+    MICROSECONDS_PER_DAY,
+    PopularitySums,
+    Span,
+    event_days,
+    span_of,
+    values_of,
+)
 from recommender.shop import NO_TIME, Profiles
 
 HALF_LIFE_DAYS = 365
 SEGMENT_PRIOR = 100.0  # m, in confidences of today
-MICROSECONDS_PER_DAY = 86_400_000_000
 LONGEST_HALF_LIFE = 36_500  # days
-_EVENTS_TO_JUDGE = 100  # fewer may well be years apart
 _MOST_HALVINGS = 1_000  # a float64 can be halved 1,022 times: no weight becomes 0
 _DIGITS = Context(prec=20)  # 3 more than a float64 has
 
@@ -85,11 +90,11 @@ class SegmentScores(NamedTuple):
     scores: NDArray[np.float64]  # (starts[-1],)
 
 
-def decayed(profiles: Profiles, half_life: int | None) -> NDArray[np.float64]:
+def decayed(profiles: Profiles, half_life: int | None, span: Span | None = None) -> NDArray[np.float64]:
     """Return c * 2^(-age / half_life) of every entry of the profiles, (nnz,), above 0 where c is.
 
-    ``half_life``: whole days; None: no decay. Times are microseconds. SettingError for a half-life that is not a whole
-    number from 1 to 36,500.
+    ``half_life``: whole days; None: no decay. Times are microseconds. ``span``: that of the whole shop, if these are a
+    part of its users. SettingError for a half-life that is not a whole number from 1 to 36,500.
     """
     confidences: NDArray[np.float64] = profiles.confidences.data
     if half_life is None or profiles.times is None or not len(profiles.times):
@@ -98,22 +103,13 @@ def decayed(profiles: Profiles, half_life: int | None) -> NDArray[np.float64]:
         raise SettingError(
             f"half_life={half_life!r} cannot be used: pass whole days from 1 to {LONGEST_HALF_LIFE}, or None"
         )
-    known = profiles.times != NO_TIME
-    if not known.any():
+    if (span := span or span_of(event_days(profiles.times), half_life)) is None:
         return confidences
-    at = np.where(known, profiles.times, profiles.times[known].min())
-    days = np.maximum(_now(at, half_life) - at, 0) // MICROSECONDS_PER_DAY
+    at = np.where(profiles.times != NO_TIME, profiles.times, span.oldest)
+    days = np.maximum(span.now - at, 0) // MICROSECONDS_PER_DAY
     halvings, rest = np.divmod(days, half_life)
     powers: NDArray[np.float64] = np.ldexp(_powers(half_life)[rest], -np.minimum(halvings, _MOST_HALVINGS))
     return confidences * powers
-
-
-def _now(at: NDArray[np.int64], half_life: int) -> int:
-    """Return the newest of the times (n,), without the few that are far later than all others."""
-    few = max(1, len(at) // 1_000) if len(at) >= _EVENTS_TO_JUDGE else 0
-    others = int(np.partition(at, -1 - few)[-1 - few])
-    newest = int(at.max())
-    return newest if newest - others <= half_life * MICROSECONDS_PER_DAY else others
 
 
 @lru_cache(maxsize=8)
@@ -123,18 +119,14 @@ def _powers(half_life: int) -> NDArray[np.float64]:
     return np.array([float(power) for power in powers])
 
 
-def popularity(
-    profiles: Profiles, weights: NDArray[np.float64], recommendable: NDArray[np.bool_], stars: NDArray[np.float64]
-) -> Popularity:
-    """Order products by the sum of ``weights`` (nnz,), then of confidences, then by ``stars``, then by column.
+def popularity(sums: PopularitySums, recommendable: NDArray[np.bool_], stars: NDArray[np.float64]) -> Popularity:
+    """Order products by the sum of decayed confidences, then of plain ones, then by ``stars``, then by column.
 
     ``stars`` (n_products,) are the damped means that are shown. Without decay and without interactions, this is the
     order of `recommender.fallback.popular`.
     """
-    columns, n_products = profiles.confidences.indices, profiles.confidences.shape[1]
-    scores = _rounded(np.bincount(columns, weights, n_products).astype(np.float64))
-    plain = _rounded(np.bincount(columns, profiles.confidences.data, n_products).astype(np.float64))
-    ranked = np.flatnonzero(recommendable & (np.bincount(columns, minlength=n_products) > 0))
+    scores, plain = _rounded(values_of(sums.scores)), _rounded(values_of(sums.plain))
+    ranked = np.flatnonzero(recommendable & sums.plain.any(axis=1))  # somebody has them
     order = ranked[np.lexsort((ranked, -stars[ranked], -plain[ranked], -scores[ranked]))]
     return Popularity(order.astype(np.int32), scores[order])
 
@@ -151,28 +143,18 @@ def shares(popular: Popularity, prior: float) -> NDArray[np.float64]:
 
 
 def segment_scores(
-    profiles: Profiles,
-    weights: NDArray[np.float64],
-    popular: Popularity,
-    prior_shares: NDArray[np.float64],
-    segments: NDArray[np.int32],
-    n_segments: int,
+    sums: PopularitySums, popular: Popularity, prior_shares: NDArray[np.float64], n_segments: int
 ) -> SegmentScores:
     """Return score_s of the products of ``popular`` that members of each segment have.
 
-    ``segments`` (n_users,): the segment of each row, -1: none. Equal scores are in the order of ``popular``.
+    Equal scores are in the order of ``popular``.
     """
-    csr = profiles.confidences
-    members = np.flatnonzero(segments >= 0)
-    ones = np.ones(len(members))
-    groups = sp.csr_array((ones, (segments[members], members)), shape=(n_segments, csr.shape[0]))
-    sums = (groups @ sp.csr_array((weights, csr.indices, csr.indptr), shape=csr.shape)).tocoo()
-    place = np.full(csr.shape[1], -1, np.int64)  # (n_products,)
+    place = np.full(len(sums.scores), -1, np.int64)  # (n_products,)
     place[popular.columns] = np.arange(len(popular.columns))
-    segment, column = sums.coords
+    segment, column = np.divmod(sums.keys, max(len(place), 1))
     kept = place[column] >= 0
     segment, column = segment[kept], column[kept]
-    scores = _rounded(sums.data[kept] + prior_shares[place[column]])
+    scores = _rounded(values_of(sums.in_segment[kept]) + prior_shares[place[column]])
     order = np.lexsort((place[column], -scores, segment))
     starts = np.concatenate([[0], np.cumsum(np.bincount(segment, minlength=n_segments))]).astype(np.int64)
     return SegmentScores(starts, column[order].astype(np.int32), scores[order])

@@ -7,8 +7,6 @@ stars, in tenths; if the stars are not known, to the mean of the others.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +17,7 @@ TENTHS = 10
 
 
 def find_new_products(
-    profiles: Any,
+    raters: NDArray[np.integer],
     recommendable: NDArray[np.bool_],
     catalog_rows: NDArray[np.int32],
     *,
@@ -28,20 +26,20 @@ def find_new_products(
 ) -> New:
     """Return the products of the catalog that are in no profile, by column.
 
-    ``profiles`` CSR (n_users, n_products); ``recommendable`` (n_products,); ``catalog_rows`` (n,): the catalog row of
-    every column, as `recommender.shop.products` numbers them, -1: not in the catalog; ``stars`` (0: not known) and
-    ``category_ids`` of the catalog (n_catalog,). SettingError if the lengths do not fit.
+    ``raters`` (n_products,): users who have the product in their profile; ``recommendable`` (n_products,);
+    ``catalog_rows`` (n,): the catalog row of every column, as `recommender.shop.products` numbers them, -1: not in the
+    catalog; ``stars`` (0: not known) and ``category_ids`` of the catalog (n_catalog,). SettingError if the lengths do
+    not fit.
     """
-    n_products, n_catalog, rows = profiles.shape[1], len(stars), catalog_rows
+    n_products, n_catalog, rows = len(raters), len(stars), catalog_rows
     if recommendable.shape != (n_products,) or len(rows) < n_products or category_ids.shape != (n_catalog,):
         raise SettingError(
             f"{recommendable.shape} flags, {rows.shape} rows and {category_ids.shape} categories do not fit "
             f"{n_products} products and a catalog of {n_catalog}: pass one flag and row per product, one category "
             "per product of the catalog"
         )
-    had = np.bincount(profiles.indices, minlength=n_products) > 0  # (n_products,)
     is_new = rows >= 0  # (n,)
-    is_new[:n_products] &= recommendable & ~had
+    is_new[:n_products] &= recommendable & (raters == 0)
     columns = np.flatnonzero(is_new).astype(np.int32)
     categories = category_ids[rows[columns]]  # (k,)
     order = np.lexsort((columns, categories))

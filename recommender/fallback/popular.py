@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.fallback import _cold_start_kernels
-from recommender.shop import RatingMatrix
+from recommender.shop import RatingMatrix, Scale, ShopSums, shop_sums
 
 PRIOR_VOTES = 10
 FEW = 500  # up to so many columns a set is faster than `np.isin`, which takes at least 20 µs
@@ -70,17 +70,23 @@ class PopularProducts:
 
 def damped_means(matrix: RatingMatrix) -> NDArray[np.float64]:
     """Return (sum of r + 10 mu) / (n + 10) of every product, (n_products,); mu for a product without a rating."""
-    columns, n_products = matrix.steps.indices, matrix.shape[1]
-    counts = np.bincount(columns, minlength=n_products)  # (n_products,)
-    totals = np.bincount(columns, weights=matrix.steps.data, minlength=n_products)  # whole numbers: exact
-    damped = (matrix.scale.unit * totals + PRIOR_VOTES * matrix.mean_rating) / (counts + PRIOR_VOTES)
+    return means_from(shop_sums(matrix.steps, matrix.steps), matrix.scale)
+
+
+def means_from(sums: ShopSums, scale: Scale) -> NDArray[np.float64]:
+    """Return `damped_means` of the shop that has these sums."""
+    damped = (scale.unit * sums.steps + PRIOR_VOTES * sums.mean_rating(scale)) / (sums.n_ratings + PRIOR_VOTES)
     return np.rint(damped * 1e9) / 1e9
 
 
 def rank_popular(matrix: RatingMatrix) -> PopularProducts:
     """Rank the recommendable products of ``matrix`` that have a rating."""
-    counts = np.bincount(matrix.steps.indices, minlength=matrix.shape[1])  # (n_products,)
-    damped = damped_means(matrix)
-    columns = np.flatnonzero(matrix.recommendable & (counts > 0)).astype(np.int32)
+    return popular_from(shop_sums(matrix.steps, matrix.steps), matrix.recommendable, matrix.scale)
+
+
+def popular_from(sums: ShopSums, recommendable: NDArray[np.bool_], scale: Scale) -> PopularProducts:
+    """Return `rank_popular` of the shop that has these sums. ``recommendable`` (n_products,)."""
+    counts, damped = sums.n_ratings, means_from(sums, scale)
+    columns = np.flatnonzero(recommendable & (counts > 0)).astype(np.int32)
     order = np.lexsort((columns, -damped[columns], -counts[columns]))
     return PopularProducts(columns[order], damped[columns][order])

@@ -134,7 +134,7 @@ def cold_start_of(matrix: RatingMatrix, profiles: Profiles, products: Products, 
     ``segments``: of the matrix's users.
     """
     new = find_new_products(
-        profiles.confidences,
+        profiles.raters(),
         matrix.recommendable,
         products.catalog_rows,
         stars=products.catalog.stars,

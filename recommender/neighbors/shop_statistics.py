@@ -15,6 +15,7 @@ in the last bit between processors and C libraries, and ties would fall differen
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from functools import lru_cache
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from recommender.arrays import checked_csr
 from recommender.errors import SettingError
-from recommender.shop import HALF_STARS, Scale
+from recommender.shop import HALF_STARS, Scale, ShopSums, shop_sums
 
 ITEM_PRIOR = 10  # ratings without deviation
 USER_PRIOR = 3
@@ -60,15 +61,17 @@ class TasteStatistics:
         )
 
 
-def taste_statistics(profiles: Any, steps: Any = None, *, scale: Scale = HALF_STARS) -> TasteStatistics:
+def taste_statistics(
+    profiles: Any, steps: Any = None, *, scale: Scale = HALF_STARS, sums: ShopSums | None = None
+) -> TasteStatistics:
     """Return the statistics of profiles (n_users, n_products) and of the ratings in them.
 
     profiles: CSR; raters counts its stored entries, n_users all rows. steps: CSR of the same shape, steps of the
-    scale; a stored 0 is unrated. None: the shop has no ratings, and mu is the middle of the scale.
+    scale; a stored 0 is unrated. None: the shop has no ratings, and mu is the middle of the scale. sums: of the whole
+    shop, if these are a part of its users; the user biases are those of the part.
     Raises SettingError if the shapes differ or an argument is not CSR.
     """
     n_users, n_products = checked_csr("profiles", profiles).shape
-    raters = np.bincount(profiles.indices, minlength=n_products).astype(np.int64)
     ratings = sp.csr_array((n_users, n_products), dtype=np.int8) if steps is None else steps
     if checked_csr("steps", ratings).shape != profiles.shape:
         raise SettingError(f"steps {ratings.shape} and profiles {profiles.shape} must have one shape")
@@ -76,13 +79,13 @@ def taste_statistics(profiles: Any, steps: Any = None, *, scale: Scale = HALF_ST
     columns = ratings.indices[rated]
     rows = np.repeat(np.arange(n_users), np.diff(ratings.indptr))[rated]
     given, unit = ratings.data[rated], scale.unit
-    # whole steps: this sum and those of bincount are exact in any order
-    mu = float(unit * int(given.sum(dtype=np.int64)) / given.size) if given.size else scale.middle
-    counts = np.bincount(columns, minlength=n_products)  # (n_products,)
-    item_bias = (unit * np.bincount(columns, given, n_products) - counts * mu) / (counts + ITEM_PRIOR)
+    shop = shop_sums(profiles, ratings) if sums is None else sums
+    counts, mean = shop.n_ratings, shop.mean_rating(scale)
+    mu = scale.middle if math.isnan(mean) else mean
+    item_bias = (unit * shop.steps - counts * mu) / (counts + ITEM_PRIOR)
     left = np.bincount(rows, given * unit - mu - item_bias[columns], n_users)  # summed in the order of the columns
     user_bias = left / (np.bincount(rows, minlength=n_users) + USER_PRIOR)
-    return TasteStatistics(n_users, raters, mu, item_bias, user_bias)
+    return TasteStatistics(shop.n_users, shop.raters, mu, item_bias, user_bias)
 
 
 def item_weights(statistics: TasteStatistics) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ profiles   the products of each user, and how surely each is liked
 catalog    titles, prices, stars and categories
 products   the numbering of all products: rated ones first, then the rest of the catalog
 segments   people of one country and age group
+sums       sums over all users or a part of them, which are merged in any order
 snapshot   all of these, and the moment at which they were read
 cursor     the position of a model in the changes of the tables
 """
@@ -43,6 +44,7 @@ from recommender.shop.ratings import (
 from recommender.shop.scale import HALF_STARS, Scale
 from recommender.shop.segments import NO_SEGMENT, People, Segments
 from recommender.shop.snapshot import Snapshot
+from recommender.shop.sums import ShopSums, merged_sums, shop_sums
 from recommender.shop.user_ids import (
     LONGEST_KNOWN_ID,
     LONGEST_USER_ID,
@@ -84,6 +86,7 @@ __all__ = [
     "RatingMatrix",
     "Scale",
     "Segments",
+    "ShopSums",
     "Snapshot",
     "Spans",
     "TextIds",
@@ -98,11 +101,13 @@ __all__ = [
     "fingerprint_of",
     "is_product_id",
     "known_prices",
+    "merged_sums",
     "number_before",
     "number_of",
     "places_of",
     "product_id_bytes",
     "product_id_texts",
+    "shop_sums",
     "text_id_fault",
     "widened",
 ]

@@ -64,6 +64,10 @@ class Profiles:
         columns: NDArray[np.int32] = self.confidences.indices[start:stop]
         return columns
 
+    def raters(self) -> NDArray[np.int64]:
+        """Return the number of users who have each product, (n_products,)."""
+        return np.bincount(self.confidences.indices, minlength=self.confidences.shape[1]).astype(np.int64)
+
     def arrays(self) -> list[NDArray[Any]]:
         """Return all arrays of the profiles."""
         csr = self.confidences

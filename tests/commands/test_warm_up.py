@@ -33,6 +33,7 @@ import recommendation_engine
 from recommender.fallback.cold_start import build_cold_start
 from recommender.fallback import _cap_kernels
 from recommender.fallback import _cold_start_kernels
+from recommender.fallback import _popularity_kernels
 from recommender.model import _filter_kernels
 from recommender.neighbors import _cosine_kernels
 from recommender.ranking import _classic_kernels as _scoring_kernels
@@ -55,7 +56,7 @@ def compiled():  # how many versions of each function this process has compiled 
         f"{module.__name__}.{name}": len(function.signatures)
         for module in (
             live_kernels, _cap_kernels, _cold_start_kernels, _cosine_kernels, _filter_kernels, _scoring_kernels,
-            _item_kernels,
+            _item_kernels, _popularity_kernels,
             _taste_kernels,
             _taste_ranking_kernels,
             *TRAINING,

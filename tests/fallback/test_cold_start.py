@@ -217,7 +217,7 @@ def shop_with_news(n_users: int = 400) -> tuple[RatingMatrix, Profiles, ColdStar
     """
     matrix, profiles = shop_of([[[0, 1], [2, 3, 4], []][row % 3] for row in range(n_users)])
     news = find_new_products(
-        profiles.confidences,
+        profiles.raters(),
         matrix.recommendable,
         np.arange(13, dtype=np.int32),
         stars=np.array([4.0] * 8 + [4.0, 1.0, 3.0, 2.0, 0.0]),
@@ -231,7 +231,7 @@ def test_new_products_are_in_the_catalog_and_nobody_has_them() -> None:
     # column 6 has left the catalog, 5 may not be recommended; rows 3, 6, 7, 10 have no column of the matrix
     rows = np.array([4, 5, 0, 9, 8, 1, -1, 2, 3, 6, 7, 10], np.int32)
     news = find_new_products(
-        profiles.confidences, matrix.recommendable, rows,
+        profiles.raters(), matrix.recommendable, rows,
         stars=np.array([5.0, 5.0, 4.0, 3.0, 5.0, 5.0, 0.0, 1.0, 2.0, 4.0, 5.0]),
         category_ids=np.array([1, 1, 1, 2, 2, 2, 2, 1, 1, 2, 2]),
     )  # fmt: skip
@@ -247,7 +247,7 @@ def test_a_user_without_products_of_a_category_with_new_ones_gets_no_new_product
     matrix, profiles = shop_of([[0, 1], [0], [1], []], 2)
     rows = np.arange(3, dtype=np.int32)
     news = find_new_products(
-        profiles.confidences, matrix.recommendable, rows, stars=np.zeros(3), category_ids=np.array([1, 2, 2])
+        profiles.raters(), matrix.recommendable, rows, stars=np.zeros(3), category_ids=np.array([1, 2, 2])
     )
     assert news.category_of.tolist() == [-1, 0]
     assert (news.columns.tolist(), news.sums.tolist()) == ([2], [1])  # no stars anywhere: each product has a chance
@@ -257,7 +257,7 @@ def test_a_user_without_products_of_a_category_with_new_ones_gets_no_new_product
     assert named(filled, 2) == [(0, "popular"), (2, "new")]
     assert named(filled, 3) == [(1, "popular"), (0, "popular"), (2, "new")]  # 1 has more stars
     none = find_new_products(
-        profiles.confidences, matrix.recommendable, rows[:2], stars=np.zeros(2), category_ids=np.array([1, 2])
+        profiles.raters(), matrix.recommendable, rows[:2], stars=np.zeros(2), category_ids=np.array([1, 2])
     )
     assert none.category_of.tolist() == [-1, -1]
     filled = build_cold_start(matrix, profiles, new=none).top_up([0], *blank(1, 2), new_share=1.0)
@@ -314,7 +314,7 @@ def test_a_list_of_one_place_and_an_empty_list_get_no_new_product() -> None:
     matrix, profiles = shop_of([[0, 1], [0, 1]])
     rows = np.arange(N, dtype=np.int32)
     news = find_new_products(
-        profiles.confidences, matrix.recommendable, rows, stars=np.ones(N), category_ids=np.ones(N, np.int64)
+        profiles.raters(), matrix.recommendable, rows, stars=np.ones(N), category_ids=np.ones(N, np.int64)
     )
     cold = build_cold_start(matrix, profiles, new=news)
     assert cold.top_up([0, 1], *blank(2, 4), new_share=1.0).columns.tolist() == [[-1] * 4] * 2
@@ -469,6 +469,6 @@ def test_invalid_arguments_are_named_with_the_remedy() -> None:
             build_cold_start(matrix, profiles, segments=np.array(segments, np.int32), n_segments=count)
     with pytest.raises(SettingError, match="do not fit 8 products and a catalog of 3: pass one flag and row per"):
         find_new_products(
-            profiles.confidences, matrix.recommendable, np.zeros(7, np.int32), stars=np.ones(3),
+            profiles.raters(), matrix.recommendable, np.zeros(7, np.int32), stars=np.ones(3),
             category_ids=np.ones(3, np.int64),
         )  # fmt: skip

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from recommender.errors import SettingError
 from recommender.fallback import MICROSECONDS_PER_DAY, rank_popular
 from recommender.fallback.decayed_popularity import Popularity, decayed, popularity, segment_scores, shares
+from recommender.fallback.decayed_sums import PopularitySums, popularity_sums
 from recommender.fallback.popular import damped_means
 from recommender.shop import NO_TIME, Profiles, RatingMatrix
 
@@ -55,6 +56,11 @@ def rounded(value: float) -> float:
     return float(np.rint(value * 1e9) / 1e9)
 
 
+def sums_of(profiles: Profiles, weights: NDArray[np.float64]) -> PopularitySums:
+    """The sums of a shop without segments."""
+    return popularity_sums(profiles, weights, np.full(profiles.confidences.shape[0], -1, np.int32), 0)
+
+
 @settings(deadline=None)
 @given(
     cells_of.filter(len), flags, segments_of, st.sampled_from([1, 30, 365, None]), st.sampled_from([0.5, 3.0, 100.0])
@@ -64,7 +70,8 @@ def test_orders_equal_those_of_plain_dictionaries(
 ) -> None:
     profiles, stars = profiles_of(cells), np.array([4.0, 3.0, 4.0, 5.0, 3.0, 2.0, 4.0])
     weights = decayed(profiles, half_life)
-    popular = popularity(profiles, weights, np.array(allowed), stars)
+    sums = popularity_sums(profiles, weights, np.array(segments, np.int32), 3)
+    popular = popularity(sums, np.array(allowed), stars)
     everybody, plain = plain_scores(cells, half_life, set(range(6))), plain_scores(cells, None, set(range(6)))
     expected = sorted(
         (column for column in everybody if allowed[column]),
@@ -76,7 +83,7 @@ def test_orders_equal_those_of_plain_dictionaries(
     weight = {i: rounded(prior * rounded(everybody[i]) / total) if total else 0.0 for i in expected}
     parts = shares(popular, prior)
     assert parts == pytest.approx([weight[i] for i in expected], abs=2e-9)
-    own = segment_scores(profiles, weights, popular, parts, np.array(segments, np.int32), 3)
+    own = segment_scores(sums, popular, parts, 3)
     for segment in range(3):
         theirs = plain_scores(cells, half_life, {row for row in range(6) if segments[row] == segment})
         part = slice(own.starts[segment], own.starts[segment + 1])
@@ -104,7 +111,7 @@ def test_a_nearly_forgotten_product_still_counts() -> None:
     profiles = profiles_of(ages)
     weights = decayed(profiles, 1)
     assert (weights > 0.0).all()
-    popular = popularity(profiles, weights, np.ones(N_PRODUCTS, np.bool_), np.full(N_PRODUCTS, 3.0))
+    popular = popularity(sums_of(profiles, weights), np.ones(N_PRODUCTS, np.bool_), np.full(N_PRODUCTS, 3.0))
     assert popular.columns.tolist() == [0, 1, 2]  # two users have 1, though both are nearly forgotten
 
 
@@ -160,7 +167,7 @@ def test_ratings_alone_without_decay_give_plain_popularity(seed: int) -> None:
     csr = matrix.steps
     ones = sp.csr_array((np.ones(csr.nnz), csr.indices, csr.indptr), shape=csr.shape)
     profiles, stars = Profiles(ones, matrix.rated_at), damped_means(matrix)
-    found, plain = popularity(profiles, ones.data, matrix.recommendable, stars), rank_popular(matrix)
+    found, plain = popularity(sums_of(profiles, ones.data), matrix.recommendable, stars), rank_popular(matrix)
     assert found.columns.tolist() == plain.columns.tolist()
     assert stars[found.columns].tolist() == plain.predicted.tolist()
 
@@ -172,7 +179,8 @@ def test_yesterdays_hit_is_ahead_of_a_larger_old_hit_only_with_decay() -> None:
     stars = np.full(N_PRODUCTS, 3.0)
 
     def order(half_life: int | None) -> list[int]:
-        return list(popularity(profiles, decayed(profiles, half_life), everything, stars).columns.tolist())
+        sums = sums_of(profiles, decayed(profiles, half_life))
+        return list(popularity(sums, everything, stars).columns.tolist())
 
     assert order(365) == [1, 0]  # 2 against 4 / 4
     assert order(3_650) == [0, 1]  # 2 against 4 * 2^-0.2 = 3.48
@@ -195,11 +203,12 @@ def test_a_segment_of_one_follows_the_shop_and_a_large_one_its_own_people() -> N
     cells |= {(row, 1): (1.0, 0) for row in range(9, 40)}
     profiles = profiles_of({key: value for key, value in cells.items() if key != (9, 0)}, 40)
     segments = np.array([-1] * 9 + [0] + [1] * 30, np.int32)
-    popular = popularity(profiles, decayed(profiles, None), np.ones(N_PRODUCTS, np.bool_), np.full(N_PRODUCTS, 3.0))
+    sums = popularity_sums(profiles, decayed(profiles, None), segments, 2)
+    popular = popularity(sums, np.ones(N_PRODUCTS, np.bool_), np.full(N_PRODUCTS, 3.0))
     assert popular.scores.tolist() == [39.0, 31.0]
 
     def scores(prior: float) -> list[dict[int, float]]:
-        own = segment_scores(profiles, decayed(profiles, None), popular, shares(popular, prior), segments, 2)
+        own = segment_scores(sums, popular, shares(popular, prior), 2)
         parts = [slice(*own.starts[at : at + 2]) for at in (0, 1)]
         return [dict(zip(own.columns[part].tolist(), own.scores[part].tolist(), strict=True)) for part in parts]
 
