@@ -130,7 +130,8 @@ def _check_format(file: Path, header: Mapping[str, str]) -> None:
     version = header.get("format_version", "")
     if version != str(FORMAT_VERSION):
         what = f"{file} has format version {version!r}, this version of the project reads {FORMAT_VERSION}"
-        raise ModelFileError(f"{what}: update the project, or {_REMEDY}")
+        earlier = version in map(str, range(FORMAT_VERSION))
+        raise ModelFileError(f"{what}: {'' if earlier else 'update the project, or '}{_REMEDY}")
 
 
 def _header(mapped: mmap.mmap) -> tuple[dict[str, str], dict[str, Any], int]:

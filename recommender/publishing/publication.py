@@ -30,6 +30,7 @@ from recommender.database import (
     label,
     lists_are_ours,
     note_published_lists,
+    people_are_texts,
     prepare_notes,
     refuse_foreign_tables,
     require_people,
@@ -39,7 +40,7 @@ from recommender.database import (
 )
 from recommender.database.schema import BATCH_TABLES, deletions, model_versions, recommendations
 from recommender.errors import ForeignDataError, OtherPeopleError, UnknownVersionError
-from recommender.publishing.erasures import drop_erased
+from recommender.publishing.erasures import are_by_text, drop_erased
 from recommender.publishing.versions import (
     EXPIRED,
     KEPT,
@@ -137,7 +138,7 @@ def roll_back(engine: Engine, number: int) -> Version:
     """Publish the lists of a kept version again, and keep those of the published one.
 
     Raises UnknownVersionError, with the kept versions, if ``number`` is none of them or its lists are gone;
-    OtherPeopleError if its user_ids do not mean the people in the tables.
+    OtherPeopleError if its user_ids do not mean the people in the tables, or are not the shop's texts.
     """
     refuse_foreign_lists(engine)
     with staged(engine, BATCH_TABLES) as stage:
@@ -153,6 +154,12 @@ def roll_back(engine: Engine, number: int) -> Version:
             reason = f"version {number} is of other people than the user_ids mean now, and is not published again"
             raise OtherPeopleError(
                 f"{label(engine)}: {reason}: python recommendation_engine.py makes a version of these"
+            )
+        texts = people_are_texts(stage.connection, existing_tables(engine))
+        if texts and not are_by_text(stage.connection, lists):
+            raise OtherPeopleError(
+                f"{label(engine)}: version {number} is of an earlier release, which wrote inner numbers in the place "
+                "of the shop's user ids, and is not published again: python recommendation_engine.py makes a new one"
             )
         after = [replace(version, state=KEPT) if version.state == PUBLISHED else version for version in before]
         after = [replace(version, state=PUBLISHED) if version.number == number else version for version in after]
