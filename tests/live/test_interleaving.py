@@ -182,9 +182,10 @@ def test_on_every_scale_each_answer_equals_that_of_a_newly_built_model(name: str
     @given(
         before=st.lists(ACTS, max_size=60),
         after=st.lists(st.lists(ACTS, min_size=1, max_size=4), min_size=1, max_size=4),
+        by_text=st.booleans(),
     )
-    def check(before: list[Act], after: list[list[Act]]) -> None:
-        check_changes(Shop(scale=scale, steps=steps), before, after)
+    def check(before: list[Act], after: list[list[Act]], by_text: bool) -> None:
+        check_changes(Shop(scale=scale, steps=steps, by_text=by_text), before, after)
 
     check()
 
@@ -207,11 +208,12 @@ def check_changes(shop: Shop, before: list[Act], after: list[list[Act]], *, late
 @given(
     before=st.lists(st.tuples(st.sampled_from(USERS), st.integers(0, 15), st.integers(11, 14)), max_size=60),
     after=st.lists(st.lists(ACTS, min_size=1, max_size=4), min_size=1, max_size=8),
+    by_text=st.booleans(),
 )
 def test_a_shop_with_interactions_alone_takes_any_changes_and_its_first_ratings(
-    before: list[Act], after: list[list[Act]]
+    before: list[Act], after: list[list[Act]], by_text: bool
 ) -> None:
-    shop = Shop()
+    shop = Shop(by_text=by_text)
     for act in [*before, (1, 0, 11), (2, 1, 12), (7, 0, 14), (8, 2, 13)]:
         shop.act(*act)
     compare(shop, after, rated=False)

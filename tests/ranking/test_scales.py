@@ -1,10 +1,12 @@
-"""Lists on any scale of ratings equal brute force, one user at a time and in a batch; scales by a factor agree."""
+"""Lists on any scale, for user ids of both kinds, equal brute force, one by one and in a batch; factors change none."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -12,7 +14,7 @@ import recommendation_engine as engine
 from recommender.fallback import rank_popular
 from recommender.neighbors import CosineIndex
 from recommender.ranking import ClassicRanking
-from recommender.shop import HALF_STARS, RatingMatrix, Scale, build_rating_matrix
+from recommender.shop import HALF_STARS, NUMBERS_AS_THEY_ARE, RatingMatrix, Scale, TextIds, build_rating_matrix
 from tests.support.brute_force import Oracle
 
 SCALES = {
@@ -26,25 +28,39 @@ SCALES = {
 USERS, PRODUCTS = 14, [f"B{number:09d}" for number in range(8)]
 
 
-def matrix_of(steps: np.ndarray, scale: Scale) -> RatingMatrix:
+TEXTS = {user: f"{'éZa🍵'[user % 4]}{-user}" for user in range(1, USERS + 1)}
+
+
+def matrix_of(steps: np.ndarray, scale: Scale, *, by_text: bool = False) -> RatingMatrix:
     users, products = np.nonzero(steps)
     names, everywhere = np.array(PRODUCTS, "S10"), np.ones(len(PRODUCTS), np.bool_)
     values = steps[users, products].astype(np.int8)
-    return build_rating_matrix(users + 1, names, products, values, in_catalog=everywhere, scale=scale)
+    ids = TextIds.made(np.array([name.encode() for name in TEXTS.values()]), np.array([*TEXTS])) if by_text else None
+    return build_rating_matrix(
+        users + 1, names, products, values, in_catalog=everywhere, scale=scale, ids=ids or NUMBERS_AS_THEY_ARE
+    )
 
 
 @pytest.mark.parametrize("name", SCALES)
 def test_classic_lists_equal_brute_force(name: str) -> None:
     scale = SCALES[name]
+    tied = np.zeros((USERS, len(PRODUCTS)), np.int64)
+    tied[:, 0] = tied[range(USERS), [1 + user % 7 for user in range(USERS)]] = scale.most
 
+    @example(tied, True)
     @settings(max_examples=30, deadline=None)
-    @given(hnp.arrays(np.int64, (USERS, len(PRODUCTS)), elements=st.just(0) | st.integers(scale.least, scale.most)))
-    def check(steps: np.ndarray) -> None:
-        matrix = matrix_of(steps, scale)
+    @given(
+        hnp.arrays(np.int64, (USERS, len(PRODUCTS)), elements=st.just(0) | st.integers(scale.least, scale.most)),
+        st.booleans(),
+    )
+    def check(steps: np.ndarray, by_text: bool) -> None:
+        matrix = matrix_of(steps, scale, by_text=by_text)
         index = CosineIndex(matrix.steps, most=scale.most)
-        ratings = {
-            int(user): dict(zip(matrix.products(columns), (values * scale.unit).tolist(), strict=True))
-            for row, user in enumerate(matrix.user_ids)
+        ratings: dict[Any, dict[str, float]] = {
+            (TEXTS[user] if by_text else user): dict(
+                zip(matrix.products(columns), (values * scale.unit).tolist(), strict=True)
+            )
+            for row, user in enumerate(matrix.user_ids.tolist())
             for columns, values in [matrix.ratings_of(row)]
         }
         oracle = Oracle(ratings, unit=scale.unit)

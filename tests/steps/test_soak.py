@@ -14,7 +14,6 @@ import random
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,12 +21,12 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, case, delete, func, insert, select, update
+from sqlalchemy import Engine, case, func, insert, select, update
 
 import api
 import recommendation_engine
 from recommender.database import OVERLAP, connect, connected
-from recommender.database.schema import INTERACTION_TYPES, interactions, ratings, recommendations
+from recommender.database.schema import interactions, ratings, recommendations
 from recommender.settings import load_settings
 from tests.conftest import require_mariadb
 from tests.support.mariadb_server import MariaDBServer
@@ -238,76 +237,3 @@ def same_as_a_new_service(port: int, load: Load) -> None:
 
 def answers(port: int, path: str, wanted: Any) -> bool:
     return bool(fetch(port, path)[2] == wanted)
-
-
-ALONE_KILLED_AT, ALONE_BACK_AT, ALONE_VERSION_AT, ALONE_SECONDS = 2.0, 3.5, 7.0, 9.0
-
-
-def test_a_service_of_interactions_alone_survives_load_an_outage_and_new_versions(
-    server: MariaDBServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RANKING", "taste")
-    with connected(load_settings()) as engine, engine.begin() as connection:
-        rated = connection.execute(select(ratings.c.user_id, ratings.c.product_id, ratings.c.created_at)).mappings()
-        log = [dict(row) | {"interaction_type": INTERACTION_TYPES[row["user_id"] % 4]} for row in rated]
-        connection.execute(insert(interactions), log)
-        connection.execute(delete(ratings))
-    assert recommendation_engine.main([]) == 0
-    with uvicorn({}, tmp_path / "service.log") as (port, _):
-        load, stored = Load(port), Counter[tuple[int, str, str]]()
-        threads = [threading.Thread(target=read_without_stars, args=(load,))]
-        threads.append(threading.Thread(target=interact, args=(load, stored)))
-        for thread in threads:
-            thread.start()
-        until(load, ALONE_KILLED_AT)
-        server.stop(signal.SIGKILL)
-        until(load, ALONE_BACK_AT)
-        server.start()
-        until(load, ALONE_VERSION_AT)
-        assert recommendation_engine.main(["--force"]) == 0
-        until(load, ALONE_SECONDS)
-        load.stop.set()
-        for thread in threads:
-            thread.join(30)
-        assert not load.wrong, load.wrong[:5]
-        assert load.n_answers > 100
-        assert len(stored) > 20
-        assert not [at for at in load.refused if not ALONE_KILLED_AT <= at <= ALONE_BACK_AT + MARGIN]
-        with connected(load_settings()) as engine, engine.connect() as connection:
-            c = interactions.c
-            rows = connection.execute(select(c.user_id, c.product_id, c.interaction_type)).all()
-        kept = Counter((user, product, kind) for user, product, kind in rows)
-        assert not stored - kept, "acknowledged and lost"
-        assert recommendation_engine.main(["--force"]) == 0  # its model has all that was written
-        wait_until(lambda: fetch(port, "/health")[2]["model_version"] == 3, 60)
-        with TestClient(api.create_app()) as new:
-            for user in range(1, N_USERS + 1, 5):
-                assert fetch(port, f"/recommendations/{user}")[2] == new.get(f"/recommendations/{user}").json()
-    assert "Traceback" not in (tmp_path / "service.log").read_text()
-
-
-def read_without_stars(load: Load) -> None:
-    draw = random.Random(1)
-    while not load.stop.is_set():
-        user = draw.randint(1, N_USERS)
-        status, _, body = fetch(load.port, f"/recommendations/{user}")
-        load.check(status == 200, f"{status} for user {user}: {body}")
-        if status == 200:
-            items = body["recommendations"]
-            load.check(len(items) == 10, f"user {user} got {len(items)} products")
-            load.check({item["predicted_rating"] for item in items} == {None}, f"user {user} got stars")
-        load.n_answers += 1
-
-
-def interact(load: Load, stored: Counter[tuple[int, str, str]]) -> None:
-    draw = random.Random(2)
-    while not load.stop.is_set():
-        event = draw.randint(1, N_USERS), asin(draw.randrange(N_PRODUCTS)), draw.choice(INTERACTION_TYPES)
-        body = dict(zip(("user_id", "product_id", "interaction_type"), event, strict=True))
-        status, _, _ = fetch(load.port, "/interactions", body)
-        if status == 201:
-            stored[event] += 1
-        else:
-            load.check(status == 503, f"{status} for {body}")
-            load.refused.append(load.age())
-            time.sleep(0.05)
