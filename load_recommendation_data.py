@@ -31,7 +31,7 @@ import pyarrow.compute as pc
 from sqlalchemy import Engine
 from tqdm import tqdm
 
-from recommender.commands.exit_status import FORESEEN, exit_status
+from recommender.commands.exit_status import FORESEEN, exit_status, status_of
 from recommender.commands.load_guard import add_load_options, rejection_limit
 from recommender.commands.shop_files import RATINGS, ShopFiles, add_file_options
 from recommender.commands.shop_import import dry_run, import_shop, publish_with_origin
@@ -256,4 +256,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

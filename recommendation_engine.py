@@ -55,7 +55,7 @@ from recommender.commands.batch import (
 )
 from recommender.commands.empty_list import why_empty
 from recommender.commands.engine_options import batch_size, parse_arguments, sample_user
-from recommender.commands.exit_status import FORESEEN, exit_status
+from recommender.commands.exit_status import FORESEEN, exit_status, status_of
 from recommender.commands.list_gate import reason_of
 from recommender.database import (
     around,
@@ -353,4 +353,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

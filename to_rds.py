@@ -28,7 +28,7 @@ from sqlalchemy import Engine, func, select
 from tqdm import tqdm
 
 from recommender.commands.catalog_report import CatalogReport, FileReport, describe, file_report
-from recommender.commands.exit_status import FORESEEN, exit_status
+from recommender.commands.exit_status import FORESEEN, exit_status, status_of
 from recommender.commands.load_guard import add_load_options, refuse_large_loss, rejection_limit
 from recommender.database import (
     Stage,
@@ -290,4 +290,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

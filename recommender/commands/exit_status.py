@@ -1,15 +1,33 @@
-"""The end of a script after a foreseen error: one line on stderr, and an exit status."""
+"""The end of a script: after a foreseen error one line on stderr, and an exit status."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
 
 from recommender.database import DRIVER_ERRORS
 from recommender.errors import NotPublishedError, RecommenderError
 
 # a driver's own errors are DatabaseErrors by now, unless they came where no code expected one
 FORESEEN = (RecommenderError, *DRIVER_ERRORS, KeyboardInterrupt)
-FAILED, ONLY_KEPT, INTERRUPTED = 1, 3, 130
+FAILED, ONLY_KEPT, INTERRUPTED, UNREAD = 1, 3, 130, 141
+
+
+def status_of(main: Callable[[], int]) -> int:
+    """Return the exit status of a script's ``main``. If nobody reads its output any more, it ends quietly: UNREAD.
+
+    So do other programs, as in ``| head``; the number is that of a shell for SIGPIPE. Tables are then as before a step
+    or as after it.
+    """
+    try:
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more
+        return UNREAD
 
 
 def exit_status(script: str, error: BaseException) -> int:

@@ -1,4 +1,7 @@
-"""The checks of steps 1 and 2 that stop a load that would ruin the shop, and the options that let it go on."""
+"""The checks of steps 1 and 2 that stop a load that would ruin the shop, and the options that let it go on.
+
+A catalog that this project made up counts as none.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 import pyarrow as pa
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, literal_column, select
 
 from recommender.database import Stage, count_rows, database_errors, existing_tables, in_catalog
 from recommender.database.schema import products
 from recommender.errors import SettingError, SuspectFileError
+from recommender.synthetic import PRODUCT_ADDRESS
 
 
 def add_load_options(parser: ArgumentParser, *, force: str) -> None:
@@ -33,7 +37,7 @@ def rejection_limit(text: str | None) -> int | None:
 
 def refuse_large_loss(engine: Engine, stage: Stage, file: Path, n_new: int) -> None:
     """Raise SuspectFileError if more than half of the products there are would go. ``n_new``: the file's products."""
-    if products.name not in existing_tables(engine):
+    if products.name not in existing_tables(engine) or _is_made_up(engine):
         return
     new, counted = stage.tables[products], select(func.count())
     with database_errors(engine):
@@ -48,13 +52,29 @@ def refuse_large_loss(engine: Engine, stage: Stage, file: Path, n_new: int) -> N
 
 
 def refuse_other_products(engine: Engine, file: Path, product_ids: pa.ChunkedArray, *, what: str = "ratings") -> None:
-    """Raise SuspectFileError if less than half of the rows (n,) are of products of the catalog that is there."""
+    """Raise SuspectFileError if less than half of the rows (n,) are of products of the catalog that is there.
+
+    If that is made up, say so instead.
+    """
     if products.name not in existing_tables(engine) or not count_rows(engine, products):
         return
     rated = product_ids.combine_chunks().dictionary_encode()
     n_listed = int(in_catalog(engine, rated.dictionary)[rated.indices.to_numpy()].sum())
-    if 2 * n_listed < len(rated):
-        raise SuspectFileError(
-            f"{file}: {n_listed:,} of its {len(rated):,} {what} are of products in the catalog: check that both have "
-            "the same product ids, or give --force; the tables are as they were"
+    if 2 * n_listed >= len(rated):
+        return
+    found = f"{n_listed:,} of its {len(rated):,} {what} are of products in the catalog"
+    if _is_made_up(engine):
+        print(f"{file.name}: {found}, which is made up: python to_rds.py --products FILE loads yours")
+        return
+    raise SuspectFileError(
+        f"{file}: {found}: check that both have the same product ids, or give --force; the tables are as they were"
+    )
+
+
+def _is_made_up(engine: Engine) -> bool:
+    """Tell whether all products of the catalog have the addresses of `recommender.synthetic`, as no shop has."""
+    others = products.c.productURL.is_(None) | ~products.c.productURL.startswith(PRODUCT_ADDRESS)
+    with database_errors(engine), engine.connect() as connection:
+        return (
+            connection.execute(select(literal_column("1")).select_from(products).where(others).limit(1)).first() is None
         )

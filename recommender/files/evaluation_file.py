@@ -15,6 +15,7 @@ If a pair of user and product comes twice, the last row of the file wins.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,9 +32,9 @@ from recommender.files.column_names import given_columns, guessed_rating_columns
 from recommender.files.csv_columns import CsvColumn, required_text_column
 from recommender.files.file_form import FileForm, understood
 from recommender.files.rating_scales import RatedRows, WantedScale, read_rated
-from recommender.files.ratings_file import TABLE, last_of_each
+from recommender.files.ratings_file import TABLE, last_of_each, time_kinds
 from recommender.files.rejected_rows import RejectedRows
-from recommender.files.times import kinds_of, time_column
+from recommender.files.times import time_column
 from recommender.files.user_ids import DistinctIds, numbered
 from recommender.files.value_rows import rows_of
 from recommender.shop import RatingMatrix, build_rating_matrix
@@ -71,7 +72,7 @@ def read_evaluation_file(path: Path, columns: str | None = None, wanted: WantedS
         return understood(path, TABLE, given_columns(columns, TABLE), guess=guessed_rating_columns, hint=HINT)
 
     def reader(form: FileForm, rating: CsvColumn, rejected: RejectedRows) -> CheckedRows:
-        return rows_of(form, ids, rejected, [rating, _time_column(form)])
+        return rows_of(form, ids, rejected, [rating, _time_column(form, opened)])
 
     rated = read_rated(opened, reader, _FirstFault(), wanted)
     read = rated.read
@@ -91,9 +92,9 @@ def read_evaluation_file(path: Path, columns: str | None = None, wanted: WantedS
     )
 
 
-def _time_column(form: FileForm) -> CsvColumn:
+def _time_column(form: FileForm, opened: Callable[[], FileForm]) -> CsvColumn:
     """Return the loader's column, but refuse an empty time: some users would be split by time and some by chance."""
-    column = time_column("timestamp", kinds_of(form.values("timestamp")), LATEST, f"{LATEST.year - 1}")
+    column = time_column("timestamp", time_kinds(form, opened), LATEST, f"{LATEST.year - 1}")
 
     def exact(text: str) -> Any:
         if not text:

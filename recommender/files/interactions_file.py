@@ -94,7 +94,11 @@ def read_interactions_file(
     ``columns`` and ``kind``; TooManyRejectedError.
     """
     given = given_columns(columns, TABLE)
-    form = understood(path, TABLE, given, hint=HINT)
+
+    def opened() -> FileForm:
+        return understood(path, TABLE, given, hint=HINT)
+
+    form = opened()
     _require(form)
     if kind is not None and ("interaction_type" in form.places or kind not in INTERACTION_TYPES):
         form.source.close()
@@ -103,7 +107,7 @@ def read_interactions_file(
         user_ids or text_ids(),
         product_id_column("product_id"),
     ]
-    rows = rows_of(form, wanted, rejected, [*_optional(form), shop_times(form, loaded_at)])
+    rows = rows_of(form, wanted, rejected, [*_optional(form), shop_times(form, loaded_at, opened)])
     batches = list(rows.batches())
     read = pa.Table.from_batches(batches, batches[0].schema)
     if "timestamp" in read.column_names:

@@ -16,6 +16,7 @@ If a pair of user and product comes twice, the last row of the file wins.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,18 +29,19 @@ from recommender.database import Identities
 from recommender.errors import InputFileError
 from recommender.files.checked_rows import CheckedRows
 from recommender.files.column_names import RATING_NAMES, ColumnTable, given_columns, guessed_rating_columns
-from recommender.files.csv_columns import CsvColumn, product_id_column
+from recommender.files.csv_columns import CsvColumn, product_id_column, text_column
 from recommender.files.file_form import FileForm, understood
 from recommender.files.rating_scales import RatedRows, WantedScale, read_rated
-from recommender.files.rejected_rows import RejectedRows
+from recommender.files.rejected_rows import RejectedRows, UnwrittenRejectedRows
 from recommender.files.sources import listed
-from recommender.files.times import TIME, UNITS, kinds_of, mostly_before_1995, time_column
+from recommender.files.times import EITHER, TIME, UNITS, day_or_month_first, kinds_of, mostly_before_1995, time_column
 from recommender.files.user_ids import Numbered, read_numbered
 from recommender.files.value_rows import rows_of
 from recommender.shop import HALF_STARS, Scale
 
 HINT = "name the file with the columns user_id,product_id,rating[,timestamp]"
 SHOWN_ROWS = 10
+_LONGEST_TIME = 100  # characters
 TABLE = ColumnTable(RATING_NAMES)
 
 
@@ -109,7 +111,7 @@ def read_rating_rows(
 
     def reader(form: FileForm, rating: CsvColumn, rejected: RejectedRows) -> CheckedRows:
         wanted_columns = [user_ids, product_id_column("product_id"), rating]
-        return rows_of(form, wanted_columns, rejected, [shop_times(form, loaded_at)])
+        return rows_of(form, wanted_columns, rejected, [shop_times(form, loaded_at, opened)])
 
     rated = read_rated(opened, reader, rejected, wanted)
     refuse_early_times(rated.form, rated.read)
@@ -154,11 +156,24 @@ def require_ratings(form: FileForm) -> None:
     raise InputFileError(f"{form.source.path}: no column {', '.join(missing)} among {listed(form.header)}: {why}")
 
 
-def shop_times(form: FileForm, now: dt.datetime) -> CsvColumn:
-    """Return the column of times up to tomorrow, in the unit that the file's first rows show, which is noted."""
-    kinds = kinds_of(form.values("timestamp"))
+def shop_times(form: FileForm, now: dt.datetime, opened: Callable[[], FileForm]) -> CsvColumn:
+    """Return the column of times up to tomorrow, in the unit or order that the file shows, which is noted."""
+    kinds = time_kinds(form, opened)
     form.notes.update({"timestamp": kinds[0]} if kinds else {})
     return time_column("timestamp", kinds, dt.datetime.combine(now.date(), dt.time()) + dt.timedelta(2), "tomorrow")
+
+
+def time_kinds(form: FileForm, opened: Callable[[], FileForm]) -> list[str]:
+    """Return `kinds_of` the times. If the first dates may have day or month first, the whole file is looked at.
+
+    ``opened`` opens it once more.
+    """
+    kinds = kinds_of(form.values("timestamp"))
+    if EITHER not in kinds:
+        return kinds
+    rows = rows_of(opened(), [text_column("timestamp", max_characters=_LONGEST_TIME)], UnwrittenRejectedRows())
+    order = day_or_month_first(batch["timestamp"].drop_null() for batch in rows.batches())
+    return [order if kind == EITHER else kind for kind in kinds]
 
 
 def refuse_early_times(form: FileForm, read: pa.Table) -> None:

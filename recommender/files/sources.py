@@ -1,7 +1,8 @@
 """The bytes of a file, unpacked and in UTF-8, whatever its packing and encoding.
 
-Both are found from the first bytes, never from the name. Packing: gzip, Zstandard, and zip with one file in it. What is
-unpacked streams, so memory stays bounded; a file that grows more than 250 times, as no table does, is refused.
+Both are found from the first bytes, never from the name. Packing: gzip, Zstandard, and zip with one file in it, beside
+those that are about it by their names (README, LICENSE). What is unpacked streams, so memory stays bounded; a file that
+grows more than 250 times, as no table does, is refused.
 Encoding: UTF-16 by its byte order mark; UTF-8; otherwise Windows-1252, of which Latin-1 is a part, as browsers read it
 (https://encoding.spec.whatwg.org/#windows-1252). A file with more characters in UTF-8 than bytes that are none is UTF-8
 with faults.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import sys
 import zipfile
 import zlib
@@ -29,6 +31,10 @@ MOST_GROWTH = 250  # gzip reaches 1,032, a table of ratings 10
 _FREE_GROWTH = 1 << 26  # bytes; less is never refused
 _ZIP_DIRECTORY = 1 << 20  # bytes; thousands of files
 _SHOWN_FILES = 5
+_ABOUT = re.compile(  # a file that is about the data
+    r"(?:^|/)(?:\.|(?:readme|licen[cs]e|changelog|copying|citation)\b)|\.(?:md|rst|html?|pdf|docx?|rtf|png|jpe?g|gif)$",
+    re.IGNORECASE,
+)
 
 PARQUET = b"PAR1"
 _REFUSED = {
@@ -79,7 +85,8 @@ class Source:
         start = self._first_bytes()
         refuse_foreign(self.path, start)
         if start.startswith(b"PK\x03\x04"):
-            self._stream, self.packing = self._one_of_zip(), "zip"
+            self.packing = "zip"
+            self._stream = self._one_of_zip()
         elif start.startswith(b"\x1f\x8b"):
             self._stream, self.packing = cast(Any, pa.input_stream(self.file, compression="gzip")), "gzip"
         elif start.startswith(b"\x28\xb5\x2f\xfd"):
@@ -182,6 +189,9 @@ class Source:
         names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
         if "[Content_Types].xml" in names:
             raise InputFileError(f"{self.path} is an Excel workbook: save its sheet as CSV")
+        data = [name for name in names if not _ABOUT.search(name)]
+        if len(data) == 1:
+            self.packing, names = "zip" if len(names) == 1 else f"zip ({listed(data)})", data
         if len(names) != 1:
             shown = listed(names[:_SHOWN_FILES]) + ", ..." * (len(names) > _SHOWN_FILES)
             raise InputFileError(f"{self.path} holds {len(names):,} files ({shown}): unpack it, and name one of them")

@@ -4,8 +4,8 @@ The unit is told by the size of most of the first numbers: 1.7e9 are seconds, 1.
 1.7e18 nanoseconds. ``20240131`` is the date, whatever the unit is, if its digits are one. A date may be followed by T
 or a blank and a time, with a fraction, and by Z, UTC, GMT or an offset; without a zone it is UTC. The form of C's
 ``ctime`` with a zone (``Fri Nov 09 07:57:22 -0800 2015``, as in the files of Goodreads) is read as well. So is
-``12/31/2010 8:26``, with the month or the day first for the whole column. The first values that fit one order only
-tell it, and without any the month is first: a file of the other order then has too many rejected rows.
+``12/31/2010 8:26``, with the month or the day first for the whole column: the values that fit one order only tell it
+(`day_or_month_first`). Without any the month is first, which is told.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import datetime as dt
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +25,16 @@ from recommender.files.csv_columns import CsvColumn
 TIME = pa.timestamp("us")
 UNITS = {"seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0, "nanoseconds": 1e-3}  # microseconds of each
 DATES, ISO = "dates of eight digits", "ISO 8601"
-MONTH_FIRST, DAY_FIRST, EITHER = "month/day/year", "day/month/year", "1/2/2010"
+MONTH_FIRST, DAY_FIRST = "month/day/year", "day/month/year"
+EITHER = "month/day/year is assumed: no day is above 12"
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 _DAY = re.compile(r"(?:19[7-9][0-9]|20[0-9]{2})(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
 _FIRST_DAY, _LAST_DAY = 19_700_101, 20_991_231
 _ZONE = re.compile(r"(.*[0-9])\s*(?:(z|utc|gmt)|\s([+-][0-9:]+))", re.IGNORECASE)
 _SLASHES = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})(?: +([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?))?")
+_ABOVE_12 = "(?:1[3-9]|[23][0-9])"
+_TELLS = {MONTH_FIRST: f"^[0-9]{{1,2}}/{_ABOVE_12}/", DAY_FIRST: f"^{_ABOVE_12}/[0-9]{{1,2}}/"}
 _CTIME = "%a %b %d %H:%M:%S %z %Y"
 _SHOWN = 40
 MOST = 0.9  # of the first values of a column; some may be faulty
@@ -39,10 +42,13 @@ _EARLIEST_PLAUSIBLE = dt.datetime(1995, 1, 1)
 
 
 def kinds_of(texts: Sequence[str]) -> list[str]:
-    """Return the units of numbers, DATES, ISO, and the orders of day and month among ``texts``, most frequent first."""
+    """Return the units of numbers, DATES, ISO, and the orders of day and month among ``texts``, most frequent first.
+
+    EITHER is among them if none of the dates with slashes tells the order.
+    """
     kinds = Counter(_kind(text) for text in texts)
-    if either := kinds.pop(EITHER, 0):
-        kinds[DAY_FIRST if kinds[DAY_FIRST] > kinds[MONTH_FIRST] else MONTH_FIRST] += either
+    if kinds[DAY_FIRST] or kinds[MONTH_FIRST]:
+        kinds[DAY_FIRST if kinds[DAY_FIRST] > kinds[MONTH_FIRST] else MONTH_FIRST] += kinds.pop(EITHER, 0)
     return [kind for kind, _ in kinds.most_common() if kind]
 
 
@@ -63,6 +69,17 @@ def _kind(text: str) -> str:
     return ISO
 
 
+def day_or_month_first(values: Iterable[pa.StringArray]) -> str:
+    """Return the order of dates with slashes, in parts of a column; EITHER if no value tells it."""
+    tell = dict.fromkeys(_TELLS, 0)
+    for texts in values:
+        for order, pattern in _TELLS.items():
+            tell[order] += pc.sum(pc.match_substring_regex(texts, pattern)).as_py() or 0
+    if not any(tell.values()):
+        return EITHER
+    return DAY_FIRST if tell[DAY_FIRST] > tell[MONTH_FIRST] else MONTH_FIRST
+
+
 def looks_like_time(texts: Sequence[str]) -> bool:
     """Tell whether most are plainly times: no number could be an id or a rating."""
     unit = next(iter(kinds_of(texts)), "")
@@ -81,7 +98,7 @@ def time_column(name: str, kinds: Sequence[str], latest: dt.datetime, what: str)
     """
     scale = next((UNITS[kind] for kind in kinds if kind in UNITS), UNITS["seconds"])
     end = _microseconds(latest.replace(tzinfo=dt.UTC))
-    order = next((kind for kind in kinds if kind in (MONTH_FIRST, DAY_FIRST)), "")
+    order = next((kind for kind in kinds if kind in (MONTH_FIRST, DAY_FIRST, EITHER)), "").partition(" ")[0]
 
     def exact(text: str) -> int | None:
         if not text:
@@ -171,7 +188,7 @@ def _from_slashes(text: str, order: str) -> int:
             return _microseconds(dt.datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2} {hour:0>2}:{rest}Z"))
         except ValueError:
             pass
-    raise ValueError(f"{text[:_SHOWN]!r} is no date as {order}, which the first rows have")
+    raise ValueError(f"{text[:_SHOWN]!r} is no date as {order}, the order of most others")
 
 
 def _as_iso(texts: pa.StringArray, order: str) -> pa.StringArray:

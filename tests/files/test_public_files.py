@@ -223,6 +223,12 @@ def test_a_zip_of_several_files_and_a_workbook_are_told_apart(read: Read, tmp_pa
         archive.writestr("ml/movies.csv", "")
     with pytest.raises(InputFileError, match=r"holds 2 files \(ml/ratings.csv, ml/movies.csv\): unpack it, and name"):
         read((tmp_path / "ml.zip").read_bytes())
+    with zipfile.ZipFile(tmp_path / "one.zip", "w") as archive:
+        for name in ("README.txt", "ml/ratings.csv", "ml/LICENSE", "ml/.hidden", "ml/scales.html", "__MACOSX/x.csv"):
+            archive.writestr(name, f"userId,movieId,rating\n7,{A},4.5\n" if name == "ml/ratings.csv" else "about it")
+    found = read((tmp_path / "one.zip").read_bytes())
+    assert found.understood.startswith("zip (ml/ratings.csv), comma-separated: user_id = userId, ")
+    assert rows(found) == [(7, A, 4.5, None)]
     with zipfile.ZipFile(tmp_path / "retail.xlsx", "w") as archive:
         archive.writestr("[Content_Types].xml", "")
     with pytest.raises(InputFileError, match="is an Excel workbook: save its sheet as CSV"):

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recommender.files.times import DATES, ISO, TIME, kinds_of, looks_like_time, mostly_before_1995, time_column
+from recommender.files.times import (
+    DATES,
+    DAY_FIRST,
+    EITHER,
+    ISO,
+    MONTH_FIRST,
+    TIME,
+    kinds_of,
+    looks_like_time,
+    mostly_before_1995,
+    time_column,
+)
+from tests.files.conftest import Read
 
 END = dt.datetime(2026, 6, 3)
 NOON = dt.datetime(2024, 6, 1, 12)  # 1717243200
@@ -121,3 +133,24 @@ def test_both_readers_of_times_give_the_same_value_or_none(texts: list[str], kin
     except pa.ArrowInvalid:
         fast = None
     assert fast is None or fast.cast(pa.int64()).to_pylist() == values
+
+
+@pytest.mark.parametrize(
+    ("values", "order"),
+    [
+        (["1/2/2024"] * 9, EITHER),
+        (["1/2/2024"] * 9 + ["1/13/2024 8:26"], MONTH_FIRST),
+        (["01/02/2024"] * 9 + ["13/01/2024"], DAY_FIRST),
+        (["13/01/2024"] * 9 + ["01/13/2024"], DAY_FIRST),
+    ],
+)
+def test_the_whole_file_tells_whether_dates_have_the_day_or_the_month_first(
+    read: Read, values: list[str], order: str
+) -> None:
+    """The first 1,000 rows do not tell it."""
+    rows = ["user,product,rating,time"] + [f"{n},{n},5,3/4/2024" for n in range(1_500)]
+    found = read("\n".join(rows + [f"{n},{n},5,{value}" for n, value in enumerate(values, 2_000)]))
+    assert f"timestamp = time ({order});" in found.understood
+    first = dt.datetime(2024, 4, 3) if order == DAY_FIRST else dt.datetime(2024, 3, 4)
+    assert found.ratings["created_at"][0].as_py() == first
+    assert found.rejected == (1 if "01/13/2024" in values else 0)

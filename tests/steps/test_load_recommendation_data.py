@@ -24,6 +24,7 @@ from recommender.settings import Settings
 from recommender.updates import optional_tables
 from recommender.updates.change_feed import ChangeFeed
 from tests.support.shop import WHEN, fill, product_row
+from tests.support.steps import do
 
 Make = Callable[..., Settings]
 
@@ -257,6 +258,19 @@ def test_ratings_of_other_products_than_the_catalogs_are_refused_with_the_figure
     assert contents(catalog, *SHOPPERS) == before
     assert step2.main(["--ratings", "less.csv", "--force"]) == 0
     assert len(contents(catalog, ratings)[0]) == 9
+
+
+def test_a_made_up_catalog_stands_in_the_way_of_no_ratings(
+    catalog: Engine, env: dict[str, str], tmp_path: Path
+) -> None:
+    with writing(catalog) as connection:
+        connection.execute(update(products).values(productURL="https://shop.example.com/dp/B0"))
+    write_ratings(tmp_path / "mine.csv", "1,B000000001,5", "2,X1,4", "2,X2,4", header="user_id,product_id,rating")
+    assert (
+        "mine.csv: 1 of its 3 ratings are of products in the catalog, which is made up: python to_rds.py --products "
+        "FILE loads yours\n"
+    ) in do(env, tmp_path, "load_recommendation_data.py", "--ratings", "mine.csv")
+    assert len(contents(catalog, ratings)[0]) == 3
 
 
 def test_ratings_may_come_before_the_catalog(catalog: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from recommender.commands.catalog_report import FileReport
 from recommender.database import connect, existing_tables, writing
 from recommender.database.schema import PRODUCT_COLUMNS, categories, metadata, products, ratings
 from recommender.settings import load_settings
+from recommender.synthetic import write_sample_catalog
 from tests.conftest import REAL_CATEGORIES, REAL_PRODUCTS, needs_real_data
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.shop import WHEN
@@ -166,6 +167,16 @@ def test_a_new_catalog_replaces_the_old_and_vanished_products_keep_their_ratings
     with engine.connect() as connection:
         assert len(connection.execute(select(ratings)).all()) == 5
     assert "no longer" not in step.run()
+
+
+def test_the_first_catalog_of_a_shop_takes_the_place_of_a_made_up_one(step: Step, engine: Engine) -> None:
+    write_sample_catalog(step.folder / "p.csv", step.folder / "c.csv", n_products=30)
+    step.run()
+    step.write(HEADER + line("B000000001") + line("B000000002"))
+    step.run()
+    assert asins(engine) == ["B000000001", "B000000002"]
+    write_sample_catalog(step.folder / "p.csv", step.folder / "c.csv", n_products=30, overwrite=True)
+    assert "2 of the 2 products in the catalog are not among the 30 of the file and would go" in step.stopped()
 
 
 def test_a_catalog_may_lose_half_of_its_products_and_no_more(step: Step, engine: Engine) -> None:
