@@ -79,21 +79,23 @@ def explain(
     ranking: str | None = None,
     *,
     named: bool = False,
+    everybody: bool = False,
 ) -> list[Explanation]:
     """Return one explanation for each product, in their order, as ``ranking`` found them.
 
-    ``named``: with ids of people, shared products, and figures to the last digit.
+    ``named``: with ids of people, shared products, and figures to the last digit; ``everybody``: then with all
+    neighbors who have the product, not only the nearest `N_CLOSEST`.
     """
     wanted = ranking or model.ranking
     evident = [item.column for item in recommendations if item.source in EVIDENT]
     hood = model.neighborhood(user_id, wanted) if evident else Neighborhood.empty()
     stars = hood.stars_of(evident, model.matrix.scale)
-    found = []
+    found, most = [], None if everybody else N_CLOSEST
     for item in recommendations:
         if item.source not in EVIDENT:
             found.append(_from_all(model, item, named))
             continue
-        near = _from_neighbors(model, hood, item, stars[item.column], wanted, named)
+        near = _from_neighbors(model, hood, item, stars[item.column], wanted, named, most)
         by_items = item.source in (ITEMS, FUSION)
         found.append(_from_items(model, user_id, item, near, wanted, named) if by_items else near)
     return found
@@ -126,6 +128,7 @@ def _from_neighbors(
     stars: dict[int, float | None],
     ranking: str,
     named: bool,
+    most: int | None,
 ) -> Explanation:
     places, given = list(stars), list(stars.values())
     rated = [rating for rating in given if rating is not None]
@@ -146,7 +149,7 @@ def _from_neighbors(
         )
     closest = [
         Closest(model.ids.of(int(hood.user_ids[place])), round(similarity, 3), rating, _shared(model, hood, place))
-        for place, similarity, rating in zip(places[:N_CLOSEST], near, given, strict=False)
+        for place, similarity, rating in zip(places[:most], near, given, strict=False)
     ]
     sentence += _stars(model, mean)
     if closest and closest[0].shared_products:

@@ -19,6 +19,7 @@ from recommender.service.product_json import list_body, listed
 from recommender.shop import UserId
 
 KEPT_QUERIES = 1_024
+EXPLAINED = ("true", "false", "all")
 LONGEST_KEPT = 200  # bytes; longer queries hardly come twice
 
 
@@ -37,6 +38,7 @@ class _Question(NamedTuple):
     list_request: ListRequest
     ranking: str | None
     explained: bool
+    everybody: bool  # an explanation names all neighbors who have the product
     errors: tuple[dict[str, str], ...]
 
 
@@ -64,7 +66,7 @@ def answer_list(user: str, query: bytes, model: ServedModel, default_limit: int,
 
     InvalidParameterError, NotInThisModelError, UnknownUserError.
     """
-    list_request, ranking, explained, errors = _read(query, default_limit)
+    list_request, ranking, explained, everybody, errors = _read(query, default_limit)
     user_id = user_id_of(user, model.ids)
     if user_id is None:
         raise InvalidParameterError([no_user_id(user, model.ids), *errors])
@@ -75,16 +77,24 @@ def answer_list(user: str, query: bytes, model: ServedModel, default_limit: int,
     answer = model.select(model.number_of(user_id), list_request, ranking)
     first = list_request.offset + 1
     if explained:
-        body = _explained(user_id, answer, model, ranking, first=first, named=named)
+        body = _explained(user_id, answer, model, ranking, first=first, named=named, everybody=everybody)
     else:
         body = list_body(model, user_id, answer.recommendations, first=first)
     return ListAnswer(body, answer.source, answer.sources, explained and named)
 
 
 def _explained(
-    user_id: UserId, answer: Answer, model: ServedModel, ranking: str | None, *, first: int, named: bool
+    user_id: UserId,
+    answer: Answer,
+    model: ServedModel,
+    ranking: str | None,
+    *,
+    first: int,
+    named: bool,
+    everybody: bool,
 ) -> bytes:
-    reasons = explain(model, model.number_of(user_id), answer.recommendations, ranking, named=named)
+    number = model.number_of(user_id)
+    reasons = explain(model, number, answer.recommendations, ranking, named=named, everybody=everybody)
     items = [
         listed(model, rank, item.column, predicted_rating=round(item.predicted_rating, 3)) | {"explanation": reason}
         for rank, (item, reason) in enumerate(zip(answer.recommendations, reasons, strict=True), start=first)
@@ -94,10 +104,22 @@ def _explained(
 
 def _question(query: bytes, default_limit: int) -> _Question:
     if not query:
-        return _Question(ListRequest(default_limit, new_rank=default_limit), None, explained=False, errors=())
+        return _Question(
+            ListRequest(default_limit, new_rank=default_limit), None, explained=False, everybody=False, errors=()
+        )
     asked = RequestReader(query)
-    list_request, ranking, explained = list_request_of(asked, default_limit), asked.ranking(), asked.flag("explain")
-    return _Question(list_request, ranking, explained, tuple(asked.errors))
+    list_request, ranking, explained = (
+        list_request_of(asked, default_limit),
+        asked.ranking(),
+        asked.choice("explain", EXPLAINED),
+    )
+    return _Question(
+        list_request,
+        ranking,
+        explained=explained in ("true", "all"),
+        everybody=explained == "all",
+        errors=tuple(asked.errors),
+    )
 
 
 _kept_question = lru_cache(KEPT_QUERIES)(_question)

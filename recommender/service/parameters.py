@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -183,10 +183,15 @@ class RequestReader:
 
     def flag(self, name: str) -> bool:
         """Tell whether a parameter is given as true."""
+        return self.choice(name, ("true", "false")) == "true"
+
+    def choice(self, name: str, values: Sequence[str]) -> str | None:
+        """Return a parameter that is one of these values; None if it is not given or is none of them."""
         given = self.once(name)
-        if given not in (None, "true", "false"):
-            self.refuse(name, str(given), "must be true or false")
-        return given == "true"
+        if given is None or given in values:
+            return given
+        self.refuse(name, given, f"must be {' or '.join(values)}")
+        return None
 
     def limit(self, default: int) -> int:
         """Return the parameter ``limit``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,10 @@ def test_the_evidence_equals_that_of_the_neighbors(seed: int, ranking: str) -> N
         row = model.matrix.row_of(user)
         near, close = model.neighbors_of(row, ranking)
         neighbors = [(int(model.matrix.user_ids[v]), s) for v, s in zip(near.tolist(), close.tolist(), strict=True)]
-        for item, reason in zip(items, explain(model, user, items, ranking, named=True), strict=True):
+        everybody = explain(model, user, items, ranking, named=True, everybody=True)
+        assert explain(model, user, items, ranking, everybody=True) == explain(model, user, items, ranking)
+        for item, reason, whole in zip(items, explain(model, user, items, ranking, named=True), everybody, strict=True):
+            assert replace(whole, closest=whole.closest[:N_CLOSEST]) == reason
             assert reason.source == item.source
             if item.source != "neighbors":
                 continue
@@ -126,7 +129,7 @@ def test_the_evidence_equals_that_of_the_neighbors(seed: int, ranking: str) -> N
             assert reason.support == pytest.approx(sum(s for _, s in having), abs=6e-4)
             assert reason.mean_rating == round(float(np.mean([stars[v][product] for v, _ in having])), 2)
             assert len(reason.closest) == min(N_CLOSEST, len(having))
-            for closest, (v, s) in zip(reason.closest, having, strict=False):
+            for closest, (v, s) in zip(whole.closest, having, strict=True):
                 assert isinstance(closest, Closest)
                 shared = sorted(set(stars[user]) & set(stars[v]), key=lambda p: (raters[p], p))
                 assert closest.shared_products == shared[:N_SHARED]
@@ -152,12 +155,14 @@ def test_an_answer_explains_only_on_request_and_names_nobody(client: TestClient)
         assert [item["explanation"]["source"] for item in items] == ["neighbors", "popular"]
         assert "7000002" not in answer.text
         assert [sorted(entry) for entry in items[0]["explanation"]["closest"]] == [["similarity"]]
+        everybody = client.get(f"/recommendations/7000001?explain=all&limit=2&ranking={ranking}")
+        assert everybody.content == answer.content
     for item, without in zip(
         items, client.get("/recommendations/7000001?limit=2&ranking=taste").json()["recommendations"], strict=True
     ):
         assert {name: value for name, value in item.items() if name != "explanation"} == without
     refused = client.get("/recommendations/7000001?explain=yes")
-    assert (refused.status_code, refused.json()["errors"][0]["message"]) == (422, "must be true or false")
+    assert (refused.status_code, refused.json()["errors"][0]["message"]) == (422, "must be true or false or all")
     assert json.loads(answer.text)["user_id"] == 7_000_001
 
 

@@ -16,10 +16,11 @@ from fastapi.responses import RedirectResponse
 from recommender.errors import DatabaseError
 from recommender.live import LiveModel
 from recommender.model import ServedModel
+from recommender.ranking import CLASSIC, TASTE
 from recommender.service.pages.cards import Card, add_images, card_of, category_names, levels_of
 from recommender.service.pages.frame import add_page, render
 from recommender.service.pages.moves import Moves, moves_between
-from recommender.service.pages.words import one_segment, query_of
+from recommender.service.pages.words import FORMULAS, SUPPORT, one_segment, query_of
 from recommender.service.parameters import RequestReader, check_served
 from recommender.service.problems import NOT_KEPT
 from recommender.service.routes.people import rated_by
@@ -31,6 +32,8 @@ from recommender.shop import Scale
 router = APIRouter(include_in_schema=False)
 
 MOST_RATED = 100  # ratings that the page shows
+N_CLOSEST = 3  # neighbors whose shared products stand on the page
+LONGEST_STRIP = 60  # neighbors whose stars stand on the page
 FILTERS = ("category_id", "min_price", "max_price", "min_stars", "diversity", "limit", "offset")
 Pairs = list[tuple[str, str]]
 
@@ -63,7 +66,7 @@ async def shopper(request: Request) -> Response:
     filters = query_of(asked.filters)[1:]
     lists, sources = [], []
     for ranking in asked.rankings:
-        query = f"explain=true&ranking={ranking}&{filters}".rstrip("&").encode()
+        query = f"explain=all&ranking={ranking}&{filters}".rstrip("&").encode()
         answer = await list_of(request, supposing, str(asked.user_id), query, named=True)
         lists.append(orjson.loads(answer.body)["recommendations"])
         sources.append(answer.sources)
@@ -89,6 +92,9 @@ async def shopper(request: Request) -> Response:
         both=both,
         categories=await category_names(request),
         levels=levels_of(model.matrix.scale),
+        formulas=FORMULAS,
+        made_by=_made_by,
+        support=SUPPORT,
         twin=_twins(asked, filters),
     )
 
@@ -172,7 +178,8 @@ async def _moves(request: Request, model: LiveModel, asked: _Asked, now: list[di
 def _listed(model: ServedModel, item: dict[str, Any]) -> Card:
     why = item["explanation"]
     closest = [
-        one | {"shared": [card_of(model, product) for product in one["shared_products"]]} for one in why["closest"]
+        one | {"shared": [card_of(model, product) for product in one["shared_products"]]}
+        for one in why["closest"][:N_CLOSEST]
     ]
     because = [one | {"card": card_of(model, one["product_id"])} for one in why.get("because", [])]
     predicted = item["predicted_rating"]
@@ -181,15 +188,22 @@ def _listed(model: ServedModel, item: dict[str, Any]) -> Card:
         item["product_id"],
         rank=item["rank"],
         predicted=predicted,
-        why=why | {"closest": closest, "because": because},
+        why=why | {"closest": closest, "strip": why["closest"][:LONGEST_STRIP], "because": because},
     )
+
+
+def _made_by(ranking: str, cards: list[Card]) -> str:
+    """Return the name in `FORMULAS` of what ranked most of a list."""
+    sources = [card["why"]["source"] for card in cards]
+    most = max(dict.fromkeys(sources), key=sources.count)
+    return most if most in FORMULAS else CLASSIC if ranking == CLASSIC else TASTE if most == "neighbors" else "others"
 
 
 def _twins(asked: _Asked, filters: str) -> list[tuple[str, str]]:
     """Return the addresses of the API whose answers the page shows."""
     user, more = one_segment(asked.user_id), f"&{filters}" if filters else ""
     found = [
-        (f"List by {ranking} as JSON", f"/recommendations/{user}?explain=true&ranking={ranking}{more}")
+        (f"List by {ranking} as JSON", f"/recommendations/{user}?explain=all&ranking={ranking}{more}")
         for ranking in asked.rankings
     ]
     return [*found, ("Ratings as JSON (with the key in X-API-Key)", f"/users/{user}/ratings")]

@@ -130,6 +130,40 @@ def sources(counts: str) -> str:
     return ", ".join(f"{n} by {SOURCES.get(source, source)}" for source, _, n in pairs)
 
 
+SUPPORT = {
+    "neighbors": "the sum of their similarities",
+    "items": "the sum of what this shopper's products add",
+    "fusion": "its score in both rankings together",
+}
+FORMULAS = {
+    "classic": (
+        "Similarity is the cosine of two people's ratings: Σ r(u, i) · r(v, i) / (‖r(u)‖ · ‖r(v)‖).",
+        "The stars are predicted: Σ similarity · stars / Σ similarity, over the nearest people who rated the product.",
+        "The highest stars come first, then the highest Σ similarity.",
+    ),
+    "taste": (
+        "Similarity counts the products that both have, rare ones more and those of long ago less.",
+        "The order is Σ similarity over the nearest people who have the product, divided by raters^0.2.",
+        "The stars are predicted: the shopper's usual stars for such a product, corrected by Σ similarity · (stars of "
+        "a neighbor - usual stars of that neighbor) / (Σ similarity + 3).",
+    ),
+    "items": (
+        "Each product that the shopper has speaks for others, with a weight learned from all people (EASE^R).",
+        "The order is Σ stars / highest stars · weight over the shopper's products, divided by raters^0.1.",
+        "The stars are predicted by the nearest people.",
+    ),
+    "fusion": (
+        "Two lists are merged: of the people of the nearest taste, and of the products that go together.",
+        "The order is (1 - w) / (k + rank by people) + w / (k + rank by products), by w and k of this model.",
+        "The stars are predicted by the nearest people.",
+    ),
+    "others": (
+        "Nobody near this shopper is known, so the list holds what people of the same country and age, or all, like.",
+        "The stars are (Σ stars + 10 · mean of all) / (ratings + 10): ten average ratings stand for those that are "
+        "not there yet.",
+    ),
+}
+
 FILTERS = {
     "count": count,
     "share": share,

@@ -15,7 +15,7 @@ from recommender.model import EVIDENT, PRODUCT_SOURCES, STEPS, ServedModel
 from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.filter_parameters import LIST_PARAMETERS
-from recommender.service.list_answer import ListAnswer, answer_list, takes_long_to
+from recommender.service.list_answer import EXPLAINED, ListAnswer, answer_list, takes_long_to
 from recommender.service.model_headers import PRIVATE
 from recommender.service.parameters import (
     LARGEST_LIMIT,
@@ -37,8 +37,9 @@ EXPLAIN = {
     "name": "explain",
     "in": "query",
     "description": "Adds to each product why it is there: counts and coarse similarities; with a right "
-    f"{HEADER} who the neighbors are, what they share with the user, and exact figures.",
-    "schema": {"type": "string", "enum": ["true", "false"]},
+    f"{HEADER} who the neighbors are, what they share with the user, and exact figures. `all`: with a right {HEADER} "
+    "`closest` holds all neighbors who have the product, not only the nearest three.",
+    "schema": {"type": "string", "enum": list(EXPLAINED)},
     "example": "true",
 }
 _EXPLANATION_SCHEMA = {

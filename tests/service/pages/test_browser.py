@@ -55,15 +55,27 @@ def test_a_shopper_is_found_and_the_list_is_that_of_the_api(page: Page, site: Si
     assert page.locator("section[aria-labelledby='rated'] li").count() == 6
 
 
-def test_a_why_names_the_neighbors(page: Page, site: Site) -> None:
+def test_a_why_shows_the_stars_of_all_neighbors_and_names_the_nearest(page: Page, site: Site) -> None:
     page.goto("/shoppers/1")
     first = page.locator("#taste-1")
     first.locator("summary").click()
-    why = site.get("/recommendations/1?explain=true").json()["recommendations"][0]["explanation"]
+    why: Any = site.get("/recommendations/1?explain=all").json()["recommendations"][0]["explanation"]
     expect(first.locator(".why > p").first).to_have_text(why["sentence"])
-    names = [f"Shopper {one['user_id']}" for one in why["closest"]]
-    assert first.locator(".why li a").all_text_contents() == names
-    assert len(names) == 3
+    strip = first.locator(".stars-strip a")
+    assert strip.all_text_contents() == [f"{one['rating']:g}" for one in why["closest"]]
+    assert strip.count() == why["n_neighbors"] > 3
+    nearest = why["closest"][0]
+    expect(strip.first).to_have_accessible_name(f"Shopper {nearest['user_id']}: {nearest['rating']:g} stars")
+    names = first.locator(".strip a").all_text_contents()
+    assert names == [f"Shopper {one['user_id']}" for one in why["closest"][:3]]
+    said = first.locator(".strip .small").first.text_content() or ""
+    assert f"similarity {nearest['similarity']:g}; both have" in said
+    assert said.count(";") == len(nearest["shared_products"])
+    expect(first.get_by_text(f"support {why['support']:g}, the sum of their similarities")).to_be_visible()
+    page.get_by_text("How it is computed").click()
+    expect(page.locator(".formula")).to_contain_text("Σ similarity over the nearest people")
+    strip.nth(3).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Shopper {why['closest'][3]['user_id']}")
 
 
 def test_rankings_switch_in_place_stand_side_by_side_and_the_back_button_undoes_it(page: Page, site: Site) -> None:
