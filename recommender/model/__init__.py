@@ -7,6 +7,7 @@ filters         a cache of product filters and of the data that lists need under
 neighborhood    the neighbors of one user and their products
 explanations    the reason why a product was recommended
 shop_figures    figures of the whole shop
+title_search    products by words of their titles
 coarse_figures  figures about few people, too coarse to identify one of them
 """
 
@@ -30,6 +31,7 @@ from recommender.model.served_model import (
     as_recommendations,
 )
 from recommender.model.shop_figures import popularity_curve, raters_by_segment, ratings_by_stars, served_by
+from recommender.model.title_search import find_by_title
 from recommender.model.training import ModelSettings, Trained, serve, train, train_taste
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "allowed_products",
     "as_recommendations",
     "explain",
+    "find_by_title",
     "mean_of_many",
     "popularity_curve",
     "raters_by_segment",

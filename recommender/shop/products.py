@@ -5,11 +5,13 @@ Column n_in_matrix + j is the j-th product of the catalog, by ascending id, that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recommender.shop.catalog import Product, ProductCatalog
@@ -73,6 +75,14 @@ class Products:
     def titles(self, columns: NDArray[np.integer]) -> pa.StringArray:
         """Return the titles of these columns (m,), null where the catalog has none."""
         return self.catalog.titles_of(self.catalog_rows[columns])
+
+    def titled(self, columns: NDArray[np.int32], words: Sequence[str]) -> NDArray[np.int32]:
+        """Return those of the columns whose titles hold all words, in either case, in the same order."""
+        titles = self.titles(columns)
+        for word in words:
+            fits = pc.fill_null(pc.match_substring(titles, word, ignore_case=True), fill_value=False)
+            titles, columns = titles.filter(fits), columns[fits.to_numpy(zero_copy_only=False)]
+        return columns
 
     @cached_property
     def _id_texts(self) -> pa.StringArray:

@@ -57,6 +57,7 @@ ROUTES: dict[tuple[str, str], Case] = {
     ("GET", "/similar"): Case(f"/similar?product_id={A}"),
     ("GET", "/products"): Case(f"/products?product_id={A}"),
     ("GET", "/popular"): Case("/popular"),
+    ("GET", "/titles"): Case("/titles?title=e"),
     ("GET", "/users"): Case("/users?kind=heavy", needs_key=True),
     ("POST", "/users/{user_id}/what-if"): Case(
         "/users/1/what-if", needs_key=True, body={"ratings": [{"product_id": B, "rating": 4}]}

@@ -19,6 +19,7 @@ from recommender.service.pages.words import query_of
 from recommender.service.parameters import RequestReader
 from recommender.service.routes.basket import MOST_PRODUCTS, answer_basket, items_of
 from recommender.service.routes.products import popular_items
+from recommender.service.routes.titles import found_by, title_in
 
 router = APIRouter(include_in_schema=False)
 
@@ -33,7 +34,10 @@ async def basket(request: Request) -> Response:
         if model.products.find(product) is None:
             raise UnknownProductError(product)
     listed, sources = await _list_for(request, model, asked) if asked.chosen else ([], "")
-    popular = await popular_items(request, asked.shelf_request)
+    if asked.title.strip():
+        popular = await found_by(request, asked.title, SHELF)
+    else:
+        popular = await popular_items(request, asked.shelf_request)
     shelf = [card_of(model, one["product_id"], ratings=one["ratings"]) for one in popular]
     cards = [card_of(model, product) for product in asked.chosen]
     found = [card_of(model, one["product_id"], rank=one["rank"], predicted=one["predicted_rating"]) for one in listed]
@@ -43,7 +47,8 @@ async def basket(request: Request) -> Response:
         images=await add_images(request, [*shelf, *cards, *found]),
         cards=cards,
         shelf=[card for card in shelf if card["product_id"] not in asked.chosen],
-        more=len(shelf) == SHELF,
+        more=len(shelf) == SHELF and not asked.title.strip(),
+        title=asked.title,
         offset=asked.shelf_request.offset,
         step=SHELF,
         found=found,
@@ -54,7 +59,7 @@ async def basket(request: Request) -> Response:
         categories=await category_names(request),
         chosen=asked.chosen,
         link=partial(_link, request.scope.get("root_path", ""), asked),
-        twin=[("Popular products as JSON", f"/popular{query_of(asked.shelf.items())}")],
+        twin=_twins(asked),
     )
 
 
@@ -67,6 +72,7 @@ class _Asked:
         self.ranking = asked.ranking() or request.app.state.model.ranking
         if len(self.chosen) > MOST_PRODUCTS:
             asked.refuse("product", self.chosen[MOST_PRODUCTS], f"must be given {MOST_PRODUCTS} times at most")
+        self.title = title_in(asked)
         places = {name: asked.once(name) or "" for name in ("category_id", "offset")}
         self.shelf: dict[str, Any] = {**places, "limit": SHELF}
         shelf = RequestReader(query_of(self.shelf.items())[1:].encode())
@@ -87,9 +93,15 @@ def _link(root: str, asked: _Asked, /, **changed: Any) -> str:
     """Return the address of this page with other values; ``add`` and ``drop`` change the basket."""
     products = [one for one in asked.chosen if one != changed.get("drop")]
     products += [changed["add"]] if "add" in changed else []
-    values = {**asked.shelf, "ranking": asked.ranking, **changed}
-    pairs = [(name, values[name]) for name in ("ranking", "category_id", "offset")]
+    values = {**asked.shelf, "ranking": asked.ranking, "title": asked.title, **changed}
+    pairs = [(name, values[name]) for name in ("ranking", "category_id", "offset", "title")]
     return f"{root}/basket" + query_of([*(("product", one) for one in products), *pairs])
+
+
+def _twins(asked: _Asked) -> list[tuple[str, str]]:
+    if asked.title.strip():
+        return [("Found products as JSON", f"/titles{query_of([('title', asked.title), ('limit', SHELF)])}")]
+    return [("Popular products as JSON", f"/popular{query_of(asked.shelf.items())}")]
 
 
 add_page(router, "/basket", basket)

@@ -18,6 +18,7 @@ from recommender.service.routes import (
     products,
     recommendations,
     search,
+    titles,
     versions,
     what_if,
     writes,
@@ -27,7 +28,7 @@ from recommender.service.routes import (
 ROUTERS: dict[str | Enum, tuple[APIRouter, ...]] = {
     # batch comes before the route that would take "batch" for a user
     "Recommendations": (batch.router, recommendations.router, basket.router),
-    "Products": (products.router, figures.router),
+    "Products": (products.router, titles.router, figures.router),
     "People (with a key)": (search.router, people.router, what_if.router),
     "Writes (with a key)": (writes.router,),
     "Operation": (operation.router, overview.router, versions.router),

@@ -233,6 +233,29 @@ def test_a_basket_is_filled_and_emptied_without_a_key(browser: Browser, site: Si
         expect(page.get_by_text("The list stands here")).to_be_visible()
 
 
+def test_three_products_are_found_by_their_titles_and_give_the_list_of_the_api(browser: Browser, site: Site) -> None:
+    with opened(browser, site.address) as page:
+        page.goto("/basket")
+        for words in (f"{PRODUCTS[7]}", "<SCRIPT> bold", "gnp"):
+            page.get_by_label("Title or product id").fill(words)
+            page.keyboard.press("Enter")
+            expect(page.locator("a[id^='add-']")).to_have_count(1)
+            page.locator("a[id^='add-']").click()
+            page.get_by_role("link", name="All products").click()
+        chosen = [PRODUCTS[7], PRODUCTS[0], PRODUCTS[2]]
+        expect(page.locator("a[id^='drop-']")).to_have_count(3)
+        asked = {"ratings": [{"product_id": one} for one in chosen]}
+        answer: Any = page.request.post(f"{site.address}/recommendations", data=asked).json()["recommendations"]
+        rows = page.locator("section.list ol > li").all()
+        assert [row.get_attribute("data-product") for row in rows] == [one["product_id"] for one in answer]
+        page.get_by_label("Title or product id").fill("nothing is called so")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("No other title holds “nothing is called so”")).to_be_visible()
+        page.go_back()
+        expect(page.locator("a[id^='drop-']")).to_have_count(3)
+        assert page.locator("a[id^='add-']").count() > 1
+
+
 def test_everything_can_be_done_by_keyboard(page: Page) -> None:
     page.goto("/shoppers/1")
     page.keyboard.press("Tab")
