@@ -241,7 +241,9 @@ def test_three_products_are_found_by_their_titles_and_give_the_list_of_the_api(b
             page.keyboard.press("Enter")
             expect(page.locator("a[id^='add-']")).to_have_count(1)
             page.locator("a[id^='add-']").click()
+            expect(page.locator("a[id^='add-']")).to_have_count(0)
             page.get_by_role("link", name="All products").click()
+            expect(page.get_by_label("Title or product id")).to_have_value("")
         chosen = [PRODUCTS[7], PRODUCTS[0], PRODUCTS[2]]
         expect(page.locator("a[id^='drop-']")).to_have_count(3)
         asked = {"ratings": [{"product_id": one} for one in chosen]}
