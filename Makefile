@@ -76,7 +76,7 @@ $(VENV)/.installed-bench: requirements-bench.txt requirements-dev.txt requiremen
 
 # Short versions of all benchmarks, ratios within one run; each has --help for the whole one.
 bench: $(VENV)/.installed-bench
-	@for name in neighbors one_user rankings read load batch forecast quality cold_start serve worst live pauses pages; do echo; \
+	@for name in neighbors one_user rankings read load batch forecast quality cold_start serve worst live pauses pages taste_map; do echo; \
 	  echo "== benchmarks/$$name.py"; \
 	  $(BIN)/python -m benchmarks.$$name --short || exit 1; done
 

@@ -9,6 +9,7 @@
     python recommendation_engine.py --list-versions  # list the versions, with times and numbers of ratings
     python recommendation_engine.py --rollback 6     # publish the lists of version 6 again
     python recommendation_engine.py --export FILE    # write the published lists to a .parquet, .csv or .jsonl file
+    python recommendation_engine.py --map            # make the taste map of the published version, for the page /map
 
 With r(u,i) the rating of product i by user u, unrated = 0:
 
@@ -95,7 +96,7 @@ from recommender.ranking import (
 )
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
 from recommender.shop import RatingMatrix, UserId
-from recommender.updates import SUITED
+from recommender.updates import SUITED, drop_expired_maps
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
@@ -301,6 +302,7 @@ def run_batch(
         model = serve(trained, built_at=datetime.now(UTC))
         noted: dict[str, Any] = {"fingerprint": made_of, "publish": verdict is None, "metrics": metrics}
         version = write_and_tell(engine, model, job, force=options.force, keep_versions=settings.keep_versions, **noted)
+        drop_expired_maps(settings, engine)
         if version.state != PUBLISHED:
             verdict = "; ".join(reason for reason in (verdict, reason_of(version)) if reason)
     else:
@@ -341,6 +343,8 @@ def main(arguments: list[str] | None = None) -> int:
             commands.evaluate(settings, options.ratings, options.columns, zero_is=options.zero_is, seed=options.seed)
         elif options.list_versions:
             commands.list_versions(settings)
+        elif options.map:
+            commands.draw_map(settings)
         elif options.export is not None:
             commands.export(settings, options.export)
         elif options.rollback is not None:

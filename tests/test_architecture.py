@@ -85,9 +85,10 @@ def computing() -> list[Path]:
     return found + [package / "synthetic" / f"{name}.py" for name in drawn]
 
 
-# arrays asks the machine only for its cores and its memory; compiled code is kept in files and made by processes
+# arrays asks the machine only for its cores and its memory; the layout of a map is scikit-learn's
 MAY_USE_BESIDES = {
     "recommender/arrays.py": {"os", "pathlib"},
+    "recommender/model/taste_map.py": {"sklearn"},
 }
 
 

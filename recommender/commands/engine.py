@@ -71,7 +71,7 @@ from recommender.publishing import (
 from recommender.ranking import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.settings import Settings, checked_path, interaction_weights
 from recommender.shop import Interactions, Profiles, RatingMatrix, Snapshot, build_profiles, widened
-from recommender.updates import SAID, suited
+from recommender.updates import SAID, at_lowest_priority, make_map, suited
 
 _RANKED_BY = (
     "ranking",
@@ -298,6 +298,17 @@ def export(settings: Settings, file: Path) -> None:
     ):
         number, n_rows = export_lists(engine, file, progress=bar.update)
     print(f"export   {file}: {n_rows:,} rows of version {number}, {file.stat().st_size / 1e6:,.1f} MB")
+
+
+def draw_map(settings: Settings) -> None:
+    """Make the taste map, at the lowest priority."""
+    at_lowest_priority()
+    announce_compiling(TASTE)
+    started = time.perf_counter()
+    path, saved = make_map(settings)
+    shown = f"{len(saved.tastes.user_ids):,} people in {len(saved.tastes.regions)} regions"
+    size, seconds = path.stat().st_size / 1e6, time.perf_counter() - started
+    print(f"map      {path}, {size:,.1f} MB: {shown}, version {saved.version}, in {seconds:.2f} s")
 
 
 def publish_again(settings: Settings, number: int) -> None:

@@ -49,6 +49,7 @@ def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants
     parser.add_argument(
         "--overwrite", action="store_true", help="--save-model: also in the place of a file that is no model"
     )
+    parser.add_argument("--map", action="store_true", help="make the taste map of the published version, for /map")
     parser.add_argument("--list-versions", action="store_true", help="print the versions there are, the newest first")
     parser.add_argument(
         "--export",

@@ -8,6 +8,7 @@ neighborhood    the neighbors of one user and their products
 explanations    the reason why a product was recommended
 shop_figures    figures of the whole shop
 title_search    products by words of their titles
+taste_map       every user a point in the plane, near to those of the same taste
 coarse_figures  figures about few people, too coarse to identify one of them
 """
 
@@ -31,12 +32,14 @@ from recommender.model.served_model import (
     as_recommendations,
 )
 from recommender.model.shop_figures import popularity_curve, raters_by_segment, ratings_by_stars, served_by
+from recommender.model.taste_map import LARGEST, Region, TasteMap, Typical, embed, lay_out, map_tastes
 from recommender.model.title_search import find_by_title
 from recommender.model.training import ModelSettings, Trained, serve, train, train_taste
 
 __all__ = [
     "EVIDENT",
     "FEWEST",
+    "LARGEST",
     "LARGEST_LIST_OFFSET",
     "PRODUCT_SOURCES",
     "STEPS",
@@ -51,12 +54,18 @@ __all__ = [
     "Owned",
     "ProductFilter",
     "Recommendation",
+    "Region",
     "ServedModel",
+    "TasteMap",
     "Trained",
+    "Typical",
     "allowed_products",
     "as_recommendations",
+    "embed",
     "explain",
     "find_by_title",
+    "lay_out",
+    "map_tastes",
     "mean_of_many",
     "popularity_curve",
     "raters_by_segment",

@@ -8,6 +8,7 @@ user_list      one user's list
 export         a file of everybody's lists for other tools
 model_file     the model as a file
 version_files  the files of earlier versions
+taste_maps     the taste maps of versions, as files
 """
 
 from recommender.publishing._array_file import open_arrays
@@ -23,6 +24,7 @@ from recommender.publishing.erasures import erase_from_lists
 from recommender.publishing.export import checked_form, export_lists
 from recommender.publishing.model_file import open_model, refuse_foreign_file, save_model
 from recommender.publishing.publication import drop_left_lists, roll_back
+from recommender.publishing.taste_maps import SavedMap, drop_maps, map_file, open_map, save_map
 from recommender.publishing.user_list import as_frame, as_text, replace_list, with_product_details
 from recommender.publishing.version_files import drop_files, kept_file, publish_file
 from recommender.publishing.versions import (
@@ -43,6 +45,7 @@ __all__ = [
     "PEOPLE",
     "PUBLISHED",
     "BatchJob",
+    "SavedMap",
     "Version",
     "as_frame",
     "as_text",
@@ -50,12 +53,15 @@ __all__ = [
     "current_version",
     "drop_files",
     "drop_left_lists",
+    "drop_maps",
     "erase_from_lists",
     "export_lists",
     "from_popular",
     "job_for",
     "kept_file",
+    "map_file",
     "open_arrays",
+    "open_map",
     "open_model",
     "publish_file",
     "published_number",
@@ -65,6 +71,7 @@ __all__ = [
     "refuse_foreign_file",
     "replace_list",
     "roll_back",
+    "save_map",
     "save_model",
     "was_refused",
     "with_product_details",

@@ -13,6 +13,7 @@ following         the changes that a model has yet to take, in bounded pieces
 records           reads what the tables hold of some users
 writes            ratings, interactions and deletions that the service stores
 database_watch    watches whether the database answers
+taste_maps        the taste map of a version, made by a process of its own
 people_watch      also watches whom the user_ids mean, and are about to mean
 """
 
@@ -20,6 +21,7 @@ from recommender.updates.model_source import ModelSource, SavedModel, TrainedMod
 from recommender.updates.records import optional_tables, read_facts, read_records, with_names
 from recommender.updates.served import ANNOUNCED, Served
 from recommender.updates.suited_ranking import SAID, SUITED, suited
+from recommender.updates.taste_maps import TasteMaps, at_lowest_priority, drop_expired_maps, make_map
 from recommender.updates.updater import ModelUpdater
 from recommender.updates.writes import delete_rating, erase_user, prepare, store_interaction, store_rating
 
@@ -31,9 +33,13 @@ __all__ = [
     "ModelUpdater",
     "SavedModel",
     "Served",
+    "TasteMaps",
     "TrainedModel",
+    "at_lowest_priority",
     "delete_rating",
+    "drop_expired_maps",
     "erase_user",
+    "make_map",
     "optional_tables",
     "prepare",
     "read_facts",
