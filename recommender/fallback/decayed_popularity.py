@@ -155,8 +155,11 @@ def segment_scores(
     kept = place[column] >= 0
     segment, column = segment[kept], column[kept]
     scores = _rounded(values_of(sums.in_segment[kept]) + prior_shares[place[column]])
-    order = np.lexsort((place[column], -scores, segment))
     starts = np.concatenate([[0], np.cumsum(np.bincount(segment, minlength=n_segments))]).astype(np.int64)
+    order = np.empty(len(column), np.int64)
+    for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        part = slice(start, stop)
+        order[part] = start + np.lexsort((place[column[part]], -scores[part]))
     return SegmentScores(starts, column[order].astype(np.int32), scores[order])
 
 

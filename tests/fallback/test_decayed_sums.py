@@ -99,7 +99,7 @@ def fields_of(record: Any) -> list[Any]:
     return list(record) if isinstance(record, tuple) else list(vars(record).values())
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.data(), shops())
 def test_parts_merged_in_any_order_give_the_same_bytes(data: st.DataObject, shop: Shop) -> None:
     n_users = shop.matrix.shape[0]
