@@ -70,7 +70,7 @@ from recommender.publishing import (
 )
 from recommender.ranking import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
 from recommender.settings import Settings, checked_path, interaction_weights
-from recommender.shop import Interactions, Profiles, RatingMatrix, Snapshot, build_profiles, widened
+from recommender.shop import Interactions, Profiles, RatingMatrix, Snapshot, build_profiles, sampled, widened
 from recommender.updates import SAID, at_lowest_priority, make_map, suited
 
 _RANKED_BY = (
@@ -132,9 +132,9 @@ def _turned_to(engine: Engine, settings: Settings) -> RatingMatrix:
 
 
 def _profiles(matrix: RatingMatrix, log: Interactions | None, weights: NDArray[np.float64]) -> Profiles:
-    if log is None:
-        return build_profiles(matrix)
-    return build_profiles(widened(matrix, log, np.ones(len(log.product_ids), np.bool_)), log, weights)
+    """Return the profiles that weights between products are trained on."""
+    whole = matrix if log is None else widened(matrix, log, np.ones(len(log.product_ids), np.bool_))
+    return build_profiles(*sampled(whole, log), weights)
 
 
 def evaluate(settings: Settings, ratings: Path | None, columns: str | None, *, zero_is: str = "", seed: int) -> None:
@@ -219,8 +219,11 @@ def gate(
     other = _other_settings(published, ranked)
     rated = {CLASSIC} if shop.ratings.n_ratings else set()
     compared = {TASTE, settings.ranking} | rated  # auto is compared only if it is wanted: its tuning takes seconds
+    some, log = sampled(shop.ratings, shop.log)
+    if some is not shop.ratings:
+        print(f"gate     on a sample of {some.shape[0]:,} of the {shop.ratings.shape[0]:,} users")
     try:
-        evaluation = evaluated(settings, shop.ratings, shop.log, rankings=compared, n_users=n_users, published=other)
+        evaluation = evaluated(settings, some, log, rankings=compared, n_users=n_users, published=other)
     except NothingToEvaluateError as error:
         print(f"gate     {error}")
         return None, None

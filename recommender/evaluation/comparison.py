@@ -29,7 +29,7 @@ from recommender.ranking import (
     parameters_of,
     train_item_weights,
 )
-from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles
+from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles, sampled
 
 POPULAR = "popular"
 RATINGS_ONLY = "taste, ratings only"
@@ -120,19 +120,29 @@ def _by_taste(
     if TASTE in names:
         yield TASTE, taste
     if ITEMS in names:
-        yield ITEMS, _chosen(AutoParameters(ITEMS), taste, profiles, train)
+        yield ITEMS, _chosen(AutoParameters(ITEMS), taste, profiles, split, log, weights)
     if AUTO in names:
-        yield AUTO, _chosen(tune(train, log, weights).parameters, taste, profiles, train)
+        tuned = tune(*sampled(train, log), weights).parameters
+        yield AUTO, _chosen(tuned, taste, profiles, split, log, weights)
     if log is not None and train.n_ratings:
         yield RATINGS_ONLY, _taste_ranker(build_profiles(train), train)
 
 
-def _chosen(parameters: AutoParameters, taste: TasteRanker, profiles: Profiles, train: RatingMatrix) -> ProfileRanker:
+def _chosen(
+    parameters: AutoParameters,
+    taste: TasteRanker,
+    profiles: Profiles,
+    split: Split,
+    log: Interactions | None,
+    weights: NDArray[np.float64] | None,
+) -> ProfileRanker:
     """Return the ranker of these parameters. ``taste``: the one with the defaults, of the same profiles."""
+    train = split.train
 
     def items_beside(near: TasteRanker) -> ItemRanker:
-        weights = train_item_weights(profiles, parameters.items)
-        return ItemRanker.of(near, weights, profiles, parameters.items, train.recommendable)
+        some = sampled(train, log)
+        between = train_item_weights(profiles if some[0] is train else build_profiles(*some, weights), parameters.items)
+        return ItemRanker.of(near, between, profiles, parameters.items, train.recommendable)
 
     return chosen_ranker(parameters, taste, items_beside, train.recommendable)
 
@@ -144,8 +154,10 @@ def _as_published(
     if published["ranking"] == CLASSIC:
         return ClassicRanker(split.train, n_neighbors=int(published["n_neighbors"]))
     counted = _weights_of(published, weights)
-    profiles = build_profiles(split.train, trainable_log(split, log, counted), counted)
-    return _chosen(published_parameters(published), _taste_ranker(profiles, split.train), profiles, split.train)
+    known = trainable_log(split, log, counted)
+    profiles = build_profiles(split.train, known, counted)
+    taste = _taste_ranker(profiles, split.train)
+    return _chosen(published_parameters(published), taste, profiles, split, known, counted)
 
 
 def published_parameters(published: Mapping[str, Any]) -> AutoParameters:

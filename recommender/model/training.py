@@ -10,9 +10,19 @@ import numpy as np
 
 from recommender.evaluation import tune
 from recommender.fallback import ColdStart, build_cold_start, find_new_products, rank_popular
+from recommender.items import ItemWeights
 from recommender.model.served_model import ServedModel
 from recommender.neighbors import CosineIndex, SimilarProducts
-from recommender.ranking import AUTO, BY_TASTE, CLASSIC, ITEMS, AutoParameters, TasteSimilarity, train_item_weights
+from recommender.ranking import (
+    AUTO,
+    BY_TASTE,
+    CLASSIC,
+    ITEMS,
+    AutoParameters,
+    ItemParameters,
+    TasteSimilarity,
+    train_item_weights,
+)
 from recommender.shop import (
     Interactions,
     Products,
@@ -22,6 +32,7 @@ from recommender.shop import (
     Snapshot,
     build_profiles,
     distinct,
+    sampled,
 )
 
 
@@ -78,17 +89,42 @@ def train_taste(
 
     ``matrix`` has its times, and rows and columns for users and products that only ``log`` knows. ``parameters``:
     those of the auto ranking; ``tuned``: choose them on these ratings, which takes seconds. ``items``: train the item
-    model also if auto does not need it.
+    model also if auto does not need it. Of a large shop, `learned` sees a sample (`recommender.shop.sample`).
+    """
+    profiles = build_profiles(matrix, log, np.array(weights, np.float64))
+    some, theirs = sampled(matrix, log)
+    given = profiles if some is matrix else None
+    parameters, item_weights = learned(
+        some, theirs, weights, parameters=parameters, tuned=tuned, items=items, profiles=given
+    )
+    similarity = TasteSimilarity.of(matrix, profiles, parameters=parameters)
+    similarity.item_weights, similarity.weights = item_weights, tuple(weights)
+    return similarity
+
+
+def learned(
+    matrix: RatingMatrix,
+    log: Interactions | None,
+    weights: Sequence[float],
+    *,
+    parameters: AutoParameters | None = None,
+    tuned: bool = False,
+    items: bool = False,
+    profiles: Profiles | None = None,
+) -> tuple[AutoParameters | None, ItemWeights | None]:
+    """Return the parameters of auto, and the weights between products if they are needed, as in `train_taste`.
+
+    ``matrix`` and ``log`` are those of the sample, with all columns of the shop. ``profiles``: theirs; None: they are
+    built.
     """
     counted = np.array(weights, np.float64)
-    profiles = build_profiles(matrix, log, counted)
     if tuned:
         parameters = tune(matrix, log, counted).parameters
-    similarity = TasteSimilarity.of(matrix, profiles, parameters=parameters)
-    if items or (parameters is not None and parameters.needs_items):
-        similarity.item_weights = train_item_weights(profiles, similarity.chosen(ITEMS).items)
-    similarity.weights = tuple(weights)
-    return similarity
+    needed = parameters is not None and parameters.needs_items
+    if not (items or needed):
+        return parameters, None
+    known = build_profiles(matrix, log, counted) if profiles is None else profiles
+    return parameters, train_item_weights(known, parameters.items if parameters and needed else ItemParameters())
 
 
 def serve(trained: Trained, *, built_at: datetime, version: int | None = None) -> ServedModel:

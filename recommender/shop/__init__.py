@@ -9,6 +9,7 @@ catalog    titles, prices, stars and categories
 products   the numbering of all products: rated ones first, then the rest of the catalog
 segments   people of one country and age group
 sums       sums over all users or a part of them, which are merged in any order
+sample     the users that are enough to choose by, of a large shop
 snapshot   all of these, and the moment at which they were read
 cursor     the position of a model in the changes of the tables
 """
@@ -41,6 +42,7 @@ from recommender.shop.ratings import (
     distinct,
     fingerprint_of,
 )
+from recommender.shop.sample import cut_of, hash_bins, in_sample, sampled
 from recommender.shop.scale import HALF_STARS, Scale
 from recommender.shop.segments import NO_SEGMENT, People, Segments
 from recommender.shop.snapshot import Snapshot
@@ -97,8 +99,11 @@ __all__ = [
     "build_rating_matrix",
     "checked_product_id",
     "checked_user_id",
+    "cut_of",
     "distinct",
     "fingerprint_of",
+    "hash_bins",
+    "in_sample",
     "is_product_id",
     "known_prices",
     "merged_sums",
@@ -107,6 +112,7 @@ __all__ = [
     "places_of",
     "product_id_bytes",
     "product_id_texts",
+    "sampled",
     "shop_sums",
     "text_id_fault",
     "widened",

@@ -30,8 +30,26 @@ from recommender.evaluation import (
 )
 from recommender.evaluation.split import trainable_log
 from recommender.neighbors import CosineIndex
-from recommender.ranking import ClassicRanking, ProfileRanking, Ranking, TasteSimilarity
-from recommender.shop import NO_TIME, Interactions, RatingMatrix, build_profiles, build_rating_matrix, widened
+from recommender.ranking import (
+    AutoParameters,
+    ClassicRanking,
+    ItemRanker,
+    ProfileRanking,
+    Ranking,
+    TasteRanker,
+    TasteSimilarity,
+    train_item_weights,
+)
+from recommender.shop import (
+    NO_TIME,
+    Interactions,
+    RatingMatrix,
+    build_profiles,
+    build_rating_matrix,
+    sample,
+    sampled,
+    widened,
+)
 from recommender.synthetic import CatalogFacts, plant_tastes, segments, write_sample_catalog
 from recommender.synthetic.shoppers import TasteModel
 from tests.support.compared_rankers import compared_by
@@ -359,3 +377,21 @@ def test_few_test_users_are_reported_and_have_intervals_too() -> None:
 def test_an_invalid_seed_is_an_error_of_the_project(shop: Planted) -> None:
     with pytest.raises(SettingError, match="^seed=-1 cannot be used: pass a whole number from 0$"):
         evaluate_rankings(shop.matrix, n_neighbors=20, seed=-1)
+
+
+def test_weights_between_products_are_trained_on_the_sample_of_a_large_shop(
+    shop: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20, rankings=["items"])
+    monkeypatch.setattr(sample, "MOST", (shop.matrix.n_ratings + len(shop.log)) // 3)
+    split = hide_newest(shop.matrix, 0, shop.log, WEIGHTS)
+    known = trainable_log(split, shop.log, WEIGHTS)
+    profiles = build_profiles(split.train, known, WEIGHTS)
+    given = profiles.confidences, split.train.steps
+    taste = TasteRanker(*given, times=profiles.times, recommendable=split.train.recommendable)
+    plain = AutoParameters().items
+    between = train_item_weights(build_profiles(*sampled(split.train, known), WEIGHTS), plain)
+    ranker = ItemRanker.of(taste, between, profiles, plain, split.train.recommendable)
+    expected = evaluate(split, {"items": ranker}, seed=0)
+    found = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20, rankings=["items"])
+    assert found.ranking("items").figures == expected.ranking("items").figures != whole.ranking("items").figures

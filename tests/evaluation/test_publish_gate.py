@@ -22,7 +22,7 @@ from recommender.evaluation import evaluate_cold_start, evaluate_rankings
 from recommender.files import read_evaluation_file
 from recommender.publishing import published_version, read_versions
 from recommender.ranking import TasteSimilarity
-from recommender.shop import INTERACTION_TYPES
+from recommender.shop import INTERACTION_TYPES, sample, sampled
 from tests.evaluation.test_comparison import WEIGHTS, Planted, ndcg, small_shop
 from tests.support.shop import fill, product_row
 
@@ -122,6 +122,20 @@ def gate_tolerance(out: str) -> float:
 
 
 # --- the gate
+
+
+def test_a_version_of_a_large_shop_is_measured_on_a_sample(
+    engine: Engine, run: Run, planted: Planted, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix, log = planted.matrix, planted.log
+    monkeypatch.setattr(sample, "MOST", (matrix.n_ratings + len(log)) // 2)
+    some, theirs = sampled(matrix, log)
+    assert matrix.shape[0] // 3 < some.shape[0] < matrix.shape[0]
+    assert run("--ranking", "taste", "--users", "50") == 0
+    assert f"gate     on a sample of {some.shape[0]:,} of the {matrix.shape[0]:,} users\n" in capsys.readouterr().out
+    found = evaluate_rankings(some, theirs, WEIGHTS, n_neighbors=20, rankings=["taste"])
+    assert recorded(engine, 1)["n_test_users"] == found.n_test_users
+    assert recorded(engine, 1)["ndcg@10"]["mean"] == ndcg(found, "taste")
 
 
 def test_a_worse_version_is_kept_with_status_3_and_published_only_by_force(
