@@ -11,6 +11,8 @@ from recommender.files.csv_columns import CsvColumn
 from recommender.files.rejected_rows import RejectedRows, most_rejected
 from recommender.files.sources import Source, listed
 
+_NAMED = ("asin", "user_id", "product_id")  # columns that the option --columns can name
+
 
 class CheckedRows:
     """The rows of one file; iterate over ``batches()`` once, then read the counts."""
@@ -53,8 +55,10 @@ class CheckedRows:
         missing = [column.name for column in columns if column.name not in header]
         if missing:
             shown = listed(theirs or header)
+            named = [name for name in missing if name in _NAMED]
+            other = f", or name what it calls them, as --columns {named[0]}=NAME" if named else ""
             raise InputFileError(
-                f"{self.path}: no column {', '.join(missing)} among {shown}: check that it is the right file"
+                f"{self.path}: no column {', '.join(missing)} among {shown}: check that it is the right file{other}"
             )
         self.columns = [column for column in (*columns, *optional) if column.name in header]
         known = {column.name for column in self.columns}

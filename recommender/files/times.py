@@ -5,7 +5,7 @@ The unit is told by the size of most of the first numbers: 1.7e9 are seconds, 1.
 or a blank and a time, with a fraction, and by Z, UTC, GMT or an offset; without a zone it is UTC. The form of C's
 ``ctime`` with a zone (``Fri Nov 09 07:57:22 -0800 2015``, as in the files of Goodreads) is read as well. So is
 ``12/31/2010 8:26``, with the month or the day first for the whole column: the values that fit one order only tell it
-(`day_or_month_first`). Without any the month is first, which is told.
+(`day_or_month_first`). Without any the month is first, which is told. ``31.12.2010 8:26`` has the day first anyway.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ UNITS = {"seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0, "nanoseconds"
 DATES, ISO = "dates of eight digits", "ISO 8601"
 MONTH_FIRST, DAY_FIRST = "month/day/year", "day/month/year"
 EITHER = "month/day/year is assumed: no day is above 12"
+DOTTED = "day.month.year"
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 _DAY = re.compile(r"(?:19[7-9][0-9]|20[0-9]{2})(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
 _FIRST_DAY, _LAST_DAY = 19_700_101, 20_991_231
 _ZONE = re.compile(r"(.*[0-9])\s*(?:(z|utc|gmt)|\s([+-][0-9:]+))", re.IGNORECASE)
 _SLASHES = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})(?: +([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?))?")
+_DOTS = re.compile(_SLASHES.pattern.replace("/", r"\."))
 _ABOVE_12 = "(?:1[3-9]|[23][0-9])"
 _TELLS = {MONTH_FIRST: f"^[0-9]{{1,2}}/{_ABOVE_12}/", DAY_FIRST: f"^{_ABOVE_12}/[0-9]{{1,2}}/"}
 _CTIME = "%a %b %d %H:%M:%S %z %Y"
@@ -62,6 +64,8 @@ def _kind(text: str) -> str:
     if slashes := _SLASHES.fullmatch(text):
         one, two = int(slashes[1]), int(slashes[2])
         return EITHER if max(one, two) <= 12 else DAY_FIRST if one > 12 else MONTH_FIRST
+    if _DOTS.fullmatch(text):
+        return DOTTED
     try:
         _since_1970(text)
     except ValueError:
@@ -103,7 +107,10 @@ def time_column(name: str, kinds: Sequence[str], latest: dt.datetime, what: str)
     def exact(text: str) -> int | None:
         if not text:
             return None
-        value = _from_slashes(text, order) if order and "/" in text else _value(text, scale)
+        if _DOTS.fullmatch(text):
+            value = _from_parts(text, DAY_FIRST)
+        else:
+            value = _from_parts(text, order) if order and "/" in text else _value(text, scale)
         if not 0 <= value < end:
             raise ValueError(f"{text[:_SHOWN]!r} is {'before 1970' if value < 0 else f'after {what}'}")
         return value
@@ -114,6 +121,8 @@ def time_column(name: str, kinds: Sequence[str], latest: dt.datetime, what: str)
             texts = pc.if_else(empty, None, texts)
         if order:
             texts = _as_iso(texts, order)
+        elif DOTTED in kinds:
+            texts = _as_iso(pc.replace_substring_regex(texts, r"^(\d+)\.(\d+)\.(\d{4})", r"\1/\2/\3"), DAY_FIRST)
         values = _numbers(texts, scale, DATES in kinds[:1])
         if values is None:
             values = _dates(texts)
@@ -178,9 +187,9 @@ def _value(text: str, scale: float) -> int:
     return _since_1970(text)
 
 
-def _from_slashes(text: str, order: str) -> int:
-    """Return microseconds since 1970 of a date with slashes."""
-    if found := _SLASHES.fullmatch(text):
+def _from_parts(text: str, order: str) -> int:
+    """Return microseconds since 1970 of a date with slashes or points."""
+    if found := _SLASHES.fullmatch(text) or _DOTS.fullmatch(text):
         one, two, year, time = found.groups()
         month, day = (one, two) if order == MONTH_FIRST else (two, one)
         hour, rest = (time or "0:00").split(":", 1)

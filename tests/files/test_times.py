@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from recommender.files.times import (
     DATES,
     DAY_FIRST,
+    DOTTED,
     EITHER,
     ISO,
     MONTH_FIRST,
@@ -154,3 +155,20 @@ def test_the_whole_file_tells_whether_dates_have_the_day_or_the_month_first(
     first = dt.datetime(2024, 4, 3) if order == DAY_FIRST else dt.datetime(2024, 3, 4)
     assert found.ratings["created_at"][0].as_py() == first
     assert found.rejected == (1 if "01/13/2024" in values else 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("31.12.2024", dt.datetime(2024, 12, 31)),
+        ("1.2.2024 8:05", dt.datetime(2024, 2, 1, 8, 5)),
+        ("01.02.2024 08:05:09", dt.datetime(2024, 2, 1, 8, 5, 9)),
+    ],
+)
+def test_dates_with_points_have_the_day_first(text: str, time: dt.datetime) -> None:
+    assert exact(text) == exact(text, "1717243200") == time
+    column = time_column("time", kinds_of([text]), END, "tomorrow")
+    assert column.fast(pa.array([text, ""])).to_pylist() == [time, None]
+    assert kinds_of([text, "31.12.24"]) == [DOTTED]
+    with pytest.raises(ValueError, match=r"'12.31.2024' is no date as day/month/year"):
+        exact("12.31.2024")
