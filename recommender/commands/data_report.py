@@ -112,11 +112,13 @@ class DataReport:
     def as_text(self, reading_seconds: float, ahead: Forecast, items: ItemsForecast) -> str:
         """Return the report as a table for a terminal, with the verdict at the end."""
         given, counted, had = self.words
-        stars = "no stars" if counted != given else f"mean {self.mean_rating:.2f} {self._scale_words}"
+        held = counted, f"mean {self.mean_rating:.2f} {self._scale_words}"
+        if counted != given:
+            held = "pairs", "of a user and a product; no stars"
         rows = [
             ("users", f"{self.n_users:,}", f"{self.cold_users:,} without {given}"),
             ("products", f"{self.n_products:,}", f"{self.cold_products:,} without {given}"),
-            (counted, f"{self.n_ratings:,}", stars),
+            (held[0], f"{self.n_ratings:,}", held[1]),
             (f"{counted} per user", f"{self.median_ratings_per_user:g}", f"median of the users with {given}"),
             ("density", f"{self.density:.4%}", f"of users with {given} x {had}"),
             ("users with a neighbor", f"{self.share_with_neighbor:.1%}", f"of the users with {given}"),

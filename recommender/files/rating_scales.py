@@ -2,7 +2,7 @@
 
 A scale fits if at most one row in a thousand is off it; such rows are rejected. The first that fits is taken:
 
-    half stars up to 5     1 to 10     half steps up to 10     1 to 100
+    likes (all are 1)     half stars up to 5     1 to 10     half steps up to 10     1 to 100
 
 If none fits, the one with the fewest rows off it is taken, as long as no more of them are rejected than usual. RATING_*
 name the scale instead, and so do the ratings that a shop has already, unless they are replaced: a file that does not
@@ -31,6 +31,7 @@ from recommender.shop import HALF_STARS, Scale
 UNRATED, LOWEST = "unrated", "lowest"  # what a rating of 0 is
 CANDIDATES = (HALF_STARS, Scale.of(1, 10, 1), Scale.of("0.5", 10, "0.5"), Scale.of(1, 100, 1))
 FEW = 1_000  # one row in so many is an odd one
+LIKES, FEWEST_LIKES = Scale.of(1, 1, 1), 20  # fewer rows of 1 alone may be stars
 _LARGEST = 1_000_000.0
 _SHOWN = 3  # lines in a message
 
@@ -182,6 +183,8 @@ def _chosen(values: _Values, wanted: WantedScale) -> Scale:
     rows = int(values.counts.sum())
     if wanted.held is not None and values.off(wanted.held) * FEW <= rows:
         return wanted.held
+    if rows >= FEWEST_LIKES and not values.moved and set(values.values.tolist()) == {1.0}:
+        return LIKES
     known = [_moved(scale) for scale in CANDIDATES] if values.moved else list(CANDIDATES)
     for scale in known:
         if values.off(scale) * FEW <= rows:
@@ -210,7 +213,7 @@ def _first_lines(form: FileForm, rows_of: Rows, scale: Scale, zero_is: str) -> s
 def _tell(form: FileForm, scale: Scale, zero_is: str, zeros: int) -> None:
     """Note the scale for the line that tells what was understood; nothing if it is the default."""
     told = [form.notes["rating"]] if "rating" in form.notes else []
-    told += [scale.text()] if scale != HALF_STARS else []
+    told += ["likes: all are 1"] if scale == LIKES else [scale.text()] if scale != HALF_STARS else []
     if zero_is == LOWEST:
         told.append(f"moved up by {scale.unit:g}: 0 has become {scale.unit:g}")
     elif zero_is == UNRATED:

@@ -39,6 +39,18 @@ def rejected(tmp_path: Path) -> list[tuple[str, str]]:
         return [(row["line"], row["reason"]) for row in csv.DictReader(file)]
 
 
+def test_ratings_that_are_all_1_are_likes_if_there_are_20(read: Read) -> None:
+    """Stars of 1 alone would say that nobody likes anything."""
+    likes = Scale.of(1, 1, 1)
+    shop = read([1] * 19 + ["1.0"])
+    assert (shop.scale, shop.ratings["rating"].to_pylist()) == (likes, [1.0] * 20)
+    assert "rating (likes: all are 1);" in shop.understood
+    assert read([1] * 19).scale == read([1] * 19 + [2]).scale == read([1] * 20, held=HALF_STARS).scale == HALF_STARS
+    zeros = read([0, 1] * 20, zero_is="unrated")
+    assert (zeros.scale, zeros.unrated) == (likes, 20)
+    assert read([0, 1] * 20, zero_is="lowest").scale != likes
+
+
 @pytest.mark.parametrize(
     ("ratings", "scale"),
     [

@@ -167,8 +167,9 @@ def test_the_whole_file_tells_whether_dates_have_the_day_or_the_month_first(
 )
 def test_dates_with_points_have_the_day_first(text: str, time: dt.datetime) -> None:
     assert exact(text) == exact(text, "1717243200") == time
-    column = time_column("time", kinds_of([text]), END, "tomorrow")
-    assert column.fast(pa.array([text, ""])).to_pylist() == [time, None]
+    values = time_column("time", kinds_of([text]), END, "tomorrow").fast(pa.array([text, ""]))
+    assert values is not None
+    assert values.to_pylist() == [time, None]
     assert kinds_of([text, "31.12.24"]) == [DOTTED]
     with pytest.raises(ValueError, match=r"'12.31.2024' is no date as day/month/year"):
         exact("12.31.2024")

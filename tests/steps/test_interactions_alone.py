@@ -124,7 +124,7 @@ def test_the_data_are_checked_and_the_rankings_measured(shop: Env, tmp_path: Pat
     pairs = len({(event["user_id"], event["product_id"]) for event in events()})
     rows = {line[:22].strip(): line[22:].strip() for line in checked}
     assert rows["users"].split(None, 1) == ["120", "0 without interactions"]
-    assert rows["products"].split(None, 1) == [str(pairs), "no stars"]
+    assert rows["pairs"].split(None, 1) == [str(pairs), "of a user and a product; no stars"]
     assert rows["products per user"].endswith("median of the users with interactions")
     assert checked[-1] == "good: enough users share enough products for recommendations from neighbors"
     out = do(shop, tmp_path, "recommendation_engine.py", "--evaluate")
