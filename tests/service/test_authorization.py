@@ -95,6 +95,7 @@ PAGES: dict[tuple[str, str], tuple[str, bool]] = {
     ("GET", "/versions"): ("/versions", False),
     ("GET", "/shoppers"): ("/shoppers", True),
     ("GET", "/shoppers/{user_id:path}"): ("/shoppers/1", True),
+    ("GET", "/json/{path:path}"): ("/json/users/1/ratings", True),
 }
 # what a page's form does -> its path, and the status if access is allowed (there is nothing of that number)
 ACTIONS = {

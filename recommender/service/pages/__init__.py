@@ -8,6 +8,7 @@ shopper   one person: what they rated, what is recommended, and why
 basket    products that are picked, and the list for them
 product   one product: who rates it, what goes with it, who gets it
 versions  all versions, and the way back
+twins     the API's GET routes under /json, for a browser with a session
 saving    stores the ratings of a what-if, and undoes it
 moves     what moved in a list
 cards     what is shown of a product
@@ -16,7 +17,7 @@ charts    charts as SVG
 pictures  pictures of products, and drawings in their place
 """
 
-from recommender.service.pages import assets, basket, overview, product, saving, shopper, sign_in, versions
+from recommender.service.pages import assets, basket, overview, product, saving, shopper, sign_in, twins, versions
 
-_MODULES = (assets, sign_in, overview, saving, shopper, basket, product, versions)
+_MODULES = (assets, sign_in, overview, saving, shopper, basket, product, versions, twins)
 PAGES = tuple(module.router for module in _MODULES)

@@ -39,6 +39,7 @@ from recommender.service.state import ServiceState
 from recommender.updates import ANNOUNCED
 
 _log = logging.getLogger("uvicorn.error")
+TWINS = "/json"  # before an address of the API, for a browser with a session
 _SMALL = 1_000  # bytes that are not worth packing
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (InvalidParameterError, 422),
@@ -134,6 +135,8 @@ def render(
         "sees_people": may_see_people(request),
         "faults": faults_of(request.app.state),
         "twin": None,
+        "twins": TWINS if session else "",
+        "docs": f"{TWINS}/docs" if session and request.app.layer.keys is not None else "/docs",
     }
     body = _templates.get_template(template).render(shared | values).encode("utf-8", "replace")
     policy = {"Content-Security-Policy": _POLICY.format(images="".join(f" {one}" for one in sorted(images)))}

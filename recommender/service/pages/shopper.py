@@ -52,7 +52,7 @@ async def search(request: Request) -> Response:
     except DatabaseError:
         places = {"country": [], "age_group": []}
     chosen = {name: asked.get(name, "") for name in ("kind", "country", "age_group")}
-    twin = [("This page as JSON (with the key in X-API-Key)", f"/users{query_of(chosen.items())}")]
+    twin = [("This page as JSON", f"/users{query_of(chosen.items())}")]
     return render(request, "search.html", found=found, places=places, chosen=chosen, kinds=KINDS, twin=twin)
 
 
@@ -206,7 +206,7 @@ def _twins(asked: _Asked, filters: str) -> list[tuple[str, str]]:
         (f"List by {ranking} as JSON", f"/recommendations/{user}?explain=all&ranking={ranking}{more}")
         for ranking in asked.rankings
     ]
-    return [*found, ("Ratings as JSON (with the key in X-API-Key)", f"/users/{user}/ratings")]
+    return [*found, ("Ratings as JSON", f"/users/{user}/ratings")]
 
 
 add_page(router, "/shoppers", search, of_people=True)
