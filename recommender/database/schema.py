@@ -220,6 +220,16 @@ deletions = Table(
 )
 
 
+# one row for each session of the pages that somebody ended before its time (see recommender.service.session)
+sign_outs = Table(
+    "recommender_sign_outs",
+    metadata,
+    Column("nonce", String(32), primary_key=True),
+    Column("ends", BigInteger, nullable=False),  # seconds since 1970
+    **_MYSQL,
+)
+
+
 def _origin_table(name: str) -> Table:
     """Return the table for a step's notes about its tables; it is swapped together with them (``database.origin``)."""
     columns = Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)

@@ -24,6 +24,7 @@ from recommender.errors import RatingError
 from recommender.live import LiveModel
 from recommender.publishing import published_number
 from recommender.publishing.erasures import drop_erased
+from recommender.service import session
 from recommender.service.pages import cards
 from recommender.service.routes import figures, search
 from recommender.settings import load_settings
@@ -142,6 +143,8 @@ def write_and_follow(engine: Engine) -> None:
     cards._categories(engine)
     assert cards._images(engine, [product]).keys() == {product}
     figures._lists(engine, product)
+    session._note(engine, session.Session(2_000_000_000, "0" * 32, ""), 1.0)
+    assert session._noted(engine, 2.0) == {"0" * 32: 2_000_000_000}
     search._places(engine)
     search._from(engine, {"country": "Germany", "age_group": "25-34"}, 20)
     there = optional_tables(engine)

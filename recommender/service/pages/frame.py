@@ -34,7 +34,7 @@ from recommender.service.pages import words
 from recommender.service.pages.assets import address
 from recommender.service.pages.pictures import placeholder
 from recommender.service.problems import NOT_KEPT, InvalidParameterError, NotInThisModelError
-from recommender.service.session import may_see_people, session_of
+from recommender.service.session import learn_endings, may_see_people, session_of
 from recommender.service.state import ServiceState
 from recommender.updates import ANNOUNCED
 
@@ -89,6 +89,7 @@ def add_page(router: APIRouter, path: str, make: Make, *, method: str = "GET", o
 
     @wraps(make)
     async def answer(request: Request) -> Response:
+        await learn_endings(request)
         if (of_people or request.app.layer.keys is not None) and not may_see_people(request):
             return ask_to_sign_in(request)
         try:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from recommender.errors import DatabaseError
 from recommender.service.pages.frame import ask_to_sign_in, refuse
+from recommender.service.pages.words import moment
 from recommender.service.problems import NOT_KEPT
 from recommender.service.session import Sessions, is_own_form, session_of, set_cookie
 
 router = APIRouter(include_in_schema=False)
 
 _PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")  # of this site, printable, without a backslash
+ENDED_HERE = "You are signed out in this browser. The database does not answer, so other workers do not know it."
+IN_A_COPY = "They take a copy of the cookie"
+TO_END_ALL = "A new API_KEY in place of this one, and a restart, end all its sessions."
 NOT_OURS = "This form was sent from another site, or its page is too old."
 
 
@@ -57,7 +63,13 @@ async def sign_out(request: Request) -> Response:
         return refuse(request, 403, NOT_OURS, "Load the page again and send it from there.")
     if (session := session_of(request)) is not None:
         sessions: Sessions = request.app.state.sessions
-        sessions.end(session, time.time())
+        try:
+            await sessions.end_everywhere(session, time.time(), request.app.state.updater)
+        except DatabaseError:
+            until = moment(datetime.fromtimestamp(session.ends, UTC))
+            answer = refuse(request, 503, ENDED_HERE, f"{IN_A_COPY} until {until}, if there is one. {TO_END_ALL}")
+            set_cookie(answer, request, "")
+            return answer
     return _sent_to(request, "/", "")
 
 
