@@ -27,6 +27,7 @@ import recommendation_engine
 from recommender.commands.exit_status import FORESEEN, one_line
 from recommender.commands.warm_up import load_for, parts_of_service, warm_up
 from recommender.database import connect
+from recommender.publishing import map_file
 from recommender.service import (
     LARGEST_LIMIT,
     PAGE,
@@ -47,7 +48,7 @@ from recommender.service import (
 )
 from recommender.settings import Settings, load_settings
 from recommender.shop import HALF_STARS
-from recommender.updates import ModelSource, ModelUpdater, SavedModel, TrainedModel
+from recommender.updates import ModelSource, ModelUpdater, SavedModel, TasteMaps, TrainedModel
 
 FIRST_LOOK = 2.0  # seconds that a start with a model file waits for a database that hangs
 CONNECT_TIMEOUT, STATEMENT_TIMEOUT = 1.0, 1.5  # seconds; a caller can wait for both together, see ModelUpdater
@@ -140,6 +141,8 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await task
     watch.close()
+    if app.state.maps is not None:
+        app.state.maps.close()
     app.layer.log.close()
 
 
@@ -161,6 +164,7 @@ def start(state: ServiceState, settings: Settings) -> ModelUpdater:
     watch.serve(model)
     state.currency, state.product_images = settings.currency, settings.product_images == 1
     state.model_file = settings.model_file
+    state.maps = TasteMaps(map_file(settings), [sys.executable, recommendation_engine.__file__, "--map"])
     state.updater, state.default_limit = watch, min(settings.top_n_recommendations, LARGEST_LIMIT)
     return watch
 

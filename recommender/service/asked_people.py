@@ -10,7 +10,7 @@ from fastapi import Response
 from recommender.service.problems import problem
 
 _PEOPLE = ("/recommendations/", "/users/", "/ratings/")
-_BY_QUERY = frozenset({"/users", "/neighbors", "/ratings", "/rating", "/what-if"})
+_BY_QUERY = frozenset({"/users", "/neighbors", "/ratings", "/rating", "/what-if", "/map/shopper", "/map/points"})
 _WRITES = frozenset({"/interactions"})
 OTHER_PEOPLE = (
     "step 2 replaced the people in the database, so a user_id means somebody else than in the served model: a "

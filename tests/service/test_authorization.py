@@ -81,6 +81,10 @@ ROUTES: dict[tuple[str, str], Case] = {
     ("GET", "/metrics"): Case("/metrics"),
     ("GET", "/overview.json"): Case("/overview.json"),
     ("GET", "/versions.json"): Case("/versions.json"),
+    # no version of this shop is published, so there is no map
+    ("GET", "/map.json"): Case("/map.json", status=404, cached="private, no-store"),
+    ("GET", "/map/shopper"): Case("/map/shopper?user_id=1", needs_key=True, status=404),
+    ("GET", "/map/points"): Case("/map/points", needs_key=True, status=404),
     ("GET", "/openapi.json"): Case("/openapi.json"),
     ("GET", "/docs"): Case("/docs"),
     ("GET", "/docs/swagger-ui-bundle.js"): Case("/docs/swagger-ui-bundle.js"),
@@ -92,11 +96,14 @@ PAGES: dict[tuple[str, str], tuple[str, bool]] = {
     ("GET", "/faults"): ("/faults", False),
     ("GET", "/basket"): ("/basket?product=" + A, False),
     ("GET", "/p/{product_id:path}"): (f"/p/{A}", False),
+    ("GET", "/map"): ("/map", False),
     ("GET", "/versions"): ("/versions", False),
     ("GET", "/shoppers"): ("/shoppers", True),
     ("GET", "/shoppers/{user_id:path}"): ("/shoppers/1", True),
     ("GET", "/json/{path:path}"): ("/json/users/1/ratings", True),
 }
+# what a page loads by itself about people -> its path, and the status if access is allowed (there is no map)
+PARTS = {("GET", "/map/own-points"): ("/map/own-points", 404), ("HEAD", "/map/own-points"): ("/map/own-points", 404)}
 # what a page's form does -> its path, and the status if access is allowed (there is nothing of that number)
 ACTIONS = {
     ("POST", "/versions/{version}/roll-back"): ("/versions/99/roll-back", 409),
@@ -204,7 +211,7 @@ def all_routes(routes: Iterable[object]) -> Iterator[Route]:
 def test_every_route_has_its_line_here() -> None:
     app = api.create_app()
     there = {(method, route.path) for route in all_routes(app.routes) for method in route.methods or ()}
-    assert there == {*ROUTES, *PAGES, *ACTIONS, *ENTRANCE}
+    assert there == {*ROUTES, *PAGES, *PARTS, *ACTIONS, *ENTRANCE}
     documented = {(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods}
     assert documented <= set(ROUTES)
 
@@ -351,6 +358,22 @@ def test_a_page_of_people_opens_to_a_session_or_a_key_and_with_all_required_ever
                 assert method == "HEAD" or ('name="key"' in answer.text) is closed
             for headers in ({HEADER: SECOND}, {"Cookie": f"{COOKIE}={cookie}"}):
                 assert client.request(method, path, headers=headers).status_code == 200, (path, headers)
+
+
+@pytest.mark.parametrize("required", ["people", "all"])
+def test_what_a_page_loads_about_people_opens_to_a_session_or_a_key(
+    environment: None, monkeypatch: pytest.MonkeyPatch, required: str
+) -> None:
+    with own_service(monkeypatch, f"{KEY}, {SECOND}", required) as client:
+        cookie = client.post("/sign-in", data={"key": SECOND}, follow_redirects=False).cookies[COOKIE]
+        client.cookies.clear()
+        for (method, _), (path, status) in PARTS.items():
+            for headers in ({}, {HEADER: "x" + KEY}, *({"Cookie": f"{COOKIE}={one}"} for one in COOKIES)):
+                assert client.request(method, path, headers=headers).status_code == 401, (path, headers)
+            for headers in ({HEADER: SECOND}, {"Cookie": f"{COOKIE}={cookie}"}):
+                assert client.request(method, path, headers=headers).status_code == status, (path, headers)
+        for path in ("/map?shopper=1", "/map?point=0", "/map?shopper=99"):
+            assert client.get(path).status_code == 401
 
 
 @pytest.mark.parametrize("required", ["people", "all"])

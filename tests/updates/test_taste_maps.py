@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert
@@ -68,6 +71,20 @@ def test_the_map_is_made_from_the_model_file_if_there_is_one(
     assert saved.tastes.user_ids.tolist() == [1, 2, 3, 4, 5]
 
 
+def test_the_command_makes_the_map_at_the_lowest_priority_and_says_where_it_is(
+    stocked: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lowered: list[bool] = []
+    monkeypatch.setattr("recommender.commands.engine.at_lowest_priority", lambda: lowered.append(True))
+    assert recommendation_engine.main(["--map"]) == 1
+    assert "no version is published yet" in capsys.readouterr().err
+    assert recommendation_engine.main(["--force"]) == 0
+    assert recommendation_engine.main(["--map"]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"map {6}(.+)\.map\.v1, 0\.0 MB: 5 people in 1 regions, version 1, in \d+\.\d\d s", said)
+    assert lowered == [True, True]
+
+
 def test_only_one_run_makes_a_map_and_a_folder_that_cannot_be_written_is_told(
     make_settings: Callable[..., Settings], env: dict[str, str], tmp_path: Path
 ) -> None:
@@ -103,13 +120,13 @@ def test_a_map_that_cannot_be_made_is_told_and_not_tried_at_once_again(
 ) -> None:
     maps = TasteMaps(tmp_path / "shop.db.map", ended("recommendation_engine.py: it broke"))
     started: list[int] = []
-    open_process = taste_maps_module.subprocess.Popen
+    popen: Any = subprocess.Popen
 
     def counted(*given: object, **more: object) -> object:
         started.append(1)
-        return open_process(*given, **more)  # type: ignore[call-overload]
+        return popen(*given, **more)
 
-    monkeypatch.setattr(taste_maps_module.subprocess, "Popen", counted)
+    monkeypatch.setattr(subprocess, "Popen", counted)
 
     def asked() -> str:
         maps.ask(3)

@@ -7,6 +7,7 @@ overview  the shop at a glance
 shopper   one person: what they rated, what is recommended, and why
 basket    products that are picked, and the list for them
 product   one product: who rates it, what goes with it, who gets it
+taste_map everybody a point, near to those of the same taste
 versions  all versions, and the way back
 twins     the API's GET routes under /json, for a browser with a session
 saving    stores the ratings of a what-if, and undoes it
@@ -17,7 +18,18 @@ charts    charts as SVG
 pictures  pictures of products, and drawings in their place
 """
 
-from recommender.service.pages import assets, basket, overview, product, saving, shopper, sign_in, twins, versions
+from recommender.service.pages import (
+    assets,
+    basket,
+    overview,
+    product,
+    saving,
+    shopper,
+    sign_in,
+    taste_map,
+    twins,
+    versions,
+)
 
-_MODULES = (assets, sign_in, overview, saving, shopper, basket, product, versions, twins)
+_MODULES = (assets, sign_in, overview, saving, shopper, basket, product, taste_map, versions, twins)
 PAGES = tuple(module.router for module in _MODULES)

@@ -18,6 +18,7 @@ from recommender.service.routes import (
     products,
     recommendations,
     search,
+    taste_map,
     titles,
     versions,
     what_if,
@@ -31,7 +32,7 @@ ROUTERS: dict[str | Enum, tuple[APIRouter, ...]] = {
     "Products": (products.router, titles.router, figures.router),
     "People (with a key)": (search.router, people.router, what_if.router),
     "Writes (with a key)": (writes.router,),
-    "Operation": (operation.router, overview.router, versions.router),
+    "Operation": (operation.router, overview.router, taste_map.router, versions.router),
 }
 PAGE = documentation.router  # under no heading
 

@@ -118,6 +118,15 @@ async def neighbors(request: Request) -> Response:
     ranking = asked.ranking()
     asked.done()
     check_served(ranking, model)
+    body = neighbors_of(model, user_id, limit, ranking)
+    return Response(orjson.dumps(body), 200, NOT_KEPT, "application/json")
+
+
+def neighbors_of(
+    model: ServedModel, user_id: UserId, limit: int | None = None, ranking: str | None = None
+) -> dict[str, Any]:
+    """Return the nearest people of a person, for the route and for the map. UnknownUserError."""
+    limit = limit or min(model.n_neighbors, LARGEST_LIMIT)
     hood = model.neighborhood(model.number_of(user_id), ranking or model.ranking)
     near = [
         {
@@ -127,8 +136,7 @@ async def neighbors(request: Request) -> Response:
         }
         for place, (other, similarity) in enumerate(zip(hood.user_ids[:limit], hood.similarities[:limit], strict=True))
     ]
-    body = {"user_id": user_id, "ranking": ranking or model.ranking, "neighbors": near}
-    return Response(orjson.dumps(body), 200, NOT_KEPT, "application/json")
+    return {"user_id": user_id, "ranking": ranking or model.ranking, "neighbors": near}
 
 
 _RATED_PARAMETERS = [
