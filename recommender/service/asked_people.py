@@ -9,7 +9,7 @@ from fastapi import Response
 
 from recommender.service.problems import problem
 
-_PEOPLE = ("/recommendations/", "/users/", "/ratings/")
+_PEOPLE = ("/recommendations/", "/users/", "/ratings/", "/map/points/")
 _BY_QUERY = frozenset({"/users", "/neighbors", "/ratings", "/rating", "/what-if", "/map/shopper", "/map/points"})
 _WRITES = frozenset({"/interactions"})
 OTHER_PEOPLE = (

@@ -84,6 +84,7 @@ ROUTES: dict[tuple[str, str], Case] = {
     # no version of this shop is published, so there is no map
     ("GET", "/map.json"): Case("/map.json", status=404, cached="private, no-store"),
     ("GET", "/map/shopper"): Case("/map/shopper?user_id=1", needs_key=True, status=404),
+    ("GET", "/map/points/{point}"): Case("/map/points/0", needs_key=True, status=404),
     ("GET", "/map/points"): Case("/map/points", needs_key=True, status=404),
     ("GET", "/openapi.json"): Case("/openapi.json"),
     ("GET", "/docs"): Case("/docs"),

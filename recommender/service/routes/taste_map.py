@@ -21,6 +21,8 @@ from recommender.service.parameters import (
     RequestReader,
     documented_json,
     documented_refusal,
+    out_of_range,
+    whole_number,
 )
 from recommender.service.problems import NOT_KEPT, documented_problem, problem
 from recommender.service.routes.figures import MANY
@@ -100,10 +102,11 @@ _SHOPPER_SCHEMA = _schema(
 LARGEST_POINT = 2**31 - 1
 _POINT = {
     "name": "point",
-    "in": "query",
-    "description": "The number of a point, from 0, in the place of `user_id`.",
-    "schema": _NATURAL | {"maximum": LARGEST_POINT},
-    "example": 41,
+    "in": "path",
+    "required": True,
+    "description": "The number of a point in `/map/points`, from 0.",
+    "schema": {"type": "string", "pattern": "^(0|[1-9][0-9]{0,8})$"},
+    "example": "41",
 }
 _NO_MAP: dict[int | str, dict[str, Any]] = {
     404: documented_problem("There is no map, or nobody of that id or point.", status=404, detail=NO_VERSION),
@@ -142,28 +145,40 @@ async def taste_map(request: Request) -> Response:
     return Response(orjson.dumps(body), 200, NOT_KEPT, "application/json")
 
 
+_SHOPPER: dict[int | str, dict[str, Any]] = {
+    200: documented_json(
+        _SHOPPER_SCHEMA,
+        _SHOPPER_EXAMPLE,
+        "Neighbors as `GET /users/{user_id}/neighbors` gives them, each with a place; null: came after the map.",
+    ),
+    **_NO_MAP,
+    422: documented_refusal("point", "x", f"must be a whole number from 0 to {LARGEST_POINT}"),
+    **REFUSALS,
+}
+
+
 @router.get(
     "/map/shopper",
     summary="The taste map: one shopper and the neighbors",
     dependencies=[DOCUMENTED_KEY],
-    openapi_extra={"parameters": [USER_ID_IN_QUERY | {"required": False}, _POINT]},
-    responses={
-        200: documented_json(
-            _SHOPPER_SCHEMA,
-            _SHOPPER_EXAMPLE,
-            "Neighbors as `GET /users/{user_id}/neighbors` gives them, each with a place; null: came after the map.",
-        ),
-        **_NO_MAP,
-        422: documented_refusal("point", "x", f"must be a whole number from 0 to {LARGEST_POINT}"),
-        **REFUSALS,
-    },
+    openapi_extra={"parameters": [USER_ID_IN_QUERY]},
+    responses=_SHOPPER,
+)
+@router.get(
+    "/map/points/{point}",
+    summary="The same, by the number of a point",
+    dependencies=[DOCUMENTED_KEY],
+    openapi_extra={"parameters": [_POINT]},
+    responses=_SHOPPER,
 )
 async def shopper(request: Request) -> Response:
     """Return the place of a person, and the neighbors with theirs; needs a key."""
     require_key(request)
-    asked, model = RequestReader.of(request), request.app.state.model
-    point = asked.number("point", LARGEST_POINT, lowest=0) if asked.all("point") else None
-    user_id = asked.user_id(model.ids) if point is None else 0
+    asked, model, text = RequestReader.of(request), request.app.state.model, request.path_params.get("point")
+    point = None if text is None else whole_number(text, LARGEST_POINT, lowest=0)
+    if text is not None and point is None:
+        asked.errors.append(out_of_range("point", text, LARGEST_POINT, lowest=0))
+    user_id = asked.user_id(model.ids) if text is None else 0
     asked.done()
     try:
         saved = map_of(request.app.state)

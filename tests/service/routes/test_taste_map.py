@@ -82,9 +82,9 @@ def test_points_are_the_places_of_the_map_in_its_order(site: Site) -> None:
     assert len(plain.content) == 5 * len(PEOPLE)
 
 
-@pytest.mark.parametrize("query", ["user_id=5", "point=4"])
-def test_a_shopper_has_the_neighbors_of_the_api_with_their_places(site: Site, query: str) -> None:
-    found: Any = site.get(f"/map/shopper?{query}").json()
+@pytest.mark.parametrize("path", ["/map/shopper?user_id=5", "/map/points/4"])
+def test_a_shopper_has_the_neighbors_of_the_api_with_their_places(site: Site, path: str) -> None:
+    found: Any = site.get(path).json()
     near: Any = site.get("/users/5/neighbors").json()
     points = points_of(site)
     assert (found["user_id"], found["ranking"]) == (5, near["ranking"])
@@ -112,18 +112,18 @@ def test_who_has_been_erased_is_nowhere(site: Site) -> None:
     after = points_of(site)
     assert after[23, :2].tolist() == [routes.NOWHERE, routes.NOWHERE]
     assert after[:23].tolist() == before[:23].tolist()
-    for query in ("point=23", "user_id=24", "point=24", "point=2147483647"):
-        assert site.get(f"/map/shopper?{query}").status_code == 404, query
+    for path in ("/map/points/23", "/map/shopper?user_id=24", "/map/points/24", "/map/points/2147483647"):
+        assert site.get(path).status_code == 404, path
 
 
 def test_a_faulty_parameter_is_told(site: Site) -> None:
-    for query in ("point=x", "point=-1", "point=2147483648", "user_id=x", "", "point="):
-        assert site.get(f"/map/shopper?{query}").status_code == 422, query
+    for path in ("/map/points/x", "/map/points/-1", "/map/points/2147483648", "/map/shopper?user_id=x", "/map/shopper"):
+        assert site.get(path).status_code == 422, path
 
 
 def test_no_place_is_told_while_the_user_ids_mean_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(site.app.state), "means_others", lambda _state, model: model is not None)
-    for path in ("/map/points", "/map/shopper?user_id=1", "/map/own-points"):
+    for path in ("/map/points", "/map/points/1", "/map/shopper?user_id=1", "/map/own-points"):
         answer = site.get(path)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5"), path
 
