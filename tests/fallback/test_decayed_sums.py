@@ -173,6 +173,12 @@ def test_the_others_end_with_the_newest_event_of_their_last_day() -> None:
     assert span_of(event_days(twice), 365) == (500 * day + 2 * hour, 0)
 
 
+@pytest.mark.parametrize(("n_untimed", "now"), [(0, 60_000), (1, 0)])
+def test_events_without_a_time_count_among_the_hundred_that_are_enough_to_judge(n_untimed: int, now: int) -> None:
+    times = np.array([0] * 98 + [60_000 * MICROSECONDS_PER_DAY] + [NO_TIME] * n_untimed)
+    assert span_of(event_days(times), 365) == Span(now * MICROSECONDS_PER_DAY, 0)
+
+
 @pytest.mark.parametrize("times", [[], [NO_TIME, NO_TIME]])
 def test_without_times_there_is_no_span(times: list[int]) -> None:
     days = event_days(np.array(times, np.int64))
