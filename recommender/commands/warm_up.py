@@ -183,7 +183,7 @@ def _run_classic(matrix: RatingMatrix) -> None:
     lists = rank_rows(ratings, rows, neighbors, similarities, n=2)
     none = np.empty(0, np.int32), np.empty(0)
     PopularProducts(*none).top_up(ratings, rows, lists.columns, lists.predicted)
-    cold = build_cold_start(matrix, build_profiles(matrix))
+    cold = build_cold_start(matrix, build_profiles(replace(matrix, rated_at=np.arange(ratings.nnz))))
     cold.top_up(rows, lists.columns, lists.predicted)
     cold.for_segment(-1, [], 2, user_id=1)
     for row in (0, 2):  # an empty list, and a full one
