@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from recommender.fallback import (
     HALF_LIFE_DAYS,
     MICROSECONDS_PER_DAY,
+    ColdStart,
     EventDays,
+    FilledLists,
     Ladder,
     New,
     PopularitySums,
@@ -84,7 +86,7 @@ def grouped(draw: Callable[..., Any], parts: list[Any], merge: Callable[[Iterabl
     return merge([merge(order[: cut + 1]), *order[cut + 1 :]])
 
 
-Record = EventDays | Ladder | New | PopularitySums | ShopSums | TasteStatistics | PopularProducts
+Record = EventDays | FilledLists | Ladder | New | PopularitySums | ShopSums | TasteStatistics | PopularProducts
 
 
 def same(found: Record, expected: Record) -> bool:
@@ -99,7 +101,7 @@ def fields_of(record: Any) -> list[Any]:
     return list(record) if isinstance(record, tuple) else list(vars(record).values())
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(st.data(), shops())
 def test_parts_merged_in_any_order_give_the_same_bytes(data: st.DataObject, shop: Shop) -> None:
     n_users = shop.matrix.shape[0]
@@ -132,6 +134,14 @@ def test_parts_merged_in_any_order_give_the_same_bytes(data: st.DataObject, shop
     columns = np.arange(7, dtype=np.int32)
     new = find_new_products(sums.raters, shop.matrix.recommendable, columns, **catalog)
     assert same(new, find_new_products(shop.profiles.raters(), shop.matrix.recommendable, columns, **catalog))
+
+    cold = replace(cold, new=new)
+    none, no_stars = np.full((n_users, 4), -1), np.zeros((n_users, 4))
+    lists = cold.top_up(np.arange(n_users), none, no_stars, version=1, new_share=0.5)
+    for part, each in zip(parts, rows, strict=True):
+        alone = ColdStart(ladder, new, part.segments, mean, part.profiles.confidences, part.matrix.user_ids)
+        found = alone.top_up(np.arange(len(each)), none[each], no_stars[each], version=1, new_share=0.5)
+        assert same(found, FilledLists(lists.columns[each], lists.stars[each], lists.sources[each]))
 
 
 def sums_of(confidences: list[list[float]]) -> NDArray[np.int64]:
