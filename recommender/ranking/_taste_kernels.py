@@ -34,6 +34,8 @@ _NONE = np.int64(0)  # a plain 0 has another type: functions that it is passed t
 _ON, _OFF = np.bool_(True), np.bool_(False)
 _NARROW, _WIDE = np.uint64(NARROW_BITS), np.uint64(WIDE_BITS)
 _HINT = np.uint64(N_HINTS - 1)
+_NUMBER = np.uint64(36)  # bits of an entry: 28 of a place, 8 of a rating
+_ENTRY = np.uint64((1 << 36) - 1)
 _BLOCK = np.uint64(BLOCK)
 _BLOCK_SHIFT = np.uint64(6)
 _SLACK = 1e-9  # scores are rounded to 9 decimals
@@ -72,7 +74,9 @@ class Sums(NamedTuple):
     scores: NDArray[np.float64]  # (n_padded + 1,)
     histogram: NDArray[np.int64]  # (N_BUCKETS,) of their scores
     read: NDArray[np.unsignedinteger]  # (k * longest row,) the neighbors' entries, one after the other
-    ends: NDArray[np.int64]  # (k,) end of each neighbor's entries in read
+    ends: NDArray[np.int64]  # (k,) end of each neighbor's entries, in read or in the votes
+    starts: NDArray[np.int64]  # (k,)
+    hits: NDArray[np.uint64]  # (k * longest row + 1,) entries of such places, number of the neighbor << 36 | entry
 
 
 def _shift_of(entries):
@@ -295,36 +299,75 @@ def _mark(places, marks, hints, on):
 
 
 @_inner
-def _stars(row, neighbors, similarities, votes, unit, lowest, highest, places, sums, stars, raters, weight):
-    """Write the predicted stars of the distinct places (m,), and the number of neighbors that have each."""
-    _mark(places, sums.marks, sums.hints, _ON)
-    stars[:], raters[:], weight[:] = 0.0, 0, 0.0
-    at, shift = np.uint64(0), _shift_of(sums.read)
-    mask = (_ONE << shift) - _ONE
-    for j in range(neighbors.size if places.size > 0 else 0):
+def _hits_read(neighbors, sums):
+    """Put the entries in sums.read of marked places into sums.hits, with their neighbor's number. Return how many.
+
+    Some others are among them, as hints are short.
+    """
+    at, size, shift = np.uint64(0), np.uint64(0), _shift_of(sums.read)
+    for j in range(neighbors.size):
         if neighbors[j] < 0:
             break
         end = np.uint64(sums.ends[j])
         while at < end:
             entry = np.uint64(sums.read[at])
             at += _ONE
-            slot = np.int64(sums.hints[(entry >> shift) & _HINT])
-            if slot == 0:
-                continue
-            place = np.int64(entry >> shift)
-            slot = (np.int64(sums.marks[place]) if slot == _CROWDED else slot) - 1
-            if slot < 0 or places[slot] != place:
-                continue
-            raters[slot] += 1
-            given = np.int64(entry & mask)
-            if given > 0:
-                expected = votes.base[neighbors[j]] + votes.item_bias[place]
-                stars[slot] += similarities[j] * (given * unit - expected)
-                weight[slot] += similarities[j]
+            sums.hits[size] = np.uint64(j) << _NUMBER | entry  # no branch: the next one overwrites it
+            size += np.uint64(sums.hints[(entry >> shift) & _HINT] > 0)
+    return size
+
+
+@_inner
+def _hits(neighbors, votes, sums):
+    """Do `_hits_read` with the neighbors' entries where they are.
+
+    All bounds are read first, and then an entry of each, so that the processor waits for many at once: 6 us, not 9.
+    """
+    n, size, touched, shift = _NONE, np.uint64(0), np.uint64(0), _shift_of(votes.entries)
+    while n < neighbors.size and neighbors[n] >= 0:
+        v = np.uint64(neighbors[n])
+        sums.starts[n], sums.ends[n] = votes.indptr[v], votes.indptr[v + _ONE]
+        n += 1
+    for j in range(n):
+        if sums.starts[j] < sums.ends[j]:
+            touched |= np.uint64(votes.entries[np.uint64(sums.starts[j])])
+            touched |= np.uint64(votes.entries[np.uint64(sums.ends[j] - 1)])
+    sums.hits[0] = touched
+    for j in range(n):
+        at, end = np.uint64(sums.starts[j]), np.uint64(sums.ends[j])
+        while at < end:
+            entry = np.uint64(votes.entries[at])
+            at += _ONE
+            sums.hits[size] = np.uint64(j) << _NUMBER | entry
+            size += np.uint64(sums.hints[(entry >> shift) & _HINT] > 0)
+    return size
+
+
+@_inner
+def _stars(row, size, neighbors, similarities, votes, unit, lowest, highest, places, sums, stars, raters, weight):
+    """Write the predicted stars of the distinct places (m,) from the hits, and the number of neighbors that have each.
+
+    The places are marked.
+    """
+    shift = _shift_of(votes.entries)
+    mask = (_ONE << shift) - _ONE
+    stars[:], raters[:], weight[:] = 0.0, 0, 0.0
+    for at in range(size):
+        entry, j = sums.hits[at] & _ENTRY, np.int64(sums.hits[at] >> _NUMBER)
+        place = np.int64(entry >> shift)
+        slot = np.int64(sums.hints[(entry >> shift) & _HINT])
+        slot = (np.int64(sums.marks[place]) if slot == _CROWDED else slot) - 1
+        if slot < 0 or places[slot] != place:
+            continue
+        raters[slot] += 1
+        given = np.int64(entry & mask)
+        if given > 0:
+            expected = votes.base[neighbors[j]] + votes.item_bias[place]
+            stars[slot] += similarities[j] * (given * unit - expected)
+            weight[slot] += similarities[j]
     for slot in range(places.size):
         predicted = votes.base[row] + votes.item_bias[places[slot]] + stars[slot] / (weight[slot] + STARS_PRIOR)
         stars[slot] = np.rint(min(max(predicted, lowest), highest) * 1e9) / 1e9
-    _mark(places, sums.marks, sums.hints, _OFF)
 
 
 @_outer
@@ -351,10 +394,13 @@ def rank_rows(
         out_columns[i, found:] = -1
         out_scores[i, found:], out_supports[i, found:] = 0.0, 0.0
         if with_stars:
+            _mark(ordered[:found], sums.marks, sums.hints, _ON)
+            size = _hits_read(neighbors[i], sums)
             _stars(
-                row, neighbors[i], similarities[i], votes, unit, lowest, highest, ordered[:found], sums,
+                row, size, neighbors[i], similarities[i], votes, unit, lowest, highest, ordered[:found], sums,
                 out_stars[i, :found], out_raters[i, :found], weight[:found],
             )  # fmt: skip
+            _mark(ordered[:found], sums.marks, sums.hints, _OFF)
             out_stars[i, found:], out_raters[i, found:] = 0.0, 0
     return found
 
@@ -386,8 +432,10 @@ def predict_rows(
     weight = np.empty(places.size)
     for i in range(rows.size):
         part = slice(starts[i], starts[i + 1])
-        _read(neighbors[i], votes, sums)
+        _mark(places[part], sums.marks, sums.hints, _ON)
+        size = _hits(neighbors[i], votes, sums)
         _stars(
-            np.int64(rows[i]), neighbors[i], similarities[i], votes, unit, lowest, highest, places[part], sums,
+            np.int64(rows[i]), size, neighbors[i], similarities[i], votes, unit, lowest, highest, places[part], sums,
             out_stars[part], out_raters[part], weight[part],
         )  # fmt: skip
+        _mark(places[part], sums.marks, sums.hints, _OFF)

@@ -119,7 +119,7 @@ class ItemVotes:
         packed = weights.indptr, weights.columns, weights.weights, 2.0**-GRID_BITS, divisor
         highest = float(1.0 / divisor.min(initial=1.0))
         self.packed, self.inverse = PackedWeights(*packed, highest), inverse
-        self._spare: list[NDArray[np.float64]] = []
+        self._spare: list[_item_kernels.Room] = []
 
     def asked_by(self, profiles: ItemProfiles) -> ItemVotes:
         """Return the same votes for other profiles."""
@@ -137,7 +137,7 @@ class ItemVotes:
 
     def candidates(self, row: int, bars: NDArray[np.float64]) -> tuple[NDArray[Any], ...]:
         """Return all products with a score for the row, in no order: columns, scores, supports."""
-        found: tuple[NDArray[Any], ...] = self._run(kernels.candidates, row, bars)
+        found: tuple[NDArray[Any], ...] = self._run(kernels.candidates, np.array([row]), bars)
         return found
 
     def shares(self, column: int, columns: NDArray[np.int32], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -146,13 +146,25 @@ class ItemVotes:
         return found
 
     def _run(self, kernel: Any, rows: Any, bars: NDArray[np.float64], *out: Any) -> Any:
+        n = out[0].shape[1] if out else 1
         try:
-            acc = self._spare.pop()  # a pool without a lock, as list.pop and append are atomic
+            room = self._spare.pop()  # a pool without a lock, as list.pop and append are atomic
         except IndexError:
-            acc = np.zeros(self.packed.divisor.size)
-        result = kernel(rows, self.profiles, self.packed, bars, acc, *out)
-        self._spare.append(acc)  # not after an exception: the array may not be zero then, and is dropped
+            room = self._new_room(n)
+        if room.tops.size < n:
+            room = self._new_room(n)
+        result = kernel(rows, self.profiles, self.packed, bars, room, *out)
+        self._spare.append(room)  # not after an exception: the array may not be zero then, and is dropped
         return result
+
+    def _new_room(self, n: int) -> _item_kernels.Room:
+        """Return new working memory. Of arrays that are not zeroed, only the used part is ever touched."""
+        size = self.packed.divisor.size + -self.packed.divisor.size % kernels.BLOCK
+        return _item_kernels.Room(
+            acc=np.zeros(size), totals=np.empty(size + 1), found=np.empty(size + 1, np.int32),
+            maxima=np.empty(size // kernels.BLOCK, np.int64), picked=np.empty(size + 1, np.int32),
+            gains=np.empty(size + 1), tops=np.empty(n, np.int64),
+        )  # fmt: skip
 
 
 class ItemRanker(BesideTaste):

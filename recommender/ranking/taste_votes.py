@@ -172,6 +172,7 @@ class TasteVotes:
             supports=np.empty(size + 1, np.float64), scores=np.empty(size + 1, np.float64),
             histogram=np.zeros(kernels.N_BUCKETS, np.int64),
             read=np.empty(k * self._longest, self.packed.entries.dtype), ends=np.empty(k, np.int64),
+            starts=np.empty(k, np.int64), hits=np.empty(k * self._longest + 1, np.uint64),
         )  # fmt: skip
 
 
