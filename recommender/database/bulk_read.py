@@ -45,7 +45,7 @@ from recommender.database.connection import database_errors, is_mysql, label
 from recommender.database.schema import ratings
 from recommender.database.usable_rows import LeftOut, count_left_out, refuse_faulty_table, usable
 from recommender.errors import DatabaseError
-from recommender.shop import HALF_STARS, Scale, all_product_ids
+from recommender.shop import HALF_STARS, Scale, all_are_ids
 
 Way = Literal["connectorx", "packed", "streamed"]
 # rows of a streamed result that are Python objects at a time: fetching and converting them are calls that stop every
@@ -201,7 +201,7 @@ def _rating_columns(table: pa.Table, scale: Scale) -> RatingColumns | None:
     elif (steps := scale.steps_of(table["rating"].to_numpy())) is None:  # NULL is NaN
         return None
     codes, products = codes_of(table["product_id"])
-    if (len(user_ids) and user_ids.min() < 0) or not all_product_ids(products):
+    if (len(user_ids) and user_ids.min() < 0) or not all_are_ids(products):
         return None
     rated_at = table["rated_at"].to_numpy() if "rated_at" in table.column_names else None
     return RatingColumns(user_ids, codes, products, steps, rated_at)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recommender.shop import PRODUCT_ID_LENGTH, PRODUCT_ID_RULE, all_product_ids, is_product_id
+from recommender.shop import PRODUCT_ID_LENGTH, PRODUCT_ID_RULE, all_are_ids, is_product_id
 
 # the characters that str.strip() strips, so that both readers strip the same
 WHITESPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
@@ -105,7 +105,7 @@ def product_id_column(name: str, pattern: str = "") -> CsvColumn:
         return text
 
     def fast(texts: pa.StringArray) -> pa.Array | None:
-        good = all_product_ids(texts) and (wanted is None or all(map(wanted.fullmatch, texts.to_pylist())))
+        good = all_are_ids(texts) and (wanted is None or all(map(wanted.fullmatch, texts.to_pylist())))
         return texts if good else None
 
     return CsvColumn(name, pa.string(), exact, fast)

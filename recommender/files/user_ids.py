@@ -21,15 +21,13 @@ import pyarrow.compute as pc
 
 from recommender.database import NUMBERS, TEXT, Identities
 from recommender.errors import InputFileError
-from recommender.files.csv_columns import CsvColumn, _byte_set, _bytes, _lengths
+from recommender.files.csv_columns import CsvColumn
 from recommender.files.rejected_rows import RejectedRows
 from recommender.settings import LARGEST_ID
-from recommender.shop import LONGEST_KNOWN_ID, LONGEST_USER_ID, text_id_fault
+from recommender.shop import LONGEST_KNOWN_ID, LONGEST_USER_ID, all_are_ids, id_fault
 
 KINDS = {NUMBERS: "whole numbers", TEXT: "text"}  # in words
 _WHOLE = re.compile(r"(0|[1-9][0-9]{0,18})(\.0*)?")
-_PLAIN = _byte_set(bytes(range(ord(" "), 127)))
-_DOUBTFUL = r"[[:cntrl:]\x{7f}-\x{9f}]|^\.{0,2}\z"  # blanks at the ends are stripped before
 Files = TypeVar("Files")
 _ODD_ONES = 100  # one in so many
 
@@ -136,22 +134,17 @@ def read_numbered(
     return found, Numbered(kind, np.split(users, ends[:-1]), user_ids)
 
 
-def text_ids(known: Identities | None = None, *, longest: int = LONGEST_USER_ID) -> CsvColumn:
+def text_ids(known: Identities | None = None) -> CsvColumn:
     """Return the column of any ids. An id among ``known`` may be longer than a new one."""
     names = known.known if known else {}
 
     def exact(text: str) -> str:
-        if fault := text_id_fault(text, LONGEST_KNOWN_ID if text in names else longest):
+        if fault := id_fault(text, LONGEST_KNOWN_ID if text in names else LONGEST_USER_ID):
             raise ValueError(fault)
         return text
 
     def fast(texts: pa.StringArray) -> pa.Array | None:
-        lengths = _lengths(texts)
-        if lengths.max() > longest and pc.max(pc.utf8_length(texts)).as_py() > longest:
-            return None
-        if lengths.min() > len("..") and _PLAIN[_bytes(texts)].all():
-            return texts
-        return None if pc.any(pc.match_substring_regex(texts, _DOUBTFUL)).as_py() else texts
+        return texts if all_are_ids(texts) else None
 
     return CsvColumn("user_id", pa.string(), exact, fast)
 

@@ -29,7 +29,7 @@ from recommender.shop import (
     Products,
     TextIds,
     UserIds,
-    all_product_ids,
+    all_are_ids,
     product_id_texts,
 )
 
@@ -54,7 +54,7 @@ def ids_of(name: str, characters: NDArray[np.uint8]) -> NDArray[np.bytes_]:
         texts.validate(full=True)
     except pa.ArrowInvalid:
         raise ValueError(f"{name} are not UTF-8") from None
-    require(all_product_ids(texts), f"{name} are no product ids")
+    require(all_are_ids(texts), f"{name} are no product ids")
     require((ids[1:] > ids[:-1]).all(), f"{name} do not ascend")
     return ids
 

@@ -28,7 +28,7 @@ from recommender.errors import SettingError
 from recommender.publishing.erasures import are_by_text
 from recommender.publishing.publication import refuse_foreign_lists
 from recommender.ranking import RankedProducts
-from recommender.shop import LONGEST_KNOWN_ID, NOT_IN_CATALOG, Product, UserId, checked_user_id, text_id_fault
+from recommender.shop import LONGEST_KNOWN_ID, NOT_IN_CATALOG, Product, UserId, checked_user_id, id_fault
 
 _OPTIONAL = ("product_name", "support", "n_neighbors")
 
@@ -91,7 +91,7 @@ def _spelled(connection: Connection, user_id: object) -> tuple[UserId, Table]:
     """Return the id as the shop's ids are, and the table of lists by such ids. SettingError."""
     if not people_are_texts(connection, existing_tables(connection)):
         return checked_user_id(user_id), recommendations
-    fault = text_id_fault(user_id, LONGEST_KNOWN_ID) if isinstance(user_id, str) else "is not the text of an id"
+    fault = id_fault(user_id, LONGEST_KNOWN_ID) if isinstance(user_id, str) else "is not the text of an id"
     if fault:
         raise SettingError(f"user_id {user_id!r:.100} {fault}")
     there = table_is_there(connection, recommendations.name)

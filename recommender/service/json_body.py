@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from recommender.service.parameters import NO_PRODUCT_ID, NO_TEXT_ID
 from recommender.service.problems import InvalidParameterError
 from recommender.settings import LARGEST_ID
-from recommender.shop import HALF_STARS, LONGEST_KNOWN_ID, Scale, checked_product_id, text_id_fault
+from recommender.shop import HALF_STARS, LONGEST_KNOWN_ID, Scale, checked_product_id, id_fault
 
 Fields = TypeVar("Fields", bound=BaseModel)
 
@@ -89,7 +89,7 @@ _PRODUCT = core_schema.no_info_after_validator_function(checked_product_id, core
 
 
 def _id_text(text: str) -> str:
-    if text_id_fault(text, LONGEST_KNOWN_ID):
+    if id_fault(text, LONGEST_KNOWN_ID):
         raise ValueError
     return text
 

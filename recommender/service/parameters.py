@@ -22,9 +22,9 @@ from recommender.shop import (
     PRODUCT_ID_RULE,
     UserId,
     UserIds,
+    id_fault,
     is_product_id,
     number_of,
-    text_id_fault,
 )
 
 LARGEST_LIMIT = 100
@@ -127,7 +127,7 @@ def out_of_range(parameter: str, value: str, highest: int, *, lowest: int = 1) -
 def user_id_of(text: str, ids: UserIds) -> UserId | None:
     """Return the shop's id that a path or query holds; None if it is none."""
     if ids.is_text:
-        return None if text_id_fault(text, LONGEST_KNOWN_ID) else text
+        return None if id_fault(text, LONGEST_KNOWN_ID) else text
     return number_of(text)
 
 

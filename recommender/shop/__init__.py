@@ -1,8 +1,8 @@
 """The shop as arrays: what its tables hold. Nothing here reads or writes.
 
-ids        the rule for product ids, and their form in arrays
+ids        the rule for ids that are texts, and the form of product ids in arrays
 scale      which ratings there are: whole steps from the lowest to the highest
-user_ids   what a user id is
+user_ids   what a user id is: a whole number, or a text by that rule
 ratings    all ratings: a sparse matrix users x products
 profiles   the products of each user, and how surely each is liked
 catalog    titles, prices, stars and categories
@@ -24,8 +24,9 @@ from recommender.shop.ids import (
     PRODUCT_ID_FAULT,
     PRODUCT_ID_LENGTH,
     PRODUCT_ID_RULE,
-    all_product_ids,
+    all_are_ids,
     checked_product_id,
+    id_fault,
     is_product_id,
     number_before,
     places_of,
@@ -55,7 +56,6 @@ from recommender.shop.user_ids import (
     UserId,
     UserIds,
     number_of,
-    text_id_fault,
 )
 
 __all__ = [
@@ -94,7 +94,7 @@ __all__ = [
     "TextIds",
     "UserId",
     "UserIds",
-    "all_product_ids",
+    "all_are_ids",
     "build_profiles",
     "build_rating_matrix",
     "checked_product_id",
@@ -103,6 +103,7 @@ __all__ = [
     "distinct",
     "fingerprint_of",
     "hash_bins",
+    "id_fault",
     "in_sample",
     "is_product_id",
     "known_prices",
@@ -114,6 +115,5 @@ __all__ = [
     "product_id_texts",
     "sampled",
     "shop_sums",
-    "text_id_fault",
     "widened",
 ]

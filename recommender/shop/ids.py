@@ -1,8 +1,9 @@
-"""Product ids: the only place that spells their rule, and their form in arrays.
+"""The only place that spells the rule for ids that are texts: of products, and of users in a shop of texts.
 
-A product id is text of 1 to 64 characters, compared exactly: case, accents and leading zeros count. Refused are
+Such an id is text of 1 to 64 characters, compared exactly: case, accents and leading zeros count. Refused are
 control characters, a blank at either end, and ``.`` and ``..``, which a path of HTTP loses. Refused is also what is no
 character: halves of surrogate pairs, U+FFFE, U+FFFF, and U+FFFD, which stands for bytes that could not be read.
+Below is the form of product ids in arrays, too.
 
 In arrays the ids are bytes of UTF-8, numpy's ``S<width>`` with the width of the longest there. numpy compares them byte
 by byte, which is the tie rule. Python compares texts by code point, and the databases do the same by their binary
@@ -18,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-PRODUCT_ID_LENGTH = 64  # characters
+ID_LENGTH = PRODUCT_ID_LENGTH = 64  # characters
 CONTROLS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
 BLANKS = "".join(chr(code) for code in range(0x3001) if chr(code).isspace() and chr(code) not in CONTROLS)
 NO_CHARACTERS = "\ufffd\ufffe\uffff"
 DOTS = (".", "..")
-PRODUCT_ID_RULE = f"1 to {PRODUCT_ID_LENGTH} characters without control characters or blanks at the ends, not . or .."
+PRODUCT_ID_RULE = f"1 to {ID_LENGTH} characters without control characters or blanks at the ends, not . or .."
 
 
 def _spans(characters: str, form: str) -> str:
@@ -46,13 +47,35 @@ _FAULT_OF_TEXT, _FAULT_FOR_ARROW = re.compile(rf"{PRODUCT_ID_FAULT}|[\ud800-\udf
 Ids = NDArray[np.bytes_]
 
 
+def id_fault(text: str, longest: int = ID_LENGTH) -> str | None:
+    """Return what keeps a text from being an id, in words after its name; None if it is one.
+
+    >>> id_fault("C-0042"), id_fault(" C"), id_fault("..")
+    (None, 'begins or ends with a blank', 'must not be . or ..')
+    """
+    if not text:
+        return "is empty"
+    if len(text) > longest:
+        return f"is longer than {longest} characters"
+    if text.isascii() and text.isprintable() and " " not in (text[0], text[-1]):  # nearly all
+        return "must not be . or .." if text in DOTS else None
+    found = _FAULT_OF_TEXT.search(text)
+    if found is None:
+        return None
+    if found[0] in CONTROLS:
+        return "holds a control character"
+    if found[0] in BLANKS:
+        return "begins or ends with a blank"
+    return "holds what is no character"
+
+
 def is_product_id(text: str) -> bool:
     """Tell whether a text may be a product id.
 
     >>> [is_product_id(text) for text in ("B08N5WRWNW", "7", "A/b, é", "", " 7", "..", "a\\tb", "x" * 65)]
     [True, True, True, False, False, False, False, False]
     """
-    return 0 < len(text) <= PRODUCT_ID_LENGTH and not _FAULT_OF_TEXT.search(text)
+    return id_fault(text) is None
 
 
 def checked_product_id(text: str) -> str:
@@ -62,8 +85,8 @@ def checked_product_id(text: str) -> str:
     return text
 
 
-def all_product_ids(texts: pa.StringArray) -> bool:
-    """Tell whether all texts (n,), without NULL, may be product ids."""
+def all_are_ids(texts: pa.StringArray) -> bool:
+    """Tell whether all texts (n,), without NULL, may be ids of up to 64 characters."""
     held, lengths = _held(texts)
     if not len(lengths):
         return True
@@ -79,7 +102,7 @@ def all_product_ids(texts: pa.StringArray) -> bool:
 
 def product_id_bytes(texts: pa.StringArray) -> Ids | None:
     """Return product ids (n,) as they are in arrays; None if one of the texts, or a NULL, is no product id."""
-    if texts.null_count or not all_product_ids(texts):
+    if texts.null_count or not all_are_ids(texts):
         return None
     held, lengths = _held(texts)
     width = int(lengths.max(initial=1))

@@ -1,8 +1,7 @@
 """The rule for user ids: whole numbers from 0 to 2^63 - 1, or text; a shop has one kind.
 
-A text id has 1 to 64 characters and is compared exactly. Control characters, blanks at the ends, half surrogate pairs,
-``.`` and ``..`` (which mean folders in a path) are refused. Releases before stored texts of up to 255 characters: an id
-that is known already stays valid up to that length, so that nobody is lost.
+A text id obeys the rule of product ids (`recommender.shop.ids`). Releases before stored texts of up to 255 characters:
+an id that is known already stays valid up to that length, so that nobody is lost.
 
 Inside, a user is a stored number: a shop's whole number itself, or the number that `recommender.database.identities`
 gives to a text. `UserIds` translates at the edges, and knows the order of the shop's own ids, which decides ties:
@@ -21,34 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LONGEST_USER_ID = 64  # characters of a new id
+from recommender.shop.ids import ID_LENGTH
+
+LONGEST_USER_ID = ID_LENGTH  # characters of a new id
 LONGEST_KNOWN_ID = 255  # characters of an id that an earlier release stored
 LARGEST_USER_ID = 2**63 - 1
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 UserId = int | str  # as the shop spells it
 _BITS = 32
 _LAST = (1 << _BITS) - 1  # the low half of the order key of a person of the snapshot
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
-
-
-def text_id_fault(text: str, longest: int = LONGEST_USER_ID) -> str | None:
-    """Return what keeps a text from being an id, in words after its name; None if it is one.
-
-    >>> text_id_fault("C-0042"), text_id_fault(" C"), text_id_fault("..")
-    (None, 'begins or ends with a blank', 'must not be . or ..')
-    """
-    if not text:
-        return "is empty"
-    if len(text) > longest:
-        return f"is longer than {longest} characters"
-    if _CONTROL.search(text):
-        return "holds a control character"
-    if _SURROGATE.search(text):
-        return "holds half a character"
-    if text != text.strip():
-        return "begins or ends with a blank"
-    return "must not be . or .." if text in (".", "..") else None
 
 
 def number_of(text: str) -> int | None:

@@ -16,7 +16,7 @@ from recommender.errors import InputFileError
 from recommender.files import RejectedRows, ShopRatings, read_ratings_file
 from recommender.files.csv_columns import stripped
 from recommender.files.user_ids import number_ids, text_ids
-from recommender.shop import number_of, text_id_fault
+from recommender.shop import id_fault, number_of
 from tests.files.test_ratings_file import NOON, A
 from tests.shop.test_user_ids import NAMES
 
@@ -109,14 +109,20 @@ def test_a_known_id_may_be_as_long_as_an_earlier_release_took_it(tmp_path: Path)
     assert rejected(tmp_path) == [("3", "user_id is longer than 64 characters")]
 
 
-FAULTY = {"a\x00b": "control", "a\x1fb": "control", "a\x7fb": "control", "a\x85b": "control"}
+FAULTY = {
+    "a\ufffdb": "no character",
+    "a\x00b": "control",
+    "a\x1fb": "control",
+    "a\x7fb": "control",
+    "a\x85b": "control",
+}
 
 
 @pytest.mark.parametrize(
     ("text", "fault"), [*FAULTY.items(), (".", "."), ("..", "."), ("x" * 65, "longer"), ("", "empty")]
 )
 def test_what_is_no_text_id_is_refused(text: str, fault: str) -> None:
-    assert fault in (text_id_fault(text) or "")
+    assert fault in (id_fault(text) or "")
     with pytest.raises(ValueError, match=fault.replace(".", r"\.")):
         text_ids().exact(text)
     assert text_ids().fast(pa.array(["good", text])) is None
@@ -124,7 +130,7 @@ def test_what_is_no_text_id_is_refused(text: str, fault: str) -> None:
 
 @pytest.mark.parametrize("text", [" a", "a\u00a0", "\ud800", "\n"])
 def test_blanks_at_the_ends_and_half_characters_are_no_ids(text: str) -> None:
-    assert text_id_fault(text) is not None
+    assert id_fault(text) is not None
 
 
 @settings(max_examples=300, deadline=None)

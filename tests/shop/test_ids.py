@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.shop import all_product_ids, checked_product_id, is_product_id, product_id_bytes, product_id_texts
+from recommender.shop import all_are_ids, checked_product_id, is_product_id, product_id_bytes, product_id_texts
 from recommender.shop.ids import number_before, place_of, places_of
 from tests.support.product_ids import ODD, PRODUCT_IDS
 
@@ -20,7 +20,7 @@ NO_IDS += ["é" * 65, "a\ufffdb", "\uffff", "\ufffe"]
 def test_a_text_that_is_no_product_id_is_refused_alone_and_among_others(text: str) -> None:
     assert not is_product_id(text)
     for among in ([text], ["B08N5WRWNW", text], ["é", text, "7"]):
-        assert not all_product_ids(pa.array(among))
+        assert not all_are_ids(pa.array(among))
         assert product_id_bytes(pa.array(among)) is None
     with pytest.raises(ValueError, match="is not 1 to 64 characters without control characters"):
         checked_product_id(text)
@@ -34,12 +34,12 @@ def test_half_a_surrogate_pair_is_no_product_id_and_null_is_none() -> None:
 @pytest.mark.parametrize("text", ODD)
 def test_any_other_text_is_a_product_id(text: str) -> None:
     assert checked_product_id(text) == text
-    assert all_product_ids(pa.array([text]))
+    assert all_are_ids(pa.array([text]))
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=3) | PRODUCT_IDS, max_size=9))
 def test_both_forms_of_the_rule_agree(texts: list[str]) -> None:
-    assert all_product_ids(pa.array(texts, pa.string())) == all(map(is_product_id, texts))
+    assert all_are_ids(pa.array(texts, pa.string())) == all(map(is_product_id, texts))
 
 
 @given(st.lists(PRODUCT_IDS, max_size=20), st.integers(0, 3))

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recommender.shop import NUMBERS_AS_THEY_ARE, Interactions, TextIds, build_rating_matrix, text_id_fault, widened
+from recommender.shop import NUMBERS_AS_THEY_ARE, Interactions, TextIds, build_rating_matrix, id_fault, widened
 from recommender.shop.user_ids import LARGEST_USER_ID
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=64).filter(
-    lambda text: text_id_fault(text) is None
+    lambda text: id_fault(text) is None
 )
 PEOPLE = st.dictionaries(NAMES, st.integers(0, LARGEST_USER_ID), min_size=1, max_size=12).filter(
     lambda people: len(set(people.values())) == len(people)
