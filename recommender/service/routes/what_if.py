@@ -14,6 +14,7 @@ from recommender.service.filter_parameters import LIST_PARAMETERS
 from recommender.service.json_body import ProductId, Steps, fault, read_body
 from recommender.service.parameters import (
     NOT_IN_THIS_MODEL,
+    PRODUCT_ID_SCHEMA,
     RANKING,
     USER_ID,
     USER_ID_IN_QUERY,
@@ -46,7 +47,7 @@ _BODY_SCHEMA: dict[str, Any] = {
                 "required": ["product_id", "rating"],
                 "additionalProperties": False,
                 "properties": {
-                    "product_id": PRODUCT_ID_ITEM | {"pattern": "^[0-9A-Z]{10}$"},
+                    "product_id": PRODUCT_ID_ITEM | PRODUCT_ID_SCHEMA,
                     "rating": STARS_ITEM | {"multipleOf": 0.5},
                 },
             },

@@ -141,26 +141,21 @@ async def interact(request: Request) -> Response:
     openapi_extra={"parameters": [USER_ID_IN_QUERY, PRODUCT_ID]},
     responses=_DONE,
 )
+@router.delete(
+    "/rating",
+    status_code=204,
+    summary="Delete a rating, with both ids in the query",
+    openapi_extra={"parameters": [USER_ID | {"in": "query"}, PRODUCT_ID_IN_QUERY]},
+    responses=_DONE,
+)
 async def unrate(request: Request) -> Response:
-    """Delete one rating."""
+    """Delete one rating. By query it can be done where a proxy decodes a slash in a path, too."""
     require_key(request)
     asked = RequestReader.of(request)
     who, product_id = asked.user_id(_ids(request)), asked.product_id()
     asked.done()
     await _service(request).write(who, lambda at, user: delete_rating(at, user, product_id, called=who))
     return Response(status_code=204)
-
-
-@router.delete(
-    "/rating",
-    status_code=204,
-    summary="The same, with the ids in the query",
-    openapi_extra={"parameters": [USER_ID | {"in": "query"}, PRODUCT_ID_IN_QUERY]},
-    responses=_DONE,
-)
-async def unrate_by_query(request: Request) -> Response:
-    """Delete one rating, also where a proxy decodes a slash in a path."""
-    return await unrate(request)
 
 
 @router.delete(
