@@ -4,8 +4,8 @@ What the file is, is found from its first lines (`file_form`). Unlike the import
 (`recommender.files.ratings_file`) this reader skips no row: figures from a part of a file would look like those of the
 whole file. So the first faulty row ends the reading with its line number.
 
-- user_id: any text up to 255 characters; whole numbers stay as they are, otherwise all are numbered in sorted order.
-- product_id: any text up to 255 characters. Every product may be recommended.
+- user_id, product_id: by the rules of an import. Whole numbers stay as they are, otherwise all users are numbered in
+  sorted order. Every product may be recommended.
 - rating: on any scale (see `rating_scales`); without the column every row counts as 5 stars (clicks, purchases).
 - timestamp: see `times`; in every row or in none. Parts of a second are cut off.
 
@@ -29,17 +29,16 @@ from recommender.database import NUMBERS, SECOND, TEXT, Identities
 from recommender.errors import InputFileError
 from recommender.files.checked_rows import CheckedRows
 from recommender.files.column_names import given_columns, guessed_rating_columns
-from recommender.files.csv_columns import CsvColumn, required_text_column
+from recommender.files.csv_columns import CsvColumn, product_id_column
 from recommender.files.file_form import FileForm, understood
 from recommender.files.rating_scales import RatedRows, WantedScale, read_rated
 from recommender.files.ratings_file import TABLE, last_of_each, time_kinds
 from recommender.files.rejected_rows import RejectedRows
 from recommender.files.times import time_column
-from recommender.files.user_ids import DistinctIds, numbered
+from recommender.files.user_ids import DistinctIds, numbered, text_ids
 from recommender.files.value_rows import rows_of
 from recommender.shop import RatingMatrix, build_rating_matrix
 
-LONGEST_ID = 255  # characters
 LATEST = dt.datetime(2100, 1, 1)
 HINT = "name a file with the columns user_id,product_id[,rating][,timestamp]"
 
@@ -66,7 +65,7 @@ def read_evaluation_file(path: Path, columns: str | None = None, wanted: WantedS
     InputFileError: missing, unreadable, empty, a column missing (the message names those that exist), a faulty row
     (with its line number).
     """
-    ids = [required_text_column(name, max_characters=LONGEST_ID) for name in ("user_id", "product_id")]
+    ids = [text_ids(), product_id_column("product_id")]
 
     def opened() -> FileForm:
         return understood(path, TABLE, given_columns(columns, TABLE), guess=guessed_rating_columns, hint=HINT)
