@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, insert, select
 
 from recommender.database import read_catalog, read_ratings, writing
-from recommender.database.schema import metadata, products, ratings, recommendations
+from recommender.database.schema import interactions, metadata, products, ratings, recommendations
 from recommender.shop import HALF_STARS
 from recommender.updates import optional_tables, read_facts, read_records
 from tests.support.product_ids import ODD, PRODUCT_IDS
@@ -48,6 +48,19 @@ def test_all_steps_keep_the_ids_and_order_equal_products_by_their_bytes(
         ).all()
     expected = [name for name in BY_BYTES if name != "B08N5WRWNW"]
     assert [tuple(row) for row in listed] == [(name, f"title of {name}") for name in expected]
+
+
+def test_made_up_shoppers_turn_to_products_of_any_id(engine: Engine, env: dict[str, str], tmp_path: Path) -> None:
+    """Each id whole: the table of ids in memory was once ten characters wide."""
+    catalog = write(tmp_path / "catalog.csv", ("sku",), *((name,) for name in ODD))
+    do(env, tmp_path, "to_rds.py", "--products", catalog, "--columns", "asin=sku")
+    sizes = "--num-users", "30", "--num-ratings", "200", "--num-interactions", "300"
+    do(env, tmp_path, "load_recommendation_data.py", *sizes)
+    with engine.connect() as connection:
+        for table in (ratings, interactions):
+            found = set(connection.execute(select(table.c.product_id).distinct()).scalars())
+            assert found <= set(ODD)
+            assert max(map(len, found)) == 64
 
 
 def test_a_kaggle_file_with_other_ids_needs_the_pattern_to_be_set(
