@@ -25,6 +25,12 @@ from recommender.updates import ModelUpdater
 router = APIRouter(include_in_schema=False)
 
 LARGEST = 2**31 - 1
+# name, what it says, and its name in the metrics of a version
+METRICS = (
+    ("nDCG@10", "How high the products stand that people then took", NDCG),
+    ("Products shown", "Part of the catalog that is in somebody's list", "coverage@10"),
+    ("Shoppers served", "Part of all who got a list", "served"),
+)
 COMMAND = "python recommendation_engine.py --rollback {}"
 
 
@@ -38,10 +44,11 @@ async def versions(request: Request) -> Response:
     return render(
         request,
         "versions.html",
-        versions=[one | {"ndcg": _ndcg(one), "verdict": (one["metrics"] or {}).get("verdict")} for one in found],
+        versions=[one | {"figures": _figures(one), "verdict": (one["metrics"] or {}).get("verdict")} for one in found],
         asked=asked,
         done=done if done is not None and done == published else None,
-        curve=_curve(found),
+        curves=_curves(found),
+        METRICS=METRICS,
         command=COMMAND.format(number),
         twin=[("This page as JSON", "/versions.json")],
     )
@@ -71,16 +78,22 @@ def _roll_back(engine: Engine, number: int, file: Path | None) -> None:
         publish_file(file, number)
 
 
-def _ndcg(version: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the nDCG@10 of a version that was measured."""
-    figure = (version["metrics"] or {}).get(NDCG)
-    return figure if figure and figure.get("mean") is not None else None
+def _figures(version: dict[str, Any]) -> list[float | None]:
+    """Return the mean of each of `METRICS`; None where it was not measured."""
+    metrics = version["metrics"] or {}
+    return [(metrics.get(name) or {}).get("mean") for *_, name in METRICS]
 
 
-def _curve(found: list[dict[str, Any]]) -> charts.Curve | None:
-    """Return nDCG@10 of all measured versions, oldest first."""
-    measured = [(f"v{one['version']}", float(figure["mean"])) for one in reversed(found) if (figure := _ndcg(one))]
-    return charts.over_time(measured) if measured else None
+def _curves(found: list[dict[str, Any]]) -> list[tuple[str, str, charts.Curve]]:
+    """Return a curve of each metric that two versions or more have, oldest first."""
+    curves = []
+    for place, (name, words, _) in enumerate(METRICS):
+        figures = [
+            (f"v{one['version']}", figure) for one in reversed(found) if (figure := _figures(one)[place]) is not None
+        ]
+        if len(figures) > 1:
+            curves.append((name, words, charts.over_time(figures)))
+    return curves
 
 
 add_page(router, "/versions", versions)

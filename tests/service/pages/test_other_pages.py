@@ -156,3 +156,36 @@ def test_an_unknown_product_is_told_as_text(site: Site, path: str) -> None:
     answer = site.get(path)
     assert answer.status_code in (404, 422)
     assert "<script>" not in answer.text
+
+
+def test_the_metrics_of_all_versions_stand_as_lines_and_in_the_table(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [
+        Version(number, datetime(2026, 1, number, tzinfo=UTC), "x", 9, {"ranking": "taste"}) for number in range(1, 5)
+    ]
+    figures = {1: (0.25, 0.5, 1.0), 2: None, 3: (0.5, 0.25, 0.75), 4: (0.125, 0.75, None)}
+    names = ("ndcg@10", "coverage@10", "served")
+    for at, version in enumerate(made):
+        if (means := figures[version.number]) is not None:
+            metrics = {name: {"mean": mean} for name, mean in zip(names, means, strict=True)}
+            made[at] = replace(version, metrics=metrics)
+
+    async def found(_request: object) -> list[Version]:
+        return made
+
+    monkeypatch.setattr("recommender.service.pages.versions.versions_of", found)
+    page = site.get("/versions").text
+    drawn = rows(page, "quality").split("<figcaption>")[1:]
+    assert [part.partition("<br>")[0] for part in drawn] == ["nDCG@10", "Products shown", "Shoppers served"]
+    assert [part.count('class="dot"') for part in drawn] == [3, 3, 2]
+    assert [re.findall(r">(v\d)<", part) for part in drawn] == [["v1", "v3", "v4"], ["v1", "v3", "v4"], ["v1", "v3"]]
+    heights = [float(y) for y in re.findall(r'cy="([\d.]+)"', drawn[0])]
+    assert heights[1] < heights[0] < heights[2]  # 0.5 above 0.25 above 0.125
+    table = re.findall(r'<td class="number">([^<]*)</td>', rows(page, "all"))
+    assert [table[at : at + 3] for at in range(0, 20, 5)] == [
+        ["0.1250", "75 %", "–"],
+        ["0.5000", "25 %", "75 %"],
+        ["–", "–", "–"],
+        ["0.2500", "50 %", "100 %"],
+    ]
