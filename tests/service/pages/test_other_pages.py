@@ -11,16 +11,20 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import update
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, update
 
+import api
 import recommendation_engine
 from recommender.database import connect, writing
 from recommender.database.schema import products
 from recommender.publishing import Version
 from recommender.service.pages.pictures import placeholder
 from recommender.settings import load_settings
-from tests.support.service import KEY
-from tests.support.site import PRODUCTS, SCRIPT, Site, serve_site
+from tests.support.mariadb_server import MariaDBServer
+from tests.support.service import KEY, WITH_KEY
+from tests.support.shop import fill, product_row
+from tests.support.site import PRODUCTS, SCRIPT, Site, serve_site, stars
 
 RATED = PRODUCTS[5]
 
@@ -189,3 +193,35 @@ def test_the_metrics_of_all_versions_stand_as_lines_and_in_the_table(
         ["–", "–", "–"],
         ["0.2500", "50 %", "100 %"],
     ]
+
+
+@pytest.mark.parametrize("backend", ["mariadb"])
+def test_an_account_that_may_not_rename_tables_is_shown_the_command_and_nothing_changes(
+    backend: str, engine: Engine, env: dict[str, str], mariadb: MariaDBServer, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    fill(engine, stars(), [product_row(one) for one in PRODUCTS])
+    monkeypatch.chdir(tmp_path)
+    for name, value in (env | {"MODEL_FILE": "", "API_KEY": KEY, "RANKING": "classic"}).items():
+        monkeypatch.setenv(name, value)
+    assert recommendation_engine.main([]) == 0
+    assert recommendation_engine.main(["--top-n-recommendations", "5", "--force"]) == 0
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE USER 'reader'@'127.0.0.1' IDENTIFIED BY 'readers password'")
+        rights = "SELECT, INSERT, UPDATE, DELETE, CREATE"
+        cursor.execute(f"GRANT {rights} ON `{env['DB_NAME']}`.* TO 'reader'@'127.0.0.1'")
+    try:
+        monkeypatch.setenv("DB_USER", "reader")
+        monkeypatch.setenv("DB_PASSWORD", "readers password")
+        with TestClient(api.create_app(), headers=WITH_KEY) as client:
+            before = client.get("/versions.json").json()
+            refused = client.post("/versions/1/roll-back")
+            assert refused.status_code == 409
+            assert "python recommendation_engine.py --rollback 1" in refused.text
+            assert "denied" in refused.text
+            assert "readers password" not in refused.text
+            assert client.get("/versions.json").json() == before
+            assert [one["state"] for one in before["versions"]] == ["published", "kept"]
+    finally:
+        with mariadb.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("DROP USER 'reader'@'127.0.0.1'")
