@@ -14,6 +14,7 @@ from recommender.database.schema import recommendations
 from recommender.errors import DatabaseError, UnknownProductError
 from recommender.live import LiveModel
 from recommender.model import raters_by_segment, ratings_by_stars
+from recommender.ranking import CLASSIC
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.beside import Turns
 from recommender.service.parameters import RequestReader, documented_json
@@ -27,6 +28,7 @@ router = APIRouter()
 
 MANY = 10  # people whose ratings everybody may see by stars: of fewer they would tell who gave which
 SEGMENTS = 5
+BEATEN = "but in every published list other products come first."
 QUICK = 200_000  # ratings that are looked through in less time than a call of a thread takes
 
 _EXAMPLE: dict[str, Any] = {
@@ -129,6 +131,10 @@ def _reason(model: LiveModel, column: int) -> str:
     """Return why the product is in no list."""
     if model.products.facts(column) is NOT_IN_CATALOG:
         return "It has left the catalog, so no list may hold it."
-    if not model.raters_of(column)[0]:
+    if model.raters_of(column)[0]:
+        return f"People have rated it, {BEATEN}"
+    if model.ranking == CLASSIC:
         return "Nobody has rated it, and lists hold what somebody has rated."
-    return "People have rated it, but in every published list other products come first."
+    if column < len(owners := model.owners) and owners[column]:
+        return f"Nobody has rated it. People have viewed or bought it, {BEATEN}"
+    return "Nobody has rated, viewed or bought it. A list holds one such product at most, and others were chosen."

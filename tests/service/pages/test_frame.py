@@ -213,7 +213,8 @@ def test_a_database_that_went_away_is_told_on_every_page_and_lists_go_on(
         for path in ("/", "/shoppers", "/shoppers/1"):
             answer = site.get(path)
             assert answer.status_code == 200
-            assert "The database does not answer" in answer.text
+            assert "The database does not answer" in answer.text.partition("<h1>")[0]
+            assert "Check the database" in answer.text.partition("<h1>")[0]
         assert 'class="products"' in site.get("/shoppers/1").text
         assert site.get(f"/shoppers/1?rate={PRODUCTS[0]}:5").status_code == 503
         assert site.get("/shoppers?country=DE").status_code == 503
@@ -247,7 +248,10 @@ def test_people_who_are_replaced_while_a_page_is_made_are_not_shown(
 
 def test_a_newer_model_that_could_not_be_loaded_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site.app.state.updater, "load_failure", "the file is <broken>")
-    assert "A newer model could not be loaded: the file is &lt;broken&gt;." in site.get("/").text
+    for path in ("/", "/shoppers/1", "/basket", "/versions", f"/p/{PRODUCTS[5]}"):
+        first = site.get(path).text.partition("<h1")[0]
+        assert "A newer model could not be loaded: the file is &lt;broken&gt;." in first, path
+        assert "Mend the cause: loading is tried again by itself." in first
 
 
 def test_an_unforeseen_fault_shows_no_trace(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, insert, update
 import api
 import recommendation_engine
 from recommender.database import writing
-from recommender.database.schema import model_versions, users
+from recommender.database.schema import interactions, model_versions, users
 from tests.support.service import KEY, WITH_KEY
 from tests.support.shop import WHEN, fill
 
@@ -95,7 +95,46 @@ def test_figures_tell_the_ranks_of_a_product_in_published_lists_or_why_it_is_in_
     assert rows["reason"] is None
     unrated = client.get(f"/products/{UNRATED}/figures").json()
     assert (unrated["lists"], unrated["ratings_by_stars"]) == ([], [])
-    assert unrated["reason"] == "Nobody has rated it, and lists hold what somebody has rated."
+    assert unrated["reason"] == NOBODY
+
+
+NOBODY = "Nobody has rated, viewed or bought it. A list holds one such product at most, and others were chosen."
+VIEWED, BEATEN, GONE = "B00000000V", "B00000000W", "B00000000X"
+
+
+@pytest.mark.parametrize(
+    ("ranking", "reasons"),
+    [
+        (
+            "taste",
+            {
+                UNRATED: NOBODY,
+                VIEWED: "Nobody has rated it. People have viewed or bought it, but in every published list other "
+                "products come first.",
+            },
+        ),
+        ("classic", dict.fromkeys((UNRATED, VIEWED), "Nobody has rated it, and lists hold what somebody has rated.")),
+    ],
+)
+def test_a_product_in_no_list_has_the_reason_that_is_true_for_the_ranking(
+    ranking: str, reasons: dict[str, str], engine: Engine, env: dict[str, str], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    fill(engine, STARS | {7: {BEATEN: 1.0, GONE: 5.0}}, [A, B, C, D, E, UNRATED, VIEWED, BEATEN])
+    with writing(engine) as connection:
+        view = {"user_id": 8, "product_id": VIEWED, "interaction_type": "view", "created_at": WHEN}
+        connection.execute(insert(interactions), [view])
+    more = {"RANKING": ranking, "API_KEY": KEY, "TOP_N_RECOMMENDATIONS": "1", "NEW_PRODUCT_PERCENT": "0"}
+    for name, value in (env | more).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    assert recommendation_engine.main([]) == 0
+    with TestClient(api.create_app(), headers=WITH_KEY) as client:
+        told = {product: client.get(f"/products/{product}/figures").json() for product in (*reasons, BEATEN, GONE)}
+    assert {product: told[product]["reason"] for product in reasons} == reasons
+    assert told[BEATEN]["reason"] == "People have rated it, but in every published list other products come first."
+    assert told[GONE]["reason"] == "It has left the catalog, so no list may hold it."
+    assert [figures["lists"] for figures in told.values()] == [[]] * 4
 
 
 def test_people_are_found_by_place_by_chance_and_by_their_number_of_ratings(client: TestClient) -> None:
