@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Task
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class ServiceState(Served):
     product_images: bool = False  # whether the pages show the pictures of the catalog
     model_file: Path | None = None
     maps: TasteMaps | None = None  # taste maps; None: not started yet
-    figures: tuple[ref[ServedModel], dict[str, Any]] | None = None  # of the overview, and the model they are of
+    figures: tuple[ref[ServedModel], Task[dict[str, Any]]] | None = None  # of the overview, and the model they are of
     batches: Turns = field(default_factory=lambda: Turns(BATCHES_AT_A_TIME))
     slow_answers: Turns = field(default_factory=lambda: Turns(1))
     refused: str = ""  # why the start failed

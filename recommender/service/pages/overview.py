@@ -15,6 +15,7 @@ from recommender.service.session import may_see_people
 
 router = APIRouter(include_in_schema=False)
 
+PATIENCE = 0.1  # seconds that the page waits for the figures of a model that was just built
 RANKINGS = {
     "classic": "Ratings most like yours",
     "taste": "Nearest taste",
@@ -27,8 +28,10 @@ RANKINGS = {
 
 async def overview(request: Request) -> Response:
     """Return the page."""
-    found = await overview_of(request, named=may_see_people(request))
-    curve = [(point["rank"], point["ratings"]) for point in found["popularity"]]
+    found = await overview_of(request, named=may_see_people(request), patience=PATIENCE)
+    counting = found["popularity"] is None
+    curve = [(point["rank"], point["ratings"]) for point in found["popularity"] or []]
+    served = found["served_by"] or {"shoppers": 0, "sources": {}}
     return render(
         request,
         "overview.html",
@@ -37,11 +40,12 @@ async def overview(request: Request) -> Response:
         histogram=_bars(
             [(f"{stars(row['stars'])} ★", row["ratings"]) for row in reversed(found["ratings_by_stars"] or [])]
         ),
+        counting=counting,
         hidden=found["ratings_by_stars"] is None,
         tail=charts.log_log(curve) if len(curve) > 1 else None,
         points=curve,
-        sources=_sources(found["served_by"]),
-        shoppers=found["served_by"]["shoppers"],
+        sources=_sources(served),
+        shoppers=served["shoppers"],
         rankings=_rankings(found["rankings"]),
         twin=[("This page as JSON", "/overview.json"), ("Health", "/health"), ("Metrics", "/metrics")],
     )

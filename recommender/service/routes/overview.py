@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 import weakref
@@ -73,8 +74,11 @@ async def overview(request: Request) -> Response:
     return Response(orjson.dumps(await overview_of(request, named=has_key(request))), media_type="application/json")
 
 
-async def overview_of(request: Request, *, named: bool) -> dict[str, Any]:
-    """Return the overview, for the route and for the page; ``named``: with the stars that few people gave."""
+async def overview_of(request: Request, *, named: bool, patience: float | None = None) -> dict[str, Any]:
+    """Return the overview, for the route and for the page; ``named``: with the stars that few people gave.
+
+    ``patience``: seconds to wait for the figures of a new model, which are None if it takes longer.
+    """
     state: ServiceState = request.app.state
     try:
         versions = await versions_of(request)
@@ -83,7 +87,7 @@ async def overview_of(request: Request, *, named: bool) -> dict[str, Any]:
     refused = refused_version(versions)
     return {
         "faults": faults_of(state) + ([refused] if refused else []),
-        **await _of_model(request, named=named),
+        **await _of_model(request, named=named, patience=patience),
         "rankings": rankings_of(versions),
         "gate": _gate(versions),
         "rejected_rows": _rejected(),
@@ -91,16 +95,18 @@ async def overview_of(request: Request, *, named: bool) -> dict[str, Any]:
     }
 
 
-async def _of_model(request: Request, *, named: bool) -> dict[str, Any]:
+async def _of_model(request: Request, *, named: bool, patience: float | None) -> dict[str, Any]:
     """Return the figures of the served model. Those that take long are made once for each model that is built."""
     state: ServiceState = request.app.state
     model = state.model
     assert model is not None
     assert state.updater is not None
     built, kept = model.changes.model, state.figures
-    if kept is None or kept[0]() is not built:
-        made = await state.slow_answers.make(request, model, lambda: _figures(built, state.default_limit))
-        state.figures = kept = weakref.ref(built), made
+    if kept is None or kept[0]() is not built or (kept[1].done() and kept[1].exception()):
+        making = asyncio.create_task(asyncio.to_thread(_figures, built, state.default_limit))
+        state.figures = kept = weakref.ref(built), making
+    await asyncio.wait([kept[1]], timeout=patience)
+    figures = kept[1].result() if kept[1].done() else dict.fromkeys(_OF_A_MODEL)
     now = time.time()
     shop = {
         "users": len(model.known_users),
@@ -117,7 +123,10 @@ async def _of_model(request: Request, *, named: bool) -> dict[str, Any]:
         "rows_left_out": dict(model.left_out),
     }
     few = model.matrix.shape[0] < MANY and not named
-    return {"shop": shop, **kept[1], **({"ratings_by_stars": None} if few else {})}
+    return {"shop": shop, **figures, **({"ratings_by_stars": None} if few else {})}
+
+
+_OF_A_MODEL = ("ratings_by_stars", "popularity", "served_by")
 
 
 def _figures(model: ServedModel, n: int) -> dict[str, Any]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from recommender.model import ServedModel
 from recommender.publishing import Version
+from recommender.service.routes import overview
 from tests.support.browser import chromium, opened, sign_in, violations
 from tests.support.service import KEY, WITH_KEY
-from tests.support.site import PRODUCTS, WITHOUT_RATINGS, Site
+from tests.support.site import PRODUCTS, WITHOUT_RATINGS, Site, serve_site
 
 PAGES = [
     *("/", "/shoppers?kind=heavy", "/shoppers/1?beside=classic&limit=12", f"/shoppers/{WITHOUT_RATINGS}", "/versions"),
@@ -175,6 +180,50 @@ def _soon_told(page: Page, words: str) -> None:
         if len(told) == (1 if words else 0) and words in "".join(told):
             return
     raise AssertionError(f"{told} is told, not {words!r}")
+
+
+def test_figures_that_take_long_do_not_keep_the_first_page_waiting(
+    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, made = threading.Event(), overview._figures
+
+    def slowly(model: ServedModel, n: int) -> dict[str, Any]:
+        go_on.wait(10)
+        return made(model, n)
+
+    monkeypatch.setattr(overview, "_figures", slowly)
+    monkeypatch.setattr(site.app.state, "figures", None)
+    page.goto("/")
+    for heading in ("How people rate", "The long tail", "Where the products come from"):
+        section = page.locator("section", has=page.get_by_role("heading", name=heading))
+        expect(section.get_by_text("Being counted …")).to_be_visible()
+    assert violations(page) == []
+    expect(page.get_by_text("version of the model")).to_be_visible()
+    go_on.set()
+    expect(page.get_by_text("Being counted …")).to_have_count(0)
+    expect(page.get_by_text("5 ★")).to_be_visible()
+    assert site.get("/overview.json").json()["served_by"]["shoppers"] > 0
+
+
+def test_a_picture_that_does_not_load_gives_way_to_the_drawing(browser: Browser, tmp_path: Path) -> None:
+    loads, pixel = (
+        PRODUCTS[5],
+        b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="),
+    )
+    with (
+        serve_site(tmp_path, PRODUCT_IMAGES="1") as site,
+        opened(browser, site.address, may_fail=r"https://example\.com/|ERR_FAILED") as page,
+    ):
+        page.route(
+            f"https://example.com/{loads}.jpg", lambda route: route.fulfill(body=pixel, content_type="image/png")
+        )
+        page.route(lambda url: "example.com" in url and loads not in url, lambda route: route.abort())
+        page.goto(f"/basket?product={loads}&product={PRODUCTS[1]}")
+        shown, gone = page.locator("section[aria-labelledby='chosen'] li .picture.over > img").all()
+        expect(shown).to_be_visible()
+        expect(gone).to_be_hidden()
+        drawings = page.locator("section[aria-labelledby='chosen'] li .picture.over > svg")
+        expect(drawings).to_have_count(2)
 
 
 def test_a_version_is_rolled_back_after_a_question(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
