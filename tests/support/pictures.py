@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.support.browser import chromium, opened, sign_in
 from tests.support.service import KEY, uvicorn
 
-SHOPPER = "/shoppers/42"
+SHOPPER, MAP = "/shoppers/42", "/map?shopper=42"
 # name -> page, color scheme, width, whether the first reason is open
 PICTURES = {
     "overview": ("/", "light", 1280, False),
@@ -25,6 +25,8 @@ PICTURES = {
     "shopper-phone": (SHOPPER, "light", 360, False),
     "basket": ("/basket?product={first}", "light", 1280, False),
     "product": ("/p/{first}", "light", 1280, False),
+    "map": (MAP, "light", 1280, False),
+    "map-dark": ("/map", "dark", 1280, False),
     "versions": ("/versions?roll_back=1", "light", 1280, False),
 }
 LARGEST = 200_000  # bytes of a picture
@@ -40,6 +42,7 @@ def make_shop(folder: Path) -> dict[str, str]:
         (["load_recommendation_data.py"], {}),
         (["recommendation_engine.py"], {"RANKING": "classic"}),
         (["recommendation_engine.py"], {}),
+        (["recommendation_engine.py", "--map"], {}),
     ]
     for command, more in steps:
         subprocess.run([sys.executable, *command], cwd=ROOT, env=os.environ | env | more, check=True, stdout=sys.stderr)
@@ -59,6 +62,9 @@ def take(address: str, folder: Path) -> None:
                 page.goto(path.format(first=first))
                 if is_open:
                     page.locator("details summary", has_text="Why").first.click()
+                if path.startswith("/map"):
+                    page.locator("#map[data-drawn]").wait_for()
+                    page.wait_for_timeout(200)
                 file = folder / f"page-{name}.png"
                 page.screenshot(path=file)
                 print(f"{file}, {file.stat().st_size / 1000:.0f} KB")

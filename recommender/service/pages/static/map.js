@@ -82,10 +82,10 @@
     }
 
     function paintPoints(wide, high) {
-      const base = points.n > 20000 ? 0.9 : points.n > 4000 ? 1.5 : 2.4;
+      const base = (points.n > 20000 ? 0.9 : points.n > 4000 ? 1.5 : 2.4) * Math.min(1, size() / view.zoom / 450);
       const half = Math.min(base * Math.pow(view.zoom, 0.45), 5) * unit(), round = half > 2 && points.n / view.zoom < 9000;
       const scale = size(), left = wide / 2 - view.x * scale, top = high / 2 - view.y * scale, by = scale / SIDE;
-      context.globalAlpha = chosen ? 0.3 : points.n > 20000 ? 0.55 : 0.75;
+      context.globalAlpha = chosen ? 0.4 : points.n > 20000 ? 0.55 : 0.75;
       for (const [number, members] of points.members) {
         context.fillStyle = tone(number);
         if (round) context.beginPath();
