@@ -50,8 +50,9 @@ def show(page: Page, path: str = "/map") -> None:
     expect(page.locator("#map")).to_have_attribute("data-drawn", str(len(PEOPLE)))
 
 
-def drawn_lines(page: Page) -> list[str]:
-    return str(page.locator("#map").get_attribute("data-lines")).split(",")
+def expect_lines(page: Page, to: list[str]) -> None:
+    """Expect lines to exactly these people, nearest first."""
+    expect(page.locator("#map")).to_have_attribute("data-lines", ",".join(to))
 
 
 def neighbors(site: Site, user: int) -> list[str]:
@@ -68,17 +69,17 @@ def test_a_shopper_who_is_searched_has_the_neighbors_of_the_api_in_the_drawing_a
     expect(page.get_by_role("heading", name="Shopper 5")).to_be_visible()
     expect(page).to_have_url(re.compile(r"/map\?shopper=5$"))
     near: Any = site.get("/users/5/neighbors").json()["neighbors"]
-    assert drawn_lines(page) == neighbors(site, 5)
+    expect_lines(page, neighbors(site, 5))
     rows = page.locator("#near tbody tr").all_inner_texts()
     assert [row.split() for row in rows] == [
         ["Shopper", str(one["user_id"]), f"{one['similarity']:.3f}", str(one["shared_products"])] for one in near
     ]
     page.get_by_role("link", name=f"Shopper {near[0]['user_id']}", exact=True).click()
     expect(page.get_by_role("heading", name=f"Shopper {near[0]['user_id']}")).to_be_visible()
-    assert drawn_lines(page) == neighbors(site, near[0]["user_id"])
+    expect_lines(page, neighbors(site, near[0]["user_id"]))
     page.go_back()
     expect(page.get_by_role("heading", name="Shopper 5")).to_be_visible()
-    expect(page.locator("#map")).to_have_attribute("data-lines", ",".join(neighbors(site, 5)))
+    expect_lines(page, neighbors(site, 5))
     page.get_by_role("link", name="See the list of shopper 5").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Shopper 5")
 
@@ -93,13 +94,13 @@ def test_a_click_on_a_point_chooses_that_shopper_and_a_drag_moves_the_map(page: 
     page.mouse.click(box["x"] + box["width"] / 2 + x, box["y"] + box["height"] / 2 + y)
     expect(page.locator("#chosen-name")).to_have_text(f"Shopper {PEOPLE[lonely]}")
     expect(page).to_have_url(re.compile(rf"/map\?shopper={PEOPLE[lonely]}$"))
-    assert drawn_lines(page) == neighbors(site, PEOPLE[lonely])
-    before = page.locator("#map").get_attribute("data-view")
+    expect_lines(page, neighbors(site, PEOPLE[lonely]))
+    before = view(page)
     page.mouse.move(box["x"] + 200, box["y"] + 200)
     page.mouse.down()
     page.mouse.move(box["x"] + 260, box["y"] + 230)
     page.mouse.up()
-    expect(page.locator("#map")).not_to_have_attribute("data-view", str(before))
+    assert view(page) != before
     expect(page.locator("#chosen-name")).to_have_text(f"Shopper {PEOPLE[lonely]}")
 
 
@@ -196,6 +197,7 @@ def test_without_javascript_the_tables_tell_it(browser: Browser, site: Site) -> 
         expect(page.locator("#map")).to_be_hidden()
         page.get_by_label("Shopper id").fill("5")
         page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Shopper 5")).to_be_visible()
         found = [str(row.get_attribute("data-user")) for row in page.locator("#near tbody tr").all()]
         assert found == neighbors(site, 5)
         expect(page.locator("#regions")).to_be_visible()
