@@ -39,7 +39,7 @@ LARGEST = 65_534  # of a coordinate; one more is no place
 MOST_REGIONS, PEOPLE_OF_A_REGION = 16, 25
 NAMES, PRIOR = 3, 5.0  # categories of a region; people as everywhere that stand in for the unknown
 FEWEST_PEOPLE = 3  # who make a category typical, fewer only where all are fewer
-BLOCK = 4_096  # users placed at a time: 330 MB of similarities to 20,000 landmarks
+BLOCK = 512  # users placed at a time: 160 MB of similarities to 20,000 landmarks and their order
 
 Places = NDArray[np.float32]
 

@@ -147,10 +147,22 @@ class TasteMaps:
         """Have the map of a version made, unless one is being made or this one has just been tried."""
         if self._is_making() or (version == self._asked and time.monotonic() < self._again):
             return
-        self._said, self._asked, self.failure = tempfile.TemporaryFile(), version, ""  # noqa: SIM115  # closed with the process
-        self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._said
-        )
+        self._asked, self.failure = version, ""
+        try:
+            self._start()
+        except OSError as error:
+            self._again, self.failure = time.monotonic() + AGAIN, f"no process can be started ({error.strerror})"
+
+    def _start(self) -> None:
+        said = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
+        try:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+            )
+        except OSError:
+            said.close()
+            raise
+        self._said = said
 
     def _is_making(self) -> bool:
         """Tell whether the process is at work. If it has ended without a map, note why."""

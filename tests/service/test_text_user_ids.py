@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from fastapi.testclient import TestClient
+from markupsafe import escape
 from sqlalchemy import Engine, insert, select
 
 import api
@@ -20,6 +23,8 @@ from recommender.database import TEXT, writing
 from recommender.database.schema import data_origin, lists_by_text, ratings, recommendations, user_id_map, users
 from recommender.errors import SettingError, UnknownUserError
 from recommender.publishing import open_model
+from recommender.settings import load_settings
+from recommender.updates import make_map
 from tests.support.service import KEY, WITH_KEY, wait_until
 from tests.support.shop import WHEN, fill
 
@@ -284,3 +289,24 @@ def test_the_kind_is_noted_with_the_data_and_the_document_says_it(client: TestCl
     document = client.get("/openapi.json").json()
     shown = document["paths"]["/recommendations/{user_id}"]["get"]["parameters"][0]["schema"]
     assert (shown["type"], shown["maxLength"]) == ("string", 64)
+
+
+def test_the_taste_map_finds_people_by_their_texts(
+    shop: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SQLITE_FILE", os.environ.get("SQLITE_FILE") or str(tmp_path / "shop.db"))
+    make_map(load_settings())
+    with TestClient(api.create_app(), headers=WITH_KEY) as client:
+        wait_until(lambda: client.get("/map.json").status_code == 200)
+        for name in NAMES:
+            found = client.get(f"/map/shopper?user_id={path(name)}").json()
+            assert (found["user_id"], found["place"] is None) == (name, False)
+            near = client.get(f"/neighbors?user_id={path(name)}").json()["neighbors"]
+            assert [one["user_id"] for one in found["neighbors"]] == [one["user_id"] for one in near]
+            page = client.get(f"/map?shopper={path(name)}")
+            assert page.status_code == 200
+            assert f'value="{escape(name)}"' in page.text
+            links = re.findall(r'href="(/map\?shopper=[^"]+)"', page.text)
+            assert [unquote(link.removeprefix("/map?shopper=")) for link in links] == [one["user_id"] for one in near]
+            at = client.get(f"/map?point={found['place']['point']}", follow_redirects=False)
+            assert (at.status_code, client.get(at.headers["location"]).text) == (303, page.text)

@@ -141,6 +141,12 @@ def test_a_map_that_cannot_be_made_is_told_and_not_tried_at_once_again(
     maps.close()
 
 
+def test_a_process_that_cannot_be_started_is_told(tmp_path: Path) -> None:
+    maps = TasteMaps(tmp_path / "shop.db.map", [str(tmp_path / "nothing")])
+    maps.ask(3)
+    assert maps.failure == "no process can be started (No such file or directory)"
+
+
 def test_that_another_worker_makes_the_map_is_no_failure(tmp_path: Path) -> None:
     maps = TasteMaps(tmp_path / "shop.db.map", ended(taste_maps_module.BUSY))
     maps.ask(3)

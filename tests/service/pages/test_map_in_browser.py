@@ -135,6 +135,30 @@ def test_the_map_moves_and_zooms_by_keyboard_wheel_and_buttons(page: Page) -> No
     assert view(page)[2] == 1.5
 
 
+def test_two_fingers_zoom_the_map_and_one_moves_it(browser: Browser, site: Site) -> None:
+    with opened(browser, site.address, width=360, has_touch=True) as page:
+        page.goto("/map")
+        box = page.locator("#map").bounding_box()
+        assert box is not None
+        fingers, middle = page.context.new_cdp_session(page), (box["x"] + box["width"] / 2, box["y"] + 100)
+
+        def touch(kind: str, *apart: tuple[float, float]) -> None:
+            points = [{"x": middle[0] + x, "y": middle[1] + y, "id": at} for at, (x, y) in enumerate(apart)]
+            fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        touch("touchStart", (-20, 0), (20, 0))
+        touch("touchMove", (-40, 0), (20, 0))
+        touch("touchMove", (-40, 0), (40, 0))
+        touch("touchEnd")
+        x, y, zoom = view(page)
+        assert (x, zoom) == pytest.approx((0.5, 2.0), abs=0.02)
+        touch("touchStart", (0, 0))
+        touch("touchMove", (-30, 0))
+        touch("touchEnd")
+        assert view(page)[0] > x + 0.02
+        assert view(page)[1:] == [y, zoom]
+
+
 def test_without_a_key_there_are_regions_and_no_request_for_people(browser: Browser, site: Site) -> None:
     with opened(browser, site.address) as page:
         asked: list[str] = []

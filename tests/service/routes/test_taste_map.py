@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -68,6 +69,28 @@ def test_regions_of_few_people_need_a_key(site: Site, monkeypatch: pytest.Monkey
     without: Any = httpx2.get(f"{site.address}/map.json").json()
     assert [region["people"] for region in without["regions"]] == [30, 10]
     assert [region["people"] for region in site.get("/map.json").json()["regions"]] == [30, 10, 9]
+
+
+def test_the_first_view_takes_less_than_100_kb(site: Site) -> None:
+    page, total = site.get("/map?shopper=5"), 0
+    scripts = re.findall(r'(?:src|href)="(/assets/[^"]*)"', page.text)
+    assert any("map.js" in path for path in scripts)
+    for path in ("/map?shopper=5", *scripts):
+        with httpx2.stream("GET", site.address + path, headers=WITH_KEY | {"Accept-Encoding": "gzip"}) as answer:
+            total += len(b"".join(answer.iter_raw()))
+    assert 10_000 < total < 100_000
+    assert not re.search(r"<script(?! src=)|<style|\sstyle=|\son[a-z]+=", page.text)
+
+
+def test_the_map_of_a_service_with_a_model_file_is_that_of_its_version(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    state = site.app.state
+    assert state.model is not None
+    monkeypatch.setattr(state, "model", replace(state.model, version=7))
+    assert state.published == 1
+    monkeypatch.setattr(state, "model_file", tmp_path / "shop.model")
+    assert state.published == 7
 
 
 def test_points_are_the_places_of_the_map_in_its_order(site: Site) -> None:
