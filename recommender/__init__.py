@@ -15,6 +15,7 @@ These do.
     database    the tables: connect, load, read
     files       files into checked rows, and the rejected ones with line and reason
     publishing  everybody's lists and the model file, by version: publish, keep, roll back
+    spark       the batch on Apache Spark
     updates     what changes in the tables, and how the served model takes it over
     commands    what the command line does besides
     service     HTTP: routes, pages, and the layer around them

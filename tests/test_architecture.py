@@ -26,7 +26,7 @@ COMPUTES = (
     "ranking",
     "shop",
 )
-READS = {"settings", "paths", "synthetic", "database", "files", "publishing", "updates", "commands", "service"}
+READS = {"settings", "paths", "synthetic", "database", "files", "publishing", "spark", "updates", "commands", "service"}
 MAY_USE = {"numpy", "scipy", "numba", "pandas", "cachetools", "threadpoolctl", "recommender"}
 # modules of the standard library for files, network, clock and global random state
 IMPURE_STDLIB = {"os", "io", "pathlib", "time", "random", "socket", "subprocess", "urllib", "tempfile", "shutil"}
@@ -116,7 +116,7 @@ def test_a_room_that_computes_imports_none_that_reads_or_writes(room: str) -> No
 # a room imports only rooms that stand before it
 ORDER = [
     *["errors", "arrays", "shop", "items", "neighbors", "fallback", "ranking", "evaluation", "model", "live"],
-    *["settings", "paths", "synthetic", "database", "files", "publishing", "updates", "commands", "service"],
+    *["settings", "paths", "synthetic", "database", "files", "publishing", "spark", "updates", "commands", "service"],
     "sample_catalog",
 ]
 
@@ -127,6 +127,11 @@ def test_a_room_imports_only_rooms_before_it(room: str) -> None:
     for file in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
         rooms = {name.split(".")[1] for name in imports_of(file) if name.startswith("recommender.")} - {room}
         assert rooms <= set(ORDER[: ORDER.index(room)]), file
+
+
+def test_only_the_room_for_spark_imports_pyspark() -> None:
+    importing = {file for file in sources() if "pyspark" in {name.split(".")[0] for name in imports_of(file)}}
+    assert importing <= set((ROOT / "recommender" / "spark").glob("*.py")) | {ROOT / "benchmarks" / "spark.py"}
 
 
 def test_every_room_has_its_place_in_the_order() -> None:
