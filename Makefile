@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PORT ?= 8000
 PRODUCTS ?= 20000
+TEST_PACKAGES := mariadb-server curl chromium openjdk-17-jre-headless libmariadb-java
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -29,9 +30,9 @@ $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
-	@echo "installing requirements-dev.txt into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/.installed-dev: requirements-dev.txt requirements-spark.txt requirements.txt | $(VENV)/bin/python
+	@echo "installing requirements-dev.txt and requirements-spark.txt into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-spark.txt
 	@touch $@ $(VENV)/.installed
 
 # The catalog: the Kaggle files if they are here, otherwise a made-up one.
@@ -61,11 +62,12 @@ run: setup compiling amazon_products.csv amazon_categories.csv
 
 # Compiled once, on both cores: without it each of the two workers compiles nearly everything.
 test: $(VENV)/.installed-dev
-	@PATH="$$PATH:/usr/sbin"; command -v mariadbd >/dev/null && command -v curl >/dev/null && command -v chromium >/dev/null \
+	@PATH="$$PATH:/usr/sbin"; have() { command -v mariadbd && command -v curl && command -v chromium && command -v java \
+	  && [ -f /usr/share/java/mariadb-java-client.jar ]; }; have >/dev/null \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	     && { echo "installing mariadb-server, curl and chromium for the tests ..."; apt-get update -qq; \
-	          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mariadb-server curl chromium >/dev/null; }; } \
-	|| echo "no mariadbd or no chromium on PATH: their tests are skipped; to run them: apt-get install mariadb-server chromium" >&2
+	     && { echo "installing $(TEST_PACKAGES) for the tests ..."; apt-get update -qq; \
+	          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(TEST_PACKAGES) >/dev/null; }; } \
+	|| echo "tests that lack a program are skipped; to run them all: apt-get install $(TEST_PACKAGES)" >&2
 	@[ -n "$$(find recommender -name '*.nbi' -print -quit)" ] || RANKING=auto $(BIN)/python -m recommender.commands.warm_up
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 

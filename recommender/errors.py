@@ -18,6 +18,7 @@
     ├── NotPublishedError            a new version is worse than the published one or has too few lists: only kept
     ├── NothingToEvaluateError       no user has a rating that could be hidden
     ├── ModelFileError               a model file that is truncated, foreign or of another format
+    ├── SparkError                   Spark does not start, or breaks off
     └── SelfCheckError               the trained model disagrees with the reference
 
 A script's ``main()`` catches these, a database driver's own and Ctrl-C, and nothing else (``exit_status``). The message
@@ -125,6 +126,10 @@ class NothingToEvaluateError(RecommenderError):
 
 class ModelFileError(RecommenderError):
     """A model file is missing, truncated, damaged, or not one that this version of the project reads."""
+
+
+class SparkError(RecommenderError):
+    """Spark lacks what it needs, cannot be reached, or broke off."""
 
 
 class SelfCheckError(RecommenderError):

@@ -45,7 +45,7 @@ TOP_LEVEL = {
         "docs",
     ],
     *["load_recommendation_data.py", "recommendation_engine.py", "recommender", "requirements-bench.txt"],
-    *["requirements-dev.txt", "requirements.txt", "tests", "to_rds.py"],
+    *["requirements-dev.txt", "requirements-spark.txt", "requirements.txt", "tests", "to_rds.py"],
 }
 
 

@@ -36,7 +36,7 @@ from recommender.database.connection import (
     waiting_for_locks,
     writing,
 )
-from recommender.database.cursor_reader import LOGS, MOST_GAPS, OVERLAP, TICK, Count, count_ticks, missing
+from recommender.database.cursor_reader import LOGS, MOST_GAPS, OVERLAP, TICK, Count, count_ticks, missing, read_cursor
 from recommender.database.deletions_log import (
     KEPT_DAYS,
     cut_log,
@@ -79,7 +79,7 @@ from recommender.database.own_tables import (
     noted_lists,
     prepare_notes,
 )
-from recommender.database.rating_scale import fit_ratings, steps_in_sql
+from recommender.database.rating_scale import fit_ratings, scale_of, steps_in_sql
 from recommender.database.shop_reader import (
     around,
     as_product,
@@ -103,7 +103,7 @@ from recommender.database.tables import (
     table_is_there,
     widen_product_ids,
 )
-from recommender.database.usable_rows import as_words, fault_of, usable
+from recommender.database.usable_rows import as_words, fault_of, refuse_faulty_table, usable
 from recommender.database.user_names import read_names, read_user_ids
 
 __all__ = [
@@ -172,6 +172,7 @@ __all__ = [
     "reaches_back",
     "read_catalog",
     "read_clocks",
+    "read_cursor",
     "read_identities",
     "read_interactions",
     "read_names",
@@ -185,12 +186,14 @@ __all__ = [
     "read_taste_data",
     "read_token",
     "read_user_ids",
+    "refuse_faulty_table",
     "refuse_foreign_catalog",
     "refuse_foreign_rows",
     "refuse_foreign_tables",
     "require_people",
     "require_rows",
     "retried",
+    "scale_of",
     "shopper_summary",
     "staged",
     "steps_in_sql",

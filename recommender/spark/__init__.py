@@ -1,6 +1,12 @@
 """The batch on Apache Spark: the lists of a shop that does not fit one machine, the same as those of the local batch.
 
-frames  the tables as DataFrames, and what is asked for
+session      starts Spark, and checks what it needs
+causes       errors of Spark in one line
+frames       the tables as DataFrames, and what is asked for
+shop_frames  a shop as Spark reads it
+jdbc_source  the tables of a database, read by all executors at once
+id_ranges    ranges of user ids with about as many rows each
+names        what the shop calls its users
 """
 
 __all__ = []
