@@ -91,6 +91,7 @@ from recommender.database.shop_reader import (
     read_snapshot,
     read_taste_data,
 )
+from recommender.database.staging._blocks import BlockWriter
 from recommender.database.staging._load_data import as_lines
 from recommender.database.staging.bulk_load import LoadCount, Move, Stage, drop_leftovers, staged
 from recommender.database.tables import (
@@ -119,6 +120,7 @@ __all__ = [
     "TEXT",
     "TICK",
     "WAIT",
+    "BlockWriter",
     "Count",
     "Identities",
     "LoadCount",

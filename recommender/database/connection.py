@@ -31,6 +31,8 @@ from recommender.settings import Settings
 
 # caused by another transaction; 1020: what this one has read is out of date (MariaDB 11.6 and newer)
 _CONFLICTS = (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.CHECKREAD, ER.TABLE_DEF_CHANGED)
+# 0: the connection was lost before; 1053, 1152, 1927: the server stops, or ended the connection
+_LOST = (CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR, CR.CR_CONN_HOST_ERROR, CR.CR_CONNECTION_ERROR, 0, 1053, 1152, 1927)
 _PAUSE = 0.01  # seconds until a transaction is tried again
 _T = TypeVar("_T")
 DRIVER_ERRORS = (exc.SQLAlchemyError, err.MySQLError, sqlite3.Error)
@@ -201,6 +203,16 @@ def error_code(error: BaseException) -> int | None:
     """Return the server's (or the driver's) number of an error; None if it has none, as on SQLite."""
     arguments = getattr(getattr(error, "orig", error), "args", ())
     return arguments[0] if arguments and isinstance(arguments[0], int) else None
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether an error means that the server was not reached, or went away."""
+    return bool(getattr(error, "connection_invalidated", False)) or error_code(error) in _LOST
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Tell whether another transaction was in the way, so that this one may be run again."""
+    return error_code(error) in _CONFLICTS
 
 
 def _translated(error: Exception, engine: Engine) -> RecommenderError:

@@ -23,7 +23,7 @@ from recommender.publishing.batch import (
 from recommender.publishing.erasures import erase_from_lists
 from recommender.publishing.export import checked_form, export_lists
 from recommender.publishing.model_file import open_model, refuse_foreign_file, save_model
-from recommender.publishing.publication import drop_left_lists, roll_back
+from recommender.publishing.publication import Judge, drop_left_lists, publish_lists, roll_back
 from recommender.publishing.taste_maps import SavedMap, drop_maps, map_file, open_map, save_map
 from recommender.publishing.user_list import as_frame, as_text, replace_list, with_product_details
 from recommender.publishing.version_files import drop_files, kept_file, publish_file
@@ -45,6 +45,7 @@ __all__ = [
     "PEOPLE",
     "PUBLISHED",
     "BatchJob",
+    "Judge",
     "SavedMap",
     "Version",
     "as_frame",
@@ -64,6 +65,7 @@ __all__ = [
     "open_map",
     "open_model",
     "publish_file",
+    "publish_lists",
     "published_number",
     "published_version",
     "read_versions",

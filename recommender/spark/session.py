@@ -188,6 +188,7 @@ def _settings(master: str, jar: Path | None) -> dict[str, str]:
         "spark.driver.maxResultSize": "0",  # what comes to the driver is bounded by the catalog
         "spark.ui.showConsoleProgress": "false",
         "spark.executorEnv.PYTHONPATH": path,
+        "spark.python.daemon.module": "recommender.spark.daemon",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
     }

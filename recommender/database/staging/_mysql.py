@@ -13,12 +13,12 @@ from sqlalchemy.schema import CreateTable
 
 from recommender.database._engines import loading_engine
 from recommender.database.announcement import lock_name
-from recommender.database.connection import label, waiting_for_locks, writing
+from recommender.database.connection import database_errors, is_lost, label, waiting_for_locks, writing
 from recommender.database.own_tables import OLD, STAGING, OwnTable, drop_own, forget, leftovers, note, prepare_notes
 from recommender.database.server_connection import ServerConnection
 from recommender.database.staging._load_data import FORMAT, as_lines, give_up_if_hung_up, send_while_made
 from recommender.database.staging._stage import LoadCount, Move, Stage, data_columns, keys_of, python_rows, updatable
-from recommender.database.tables import existing_tables
+from recommender.database.tables import existing_tables, table_is_there
 from recommender.errors import DatabaseError, ForeignDataError, WriteConflictError
 
 # a statement that a killed run left on the server (an ALTER TABLE, a roll-back) holds its locks for some seconds more
@@ -49,6 +49,22 @@ class ServerStage(Stage):
         for filled in self.tables.values():
             self.connection.execute(CreateTable(filled))
         self._loads_files = self._may_load_files()
+
+    def keep(self) -> None:
+        try:
+            self._execute("SELECT 1")
+            return
+        except exc.DBAPIError as error:
+            if not is_lost(error):
+                raise
+        with database_errors(self.engine):
+            self.disconnect()
+            self._connect()
+            for table in self.tables:
+                self._wait_for(table)
+            if gone := [t.name for t in self.tables.values() if not table_is_there(self.connection, t.name)]:
+                reason = f"another run dropped {gone[0]} while the server was away"
+                raise DatabaseError(f"{label(self.engine)}: {reason}: run the step again")
 
     def close(self) -> None:
         if self._ours:

@@ -99,6 +99,12 @@ class Stage:
     def hold(self) -> None:
         """Keep others from writing until ``publish``, where the database swaps that way (SQLite)."""
 
+    def keep(self) -> None:
+        """Keep the connection and its locks through a pause; call this now and then, and before going on.
+
+        If the server was away, connect again. DatabaseError if it still is, or if another run dropped the tables.
+        """
+
     def open(self) -> None:
         """Connect, drop what a killed run left, create the staging tables."""
         raise NotImplementedError
