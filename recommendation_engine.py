@@ -33,10 +33,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,44 +44,15 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender.commands import engine as commands
-from recommender.commands.batch import (
-    check_cosines,
-    keep_unchanged,
-    read_and_train,
-    tell_choice,
-    tell_loaded,
-    write_and_tell,
-)
-from recommender.commands.empty_list import why_empty
-from recommender.commands.engine_options import batch_size, parse_arguments, sample_user
+from recommender.commands.batch import run_batch
+from recommender.commands.engine_options import batch_size, parse_arguments
 from recommender.commands.exit_status import FORESEEN, exit_status, status_of
-from recommender.commands.list_gate import reason_of
-from recommender.database import (
-    around,
-    connect,
-    connected,
-    label,
-    read_rating_matrix,
-    read_taste_data,
-    widen_product_ids,
-)
+from recommender.database import around, connect, connected, read_rating_matrix, read_taste_data
 from recommender.database.schema import INTERACTION_TYPES
-from recommender.errors import NotPublishedError, SettingError
+from recommender.errors import SettingError
 from recommender.model import ModelSettings, Trained, serve, train_taste
 from recommender.neighbors import CosineIndex, PrecomputedIndex
-from recommender.publishing import (
-    PUBLISHED,
-    BatchJob,
-    as_frame,
-    as_text,
-    current_version,
-    job_for,
-    read_versions,
-    replace_list,
-    was_refused,
-    with_product_details,
-    write_batch,
-)
+from recommender.publishing import as_frame, job_for, replace_list, with_product_details, write_batch
 from recommender.ranking import (
     AUTO,
     BY_TASTE,
@@ -96,7 +65,6 @@ from recommender.ranking import (
 )
 from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
 from recommender.shop import RatingMatrix, UserId
-from recommender.updates import SUITED, drop_expired_maps
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
@@ -267,63 +235,7 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
     file = None if name is None else commands.model_file(name, settings, overwrite=options.overwrite)
     users = batch_size(options.users)
     with connected(settings) as engine:
-        run_batch(engine, settings, options, users, file)
-
-
-def run_batch(
-    engine: Engine, settings: Settings, options: argparse.Namespace, users: int | None, file: Path | None
-) -> None:
-    """Load, train, check, show, evaluate and write; print what was done and how long each part took."""
-    print(label(engine))
-    given, settings = settings, commands.suited_and_told(engine, settings)
-    commands.announce_compiling(settings.ranking)
-    widen_product_ids(engine)
-    started = time.perf_counter()
-    # the gate needs the times of the ratings and the interactions; unchanged classic lists need neither
-    first_look = options.if_stale and settings.ranking not in BY_TASTE and bool(read_versions(engine))
-    snapshot, trained, job = read_and_train(engine, settings, users, all_of_it=not first_look)
-    made_of = job.fingerprint(trained.shop)
-    version = current_version(engine, made_of, job.settings()) if options.if_stale else None
-    stale = version is None or (options.force and was_refused(engine, version))
-    if stale and first_look:
-        snapshot, trained, job = read_and_train(engine, settings, users, all_of_it=True)
-        made_of = job.fingerprint(trained.shop)
-    tell_loaded(trained.shop, started)
-    tell_choice(job)
-    model = verdict = None
-    if version is None or stale:
-        _check_and_show(engine, trained, job, options)
-        judged = trained.shop if settings.ranking in BY_TASTE else snapshot.for_taste()
-        metrics, verdict = commands.gate(
-            settings, engine, judged, job.ranking.settings, force=options.force, n_users=GATE_USERS
-        )
-        if settings is not given:
-            metrics = {**(metrics or {}), SUITED: True}
-        model = serve(trained, built_at=datetime.now(UTC))
-        noted: dict[str, Any] = {"fingerprint": made_of, "publish": verdict is None, "metrics": metrics}
-        version = write_and_tell(engine, model, job, force=options.force, keep_versions=settings.keep_versions, **noted)
-        drop_expired_maps(settings, engine)
-        if version.state != PUBLISHED:
-            verdict = "; ".join(reason for reason in (verdict, reason_of(version)) if reason)
-    else:
-        keep_unchanged(engine, version)
-    if file is not None:
-        model = model or serve(trained, built_at=version.made_at)
-        commands.save_served_model(file, engine, model, version, overwrite=options.overwrite)
-    if verdict is not None:
-        raise NotPublishedError(version.number, verdict)
-
-
-def _check_and_show(engine: Engine, trained: Trained, job: BatchJob, options: argparse.Namespace) -> None:
-    """Check the cosines, then print the list of the sample user."""
-    check_cosines(trained)
-    matrix, chosen = trained.shop.ratings, trained.settings
-    user_id = sample_user(options.user, matrix)
-    recs = get_recommendations(
-        user_id, matrix, trained.similarity, n_neighbors=chosen.n_neighbors, n=job.n, ranking=chosen.ranking
-    )
-    reason = why_empty(trained, user_id) if recs.empty else ""
-    print(as_text(user_id, enrich_with_product_details(recs, engine), reason))
+        run_batch(engine, settings, options, users, file, get_recommendations, gate_users=GATE_USERS)
 
 
 def main(arguments: list[str] | None = None) -> int:
