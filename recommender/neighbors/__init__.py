@@ -2,6 +2,7 @@
 
 cosine_index      users by the cosine of their ratings; `top_k_cosine`
 precomputed       the same answers, computed once for all rows
+block_neighbors   the same answers, found block by block
 entries           a number and a rating in one word, for compiled code
 taste_index       users by taste: a weighted similarity of profiles
 shop_statistics   the statistics of a whole shop behind that similarity
@@ -10,6 +11,7 @@ similar_products  products by the cosine of their raters
 
 from recommender.neighbors._cosine_kernels import CosineQueries, squared_norms
 from recommender.neighbors._taste_kernels import KEY_HALF, KEY_MASK, PackedProfiles, TasteQueries, weigh
+from recommender.neighbors.block_neighbors import NearestByCosine
 from recommender.neighbors.cosine_index import CosineIndex, top_k_cosine
 from recommender.neighbors.entries import Entries, bits_of, entries_of, entry_type, numbers_of, steps_of
 from recommender.neighbors.precomputed import PrecomputedIndex
@@ -31,6 +33,7 @@ __all__ = [
     "CosineIndex",
     "CosineQueries",
     "Entries",
+    "NearestByCosine",
     "PackedProfiles",
     "PrecomputedIndex",
     "SimilarProducts",

@@ -581,6 +581,35 @@ def similarity_row_packed(row, p, acc, out):
             out[p.rows[v]] = min(np.float64(acc[v]) / np.sqrt(norm_u * p.norms[v]), 1.0)
 
 
+@_outer
+def merge_lists(norms, left_rows, left_dots, left_norms, right_rows, right_dots, right_norms, out):
+    """Write the k best of two lists of each query into out, in the order of `top_k_packed`.
+
+    Rows, dot products and squared norms are (m, k), best first; -1 ends a list. norms (m,): squared norms of the
+    queries. out: rows, dot products, squared norms. No row is in both lists of a query.
+    """
+    out_rows, out_dots, out_norms = out
+    for i in range(norms.size):
+        a, b = _NONE, _NONE
+        for j in range(out_rows.shape[1]):
+            row_a = left_rows[i, a] if a < left_rows.shape[1] else -1
+            row_b = right_rows[i, b] if b < right_rows.shape[1] else -1
+            first = row_b < 0
+            if row_a >= 0 and row_b >= 0:
+                dot_a, norm_a, dot_b, norm_b = left_dots[i, a], left_norms[i, a], right_dots[i, b], right_norms[i, b]
+                key_a, key_b = dot_a * dot_a / norm_a, dot_b * dot_b / norm_b
+                first = _precedes(key_a, dot_a, norm_a, row_a, key_b, dot_b, norm_b, row_b, True)
+            if first and row_a < 0:
+                out_rows[i, j:], out_dots[i, j:], out_norms[i, j:] = -1, 0.0, 1.0
+                break
+            if first:
+                out_rows[i, j], out_dots[i, j], out_norms[i, j] = row_a, left_dots[i, a], left_norms[i, a]
+                a += 1
+            else:
+                out_rows[i, j], out_dots[i, j], out_norms[i, j] = row_b, right_dots[i, b], right_norms[i, b]
+                b += 1
+
+
 # ---- plain form ----------------------------------------------------------------------------------------------
 
 

@@ -203,6 +203,11 @@ class CosineIndex:
         kernels.top_k_packed(self._arrays, self._total, queries, slots, k, acc, *out)
         self._spare[kind].append(acc)  # not after an exception: the array may not be zero then, and is dropped
 
+    def norms_of(self, rows: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the squared norms of rows, in the packed form."""
+        norms: NDArray[np.float64] = self._arrays.norms[self._arrays.positions[rows]]
+        return norms
+
     def _is_short(self, norms: Any) -> Any:
         return norms * self._largest < _SHORT_DOT**2
 

@@ -15,6 +15,7 @@ from recommender.publishing._array_file import open_arrays
 from recommender.publishing.batch import (
     BLOCK_USERS,
     BatchJob,
+    as_rows,
     from_popular,
     job_for,
     recommendation_batches,
@@ -49,6 +50,7 @@ __all__ = [
     "SavedMap",
     "Version",
     "as_frame",
+    "as_rows",
     "as_text",
     "checked_form",
     "current_version",

@@ -138,7 +138,7 @@ def recommendation_batches(
     for start in range(0, len(job.rows), users_per_block):
         block = job.rows[start : start + users_per_block]
         ranked = job.ranking.rank_products(block, n)
-        yield _as_rows(
+        yield as_rows(
             matrix.ids.all_of(matrix.user_ids[block]),
             ranked,
             top_up(block, ranked),
@@ -163,7 +163,7 @@ def _from_cold_start(ladder: ColdStart, job: BatchJob, version: int) -> TopUp:
     return lambda rows, ranked: ladder.top_up(rows, ranked.columns, ranked.predicted, version=version, new_share=share)
 
 
-def _as_rows(
+def as_rows(
     user_ids: NDArray[Any],
     ranked: RankedProducts,
     lists: FilledLists,
@@ -171,6 +171,11 @@ def _as_rows(
     generated_at: datetime,
     source: str,
 ) -> pa.RecordBatch:
+    """Return the rows of ``recommendations`` for lists (m, n) of users (m,).
+
+    ``user_ids``: as the shop spells them. ``lists``: what ``ranked`` became when it was filled up. ``source``: of the
+    ranking's own products.
+    """
     user, rank = np.nonzero(lists.columns >= 0)  # of (n_users, n)
     columns, sources = lists.columns[user, rank], lists.sources[user, rank]
     evident = sources == 0

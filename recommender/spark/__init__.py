@@ -9,6 +9,11 @@ jdbc_source  the tables of a database, read by all executors at once
 id_ranges    ranges of user ids with about as many rows each
 names        what the shop calls its users
 sinks        the lists into a version of the table, or into Parquet files
+lists        the lists of all users: a folder
 """
 
-__all__ = []
+from recommender.spark.frames import Frames, ListsJob
+from recommender.spark.lists.plan import Sizes
+from recommender.spark.lists.stages import lists_frame, lists_of
+
+__all__ = ["Frames", "ListsJob", "Sizes", "lists_frame", "lists_of"]

@@ -1,0 +1,11 @@
+"""The lists of all users, from frames to rows of the table.
+
+stages     the stages, one after the other
+pieces     rows of users, made of the tables
+user_rows  rows of users as they travel between tasks
+neighbors  the tasks that find the neighbors
+scoring    the tasks that rank their products
+plan       the sizes of a run
+layout     who does what
+exchange   messages between tasks
+"""

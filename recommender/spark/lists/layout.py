@@ -1,0 +1,113 @@
+"""Who does what: pieces of the shop, the queries cut from them, and the tasks that these go to. Numpy alone.
+
+A piece is a run of rows that travels as one message. As a candidate it is part of a block, which becomes one index; as
+the asking side it is cut into queries of bounded work. The work of a row is the number of postings that a search reads
+for it, sum of raters_j over its columns j, whichever blocks they are in.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Piece(NamedTuple):
+    """The size of a piece; ``part`` and ``place`` say where it is: the place-th piece of a part of the users."""
+
+    part: int
+    place: int
+    n_rows: int
+    n_entries: int
+
+
+class Query(NamedTuple):
+    """Rows of a piece that are searched for and ranked together."""
+
+    piece: int
+    start: int  # within the piece
+    stop: int
+    work: int
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The numbers of all pieces and queries, and the task of each."""
+
+    numbers: dict[tuple[int, int], int]  # (part, place) of a piece -> its number, in the order of rows
+    firsts: NDArray[np.int64]  # (n_pieces + 1,) first row of each piece
+    homes: NDArray[np.int64]  # (n_pieces,) the block of each piece
+    queries: tuple[Query, ...]
+    searches: NDArray[np.int64]  # (n_queries,) the task that searches for each query
+    rankings: NDArray[np.int64]  # (n_queries,) the task that ranks for it
+
+    @property
+    def n_rows(self) -> int:
+        """Number of users."""
+        return int(self.firsts[-1])
+
+    @property
+    def n_homes(self) -> int:
+        """Number of blocks."""
+        return int(self.homes.max(initial=-1)) + 1
+
+    def queries_of(self, piece: int) -> list[tuple[int, Query]]:
+        """Return the queries of a piece, each with its number."""
+        return [(number, query) for number, query in enumerate(self.queries) if query.piece == piece]
+
+
+def cut(work: NDArray[np.int64], most_work: int, most_rows: int) -> list[tuple[int, int]]:
+    """Cut rows of this work (m,) into runs of at most ``most_work``, or a single row, and ``most_rows``.
+
+    >>> cut(np.array([1, 1, 1, 9, 1]), 2, 10)
+    [(0, 2), (2, 3), (3, 4), (4, 5)]
+    """
+    ends, runs, start = np.cumsum(work), [], 0
+    while start < len(work):
+        done = int(ends[start - 1]) if start else 0
+        stop = int(np.searchsorted(ends, done + most_work, side="right"))
+        stop = min(max(stop, start + 1), start + most_rows, len(work))
+        runs.append((start, stop))
+        start = stop
+    return runs
+
+
+def assigned(work: NDArray[np.int64], n_tasks: int) -> NDArray[np.int64]:
+    """Return the task of each job (n,): the largest job first, each to the task with the least work so far.
+
+    Longest processing time first: no task has more than 4/3 of the best possible largest one (Graham 1969).
+
+    >>> assigned(np.array([3, 5, 2, 4]), 2).tolist()
+    [1, 0, 0, 1]
+    """
+    tasks = [(0, task) for task in range(n_tasks)]
+    found = np.zeros(len(work), np.int64)
+    for job in np.argsort(-work, kind="stable").tolist():
+        done, task = heapq.heappop(tasks)
+        found[job] = task
+        heapq.heappush(tasks, (done + int(work[job]), task))
+    return found
+
+
+def lay_out(
+    pieces: list[Piece], queries: dict[tuple[int, int], list[tuple[int, int, int]]], *, block_entries: int, n_tasks: int
+) -> Layout:
+    """Return the layout of the pieces; ``queries``: start, stop and work of the queries of each piece.
+
+    A block is as many pieces in a row as hold ``block_entries`` entries, at least one.
+    """
+    ordered = sorted(pieces)
+    numbers = {(piece.part, piece.place): number for number, piece in enumerate(ordered)}
+    firsts = np.concatenate([[0], np.cumsum([piece.n_rows for piece in ordered], dtype=np.int64)])
+    homes, held, home = np.zeros(len(ordered), np.int64), 0, 0
+    for number, piece in enumerate(ordered):
+        if held and held + piece.n_entries > block_entries:
+            held, home = 0, home + 1
+        held, homes[number] = held + piece.n_entries, home
+    asked = tuple(Query(numbers[at], *query) for at in sorted(queries) for query in queries[at])
+    searches = assigned(np.array([query.work for query in asked], np.int64), n_tasks)
+    rankings = assigned(np.array([query.stop - query.start for query in asked], np.int64), n_tasks)
+    return Layout(numbers, firsts, homes, asked, searches, rankings)

@@ -1,0 +1,137 @@
+"""From the tables to pieces: rows of users in the order of the shop, with products by column.
+
+Products. The driver knows all distinct product ids, sorted by their bytes of UTF-8: the column is the place.
+Users. Ranges of user_ids, or of texts by their bytes, go to one part each. Sorted within the parts, users have the
+order of the local matrix, and the sizes of the parts before say which row of the whole comes first. The bounds of the
+ranges come from a sample by a hash of the id, so a part that is computed again has the same users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recommender.shop import Scale, places_of, product_id_bytes
+from recommender.spark.frames import Frames
+from recommender.spark.lists.exchange import SCHEMA, Message, as_batch
+from recommender.spark.lists.user_rows import A_RATING, Events, UserRows
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_SAMPLED = 100_000  # events of the users whose ids tell where the ranges end
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """What turns events into rows."""
+
+    product_ids: NDArray[np.bytes_]  # ascending
+    bounds: NDArray[Any]  # first user of each part but the first: stored numbers, or bytes of UTF-8
+    scale: Scale
+    weights: tuple[float, ...] | None  # of the interactions; None: ratings alone count
+
+
+def events_of(frames: Frames) -> DataFrame:
+    """Return ratings and interactions in one frame; texts of a text shop beside them."""
+    from pyspark.sql import functions as f
+
+    kind, no_steps = f.lit(A_RATING).cast("byte"), f.lit(0).cast("byte")
+    events = frames.ratings.select(
+        "user_id", "product_id", kind.alias("kind"), "steps", f.col("rated_at").alias("time")
+    )
+    if frames.interactions is not None:
+        log = frames.interactions.select("user_id", "product_id", "kind", no_steps.alias("steps"), "time")
+        events = events.unionByName(log)
+    return events if frames.names is None else events.join(frames.names, "user_id")
+
+
+def products_of(events: DataFrame) -> tuple[NDArray[np.bytes_], int]:
+    """Return the distinct product ids, ascending, and the number of events."""
+    table = events.groupBy("product_id").count().toArrow()
+    ids = product_id_bytes(table["product_id"].combine_chunks()) if len(table) else np.empty(0, "S1")
+    assert ids is not None, "frames hold usable product ids"
+    return np.sort(ids), int(np.sum(table["count"].to_numpy()))
+
+
+def bounds_of(events: DataFrame, n_events: int, n_parts: int) -> NDArray[Any]:
+    """Return the first user of each part but the first: parts of about equally many events."""
+    from pyspark.sql import functions as f
+
+    user = "text" if "text" in events.columns else "user_id"
+    one_in = max(n_events // _SAMPLED, 1)
+    some = events.where(f.pmod(f.xxhash64(user), f.lit(one_in)) == 0) if n_parts > 1 else events.limit(0)
+    table = some.groupBy(user).count().toArrow()
+    users, counts = _user_keys(table[user]), table["count"].to_numpy()
+    order = np.argsort(users)
+    ends = np.cumsum(counts[order])
+    at = np.searchsorted(ends, np.arange(1, n_parts) * (int(ends[-1]) if len(ends) else 0) / n_parts)
+    return np.unique(users[order][np.minimum(at, len(users) - 1)]) if len(users) else users
+
+
+def _user_keys(column: Any) -> NDArray[Any]:
+    """Return user_ids, or texts as bytes of UTF-8."""
+    if pa.types.is_integer(column.type):
+        return np.asarray(column.to_numpy(), np.int64)
+    values: NDArray[Any] = column.cast(pa.binary()).to_numpy(zero_copy_only=False)
+    return values.astype(np.bytes_)
+
+
+def pieces_of(events: DataFrame, codes: Codes, piece_rows: int) -> DataFrame:
+    """Return the pieces of all users: messages with rows, by the number of the part and the place within it."""
+    from pyspark.sql import functions as f
+
+    named = ", text string" if "text" in events.columns else ""
+    known = events.sparkSession.sparkContext.broadcast(codes)
+    schema = f"part int, user_id long, column int, kind byte, steps byte, time long{named}"
+    coded = events.mapInArrow(partial(_coded, known), schema)
+    parted = coded.repartitionById(len(codes.bounds) + 1, f.col("part"))
+    return parted.mapInArrow(partial(_packed, known, piece_rows), SCHEMA)
+
+
+def _coded(known: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Write columns and parts into the events, and drop those of products that the driver has not seen."""
+    codes: Codes = known.value
+    for batch in batches:
+        table = pa.Table.from_batches([batch])
+        ids = product_id_bytes(table["product_id"].combine_chunks())
+        columns = places_of(codes.product_ids, ids if ids is not None else np.zeros(len(table), "S1"))
+        users = _user_keys(table["text" if "text" in table.column_names else "user_id"])
+        parts = np.searchsorted(codes.bounds, users, side="right").astype(np.int32)
+        kept = table.select(
+            [name for name in ("user_id", "kind", "steps", "time", "text") if name in table.column_names]
+        )
+        coded = kept.append_column("part", pa.array(parts)).append_column("column", pa.array(columns))
+        names = [
+            "part",
+            "user_id",
+            "column",
+            "kind",
+            "steps",
+            "time",
+            *(["text"] if "text" in coded.column_names else []),
+        ]
+        yield from coded.select(names).filter(pa.array(columns >= 0)).to_batches()
+
+
+def _packed(known: Any, piece_rows: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Make rows of the events of one part, and cut them into pieces."""
+    codes: Codes = known.value
+    held = list(batches)
+    if not any(len(batch) for batch in held):
+        return
+    table = pa.Table.from_batches(held)
+    names = _user_keys(table["text"]) if "text" in table.column_names else None
+    arrays = (table[name].to_numpy() for name in ("column", "kind", "steps", "time"))
+    events = Events(table["user_id"].to_numpy(), names, *arrays)
+    rows = UserRows.of(events, len(codes.product_ids), codes.scale, codes.weights)
+    part = table["part"][0].as_py()
+    for place, start in enumerate(range(0, len(rows), piece_rows)):
+        own = rows.take(np.arange(start, min(start + piece_rows, len(rows))))
+        yield as_batch(Message(part, place, own))
