@@ -11,7 +11,7 @@ similar_products  products by the cosine of their raters
 
 from recommender.neighbors._cosine_kernels import CosineQueries, squared_norms
 from recommender.neighbors._taste_kernels import KEY_HALF, KEY_MASK, PackedProfiles, TasteQueries, weigh
-from recommender.neighbors.block_neighbors import NearestByCosine
+from recommender.neighbors.block_neighbors import NearestByCosine, NearestByTaste, TasteGround
 from recommender.neighbors.cosine_index import CosineIndex, top_k_cosine
 from recommender.neighbors.entries import Entries, bits_of, entries_of, entry_type, numbers_of, steps_of
 from recommender.neighbors.precomputed import PrecomputedIndex
@@ -34,9 +34,11 @@ __all__ = [
     "CosineQueries",
     "Entries",
     "NearestByCosine",
+    "NearestByTaste",
     "PackedProfiles",
     "PrecomputedIndex",
     "SimilarProducts",
+    "TasteGround",
     "TasteIndex",
     "TasteQueries",
     "TasteStatistics",

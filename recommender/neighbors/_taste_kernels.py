@@ -441,3 +441,30 @@ def top_k(p, q, rows, k, room, out_rows, out_similarities):
             out_similarities[i, j] = room.scores[room.order[j]]
         out_rows[i, kept:] = -1
         out_similarities[i, kept:] = 0.0
+
+
+@_outer
+def merge_lists(left_rows, left_similarities, right_rows, right_similarities, out_rows, out_similarities):
+    """Write the k best of two lists of each query (m, k), best first, into out (m, k). -1 ends a list.
+
+    The order is that of `top_k`. No row is in both lists of a query.
+    """
+    left_bits, right_bits = left_similarities.view(np.int64), right_similarities.view(np.int64)
+    for i in range(out_rows.shape[0]):
+        a, b = _NONE, _NONE
+        for j in range(out_rows.shape[1]):
+            row_a = left_rows[i, a] if a < left_rows.shape[1] else -1
+            row_b = right_rows[i, b] if b < right_rows.shape[1] else -1
+            first = row_b < 0
+            if row_a >= 0 and row_b >= 0:
+                key_a, key_b = (left_bits[i, a] + KEY_HALF) & KEY_MASK, (right_bits[i, b] + KEY_HALF) & KEY_MASK
+                first = key_a > key_b or (key_a == key_b and row_a < row_b)
+            if first and row_a < 0:
+                out_rows[i, j:], out_similarities[i, j:] = -1, 0.0
+                break
+            if first:
+                out_rows[i, j], out_similarities[i, j] = row_a, left_similarities[i, a]
+                a += 1
+            else:
+                out_rows[i, j], out_similarities[i, j] = row_b, right_similarities[i, b]
+                b += 1

@@ -6,8 +6,8 @@
     nearest.rows, nearest.similarities
 
 A row is whole in its block, so each dot product is summed in one place and one order, and its float is that of an index
-of all rows. The best of two blocks are merged by the order of that index: exactly, by dot^2 / |r(v)|^2 and then by row.
-Blocks may come in any order.
+of all rows. The best of two blocks are merged by the order of that index: cosines exactly, by dot^2 / |r(v)|^2, and
+similarities by taste by their upper 40 bits; then by row. Blocks may come in any order.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 
 from recommender.arrays import at_least_one
 from recommender.errors import SettingError
-from recommender.neighbors import _cosine_kernels
+from recommender.neighbors import _cosine_kernels, _taste_kernels
 from recommender.neighbors.cosine_index import CosineIndex, canonical_ratings
 from recommender.neighbors.entries import entry_type
+from recommender.neighbors.shop_statistics import TasteStatistics, fifth_root, item_weights
+from recommender.neighbors.taste_index import TasteIndex, by_raters, checked_values
 
-kernels: Any = _cosine_kernels  # compiled functions have no signature a type checker could use
+cosine_kernels: Any = _cosine_kernels  # compiled functions have no signature a type checker could use
+taste_kernels: Any = _taste_kernels
 
 _NOBODY = np.empty(0, np.int32)  # no hidden rows
 
@@ -37,9 +40,9 @@ class NearestByCosine:
     def __init__(self, ratings: Any, first: int, k: int, *, most: int) -> None:
         csr = canonical_ratings(ratings)
         self.first, self.k = first, at_least_one("k", k)
-        norms = kernels.squared_norms(csr.indptr, csr.data)  # (m,)
+        norms = cosine_kernels.squared_norms(csr.indptr, csr.data)  # (m,)
         entries = np.empty(csr.nnz, entry_type(most))
-        kernels.pack_rows(csr.indices, csr.data.astype(np.uint8), entries)
+        cosine_kernels.pack_rows(csr.indices, csr.data.astype(np.uint8), entries)
         outside, rows = np.full(norms.size, -1, np.int32), np.arange(norms.size)
         self._queries = _cosine_kernels.CosineQueries(csr.indptr, entries, rows, outside, norms, _NOBODY)
         self._best = self._empty()
@@ -56,10 +59,7 @@ class NearestByCosine:
         packed = index.packed
         if packed is None or packed.ratings.dtype != self._queries.ratings.dtype:
             raise SettingError("a user has too many ratings for blocks: the squares of all must sum to less than 2^31")
-        own = np.arange(self.first - first, self.first - first + self._queries.norms.size)
-        here = (own >= 0) & (own < index.shape[0])
-        itself = np.full(own.size, -1, np.int32)
-        itself[here] = packed.positions[own[here]]
+        itself = _positions(self.first - first, self._queries.norms.size, packed.positions)
         rows, dots, norms = self._empty()
         index.search(self._queries._replace(itself=itself), self.k, rows, dots)
         found = rows >= 0
@@ -70,7 +70,7 @@ class NearestByCosine:
         )
         rows[found] += first
         best = self._empty()
-        kernels.merge_lists(self._queries.norms, *self._best, rows, dots, norms, best)
+        cosine_kernels.merge_lists(self._queries.norms, *self._best, rows, dots, norms, best)
         self._best = best
 
     @property
@@ -85,3 +85,52 @@ class NearestByCosine:
         with np.errstate(invalid="ignore"):
             cosines = dots / np.sqrt(self._queries.norms[:, None] * norms)
         return np.where(dots > 0.0, np.minimum(cosines, 1.0), 0.0)
+
+
+class TasteGround:
+    """What all blocks of one shop share: its statistics, and the places of its columns."""
+
+    def __init__(self, statistics: TasteStatistics, n_products: int) -> None:
+        self.statistics = statistics.fitted(statistics.user_bias.size, n_products)
+        columns, self.places = by_raters(self.statistics)
+        self.squares = (item_weights(self.statistics) ** 2)[columns]  # (n_columns,) by place
+
+
+class NearestByTaste:
+    """The k nearest by taste of rows ``first``, ``first`` + 1, ... among all blocks met so far.
+
+    profiles, times: as in `TasteIndex`. A block is an index with the statistics of ``ground``.
+    """
+
+    def __init__(self, profiles: Any, times: NDArray[np.int64] | None, first: int, k: int, ground: TasteGround) -> None:
+        self.first, self.k = first, at_least_one("k", k)
+        indptr, places = profiles.indptr.astype(np.int64), ground.places[profiles.indices]
+        given = checked_values(profiles), np.empty(0, np.int64) if times is None else times
+        weights, asking, _ = taste_kernels.weigh(indptr, places, *given, ground.squares)
+        self._norms, self._rows = np.sqrt(asking), np.arange(asking.size)
+        outside, power = np.full(asking.size, -1, np.int32), fifth_root(asking * asking * asking)
+        self._queries = _taste_kernels.TasteQueries(indptr, places, weights, power, self._norms, outside, _NOBODY)
+        self.rows, self.similarities = self._empty(self.k)
+
+    def _empty(self, k: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        return np.full((self._rows.size, k), -1, np.int32), np.zeros((self._rows.size, k))
+
+    def meet(self, index: TasteIndex, first: int) -> None:
+        """Compare the rows with those of an index, which are ``first``, ``first`` + 1, ... of the whole."""
+        itself = _positions(self.first - first, self._rows.size, index.packed.positions)
+        queries = self._queries._replace(itself=itself, ceiling=index.ceilings(self._norms))
+        rows, similarities = self._empty(max(min(self.k, index.shape[0]), 1))
+        index.search(queries, self._rows, rows, similarities)
+        rows[rows >= 0] += first
+        best = self._empty(self.k)
+        taste_kernels.merge_lists(self.rows, self.similarities, rows, similarities, *best)
+        self.rows, self.similarities = best
+
+
+def _positions(start: int, size: int, positions: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the positions in a block of its rows ``start``, ``start`` + 1, ...; -1 for rows outside of it."""
+    rows = np.arange(start, start + size)
+    here = (rows >= 0) & (rows < positions.size)
+    found = np.full(size, -1, np.int32)
+    found[here] = positions[rows[here]]
+    return found

@@ -62,12 +62,11 @@ class TasteIndex:
     def __init__(
         self, profiles: Any, *, times: NDArray[np.int64] | None = None, statistics: TasteStatistics | None = None
     ) -> None:
-        values = _checked_values(profiles)
+        values = checked_values(profiles)
         self.shape: tuple[int, int] = profiles.shape
         published = taste_statistics(profiles) if statistics is None else statistics
         self.statistics = published.fitted(*self.shape)
-        self.columns = np.argsort(-self.statistics.raters, kind="stable").astype(np.int32)  # place -> column
-        self.places = _inverse(self.columns)  # column -> place
+        self.columns, self.places = by_raters(self.statistics)  # place -> column, column -> place
         self.packed = self._prepared(profiles, values, _checked_times(times, profiles.nnz))
         self._spare: list[_taste_kernels.Workspace] = []
 
@@ -113,8 +112,7 @@ class TasteIndex:
             list_cuts=cuts, lists=lists, list_values=list_values, part_cuts=part_cuts,
             guesses=guesses,
             asking=fifth_root(asking * asking * asking),
-            # by Cauchy and Schwarz, dot / |v|^0.8 <= |u| * |v|^0.2
-            ceiling=np.sqrt(asking) * fifth_root(np.sqrt(answering.max(initial=0.0))[None]) * (1.0 + 1e-9),
+            ceiling=_ceilings(np.sqrt(asking), fifth_root(np.sqrt(answering.max(initial=0.0))[None])),
             answering=facts.view(np.float64)[:, 0], inverse=inverse, block_least=_blocks(powers).min(axis=1),
             block_inverse=_blocks(inverse).max(axis=1), block_share=_blocks(shares).min(axis=1),
             names=facts[:, 1], positions=positions,
@@ -181,6 +179,12 @@ class TasteIndex:
         kernels.top_k(self.packed, queries, rows, indices.shape[1], room, indices, similarities)
         self._spare.append(room)  # not after an exception: the arrays may not be zero then, and are dropped
 
+    def ceilings(self, norms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return upper bounds of the scores of queries with these norms |u|, (m,)."""
+        powers = self.packed.answering  # |v|^0.8, infinite where there is no row
+        largest = powers.max(initial=0.0, where=np.isfinite(powers))
+        return _ceilings(norms, np.sqrt(np.sqrt([largest])))
+
     def _new_room(self) -> _taste_kernels.Workspace:
         """Return new working memory: some 64 bytes a row, of which only the used part is ever touched."""
         size = self.packed.answering.size
@@ -195,6 +199,20 @@ class TasteIndex:
     def checked_rows(self, rows: ArrayLike) -> NDArray[np.int64]:
         """Return row numbers as int64 (m,). SettingError if one does not exist."""
         return checked_numbers("row", rows, self.shape[0])
+
+
+def by_raters(statistics: TasteStatistics) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
+    """Return the columns by falling number of raters, and the place of each column among them."""
+    columns = np.argsort(-statistics.raters, kind="stable").astype(np.int32)
+    return columns, _inverse(columns)
+
+
+def _ceilings(norms: NDArray[np.float64], largest: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return upper bounds of scores by norms |u|, (m,), and the largest |v|^0.2, (1,).
+
+    By Cauchy and Schwarz, dot / |v|^0.8 <= |u| * |v|^0.2.
+    """
+    return norms * largest * (1.0 + 1e-9)
 
 
 def _inverse(columns: NDArray[np.int32]) -> NDArray[np.uint32]:
@@ -222,7 +240,7 @@ def _blocks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values.reshape(-1, kernels.BLOCK)
 
 
-def _checked_values(profiles: Any) -> NDArray[np.float64]:
+def checked_values(profiles: Any) -> NDArray[np.float64]:
     """Return the confidences (nnz,) as float64, or (0,) if all are 1. Refuse values the kernel must not see."""
     data = checked_csr("profiles", profiles).data
     bad = ~((data >= LEAST_CONFIDENCE) & (data <= MOST_CONFIDENCE))  # NaN fails both

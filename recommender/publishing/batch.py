@@ -95,7 +95,7 @@ def write_batch(
     matrix, products, made_at = model.matrix, model.products, model.built_at
     ladder = model.cold_start if job.ranking.profiles else None
     number = next_number(read_versions(engine))
-    top_up = _from_cold_start(ladder, job, number) if ladder else from_popular(matrix, model.popular)
+    top_up = from_cold_start(ladder, job.new_product_percent, number) if ladder else from_popular(matrix, model.popular)
     batches = recommendation_batches(matrix, job, products, top_up=top_up, generated_at=made_at)
     by_text = {recommendations: lists_by_text(_longest(matrix.ids))} if matrix.ids.is_text else None
     with staged(engine, BATCH_TABLES, in_turns=True, made_as=by_text) as stage:
@@ -158,8 +158,9 @@ def from_popular(matrix: RatingMatrix, popular: PopularProducts) -> TopUp:
     return top_up
 
 
-def _from_cold_start(ladder: ColdStart, job: BatchJob, version: int) -> TopUp:
-    share = job.new_product_percent / 100
+def from_cold_start(ladder: ColdStart, new_product_percent: int, version: int) -> TopUp:
+    """Return a function that fills lists of a version by the cold start; so many percent get a new product."""
+    share = new_product_percent / 100
     return lambda rows, ranked: ladder.top_up(rows, ranked.columns, ranked.predicted, version=version, new_share=share)
 
 

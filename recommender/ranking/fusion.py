@@ -22,7 +22,8 @@ from recommender.ranking.beside_taste import BesideTaste, add_stars
 from recommender.ranking.items import ItemRanker
 from recommender.ranking.parameters import FUSION, FusionParameters
 from recommender.ranking.taste import RankedByTaste, TasteRanker, empty_lists
-from recommender.ranking.taste_votes import Lists
+from recommender.ranking.taste_votes import Lists, TasteVotes
+from recommender.shop import Profiles
 
 DEPTH = 200
 
@@ -90,6 +91,15 @@ class FusedRanker(BesideTaste):
     ) -> ItemProfiles:
         """Do `ItemRanker.profile_of`."""
         return self.items.profile_of(columns, confidences, steps, times)
+
+    def profiles_of(self, profiles: Profiles, steps: NDArray[np.int8]) -> ItemProfiles:
+        """Do `ItemRanker.profiles_of`."""
+        return self.items.profiles_of(profiles, steps)
+
+    def beside(self, voters: TasteVotes, profile: ItemProfiles) -> FusedRanker:
+        """Do `ItemRanker.beside`."""
+        items = self.items.beside(voters, profile)
+        return FusedRanker(items.taste, items, self.parameters)
 
     def shares(self, column: int, profile: ItemProfiles) -> NDArray[np.float64]:
         """Do `ItemRanker.shares`."""

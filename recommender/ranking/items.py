@@ -186,12 +186,12 @@ class ItemRanker(BesideTaste):
         recommendable: NDArray[np.bool_] | None = None,
     ) -> ItemRanker:
         """Return the ranker by these weights. SettingError if they are of another number of products."""
-        csr, n = profiles.confidences, taste.index.shape[1]
+        n = taste.index.shape[1]
         if weights.indptr.size != n + 1:
             raise SettingError(f"weights of {weights.indptr.size - 1} products do not belong to {n} products")
-        steps = taste.votes.steps
+        csr, steps, most = profiles.confidences, taste.votes.steps, taste.votes.scale.most
         given = csr.indptr, csr.indices, csr.data, steps, profiles.times
-        asking = asking_profiles(*given, parameters.half_life, taste.votes.scale.most)
+        asking = asking_profiles(*given, parameters.half_life, most)
         divisor = damping_divisors(taste.index.statistics, float(parameters.damping))
         inverse = 1.0 / divisor
         if recommendable is not None:
@@ -224,10 +224,19 @@ class ItemRanker(BesideTaste):
         """Return what each product of a profile (m,) adds to the support of a column."""
         return self.item_votes.shares(column, profile.columns, profile.values)
 
+    def profiles_of(self, profiles: Profiles, steps: NDArray[np.int8]) -> ItemProfiles:
+        """Return profiles of users on the same products, as they ask; ``steps`` (nnz,): 0 where not rated."""
+        csr, most = profiles.confidences, self.taste.votes.scale.most
+        given = csr.indptr, csr.indices, csr.data, steps, profiles.times
+        return asking_profiles(*given, self.parameters.half_life, most)
+
     def beside(self, voters: TasteVotes, profile: ItemProfiles) -> ItemRanker:
-        """Return the ranker of one user whose neighbors are the first rows of ``voters``, and who is the last."""
+        """Return the ranker of users who are the last rows of ``voters``, and whose neighbors are among all rows.
+
+        ``profile``: of these users, as they ask.
+        """
         starts = np.zeros(voters.packed.indptr.size, np.int64)
-        starts[-1] = profile.indptr[-1]
+        starts[-profile.indptr.size :] = profile.indptr
         asked = self.item_votes.asked_by(ItemProfiles(starts, profile.columns, profile.values))
         return ItemRanker(TasteRanker.of(voters), asked, self.parameters)
 

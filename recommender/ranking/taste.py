@@ -154,12 +154,15 @@ class TasteRanker:
         return self
 
     def beside(self, voters: TasteVotes, profile: object) -> TasteRanker:
-        """Return the ranker of one user whose neighbors are the first rows of ``voters``, and who is the last."""
-        assert profile is None, "taste ranks by the entries of the last row"
+        """Return the ranker of users who are the last rows of ``voters``, and whose neighbors are among all rows."""
+        assert profile is None, "taste ranks by the entries of the rows"
         return TasteRanker.of(voters)
 
     def profile_of_row(self, row: int) -> None:
         """Return nothing: neighbors vote, not the user's own products."""
+
+    def profiles_of(self, profiles: object, steps: object) -> None:
+        """Return nothing, as `profile_of_row`."""
 
     def profile_of(self, columns: object, confidences: object, steps: object, times: object) -> None:
         """Return nothing, as `profile_of_row`."""

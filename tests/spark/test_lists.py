@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,39 +11,72 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender.model import ModelSettings
-from recommender.shop import HALF_STARS, Scale
-from recommender.spark import Sizes, lists_frame
-from tests.support.spark_lists import Shop, assert_same, catalog_of, job_of, lists_in_process, local_lists
+from recommender.ranking import (
+    FUSION,
+    AutoParameters,
+    FusionParameters,
+    ItemParameters,
+    TasteParameters,
+)
+from recommender.shop import HALF_STARS, NO_TIME, Scale
+from recommender.spark import ListsJob, Sizes, lists_frame
+from tests.support.spark_lists import Log, Shop, assert_same, catalog_of, job_of, lists_in_process, local_lists
 
 ONE = Sizes(1, 10_000, 10_000, 10**9, 1)
 SCALES = (HALF_STARS, Scale.of(1, 100, 1), Scale.of(1, 1, 1))
 NAMES = ("Zoë", "a", "B", "a-1", "a.", "é", "10", "9", "東京", "aa")  # their bytes order them otherwise than we do
+WEIGHTS = (0.2, 0.5, 1.0, 2.0)
+DAY = 86_400_000_000
+FUSED = AutoParameters(FUSION, TasteParameters(7, 0.4), ItemParameters(half_life=3.0), FusionParameters(0.5, 10.0))
+WANTED = {
+    "classic": job_of(ModelSettings(20)),
+    "taste": job_of(ModelSettings(20, "taste", 30, WEIGHTS)),
+    "items": job_of(ModelSettings(20, "items", 10, WEIGHTS)),
+    "auto, fusion": replace(job_of(ModelSettings(20, "auto", 50, WEIGHTS)), parameters=FUSED),
+    "auto, taste": replace(
+        job_of(ModelSettings(20, "auto", 0, WEIGHTS)), parameters=AutoParameters(taste=TasteParameters(30, 0.6))
+    ),
+}
 
 
 def made_up(n_users: int, n_products: int, n_ratings: int, *, seed: int = 0, scale: Scale = HALF_STARS) -> Shop:
     """A shop whose products are popular as by a power law; a tenth of the products are not in the catalog."""
     rng = np.random.default_rng(seed)
-    users, products = rng.integers(1, n_users + 1, n_ratings), (rng.pareto(1.0, n_ratings) * 5).astype(int) % n_products
-    pairs = np.unique(users * n_products + products)
-    rng.shuffle(pairs)
+
+    def pairs(n: int) -> Any:
+        users, products = rng.integers(1, n_users + 1, n), (rng.pareto(1.0, n) * 5).astype(int) % n_products
+        found = np.unique(users * n_products + products)
+        rng.shuffle(found)
+        return found // n_products, np.array(names, np.bytes_)[found % n_products]
+
     names = [f"P{number:05d}" for number in range(n_products)]
-    ids = np.array(names, np.bytes_)[pairs % n_products]
-    steps = rng.integers(scale.least, scale.most + 1, len(pairs)).astype(np.int8)
+    (users, products), (viewers, viewed) = pairs(n_ratings), pairs(n_ratings // 2)
+    steps = rng.integers(scale.least, scale.most + 1, len(users)).astype(np.int8)
     catalog = catalog_of([*(name for at, name in enumerate(names) if at % 10 != 3), "Q1", "Q2"])
-    return Shop(pairs // n_products, ids, steps, catalog, scale)
+    times, kinds = rng.integers(0, 900, len(users)) * DAY, rng.integers(0, 4, len(viewers)).astype(np.int8)
+    log = Log(viewers + 5, viewed, kinds, rng.integers(0, 900, len(viewers)) * DAY)
+    people: dict[int, tuple[str | None, str | None]]
+    people = {user: ("DE" if user % 3 else None, f"{user % 5}0-{user % 5}9") for user in range(0, n_users, 2)}
+    return Shop(users, products, steps, catalog, scale, None, times, log, people)
 
 
 @st.composite
 def small_shops(draw: st.DrawFn) -> Shop:
     """Few users and products, so that nearly everything ties; in catalogs that miss some products."""
     scale = draw(st.sampled_from(SCALES))
-    pair = st.tuples(st.integers(0, 9), st.sampled_from("abcdefg"))
-    pairs = draw(st.lists(pair, min_size=1, max_size=40, unique=True))
+    users, moments = st.integers(0, 9), st.sampled_from((NO_TIME, 0, DAY, 500 * DAY))
+    pairs = draw(st.lists(st.tuples(users, st.sampled_from("abcdefg")), min_size=1, max_size=40, unique=True))
     steps = draw(st.lists(st.integers(scale.least, scale.most), min_size=len(pairs), max_size=len(pairs)))
+    times = draw(st.lists(moments, min_size=len(pairs), max_size=len(pairs)))
     names = dict(enumerate(draw(st.permutations(NAMES)))) if draw(st.booleans()) else None
     catalog = catalog_of(draw(st.sets(st.sampled_from("abcdefgh"))))
-    users, products = np.array([user for user, _ in pairs]), np.array([name for _, name in pairs], np.bytes_)
-    return Shop(users, products, np.array(steps, np.int8), catalog, scale, names)
+    event = st.tuples(users, st.sampled_from("abcdefgi"), st.integers(0, 3), moments)
+    lands = st.sampled_from((None, "", "DE", "FR"))
+    people = draw(st.dictionaries(st.integers(0, 12), st.tuples(lands, lands), max_size=8))
+    raters, rated = zip(*pairs, strict=True)
+    given_times, given_steps = np.array(times, np.int64), np.array(steps, np.int8)
+    ratings = np.array(raters), np.array(rated, np.bytes_), given_steps
+    return Shop(*ratings, catalog, scale, names, given_times, Log.of(draw(st.lists(event, max_size=20))), people)
 
 
 divisions = st.builds(
@@ -50,26 +84,42 @@ divisions = st.builds(
 )
 
 
+def assert_local(shop: Shop, wanted: ListsJob, sizes: Sizes) -> None:
+    local, wanted = local_lists(shop, wanted)
+    assert_same(lists_in_process(shop, wanted, sizes), local)
+
+
 @settings(max_examples=60, deadline=None)
 @given(small_shops(), divisions, st.integers(1, 12), st.integers(1, 8), st.none() | st.integers(1, 10))
-def test_classic_lists_of_any_division_are_the_local_ones(
+def test_classic_lists_of_any_number_of_neighbors_are_the_local_ones(
     shop: Shop, sizes: Sizes, k: int, n: int, users: int | None
 ) -> None:
-    wanted = job_of(ModelSettings(k), n, users)
-    assert_same(lists_in_process(shop, wanted, sizes), local_lists(shop, wanted))
+    assert_local(shop, job_of(ModelSettings(k), n, users), sizes)
 
 
-def test_classic_lists_of_hundreds_of_users_are_the_local_ones_in_any_division() -> None:
-    shop, wanted = made_up(300, 120, 3_000), job_of(ModelSettings(20))
-    local = local_lists(shop, wanted)
+@settings(max_examples=60, deadline=None)
+@given(
+    small_shops(), divisions, st.sampled_from(sorted(WANTED)[:-1]), st.integers(1, 8), st.none() | st.integers(1, 10)
+)
+def test_lists_of_any_division_are_the_local_ones(
+    shop: Shop, sizes: Sizes, ranking: str, n: int, users: int | None
+) -> None:
+    assert_local(shop, replace(WANTED[ranking], n=n, users=users), sizes)
+
+
+@pytest.mark.parametrize("ranking", WANTED)
+def test_lists_of_hundreds_of_users_are_the_local_ones_in_any_division(ranking: str) -> None:
+    shop = made_up(300, 120, 3_000)
+    local, wanted = local_lists(shop, WANTED[ranking])
     for sizes in (ONE, Sizes(3, 37, 16, 500, 4), Sizes(7, 5, 3, 100, 2)):
         assert_same(lists_in_process(shop, wanted, sizes), local)
 
 
 @pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
-@pytest.mark.parametrize("n_tasks", [1, 2, 7, 64])
-def test_spark_makes_the_local_classic_lists_with_any_number_of_partitions(spark: Any, n_tasks: int) -> None:
-    shop, wanted = made_up(300, 120, 3_000, scale=SCALES[n_tasks % 3]), job_of(ModelSettings(20))
+@pytest.mark.parametrize(("n_tasks", "ranking"), [(1, "taste"), (2, "classic"), (7, "items"), (64, "auto, fusion")])
+def test_spark_makes_the_local_lists_with_any_number_of_partitions(spark: Any, n_tasks: int, ranking: str) -> None:
+    shop = made_up(300, 120, 3_000, scale=SCALES[n_tasks % 3])
+    local, wanted = local_lists(shop, WANTED[ranking])
     sizes = Sizes(n_tasks, 40, 25, 700, n_tasks)
     frame = lists_frame(spark, shop.frames(spark), shop.catalog, shop.scale, wanted, sizes=sizes)
-    assert_same(frame.toArrow(), local_lists(shop, wanted))
+    assert_same(frame.toArrow(), local)

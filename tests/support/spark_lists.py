@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from recommender.fallback import rank_popular
 from recommender.model import ModelSettings, train
-from recommender.publishing import from_popular, job_for, recommendation_batches
+from recommender.model.training import cold_start_of
+from recommender.publishing import from_cold_start, from_popular, job_for, recommendation_batches
+from recommender.ranking import BY_TASTE, TasteSimilarity
 from recommender.shop import (
     HALF_STARS,
     NO_TIME,
     NUMBERS_AS_THEY_ARE,
+    Interactions,
     People,
     ProductCatalog,
     Products,
@@ -31,16 +34,33 @@ from recommender.shop import (
 )
 from recommender.spark import Frames, ListsJob, Sizes, lists_of
 from recommender.spark.lists.exchange import SCHEMA, Knowing, Message, Task
-from recommender.spark.lists.pieces import Codes
-from recommender.spark.lists.user_rows import A_RATING, Events, UserRows
+from recommender.spark.lists.user_rows import A_RATING, A_SEGMENT, Events, UserRows
 
 WHEN = datetime(2026, 1, 1)
-NOBODY = People(np.empty(0, np.int64), pa.chunked_array([], pa.string()), pa.chunked_array([], pa.string()))
+
+
+class Log(NamedTuple):
+    """Interactions, (n,) each."""
+
+    user_ids: NDArray[np.int64]
+    product_ids: NDArray[np.bytes_]
+    kinds: NDArray[np.int8]
+    times: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, events: Sequence[tuple[int, str, int, int]]) -> Log:
+        """The interactions in rows."""
+        users, products, kinds, times = zip(*events, strict=True) if events else ([],) * 4
+        ids = np.array(products, np.bytes_) if events else np.empty(0, "S1")
+        return cls(np.array(users, np.int64), ids, np.array(kinds, np.int8), np.array(times, np.int64))
 
 
 @dataclass(frozen=True, eq=False)
 class Shop:
-    """The ratings of a shop, (n,) each, and its catalog. ``names``: user_id -> text, of a text shop."""
+    """The ratings of a shop, (n,) each, and its catalog. ``names``: user_id -> text, of a text shop.
+
+    ``people``: user_id -> country and age group.
+    """
 
     user_ids: NDArray[np.int64]
     product_ids: NDArray[np.bytes_]
@@ -49,16 +69,24 @@ class Shop:
     scale: Scale = HALF_STARS
     names: dict[int, str] | None = None
     rated_at: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    log: Log | None = None
+    people: dict[int, tuple[str | None, str | None]] = field(default_factory=dict)
 
     @property
     def times(self) -> NDArray[np.int64]:
         return self.rated_at if len(self.rated_at) else np.full(len(self.user_ids), NO_TIME)
 
-    def texts(self) -> NDArray[np.bytes_] | None:
-        """The text of each rating's user."""
+    def texts(self, user_ids: NDArray[np.int64]) -> NDArray[np.bytes_] | None:
+        """The texts of these users."""
         if self.names is None:
             return None
-        return np.array([self.names[user].encode() for user in self.user_ids.tolist()], np.bytes_)
+        return np.array([self.names[user].encode() for user in user_ids.tolist()], np.bytes_)
+
+    def everybody(self) -> People:
+        ids = sorted(self.people)
+        countries, ages = ([self.people[user][which] for user in ids] for which in (0, 1))
+        texts = (pa.chunked_array([values], pa.string()) for values in (countries, ages))
+        return People(np.array(ids, np.int64), *texts)
 
     def snapshot(self) -> Snapshot:
         """The shop as the local batch reads it."""
@@ -72,17 +100,50 @@ class Shop:
             self.user_ids, products, codes, self.steps, in_catalog=self.catalog.rows_of(products) >= 0,
             rated_at=self.times, scale=self.scale, ids=ids,
         )  # fmt: skip
-        return Snapshot(matrix, self.catalog, NOBODY)
+        log = None
+        if self.log is not None and len(self.log.user_ids):
+            used, which = np.unique(self.log.product_ids, return_inverse=True)
+            log = Interactions(self.log.user_ids, which.astype(np.int32), used, self.log.kinds, self.log.times)
+        return Snapshot(matrix, self.catalog, self.everybody(), log)
 
     def frames(self, spark: Any) -> Frames:
         """The shop as Spark reads it."""
-        texts = pa.array(self.product_ids.tolist(), pa.binary()).cast(pa.string())
-        columns = {"user_id": self.user_ids, "product_id": texts, "steps": self.steps, "rated_at": self.times}
-        names = None
+
+        def frame(**columns: Any) -> Any:
+            return spark.createDataFrame(pa.table(columns))
+
+        def texts(ids: NDArray[np.bytes_]) -> pa.Array:
+            return pa.array(ids.tolist(), pa.binary()).cast(pa.string())
+
+        ratings = frame(
+            user_id=self.user_ids, product_id=texts(self.product_ids), steps=self.steps, rated_at=self.times
+        )
+        log, names, everybody = None, None, self.everybody()
+        if self.log is not None:
+            user_ids, products, kinds, times = self.log
+            log = frame(user_id=user_ids, product_id=texts(products), kind=kinds, time=times)
         if self.names is not None:
-            table = {"user_id": pa.array(list(self.names), pa.int64()), "text": pa.array(list(self.names.values()))}
-            names = spark.createDataFrame(pa.table(table))
-        return Frames(spark.createDataFrame(pa.table(columns)), names=names)
+            names = frame(user_id=pa.array(list(self.names), pa.int64()), text=pa.array(list(self.names.values())))
+        people = frame(user_id=everybody.user_ids, country=everybody.countries, age_group=everybody.age_groups)
+        return Frames(ratings, log, people, names)
+
+    def events(self, product_ids: NDArray[np.bytes_], weights: tuple[float, ...] | None) -> Events:
+        """The shop as the tasks read it."""
+        kinds = np.full(len(self.user_ids), A_RATING, np.int8)
+        parts: list[tuple[NDArray[Any], ...]]
+        parts = [(self.user_ids, np.searchsorted(product_ids, self.product_ids), kinds, self.steps, self.times)]
+        if weights is not None and self.log is not None:
+            users, products, of_log, times = self.log
+            none = np.zeros(len(users), np.int8)
+            parts.append((users, np.searchsorted(product_ids, products), of_log, none, times))
+        if weights is not None:
+            users = np.array([user for user in self.people if self.names is None or user in self.names], np.int64)
+            codes, none = self.everybody().segments(users).codes, np.zeros(len(users), np.int8)
+            known = codes >= 0
+            kinds = np.full(len(users), A_SEGMENT, np.int8)
+            parts.append((users[known], codes[known], kinds[known], none[known], none[known].astype(np.int64)))
+        users, columns, kinds, steps, times = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return Events(users, self.texts(users), columns.astype(np.int32), kinds, steps, times)
 
 
 def catalog_of(product_ids: Iterable[str]) -> ProductCatalog:
@@ -98,14 +159,19 @@ def job_of(answers: ModelSettings, n: int = 10, users: int | None = None, versio
     return ListsJob(answers, users, n, version, WHEN)
 
 
-def local_lists(shop: Shop, wanted: ListsJob) -> pa.Table:
-    """The rows that the local batch makes."""
-    trained = train(shop.snapshot(), wanted.answers)
-    matrix = trained.shop.ratings
-    job = job_for(matrix, trained.similarity, wanted.users, wanted.n, trained.settings)
+def local_lists(shop: Shop, wanted: ListsJob) -> tuple[pa.Table, ListsJob]:
+    """The rows that the local batch makes, and the job with what was trained for it."""
+    trained = train(shop.snapshot(), wanted.answers, parameters=wanted.parameters)
+    matrix, similarity = trained.shop.ratings, trained.similarity
+    job = job_for(matrix, similarity, wanted.users, wanted.n, trained.settings)
     products, top_up = Products.of(matrix.product_ids, shop.catalog), from_popular(matrix, rank_popular(matrix))
+    if isinstance(similarity, TasteSimilarity):
+        segments = trained.shop.people.segments(matrix.user_ids)
+        cold = cold_start_of(matrix, similarity.profiles, products, segments)
+        top_up = from_cold_start(cold, wanted.answers.new_product_percent, wanted.version)
+        wanted = replace(wanted, item_weights=similarity.item_weights)
     batches = recommendation_batches(matrix, job, products, top_up=top_up, generated_at=WHEN)
-    return pa.Table.from_batches(list(batches))
+    return pa.Table.from_batches(list(batches)), wanted
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,25 +215,22 @@ def copied(messages: list[Message]) -> list[Message]:
 
 def lists_in_process(shop: Shop, wanted: ListsJob, sizes: Sizes) -> pa.Table:
     """The rows that the tasks of the batch on Spark make, without Spark."""
-    product_ids, columns = np.unique(shop.product_ids, return_inverse=True)
-    texts = shop.texts()
-    users = shop.user_ids if texts is None else texts
+    weights = wanted.answers.weights if wanted.answers.ranking in BY_TASTE else None
+    logged = [] if shop.log is None or weights is None else [shop.log.product_ids]
+    product_ids = np.unique(np.concatenate([shop.product_ids, *logged]))
+    events = shop.events(product_ids, weights)
+    users = events.user_ids if events.names is None else events.names
     distinct = np.unique(users)
-    bounds = distinct[np.arange(1, sizes.n_parts) * len(distinct) // sizes.n_parts]
-    codes, kinds = Codes(product_ids, np.unique(bounds), shop.scale, None), np.full(len(users), A_RATING, np.int8)
-    parts, messages = np.searchsorted(codes.bounds, users, side="right"), []
+    bounds = np.unique(distinct[np.arange(1, sizes.n_parts) * len(distinct) // sizes.n_parts])
+    parts, messages = np.searchsorted(bounds, users, side="right"), []
     for part in np.unique(parts).tolist():
-        at = parts == part
-        named = None if texts is None else texts[at]
-        events = Events(
-            shop.user_ids[at], named, columns[at].astype(np.int32), kinds[at], shop.steps[at], shop.times[at]
-        )
-        rows = UserRows.of(events, len(product_ids), shop.scale, codes.weights)
+        rows = UserRows.of(events.at(parts == part), len(product_ids), shop.scale, weights)
         places = range(0, len(rows), sizes.piece_rows)
         own = [rows.take(np.arange(start, min(start + sizes.piece_rows, len(rows)))) for start in places]
         messages.append([Message(part, place, piece) for place, piece in enumerate(own)])
+    n_segments = len(shop.everybody().segments(np.empty(0, np.int64))) if weights is not None else 0
     products = Products.of(product_ids, shop.catalog)
-    made = lists_of(InProcess(lambda: messages), products, shop.scale, wanted, sizes, "").partitions()
+    made = lists_of(InProcess(lambda: messages), products, shop.scale, wanted, sizes, n_segments, "").partitions()
     return pa.Table.from_batches([batch for part in made for batch in part])
 
 

@@ -3,6 +3,8 @@
 stages     the stages, one after the other
 pieces     rows of users, made of the tables
 user_rows  rows of users as they travel between tasks
+sums       the sums of the whole shop
+rankings   what a ranking does with rows of users
 neighbors  the tasks that find the neighbors
 scoring    the tasks that rank their products
 plan       the sizes of a run

@@ -8,6 +8,7 @@ for it, sum of raters_j over its columns j, whichever blocks they are in.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +23,14 @@ class Piece(NamedTuple):
     place: int
     n_rows: int
     n_entries: int
+
+
+class Cut(NamedTuple):
+    """How a piece is cut into queries."""
+
+    part: int
+    place: int
+    runs: list[tuple[int, int, int]]  # start, stop and work of each query
 
 
 class Query(NamedTuple):
@@ -40,7 +49,8 @@ class Layout:
     numbers: dict[tuple[int, int], int]  # (part, place) of a piece -> its number, in the order of rows
     firsts: NDArray[np.int64]  # (n_pieces + 1,) first row of each piece
     homes: NDArray[np.int64]  # (n_pieces,) the block of each piece
-    queries: tuple[Query, ...]
+    queries: tuple[Query, ...]  # in the order of rows
+    starts: NDArray[np.int64]  # (n_pieces + 1,) first query of each piece
     searches: NDArray[np.int64]  # (n_queries,) the task that searches for each query
     rankings: NDArray[np.int64]  # (n_queries,) the task that ranks for it
 
@@ -56,7 +66,7 @@ class Layout:
 
     def queries_of(self, piece: int) -> list[tuple[int, Query]]:
         """Return the queries of a piece, each with its number."""
-        return [(number, query) for number, query in enumerate(self.queries) if query.piece == piece]
+        return [(number, self.queries[number]) for number in range(self.starts[piece], self.starts[piece + 1])]
 
 
 def cut(work: NDArray[np.int64], most_work: int, most_rows: int) -> list[tuple[int, int]]:
@@ -93,21 +103,26 @@ def assigned(work: NDArray[np.int64], n_tasks: int) -> NDArray[np.int64]:
 
 
 def lay_out(
-    pieces: list[Piece], queries: dict[tuple[int, int], list[tuple[int, int, int]]], *, block_entries: int, n_tasks: int
+    pieces: Iterable[Piece], queries: Iterable[Cut], block_entries: int, n_tasks: int, users: int | None = None
 ) -> Layout:
-    """Return the layout of the pieces; ``queries``: start, stop and work of the queries of each piece.
+    """Return the layout of the pieces.
 
-    A block is as many pieces in a row as hold ``block_entries`` entries, at least one.
+    A block is as many pieces in a row as hold ``block_entries`` entries, at least one. ``users``: only the first ones
+    ask; None: all.
     """
-    ordered = sorted(pieces)
+    ordered, cuts = sorted(pieces), {(found.part, found.place): found.runs for found in queries}
     numbers = {(piece.part, piece.place): number for number, piece in enumerate(ordered)}
     firsts = np.concatenate([[0], np.cumsum([piece.n_rows for piece in ordered], dtype=np.int64)])
     homes, held, home = np.zeros(len(ordered), np.int64), 0, 0
+    asked: list[Query] = []
     for number, piece in enumerate(ordered):
         if held and held + piece.n_entries > block_entries:
             held, home = 0, home + 1
         held, homes[number] = held + piece.n_entries, home
-    asked = tuple(Query(numbers[at], *query) for at in sorted(queries) for query in queries[at])
+        last = piece.n_rows if users is None else users - int(firsts[number])
+        runs = cuts[piece.part, piece.place]
+        asked += [Query(number, start, min(stop, last), work) for start, stop, work in runs if start < last]
+    starts = np.searchsorted([query.piece for query in asked], np.arange(len(ordered) + 1))
     searches = assigned(np.array([query.work for query in asked], np.int64), n_tasks)
     rankings = assigned(np.array([query.stop - query.start for query in asked], np.int64), n_tasks)
-    return Layout(numbers, firsts, homes, asked, searches, rankings)
+    return Layout(numbers, firsts, homes, tuple(asked), starts, searches, rankings)

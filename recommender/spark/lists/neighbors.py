@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.neighbors import CosineIndex, NearestByCosine
-from recommender.shop import Scale
 from recommender.spark.lists.exchange import Message
 from recommender.spark.lists.layout import Layout
+from recommender.spark.lists.rankings import Ranks
 from recommender.spark.lists.user_rows import UserRows
 
 
@@ -24,17 +23,8 @@ class SearchPlan:
     """What all tasks of a search know."""
 
     layout: Layout
-    n_columns: int
+    ranking: Ranks
     k: int
-    scale: Scale
-
-    def nearest(self, rows: UserRows, first: int) -> NearestByCosine:
-        """Return the search for rows ``first``, ``first`` + 1, ..."""
-        return NearestByCosine(rows.ratings(self.n_columns), first, self.k, most=self.scale.most)
-
-    def index(self, rows: UserRows) -> CosineIndex:
-        """Return the index of a block."""
-        return CosineIndex(rows.ratings(self.n_columns), most=self.scale.most)
 
 
 class Asked(NamedTuple):
@@ -81,7 +71,7 @@ def search(plan: SearchPlan, messages: Iterable[Message]) -> Iterator[Message]:
 
     def meet() -> None:
         if block:
-            index = plan.index(UserRows.joined(block))
+            index = plan.ranking.index(UserRows.joined(block))
             for nearest in searches:
                 nearest.meet(index, start)
         block.clear()
@@ -89,7 +79,7 @@ def search(plan: SearchPlan, messages: Iterable[Message]) -> Iterator[Message]:
     for message in messages:
         if message.turn < 0:
             asked.append(message.body)
-            searches.append(plan.nearest(message.body.rows, message.body.first))
+            searches.append(plan.ranking.nearest(message.body.rows, message.body.first, plan.k))
             continue
         if plan.layout.homes[message.turn] != home:
             meet()

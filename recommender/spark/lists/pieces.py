@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recommender.shop import Scale, places_of, product_id_bytes
+from recommender.shop import People, Scale, places_of
 from recommender.spark.frames import Frames
 from recommender.spark.lists.exchange import SCHEMA, Message, as_batch
-from recommender.spark.lists.user_rows import A_RATING, Events, UserRows
+from recommender.spark.lists.user_rows import A_RATING, A_SEGMENT, Events, UserRows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -49,15 +49,36 @@ def events_of(frames: Frames) -> DataFrame:
     if frames.interactions is not None:
         log = frames.interactions.select("user_id", "product_id", "kind", no_steps.alias("steps"), "time")
         events = events.unionByName(log)
+    return _named(events, frames)
+
+
+def _named(events: DataFrame, frames: Frames) -> DataFrame:
     return events if frames.names is None else events.join(frames.names, "user_id")
+
+
+def with_segments(events: DataFrame, frames: Frames) -> tuple[DataFrame, int]:
+    """Return the events and beside them the segment of each user (an event of A_SEGMENT), and how many there are."""
+    from pyspark.sql import functions as f
+
+    if frames.people is None:
+        return events, 0
+    pairs = frames.people.select("country", "age_group").distinct().toArrow()
+    numbers = np.arange(len(pairs))
+    segments = People(numbers, pairs["country"], pairs["age_group"]).segments(numbers)
+    codes = pairs.append_column("time", pa.array(segments.codes.astype(np.int64)))
+    known = codes.filter(pa.array(segments.codes >= 0))
+    if not len(known):
+        return events, 0
+    people = frames.people.join(f.broadcast(events.sparkSession.createDataFrame(known)), ["country", "age_group"])
+    kind, no_steps = f.lit(A_SEGMENT).cast("byte"), f.lit(0).cast("byte")
+    mine = people.select("user_id", f.lit("").alias("product_id"), kind.alias("kind"), no_steps.alias("steps"), "time")
+    return events.unionByName(_named(mine, frames)), len(segments)
 
 
 def products_of(events: DataFrame) -> tuple[NDArray[np.bytes_], int]:
     """Return the distinct product ids, ascending, and the number of events."""
     table = events.groupBy("product_id").count().toArrow()
-    ids = product_id_bytes(table["product_id"].combine_chunks()) if len(table) else np.empty(0, "S1")
-    assert ids is not None, "frames hold usable product ids"
-    return np.sort(ids), int(np.sum(table["count"].to_numpy()))
+    return np.sort(_bytes_of(table["product_id"])), int(np.sum(table["count"].to_numpy()))
 
 
 def bounds_of(events: DataFrame, n_events: int, n_parts: int) -> NDArray[Any]:
@@ -75,12 +96,15 @@ def bounds_of(events: DataFrame, n_events: int, n_parts: int) -> NDArray[Any]:
     return np.unique(users[order][np.minimum(at, len(users) - 1)]) if len(users) else users
 
 
-def _user_keys(column: Any) -> NDArray[Any]:
+def _user_keys(column: pa.ChunkedArray) -> NDArray[Any]:
     """Return user_ids, or texts as bytes of UTF-8."""
-    if pa.types.is_integer(column.type):
-        return np.asarray(column.to_numpy(), np.int64)
-    values: NDArray[Any] = column.cast(pa.binary()).to_numpy(zero_copy_only=False)
-    return values.astype(np.bytes_)
+    return np.asarray(column.to_numpy(), np.int64) if pa.types.is_integer(column.type) else _bytes_of(column)
+
+
+def _bytes_of(texts: pa.ChunkedArray) -> NDArray[np.bytes_]:
+    """Return texts as bytes of UTF-8."""
+    values: NDArray[Any] = texts.cast(pa.binary()).to_numpy(zero_copy_only=False)
+    return values.astype(np.bytes_) if len(values) else np.empty(0, "S1")
 
 
 def pieces_of(events: DataFrame, codes: Codes, piece_rows: int) -> DataFrame:
@@ -100,8 +124,10 @@ def _coded(known: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordB
     codes: Codes = known.value
     for batch in batches:
         table = pa.Table.from_batches([batch])
-        ids = product_id_bytes(table["product_id"].combine_chunks())
-        columns = places_of(codes.product_ids, ids if ids is not None else np.zeros(len(table), "S1"))
+        ids = _bytes_of(table["product_id"])
+        columns = places_of(codes.product_ids, ids)
+        people = table["kind"].to_numpy() == A_SEGMENT
+        columns[people] = table["time"].to_numpy()[people]
         users = _user_keys(table["text" if "text" in table.column_names else "user_id"])
         parts = np.searchsorted(codes.bounds, users, side="right").astype(np.int32)
         kept = table.select(

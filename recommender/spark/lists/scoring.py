@@ -2,8 +2,8 @@
 
     found lists -> to_homes, with pieces by to_home -> answer -> with found lists: make_lists -> rows of the table
 
-A task ranks by the functions of the local batch, on a matrix of the rows that it needs, in the order of the shop. So
-ties fall as they do there.
+A task ranks by the functions of the local batch, on the rows that it needs. Their order does not matter there: sums run
+in the order of the neighbors, and products tie by column.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recommender.fallback import SOURCES, PopularProducts
-from recommender.publishing import as_rows, from_popular
-from recommender.ranking import rank_products_for_rows
-from recommender.shop import Products, RatingMatrix, Scale
+from recommender.publishing import as_rows
+from recommender.shop import Products
 from recommender.spark.lists.exchange import Message
 from recommender.spark.lists.layout import Layout
 from recommender.spark.lists.neighbors import Found
+from recommender.spark.lists.rankings import Ranks
 from recommender.spark.lists.user_rows import UserRows
 
 
@@ -84,33 +83,23 @@ def answer(layout: Layout, messages: Iterable[Message]) -> Iterator[Message]:
 class ListPlan:
     """What all tasks that make lists know."""
 
+    ranking: Ranks
     products: Products
-    popular: PopularProducts
-    scale: Scale
     n: int
     generated_at: datetime
 
     def lists(self, found: Found, brought: list[Brought]) -> pa.RecordBatch:
         """Return the rows of the table for one query."""
-        own = np.arange(found.asked.first, found.asked.first + len(found.asked.rows))
-        rows = np.concatenate([own, *(part.rows for part in brought)])
+        own, first = found.asked.rows, found.asked.first
+        rows = np.concatenate([*(part.rows for part in brought), np.arange(first, first + len(own))])
+        users = UserRows.joined([*(part.users for part in brought), own.without_times()])
         order = np.argsort(rows)
-        users = UserRows.joined([found.asked.rows.without_times(), *(part.users for part in brought)]).take(order)
-        here = np.searchsorted(rows[order], own)
-        near = np.where(found.neighbors >= 0, np.searchsorted(rows[order], found.neighbors), -1).astype(np.int32)
-        matrix = self._matrix(users)
-        ranked = rank_products_for_rows(
-            matrix.steps, here, near, found.similarities, n=self.n, recommendable=matrix.recommendable,
-            scale=self.scale.unit, n_threads=1,
-        )  # fmt: skip
-        lists = from_popular(matrix, self.popular)(here, ranked)
-        ids = matrix.ids.all_of(matrix.user_ids[here])
-        return as_rows(ids, ranked, lists, self.products, self.generated_at, SOURCES[0])
-
-    def _matrix(self, users: UserRows) -> RatingMatrix:
-        ids = self.products.matrix_ids
-        in_catalog = self.products.catalog_rows[: len(ids)] >= 0
-        return RatingMatrix(users.ratings(len(ids)), users.user_ids, ids, in_catalog, scale=self.scale, ids=users.ids())
+        near = order[np.searchsorted(rows, found.neighbors, sorter=order)] if len(rows) else found.neighbors
+        here = np.arange(len(rows) - len(own), len(rows))
+        lists = here, np.where(found.neighbors >= 0, near, -1).astype(np.int32), found.similarities
+        ranked, filled = self.ranking.lists(users, lists, own, self.n)
+        ids = own.ids().all_of(own.user_ids)
+        return as_rows(ids, ranked, filled, self.products, self.generated_at, self.ranking.source)
 
 
 def make_lists(plan: ListPlan, messages: Iterable[Message]) -> Iterator[pa.RecordBatch]:

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.shop import (
+    NO_SEGMENT,
     NUMBERS_AS_THEY_ARE,
     Interactions,
     Profiles,
@@ -26,7 +27,7 @@ from recommender.shop import (
     widened,
 )
 
-A_RATING = -1  # the kind of an event that is no interaction
+A_RATING, A_SEGMENT = -1, -2  # kinds of events that are no interaction
 _NOTHING, _NO_TIMES = np.empty(0, np.float64), np.empty(0, np.int64)
 
 
@@ -36,10 +37,16 @@ class Events:
 
     user_ids: NDArray[np.int64]  # (n,) stored numbers
     names: NDArray[np.bytes_] | None  # (n,) texts of a text shop
-    columns: NDArray[np.int32]  # (n,)
-    kinds: NDArray[np.int8]  # (n,) into INTERACTION_TYPES, or A_RATING
+    columns: NDArray[np.int32]  # (n,); of A_SEGMENT the number of the user's segment
+    kinds: NDArray[np.int8]  # (n,) into INTERACTION_TYPES, or A_RATING or A_SEGMENT
     steps: NDArray[np.int8]  # (n,) of ratings
     times: NDArray[np.int64]  # (n,)
+
+    def at(self, part: NDArray[Any]) -> Events:
+        """Return some of the events."""
+        names = None if self.names is None else self.names[part]
+        given = self.columns[part], self.kinds[part], self.steps[part], self.times[part]
+        return Events(self.user_ids[part], names, *given)
 
     def ids(self) -> UserIds:
         """Return what the shop calls these users."""
@@ -60,10 +67,15 @@ class UserRows:
     steps: NDArray[np.int8]  # (nnz,) of the scale, 0 where not rated
     confidences: NDArray[np.float64]  # (nnz,), or (0,): each is 1
     times: NDArray[np.int64]  # (nnz,), or (0,): there are none
+    segments: NDArray[np.int32]  # (m,) -1: not known
 
     @classmethod
-    def of(cls, events: Events, n_columns: int, scale: Scale, weights: Sequence[float] | None) -> Self:
-        """Return the rows of all users of the events; ``weights``: of the interactions. None: ratings alone count."""
+    def of(cls, every: Events, n_columns: int, scale: Scale, weights: Sequence[float] | None) -> Self:
+        """Return the rows of all users with a rating or interaction; ``weights``: of the interactions.
+
+        Weights None: there are ratings alone.
+        """
+        events = every.at(every.kinds != A_SEGMENT)
         ids, columns, rated = events.ids(), np.arange(n_columns), events.kinds == A_RATING
         products: Any = columns  # a column is its own product id
         matrix = build_rating_matrix(
@@ -85,7 +97,8 @@ class UserRows:
             steps[np.searchsorted(_cells(csr), _cells(matrix.steps))] = matrix.steps.data
         names = ids.all_of(numbers) if ids.is_text else None
         indptr, places = csr.indptr.astype(np.int64), csr.indices.astype(np.int32)
-        return cls(numbers, names, indptr, places, steps, confidences, times)
+        segments = _segments(every.at(every.kinds == A_SEGMENT), numbers)
+        return cls(numbers, names, indptr, places, steps, confidences, times, segments)
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -103,7 +116,7 @@ class UserRows:
         return type(self)(
             self.user_ids[rows], None if self.names is None else self.names[rows], indptr,
             self.columns[at], self.steps[at], self.confidences[at] if len(self.confidences) else _NOTHING,
-            self.times[at] if len(self.times) else _NO_TIMES,
+            self.times[at] if len(self.times) else _NO_TIMES, self.segments[rows],
         )  # fmt: skip
 
     def without_times(self) -> Self:
@@ -118,8 +131,8 @@ class UserRows:
         names = None if parts[0].names is None else np.concatenate([part.names for part in parts])
         columns, steps = np.concatenate([p.columns for p in parts]), np.concatenate([p.steps for p in parts])
         confidences, times = np.concatenate([p.confidences for p in parts]), np.concatenate([p.times for p in parts])
-        user_ids = np.concatenate([part.user_ids for part in parts])
-        return cls(user_ids, names, indptr.astype(np.int64), columns, steps, confidences, times)
+        user_ids, segments = np.concatenate([p.user_ids for p in parts]), np.concatenate([p.segments for p in parts])
+        return cls(user_ids, names, indptr.astype(np.int64), columns, steps, confidences, times, segments)
 
     def ids(self) -> UserIds:
         """Return what the shop calls these users."""
@@ -140,6 +153,16 @@ class UserRows:
         parts = values, self.columns, self.indptr.astype(_index_type(self.columns))
         times = self.times if len(self.times) or not self.n_entries else None
         return Profiles(sp.csr_array(parts, shape=(len(self), n_columns)), times)
+
+
+def _segments(people: Events, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the segment of each stored number (m,); -1: not known."""
+    order = np.argsort(people.user_ids)
+    listed = people.user_ids[order]
+    if not len(listed):
+        return np.full(len(numbers), NO_SEGMENT, np.int32)
+    at = np.minimum(np.searchsorted(listed, numbers), len(listed) - 1)
+    return np.where(listed[at] == numbers, people.columns[order][at], NO_SEGMENT).astype(np.int32)
 
 
 def _cells(csr: Any) -> NDArray[np.int64]:
