@@ -8,6 +8,7 @@
     python recommendation_engine.py --save-model     # write MODEL_FILE, which the API can serve
     python recommendation_engine.py --list-versions  # list the versions, with times and numbers of ratings
     python recommendation_engine.py --rollback 6     # publish the lists of version 6 again
+    python recommendation_engine.py --users all --spark local[2]    # the same lists, made on Apache Spark
     python recommendation_engine.py --export FILE    # write the published lists to a .parquet, .csv or .jsonl file
     python recommendation_engine.py --map            # make the taste map of the published version, for the page /map
 
@@ -47,6 +48,7 @@ from recommender.commands import engine as commands
 from recommender.commands.batch import run_batch
 from recommender.commands.engine_options import batch_size, parse_arguments
 from recommender.commands.exit_status import FORESEEN, exit_status, status_of
+from recommender.commands.spark_batch import run_on_spark, spark_options
 from recommender.database import around, connect, connected, read_rating_matrix, read_taste_data
 from recommender.database.schema import INTERACTION_TYPES
 from recommender.errors import SettingError
@@ -234,6 +236,9 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
     name = options.save_model
     file = None if name is None else commands.model_file(name, settings, overwrite=options.overwrite)
     users = batch_size(options.users)
+    if (on_spark := spark_options(options, settings)) is not None:
+        run_on_spark(settings, on_spark, options, users, gate_users=GATE_USERS)
+        return
     with connected(settings) as engine:
         run_batch(engine, settings, options, users, file, get_recommendations, gate_users=GATE_USERS)
 

@@ -210,11 +210,16 @@ def write_and_tell(engine: Engine, model: ServedModel, job: BatchJob, *, force: 
     judge = partial(judge_lists, matrix=model.matrix, force=force)
     with tqdm(total=rows, unit=" rows", unit_scale=True, desc="batch", delay=1, leave=False) as bar:
         version = write_batch(engine, model, job, progress=bar.update, judge=judge, **noted)
-    print(f"batch    {version.n_rows:,} rows for {len(job.rows):,} users into recommendations", end="")
+    tell_written(version, len(job.rows), started, force=force)
+    return version
+
+
+def tell_written(version: Version, n_users: int, started: float, *, force: bool) -> None:
+    """Print what was written since ``time.perf_counter()`` was at ``started``."""
+    print(f"batch    {version.n_rows:,} rows for {n_users:,} users into recommendations", end="")
     print(f" in {_since(started)}: version {version.number}, {version.state}")
     if force and (reason := reason_of(version)):
         print(f"warning  published by --force: {reason}", file=sys.stderr)
-    return version
 
 
 def _since(started: float) -> str:

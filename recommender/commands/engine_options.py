@@ -57,6 +57,19 @@ def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants
         metavar="FILE",
         help="write the published lists to a .parquet, .csv or .jsonl file for other tools",
     )
+    parser.add_argument(
+        "--spark", metavar="MASTER", help="make the lists on Apache Spark: local[2], spark://host:7077, yarn, k8s://..."
+    )
+    parser.add_argument(
+        "--from-parquet", type=Path, metavar="FOLDER", help="--spark: read Parquet files instead of the database"
+    )
+    parser.add_argument(
+        "--to-parquet", metavar="FOLDER", help="--spark: write the lists as Parquet files, not into the database"
+    )
+    parser.add_argument(
+        "--jdbc-jar", type=Path, metavar="FILE", help="--spark: the JDBC driver (default: Debian's libmariadb-java)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="--spark: show Spark's own log")
     parser.add_argument("--rollback", type=int, metavar="VERSION", help="publish the lists of a kept version again")
     add_options(parser, [*constants, "MODEL_FILE", *RATING_OPTIONS, *DATABASE_OPTIONS])
     return parser.parse_args(arguments)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from recommender.evaluation import FORCED, REFUSED
 from recommender.publishing import PEOPLE, Version
-from recommender.shop import RatingMatrix
 
 LEAST_SHARE = 0.5  # of the rows that are expected of a version
 REASON = "too_few_lists"  # among a version's metrics: why it was refused, or had to be forced
 
 
-def judge_lists(
-    new: Version, published: Version | None, *, matrix: RatingMatrix, force: bool = False
-) -> tuple[Version, bool]:
+class Sized(Protocol):
+    """The ratings behind the lists, as far as they are asked: a `RatingMatrix` or what stands for one."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def recommendable(self) -> NDArray[np.bool_]: ...
+
+
+def judge_lists(new: Version, published: Version | None, *, matrix: Sized, force: bool = False) -> tuple[Version, bool]:
     """Return the version, with the reason noted if it has too few lists, and whether it may be published.
 
     ``matrix``: the ratings that it was made from. ``force``: it may be published in any case.
@@ -33,7 +43,7 @@ def reason_of(version: Version) -> str:
     return str((version.metrics or {}).get(REASON, ""))
 
 
-def _no_lists(new: Version, matrix: RatingMatrix) -> str:
+def _no_lists(new: Version, matrix: Sized) -> str:
     if new.n_rows:
         return ""
     n_listed = f"{matrix.recommendable.sum():,} of the {matrix.shape[1]:,} products in the ratings"

@@ -83,6 +83,7 @@ from recommender.database.rating_scale import fit_ratings, scale_of, steps_in_sq
 from recommender.database.shop_reader import (
     around,
     as_product,
+    catalog_of,
     in_catalog,
     read_catalog,
     read_interactions,
@@ -104,7 +105,7 @@ from recommender.database.tables import (
     table_is_there,
     widen_product_ids,
 )
-from recommender.database.usable_rows import as_words, fault_of, refuse_faulty_table, usable
+from recommender.database.usable_rows import as_words, fault_of, refuse_faulty_table, too_faulty, usable
 from recommender.database.user_names import read_names, read_user_ids
 
 __all__ = [
@@ -132,6 +133,7 @@ __all__ = [
     "as_moment",
     "as_product",
     "as_words",
+    "catalog_of",
     "connect",
     "connected",
     "count_rows",
@@ -201,6 +203,7 @@ __all__ = [
     "steps_in_sql",
     "table_is_there",
     "token_of",
+    "too_faulty",
     "unchanged_catalog",
     "usable",
     "utc_now",

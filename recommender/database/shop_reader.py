@@ -21,7 +21,7 @@ from recommender.database.identities import require_people, token_of
 from recommender.database.rating_scale import scale_of
 from recommender.database.schema import INTERACTION_TYPES, LARGEST_INT, interactions, products, ratings, users
 from recommender.database.tables import existing_tables, has_rows, require_rows
-from recommender.database.usable_rows import count_left_out, refuse_faulty_table, usable
+from recommender.database.usable_rows import LeftOut, count_left_out, refuse_faulty_table, usable
 from recommender.database.user_names import read_user_ids
 from recommender.errors import DatabaseError, StepOrderError
 from recommender.shop import (
@@ -215,6 +215,14 @@ def read_catalog(engine: Engine) -> ProductCatalog:
         if ids is None:
             raise DatabaseError(f"{label(engine)}: {products.name} changed while it was read; run it again")
         refuse_faulty_table(engine, products, left_out, len(ids))
+    return catalog_of(table, ids, left_out)
+
+
+def catalog_of(table: pa.Table, ids: NDArray[np.bytes_], left_out: LeftOut) -> ProductCatalog:
+    """Return the catalog of the columns title, price, stars, category_id, and ``in_stock`` if there is one.
+
+    ``ids``: of the rows, distinct, in any order.
+    """
     order = np.argsort(ids)
     rows = pa.array(order)
     return ProductCatalog(
@@ -223,7 +231,7 @@ def read_catalog(engine: Engine) -> ProductCatalog:
         known_prices(table["price"].to_numpy())[order],
         _known_stars(table["stars"].to_numpy())[order],
         _categories(table["category_id"])[order],
-        table[IN_STOCK].to_numpy()[order] > 0 if stock else None,
+        table[IN_STOCK].to_numpy()[order] > 0 if IN_STOCK in table.column_names else None,
         left_out,
     )
 

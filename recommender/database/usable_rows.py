@@ -132,6 +132,12 @@ def count_left_out(engine: Engine, table: Table, scale: Scale | None = None) -> 
     return {f"{table.name}.{at.column}": found[at.column] for at in _faults(table, scale) if at.column in found}
 
 
+def too_faulty(n_faulty: int, n_usable: int) -> bool:
+    """Tell whether so many rows are not usable that something is wrong with all of them."""
+    few = n_faulty <= ROWS_LEFT_OUT or n_faulty <= SHARE_LEFT_OUT * (n_faulty + n_usable)
+    return bool(n_faulty) and not (n_usable and few)
+
+
 def refuse_faulty_table(
     engine: Engine, table: Table, left_out: LeftOut, n_usable: int, scale: Scale | None = None
 ) -> None:
@@ -141,7 +147,7 @@ def refuse_faulty_table(
     """
     n_faulty = sum(left_out.values())
     n_rows = n_faulty + n_usable
-    if not n_faulty or (n_usable and (n_faulty <= ROWS_LEFT_OUT or n_faulty <= SHARE_LEFT_OUT * n_rows)):
+    if not too_faulty(n_faulty, n_usable):
         return
     at_fault = [fault for fault in _faults(table, scale) if f"{table.name}.{fault.column}" in left_out]
     worst = max(at_fault, key=lambda fault: left_out[f"{table.name}.{fault.column}"])

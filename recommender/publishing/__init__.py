@@ -25,16 +25,24 @@ from recommender.publishing.batch import (
 from recommender.publishing.erasures import erase_from_lists
 from recommender.publishing.export import checked_form, export_lists
 from recommender.publishing.model_file import open_model, refuse_foreign_file, save_model
-from recommender.publishing.publication import Judge, drop_left_lists, publish_lists, roll_back
+from recommender.publishing.publication import (
+    Judge,
+    drop_left_lists,
+    publish_lists,
+    refuse_foreign_lists,
+    roll_back,
+)
 from recommender.publishing.taste_maps import SavedMap, drop_maps, map_file, open_map, save_map
 from recommender.publishing.user_list import as_frame, as_text, replace_list, with_product_details
 from recommender.publishing.version_files import drop_files, kept_file, publish_file
 from recommender.publishing.versions import (
     EXPIRED,
+    LEFT_OUT,
     PEOPLE,
     PUBLISHED,
     Version,
     current_version,
+    next_number,
     published_number,
     published_version,
     read_versions,
@@ -44,6 +52,7 @@ from recommender.publishing.versions import (
 __all__ = [
     "BLOCK_USERS",
     "EXPIRED",
+    "LEFT_OUT",
     "PEOPLE",
     "PUBLISHED",
     "BatchJob",
@@ -65,6 +74,7 @@ __all__ = [
     "job_for",
     "kept_file",
     "map_file",
+    "next_number",
     "open_arrays",
     "open_map",
     "open_model",
@@ -75,6 +85,7 @@ __all__ = [
     "read_versions",
     "recommendation_batches",
     "refuse_foreign_file",
+    "refuse_foreign_lists",
     "replace_list",
     "roll_back",
     "save_map",

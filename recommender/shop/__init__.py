@@ -43,6 +43,7 @@ from recommender.shop.ratings import (
     distinct,
     fingerprint_of,
 )
+from recommender.shop.sample import MOST as MOST_SAMPLED
 from recommender.shop.sample import cut_of, hash_bins, in_sample, sampled
 from recommender.shop.scale import HALF_STARS, Scale
 from recommender.shop.segments import NO_SEGMENT, People, Segments
@@ -67,6 +68,7 @@ __all__ = [
     "IN_STOCK",
     "LONGEST_KNOWN_ID",
     "LONGEST_USER_ID",
+    "MOST_SAMPLED",
     "NOTHING_READ",
     "NOT_IN_CATALOG",
     "NO_CATEGORY",

@@ -1,19 +1,45 @@
 """The batch on Apache Spark: the lists of a shop that does not fit one machine, the same as those of the local batch.
 
-session      starts Spark, and checks what it needs
-daemon       the process that executors fork their Python workers from
-causes       errors of Spark in one line
-frames       the tables as DataFrames, and what is asked for
-shop_frames  a shop as Spark reads it
-jdbc_source  the tables of a database, read by all executors at once
-id_ranges    ranges of user ids with about as many rows each
-names        what the shop calls its users
-sinks        the lists into a version of the table, or into Parquet files
-lists        the lists of all users: a folder
+session         starts Spark, and checks what it needs
+daemon          the process that executors fork their Python workers from
+causes          errors of Spark in one line
+progress        the progress on the terminal, and what a run cost
+frames          the tables as DataFrames, and what is asked for
+shop_frames     a shop as Spark reads it
+shop_facts      what the driver knows of it: products, fingerprint, a bounded sample
+jdbc_source     the tables of a database, read by all executors at once
+id_ranges       ranges of user ids with about as many rows each
+parquet_source  a shop in Parquet files
+names           what the shop calls its users
+lists           the lists of all users: a folder
+sinks           the lists into a version of the table, or into Parquet files
 """
 
 from recommender.spark.frames import Frames, ListsJob
+from recommender.spark.jdbc_source import JdbcSource
 from recommender.spark.lists.plan import Sizes
 from recommender.spark.lists.stages import lists_frame, lists_of
+from recommender.spark.parquet_source import ParquetSource
+from recommender.spark.progress import Meter, shown
+from recommender.spark.session import jdbc_jar, spark_session
+from recommender.spark.shop_facts import ShopFacts
+from recommender.spark.shop_frames import ShopFrames
+from recommender.spark.sinks import publish_frame, write_folder
 
-__all__ = ["Frames", "ListsJob", "Sizes", "lists_frame", "lists_of"]
+__all__ = [
+    "Frames",
+    "JdbcSource",
+    "ListsJob",
+    "Meter",
+    "ParquetSource",
+    "ShopFacts",
+    "ShopFrames",
+    "Sizes",
+    "jdbc_jar",
+    "lists_frame",
+    "lists_of",
+    "publish_frame",
+    "shown",
+    "spark_session",
+    "write_folder",
+]

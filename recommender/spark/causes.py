@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,10 +17,10 @@ _MOST = 300  # characters of a reason
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explained(*, verbose: bool = False) -> Iterator[None]:
     """Turn an error of Spark inside the block into one line: a SparkError, or the error of ours that a worker raised.
 
-    Errors of the rest of the program pass as they are.
+    Errors of the rest of the program pass as they are. ``verbose``: print the whole error first.
     """
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
@@ -29,6 +30,8 @@ def explained() -> Iterator[None]:
     except RecommenderError:
         raise
     except (PySparkException, Py4JError) as error:
+        if verbose:
+            print(error, file=sys.stderr)
         raise ours_in(error) or SparkError(f"Spark: {cause_in(error)}; --verbose shows its log") from error
     except ConnectionError as error:  # of py4j: the JVM is gone
         raise SparkError(f"Spark's driver process ended ({error}); --verbose shows its log") from error

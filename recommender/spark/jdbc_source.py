@@ -60,11 +60,11 @@ class JdbcSource:
         self._url = f"jdbc:mysql://{_host(settings.db_host)}:{settings.db_port}/?permitMysqlScheme"
         self._database = engine.dialect.identifier_preparer.quote_identifier(settings.db_name)
 
-    def read(self, *, log: bool) -> ShopFrames:
-        """Return the shop; ``log``: also the interactions. Errors as `read_snapshot`, and SparkError."""
+    def read(self) -> ShopFrames:
+        """Return the shop. Errors as `recommender.database.read_snapshot`, and SparkError."""
         engine = self._engine
         require_rows(engine, products, "run python to_rds.py first")
-        with_log = log and has_rows(engine, interactions)
+        with_log = has_rows(engine, interactions)
         if not with_log:
             require_rows(engine, ratings, "run python load_recommendation_data.py first")
         people, scale, cursor = token_of(engine), scale_of(engine), read_cursor(engine)

@@ -48,7 +48,7 @@ Told = Callable[[str], object]
 
 
 @contextmanager
-def session(
+def spark_session(
     master: str, *, jar: Path | None = None, verbose: bool = False, wait: float | None = None
 ) -> Iterator[SparkSession]:
     """Yield a session on ``master``, whose workers have been checked; stop it at the end.
@@ -66,7 +66,7 @@ def session(
         with _python_of_workers():
             context = _started(pyspark, master, jar, output, log)
         try:
-            with explained():
+            with explained(verbose=verbose):
                 _wait_for_executors(context, master, wait)
                 check_workers(context)
                 yield pyspark.sql.SparkSession(context)

@@ -33,6 +33,7 @@ from recommender.shop import LONGEST_KNOWN_ID, LONGEST_USER_ID, NUMBERS_AS_THEY_
 from recommender.spark.names import NamesOnSpark
 
 if TYPE_CHECKING:
+    from pyspark import Accumulator
     from pyspark.sql import DataFrame, SparkSession
 
 BLOCK_ROWS = 20_000  # of one transaction: a tenth of a second, some MB
@@ -53,16 +54,17 @@ def publish_frame(
     publish: bool,
     judge: Judge | None,
     noted: Noted = dict,
+    done: Accumulator[int] | None = None,
 ) -> Version:
     """Let the executors write ``lists``, then publish them as ``version``; return it as noted.
 
     ``names``: the texts of a shop of texts. Other arguments as in `recommender.publishing.publish_lists`; ``noted`` is
-    called after the writing, for more metrics. DatabaseError, SparkError.
+    called after the writing, for more metrics; ``done`` counts the users. DatabaseError, SparkError.
     """
     made_as = None if names is None else {recommendations: lists_by_text(_longest(names))}
     with staged(engine, BATCH_TABLES, in_turns=True, made_as=made_as) as stage:
         with _kept(stage):
-            write = _writer(settings, stage.tables[recommendations].name)
+            write = _writer(settings, stage.tables[recommendations].name, done)
             lists.mapInArrow(write, "n long").agg({"n": "sum"}).collect()
         metrics = {**(version.metrics or {}), **noted()}
         ids = NUMBERS_AS_THEY_ARE if names is None else NamesOnSpark(names)
@@ -121,7 +123,9 @@ def _patiently_kept(stage: Stage) -> None:
         time.sleep(1.0)
 
 
-def _writer(settings: Settings, table: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _writer(
+    settings: Settings, table: str, done: Accumulator[int] | None
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return what an executor does with its lists: write them, and count the rows."""
     ca = Path(settings.db_ssl_ca).read_text() if settings.db_ssl_ca else ""
 
@@ -135,6 +139,8 @@ def _writer(settings: Settings, table: str) -> Callable[[Iterator[pa.RecordBatch
                 for block in whole_lists(batches, BLOCK_ROWS):
                     writer.write(block)
                     n += block.num_rows
+                    if done is not None:
+                        done.add(int((block.column("rank").to_numpy() == 1).sum()))
             finally:
                 writer.leave()
                 engine.dispose()

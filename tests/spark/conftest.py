@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recommender.spark.session import MARIADB_JAR, session
+from recommender.spark.session import MARIADB_JAR, spark_session
 
 
 def require_spark() -> None:
@@ -52,5 +52,5 @@ def spark_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def spark(spark_settings: Path) -> Iterator[Any]:
     """A session on two threads of this machine."""
     require_spark()
-    with session("local[2]", jar=MARIADB_JAR) as spark:
+    with spark_session("local[2]", jar=MARIADB_JAR) as spark:
         yield spark

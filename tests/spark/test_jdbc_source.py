@@ -31,7 +31,7 @@ Read = Callable[[], ShopFrames]
 
 @pytest.fixture
 def read(spark: Any, engine: Engine, settings: Settings) -> Read:
-    return lambda: JdbcSource(spark, engine, settings, MARIADB_DRIVER).read(log=True)
+    return lambda: JdbcSource(spark, engine, settings, MARIADB_DRIVER).read()
 
 
 def rows(frame: Any) -> list[tuple[Any, ...]]:

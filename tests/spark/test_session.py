@@ -19,7 +19,7 @@ from recommender.spark.session import (
     check_workers,
     jdbc_jar,
     package_version,
-    session,
+    spark_session,
     task_memory,
 )
 from tests.conftest import ROOT
@@ -28,7 +28,7 @@ from tests.support.mariadb_server import free_port
 
 def refused(master: str, **options: Any) -> str:
     """The one line of a session that does not start."""
-    with pytest.raises(RecommenderError) as error, session(master, **options):
+    with pytest.raises(RecommenderError) as error, spark_session(master, **options):
         pass
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -37,8 +37,11 @@ def refused(master: str, **options: Any) -> str:
 @pytest.mark.parametrize(
     "master", ["", "locale", "local[x]", "spark://", "http://host:1", "spark://host", "spark://h:x"]
 )
-def test_a_master_that_is_none_is_a_setting_error(master: str) -> None:
-    with pytest.raises(SettingError, match="--spark '.*' is no master of Spark|is not HOST:PORT"), session(master):
+def test_a_master_that_is_none_is_one_line(master: str) -> None:
+    with (
+        pytest.raises(SettingError, match="--spark '.*' is no master of Spark|is not HOST:PORT"),
+        spark_session(master),
+    ):
         pass
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Engine, insert
 
 from recommender.database import writing
@@ -51,6 +52,16 @@ def fill(engine: Engine, stars: Mapping[int, Mapping[str, float]], catalog: Iter
         ):
             for start in range(0, len(values), 5_000):
                 connection.execute(insert(table), values[start : start + 5_000])
+
+
+def made_up(n_users: int, n_products: int, seed: int = 0) -> dict[int, dict[str, float]]:
+    """Ratings of users who have some of the first products in common."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for user in range(1, n_users + 1):
+        chosen = np.unique((n_products * rng.random(rng.integers(1, 9)) ** 2).astype(int))
+        found[user] = {f"p{product:03d}": float(rng.integers(1, 11)) / 2 for product in chosen.tolist()}
+    return found
 
 
 def read_all_beauty(file: Path) -> dict[int, dict[str, float]]:

@@ -1,0 +1,246 @@
+"""Step 3's batch on Apache Spark (``--spark MASTER``): the lists of `recommender.commands.batch`, made by executors.
+
+The driver reads the catalog and a bounded sample of the users. On the sample it trains, tunes and asks the gate, as the
+local batch does; of a shop within the bound the sample is everybody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine
+
+from recommender.commands import engine as commands
+from recommender.commands.batch import check_cosines, keep_unchanged, tell_choice, tell_written, verdict_of
+from recommender.commands.list_gate import judge_lists
+from recommender.database import connected, label, token_of, widen_product_ids
+from recommender.errors import NotPublishedError, SettingError
+from recommender.model import ModelSettings, Trained, train
+from recommender.publishing import (
+    LEFT_OUT,
+    BatchJob,
+    Version,
+    current_version,
+    job_for,
+    next_number,
+    read_versions,
+    refuse_foreign_lists,
+    was_refused,
+)
+from recommender.ranking import BY_TASTE, CLASSIC, TasteSimilarity
+from recommender.settings import Settings
+from recommender.updates import SUITED
+
+if TYPE_CHECKING:
+    from recommender.spark import ListsJob, ShopFacts, ShopFrames
+
+
+@dataclass(frozen=True)
+class SparkOptions:
+    """The options of a batch on Spark; without ``to_parquet`` the lists go into the database."""
+
+    master: str
+    from_parquet: Path | None
+    to_parquet: str | None
+    jar: Path | None
+    verbose: bool
+
+
+def spark_options(options: argparse.Namespace, settings: Settings) -> SparkOptions | None:
+    """Return the options of ``--spark``; None without it. SettingError for those that do not fit together."""
+    given = {name: getattr(options, name) for name in ("from_parquet", "to_parquet", "jdbc_jar")}
+    if options.spark is None:
+        for name, value in given.items():
+            if value is not None:
+                raise SettingError(f"--{name.replace('_', '-')} {value} is for --spark MASTER: give both")
+        return None
+    if options.save_model is not None:
+        reason = "a model file holds everybody in the memory of one machine"
+        raise SettingError(f"--save-model is not for --spark: {reason}; run it without --spark")
+    if not settings.db_host and options.from_parquet is None:
+        raise SettingError("--spark reads a server, and DB_HOST is not set: set it, or give --from-parquet FOLDER")
+    if not settings.db_host and options.to_parquet is None:
+        raise SettingError("--spark writes to a server, and DB_HOST is not set: set it, or give --to-parquet FOLDER")
+    return SparkOptions(options.spark, options.from_parquet, options.to_parquet, options.jdbc_jar, options.verbose)
+
+
+def run_on_spark(
+    settings: Settings, chosen: SparkOptions, options: argparse.Namespace, users: int | None, *, gate_users: int
+) -> None:
+    """Read, train on a sample, evaluate and write; print what was done and how long each part took.
+
+    ``users``: of how many users lists are made, None: all. ``gate_users``: most users that are tested before.
+    """
+    from recommender.spark import Meter, jdbc_jar, spark_session
+
+    jar, driver = (None, "") if chosen.from_parquet else jdbc_jar(chosen.jar)
+    with _database(settings, chosen) as engine:
+        if engine is not None:
+            print(label(engine))
+            refuse_foreign_lists(engine)
+            widen_product_ids(engine)
+        with spark_session(chosen.master, jar=jar, verbose=chosen.verbose) as spark:
+            print(
+                f"spark    {spark.version} on {chosen.master}, {spark.sparkContext.defaultParallelism} tasks at a time"
+            )
+            run = _Run(spark, engine, settings, chosen, options, users, gate_users, Meter(spark))
+            run.make(_read(spark, engine, settings, chosen, driver))
+
+
+@contextmanager
+def _database(settings: Settings, chosen: SparkOptions) -> Iterator[Engine | None]:
+    """Yield an engine on the database; None if the batch needs none."""
+    if chosen.from_parquet is not None and chosen.to_parquet is not None:
+        yield None
+        return
+    with connected(settings) as engine:
+        yield engine
+
+
+def _read(spark: Any, engine: Engine | None, settings: Settings, chosen: SparkOptions, driver: str) -> ShopFrames:
+    from recommender.spark import JdbcSource, ParquetSource, shown
+
+    with shown(spark, "read"):
+        if chosen.from_parquet is None:
+            assert engine is not None
+            return JdbcSource(spark, engine, settings, driver).read()
+        shop = ParquetSource(spark, chosen.from_parquet, settings).read()
+    return shop if engine is None else replace(shop, people=token_of(engine))
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One run of the batch."""
+
+    spark: Any
+    engine: Engine | None
+    settings: Settings
+    chosen: SparkOptions
+    options: argparse.Namespace
+    users: int | None
+    gate_users: int
+    meter: Any
+
+    def make(self, shop: ShopFrames) -> None:
+        """Make the lists of ``shop``."""
+        from recommender.spark import ShopFacts
+
+        started, settings = time.perf_counter(), self._suited(shop)
+        facts = ShopFacts(shop, by_taste=settings.ranking in BY_TASTE)
+        _tell_loaded(facts, started)
+        commands.announce_compiling(settings.ranking)
+        snapshot = facts.sample()
+        trained = train(snapshot, commands.model_settings(settings))
+        job = job_for(trained.shop.ratings, trained.similarity, None, settings.top_n_recommendations, trained.settings)
+        noted = job.settings() | {"users": min(facts.shape[0], self.users or facts.shape[0])}
+        tell_choice(job)
+        made_of = facts.fingerprint()
+        if self.engine is not None and self.options.if_stale and self._is_current(made_of, noted):
+            return
+        check_cosines(trained)
+        metrics, verdict = self._judged(settings, trained, snapshot, job)
+        if settings is not self.settings:
+            metrics = {**(metrics or {}), SUITED: True}
+        lists_job = self._lists_job(trained, settings.top_n_recommendations)
+        version = Version(0, lists_job.generated_at, made_of, shop.n_ratings, noted, metrics=metrics)
+        self._write(facts, lists_job, version, verdict)
+
+    def _suited(self, shop: ShopFrames) -> Settings:
+        """Return the settings with the ranking that suits the shop. SettingError."""
+        if self.engine is not None and self.chosen.from_parquet is None:
+            return commands.suited_and_told(self.engine, self.settings)
+        if shop.n_ratings or self.settings.ranking != CLASSIC:
+            return self.settings
+        raise SettingError("there are interactions and no ratings: give --ranking auto, taste or items")
+
+    def _is_current(self, made_of: str, noted: dict[str, Any]) -> bool:
+        """Tell whether a version holds the lists of this data, and say so."""
+        assert self.engine is not None
+        version = current_version(self.engine, made_of, noted)
+        if version is None or (self.options.force and was_refused(self.engine, version)):
+            return False
+        keep_unchanged(self.engine, version)
+        return True
+
+    def _judged(
+        self, settings: Settings, trained: Trained, snapshot: Any, job: BatchJob
+    ) -> tuple[dict[str, Any] | None, str | None]:
+        """Return the figures of the gate, and why it refuses the version; None if it does not, or is not asked."""
+        if self.engine is None:
+            return None, None
+        judged = trained.shop if settings.ranking in BY_TASTE else snapshot.for_taste()
+        force = self.options.force
+        return commands.gate(settings, self.engine, judged, job.ranking.settings, force=force, n_users=self.gate_users)
+
+    def _lists_job(self, trained: Trained, n: int) -> ListsJob:
+        from recommender.spark import ListsJob
+
+        number = 1 if self.engine is None else next_number(read_versions(self.engine))
+        parameters = weights = None
+        if isinstance(trained.similarity, TasteSimilarity):
+            parameters, weights = trained.similarity.parameters, trained.similarity.item_weights
+        answers: ModelSettings = trained.settings
+        return ListsJob(answers, self.users, n, number, datetime.now(UTC), parameters, weights)
+
+    def _write(self, facts: ShopFacts, job: ListsJob, version: Version, verdict: str | None) -> None:
+        """Make and write the lists, and say so; NotPublishedError if they are only kept."""
+        from recommender.spark import lists_frame, publish_frame, shown
+
+        shop, started = facts.shop, time.perf_counter()
+        done = self.spark.sparkContext.accumulator(0)
+        with shown(self.spark, "lists", lambda: int(done.value)):
+            lists = lists_frame(self.spark, shop.frames, shop.catalog, shop.scale, job)
+            if self.chosen.to_parquet is not None:
+                return self._into_folder(lists, int(version.settings["users"]), started)
+            assert self.engine is not None
+            left_out = {LEFT_OUT: dict(shop.left_out)} if shop.left_out else {}
+            version = publish_frame(
+                self.engine,
+                self.settings,
+                lists,
+                version,
+                names=shop.frames.names,
+                since=shop.cursor,
+                keep=self.settings.keep_versions,
+                publish=verdict is None,
+                judge=partial(judge_lists, matrix=facts, force=self.options.force),
+                noted=lambda: {"spark": self.meter.cost()} | left_out,
+                done=done,
+            )
+        tell_written(version, int(version.settings["users"]), started, force=self.options.force)
+        self._tell_cost((version.metrics or {})["spark"])
+        if (verdict := verdict_of(version, verdict)) is not None:
+            raise NotPublishedError(version.number, verdict)
+        return None
+
+    def _into_folder(self, lists: Any, n_users: int, started: float) -> None:
+        from recommender.spark import write_folder
+
+        assert self.chosen.to_parquet is not None
+        n_rows = write_folder(self.spark, lists, self.chosen.to_parquet)
+        print(f"batch    {n_rows:,} rows for {n_users:,} users into {self.chosen.to_parquet}", end="")
+        print(f" in {time.perf_counter() - started:.2f} s")
+        self._tell_cost(self.meter.cost())
+
+    @staticmethod
+    def _tell_cost(cost: dict[str, Any]) -> None:
+        tasks = f"{cost['tasks']:,} tasks of {cost['task_seconds']:,.0f} s in all"
+        print(
+            f"spark    {tasks}, {cost['executors']} executors, {cost['shuffled_bytes'] / 1e6:,.1f} MB shuffled", end=""
+        )
+        print(f", {cost['seconds']:.2f} s from start to end")
+
+
+def _tell_loaded(facts: ShopFacts, started: float) -> None:
+    n_users, n_products = facts.shape
+    seconds = time.perf_counter() - started
+    print(f"loaded   {facts.shop.n_ratings:,} ratings of {n_users:,} users on {n_products:,} products", end="")
+    print(f" in {seconds:.2f} s ({facts.recommendable.sum():,} of the products are in the catalog)")

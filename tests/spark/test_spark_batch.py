@@ -1,0 +1,120 @@
+"""Step 3 with --spark: the table of the local run, its options, and its one-line errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+
+from recommender.database import read_snapshot
+from recommender.publishing import read_versions
+from recommender.settings import Settings
+from recommender.shop import MOST_SAMPLED, sampled
+from recommender.spark.jdbc_source import JdbcSource
+from recommender.spark.session import MARIADB_DRIVER
+from recommender.spark.shop_facts import ShopFacts
+from tests.support.shop import fill, made_up
+from tests.support.steps import do, refuse
+
+SCRIPT = "recommendation_engine.py"
+
+
+@pytest.fixture(params=["mariadb"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def on_this_session(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the script use the session of the tests, which has started already."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def there(*_arguments: Any, **_options: Any) -> Any:
+        yield spark
+
+    monkeypatch.setattr("recommender.spark.spark_session", there)
+
+
+def table(engine: Engine) -> list[tuple[Any, ...]]:
+    """All rows of the lists, without the time."""
+    columns = "user_id, `rank`, product_id, product_name, predicted_rating, source, support, n_neighbors"
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(f"SELECT {columns} FROM recommendations ORDER BY 1, 2"))]
+
+
+@pytest.mark.usefixtures("on_this_session")
+def test_the_table_is_that_of_the_local_run(engine: Engine, env: dict[str, str], tmp_path: Path) -> None:
+    fill(engine, made_up(150, 60), [f"p{product:03d}" for product in range(50)])
+    do(env, tmp_path, SCRIPT, "--users", "all")
+    local = table(engine)
+    said = do(env, tmp_path, SCRIPT, "--users", "all", "--spark", "local[2]")
+    assert table(engine) == local
+    first, second = read_versions(engine)
+    assert second.settings == first.settings
+    assert (second.n_rows, second.n_ratings, second.state) == (first.n_rows, first.n_ratings, "published")
+    assert second.metrics is not None
+    assert set(second.metrics) - set(first.metrics or {}) == {"spark"}
+    cost = second.metrics["spark"]
+    assert set(cost) == {"seconds", "executors", "tasks", "task_seconds", "shuffled_bytes"}
+    assert cost["tasks"] > 0
+    assert f"batch    {len(local):,} rows for 150 users into recommendations in " in said
+    assert [name for name in inspect(engine).get_table_names() if "__new" in name or "__old" in name] == []
+
+    said = do(env, tmp_path, SCRIPT, "--users", "all", "--spark", "local[2]", "--if-stale")
+    assert "batch    unchanged: version 2 (published) holds the lists of this data" in said
+    assert len(read_versions(engine)) == 2
+    do(env, tmp_path, SCRIPT, "--users", "7")
+    local = table(engine)
+    do(env, tmp_path, SCRIPT, "--users", "7", "--spark", "local[2]", "--if-stale")
+    assert table(engine) == local
+    assert len({row[0] for row in local}) == 7
+
+
+def test_the_sample_on_the_driver_is_that_of_the_local_run(spark: Any, engine: Engine, settings: Settings) -> None:
+    fill(engine, made_up(80, 30), [f"p{product:03d}" for product in range(25)])
+    local = read_snapshot(engine)
+    facts = ShopFacts(JdbcSource(spark, engine, settings, MARIADB_DRIVER).read(), by_taste=True)
+    for most in (MOST_SAMPLED, 100):
+        (matrix, _), found = sampled(local.ratings, local.log, most=most), facts.sample(most).ratings
+        assert found.fingerprint() == matrix.fingerprint()
+        assert found.cursor._replace(read_at=0) == matrix.cursor._replace(read_at=0)
+    assert 0 < matrix.shape[0] < 80
+
+
+def test_a_fingerprint_differs_with_the_data(spark: Any, engine: Engine, settings: Settings) -> None:
+    fill(engine, made_up(20, 9), ["p001"])
+
+    def fingerprint() -> str:
+        return ShopFacts(JdbcSource(spark, engine, settings, MARIADB_DRIVER).read(), by_taste=False).fingerprint()
+
+    before = fingerprint()
+    assert fingerprint() == before
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE product_ratings SET rating = 5.5 - rating WHERE user_id = 3 LIMIT 1")
+    assert fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--save-model", "m.rec"], "--save-model is not for --spark: a model file holds everybody in the memory of"),
+        (["--jdbc-jar", "no.jar"], "--jdbc-jar no.jar is no file: name the jar of MariaDB Connector/J or MySQL"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    env: dict[str, str], tmp_path: Path, options: list[str], line: str
+) -> None:
+    assert line in refuse(env, tmp_path, SCRIPT, "--spark", "local[2]", *options)
+
+
+def test_without_a_server_spark_needs_files_to_read_and_to_write(tmp_path: Path) -> None:
+    env = {"DB_HOST": "", "SQLITE_FILE": str(tmp_path / "shop.db")}
+    reads = "--spark reads a server, and DB_HOST is not set: set it, or give --from-parquet FOLDER"
+    assert reads in refuse(env, tmp_path, SCRIPT, "--spark", "local[2]")
+    writes = "--spark writes to a server, and DB_HOST is not set: set it, or give --to-parquet FOLDER"
+    assert writes in refuse(env, tmp_path, SCRIPT, "--spark", "local[2]", "--from-parquet", "shop")
+    for option in ("--from-parquet", "--to-parquet", "--jdbc-jar"):
+        assert f"{option} x is for --spark MASTER: give both" in refuse(env, tmp_path, SCRIPT, option, "x")
