@@ -47,13 +47,16 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 NUMBER, TEXT, REAL, TIME = "a whole number", "text", "a number", "a time or a date"
+ID, FLAG = f"{NUMBER} or {TEXT}", f"{REAL}, or true or false"
+_WHOLE, _REAL = ("tinyint", "smallint", "int", "bigint"), ("float", "double", "decimal")
 _KINDS = {
-    NUMBER: ("tinyint", "smallint", "int", "bigint"),
+    NUMBER: _WHOLE,
     TEXT: ("string",),
-    REAL: ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal"),
+    REAL: _WHOLE + _REAL,
     TIME: ("timestamp", "timestamp_ntz", "date"),
+    ID: (*_WHOLE, "string"),
+    FLAG: (*_WHOLE, *_REAL, "boolean"),
 }
-_ID = f"{NUMBER} or {TEXT}"
 _MICROSECONDS = f"COALESCE(NULLIF(unix_micros(CAST(created_at AS TIMESTAMP)), 0), {NO_TIME}L)"
 _CONTROL = r"[\x{00}-\x{1f}\x{7f}-\x{9f}]"
 # what the tables of a database give as it is
@@ -72,13 +75,13 @@ class ParquetSource:
         """Return the shop. InputFileError for a file that is missing or of another form, RatingError, SparkError."""
         if not self._folder.is_dir():
             raise InputFileError(f"--from-parquet {self._folder} is no folder: name one with products.parquet in it")
-        rated = self._file("ratings", {"user_id": _ID, "product_id": TEXT, "rating": REAL}, {"created_at": TIME})
+        rated = self._file("ratings", {"user_id": ID, "product_id": TEXT, "rating": REAL}, {"created_at": TIME})
         events = self._file(
-            "interactions", {"user_id": _ID, "product_id": TEXT, "interaction_type": TEXT}, {"created_at": TIME}
+            "interactions", {"user_id": ID, "product_id": TEXT, "interaction_type": TEXT}, {"created_at": TIME}
         )
         if rated is None and events is None:
             raise InputFileError(f"--from-parquet {self._folder}: neither ratings.parquet nor interactions.parquet")
-        people = self._file("users", {"user_id": _ID}, {"country": TEXT, "age_group": TEXT})
+        people = self._file("users", {"user_id": ID}, {"country": TEXT, "age_group": TEXT})
         left_out, catalog = dict[str, int](), self._catalog()
         if len(set(self._kinds.values())) > 1:
             said = ", ".join(f"{kind} in {name}" for name, kind in self._kinds.items())
@@ -106,8 +109,7 @@ class ParquetSource:
         if missing := [column for column in needed if column not in found]:
             raise InputFileError(f"{path} has no column {' and '.join(missing)}; it has {', '.join(found) or 'none'}")
         for column, wanted in {**needed, **optional}.items():
-            kinds = [kind for word in wanted.split(" or ") for kind in _KINDS.get(word, _KINDS[TIME])]
-            if column in found and found[column] not in kinds:
+            if column in found and found[column] not in _KINDS[wanted]:
                 raise InputFileError(f"{path}: column {column} is of type {found[column]}: make it {wanted}")
         if "user_id" in found:
             self._kinds[path.name] = TEXT if found["user_id"] == "string" else NUMBER
@@ -185,7 +187,7 @@ class ParquetSource:
 
 
 _SPELLED = {"byte": "tinyint", "short": "smallint", "integer": "int", "long": "bigint"}
-_NUMBERS = {"price": REAL, "stars": REAL, "category_id": NUMBER, "in_stock": f"{REAL} or true/false"}
+_NUMBERS = {"price": REAL, "stars": REAL, "category_id": NUMBER, "in_stock": FLAG}
 
 
 def _numbered(frame: DataFrame | None, names: DataFrame | None) -> DataFrame | None:
