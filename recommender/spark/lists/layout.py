@@ -24,6 +24,11 @@ class Piece(NamedTuple):
     n_rows: int
     n_entries: int
 
+    @property
+    def weight(self) -> int:
+        """Its memory in an index, in entries: a row needs that of four."""
+        return self.n_entries + 4 * self.n_rows
+
 
 class Cut(NamedTuple):
     """How a piece is cut into queries."""
@@ -107,8 +112,8 @@ def lay_out(
 ) -> Layout:
     """Return the layout of the pieces.
 
-    A block is as many pieces in a row as hold ``block_entries`` entries, at least one. ``users``: only the first ones
-    ask; None: all.
+    A block is as many pieces in a row as weigh ``block_entries``, at least one. ``users``: only the first ones ask;
+    None: all.
     """
     ordered, cuts = sorted(pieces), {(found.part, found.place): found.runs for found in queries}
     numbers = {(piece.part, piece.place): number for number, piece in enumerate(ordered)}
@@ -116,9 +121,9 @@ def lay_out(
     homes, held, home = np.zeros(len(ordered), np.int64), 0, 0
     asked: list[Query] = []
     for number, piece in enumerate(ordered):
-        if held and held + piece.n_entries > block_entries:
+        if held and held + piece.weight > block_entries:
             held, home = 0, home + 1
-        held, homes[number] = held + piece.n_entries, home
+        held, homes[number] = held + piece.weight, home
         last = piece.n_rows if users is None else users - int(firsts[number])
         runs = cuts[piece.part, piece.place]
         asked += [Query(number, start, min(stop, last), work) for start, stop, work in runs if start < last]

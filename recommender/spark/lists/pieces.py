@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -81,19 +81,31 @@ def products_of(events: DataFrame) -> tuple[NDArray[np.bytes_], int]:
     return np.sort(_bytes_of(table["product_id"])), int(np.sum(table["count"].to_numpy()))
 
 
-def bounds_of(events: DataFrame, n_events: int, n_parts: int) -> NDArray[Any]:
-    """Return the first user of each part but the first: parts of about equally many events."""
+class SomeUsers(NamedTuple):
+    """Some users, ascending, with the number of events of each, and how many users there are for each of them."""
+
+    keys: NDArray[Any]  # user_ids, or texts as bytes of UTF-8
+    counts: NDArray[np.int64]
+    one_in: int
+
+    def bounds(self, n_parts: int) -> NDArray[Any]:
+        """Return the first user of each part but the first: parts of about equally many events."""
+        if not len(self.keys):
+            return self.keys
+        ends = np.cumsum(self.counts)
+        at = np.searchsorted(ends, np.arange(1, n_parts) * int(ends[-1]) / n_parts)
+        return np.unique(self.keys[np.minimum(at, len(self.keys) - 1)])
+
+
+def some_users(events: DataFrame, n_events: int) -> SomeUsers:
+    """Return the users of a sample by a hash of their ids."""
     from pyspark.sql import functions as f
 
-    user = "text" if "text" in events.columns else "user_id"
-    one_in = max(n_events // _SAMPLED, 1)
-    some = events.where(f.pmod(f.xxhash64(user), f.lit(one_in)) == 0) if n_parts > 1 else events.limit(0)
-    table = some.groupBy(user).count().toArrow()
-    users, counts = _user_keys(table[user]), table["count"].to_numpy()
-    order = np.argsort(users)
-    ends = np.cumsum(counts[order])
-    at = np.searchsorted(ends, np.arange(1, n_parts) * (int(ends[-1]) if len(ends) else 0) / n_parts)
-    return np.unique(users[order][np.minimum(at, len(users) - 1)]) if len(users) else users
+    user, one_in = "text" if "text" in events.columns else "user_id", max(n_events // _SAMPLED, 1)
+    table = events.where(f.pmod(f.xxhash64(user), f.lit(one_in)) == 0).groupBy(user).count().toArrow()
+    keys, counts = _user_keys(table[user]), table["count"].to_numpy()
+    order = np.argsort(keys)
+    return SomeUsers(keys[order], counts[order], one_in)
 
 
 def _user_keys(column: pa.ChunkedArray) -> NDArray[Any]:

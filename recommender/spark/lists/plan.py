@@ -1,4 +1,23 @@
-"""The sizes of a run: how the work is divided so that no worker needs more memory than it has."""
+"""The sizes of a run, computed from the executors' memory and cores: nobody is asked for a block size.
+
+A Python worker runs one task. Its share is M = spark.executor.memory / spark.executor.cores / 2: beside the JVM's heap
+an executor needs as much again for its Python workers (spark.executor.memoryOverhead). With E entries (a user and a
+product each), n users and k neighbors, a worker holds at most
+
+    a part          100 bytes an entry: events, and the rows made of them       E / parts <= M / 100
+    a block         96 bytes an entry, 384 a row: rows, joined, and an index    entries + 4 rows <= M / 2 / 96
+    its queries     24 k bytes a row, 64 an entry: two lists of neighbors       rows of a task <= M / 4 / (...)
+    a ranked query  64 bytes for each of k E / n entries that a row needs       rows of a query <= M / 4 / (...)
+
+and the driver some numbers for each product, and some for each query of thousands of users. Every query meets every
+block, so with t search tasks each piece travels t times: 13 t E bytes, before compression. Few tasks of much work
+travel less, and more tasks balance better: 3 for each core, or more if their queries need the memory.
+
+Work is counted in postings read: sum of raters_j over all columns j of a row. The sum over all rows is sum of
+raters_j^2, which the driver knows once raters are counted. Queries are cut at 1/8 of a task's share of it, whatever
+block they meet. So neither a user of 100,000 ratings nor a product that half of all users have makes a task more than
+3 x the median (`recommender.spark.lists.layout`).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +26,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-BYTES_PER_ENTRY = 64  # of a worker, for each entry of the block that it has an index of
-PIECE_ENTRIES = 1_000_000
+PART_BYTES, BLOCK_BYTES, ENTRY_BYTES, NEIGHBOR_BYTES = 100, 96, 64, 24  # see above
+TASKS_PER_CORE = 3
+PIECE_ENTRIES = 250_000  # of a message: some megabytes
+MOST_ROWS, LEAST_ROWS = 4_096, 64  # of a query
 
 
 class Sizes(NamedTuple):
@@ -17,26 +38,57 @@ class Sizes(NamedTuple):
     n_parts: int  # ranges of users
     piece_rows: int  # rows of a piece, at most
     query_rows: int  # rows that are ranked together, at most
-    block_entries: int  # entries of an index
+    block_entries: int  # entries of an index, where a row counts as 4 more
     n_tasks: int  # of the search, and of the ranking
 
 
-def sizes_for(spark: SparkSession, n_events: int) -> Sizes:
-    """Return the sizes for so many ratings and interactions on this cluster."""
-    context = spark.sparkContext
-    cores = max(int(context.getConf().get("spark.executor.cores") or 0), 1)
-    memory = context.getConf().get("spark.executor.memory") or "1g"
-    block = max(_bytes_of(memory) // cores // 2 // BYTES_PER_ENTRY, PIECE_ENTRIES)
-    n_parts = max(1, min(2 * context.defaultParallelism, n_events // PIECE_ENTRIES), n_events // block)
-    return Sizes(n_parts, 4096, 4096, block, 3 * context.defaultParallelism)
+class Shape(NamedTuple):
+    """The size of a shop, and of what is asked for."""
+
+    n_events: int
+    n_users: int
+    k: int  # neighbors
 
 
-def _bytes_of(memory: str) -> int:
+def sizes_for(shape: Shape, memory: int, cores: int) -> Sizes:
+    """Return the sizes for workers of ``memory`` bytes each, of which ``cores`` run at a time.
+
+    >>> sizes_for(Shape(200_000_000, 10_000_000, 200), 2 << 30, 64)
+    Sizes(n_parts=192, piece_rows=4096, query_rows=2097, block_entries=11184810, n_tasks=192)
+    >>> sizes_for(Shape(30_000, 5_000, 20), 512 << 20, 2)
+    Sizes(n_parts=2, piece_rows=4096, query_rows=4096, block_entries=2796202, n_tasks=6)
+    """
+    length = max(shape.n_events / max(shape.n_users, 1), 1.0)
+    n_tasks = TASKS_PER_CORE * cores
+    row = NEIGHBOR_BYTES * shape.k + ENTRY_BYTES * length
+    query_rows = int(memory / 4 / (shape.k * length * ENTRY_BYTES))
+    return Sizes(
+        n_parts=max(
+            min(n_tasks, -(-shape.n_events // PIECE_ENTRIES)), cores, -(-shape.n_events * PART_BYTES // memory)
+        ),
+        piece_rows=max(min(int(PIECE_ENTRIES / length), MOST_ROWS), LEAST_ROWS),
+        query_rows=max(min(query_rows, MOST_ROWS), LEAST_ROWS),
+        block_entries=max(memory // 2 // BLOCK_BYTES, PIECE_ENTRIES),
+        n_tasks=max(n_tasks, int(shape.n_users * row // (memory // 4)) + 1),
+    )
+
+
+def cluster_of(spark: SparkSession) -> tuple[int, int]:
+    """Return the memory of a Python worker in bytes, and the number of cores of all executors."""
+    conf = spark.sparkContext.getConf()
+    local = str(spark.sparkContext.master).startswith("local")
+    memory = conf.get("spark.driver.memory" if local else "spark.executor.memory") or "1g"
+    all_cores = max(int(spark.sparkContext.defaultParallelism), 1)
+    cores = all_cores if local else max(int(conf.get("spark.executor.cores") or 1), 1)
+    return max(bytes_of(memory) // cores // 2, 64 << 20), all_cores
+
+
+def bytes_of(memory: str) -> int:
     """Return the bytes of a size as Spark writes it.
 
-    >>> _bytes_of("512m"), _bytes_of("2g")
-    (536870912, 2147483648)
+    >>> bytes_of("512m"), bytes_of("2g"), bytes_of("1024")
+    (536870912, 2147483648, 1073741824)
     """
     units = {"k": 10, "m": 20, "g": 30, "t": 40}
-    text = memory.lower().removesuffix("b")
+    text = memory.strip().lower().removesuffix("b")
     return int(text[:-1]) << units[text[-1]] if text[-1] in units else int(text) << 20

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from recommender.fallback import HALF_LIFE_DAYS, find_new_products, ladder_from, popular_from, span_of
-from recommender.ranking import BY_TASTE
+from recommender.ranking import BY_TASTE, N_NEIGHBORS
 from recommender.shop import ProductCatalog, Products, Scale
 from recommender.spark.frames import Frames, ListsJob
 from recommender.spark.lists.exchange import Flow, SparkFlow, Task
 from recommender.spark.lists.layout import lay_out
 from recommender.spark.lists.neighbors import SearchPlan, search, to_search
-from recommender.spark.lists.pieces import Codes, bounds_of, events_of, pieces_of, products_of, with_segments
-from recommender.spark.lists.plan import Sizes, sizes_for
+from recommender.spark.lists.pieces import Codes, events_of, pieces_of, products_of, some_users, with_segments
+from recommender.spark.lists.plan import Shape, Sizes, cluster_of, sizes_for
 from recommender.spark.lists.rankings import ByCosine, ByProfiles, Filling, Shop
 from recommender.spark.lists.scoring import ListPlan, answer, make_lists, to_home, to_homes
 from recommender.spark.lists.sums import (
@@ -64,9 +64,13 @@ def lists_frame(
     frames = frames if by_taste else replace(frames, interactions=None, people=None)
     events = events_of(frames)
     product_ids, n_events = products_of(events)
-    sizes = sizes_for(spark, n_events) if sizes is None else sizes
+    some = some_users(events, n_events)
+    if sizes is None:
+        k = N_NEIGHBORS if by_taste else job.answers.n_neighbors
+        k = k if job.parameters is None else max(k, job.parameters.taste.n_neighbors)
+        sizes = sizes_for(Shape(n_events, len(some.keys) * some.one_in, k), *cluster_of(spark))
     weights = job.answers.weights if by_taste else None
-    codes = Codes(product_ids, bounds_of(events, n_events, sizes.n_parts), scale, weights)
+    codes = Codes(product_ids, some.bounds(sizes.n_parts), scale, weights)
     events, n_segments = with_segments(events, frames)
     pieces = SparkFlow(pieces_of(events, codes, sizes.piece_rows))
     schema = _ROWS.format("long" if frames.names is None else "string")

@@ -1,0 +1,93 @@
+"""The sizes of a run fit the workers' memory, and its tasks have equal work, also in a skewed shop. Numpy alone."""
+
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from recommender.shop import HALF_STARS
+from recommender.spark.lists import layout, plan
+from recommender.spark.lists.exchange import Message
+from recommender.spark.lists.layout import Layout, Piece, assigned, cut, lay_out
+from recommender.spark.lists.plan import Shape, Sizes, sizes_for
+from recommender.spark.lists.stages import QUERIES_PER_TASK
+from recommender.spark.lists.sums import SecondPass, second_pass
+from recommender.spark.lists.user_rows import A_RATING, Events, UserRows
+
+
+@pytest.mark.parametrize("module", [plan, layout])
+def test_the_doctests_hold(module: object) -> None:
+    found = doctest.testmod(module)  # type: ignore[arg-type]
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("users", [5_000, 1_000_000, 10_000_000, 100_000_000])
+@pytest.mark.parametrize("memory", [256 << 20, 4 << 30])
+@pytest.mark.parametrize("k", [20, 1_000])
+def test_no_worker_holds_more_than_its_share(users: int, memory: int, k: int) -> None:
+    length = 20
+    sizes = sizes_for(Shape(users * length, users, k), memory, 64)
+    assert users * length / sizes.n_parts * plan.PART_BYTES <= memory
+    assert sizes.block_entries * plan.BLOCK_BYTES <= memory / 2
+    assert users / sizes.n_tasks * (plan.NEIGHBOR_BYTES * k + plan.ENTRY_BYTES * length) <= memory / 4
+    assert sizes.query_rows * k * length * plan.ENTRY_BYTES <= memory / 4 or sizes.query_rows == plan.LEAST_ROWS
+
+
+@given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 60), st.integers(1, 9))
+def test_cut_rows_are_all_rows_in_order_within_the_limits(work: list[int], most_work: int, most_rows: int) -> None:
+    runs = cut(np.array(work, np.int64), most_work, most_rows)
+    assert [row for start, stop in runs for row in range(start, stop)] == list(range(len(work)))
+    assert all(stop - start == 1 or sum(work[start:stop]) <= most_work for start, stop in runs)
+    assert all(stop - start <= most_rows for start, stop in runs)
+
+
+def skewed(n_users: int, *, heavy: int, popular: bool) -> UserRows:
+    """A shop of some ten ratings a user; its user in the middle has ``heavy`` more, and half own product 0."""
+    rng = np.random.default_rng(0)
+    users, products = rng.integers(0, n_users, 10 * n_users), (rng.pareto(0.7, 10 * n_users) * 50).astype(int) % 100_000
+    if popular:
+        users, products = np.append(users, np.arange(0, n_users, 2)), np.append(products, np.zeros(n_users // 2, int))
+    users, products = np.append(users, np.full(heavy, n_users // 2)), np.append(products, np.arange(heavy))
+    pairs = np.unique(users * 100_000 + products)
+    kinds, ones = np.full(len(pairs), A_RATING, np.int8), np.ones(len(pairs), np.int8)
+    events = Events(pairs // 100_000, None, (pairs % 100_000).astype(np.int32), kinds, ones, np.zeros(len(pairs), int))
+    return UserRows.of(events, 100_000, HALF_STARS, None)
+
+
+def laid_out(rows: UserRows, sizes: Sizes) -> tuple[Layout, NDArray[np.int64]]:
+    """The layout of a shop as the stages make it, and the number of postings that each row reads."""
+    raters = np.bincount(rows.columns, minlength=100_000)
+    starts = range(0, len(rows), sizes.piece_rows)
+    parts = [rows.take(np.arange(start, min(start + sizes.piece_rows, len(rows)))) for start in starts]
+    pieces = [Piece(0, place, len(part), part.n_entries) for place, part in enumerate(parts)]
+    most = int((raters.astype(float) ** 2).sum() / (QUERIES_PER_TASK * sizes.n_tasks))
+    known = SecondPass(raters, most, sizes.query_rows, None, None)
+    (found,) = second_pass(known, iter([Message(0, place, part) for place, part in enumerate(parts)]))
+    postings = np.add.reduceat(raters[rows.columns], rows.indptr[:-1])
+    return lay_out(pieces, found.body.cuts, sizes.block_entries, sizes.n_tasks), postings
+
+
+@pytest.mark.parametrize(("heavy", "popular"), [(0, False), (100_000, False), (0, True), (100_000, True)])
+@pytest.mark.parametrize("cores", [2, 16])
+def test_no_search_task_reads_three_times_the_postings_of_the_median_one(heavy: int, popular: bool, cores: int) -> None:
+    rows = skewed(20_000, heavy=heavy, popular=popular)
+    sizes = sizes_for(Shape(rows.n_entries, len(rows), 20), 1 << 30, cores)
+    found, postings = laid_out(rows, sizes)
+    firsts = found.firsts[[query.piece for query in found.queries]]
+    work = np.zeros(sizes.n_tasks, np.int64)
+    for query, first, task in zip(found.queries, firsts.tolist(), found.searches.tolist(), strict=True):
+        work[task] += postings[first + query.start : first + query.stop].sum()
+    assert work.sum() == (np.bincount(rows.columns).astype(int) ** 2).sum()  # each row is in one query
+    assert work.max() <= 3 * np.median(work)
+
+
+def test_jobs_go_to_the_task_with_the_least_work() -> None:
+    work = np.array([9, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+    tasks = assigned(work, 2)
+    assert np.bincount(tasks, work).tolist() == [9.0, 9.0]
