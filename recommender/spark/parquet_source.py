@@ -35,7 +35,7 @@ from recommender.shop import (
     NO_TIME,
     ProductCatalog,
     Scale,
-    all_product_ids,
+    all_are_ids,
     is_product_id,
     product_id_bytes,
 )
@@ -244,7 +244,7 @@ def _are_user_ids(user_ids: pa.Array) -> NDArray[np.bool_]:
 def _are_product_ids(texts: pa.Array) -> NDArray[np.bool_]:
     """Tell which texts (n,) are product ids; NULL is none."""
     encoded = texts.dictionary_encode()
-    if all_product_ids(encoded.dictionary):
+    if all_are_ids(encoded.dictionary):
         return np.asarray(texts.is_valid().to_numpy(zero_copy_only=False))
     good = [is_product_id(text) for text in encoded.dictionary.to_pylist()]
     codes = encoded.indices.fill_null(len(good)).to_numpy(zero_copy_only=False)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from recommender.errors import InputFileError, RatingError, RecommenderError, SparkError
 from recommender.settings import load_settings
-from recommender.shop import HALF_STARS, NO_TIME, is_product_id, text_id_fault
+from recommender.shop import HALF_STARS, NO_TIME, is_product_id, id_fault
 from recommender.spark.parquet_source import ParquetSource, _checked
 from recommender.spark.shop_frames import ShopFrames
 from tests.spark.test_jdbc_source import rows
@@ -186,7 +186,7 @@ def test_rows_are_usable_by_the_rules_of_the_shop(given_rows: list[tuple[str, st
     )
     (found,) = _checked(HALF_STARS, "rating", iter([batch]))
     for fault, user, name, value in zip(found.column("fault").to_pylist(), users, names, stars, strict=True):
-        if text_id_fault(user):
+        if id_fault(user):
             assert fault == "user_id"
         elif not is_product_id(name):
             assert fault == "product_id"
