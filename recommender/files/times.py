@@ -4,8 +4,9 @@ The unit is told by the size of most of the first numbers: 1.7e9 are seconds, 1.
 1.7e18 nanoseconds. ``20240131`` is the date, whatever the unit is, if its digits are one. A date may be followed by T
 or a blank and a time, with a fraction, and by Z, UTC, GMT or an offset; without a zone it is UTC. The form of C's
 ``ctime`` with a zone (``Fri Nov 09 07:57:22 -0800 2015``, as in the files of Goodreads) is read as well. So is
-``12/31/2010 8:26``, with the month or the day first for the whole column: the values that fit one order only tell it
-(`day_or_month_first`). Without any the month is first, which is told. ``31.12.2010 8:26`` has the day first anyway.
+``12/31/2010 8:26 PM`` or ``31-12-2010``, with the month or the day first for the whole column: the values that fit one
+order only tell it (`day_or_month_first`). Without any the month is first, which is told. ``31.12.2010 8:26`` has the
+day first anyway, and ``2010/12/31`` the year.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 _DAY = re.compile(r"(?:19[7-9][0-9]|20[0-9]{2})(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
 _FIRST_DAY, _LAST_DAY = 19_700_101, 20_991_231
 _ZONE = re.compile(r"(.*[0-9])\s*(?:(z|utc|gmt)|\s([+-][0-9:]+))", re.IGNORECASE)
-_SLASHES = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})(?: +([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?))?")
-_DOTS = re.compile(_SLASHES.pattern.replace("/", r"\."))
+_PARTS = r"([0-9]{1,2})[/-]([0-9]{1,2})[/-]([0-9]{4})(?:,? +([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)(?: ?([AaPp])[Mm])?)?"
+_SLASHES, _DOTS = re.compile(_PARTS), re.compile(_PARTS.replace("[/-]", r"\."))
+_YEAR_FIRST = re.compile(r"([0-9]{4})/([0-9]{1,2})/([0-9]{1,2})\b(.*)")
 _ABOVE_12 = "(?:1[3-9]|[23][0-9])"
-_TELLS = {MONTH_FIRST: f"^[0-9]{{1,2}}/{_ABOVE_12}/", DAY_FIRST: f"^{_ABOVE_12}/[0-9]{{1,2}}/"}
+_TELLS = {MONTH_FIRST: f"^[0-9]{{1,2}}[/-]{_ABOVE_12}[/-]", DAY_FIRST: f"^{_ABOVE_12}[/-][0-9]{{1,2}}[/-]"}
 _CTIME = "%a %b %d %H:%M:%S %z %Y"
 _SHOWN = 40
 MOST = 0.9  # of the first values of a column; some may be faulty
@@ -110,7 +112,7 @@ def time_column(name: str, kinds: Sequence[str], latest: dt.datetime, what: str)
         if _DOTS.fullmatch(text):
             value = _from_parts(text, DAY_FIRST)
         else:
-            value = _from_parts(text, order) if order and "/" in text else _value(text, scale)
+            value = _from_parts(text, order) if order and _SLASHES.fullmatch(text) else _value(text, scale)
         if not 0 <= value < end:
             raise ValueError(f"{text[:_SHOWN]!r} is {'before 1970' if value < 0 else f'after {what}'}")
         return value
@@ -119,10 +121,10 @@ def time_column(name: str, kinds: Sequence[str], latest: dt.datetime, what: str)
         empty = pc.equal(texts, "")
         if pc.any(empty).as_py():
             texts = pc.if_else(empty, None, texts)
+        if DOTTED in kinds:
+            texts = _as_iso(texts, DAY_FIRST, r"\.")
         if order:
-            texts = _as_iso(texts, order)
-        elif DOTTED in kinds:
-            texts = _as_iso(pc.replace_substring_regex(texts, r"^(\d+)\.(\d+)\.(\d{4})", r"\1/\2/\3"), DAY_FIRST)
+            texts = _as_iso(texts, order, "[/-]")
         values = _numbers(texts, scale, DATES in kinds[:1])
         if values is None:
             values = _dates(texts)
@@ -190,9 +192,13 @@ def _value(text: str, scale: float) -> int:
 def _from_parts(text: str, order: str) -> int:
     """Return microseconds since 1970 of a date with slashes or points."""
     if found := _SLASHES.fullmatch(text) or _DOTS.fullmatch(text):
-        one, two, year, time = found.groups()
+        one, two, year, time, half = found.groups()
         month, day = (one, two) if order == MONTH_FIRST else (two, one)
         hour, rest = (time or "0:00").split(":", 1)
+        if half and 1 <= int(hour) <= 12:  # 12 AM is midnight
+            hour = str(int(hour) % 12 + (12 if half in "Pp" else 0))
+        elif half:
+            hour = "none"
         try:
             return _microseconds(dt.datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2} {hour:0>2}:{rest}Z"))
         except ValueError:
@@ -200,12 +206,21 @@ def _from_parts(text: str, order: str) -> int:
     raise ValueError(f"{text[:_SHOWN]!r} is no date as {order}, the order of most others")
 
 
-def _as_iso(texts: pa.StringArray, order: str) -> pa.StringArray:
-    """Return dates with slashes in the form of ISO 8601; other texts stay."""
-    for pattern, padded in ((r"^([0-9])/", r"0\1/"), (r"/([0-9])/", r"/0\1/"), (r" +([0-9]):", r" 0\1:")):
-        texts = pc.replace_substring_regex(texts, pattern, padded)
+def _as_iso(texts: pa.StringArray, order: str, between: str) -> pa.StringArray:
+    """Return dates with ``between`` their parts (a regular expression) in the form of ISO 8601; other texts stay.
+
+    The record separator U+001E, which no text holds, stands between the parts meanwhile.
+    """
+    date = rf"^([0-9]{{1,2}}){between}([0-9]{{1,2}}){between}([0-9]{{4}})"
+    padded = (
+        (r"^([0-9])\x1e", "0\\1\x1e"),
+        (r"\x1e([0-9])\x1e", "\x1e0\\1\x1e"),
+        (r"(\x1e[0-9]{4}) +([0-9]):", r"\1 0\2:"),
+    )
+    for pattern, text in ((date, "\\1\x1e\\2\x1e\\3"), *padded):
+        texts = pc.replace_substring_regex(texts, pattern, text)
     parts = r"\3-\1-\2\4" if order == MONTH_FIRST else r"\3-\2-\1\4"
-    return pc.replace_substring_regex(texts, r"^([0-9]{2})/([0-9]{2})/([0-9]{4})( .*)?$", parts)
+    return pc.replace_substring_regex(texts, r"^([0-9]{2})\x1e([0-9]{2})\x1e([0-9]{4})( .*)?$", parts)
 
 
 def _is_day(text: str) -> bool:
@@ -219,6 +234,10 @@ def _is_day(text: str) -> bool:
 
 
 def _since_1970(text: str) -> int:
+    if year_first := _YEAR_FIRST.fullmatch(text):
+        year, month, day, rest = year_first.groups()
+        hour = re.sub(r"^ ([0-9]):", r" 0\1:", rest)
+        return _since_1970(f"{year}-{month:0>2}-{day:0>2}{hour}")
     zone = _ZONE.fullmatch(text)
     plain = zone[1] + ("Z" if zone[2] else zone[3]) if zone else text
     try:

@@ -17,6 +17,7 @@ from recommender.files.times import (
     ISO,
     MONTH_FIRST,
     TIME,
+    UNITS,
     kinds_of,
     looks_like_time,
     mostly_before_1995,
@@ -115,13 +116,14 @@ def test_times_of_which_most_are_before_1995_are_counted() -> None:
 DIGITS = st.text("0123456789.-e", min_size=1, max_size=20)
 STAMPS = st.datetimes(dt.datetime(1960, 1, 1), dt.datetime(2040, 1, 1))
 FORMS = ["%Y-%m-%d", "%Y%m%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M %z"]
+FORMS += ["%m/%d/%Y %H:%M", "%d/%m/%Y", "%d-%m-%Y %H:%M", "%d.%m.%Y %H:%M", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %I:%M %p"]
 TEXTS = DIGITS | st.builds(lambda time, form: time.strftime(form), STAMPS, st.sampled_from(FORMS)) | st.just("")
 
 
 @settings(max_examples=300, deadline=None)
 @given(
     texts=st.lists(TEXTS, min_size=1, max_size=4),
-    kinds=st.sampled_from(["seconds", "milliseconds", "microseconds", "nanoseconds", DATES, ISO]).map(lambda k: [k]),
+    kinds=st.sampled_from([*UNITS, DATES, ISO, MONTH_FIRST, DAY_FIRST, DOTTED]).map(lambda kind: [kind]),
 )
 def test_both_readers_of_times_give_the_same_value_or_none(texts: list[str], kinds: list[str]) -> None:
     column = time_column("time", kinds, END, "tomorrow")
@@ -173,3 +175,27 @@ def test_dates_with_points_have_the_day_first(text: str, time: dt.datetime) -> N
     assert kinds_of([text, "31.12.24"]) == [DOTTED]
     with pytest.raises(ValueError, match=r"'12.31.2024' is no date as day/month/year"):
         exact("12.31.2024")
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("12/31/2024 12:05 AM", dt.datetime(2024, 12, 31, 0, 5)),
+        ("12/31/2024, 1:05:09 pm", dt.datetime(2024, 12, 31, 13, 5, 9)),
+        ("31-12-2024", dt.datetime(2024, 12, 31)),
+        ("31-12-2024 8:05", dt.datetime(2024, 12, 31, 8, 5)),
+        ("2024/12/31", dt.datetime(2024, 12, 31)),
+        ("2024/2/1 8:05", dt.datetime(2024, 2, 1, 8, 5)),
+        ("2024/02/01 18:05:09", dt.datetime(2024, 2, 1, 18, 5, 9)),
+    ],
+)
+def test_dates_of_other_countries(text: str, time: dt.datetime) -> None:
+    assert exact(text) == time
+    values = time_column("time", kinds_of([text]), END, "tomorrow").fast(pa.array([text, ""]))
+    assert values is None or values.to_pylist() == [time, None]
+
+
+@pytest.mark.parametrize("text", ["12/31/2024 13:05 PM", "12/31/2024 0:05 AM", "2024/13/01", "2024/1/1x", "31-13-2024"])
+def test_dates_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="is n"):
+        exact(text, "12/31/2024")
