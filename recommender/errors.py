@@ -74,9 +74,7 @@ class RatingError(RecommenderError, ValueError):
 class UnknownUserError(RecommenderError, LookupError):
     """The user is neither in the matrix nor in the tables."""
 
-    def __init__(
-        self, user_id: object, reason: str = "is unknown: no row of that user_id in users or product_ratings"
-    ) -> None:
+    def __init__(self, user_id: object, reason: str = "is unknown: the tables have nothing of that user_id") -> None:
         super().__init__(f"user {user_id} {reason}")
         self.user_id = user_id
 
