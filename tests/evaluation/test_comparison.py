@@ -29,6 +29,7 @@ from recommender.evaluation import (
     split_newest,
 )
 from recommender.evaluation.split import trainable_log
+from recommender.evaluation.tuning import Tuned
 from recommender.neighbors import CosineIndex
 from recommender.ranking import (
     AutoParameters,
@@ -395,3 +396,18 @@ def test_weights_between_products_are_trained_on_the_sample_of_a_large_shop(
     expected = evaluate(split, {"items": ranker}, seed=0)
     found = evaluate_rankings(shop.matrix, shop.log, WEIGHTS, n_neighbors=20, rankings=["items"])
     assert found.ranking("items").figures == expected.ranking("items").figures != whole.ranking("items").figures
+
+
+def test_auto_is_tuned_on_the_sample_of_a_large_shop(shop: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "MOST", shop.matrix.n_ratings // 3)
+    seen: list[RatingMatrix] = []
+
+    def tune(matrix: RatingMatrix, log: Interactions | None, weights: NDArray[np.float64] | None) -> Tuned:
+        seen.append(matrix)
+        return Tuned(AutoParameters(), 0)
+
+    monkeypatch.setattr(comparison, "tune", tune)
+    evaluate_rankings(shop.matrix, n_neighbors=20, rankings=["auto"])
+    expected, _ = sampled(hide_newest(shop.matrix, 0).train)
+    assert [each.user_ids.tolist() for each in seen] == [expected.user_ids.tolist()]
+    assert 0 < expected.shape[0] < shop.matrix.shape[0] // 2
