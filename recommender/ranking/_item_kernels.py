@@ -24,6 +24,7 @@ SCAN_BELOW = 4  # look through all sums where 1 in 4 could be touched, else only
 _BLOCK, _BLOCK_SHIFT = np.uint64(BLOCK), np.uint64(6)
 _LISTED, _EVERY = np.bool_(True), np.bool_(False)
 _TINY = 5e-324
+_ONE_BIT, _OCTAVES, _FINE = np.int64(1), np.int64(8 << 52), np.int64(1 << 45)  # of a float64's bits; FINE: 1/128 octave
 _MARGIN, _SLACK = 1.0 - 2.0**-48, 1e-9  # a bar is a product where the formula divides, and scores have 9 decimals
 
 
@@ -55,7 +56,7 @@ class Room(NamedTuple):
     maxima: NDArray[np.int64]  # (n_padded / 64,) the largest sum of each block, as bits
     picked: NDArray[np.int32]  # (n_padded + 1,) places of products that may be among the best
     gains: NDArray[np.float64]  # (n_padded + 1,) their sums / divisors
-    tops: NDArray[np.int64]  # (n,) the largest numbers, as bits
+    bar: NDArray[np.int64]  # (1,) a number's bits
 
 
 @_inner
@@ -122,23 +123,41 @@ def _whole(size):
 
 
 @_inner
-def _edge(n, bits, n_blocks, room):
-    """Return a total that at least n products reach, from the largest of each block; next to 0 if there is none."""
-    tops = room.tops[:n]
-    tops[:] = 0
+def _write_maxima(bits, n_blocks, room):
+    """Write the largest sum of each block, 0 if none is above 0. Positive floats have the order of their bits."""
     for block in range(n_blocks):
         start, most = block << _BLOCK_SHIFT, _NONE
-        for j in range(_BLOCK):  # positive floats have the order of their bits, and whole numbers are vectorized
+        for j in range(_BLOCK):  # whole numbers, as their maximum is vectorized
             most = max(most, bits[start + j])
         room.maxima[block] = most
-        if most > tops[n - 1]:
-            slot = n - 1
-            while slot > 0 and tops[slot - 1] < most:
-                tops[slot] = tops[slot - 1]
-                slot -= 1
-            tops[slot] = most
-    tops[n - 1] = max(tops[n - 1], 1)
-    return room.tops.view(np.float64)[n - 1]
+
+
+@_inner
+def _reach(least, bits):
+    count = _NONE
+    for j in range(np.uint64(bits.size)):
+        count += bits[j] >= least
+    return count
+
+
+@_inner
+def _bar(n, bits, room):
+    """Return a number that n or more of these reach, within 1 % of the n-th largest, or next to 0. All are bits.
+
+    It is found by halves of 8 octaves. That needs no branch on the numbers, as an order would.
+    """
+    high = _ONE_BIT
+    for j in range(np.uint64(bits.size)):
+        high = max(high, bits[j] + 1)
+    low = max(high - _OCTAVES, _ONE_BIT)
+    if _reach(low, bits) < n:
+        low, high = _ONE_BIT, _ONE_BIT
+    while high - low > _FINE:
+        middle = (low + high) >> 1
+        enough = _reach(middle, bits) >= n
+        low, high = (middle if enough else low), (high if enough else middle)
+    room.bar[0] = low
+    return room.bar.view(np.float64)[0]
 
 
 @_inner
@@ -159,22 +178,6 @@ def _pick(edge, totals, n_blocks, listed, inverse, room):
 
 
 @_inner
-def _nth(n, size, room):
-    """Return the n-th largest gain; 0 if there are fewer above 0."""
-    tops = room.tops[:n].view(np.float64)
-    tops[:] = 0.0
-    for j in range(size):
-        gain = room.gains[j]
-        if gain > tops[n - 1]:
-            slot = n - 1
-            while slot > 0 and tops[slot - 1] < gain:
-                tops[slot] = tops[slot - 1]
-                slot -= 1
-            tops[slot] = gain
-    return tops[n - 1]
-
-
-@_inner
 def _best(totals, n_totals, listed, w, inverse, room, columns, scores, supports):
     """Write the best products, best first, into arrays (n,). Return how many.
 
@@ -182,12 +185,14 @@ def _best(totals, n_totals, listed, w, inverse, room, columns, scores, supports)
     First those are scored that surely hold n, then all that can come before the n-th of these.
     """
     n, kept, n_blocks = columns.size, _NONE, _whole(n_totals) >> _BLOCK_SHIFT
-    edge = _edge(n, totals.view(np.int64), n_blocks, room)
+    gains = room.gains.view(np.int64)
+    _write_maxima(totals.view(np.int64), n_blocks, room)
+    edge = _bar(n, room.maxima[:n_blocks], room)
     size = _pick(edge, totals, n_blocks, listed, inverse, room)
-    low = max((_nth(n, size, room) - _SLACK) * _MARGIN, 0.0)
+    low = max((_bar(n, gains[:size], room) - _SLACK) * _MARGIN, 0.0)
     if edge > _TINY and edge * w.highest > low:
         size = _pick(max(low * _MARGIN / w.highest, _TINY), totals, n_blocks, listed, inverse, room)
-        low = max((_nth(n, size, room) - _SLACK) * _MARGIN, 0.0)
+        low = max((_bar(n, gains[:size], room) - _SLACK) * _MARGIN, 0.0)
     for j in range(size):
         if room.gains[j] <= low:
             continue

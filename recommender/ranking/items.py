@@ -146,24 +146,21 @@ class ItemVotes:
         return found
 
     def _run(self, kernel: Any, rows: Any, bars: NDArray[np.float64], *out: Any) -> Any:
-        n = out[0].shape[1] if out else 1
         try:
             room = self._spare.pop()  # a pool without a lock, as list.pop and append are atomic
         except IndexError:
-            room = self._new_room(n)
-        if room.tops.size < n:
-            room = self._new_room(n)
+            room = self._new_room()
         result = kernel(rows, self.profiles, self.packed, bars, room, *out)
         self._spare.append(room)  # not after an exception: the array may not be zero then, and is dropped
         return result
 
-    def _new_room(self, n: int) -> _item_kernels.Room:
+    def _new_room(self) -> _item_kernels.Room:
         """Return new working memory. Of arrays that are not zeroed, only the used part is ever touched."""
         size = self.packed.divisor.size + -self.packed.divisor.size % kernels.BLOCK
         return _item_kernels.Room(
             acc=np.zeros(size), totals=np.empty(size + 1), found=np.empty(size + 1, np.int32),
             maxima=np.empty(size // kernels.BLOCK, np.int64), picked=np.empty(size + 1, np.int32),
-            gains=np.empty(size + 1), tops=np.empty(n, np.int64),
+            gains=np.empty(size + 1), bar=np.empty(1, np.int64),
         )  # fmt: skip
 
 

@@ -18,8 +18,16 @@ from hypothesis.extra import numpy as hnp
 from recommender.errors import SettingError
 from recommender.fallback import NO_CAP, Cap
 from recommender.items import GRID_BITS, ItemWeights
-from recommender.ranking import ItemParameters, ItemRanker, RankedByTaste, TasteRanker, beside_taste, train_item_weights
-from recommender.ranking.items import HALVINGS, asking_profiles
+from recommender.ranking import (
+    ItemParameters,
+    ItemRanker,
+    RankedByTaste,
+    TasteRanker,
+    beside_taste,
+    empty_lists,
+    train_item_weights,
+)
+from recommender.ranking.items import HALVINGS, ItemProfiles, ItemVotes, asking_profiles
 from recommender.shop import NO_TIME, Profiles
 from tests.ranking.test_taste import Shop, padded_raters, round9, shops
 
@@ -282,6 +290,33 @@ def test_long_lists_agree_with_the_definition(n: int) -> None:
         assert row == 7 or len(wanted) > 100
         assert entries(ranked, at) == wanted[:n]
     assert entries(ranked, 2) == []
+
+
+@pytest.mark.parametrize("n", [1, 10, 200])
+@pytest.mark.parametrize("share", [0.005, 0.04, 0.6], ids=["few", "some", "most"])
+@pytest.mark.parametrize("steps", [3, ONE], ids=["ties", "distinct"])
+def test_the_bar_leaves_out_none_of_the_best_of_many_products(n: int, share: float, steps: int) -> None:
+    draw = np.random.default_rng(n)
+    size, n_profiles = 3_000, 6
+    dense = draw.integers(-steps, 2 * steps, (size, size)) * (draw.random((size, size)) < share) * (ONE // steps)
+    np.fill_diagonal(dense, 0)
+    columns = np.sort([draw.choice(size, 8, replace=False) for _ in range(n_profiles)]).astype(np.int32)
+    asked = ItemProfiles(np.arange(n_profiles + 1) * 8, columns.ravel(), draw.choice([0.5, 1.0], columns.size))
+    divisor = draw.choice([1.0, 1.5, 4.0], size)
+    votes = ItemVotes(weights_of(dense), asked, divisor, 1.0 / divisor)
+    for allowed in (np.ones(size, np.bool_), draw.random(size) < 0.02, np.zeros(size, np.bool_)):
+        out = empty_lists(n_profiles, n)
+        votes.rank(np.arange(n_profiles), votes.bars(allowed), out)
+        for row in range(n_profiles):
+            sums = np.zeros(size)
+            for j, value in zip(columns[row], asked.values[row * 8 : row * 8 + 8], strict=True):
+                sums += value / ONE * dense[j]
+            sums[columns[row]] = 0.0
+            scores, supports = np.rint(sums / divisor * 1e9) / 1e9 * allowed, np.rint(sums * 1e9) / 1e9
+            best = np.lexsort((np.arange(size), -supports, -scores))[: min(n, np.count_nonzero(scores > 0))]
+            assert out.columns[row].tolist() == best.tolist() + [-1] * (n - len(best))
+            assert out.score[row, : len(best)].tolist() == scores[best].tolist()
+            assert out.support[row, : len(best)].tolist() == supports[best].tolist()
 
 
 def test_one_thread_and_two_give_the_same_bytes_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
