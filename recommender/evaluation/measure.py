@@ -113,8 +113,9 @@ def evaluate(
 def _notes(n_test_users: int, distinct_stars: int, split: Split) -> tuple[str, ...]:
     notes = []
     if n_test_users < FEW_TEST_USERS:
+        users = "user" if n_test_users == 1 else "users"
         notes.append(
-            f"only {n_test_users} users could be tested, fewer than {FEW_TEST_USERS}: go by the intervals, not the "
+            f"only {n_test_users} {users} could be tested, fewer than {FEW_TEST_USERS}: go by the intervals, not the "
             "means"
         )
     if distinct_stars < 2 and split.turned_to is None:  # there are no stars that anybody could miss

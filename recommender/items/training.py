@@ -97,7 +97,8 @@ def train_items(
     with the number of products that are done.
     Given the form, the thread count changes nothing. The dense form, uncut, is within a step of the grid of a float64
     reference, and the same in each run on one machine. The local form is the same on every machine.
-    Raises SettingError for a ridge or a confidence that is not above 0 and finite, and for counts below 1.
+    Raises SettingError for a ridge or a confidence that is not above 0 and finite, for counts below 1, and for an
+    ``n_entries`` above what the local form solves (`local.near_count`), where the dense form is not taken.
     """
     csr = checked_csr("profiles", profiles)
     threads = thread_count(n_threads)
@@ -108,7 +109,13 @@ def train_items(
     used, owned = _compact(csr)
     n_products = owned.size
     forecast = foresee(np.diff(used.indptr).astype(np.int64), n_products, n_entries=n_entries, most_memory=most_memory)
-    kept = np.zeros((n_products, column_length(n_products, n_entries)), np.int64)
+    length = column_length(n_products, n_entries)
+    if forecast.local and n_entries is not None and length > (most := local.near_count(n_products)):
+        raise SettingError(
+            f"n_entries={n_entries} cannot be used: {n_products} products take the local form here, whose columns hold "
+            f"at most {most}: pass at most {most}, or leave it out"
+        )
+    kept = np.zeros((n_products, length), np.int64)
     given: dict[str, Any] = {"ridge": float(ridge), "kept": kept, "n_threads": threads}
     if forecast.local:
         sizes = local.local_columns(used, longest=forecast.longest, progress=progress, **given)

@@ -265,6 +265,17 @@ def test_a_count_below_one_is_refused_by_name(wrong: dict[str, Any]) -> None:
         train_items(csr_of([[1.0, 1.0]]), ridge=1.0, **wrong)
 
 
+def test_more_entries_than_the_local_form_solves_are_refused_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "MOST_DENSE", 0)
+    monkeypatch.setattr(local, "N_NEAR", 4)
+    profiles = csr_of(np.ones((3, 6)))
+    with pytest.raises(
+        SettingError, match=r"^n_entries=5 cannot be used: 6 products take the local form here.* most 4"
+    ):
+        train_items(profiles, ridge=1.0, n_entries=5)
+    assert train_items(profiles, ridge=1.0, n_entries=4).weights.size == 6 * 4
+
+
 def test_a_ridge_lost_in_rounding_is_refused_by_the_dense_form() -> None:
     with pytest.raises(SettingError, match=r"^ridge is too small for these profiles: choose a larger one"):
         train_items(csr_of(np.ones((9, 4))), ridge=1e-30)
