@@ -1,7 +1,7 @@
 """The form that stores the ratings of a what-if, and the one that undoes it.
 
 Each sends its ratings as ``rate=PRODUCT:STARS``; without stars the rating is deleted. The answer leads back to the
-person's page, whose address then has what was there before (``undo=PRODUCT:STARS``).
+person's page, whose address then has what was there before (``undo=PRODUCT:STARS``), or that it was undone.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ async def save(request: Request) -> Response:
     watch: ModelUpdater = request.app.state.updater
     await watch.write(user_id, lambda at, user: _store(at, user, ratings, before, scale))
     undo = [("undo", f"{product}:{before[product]:g}" if product in before else f"{product}:") for product in ratings]
+    if ("undone", "1") in pairs:  # nothing is left to be undone
+        undo = [("undone", "1")]
     ranking = [("ranking", text) for name, text in pairs if name == "ranking"]
     root = request.scope.get("root_path", "")
     back = f"{root}/shoppers/{one_segment(user_id)}{query_of([*ranking, *undo])}"

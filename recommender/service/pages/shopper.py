@@ -118,6 +118,7 @@ class _Asked:
         self.steps = {product: steps for product, steps in given.items() if steps is not None}
         undo = ratings_in(reader, reader.all("undo"), scale, "undo")
         self.undo = {product: None if steps is None else scale.stars_of(steps) for product, steps in undo.items()}
+        self.is_undone = reader.once("undone") is not None
         self.is_saving = bool(self.rated) and reader.once("save") is not None
         reader.done()
 

@@ -131,6 +131,13 @@ def test_a_rating_that_is_tried_shows_what_moved_and_stores_nothing(page: Page, 
     moved = [one for at, one in enumerate(after) if one not in before[at : at + 1]]
     assert page.locator("ol .badge.up, ol .badge.down, ol .badge.new").count() == len(moved) > 0
     assert by_api(site) == before
+    page.reload()
+    assert listed(page) == after
+    page.go_back()
+    expect(page.get_by_role("heading", name="What if")).to_have_count(0)
+    assert listed(page) == before
+    page.go_forward()
+    expect(page.get_by_role("heading", name="What if")).to_be_visible()
     page.get_by_role("link", name="Take the rating").click()
     expect(page.get_by_role("heading", name="What if")).to_have_count(0)
     assert listed(page) == before
@@ -148,7 +155,8 @@ def test_a_tried_rating_can_be_saved_after_a_question_and_undone(page: Page, sit
     assert {one["product_id"]: one["rating"] for one in rated}[before[0]] == 2.0
     assert listed(page) == by_api(site, user=3) != before
     page.locator("#undo").click()
-    expect(page.get_by_role("heading", name="Shopper 3")).to_be_visible()
+    expect(page.get_by_role("status")).to_have_text("Undone. The ratings are as they were before.")
+    expect(page.locator("#undo")).to_have_count(0)
     assert before[0] not in str(site.get("/users/3/ratings").json())
     assert by_api(site, user=3) == before
 
@@ -307,23 +315,54 @@ def test_three_products_are_found_by_their_titles_and_give_the_list_of_the_api(b
         expect(page.locator("a[id^='drop-']")).to_have_count(3)
 
 
-def test_everything_can_be_done_by_keyboard(page: Page) -> None:
-    page.goto("/shoppers/1")
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+def test_everything_can_be_done_by_keyboard_from_end_to_end(browser: Browser, site: Site) -> None:
+    """Sign in, find a shopper, read a reason, rate, save, undo, look at a product, fill a basket, sign out."""
+    with opened(browser, site.address, may_fail="status of 401") as page:
+        page.goto("/")
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        _press(page, "nav a >> text=Shoppers")
+        expect(page.get_by_label("API key")).to_be_visible()
+        _tab_to(page, "#key")
+        page.keyboard.type(KEY)
+        page.keyboard.press("Enter")
+        _tab_to(page, "input[name=id]")
+        page.keyboard.type("5")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Shopper 5")
+        before = by_api(site, user=5)
+        _press(page, "#by-classic")
+        expect(page.locator("#by-classic")).to_be_focused()  # the list changed in place
+        _press(page, "#by-taste")
+        _press(page, "#taste-1 summary")
+        expect(page.locator("#taste-1 .stars-strip")).to_be_visible()
+        _press(page, "#taste-1 .whatif a >> nth=4")
+        expect(page.get_by_role("heading", name="What if")).to_be_visible()
+        _press(page, "#ask-to-save")
+        _press(page, "#save")
+        expect(page.get_by_role("status")).to_contain_text("Saved: 1 rating.")
+        assert by_api(site, user=5) != before
+        _press(page, "#undo")
+        expect(page.get_by_role("status")).to_have_text("Undone. The ratings are as they were before.")
+        assert by_api(site, user=5) == before
+        _press(page, "#taste-1 a.title")
+        expect(page.get_by_role("link", name="Try it in a basket")).to_be_visible()
+        _press(page, "a >> text=Try it in a basket")
+        _press(page, "a[id^='add-']")
+        expect(page.locator("a[id^='drop-']")).to_have_count(2)
+        _press(page, "button >> text=Sign out")
+        expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+
+
+def _press(page: Page, wanted: str) -> None:
+    _tab_to(page, wanted)
     page.keyboard.press("Enter")
-    for wanted in ("#by-taste", "#taste-1 summary"):
-        _tab_to(page, wanted)
-    page.keyboard.press("Enter")
-    expect(page.locator("#taste-1 .why")).to_be_visible()
-    _tab_to(page, "#taste-1 .whatif a >> nth=4")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="What if")).to_be_visible()
 
 
 def _tab_to(page: Page, wanted: str) -> None:
     target = page.locator(wanted).first
-    for _ in range(60):
+    expect(target).to_be_visible()
+    for _ in range(90):
         if target.evaluate("element => element === document.activeElement"):
             return
         page.keyboard.press("Tab")
@@ -360,5 +399,21 @@ def test_without_javascript_lists_rankings_and_what_ifs_still_work(browser: Brow
         assert listed(page) == by_api(site)
         page.locator("#by-classic").click()
         assert listed(page, "classic") == by_api(site, "?ranking=classic")
+        rated = by_api(site)[0]
+        page.goto("/shoppers/1")
+        page.locator("#taste-1 summary").click()
+        page.locator("#taste-1 .whatif a").first.click()
+        expect(page.get_by_role("heading", name="What if")).to_be_visible()
+        assert rated not in listed(page)
+        page.locator("#ask-to-save").click()
+        expect(page.locator("#save")).to_be_visible()
+        page.get_by_text("Filters").click()
+        page.get_by_label("Products", exact=True).fill("2")
+        page.locator("#filter").click()
+        expect(page.get_by_role("heading", name="What if")).to_be_visible()
+        assert len(listed(page)) == 2
+        page.goto("/basket?title=WWW")
+        page.locator("a[id^='add-']").click()
+        assert page.locator("section.list ol > li").count() > 0
         page.goto("/")
         expect(page.get_by_role("heading", name="The long tail")).to_be_visible()
