@@ -222,6 +222,7 @@ def test_openapi_documents_every_route_with_an_example(reading: TestClient) -> N
         "/figures": ["product_id"],
         "/users": ["kind", "country", "age_group", "limit"],
         "/popular": [*filters, "If-None-Match"],
+        "/titles": ["title", "limit"],
         "/users/{user_id}/neighbors": ["user_id", "limit", "ranking"],
         "/users/{user_id}/ratings": ["user_id", "limit", "offset"],
     }
