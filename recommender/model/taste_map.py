@@ -72,20 +72,6 @@ class TasteMap:
     regions: list[Region]
 
 
-def map_tastes(model: ServedModel, *, seed: int = 0) -> TasteMap:
-    """Return the map of all users of the model who have a profile; empty without any."""
-    similarity, matrix = model.similarity, model.matrix
-    known = similarity.profiles if isinstance(similarity, TasteSimilarity) else build_profiles(matrix)
-    rows = np.flatnonzero(np.diff(known.confidences.indptr))
-    profiles = sp.csr_array(known.confidences[rows])
-    with _one_thread():
-        places = _as_whole(lay_out(embed(profiles, seed), seed) if len(rows) else np.empty((0, 2), np.float32))
-        numbers = _cluster(places, seed)
-    typical = _typical(profiles, model.categories.codes[profiles.indices], numbers, model.categories.ids)
-    regions = [_region(places[numbers == number], names) for number, names in enumerate(typical)]
-    return TasteMap(matrix.user_ids[rows].astype(np.int64), places, numbers, regions)
-
-
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Compute in one thread; scikit-learn has to be loaded before its threads can be limited."""
@@ -95,6 +81,20 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
+def map_tastes(model: ServedModel, *, seed: int = 0) -> TasteMap:
+    """Return the map of all users of the model who have a profile; empty without any."""
+    similarity, matrix = model.similarity, model.matrix
+    known = similarity.profiles if isinstance(similarity, TasteSimilarity) else build_profiles(matrix)
+    rows = np.flatnonzero(np.diff(known.confidences.indptr))
+    profiles = sp.csr_array(known.confidences[rows])
+    places = _as_whole(lay_out(embed(profiles, seed), seed) if len(rows) else np.empty((0, 2), np.float32))
+    numbers = _cluster(places, seed)
+    typical = _typical(profiles, model.categories.codes[profiles.indices], numbers, model.categories.ids)
+    regions = [_region(places[numbers == number], names) for number, names in enumerate(typical)]
+    return TasteMap(matrix.user_ids[rows].astype(np.int64), places, numbers, regions)
+
+
+@_one_thread()
 def embed(profiles: sp.csr_array, seed: int = 0) -> NDArray[np.float32]:
     """Return the profiles (n, n_products) as unit vectors (n, at most `DIMENSIONS`) of tastes."""
     from sklearn.decomposition import TruncatedSVD
@@ -109,6 +109,7 @@ def embed(profiles: sp.csr_array, seed: int = 0) -> NDArray[np.float32]:
     return _units(np.asarray(vectors, np.float32))
 
 
+@_one_thread()
 def lay_out(vectors: NDArray[np.float32], seed: int = 0, *, most: int = MOST_LANDMARKS) -> Places:
     """Return places (n, 2) of unit vectors (n, d); ``most``: landmarks."""
     if len(vectors) <= most:
@@ -163,6 +164,7 @@ def _as_whole(places: Places) -> NDArray[np.uint16]:
     return whole
 
 
+@_one_thread()
 def _cluster(places: NDArray[np.uint16], seed: int) -> NDArray[np.uint8]:
     """Return the region of each place (n,); regions are numbered from the largest on."""
     n = min(MOST_REGIONS, len(places) // PEOPLE_OF_A_REGION, len(np.unique(places, axis=0)))

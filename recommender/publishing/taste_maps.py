@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from recommender.errors import ModelFileError
 from recommender.model import Region, TasteMap, Typical
 from recommender.publishing._array_file import open_arrays, save_arrays
+from recommender.publishing.model_file import refuse_foreign_file
 from recommender.publishing.version_files import drop_files, kept_file
 from recommender.settings import Settings
 
@@ -44,7 +45,7 @@ def map_file(settings: Settings) -> Path:
 
 
 def save_map(file: Path, saved: SavedMap) -> Path:
-    """Write the map of a version, whole or not at all; return the name of its file. ModelFileError."""
+    """Write the map of a version, whole or not at all; return its file. ModelFileError, also if that is of others."""
     tastes, path = saved.tastes, kept_file(file, saved.version)
     arrays: dict[str, NDArray[Any]] = {
         "user_ids": tastes.user_ids,
@@ -59,6 +60,7 @@ def save_map(file: Path, saved: SavedMap) -> Path:
         "categories": {str(number): name for number, name in saved.categories.items()},
         "regions": tastes.regions,
     }
+    refuse_foreign_file(path)
     save_arrays(path, arrays, facts)
     return path
 

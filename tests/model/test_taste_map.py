@@ -11,8 +11,8 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.manifold import trustworthiness
 
 from recommender.model import LARGEST, ServedModel, TasteMap, embed, lay_out, map_tastes
-from recommender.model import taste_map as taste_map_module
 from recommender.neighbors import item_weights, taste_statistics
+from recommender.ranking import TasteSimilarity
 from recommender.synthetic import CatalogFacts, plant_tastes
 from tests.support.saved_model import build
 
@@ -34,6 +34,11 @@ def shop(given: Mapping[int, Mapping[str, float]], *, taste: bool = True) -> Ser
     return build(
         {user: dict(rated) for user, rated in given.items()}, catalog, taste=taste, n_categories=GROUPS, others=[7]
     )
+
+
+def profiles_of(model: ServedModel) -> sp.csr_array:
+    assert isinstance(model.similarity, TasteSimilarity)
+    return model.similarity.profiles.confidences
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +76,9 @@ def test_places_fill_the_map_and_two_runs_agree_to_the_byte(planted: tuple[Serve
     assert again.places.tobytes() == tastes.places.tobytes()
     assert again.regions == tastes.regions
     assert map_tastes(model, seed=1).places.tobytes() != tastes.places.tobytes()
+    vectors = embed(profiles_of(model))
+    some = [lay_out(vectors, seed, most=40).tobytes() for seed in (0, 0, 1)]
+    assert (some[0] == some[1], some[0] == some[2]) == (True, False)
 
 
 @pytest.mark.parametrize("n_users", [1, 2, 7, 12])
@@ -108,8 +116,7 @@ def test_neighbors_in_taste_stay_neighbors_far_better_than_on_the_plane_of_the_s
     weighted = profiles @ sp.diags_array(item_weights(taste_statistics(profiles)))
     plane = TruncatedSVD(2, random_state=0).fit_transform(weighted)
     vectors = embed(profiles)
-    with taste_map_module._one_thread():
-        everybody, some = lay_out(vectors), lay_out(vectors, most=300)
+    everybody, some = lay_out(vectors), lay_out(vectors, most=300)
 
     def of(places: np.ndarray) -> float:
         return float(trustworthiness(weighted, places, n_neighbors=20, metric="cosine"))

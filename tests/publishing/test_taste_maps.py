@@ -78,5 +78,7 @@ def test_maps_of_expired_versions_are_deleted_and_files_of_others_stay(tmp_path:
     for version in (1, 2, 3):
         save_map(file, a_map(version))
     kept_file(file, 9).write_text("of somebody else")
+    with pytest.raises(ModelFileError, match="is no model of this project and is kept"):
+        save_map(file, a_map(9))
     drop_maps(file, [2, 3])
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"shop.db.map.v{number}" for number in (2, 3, 9)]

@@ -29,7 +29,7 @@ PICTURES = {
     "map-dark": ("/map", "dark", 1280, False),
     "versions": ("/versions?roll_back=1", "light", 1280, False),
 }
-LARGEST = 200_000  # bytes of a picture
+LARGEST = 250_000  # bytes of a picture
 
 
 def make_shop(folder: Path) -> dict[str, str]:

@@ -283,7 +283,7 @@ def regions_of(saved: SavedMap, state: ServiceState, *, named: bool) -> dict[str
 def user_at(model: LiveModel, saved: SavedMap, point: int) -> UserId:
     """Return the id of the person at a point. NoMapError if there is nobody."""
     ids = saved.tastes.user_ids
-    if point >= len(ids) or not np.isin(ids[point], model.known_users):
+    if point >= len(ids) or ids[point] not in model.known_users:
         raise NoMapError(404, f"nobody is at point {point} of the map")
     return model.ids.of(int(ids[point]))
 

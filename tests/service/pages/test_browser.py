@@ -33,6 +33,7 @@ PAGES = [
         f"/shoppers/{WITHOUT_RATINGS}",
         "/versions",
     ),
+    "/map",  # without a version
     *(f"/basket?product={PRODUCTS[5]}&product={PRODUCTS[1]}", *(f"/p/{product}" for product in PRODUCTS[:4])),
 ]
 

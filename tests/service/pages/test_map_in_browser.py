@@ -75,7 +75,7 @@ def test_a_shopper_who_is_searched_has_the_neighbors_of_the_api_in_the_drawing_a
         ["Shopper", str(one["user_id"]), f"{one['similarity']:.3f}", str(one["shared_products"])] for one in near
     ]
     page.get_by_role("link", name=f"Shopper {near[0]['user_id']}", exact=True).click()
-    expect(page.get_by_role("heading", name=f"Shopper {near[0]['user_id']}")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"Shopper {near[0]['user_id']}")).to_be_focused()
     expect_lines(page, neighbors(site, near[0]["user_id"]))
     page.go_back()
     expect(page.get_by_role("heading", name="Shopper 5")).to_be_visible()

@@ -79,6 +79,9 @@ def test_the_first_view_takes_less_than_100_kb(site: Site) -> None:
         with httpx2.stream("GET", site.address + path, headers=WITH_KEY | {"Accept-Encoding": "gzip"}) as answer:
             total += len(b"".join(answer.iter_raw()))
     assert 10_000 < total < 100_000
+    links = re.findall(r'href="([^"]*)"', page.text.partition('<footer class="bottom">')[2])
+    assert links == ["/map.json", "/map/shopper?user_id=5", "/docs"]
+    assert all(site.get(link).status_code == 200 for link in links)
     assert not re.search(r"<script(?! src=)|<style|\sstyle=|\son[a-z]+=", page.text)
 
 

@@ -298,7 +298,11 @@
     document.getElementById("farther").addEventListener("click", () => zoom(1 / STEP));
     document.getElementById("whole").addEventListener("click", showWhole);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { colors = null; draw(); });
-    document.addEventListener("htmx:afterSettle", (event) => { if (canvas.isConnected && event.target.id === "chosen") readChosen(); });
+    document.addEventListener("htmx:afterSettle", (event) => {
+      if (!canvas.isConnected || event.target.id !== "chosen") return;
+      if (document.activeElement === document.body) document.getElementById("chosen-name").focus({ preventScroll: true });
+      readChosen();
+    });
 
     canvas.parentElement.hidden = document.getElementById("map-help").hidden = false;
     document.getElementById("undrawn").hidden = true;
