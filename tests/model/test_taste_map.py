@@ -77,8 +77,20 @@ def test_places_fill_the_map_and_two_runs_agree_to_the_byte(planted: tuple[Serve
     assert again.regions == tastes.regions
     assert map_tastes(model, seed=1).places.tobytes() != tastes.places.tobytes()
     vectors = embed(profiles_of(model))
-    some = [lay_out(vectors, seed, most=40).tobytes() for seed in (0, 0, 1)]
-    assert (some[0] == some[1], some[0] == some[2]) == (True, False)
+    some = [lay_out(vectors, seed, most=40) for seed in (0, 0, 1)]
+    assert [np.array_equal(some[0], one) for one in some] == [True, True, False]
+    # 30 profiles, three people of each: of the 50 who are no landmarks nobody stands on another
+    assert len(np.unique(some[0], axis=0)) > 40 + 30
+
+
+def test_without_loss_of_dimensions_likeness_is_the_weighted_cosine_of_the_profiles() -> None:
+    rng = np.random.default_rng(2)
+    owned = sp.csr_array(np.repeat(rng.integers(0, 3, (6, 40)) / 2, 2, axis=0))  # 6 profiles, each of two users
+    weighted = owned.toarray() * np.log(1 + 12 / np.maximum((owned > 0).sum(axis=0), 1))
+    units = weighted / np.linalg.norm(weighted, axis=1, keepdims=True)
+    vectors = embed(owned)
+    assert vectors.shape == (12, 11)
+    np.testing.assert_allclose(vectors @ vectors.T, units @ units.T, atol=1e-5)
 
 
 @pytest.mark.parametrize("n_users", [1, 2, 7, 12])
