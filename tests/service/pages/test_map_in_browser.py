@@ -23,6 +23,22 @@ INKED = """() => {
   return n / (wide * high);
 }"""
 
+# the first and the last column and row of pixels in the tone of region 9, which has no name
+EDGES = """() => {
+  const map = document.getElementById("map"), context = map.getContext("2d");
+  const { data, width } = context.getImageData(0, 0, map.width, map.height);
+  const tone = parseInt(getComputedStyle(document.documentElement).getPropertyValue("--tone-9").trim().slice(1), 16);
+  const [xs, ys] = [[], []];
+  for (let at = 0; at < data.length; at += 4) {
+    const near = [16, 8, 0].every((by, part) => Math.abs(data[at + part] - ((tone >> by) & 255)) < 3);
+    if (!near || data[at + 3] < 250) continue;
+    xs.push((at / 4) % width);
+    ys.push(Math.floor(at / 4 / width));
+  }
+  const ends = (all) => all.reduce(([low, high], one) => [Math.min(low, one), Math.max(high, one)], [1e9, -1]);
+  return [...ends(xs), ...ends(ys)];
+}"""
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -188,6 +204,23 @@ def test_an_unknown_shopper_and_one_without_a_place_are_told_beside_the_map(page
             assert other.locator("#map").is_visible()
         other.goto(f"/map?shopper={WITHOUT_RATINGS}")
         expect(other.locator("#chosen")).to_contain_text("No place on this map")
+
+
+def test_fifty_thousand_points_are_drawn_each_in_its_place(page: Page) -> None:
+    n = 50_000
+    x = np.full(n, 0.25 * 65_534, "<u2")  # all on a line but one, who has been erased
+    y = np.linspace(0.2 * 65_534, 0.8 * 65_534, n).astype("<u2")
+    x[0] = y[0] = 65_535
+    body = x.tobytes() + y.tobytes() + np.full(n, 9, np.uint8).tobytes()
+    page.route("**/map/own-points", lambda route: route.fulfill(status=200, body=body))
+    page.goto("/map")
+    expect(page.locator("#map")).to_have_attribute("data-drawn", str(n))
+    view(page)
+    left, right, top, bottom = page.evaluate(EDGES)
+    wide, high = page.evaluate("[map.width, map.height]")
+    side = min(wide, high) * 0.92
+    assert [left, right] == pytest.approx([wide / 2 - 0.25 * side] * 2, abs=2)
+    assert [top, bottom] == pytest.approx([high / 2 - 0.3 * side, high / 2 + 0.3 * side], abs=2)
 
 
 def test_points_that_cannot_be_loaded_are_told(browser: Browser, site: Site) -> None:

@@ -8,7 +8,7 @@
     const context = canvas.getContext("2d"), state = document.getElementById("map-state");
     const view = { x: 0.5, y: 0.5, zoom: 1 };
     const pointers = new Map();
-    let points = null, chosen = null, lines = [], colors = null, waiting = false, moved = 0, spread = 0, timer = 0;
+    let points = null, chosen = null, lines = [], colors = null, waiting = false, moved = 0, spread = 0, timer = 0, image = null;
     const regions = [...document.querySelectorAll("#regions tbody tr")].map((row) => ({
       number: Number(row.dataset.region), x: row.dataset.x / SIDE, y: row.dataset.y / SIDE,
       radius: row.dataset.radius / SIDE, people: Number(row.dataset.people),
@@ -83,21 +83,50 @@
 
     function paintPoints(wide, high) {
       const base = (points.n > 20000 ? 0.9 : points.n > 4000 ? 1.5 : 2.4) * Math.min(1, size() / view.zoom / 450);
-      const half = Math.min(base * Math.pow(view.zoom, 0.45), 5) * unit(), round = half > 2 && points.n / view.zoom < 9000;
+      const half = Math.min(base * Math.pow(view.zoom, 0.45), 5) * unit();
+      const alpha = chosen ? 0.4 : points.n > 20000 ? 0.55 : 0.75;
+      if (half > 2 && points.n / view.zoom < 9000) paintDiscs(wide, high, half, alpha);
+      else paintSquares(wide, high, half, alpha);
+    }
+
+    function paintDiscs(wide, high, half, alpha) {
       const scale = size(), left = wide / 2 - view.x * scale, top = high / 2 - view.y * scale, by = scale / SIDE;
-      context.globalAlpha = chosen ? 0.4 : points.n > 20000 ? 0.55 : 0.75;
+      context.globalAlpha = alpha;
       for (const [number, members] of points.members) {
         context.fillStyle = tone(number);
-        if (round) context.beginPath();
+        context.beginPath();
         for (const at of members) {
           const x = left + points.xs[at] * by, y = top + points.ys[at] * by;
           if (x < -half || y < -half || x > wide + half || y > high + half) continue;
-          if (round) { context.moveTo(x + half, y); context.arc(x, y, half, 0, 6.2832); }
-          else context.fillRect(x - half, y - half, 2 * half, 2 * half);
+          context.moveTo(x + half, y);
+          context.arc(x, y, half, 0, 6.2832);
         }
-        if (round) context.fill();
+        context.fill();
       }
       context.globalAlpha = 1;
+    }
+
+    // Many points: pixel by pixel, in a fraction of the time of as many rectangles. Where several are, it is denser.
+    function paintSquares(wide, high, half, alpha) {
+      const { width, height } = canvas, ratio = width / wide, side = Math.max(1, Math.round(2 * half * ratio));
+      if (!image || image.width !== width || image.height !== height) image = context.createImageData(width, height);
+      const pixels = new Uint32Array(image.data.buffer), scale = size() * ratio, by = scale / SIDE;
+      const left = width / 2 - view.x * scale - side / 2, top = height / 2 - view.y * scale - side / 2;
+      pixels.fill(0);
+      for (const [number, members] of points.members) {
+        const of = parseInt(tone(number).slice(1), 16), color = ((of & 255) << 16) | (of & 0xff00) | (of >> 16);
+        for (const at of members) {
+          const x = Math.round(left + points.xs[at] * by), y = Math.round(top + points.ys[at] * by);
+          if (x < 0 || y < 0 || x + side > width || y + side > height) continue;
+          for (let row = y * width + x; row < (y + side) * width + x; row += width) {
+            for (let pixel = row; pixel < row + side; pixel++) {
+              const before = pixels[pixel] >>> 24;
+              pixels[pixel] = ((before + (255 - before) * alpha) << 24) | color;
+            }
+          }
+        }
+      }
+      context.putImageData(image, 0, 0);
     }
 
     function paintRegions() {
