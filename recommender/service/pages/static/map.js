@@ -16,7 +16,7 @@
     }));
 
     // ---- from the map to the canvas and back ----
-    const size = () => Math.min(canvas.clientWidth, canvas.clientHeight) * 0.92 * view.zoom;
+    const size = () => Math.min(canvas.clientWidth, canvas.clientHeight) * (canvas.dataset.points ? 0.92 : 0.8) * view.zoom;
     const right = (x) => (x - view.x) * size() + canvas.clientWidth / 2;
     const down = (y) => (y - view.y) * size() + canvas.clientHeight / 2;
     const place = (element) => ({ x: element.dataset.x / SIDE, y: element.dataset.y / SIDE });
@@ -169,6 +169,18 @@
       dot(chosen, 7, tones().ink);
     }
 
+    // Where a region is named: in its middle, of a part that is seen closely in the middle of the people there.
+    function middle(region, wide, high) {
+      const members = view.zoom > 2 && points ? points.members.get(region.number) || [] : [];
+      const scale = size(), left = wide / 2 - view.x * scale, top = high / 2 - view.y * scale, by = scale / SIDE;
+      let n = 0, xs = 0, ys = 0;
+      for (const at of members) {
+        const x = left + points.xs[at] * by, y = top + points.ys[at] * by;
+        if (x > 0 && y > 0 && x < wide && y < high) { n += 1; xs += x; ys += y; }
+      }
+      return n ? { x: xs / n, y: ys / n } : { x: right(region.x), y: down(region.y) };
+    }
+
     // Every region has its number; its name stands beside it where nothing else does.
     function paintNames(wide, high) {
       const taken = [], free = (box) => !taken.some(
@@ -176,6 +188,7 @@
       context.textBaseline = "middle";
       context.lineJoin = "round";
       const px = unit();
+      if (wide > 480 * px) taken.push({ left: wide - 150 * px, right: wide, top: high - 52 * px, bottom: high }); // the buttons
       if (chosen) {
         const x = right(chosen.x), y = down(chosen.y), high = y < 34 * px ? y + 20 * px : y - 20 * px;
         const half = boxOf(chosen.name, 0, 0, 14).right;
@@ -183,7 +196,7 @@
         write(chosen.name, box, 14);
         taken.push(box);
       }
-      const seen = regions.map((one) => ({ ...one, x: right(one.x), y: down(one.y) }))
+      const seen = regions.map((one) => ({ ...one, ...middle(one, wide, high) }))
         .filter((one) => one.x > 0 && one.y > 0 && one.x < wide && one.y < high)
         .filter((one) => {
           const box = { left: one.x - 10 * px, right: one.x + 10 * px, top: one.y - 10 * px, bottom: one.y + 10 * px };
@@ -191,16 +204,17 @@
         });
       for (const one of seen) badge(one);
       for (const one of seen) {
-        const text = one.names.slice(0, view.zoom < 2 ? 1 : 3).map(shortened).join(" · ");
-        if (!text) continue;
-        const half = boxOf(text, 0, 0, 13).right;
-        const [beside, under] = [12 * px + half, 19 * px];
-        const spots = [[one.x + beside, one.y], [one.x - beside, one.y], [one.x, one.y + under], [one.x, one.y - under]];
-        const box = spots.map(([x, y]) => boxOf(text, x, y, 13))
-          .find((spot) => spot.left > 0 && spot.right < wide && spot.top > 0 && spot.bottom < high && free(spot));
-        if (!box) continue;
-        taken.push(box);
-        write(text, box, 13);
+        for (let many = Math.min(view.zoom < 2 ? 1 : 2, one.names.length); many > 0; many--) {
+          const text = one.names.slice(0, many).map(shortened).join(" · "), half = boxOf(text, 0, 0, 13).right;
+          const [beside, under] = [12 * px + half, 19 * px];
+          const spots = [[one.x + beside, one.y], [one.x - beside, one.y], [one.x, one.y + under], [one.x, one.y - under]];
+          const box = spots.map(([x, y]) => boxOf(text, x, y, 13))
+            .find((spot) => spot.left > 0 && spot.right < wide && spot.top > 0 && spot.bottom < high && free(spot));
+          if (!box) continue;
+          taken.push(box);
+          write(text, box, 13);
+          break;
+        }
       }
     }
     const shortened = (text) => (text.length > 26 ? `${text.slice(0, 25).trimEnd()}…` : text);
