@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from recommender.errors import InputFileError, RatingError, RecommenderError, SparkError
 from recommender.settings import load_settings
-from recommender.shop import HALF_STARS, NO_TIME, is_product_id, id_fault
+from recommender.shop import HALF_STARS, NO_TIME, id_fault, is_product_id
 from recommender.spark.parquet_source import ParquetSource, _checked
 from recommender.spark.shop_frames import ShopFrames
 from tests.spark.test_jdbc_source import rows
 
-PRODUCTS = {"product_id": ["b", "a", "c"], "title": ["B", None, "C"], "price": [9.5, 0.0, None]}
-RATINGS = {"user_id": [1, 2, 2], "product_id": ["a", "a", "b"], "rating": [4.5, 1.0, 5.0]}
+PRODUCTS: dict[str, Any] = {"product_id": ["b", "a", "c"], "title": ["B", None, "C"], "price": [9.5, 0.0, None]}
+RATINGS: dict[str, Any] = {"user_id": [1, 2, 2], "product_id": ["a", "a", "b"], "rating": [4.5, 1.0, 5.0]}
 DAY = dt.datetime(2024, 2, 29, 23, 59, 59, 999_999)
 
 
