@@ -56,8 +56,15 @@ class JdbcSource:
 
     def __init__(self, spark: SparkSession, engine: Engine, settings: Settings, driver: str) -> None:
         self._spark, self._engine = spark, engine
-        self._options = _connection_options(settings, driver)
-        self._url = f"jdbc:mysql://{_host(settings.db_host)}:{settings.db_port}/?permitMysqlScheme"
+        parameters = "&".join(f"{name}={value}" for name, value in _parameters(settings, driver).items())
+        self._url = f"jdbc:mysql://{_host(settings.db_host)}:{settings.db_port}/?{parameters}"
+        self._options = {
+            "driver": driver,
+            "user": settings.db_user,
+            "password": settings.db_password,  # Spark shows it neither in plans nor on its web page
+            "fetchsize": str(FETCH_ROWS),
+            "sessionInitStatement": _SESSION,
+        }
         self._database = engine.dialect.identifier_preparer.quote_identifier(settings.db_name)
 
     def read(self) -> ShopFrames:
@@ -150,25 +157,15 @@ def _host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _connection_options(settings: Settings, driver: str) -> dict[str, str]:
-    """Return the options of each connection; Spark shows neither its web page nor its plans the password."""
-    found = {
-        "driver": driver,
-        "user": settings.db_user,
-        "password": settings.db_password,
-        "fetchsize": str(FETCH_ROWS),
-        "sessionInitStatement": _SESSION,
-        "connectTimeout": "5000",
-        "socketTimeout": str(SOCKET_TIMEOUT),
-        "tinyInt1isBit": "false",
-    }
+def _parameters(settings: Settings, driver: str) -> dict[str, str]:
+    """Return what the address of a connection says; Spark hands options to the driver in small letters only."""
+    found = {"connectTimeout": "5000", "socketTimeout": str(SOCKET_TIMEOUT)}
     if driver == MYSQL_DRIVER:
-        found |= {"useCursorFetch": "true", "allowPublicKeyRetrieval": "true"}
         if settings.db_ssl_ca:
             reason = "MySQL's JDBC driver takes no PEM file, and DB_SSL_CA is one"
             raise SparkError(f"{reason}: name the jar of MariaDB Connector/J with --jdbc-jar")
-        return found | {"sslMode": "DISABLED"}
+        return found | {"useCursorFetch": "true", "allowPublicKeyRetrieval": "true", "sslMode": "DISABLED"}
     if settings.db_ssl_ca:  # the text of the certificates: an executor's machine has no such file
         found |= {"useSsl": "true", "sslMode": "verify-full"}
         found |= {"serverSslCert": Path(settings.db_ssl_ca).read_text(encoding="ascii")}
-    return found
+    return {"permitMysqlScheme": "true", **found}

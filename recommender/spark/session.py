@@ -104,20 +104,6 @@ def package_version() -> str:
     return digest.hexdigest()
 
 
-def task_memory(spark: SparkSession) -> int:
-    """Return the bytes that Spark's settings give to one task: the executor's memory by its cores.
-
-    On ``local[n]`` the executor is the driver.
-    """
-    context = spark.sparkContext
-    local = str(context.master).startswith("local")
-    text = context.getConf().get("spark.driver.memory" if local else "spark.executor.memory", "1g") or "1g"
-    jvm: Any = context._jvm
-    total = int(jvm.org.apache.spark.network.util.JavaUtils.byteStringAsBytes(text))
-    cores = context.defaultParallelism if local else int(context.getConf().get("spark.executor.cores", "1") or 1)
-    return total // max(cores, 1)
-
-
 def _check_master(master: str) -> None:
     if not _MASTER.fullmatch(master):
         known = "local[2], spark://host:7077, yarn or k8s://https://host:port"

@@ -20,7 +20,6 @@ from recommender.spark.session import (
     jdbc_jar,
     package_version,
     spark_session,
-    task_memory,
 )
 from tests.conftest import ROOT
 from tests.support.mariadb_server import free_port
@@ -127,10 +126,6 @@ def test_an_error_of_a_worker_is_its_own_line_and_another_one_its_last_cause(spa
     with pytest.raises(SparkError, match="^Spark: .*PATH_NOT_FOUND.*nowhere") as error, explained():
         spark.read.parquet("/nowhere")
     assert "\n" not in str(error.value)
-
-
-def test_a_task_has_its_share_of_the_memory(spark: Any) -> None:
-    assert task_memory(spark) == 2**30 // 2
 
 
 def test_a_worker_with_another_package_or_python_is_one_line(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
