@@ -26,10 +26,13 @@ from recommender.errors import NotPublishedError, SettingError
 from recommender.model import ModelSettings, Trained, train
 from recommender.publishing import (
     LEFT_OUT,
+    SHOWN,
     BatchJob,
     Version,
+    as_text,
     current_version,
     job_for,
+    list_of,
     next_number,
     read_versions,
     refuse_foreign_lists,
@@ -37,10 +40,13 @@ from recommender.publishing import (
 )
 from recommender.ranking import BY_TASTE, CLASSIC, TasteSimilarity
 from recommender.settings import Settings
+from recommender.shop import UserId
 from recommender.updates import SUITED
 
 if TYPE_CHECKING:
     from recommender.spark import ListsJob, ShopFacts, ShopFrames
+
+_NO_LIST = "the batch made no list for this user"
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,7 @@ class _Run:
 
         started, settings = time.perf_counter(), self._suited(shop)
         facts = ShopFacts(shop, by_taste=settings.ranking in BY_TASTE)
+        user_id = facts.user(self.options.user)
         _tell_loaded(facts, started)
         commands.announce_compiling(settings.ranking)
         snapshot = facts.sample()
@@ -151,7 +158,7 @@ class _Run:
             metrics = {**(metrics or {}), SUITED: True}
         lists_job = self._lists_job(trained, settings.top_n_recommendations)
         version = Version(0, lists_job.generated_at, made_of, shop.n_ratings, noted, metrics=metrics)
-        self._write(facts, lists_job, version, verdict)
+        self._write(facts, lists_job, version, verdict, user_id)
 
     def _suited(self, shop: ShopFrames) -> Settings:
         """Return the settings with the ranking that suits the shop. SettingError."""
@@ -190,8 +197,8 @@ class _Run:
         answers: ModelSettings = trained.settings
         return ListsJob(answers, self.users, n, number, datetime.now(UTC), parameters, weights)
 
-    def _write(self, facts: ShopFacts, job: ListsJob, version: Version, verdict: str | None) -> None:
-        """Make and write the lists, and say so; NotPublishedError if they are only kept."""
+    def _write(self, facts: ShopFacts, job: ListsJob, version: Version, verdict: str | None, user_id: UserId) -> None:
+        """Make and write the lists, show that of ``user_id``; NotPublishedError if they are only kept."""
         from recommender.spark import lists_frame, publish_frame, shown
 
         shop, started = facts.shop, time.perf_counter()
@@ -199,7 +206,7 @@ class _Run:
         with shown(self.spark, "lists", lambda: int(done.value)):
             lists = lists_frame(self.spark, shop.frames, shop.catalog, shop.scale, job)
             if self.chosen.to_parquet is not None:
-                return self._into_folder(lists, int(version.settings["users"]), started)
+                return self._into_folder(lists, int(version.settings["users"]), started, user_id)
             assert self.engine is not None
             left_out = {LEFT_OUT: dict(shop.left_out)} if shop.left_out else {}
             version = publish_frame(
@@ -219,9 +226,10 @@ class _Run:
         self._tell_cost((version.metrics or {})["spark"])
         if (verdict := verdict_of(version, verdict)) is not None:
             raise NotPublishedError(version.number, verdict)
+        print(as_text(user_id, list_of(self.engine, user_id), _NO_LIST))
         return None
 
-    def _into_folder(self, lists: Any, n_users: int, started: float) -> None:
+    def _into_folder(self, lists: Any, n_users: int, started: float, user_id: UserId) -> None:
         from recommender.spark import write_folder
 
         assert self.chosen.to_parquet is not None
@@ -229,6 +237,9 @@ class _Run:
         print(f"batch    {n_rows:,} rows for {n_users:,} users into {self.chosen.to_parquet}", end="")
         print(f" in {time.perf_counter() - started:.2f} s")
         self._tell_cost(self.meter.cost())
+        rows = self.spark.read.parquet(self.chosen.to_parquet)
+        theirs = rows.where(rows["user_id"] == user_id).orderBy("rank").select(*SHOWN).toArrow()
+        print(as_text(user_id, theirs.to_pandas(), _NO_LIST))
 
     @staticmethod
     def _tell_cost(cost: dict[str, Any]) -> None:

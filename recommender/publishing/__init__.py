@@ -33,7 +33,14 @@ from recommender.publishing.publication import (
     roll_back,
 )
 from recommender.publishing.taste_maps import SavedMap, drop_maps, map_file, open_map, save_map
-from recommender.publishing.user_list import as_frame, as_text, replace_list, with_product_details
+from recommender.publishing.user_list import (
+    SHOWN,
+    as_frame,
+    as_text,
+    list_of,
+    replace_list,
+    with_product_details,
+)
 from recommender.publishing.version_files import drop_files, kept_file, publish_file
 from recommender.publishing.versions import (
     EXPIRED,
@@ -55,6 +62,7 @@ __all__ = [
     "LEFT_OUT",
     "PEOPLE",
     "PUBLISHED",
+    "SHOWN",
     "BatchJob",
     "Judge",
     "SavedMap",
@@ -73,6 +81,7 @@ __all__ = [
     "from_popular",
     "job_for",
     "kept_file",
+    "list_of",
     "map_file",
     "next_number",
     "open_arrays",

@@ -31,6 +31,7 @@ from recommender.ranking import RankedProducts
 from recommender.shop import LONGEST_KNOWN_ID, NOT_IN_CATALOG, Product, UserId, checked_user_id, id_fault
 
 _OPTIONAL = ("product_name", "support", "n_neighbors")
+SHOWN = ("product_id", "predicted_rating", *_OPTIONAL[1:], "source", "product_name")  # of a list that is stored
 
 
 def as_frame(product_ids: list[str], ranked: RankedProducts) -> pd.DataFrame:
@@ -43,6 +44,15 @@ def as_frame(product_ids: list[str], ranked: RankedProducts) -> pd.DataFrame:
             "n_neighbors": ranked.n_raters,
         }
     )
+
+
+def list_of(engine: Engine, user_id: UserId) -> pd.DataFrame:
+    """Return the published list of a user, best first. DatabaseError."""
+    lists = lists_by_text(LONGEST_KNOWN_ID) if isinstance(user_id, str) else recommendations
+    columns = [lists.c[name] for name in SHOWN]
+    statement = select(*columns).where(lists.c.user_id == user_id).order_by(lists.c["rank"])
+    with database_errors(engine), engine.connect() as connection:
+        return pd.DataFrame(connection.execute(statement).all(), columns=list(SHOWN))
 
 
 def with_product_details(recs: pd.DataFrame, engine: Engine) -> pd.DataFrame:

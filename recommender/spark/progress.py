@@ -22,9 +22,12 @@ LOOK = 0.5  # seconds
 
 @contextmanager
 def shown(spark: SparkSession, what: str, users_done: Callable[[], int] | None = None) -> Iterator[None]:
-    """Show the tasks of the jobs in the block under a bar, if they take long; ``users_done``: whose lists are made."""
+    """Show the tasks of the jobs in the block under a bar, on a terminal, if they take long.
+
+    ``users_done``: the number of users whose lists are written.
+    """
     ended = threading.Event()
-    with tqdm(total=0, unit=" tasks", desc=what, delay=1, leave=False) as bar:
+    with tqdm(total=0, unit=" tasks", desc=what, delay=1, leave=False, disable=None) as bar:
         thread = threading.Thread(target=_follow, args=(spark, bar, users_done, ended), name="progress", daemon=True)
         thread.start()
         try:

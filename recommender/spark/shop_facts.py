@@ -9,12 +9,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from recommender.errors import UnknownUserError
 from recommender.shop import (
     MOST_SAMPLED,
     NUMBERS_AS_THEY_ARE,
@@ -22,12 +23,14 @@ from recommender.shop import (
     People,
     Snapshot,
     TextIds,
+    UserId,
     UserIds,
     build_rating_matrix,
     cut_of,
     fingerprint_of,
     hash_bins,
     in_sample,
+    number_of,
     places_of,
     product_id_bytes,
 )
@@ -71,6 +74,23 @@ class ShopFacts:
     def recommendable(self) -> NDArray[np.bool_]:
         """Which of them are in the catalog, (n,)."""
         return self.shop.catalog.rows_of(self.product_ids) >= 0
+
+    def user(self, wanted: str | None) -> UserId:
+        """Return a user by the shop's id as text; None: the smallest of those who have a list. UnknownUserError."""
+        names = self.shop.frames.names
+        users = _distinct(self.shop.frames.ratings, self._log, "user_id")
+        if names is not None:
+            users = names.join(users, "user_id", "left_semi").selectExpr("text AS user_id")
+            asked: UserId | None = wanted
+        else:
+            asked = wanted if wanted is None else number_of(wanted)
+        if wanted is None:
+            found = users.selectExpr("min(user_id) AS user_id").collect()
+        else:
+            found = [] if asked is None else users.where(users["user_id"] == asked).limit(1).collect()
+        if not found:
+            raise UnknownUserError(wanted)
+        return cast(UserId, found[0]["user_id"])
 
     def fingerprint(self) -> str:
         """Return 32 hexadecimal digits that differ when the data behind the lists do.

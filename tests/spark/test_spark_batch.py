@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,11 @@ def test_the_table_is_that_of_the_local_run(engine: Engine, env: dict[str, str],
     fill(engine, made_up(150, 60), [f"p{product:03d}" for product in range(50)])
     do(env, tmp_path, SCRIPT, "--users", "all")
     local = table(engine)
-    said = do(env, tmp_path, SCRIPT, "--users", "all", "--spark", "local[2]")
+    assert "user 1000 is unknown" in refuse(env, tmp_path, SCRIPT, "--spark", "local[2]", "--user", "1000")
+    said = do(env, tmp_path, SCRIPT, "--users", "all", "--spark", "local[2]", "--user", "7")
+    theirs = next(row for row in local if row[0] == 7)
+    assert "\nRecommendations for user 7:\n" in said
+    assert re.search(rf"^ +1 +{theirs[2]} +{theirs[4]:.3f} ", said, re.MULTILINE)
     assert table(engine) == local
     first, second = read_versions(engine)
     assert second.settings == first.settings
