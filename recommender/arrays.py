@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from recommender.errors import SettingError
 
+_most_threads = 1 << 30  # of a computation in this process
 LARGEST = 1e150  # limit for numbers that compiled code multiplies: sums of products stay finite
 
 
@@ -40,7 +41,7 @@ def run_blocks(
     exception of a block or of progress, Ctrl-C included, stops every thread before its next block and is raised here.
     """
     run = _Run(block, n_rows, block_rows)
-    n_helpers = min(n_threads, -(-n_rows // block_rows)) - 1
+    n_helpers = min(n_threads, _most_threads, -(-n_rows // block_rows)) - 1
     helpers = [threading.Thread(target=run.work, args=(None,)) for _ in range(n_helpers)]
     try:
         for helper in helpers:
@@ -83,6 +84,12 @@ class _Run:
             start = self.n_rows if self.raised else self.given
             self.given = start + self.block_rows
         return start
+
+
+def limit_threads(most: int) -> None:
+    """Let every later computation of this process use at most so many threads, whatever it is asked for."""
+    global _most_threads
+    _most_threads = at_least_one("most", most)
 
 
 def thread_count(n_threads: int | None) -> int:

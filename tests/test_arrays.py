@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from recommender.arrays import memory_share
+from recommender import arrays
+from recommender.arrays import limit_threads, memory_share, run_blocks
 
 
 def test_a_computation_may_take_half_of_the_memory_of_the_machine_or_of_its_container(
@@ -27,3 +29,11 @@ def test_a_computation_may_take_half_of_the_memory_of_the_machine_or_of_its_cont
     assert memory_share() == 500_000
     limits["/sys/fs/cgroup/memory/memory.limit_in_bytes"] = "600000\n"
     assert memory_share() == 300_000
+
+
+def test_a_process_with_a_limit_of_one_thread_starts_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "_most_threads", arrays._most_threads)  # taken back afterwards
+    limit_threads(1)
+    names: list[str] = []
+    run_blocks(lambda start, stop: names.append(threading.current_thread().name), 8, block_rows=1, n_threads=4)
+    assert names == [threading.current_thread().name] * 8

@@ -40,7 +40,7 @@ from recommender.publishing import (
 )
 from recommender.ranking import BY_TASTE, CLASSIC, TasteSimilarity
 from recommender.settings import Settings
-from recommender.shop import UserId
+from recommender.shop import MOST_SAMPLED, UserId
 from recommender.updates import SUITED
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class _Run:
             metrics = {**(metrics or {}), SUITED: True}
         lists_job = self._lists_job(trained, settings.top_n_recommendations)
         version = Version(0, lists_job.generated_at, made_of, shop.n_ratings, noted, metrics=metrics)
-        self._write(facts, lists_job, version, verdict, user_id)
+        self._write(facts, lists_job, version, verdict, trained, user_id)
 
     def _suited(self, shop: ShopFrames) -> Settings:
         """Return the settings with the ranking that suits the shop. SettingError."""
@@ -197,14 +197,23 @@ class _Run:
         answers: ModelSettings = trained.settings
         return ListsJob(answers, self.users, n, number, datetime.now(UTC), parameters, weights)
 
-    def _write(self, facts: ShopFacts, job: ListsJob, version: Version, verdict: str | None, user_id: UserId) -> None:
+    def _write(
+        self,
+        facts: ShopFacts,
+        job: ListsJob,
+        version: Version,
+        verdict: str | None,
+        trained: Trained,
+        user_id: UserId,
+    ) -> None:
         """Make and write the lists, show that of ``user_id``; NotPublishedError if they are only kept."""
         from recommender.spark import lists_frame, publish_frame, shown
 
         shop, started = facts.shop, time.perf_counter()
         done = self.spark.sparkContext.accumulator(0)
         with shown(self.spark, "lists", lambda: int(done.value)):
-            lists = lists_frame(self.spark, shop.frames, shop.catalog, shop.scale, job)
+            whole = trained if facts.n_events <= MOST_SAMPLED else None
+            lists = lists_frame(self.spark, shop.frames, shop.catalog, shop.scale, job, trained=whole)
             if self.chosen.to_parquet is not None:
                 return self._into_folder(lists, int(version.settings["users"]), started, user_id)
             assert self.engine is not None

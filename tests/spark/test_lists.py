@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recommender import arrays
 from recommender.model import ModelSettings
 from recommender.ranking import (
     FUSION,
@@ -20,7 +22,17 @@ from recommender.ranking import (
 )
 from recommender.shop import HALF_STARS, NO_TIME, Scale
 from recommender.spark import ListsJob, Sizes, lists_frame
-from tests.support.spark_lists import Log, Shop, assert_same, catalog_of, job_of, lists_in_process, local_lists
+from tests.support.spark_lists import (
+    Log,
+    Shop,
+    assert_same,
+    catalog_of,
+    job_of,
+    lists_in_process,
+    local_lists,
+    trained_on,
+    whole_in_process,
+)
 
 ONE = Sizes(1, 10_000, 10_000, 10**9, 1)
 SCALES = (HALF_STARS, Scale.of(1, 100, 1), Scale.of(1, 1, 1))
@@ -79,6 +91,14 @@ def small_shops(draw: st.DrawFn) -> Shop:
     return Shop(*ratings, catalog, scale, names, given_times, Log.of(draw(st.lists(event, max_size=20))), people)
 
 
+@pytest.fixture(scope="module")
+def limits() -> Iterator[None]:
+    """Takes back the limit of threads that tasks set in their process."""
+    before = arrays._most_threads
+    yield
+    arrays._most_threads = before
+
+
 divisions = st.builds(
     Sizes, st.integers(1, 4), st.integers(1, 5), st.integers(1, 5), st.integers(1, 20), st.integers(1, 5)
 )
@@ -107,6 +127,17 @@ def test_lists_of_any_division_are_the_local_ones(
     assert_local(shop, replace(WANTED[ranking], n=n, users=users), sizes)
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    small_shops(), st.integers(1, 5), st.sampled_from(sorted(WANTED)), st.integers(1, 8), st.none() | st.integers(1, 9)
+)
+def test_tasks_that_have_the_whole_shop_make_the_local_lists(
+    limits: None, shop: Shop, n_tasks: int, ranking: str, n: int, users: int | None
+) -> None:
+    wanted = replace(WANTED[ranking], n=n, users=users)
+    assert_same(whole_in_process(shop, wanted, n_tasks), local_lists(shop, wanted)[0])
+
+
 @pytest.mark.parametrize("ranking", WANTED)
 def test_lists_of_hundreds_of_users_are_the_local_ones_in_any_division(ranking: str) -> None:
     shop = made_up(300, 120, 3_000)
@@ -122,4 +153,14 @@ def test_spark_makes_the_local_lists_with_any_number_of_partitions(spark: Any, n
     local, wanted = local_lists(shop, WANTED[ranking])
     sizes = Sizes(n_tasks, 40, 25, 700, n_tasks)
     frame = lists_frame(spark, shop.frames(spark), shop.catalog, shop.scale, wanted, sizes=sizes)
+    assert_same(frame.toArrow(), local)
+
+
+@pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
+@pytest.mark.parametrize("ranking", ["classic", "auto, fusion"])
+def test_spark_makes_the_local_lists_where_every_worker_has_the_whole_shop(spark: Any, ranking: str) -> None:
+    shop = made_up(300, 120, 3_000)
+    local, wanted = local_lists(shop, WANTED[ranking])
+    trained = trained_on(shop, wanted)
+    frame = lists_frame(spark, shop.frames(spark), shop.catalog, shop.scale, wanted, trained=trained)
     assert_same(frame.toArrow(), local)

@@ -14,8 +14,7 @@ from recommender.shop import HALF_STARS
 from recommender.spark.lists import layout, plan
 from recommender.spark.lists.exchange import Message
 from recommender.spark.lists.layout import Layout, Piece, assigned, cut, lay_out
-from recommender.spark.lists.plan import Shape, Sizes, sizes_for
-from recommender.spark.lists.stages import QUERIES_PER_TASK
+from recommender.spark.lists.plan import QUERIES_PER_TASK, Shape, Sizes, sizes_for
 from recommender.spark.lists.sums import SecondPass, second_pass
 from recommender.spark.lists.user_rows import A_RATING, Events, UserRows
 

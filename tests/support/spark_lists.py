@@ -14,8 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recommender.fallback import rank_popular
-from recommender.model import ModelSettings, train
-from recommender.model.training import cold_start_of
+from recommender.model import ModelSettings, Trained, cold_start_of, train
 from recommender.publishing import from_cold_start, from_popular, job_for, recommendation_batches
 from recommender.ranking import BY_TASTE, TasteSimilarity
 from recommender.shop import (
@@ -35,6 +34,7 @@ from recommender.shop import (
 from recommender.spark import Frames, ListsJob, Sizes, lists_of
 from recommender.spark.lists.exchange import SCHEMA, Knowing, Message, Task
 from recommender.spark.lists.user_rows import A_RATING, A_SEGMENT, Events, UserRows
+from recommender.spark.lists.whole import WholePlan, make_some
 
 WHEN = datetime(2026, 1, 1)
 
@@ -159,9 +159,14 @@ def job_of(answers: ModelSettings, n: int = 10, users: int | None = None, versio
     return ListsJob(answers, users, n, version, WHEN)
 
 
+def trained_on(shop: Shop, wanted: ListsJob) -> Trained:
+    """What the driver trains on everybody; people are not among its arrays."""
+    return train(shop.snapshot(), wanted.answers, parameters=wanted.parameters)
+
+
 def local_lists(shop: Shop, wanted: ListsJob) -> tuple[pa.Table, ListsJob]:
     """The rows that the local batch makes, and the job with what was trained for it."""
-    trained = train(shop.snapshot(), wanted.answers, parameters=wanted.parameters)
+    trained = trained_on(shop, wanted)
     matrix, similarity = trained.shop.ratings, trained.similarity
     job = job_for(matrix, similarity, wanted.users, wanted.n, trained.settings)
     products, top_up = Products.of(matrix.product_ids, shop.catalog), from_popular(matrix, rank_popular(matrix))
@@ -231,6 +236,16 @@ def lists_in_process(shop: Shop, wanted: ListsJob, sizes: Sizes) -> pa.Table:
     n_segments = len(shop.everybody().segments(np.empty(0, np.int64))) if weights is not None else 0
     products = Products.of(product_ids, shop.catalog)
     made = lists_of(InProcess(lambda: messages), products, shop.scale, wanted, sizes, n_segments, "").partitions()
+    return pa.Table.from_batches([batch for part in made for batch in part])
+
+
+def whole_in_process(shop: Shop, wanted: ListsJob, n_tasks: int) -> pa.Table:
+    """The rows that tasks make which have the whole shop, without Spark."""
+    trained = trained_on(shop, wanted)
+    segments = shop.everybody().segments(trained.shop.ratings.user_ids)
+    plan = WholePlan.of(trained, segments, shop.catalog, wanted)
+    flow = InProcess(lambda: [plan.messages(n_tasks)])
+    made = flow.delivered(n_tasks, flow.task(plan, make_some)).partitions()
     return pa.Table.from_batches([batch for part in made for batch in part])
 
 

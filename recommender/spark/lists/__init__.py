@@ -1,6 +1,7 @@
 """The lists of all users, from frames to rows of the table.
 
 stages     the stages, one after the other
+whole      the lists of a shop that fits a worker
 pieces     rows of users, made of the tables
 user_rows  rows of users as they travel between tasks
 sums       the sums of the whole shop

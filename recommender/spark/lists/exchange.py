@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 SCHEMA = "part int, turn long, body binary"
 
@@ -61,6 +61,11 @@ class SparkFlow:
 
     def __init__(self, frame: DataFrame) -> None:
         self.frame = frame
+
+    @classmethod
+    def of(cls, spark: SparkSession, messages: Iterable[Message]) -> SparkFlow:
+        """Return the flow of the driver's own messages."""
+        return cls(spark.createDataFrame(pa.Table.from_batches([as_batch(message) for message in messages])))
 
     def task(self, known: Any, task: Knowing) -> Task:
         return partial(_with_known, self.frame.sparkSession.sparkContext.broadcast(known), task)

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.spark.lists.plan import ROW_ENTRIES
+
 
 class Piece(NamedTuple):
     """The size of a piece; ``part`` and ``place`` say where it is: the place-th piece of a part of the users."""
@@ -26,8 +28,8 @@ class Piece(NamedTuple):
 
     @property
     def weight(self) -> int:
-        """Its memory in an index, in entries: a row needs that of four."""
-        return self.n_entries + 4 * self.n_rows
+        """Its memory in an index, in entries."""
+        return self.n_entries + ROW_ENTRIES * self.n_rows
 
 
 class Cut(NamedTuple):

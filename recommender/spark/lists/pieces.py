@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recommender.shop import People, Scale, places_of
+from recommender.shop import NO_SEGMENT, People, Scale, Segments, places_of
 from recommender.spark.frames import Frames
 from recommender.spark.lists.exchange import SCHEMA, Message, as_batch
 from recommender.spark.lists.user_rows import A_RATING, A_SEGMENT, Events, UserRows
@@ -60,19 +60,42 @@ def with_segments(events: DataFrame, frames: Frames) -> tuple[DataFrame, int]:
     """Return the events and beside them the segment of each user (an event of A_SEGMENT), and how many there are."""
     from pyspark.sql import functions as f
 
-    if frames.people is None:
+    people, names = coded_people(frames)
+    if people is None:
         return events, 0
+    kind, no_steps, segment = f.lit(A_SEGMENT).cast("byte"), f.lit(0).cast("byte"), f.col("segment").alias("time")
+    mine = people.select("user_id", f.lit("").alias("product_id"), kind.alias("kind"), no_steps.alias("steps"), segment)
+    return events.unionByName(_named(mine, frames)), len(names)
+
+
+def coded_people(frames: Frames) -> tuple[DataFrame | None, tuple[tuple[str, str], ...]]:
+    """Return user_id and segment (long) of the people who have one, None if nobody has, and the segments' names."""
+    from pyspark.sql import functions as f
+
+    if frames.people is None:
+        return None, ()
     pairs = frames.people.select("country", "age_group").distinct().toArrow()
     numbers = np.arange(len(pairs))
     segments = People(numbers, pairs["country"], pairs["age_group"]).segments(numbers)
-    codes = pairs.append_column("time", pa.array(segments.codes.astype(np.int64)))
+    codes = pairs.append_column("segment", pa.array(segments.codes.astype(np.int64)))
     known = codes.filter(pa.array(segments.codes >= 0))
     if not len(known):
-        return events, 0
-    people = frames.people.join(f.broadcast(events.sparkSession.createDataFrame(known)), ["country", "age_group"])
-    kind, no_steps = f.lit(A_SEGMENT).cast("byte"), f.lit(0).cast("byte")
-    mine = people.select("user_id", f.lit("").alias("product_id"), kind.alias("kind"), no_steps.alias("steps"), "time")
-    return events.unionByName(_named(mine, frames)), len(segments)
+        return None, ()
+    table = f.broadcast(frames.people.sparkSession.createDataFrame(known))
+    return frames.people.join(table, ["country", "age_group"]).select("user_id", "segment"), segments.names
+
+
+def segments_of(frames: Frames, user_ids: NDArray[np.int64]) -> Segments:
+    """Return the segments of all people, and the segment of each of these users (n,)."""
+    people, names = coded_people(frames)
+    codes = np.full(len(user_ids), NO_SEGMENT, np.int32)
+    if people is not None:
+        wanted = people.sparkSession.createDataFrame(pa.table({"user_id": user_ids}))
+        found = people.join(wanted, "user_id", "left_semi").toArrow()
+        order = np.argsort(user_ids)
+        at = np.searchsorted(user_ids, found["user_id"].to_numpy(), sorter=order)
+        codes[order[at]] = found["segment"].to_numpy()
+    return Segments(names, codes)
 
 
 def products_of(events: DataFrame) -> tuple[NDArray[np.bytes_], int]:

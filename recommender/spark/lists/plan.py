@@ -1,7 +1,8 @@
 """The sizes of a run, computed from the executors' memory and cores: nobody is asked for a block size.
 
 A Python worker runs one task. Its share is M = spark.executor.memory / spark.executor.cores / 2: beside the JVM's heap
-an executor needs as much again for its Python workers (spark.executor.memoryOverhead). With E entries (a user and a
+an executor needs as much again for its Python workers (spark.executor.memoryOverhead). On one machine (local[n]) it is
+half of the memory for all n. With E entries (a user and a
 product each), n users and k neighbors, a worker holds at most
 
     a part          100 bytes an entry: events, and the rows made of them       E / parts <= M / 100
@@ -23,11 +24,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from recommender.arrays import memory_share
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 PART_BYTES, BLOCK_BYTES, ENTRY_BYTES, NEIGHBOR_BYTES = 100, 96, 64, 24  # see above
+ROW_ENTRIES = 4  # the memory of a row in an index, in entries
 TASKS_PER_CORE = 3
+QUERIES_PER_TASK = 8  # so that tasks can be made of equal work
 PIECE_ENTRIES = 250_000  # of a message: some megabytes
 MOST_ROWS, LEAST_ROWS = 4_096, 64  # of a query
 
@@ -76,11 +81,11 @@ def sizes_for(shape: Shape, memory: int, cores: int) -> Sizes:
 def cluster_of(spark: SparkSession) -> tuple[int, int]:
     """Return the memory of a Python worker in bytes, and the number of cores of all executors."""
     conf = spark.sparkContext.getConf()
-    local = str(spark.sparkContext.master).startswith("local")
-    memory = conf.get("spark.driver.memory" if local else "spark.executor.memory") or "1g"
     all_cores = max(int(spark.sparkContext.defaultParallelism), 1)
-    cores = all_cores if local else max(int(conf.get("spark.executor.cores") or 1), 1)
-    return max(bytes_of(memory) // cores // 2, 64 << 20), all_cores
+    if str(spark.sparkContext.master).startswith("local"):
+        return memory_share() // all_cores, all_cores
+    memory, cores = conf.get("spark.executor.memory") or "1g", int(conf.get("spark.executor.cores") or 1)
+    return max(bytes_of(memory) // max(cores, 1) // 2, 64 << 20), all_cores
 
 
 def bytes_of(memory: str) -> int:

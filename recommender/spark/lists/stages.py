@@ -12,14 +12,23 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from recommender.fallback import HALF_LIFE_DAYS, find_new_products, ladder_from, popular_from, span_of
+from recommender.model import Trained
 from recommender.ranking import BY_TASTE, N_NEIGHBORS
 from recommender.shop import ProductCatalog, Products, Scale
 from recommender.spark.frames import Frames, ListsJob
 from recommender.spark.lists.exchange import Flow, SparkFlow, Task
 from recommender.spark.lists.layout import lay_out
 from recommender.spark.lists.neighbors import SearchPlan, search, to_search
-from recommender.spark.lists.pieces import Codes, events_of, pieces_of, products_of, some_users, with_segments
-from recommender.spark.lists.plan import Shape, Sizes, cluster_of, sizes_for
+from recommender.spark.lists.pieces import (
+    Codes,
+    events_of,
+    pieces_of,
+    products_of,
+    segments_of,
+    some_users,
+    with_segments,
+)
+from recommender.spark.lists.plan import QUERIES_PER_TASK, TASKS_PER_CORE, Shape, Sizes, cluster_of, sizes_for
 from recommender.spark.lists.rankings import ByCosine, ByProfiles, Filling, Shop
 from recommender.spark.lists.scoring import ListPlan, answer, make_lists, to_home, to_homes
 from recommender.spark.lists.sums import (
@@ -32,13 +41,12 @@ from recommender.spark.lists.sums import (
     merged_second,
     second_pass,
 )
+from recommender.spark.lists.whole import WholePlan, fits, whole_lists
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 F = TypeVar("F", bound=Flow)
-
-QUERIES_PER_TASK = 8  # so that tasks can be made of equal work
 
 _ROWS = (
     "user_id {}, rank int, product_id string, product_name string, predicted_rating double, source string, "
@@ -54,13 +62,19 @@ def lists_frame(
     job: ListsJob,
     *,
     sizes: Sizes | None = None,
+    trained: Trained | None = None,
 ) -> DataFrame:
     """Return the rows of ``recommendations`` for the users of the job: those that the local batch makes.
 
     All stages but the last run at once; what they found is kept on the executors' disks. ``sizes``: None for those that
-    suit the cluster.
+    suit the cluster. ``trained``: what was trained on everybody, if the driver could hold that; where a worker can hold
+    it too, all tasks share it and nothing else is done.
     """
-    by_taste = job.answers.ranking in BY_TASTE
+    by_taste, schema = job.answers.ranking in BY_TASTE, _ROWS.format("long" if frames.names is None else "string")
+    memory, cores = cluster_of(spark)
+    if trained is not None and fits(trained, memory):
+        segments = segments_of(frames if by_taste else Frames(frames.ratings), trained.shop.ratings.user_ids)
+        return whole_lists(spark, WholePlan.of(trained, segments, catalog, job), TASKS_PER_CORE * cores, schema)
     frames = frames if by_taste else replace(frames, interactions=None, people=None)
     events = events_of(frames)
     product_ids, n_events = products_of(events)
@@ -68,12 +82,11 @@ def lists_frame(
     if sizes is None:
         k = N_NEIGHBORS if by_taste else job.answers.n_neighbors
         k = k if job.parameters is None else max(k, job.parameters.taste.n_neighbors)
-        sizes = sizes_for(Shape(n_events, len(some.keys) * some.one_in, k), *cluster_of(spark))
+        sizes = sizes_for(Shape(n_events, len(some.keys) * some.one_in, k), memory, cores)
     weights = job.answers.weights if by_taste else None
     codes = Codes(product_ids, some.bounds(sizes.n_parts), scale, weights)
     events, n_segments = with_segments(events, frames)
     pieces = SparkFlow(pieces_of(events, codes, sizes.piece_rows))
-    schema = _ROWS.format("long" if frames.names is None else "string")
     return lists_of(pieces, Products.of(product_ids, catalog), scale, job, sizes, n_segments, schema).frame
 
 
