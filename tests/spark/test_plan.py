@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from recommender.errors import SparkError
 from recommender.shop import HALF_STARS
 from recommender.spark.lists import layout, plan
 from recommender.spark.lists.exchange import Message
@@ -64,7 +66,7 @@ def laid_out(rows: UserRows, sizes: Sizes) -> tuple[Layout, NDArray[np.int64]]:
     raters = np.bincount(rows.columns, minlength=100_000)
     starts = range(0, len(rows), sizes.piece_rows)
     parts = [rows.take(np.arange(start, min(start + sizes.piece_rows, len(rows)))) for start in starts]
-    pieces = [Piece(0, place, len(part), part.n_entries) for place, part in enumerate(parts)]
+    pieces = [Piece.of(0, place, part) for place, part in enumerate(parts)]
     most = int((raters.astype(float) ** 2).sum() / (QUERIES_PER_TASK * sizes.n_tasks))
     known = SecondPass(raters, most, sizes.query_rows, None, None)
     (found,) = second_pass(known, iter([Message(0, place, part) for place, part in enumerate(parts)]))
@@ -90,3 +92,15 @@ def test_jobs_go_to_the_task_with_the_least_work() -> None:
     work = np.array([9, 1, 1, 1, 1, 1, 1, 1, 1, 1])
     tasks = assigned(work, 2)
     assert np.bincount(tasks, work).tolist() == [9.0, 9.0]
+
+
+def test_rows_that_changed_before_they_were_made_again_are_refused() -> None:
+    """Their lists would mix two moments, or name other users."""
+    rows = skewed(50, heavy=0, popular=False)
+    found, _ = laid_out(rows, Sizes(1, 25, 10, 10_000, 2))
+    part = rows.take(np.arange(25, 50))
+    assert found.number_of(0, 1, part) == 1
+    with pytest.raises(SparkError, match="the tables changed"):
+        found.number_of(0, 1, replace(part, user_ids=part.user_ids + 1))
+    with pytest.raises(SparkError, match="run it again"):
+        found.number_of(0, 2, part)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.errors import SparkError
 from recommender.spark.lists.plan import ROW_ENTRIES
+from recommender.spark.lists.user_rows import UserRows
 
 
 class Piece(NamedTuple):
@@ -25,6 +27,12 @@ class Piece(NamedTuple):
     place: int
     n_rows: int
     n_entries: int
+    digest: int  # of the rows
+
+    @classmethod
+    def of(cls, part: int, place: int, rows: UserRows) -> Self:
+        """Return the size of a piece with these rows."""
+        return cls(part, place, len(rows), rows.n_entries, rows.digest())
 
     @property
     def weight(self) -> int:
@@ -53,7 +61,8 @@ class Query(NamedTuple):
 class Layout:
     """The numbers of all pieces and queries, and the task of each."""
 
-    numbers: dict[tuple[int, int], int]  # (part, place) of a piece -> its number, in the order of rows
+    pieces: tuple[Piece, ...]  # in the order of rows
+    numbers: dict[tuple[int, int], int]  # (part, place) of a piece -> its number
     firsts: NDArray[np.int64]  # (n_pieces + 1,) first row of each piece
     homes: NDArray[np.int64]  # (n_pieces,) the block of each piece
     queries: tuple[Query, ...]  # in the order of rows
@@ -70,6 +79,18 @@ class Layout:
     def n_homes(self) -> int:
         """Number of blocks."""
         return int(self.homes.max(initial=-1)) + 1
+
+    def number_of(self, part: int, place: int, rows: UserRows) -> int:
+        """Return the number of a piece. SparkError if its rows are not those that the layout was made for.
+
+        An executor that is lost takes its pieces with it. They are made again from the tables, which may have changed.
+        """
+        number = self.numbers.get((part, place))
+        if number is None or self.pieces[number] != Piece.of(part, place, rows):
+            raise SparkError(
+                "an executor was lost, and the tables changed before another one read them again: run it again"
+            )
+        return number
 
     def queries_of(self, piece: int) -> list[tuple[int, Query]]:
         """Return the queries of a piece, each with its number."""
@@ -132,4 +153,4 @@ def lay_out(
     starts = np.searchsorted([query.piece for query in asked], np.arange(len(ordered) + 1))
     searches = assigned(np.array([query.work for query in asked], np.int64), n_tasks)
     rankings = assigned(np.array([query.stop - query.start for query in asked], np.int64), n_tasks)
-    return Layout(numbers, firsts, homes, tuple(asked), starts, searches, rankings)
+    return Layout(tuple(ordered), numbers, firsts, homes, tuple(asked), starts, searches, rankings)

@@ -52,7 +52,7 @@ def to_search(plan: SearchPlan, pieces: Iterator[Message]) -> Iterator[Message]:
     n_tasks = int(layout.searches.max(initial=-1)) + 1
     for message in pieces:
         rows: UserRows = message.body
-        piece = layout.numbers[message.part, message.turn]
+        piece = layout.number_of(message.part, message.turn, rows)
         first = int(layout.firsts[piece])
         for number, query in layout.queries_of(piece):
             own = rows.take(np.arange(query.start, query.stop))

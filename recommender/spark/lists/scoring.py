@@ -44,7 +44,7 @@ class Brought(NamedTuple):
 def to_home(layout: Layout, pieces: Iterator[Message]) -> Iterator[Message]:
     """Send each piece to the task of its block."""
     for message in pieces:
-        piece = layout.numbers[message.part, message.turn]
+        piece = layout.number_of(message.part, message.turn, message.body)
         yield Message(int(layout.homes[piece]), piece - len(layout.homes), message.body.without_times())
 
 

@@ -70,7 +70,7 @@ def first_pass(n_columns: int, pieces: Iterator[Message]) -> Iterator[Message]:
         rows: UserRows = message.body
         profiles = rows.profiles(n_columns)
         sums = shop_sums(profiles.confidences, rows.ratings(n_columns))
-        size = Piece(message.part, message.turn, len(rows), rows.n_entries)
+        size = Piece.of(message.part, message.turn, rows)
         found.append(First([size], sums, event_days(profiles.times)))
         part = message.part
     if found:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
+from zlib import crc32
 
 import numpy as np
 import scipy.sparse as sp
@@ -107,6 +108,14 @@ class UserRows:
     def n_entries(self) -> int:
         """Number of entries of all rows."""
         return len(self.columns)
+
+    def digest(self) -> int:
+        """Return a checksum of the rows."""
+        arrays = self.user_ids, self.indptr, self.columns, self.steps, self.confidences, self.times, self.segments
+        found = 0
+        for array in (*arrays, *([] if self.names is None else [self.names])):
+            found = crc32(np.ascontiguousarray(array).data, found)
+        return found
 
     def take(self, rows: NDArray[np.integer]) -> Self:
         """Return these rows, in this order."""
