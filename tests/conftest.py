@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import Engine
 
@@ -39,6 +40,8 @@ LONGEST = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let pytest-xdist keep the order of `pytest_collection_modifyitems`. Its own order is by number of tests."""
+    hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=None)  # a busy machine is no fault
+    hypothesis.settings.load_profile("patient")
     config.option.loadscopereorder = False
     gc.disable()  # until the tests are collected: it takes a third of that time and finds nothing
     _keep_temporary_files_in_memory()
