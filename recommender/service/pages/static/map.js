@@ -206,7 +206,7 @@
       for (const one of seen) {
         for (let many = Math.min(view.zoom < 2 ? 1 : 2, one.names.length); many > 0; many--) {
           const text = one.names.slice(0, many).map(shortened).join(" · "), half = boxOf(text, 0, 0, 13).right;
-          const [beside, under] = [12 * px + half, 19 * px];
+          const [beside, under] = [12 * px + half, 20 * px];
           const spots = [[one.x + beside, one.y], [one.x - beside, one.y], [one.x, one.y + under], [one.x, one.y - under]];
           const box = spots.map(([x, y]) => boxOf(text, x, y, 13))
             .find((spot) => spot.left > 0 && spot.right < wide && spot.top > 0 && spot.bottom < high && free(spot));
