@@ -91,15 +91,15 @@ def ease(train: RatingMatrix, *, ridge: float) -> ScoreRanker:
     """
     x = ones(train).astype(np.float64)
     if x.shape[0] < x.shape[1]:
-        answers = _inverse((x @ x.T).toarray(order="F"), ridge) @ x  # (n_users, n_products)
+        answers = inverse((x @ x.T).toarray(order="F"), ridge) @ x  # (n_users, n_products)
         answers /= -(1.0 - np.asarray(x.multiply(answers).sum(axis=0)).ravel()) / ridge
         return ScoreRanker(train, lambda rows: answers[rows])
-    weights = _inverse((x.T @ x).toarray(order="F"), ridge)  # (n_products, n_products)
+    weights = inverse((x.T @ x).toarray(order="F"), ridge)  # (n_products, n_products)
     weights /= -np.diag(weights)
     return ScoreRanker(train, lambda rows: x[rows] @ weights)
 
 
-def _inverse(gram: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
+def inverse(gram: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
     """Return (gram + ridge I)^-1, by Cholesky, in the memory of gram."""
     gram[np.diag_indices_from(gram)] += ridge
     factor, failed = scipy.linalg.lapack.dpotrf(gram, overwrite_a=1)
