@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 20_000  # of one transaction: a tenth of a second, some MB
 KEEP_EVERY, KEPT_FOR = 10.0, 180.0  # seconds between two looks at the driver's connection; for which it may be away
 
+T = TypeVar("T")
 Noted = Callable[[], Mapping[str, Any]]  # what is noted with the version once the lists are written
 
 
@@ -109,14 +110,15 @@ def _kept(stage: Stage) -> Iterator[None]:
         thread.join()
     if failed:
         raise failed[0]
-    _patiently_kept(stage)
+    _patiently(stage.keep)
 
 
-def _patiently_kept(stage: Stage) -> None:
-    deadline = time.monotonic() + KEPT_FOR
+def _patiently(attempt: Callable[[], T], seconds: float = KEPT_FOR) -> T:
+    """Return the result of ``attempt``; try again for so many seconds while the server is away."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
-            return stage.keep()
+            return attempt()
         except DatabaseError:
             if time.monotonic() > deadline:
                 raise
@@ -133,7 +135,8 @@ def _writer(
         with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # an executor's machine lacks the file of the CA
             file.write(ca)
             file.flush()
-            engine = connect(replace(settings, db_ssl_ca=file.name if ca else ""))
+            here = replace(settings, db_ssl_ca=file.name if ca else "")
+            engine = _patiently(lambda: connect(here))  # a task that fails is tried four times, all at once
             writer, n = BlockWriter(engine, recommendations, table), 0
             try:
                 for block in whole_lists(batches, BLOCK_ROWS):

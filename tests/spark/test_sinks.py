@@ -11,11 +11,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymysql import err
+from pymysql.constants import CR
 from sqlalchemy import Engine, inspect, text
 
 from recommender.database import BlockWriter, read_cursor, staged
 from recommender.database.schema import BATCH_TABLES, recommendations
-from recommender.errors import SettingError
+from recommender.errors import DatabaseError, SettingError
 from recommender.publishing import Version, publish_lists, read_versions
 from recommender.settings import Settings
 from recommender.shop import NOTHING_READ
@@ -171,6 +173,10 @@ def test_lists_of_texts_have_a_column_of_text(spark: Any, engine: Engine, settin
     assert str(kinds["user_id"]).startswith("VARCHAR(255)")
 
 
+def unreachable() -> None:
+    raise err.OperationalError(CR.CR_CONN_HOST_ERROR, "Can't connect")
+
+
 def test_the_driver_goes_on_after_its_connection_was_cut(engine: Engine) -> None:
     fill(engine, {1: {"a": 4}}, ["a"])
     with staged(engine, BATCH_TABLES) as stage:
@@ -179,6 +185,11 @@ def test_the_driver_goes_on_after_its_connection_was_cut(engine: Engine) -> None
         writer.leave()
         with engine.connect() as other:
             other.exec_driver_sql(f"KILL {stage.connection.exec_driver_sql('SELECT CONNECTION_ID()').scalar()}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stage, "_connect", unreachable)
+            for _ in range(2):
+                with pytest.raises(DatabaseError, match="no connection"):
+                    stage.keep()
         stage.keep()
         stage.keep()
         version = Version(0, NOW, "f", 1, {"users": 1, "n": 1})

@@ -51,13 +51,13 @@ class ServerStage(Stage):
         self._loads_files = self._may_load_files()
 
     def keep(self) -> None:
-        try:
-            self._execute("SELECT 1")
-            return
-        except exc.DBAPIError as error:
-            if not is_lost(error):
-                raise
         with database_errors(self.engine):
+            try:
+                self._execute("SELECT 1")
+                return
+            except exc.SQLAlchemyError as error:
+                if not (is_lost(error) or self.connection.closed):
+                    raise
             self.disconnect()
             self._connect()
             for table in self.tables:
