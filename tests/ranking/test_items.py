@@ -20,6 +20,7 @@ from recommender.fallback import NO_CAP, Cap
 from recommender.items import GRID_BITS, ItemWeights
 from recommender.ranking import (
     ItemParameters,
+    ItemProfiles,
     ItemRanker,
     RankedByTaste,
     TasteRanker,
@@ -27,7 +28,7 @@ from recommender.ranking import (
     empty_lists,
     train_item_weights,
 )
-from recommender.ranking.items import HALVINGS, ItemProfiles, ItemVotes, asking_profiles
+from recommender.ranking.items import HALVINGS, ItemVotes, asking_profiles
 from recommender.shop import NO_TIME, Profiles
 from tests.ranking.test_taste import Shop, padded_raters, round9, shops
 
