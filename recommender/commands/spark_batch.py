@@ -242,11 +242,10 @@ class _Run:
         from recommender.spark import write_folder
 
         assert self.chosen.to_parquet is not None
-        n_rows = write_folder(self.spark, lists, self.chosen.to_parquet)
-        print(f"batch    {n_rows:,} rows for {n_users:,} users into {self.chosen.to_parquet}", end="")
+        rows = write_folder(self.spark, lists, self.chosen.to_parquet)
+        print(f"batch    {rows.count():,} rows for {n_users:,} users into {self.chosen.to_parquet}", end="")
         print(f" in {time.perf_counter() - started:.2f} s")
         self._tell_cost(self.meter.cost())
-        rows = self.spark.read.parquet(self.chosen.to_parquet)
         theirs = rows.where(rows["user_id"] == user_id).orderBy("rank").select(*SHOWN).toArrow()
         print(as_text(user_id, theirs.to_pandas(), _NO_LIST))
 

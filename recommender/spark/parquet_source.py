@@ -103,7 +103,7 @@ class ParquetSource:
         if not path.exists():
             return None
         with explained():
-            frame = self._spark.read.parquet(str(path))
+            frame = self._spark.read.parquet(str(path.absolute()))
         found = {field.name: field.dataType.typeName().partition("(")[0] for field in frame.schema}
         found = {column: _SPELLED.get(kind, kind) for column, kind in found.items()}
         if missing := [column for column in needed if column not in found]:

@@ -184,8 +184,8 @@ def check_folder(spark: SparkSession, folder: str) -> None:
         raise SettingError(f"--to-parquet {folder} is there, and is no folder of Parquet files of Spark: name another")
 
 
-def write_folder(spark: SparkSession, lists: DataFrame, folder: str) -> int:
-    """Write ``lists`` as Parquet files in the place of ``folder``, and return the number of rows.
+def write_folder(spark: SparkSession, lists: DataFrame, folder: str) -> DataFrame:
+    """Write ``lists`` as Parquet files in the place of ``folder``, and return what it holds then.
 
     Until all files are written, ``folder`` stays as it is. SettingError as `check_folder`.
     """
@@ -196,14 +196,13 @@ def write_folder(spark: SparkSession, lists: DataFrame, folder: str) -> int:
     new, old = (jvm.org.apache.hadoop.fs.Path(f"{path.toString()}__{end}_{drawn}") for end in ("new", "old"))
     try:
         lists.write.parquet(new.toString())
-        n_rows = spark.read.parquet(new.toString()).count()
         if files.exists(path):
             _rename(files, path, old)
         _rename(files, new, path)
     finally:
         files.delete(new, True)
     files.delete(old, True)
-    return int(n_rows)
+    return spark.read.parquet(path.toString())
 
 
 def _rename(files: Any, source: Any, target: Any) -> None:

@@ -199,9 +199,8 @@ def test_the_driver_goes_on_after_its_connection_was_cut(engine: Engine) -> None
 
 def test_a_folder_is_replaced_only_by_a_whole_one(spark: Any, tmp_path: Path) -> None:
     folder, lists = tmp_path / "lists", {user: ["a", "b"] for user in range(9)}
-    assert write_folder(spark, frame_of(spark, lists, 2), str(folder)) == 18
-    assert write_folder(spark, frame_of(spark, {3: ["q"]}, 1), str(folder)) == 1
-    found = spark.read.parquet(str(folder))
+    assert write_folder(spark, frame_of(spark, lists, 2), str(folder)).count() == 18
+    found = write_folder(spark, frame_of(spark, {3: ["q"]}, 1), str(folder))
     assert [tuple(row)[:3] for row in found.collect()] == [(3, 1, "q")]
     assert found.schema["generated_at"].dataType.simpleString() == "timestamp_ntz"
 

@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, insert, inspect, text
 
-from recommender.database import read_snapshot
+from recommender.database import connect, read_snapshot, writing
+from recommender.database.schema import user_id_map
 from recommender.publishing import read_versions
-from recommender.settings import Settings
+from recommender.settings import Settings, load_settings
 from recommender.shop import MOST_SAMPLED, sampled
 from recommender.spark.jdbc_source import JdbcSource
 from recommender.spark.session import MARIADB_DRIVER
@@ -76,6 +79,34 @@ def test_the_table_is_that_of_the_local_run(engine: Engine, env: dict[str, str],
     do(env, tmp_path, SCRIPT, "--users", "7", "--spark", "local[2]", "--if-stale")
     assert table(engine) == local
     assert len({row[0] for row in local}) == 7
+
+
+@pytest.mark.usefixtures("on_this_session")
+def test_from_files_to_files_a_shop_of_texts_gets_the_lists_of_the_local_run(tmp_path: Path) -> None:
+    env = {"DB_HOST": "", "SQLITE_FILE": str(tmp_path / "shop.db")}
+    stars, catalog = made_up(60, 30), [f"p{product:03d}" for product in range(25)]
+    engine = connect(load_settings(environ=env, env_file=tmp_path / "no.env"), create=True)
+    fill(engine, stars, catalog)
+    with writing(engine) as connection:
+        names = [{"user_id": user, "external_id": f"é{user % 7}-{user}"} for user in stars]
+        connection.execute(insert(user_id_map), names)
+    do(env, tmp_path, SCRIPT, "--users", "all")
+    local = table(engine)
+    engine.dispose()
+    rated = [(f"é{user % 7}-{user}", *pair) for user, theirs in stars.items() for pair in theirs.items()]
+    files = {
+        "ratings": {name: [row[at] for row in rated] for at, name in enumerate(("user_id", "product_id", "rating"))},
+        "products": {"product_id": catalog, "title": [f"Product {product}" for product in catalog]},
+    }
+    (tmp_path / "shop").mkdir()
+    for name, columns in files.items():
+        pq.write_table(pa.table(columns), tmp_path / "shop" / f"{name}.parquet")
+    options = ["--spark", "local[2]", "--from-parquet", "shop", "--to-parquet", "lists", "--user", "é3-3"]
+    said = do({"DB_HOST": ""}, tmp_path, SCRIPT, "--users", "all", *options)
+    found = pq.read_table(tmp_path / "lists").drop_columns("generated_at").to_pylist()
+    assert sorted(tuple(row.values()) for row in found) == sorted(local)
+    assert f"batch    {len(local):,} rows for 60 users into lists in " in said
+    assert "\nRecommendations for user é3-3:\n" in said
 
 
 def test_the_sample_on_the_driver_is_that_of_the_local_run(spark: Any, engine: Engine, settings: Settings) -> None:
