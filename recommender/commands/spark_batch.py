@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from recommender.commands import engine as commands
 from recommender.commands.batch import check_cosines, keep_unchanged, tell_choice, tell_written, verdict_of
 from recommender.commands.list_gate import judge_lists
-from recommender.database import connected, label, token_of, widen_product_ids
+from recommender.database import connected, label, read_cursor, token_of, widen_product_ids
 from recommender.errors import NotPublishedError, SettingError
 from recommender.model import ModelSettings, Trained, train
 from recommender.publishing import (
@@ -40,7 +40,7 @@ from recommender.publishing import (
 )
 from recommender.ranking import BY_TASTE, CLASSIC, TasteSimilarity
 from recommender.settings import Settings
-from recommender.shop import MOST_SAMPLED, UserId
+from recommender.shop import MOST_SAMPLED, NOTHING_READ, UserId
 from recommender.updates import SUITED
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def run_on_spark(
 
     ``users``: of how many users lists are made, None: all. ``gate_users``: most users that are tested before.
     """
-    from recommender.spark import Meter, jdbc_jar, spark_session
+    from recommender.spark import Meter, check_folder, jdbc_jar, spark_session
 
     jar, driver = (None, "") if chosen.from_parquet else jdbc_jar(chosen.jar)
     with _database(settings, chosen) as engine:
@@ -94,9 +94,10 @@ def run_on_spark(
             refuse_foreign_lists(engine)
             widen_product_ids(engine)
         with spark_session(chosen.master, jar=jar, verbose=chosen.verbose) as spark:
-            print(
-                f"spark    {spark.version} on {chosen.master}, {spark.sparkContext.defaultParallelism} tasks at a time"
-            )
+            at_a_time = spark.sparkContext.defaultParallelism
+            print(f"spark    {spark.version} on {chosen.master}, {at_a_time} tasks at a time")
+            if chosen.to_parquet is not None:
+                check_folder(spark, chosen.to_parquet)
             run = _Run(spark, engine, settings, chosen, options, users, gate_users, Meter(spark))
             run.make(_read(spark, engine, settings, chosen, driver))
 
@@ -118,8 +119,10 @@ def _read(spark: Any, engine: Engine | None, settings: Settings, chosen: SparkOp
         if chosen.from_parquet is None:
             assert engine is not None
             return JdbcSource(spark, engine, settings, driver).read()
+        # users of the files who are erased from the database from now on get no list there
+        people, cursor = (None, NOTHING_READ) if engine is None else (token_of(engine), read_cursor(engine))
         shop = ParquetSource(spark, chosen.from_parquet, settings).read()
-    return shop if engine is None else replace(shop, people=token_of(engine))
+        return replace(shop, people=people, cursor=cursor)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from recommender.spark.progress import Meter, shown
 from recommender.spark.session import jdbc_jar, spark_session
 from recommender.spark.shop_facts import ShopFacts
 from recommender.spark.shop_frames import ShopFrames
-from recommender.spark.sinks import publish_frame, write_folder
+from recommender.spark.sinks import check_folder, publish_frame, write_folder
 
 __all__ = [
     "Frames",
@@ -35,6 +35,7 @@ __all__ = [
     "ShopFacts",
     "ShopFrames",
     "Sizes",
+    "check_folder",
     "jdbc_jar",
     "lists_frame",
     "lists_of",
