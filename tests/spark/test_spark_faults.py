@@ -1,0 +1,227 @@
+"""A real cluster, with faults midway: the table of the local run, never half a version, and nothing left over.
+
+While executors write, another session holds the last user's first row, so one task cannot end. So each fault comes at a
+known moment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from recommender.database import connect
+from recommender.publishing import read_versions
+from recommender.settings import load_settings
+from tests.conftest import ROOT, require_mariadb
+from tests.spark.conftest import require_spark
+from tests.support.mariadb_server import MariaDBServer
+from tests.support.shop import fill, made_up
+from tests.support.spark_cluster import SparkCluster, children, kill
+from tests.support.steps import do
+
+SCRIPT = "recommendation_engine.py"
+N_USERS = 300
+AWAY = 20.0  # seconds
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MariaDBServer]:
+    """A server of this file's own, as it is stopped midway."""
+    require_mariadb()
+    folder = Path(tempfile.mkdtemp(prefix="recommender-mariadb-"))
+    server = MariaDBServer(folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def cluster(spark_settings: Path) -> Iterator[SparkCluster]:
+    require_spark()
+    folder = Path(tempfile.mkdtemp(prefix="recommender-spark-"))
+    with (spark_settings / "spark-defaults.conf").open("a") as file:
+        file.write("spark.executor.memory 512m\nspark.executor.cores 1\n")
+    cluster = SparkCluster(folder)
+    yield cluster
+    cluster.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def env(server: MariaDBServer) -> dict[str, str]:
+    return {
+        "DB_HOST": server.host,
+        "DB_PORT": str(server.port),
+        "DB_NAME": "shop",
+        "DB_USER": server.user,
+        "DB_PASSWORD": server.password,
+        "DB_SSL_CA": "",
+    }
+
+
+@pytest.fixture(scope="module")
+def engine(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = tmp_path_factory.mktemp("local")
+    engine = connect(load_settings(environ=env, env_file=folder / "no.env"), create=True)
+    fill(engine, made_up(N_USERS, 80), [f"p{product:03d}" for product in range(70)])
+    do(env, folder, SCRIPT, "--users", "all")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def local(engine: Engine) -> list[tuple[Any, ...]]:
+    """The table that the local run makes."""
+    return table(engine)
+
+
+def table(engine: Engine) -> list[tuple[Any, ...]]:
+    columns = "user_id, `rank`, product_id, product_name, predicted_rating, source, support, n_neighbors"
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(f"SELECT {columns} FROM recommendations ORDER BY 1, 2"))]
+
+
+def staging(server: MariaDBServer) -> list[str]:
+    """The staging tables of lists that exist."""
+    with server.connect("shop") as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW TABLES LIKE 'recommendations\\_\\_new\\_%'")
+        return [name for (name,) in cursor.fetchall()]
+
+
+def until(what: Callable[[], Any], process: Popen[str], seconds: float = 400) -> Any:
+    """The first true value of ``what``, asked again and again while ``process`` runs."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+@contextmanager
+def held_up(process: Popen[str], server: MariaDBServer) -> Iterator[Callable[[], int]]:
+    """Keep the last user's list from being written within the block, which begins when other lists are there.
+
+    Yield the number of rows that are there.
+    """
+    before = staging(server)
+    (name,) = until(lambda: [one for one in staging(server) if one not in before], process)
+    with server.connect("shop") as lock, server.connect("shop") as eyes, lock.cursor() as locking:
+        locking.execute("BEGIN")
+        values = f"({N_USERS}, 1, 'p000', 'popular', '2026-01-01')"
+        locking.execute(f"INSERT INTO `{name}` (user_id, `rank`, product_id, source, generated_at) VALUES {values}")
+
+        def n_rows() -> int:
+            with eyes.cursor() as cursor:
+                cursor.execute(f"SELECT COUNT(*) FROM `{name}`")
+                ((found,),) = cursor.fetchall()
+                return int(found)
+
+        until(n_rows, process)
+        yield n_rows
+
+
+# this shop fits a worker, which then needs nothing of another one
+AS_A_LARGE_SHOP = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import recommendation_engine
+from recommender.spark.lists import stages
+stages.fits = lambda *_arguments: False
+sys.exit(recommendation_engine.main())
+"""
+
+
+@pytest.fixture
+def run(env: dict[str, str], cluster: SparkCluster, tmp_path: Path) -> Iterator[Callable[..., Popen[str]]]:
+    """Start step 3 on the cluster; ``large``: as a shop that fits no worker."""
+    started: list[Popen[str]] = []
+
+    def begin(*, large: bool = False) -> Popen[str]:
+        program = ["-c", AS_A_LARGE_SHOP] if large else [str(ROOT / SCRIPT)]
+        command = [sys.executable, *program, "--users", "all", "--spark", cluster.url]
+        started.append(Popen(command, cwd=tmp_path, env=os.environ | env, stdout=PIPE, stderr=PIPE, text=True))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: Popen[str]) -> str:
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    assert [line for line in err.splitlines() if not line.startswith("warning  ")] == []
+    return out
+
+
+def test_executors_workers_and_shuffled_files_may_be_lost(
+    run: Callable[..., Popen[str]], cluster: SparkCluster, engine: Engine, server: MariaDBServer, local: list[Any]
+) -> None:
+    process = run(large=True)
+    with held_up(process, server) as n_rows:
+        assert 0 < n_rows() < len(local)
+        assert table(engine) == local  # readers see the version before
+        first, second = cluster.executors()
+        for daemon in children(second):
+            kill(daemon)  # the Python workers of the second executor: their tasks fail
+        kill(first)
+        lost = cluster.shuffled()
+        for file in lost:
+            file.unlink()
+        assert lost
+        until(lambda: set(cluster.executors()) - {first, second}, process)
+    ended(process)
+    assert table(engine) == local
+    assert staging(server) == []
+    version = read_versions(engine)[-1]
+    assert version.state == "published"
+    assert version.metrics is not None
+    assert version.metrics["spark"]["executors"] == 3  # one came for the one that was lost
+
+
+def test_a_server_that_is_away_while_executors_write_costs_time_only(
+    run: Callable[..., Popen[str]], engine: Engine, server: MariaDBServer, local: list[Any]
+) -> None:
+    process = run()
+    with held_up(process, server):
+        server.stop(signal.SIGKILL)
+    stopped = time.monotonic()
+    time.sleep(AWAY)
+    assert process.poll() is None
+    server.start()
+    ended(process)
+    assert time.monotonic() - stopped < AWAY + 60
+    assert table(engine) == local
+    assert staging(server) == []
+
+
+def test_a_driver_that_is_killed_leaves_nothing_after_the_next_run(
+    run: Callable[..., Popen[str]], engine: Engine, server: MariaDBServer, local: list[Any]
+) -> None:
+    process, versions = run(), len(read_versions(engine))
+    with held_up(process, server):
+        process.kill()
+        process.communicate()
+        assert table(engine) == local
+        (left,) = staging(server)
+    process = run()
+    ended(process)
+    assert table(engine) == local
+    assert len(read_versions(engine)) == versions + 1
+    assert staging(server) == []
+    assert left.startswith("recommendations__new_")

@@ -1,0 +1,92 @@
+"""A standalone Spark cluster for the tests: a master and workers, processes on this machine, stopped at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.support.mariadb_server import free_port
+
+
+class SparkCluster:
+    """One master and ``n_workers`` workers of one core each; ``folder`` holds their logs and files."""
+
+    def __init__(self, folder: Path, n_workers: int = 2) -> None:
+        spec = find_spec("pyspark")
+        assert spec is not None
+        assert spec.origin is not None
+        self._home, self.folder = Path(spec.origin).parent, folder
+        self.port = free_port()
+        self.url = f"spark://127.0.0.1:{self.port}"
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._start("master", "master.Master", "--port", str(self.port))
+        self._wait_for_the_master()
+        for number in range(n_workers):
+            files = folder / f"worker{number}"
+            files.mkdir()
+            options = ["--cores", "1", "--memory", "700m", "--work-dir", str(files), self.url]
+            self._start(f"worker{number}", "worker.Worker", *options)
+
+    def _start(self, name: str, what: str, *options: str) -> None:
+        command = [str(self._home / "bin" / "spark-class"), f"org.apache.spark.deploy.{what}"]
+        command += ["--host", "127.0.0.1", "--webui-port", str(free_port()), *options]
+        env = os.environ | {
+            "SPARK_HOME": str(self._home),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_DAEMON_MEMORY": "256m",
+            "SPARK_LOCAL_DIRS": str(self.folder / name),
+        }
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self._processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=env))
+
+    def _wait_for_the_master(self) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                assert time.monotonic() < deadline, (self.folder / "master.log").read_text()[-2000:]
+                time.sleep(0.05)
+
+    def executors(self) -> list[int]:
+        """The pids of the executors, by worker; the workers started them."""
+        return [child for worker in self._processes[1:] for child in children(worker.pid)]
+
+    def shuffled(self) -> list[Path]:
+        """The files in which the executors keep what other tasks read."""
+        return list(self.folder.glob("worker*/**/shuffle_*.data"))
+
+    def stop(self) -> None:
+        """End all processes, the executors with their workers."""
+        for process in reversed(self._processes):
+            process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(20)
+
+
+def children(pid: int) -> list[int]:
+    """The pids of the processes that a process started and that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:  # it has ended
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(stat.parent.name))
+    return sorted(found)
+
+
+def kill(pid: int) -> None:
+    """End a process as a crash would."""
+    os.kill(pid, signal.SIGKILL)
