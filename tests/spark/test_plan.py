@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recommender.errors import SparkError
 from recommender.shop import HALF_STARS
-from recommender.spark.lists import layout, plan
+from recommender.spark.lists import cost, layout, plan
 from recommender.spark.lists.exchange import Message
 from recommender.spark.lists.layout import Layout, Piece, assigned, cut, lay_out
 from recommender.spark.lists.plan import QUERIES_PER_TASK, Shape, Sizes, sizes_for
@@ -104,3 +104,28 @@ def test_rows_that_changed_before_they_were_made_again_are_refused() -> None:
         found.number_of(0, 1, replace(part, user_ids=part.user_ids + 1))
     with pytest.raises(SparkError, match="run it again"):
         found.number_of(0, 2, part)
+
+
+@pytest.mark.parametrize(
+    ("users", "work", "tasks", "constants", "seconds"),
+    [
+        (50_000, 2.321e8, 2, cost.CLASSIC, 1.8),
+        (50_000, 2.321e8, 2, cost.TASTE, 6.5),
+        (200_000, 1.974e9, 2, cost.CLASSIC, 8.7),
+        (200_000, 1.974e9, 2, cost.TASTE, 46.3),
+    ],
+)
+def test_the_formula_gives_the_measured_seconds_within_half(
+    users: int, work: float, tasks: int, constants: cost.Constants, seconds: float
+) -> None:
+    """Of the tasks alone, one block, two search tasks: without the way of the bytes through Spark."""
+    found = cost.cost(Shape(19 * users, users, constants.k), work, 64 << 30, 1, constants)
+    assert found.blocks == 1
+    more = (found.sizes.n_tasks - tasks) * 19 * users  # entries that went to further tasks
+    alone = found.seconds - cost.BYTE * found.shuffled - constants.indexing * more
+    assert seconds / 1.5 < alone < seconds * 1.5
+
+
+def test_the_table_of_costs_has_three_sizes_and_two_rankings() -> None:
+    assert len(cost.table().splitlines()) == 2 + 3 * 2
+    assert cost.postings(2, 10) == pytest.approx(10 + 100 * (0.519**2 + 0.481**2), rel=1e-3)

@@ -9,6 +9,7 @@ rankings   what a ranking does with rows of users
 neighbors  the tasks that find the neighbors
 scoring    the tasks that rank their products
 plan       the sizes of a run
+cost       what a batch on Spark costs
 layout     who does what
 exchange   messages between tasks
 """
