@@ -41,7 +41,7 @@ from recommender.publishing import (
 from recommender.ranking import BY_TASTE, CLASSIC, TasteSimilarity
 from recommender.settings import Settings
 from recommender.shop import MOST_SAMPLED, NOTHING_READ, UserId
-from recommender.updates import SUITED
+from recommender.updates import SUITED, drop_expired_maps
 
 if TYPE_CHECKING:
     from recommender.spark import ListsJob, ShopFacts, ShopFrames
@@ -234,6 +234,7 @@ class _Run:
                 noted=lambda: {"spark": self.meter.cost()} | left_out,
                 done=done,
             )
+        drop_expired_maps(self.settings, self.engine)
         tell_written(version, int(version.settings["users"]), started, force=self.options.force)
         self._tell_cost((version.metrics or {})["spark"])
         if (verdict := verdict_of(version, verdict)) is not None:
