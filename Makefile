@@ -60,7 +60,7 @@ run: setup compiling amazon_products.csv amazon_categories.csv
 	$(BIN)/python -m recommender.commands.wait_until_ready "http://127.0.0.1:$(PORT)" & \
 	exec $(BIN)/uvicorn api:app --host 127.0.0.1 --port $(PORT)
 
-# Compiled once, on both cores: without it each of the two workers compiles nearly everything.
+# Compiled once, on both cores: without it each worker compiles nearly everything. Three workers, as some tests wait.
 test: $(VENV)/.installed-dev
 	@PATH="$$PATH:/usr/sbin"; have() { command -v mariadbd && command -v curl && command -v chromium && command -v java \
 	  && [ -f /usr/share/java/mariadb-java-client.jar ]; }; have >/dev/null \
@@ -69,7 +69,7 @@ test: $(VENV)/.installed-dev
 	          DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(TEST_PACKAGES) >/dev/null; }; } \
 	|| echo "tests that lack a program are skipped; to run them all: apt-get install $(TEST_PACKAGES)" >&2
 	@[ -n "$$(find recommender -name '*.nbi' -print -quit)" ] || RANKING=auto $(BIN)/python -m recommender.commands.warm_up
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 $(VENV)/.installed-bench: requirements-bench.txt requirements-dev.txt requirements.txt | $(VENV)/bin/python
 	@echo "installing requirements-bench.txt into $(VENV) ..."

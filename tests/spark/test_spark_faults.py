@@ -194,9 +194,16 @@ def test_executors_workers_and_shuffled_files_may_be_lost(
     assert version.metrics["spark"]["executors"] == 3  # one came for the one that was lost
 
 
-def test_a_server_that_is_away_while_executors_write_costs_time_only(
+def test_after_a_killed_driver_the_next_run_leaves_nothing_and_a_server_that_is_away_costs_it_time_only(
     run: Callable[..., Popen[str]], engine: Engine, server: MariaDBServer, local: list[Any]
 ) -> None:
+    process, versions = run(), len(read_versions(engine))
+    with held_up(process, server):
+        process.kill()
+        process.communicate()
+        assert table(engine) == local
+        (left,) = staging(server)
+    assert left.startswith("recommendations__new_")
     process = run()
     with held_up(process, server):
         server.stop(signal.SIGKILL)
@@ -207,21 +214,5 @@ def test_a_server_that_is_away_while_executors_write_costs_time_only(
     ended(process)
     assert time.monotonic() - stopped < AWAY + 60
     assert table(engine) == local
-    assert staging(server) == []
-
-
-def test_a_driver_that_is_killed_leaves_nothing_after_the_next_run(
-    run: Callable[..., Popen[str]], engine: Engine, server: MariaDBServer, local: list[Any]
-) -> None:
-    process, versions = run(), len(read_versions(engine))
-    with held_up(process, server):
-        process.kill()
-        process.communicate()
-        assert table(engine) == local
-        (left,) = staging(server)
-    process = run()
-    ended(process)
-    assert table(engine) == local
     assert len(read_versions(engine)) == versions + 1
     assert staging(server) == []
-    assert left.startswith("recommendations__new_")

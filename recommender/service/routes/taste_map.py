@@ -192,6 +192,7 @@ async def shopper(request: Request) -> Response:
     "/map/points",
     summary="The taste map: a point for each person",
     dependencies=[DOCUMENTED_KEY],
+    response_class=Response,
     responses={
         200: {
             "description": "Of n people, in the order of the points: x of each, y of each (16 bits, little-endian), "
