@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.datasets import load_dataset
 from recommender import arrays
 from recommender.model import ModelSettings
 from recommender.ranking import (
@@ -22,6 +23,7 @@ from recommender.ranking import (
 )
 from recommender.shop import HALF_STARS, NO_TIME, Scale
 from recommender.spark import ListsJob, Sizes, lists_frame
+from tests.conftest import REAL_DATA, needs_real_data
 from tests.support.spark_lists import (
     Log,
     Shop,
@@ -142,8 +144,33 @@ def test_tasks_that_have_the_whole_shop_make_the_local_lists(
 def test_lists_of_hundreds_of_users_are_the_local_ones_in_any_division(ranking: str) -> None:
     shop = made_up(300, 120, 3_000)
     local, wanted = local_lists(shop, WANTED[ranking])
-    for sizes in (ONE, Sizes(3, 37, 16, 500, 4), Sizes(7, 5, 3, 100, 2)):
+    for sizes in (ONE, Sizes(2, 150, 64, 2_000, 2), Sizes(7, 37, 16, 500, 4), Sizes(64, 5, 3, 100, 64)):
         assert_same(lists_in_process(shop, wanted, sizes), local)
+
+
+def real_shop(name: str) -> Shop:
+    """A public data set; every tenth product is not in the catalog."""
+    matrix = load_dataset(name, REAL_DATA)
+    ratings, times = matrix.steps.tocoo(), matrix.rated_at
+    given = matrix.user_ids[ratings.row], matrix.product_ids[ratings.col], ratings.data
+    sold = [one.decode() for at, one in enumerate(matrix.product_ids.tolist()) if at % 10 != 3]
+    return Shop(*given, catalog_of(sold), matrix.scale, rated_at=np.empty(0, np.int64) if times is None else times)
+
+
+@needs_real_data
+@pytest.mark.parametrize("ranking", ["classic", "taste", "auto, fusion"])
+@pytest.mark.parametrize("name", ["movielens_small", "filmtrust", "all_beauty"])
+def test_lists_of_real_users_are_the_local_ones(name: str, ranking: str) -> None:
+    shop = real_shop(name)
+    local, wanted = local_lists(shop, WANTED[ranking])
+    assert_same(lists_in_process(shop, wanted, Sizes(3, 64, 50, 20_000, 4)), local)
+
+
+@pytest.mark.parametrize("ranking", ["classic", "taste", "items"])
+def test_lists_of_5000_users_are_the_local_ones(ranking: str) -> None:
+    shop = made_up(5_000, 2_000, 30_000)
+    local, wanted = local_lists(shop, WANTED[ranking])
+    assert_same(lists_in_process(shop, wanted, Sizes(4, 512, 256, 15_000, 6)), local)
 
 
 @pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
