@@ -6,9 +6,9 @@ The products grow with the catalog, the sample has a bound (`recommender.shop.sa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -62,13 +62,31 @@ class ShopFacts:
         return self.shop.n_ratings + (0 if log is None else log.count())
 
     @cached_property
+    def _everything(self) -> tuple[pa.Table, pa.Table | None] | None:
+        """All ratings and interactions, if a sample would have them all: then they answer what a job would."""
+        if self.n_events > MOST_SAMPLED:
+            return None
+        log = self.shop.frames.interactions
+        return self.shop.frames.ratings.toArrow(), None if log is None else log.toArrow()
+
+    def _values(self, column: str, log: DataFrame | None) -> pa.Array:
+        """Return the values of a column of the ratings, and of the interactions if they are given, each once."""
+        if self._everything is None:
+            return _distinct(self.shop.frames.ratings, log, column).toArrow()[column].combine_chunks()
+        rated, events = self._everything
+        tables = [rated] if log is None or events is None else [rated, events]
+        return pa.chunked_array([c for one in tables for c in one[column].chunks], rated[column].type).unique()
+
+    @cached_property
     def _n_users(self) -> int:
-        return _distinct(self.shop.frames.ratings, self._log, "user_id").count()
+        if self._everything is None:
+            return _distinct(self.shop.frames.ratings, self._log, "user_id").count()
+        return len(self._values("user_id", self._log))
 
     @cached_property
     def product_ids(self) -> NDArray[np.bytes_]:
         """The products that the users have, (n,) ascending."""
-        return _product_ids(_distinct(self.shop.frames.ratings, self._log, "product_id"))
+        return _product_ids(self._values("product_id", self._log))
 
     @cached_property
     def recommendable(self) -> NDArray[np.bool_]:
@@ -108,13 +126,14 @@ class ShopFacts:
     def sample(self, most: int = MOST_SAMPLED) -> Snapshot:
         """Return everybody's ratings, with times, and interactions, or those of a sample if they are over ``most``."""
         shop, log = self.shop, self.shop.frames.interactions
-        chosen: Callable[[DataFrame, str], DataFrame] = lambda frame, _schema: frame  # noqa: E731
-        if self.n_events > most:
-            chosen = partial(_of_sample, self._cut(most))
-        rated = chosen(shop.frames.ratings, RATINGS).toArrow()
-        events = None if log is None else chosen(log, INTERACTIONS).toArrow()
+        if self._everything is None or self.n_events > most:
+            cut = self._cut(most)
+            rated = _of_sample(cut, shop.frames.ratings, RATINGS).toArrow()
+            events = None if log is None else _of_sample(cut, log, INTERACTIONS).toArrow()
+        else:
+            rated, events = self._everything
         ids = self._ids_of([table["user_id"] for table in (rated, events) if table is not None])
-        product_ids = _product_ids(shop.frames.ratings.select("product_id").distinct())
+        product_ids = self.product_ids if self._log is None else _product_ids(self._values("product_id", None))
         matrix = build_rating_matrix(
             rated["user_id"].to_numpy(),
             product_ids,
@@ -157,9 +176,8 @@ def _distinct(frame: DataFrame, other: DataFrame | None, column: str) -> DataFra
     return _union(frame, other, column).distinct()
 
 
-def _product_ids(frame: DataFrame) -> NDArray[np.bytes_]:
-    column = frame.toArrow()["product_id"]
-    found = product_id_bytes(pa.concat_arrays([*column.chunks, pa.array([], pa.string())]))
+def _product_ids(values: pa.Array) -> NDArray[np.bytes_]:
+    found = product_id_bytes(values)
     assert found is not None  # usable
     return np.sort(found)
 
