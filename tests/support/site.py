@@ -60,7 +60,7 @@ class Site(NamedTuple):
 @contextmanager
 def serve_site(folder: Path, **environment: str) -> Iterator[Site]:
     """Fill a database in the folder and serve it until the end of the context."""
-    env = {"DB_HOST": "", "SQLITE_FILE": str(folder / "shop.db"), "RANKING": "taste", "API_KEY": KEY}
+    env = {"DB_HOST": "", "SQLITE_FILE": str(folder / "shop.db"), "RANKING": "taste", "API_KEY": KEY} | environment
     settings = load_settings(environ=env, env_file=folder / "no.env")
     engine = connect(settings, create=True)
     catalog = [product_row(one, category_id=1 + at % 3, **HOSTILE.get(one, {})) for at, one in enumerate(PRODUCTS)]
@@ -72,7 +72,7 @@ def serve_site(folder: Path, **environment: str) -> Iterator[Site]:
         connection.execute(update(users).values({"country": "DE", "age_group": "25-34", "name": SCRIPT}))
     engine.dispose()
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (env | {"REQUEST_LOG": "0"} | environment).items():
+        for name, value in ({"REQUEST_LOG": "0"} | env).items():
             patch.setenv(name, value)
         patch.chdir(folder)
         with serving(api.create_app()) as site:

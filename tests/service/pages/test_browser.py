@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
 from base64 import b64decode
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from playwright.sync_api import Browser, Page, expect
 from recommender.model import ServedModel
 from recommender.publishing import Version
 from recommender.service.routes import overview
+from tests.conftest import require_mariadb
 from tests.support.browser import chromium, opened, sign_in, violations
+from tests.support.mariadb_server import MariaDBServer
 from tests.support.service import KEY, WITH_KEY
 from tests.support.site import PRODUCTS, WITHOUT_RATINGS, Site, serve_site
 
@@ -187,6 +190,29 @@ def test_a_database_or_a_service_that_goes_away_is_told_on_a_page_that_is_open(
         _soon_told(page, "The service does not answer")
         page.context.set_offline(False)
         _soon_told(page, "")
+
+
+def test_a_server_that_is_killed_and_comes_back_is_told_on_a_page_that_is_open(
+    browser: Browser, tmp_path: Path
+) -> None:
+    require_mariadb()
+    server = MariaDBServer(tmp_path / "server")
+    server.start()
+    access = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": "page", "DB_SSL_CA": ""}
+    access |= {"DB_USER": server.user, "DB_PASSWORD": server.password}
+    try:
+        with serve_site(tmp_path, **access) as site, opened(browser, site.address) as page:
+            sign_in(page)
+            page.goto("/shoppers/1")
+            before = listed(page)
+            server.stop(signal.SIGKILL)
+            expect(page.get_by_role("alert")).to_contain_text("The database does not answer", timeout=30_000)
+            page.reload()
+            assert listed(page) == before == by_api(site)
+            server.start()
+            expect(page.get_by_role("alert")).to_have_count(0, timeout=30_000)
+    finally:
+        server.stop()
 
 
 def _soon_told(page: Page, words: str) -> None:
