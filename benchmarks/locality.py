@@ -25,6 +25,7 @@ from recommender.ranking import ItemParameters
 
 PLAIN = ItemParameters()
 MOST_USERS = 20_000
+MOST_MEMORY = 2**36  # bytes: the dense form for all
 
 
 def _weights(rivals: Rivals, form: str) -> ItemWeights:
@@ -33,7 +34,8 @@ def _weights(rivals: Rivals, form: str) -> ItemWeights:
     if form == "local":
         with patch.object(training, "MOST_DENSE", 0):  # no shop is small enough for the dense form then
             return train_items(confidences, ridge=PLAIN.ridge)
-    return train_items(confidences, ridge=PLAIN.ridge, n_entries=confidences.shape[1] if form == "all" else None)
+    entries = confidences.shape[1] if form == "all" else None
+    return train_items(confidences, ridge=PLAIN.ridge, n_entries=entries, most_memory=MOST_MEMORY)
 
 
 def measure(name: str) -> str:
