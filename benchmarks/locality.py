@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.datasets import LOADERS, load_dataset
-from recommender.evaluation import split_newest
-from recommender.evaluation.rivals import Rivals
-from recommender.items import ItemWeights, train_items, training
+from recommender.evaluation import Rivals, split_newest
+from recommender.items import ItemWeights, train_items
 from recommender.ranking import ItemParameters
 
 PLAIN = ItemParameters()
@@ -32,7 +31,7 @@ def _weights(rivals: Rivals, form: str) -> ItemWeights:
     """Return B of the training ratings by a form: all, cut or local."""
     confidences = rivals.profiles.confidences
     if form == "local":
-        with patch.object(training, "MOST_DENSE", 0):  # no shop is small enough for the dense form then
+        with patch("recommender.items.training.MOST_DENSE", 0):  # no shop is small enough for the dense form then
             return train_items(confidences, ridge=PLAIN.ridge)
     entries = confidences.shape[1] if form == "all" else None
     return train_items(confidences, ridge=PLAIN.ridge, n_entries=entries, most_memory=MOST_MEMORY)

@@ -24,6 +24,7 @@ from recommender.evaluation.gate_statistics import FORCED, REFUSED, history_of
 from recommender.evaluation.measure import Ranker, evaluate
 from recommender.evaluation.rankers import ClassicRanker, PopularRanker
 from recommender.evaluation.result import COVERAGE, DEPTH, FIGURES, GROUPS, NDCG, Evaluation, Figure, K
+from recommender.evaluation.rivals import Rivals
 from recommender.evaluation.split import Split, before_the_cut, hide_newest, limited, split_newest, turned_to
 from recommender.evaluation.tuning import Tuned, tune
 
@@ -42,6 +43,7 @@ __all__ = [
     "K",
     "PopularRanker",
     "Ranker",
+    "Rivals",
     "Split",
     "Tuned",
     "as_advice",
