@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from recommender import errors
@@ -31,15 +31,16 @@ def explained(*, verbose: bool = False) -> Iterator[None]:
         raise
     except (PySparkException, Py4JError) as error:
         if verbose:
-            print(error, file=sys.stderr)
-        raise ours_in(error) or SparkError(f"Spark: {cause_in(error)}; --verbose shows its log") from error
+            print(_text_of(error), file=sys.stderr)
+        reason = cause_in(error) or "its driver process ended"
+        raise ours_in(error) or SparkError(f"Spark: {reason}; --verbose shows its log") from error
     except ConnectionError as error:  # of py4j: the JVM is gone
         raise SparkError(f"Spark's driver process ended ({error}); --verbose shows its log") from error
 
 
 def ours_in(error: BaseException) -> RecommenderError | None:
     """Return the error of this project that a worker raised; None if another one stopped the job."""
-    found = _OURS.findall(str(error))
+    found = _OURS.findall(_text_of(error))
     if not found:
         return None
     kind = getattr(errors, found[-1][0], SparkError)
@@ -51,17 +52,36 @@ def ours_in(error: BaseException) -> RecommenderError | None:
 
 
 def cause_in(error: BaseException) -> str:
-    """Return the last cause of an error of Spark or py4j in words, without its stack trace; "" if it tells none."""
-    text = str(error)
+    """Return the last cause of an error of Spark or py4j in words, without its stack trace; "" if it tells none.
+
+    The words of an error of Java are still in the JVM, so one that has ended tells none.
+    """
+    text = _text_of(error)
     if "PYTHON_VERSION_MISMATCH" in text:
         found = re.search(r"worker (?:has a )?different version:? (\S+) than that in\s+driver:? ([\d.]+)", text)
         versions = f"{found[1]}, this is {found[2]}" if found else "of another version"
         return f"a worker has Python {versions}: set PYSPARK_PYTHON to the same everywhere"
-    told = _java_cause(getattr(error, "java_exception", None)) or _java_cause(getattr(error, "_origin", None))
+    told = ""
+    with suppress(*_gone()):
+        told = _java_cause(getattr(error, "java_exception", None)) or _java_cause(getattr(error, "_origin", None))
     python = _PYTHON.findall(told or text)
     if "Traceback (most recent call last)" in (told or text) and python:
         return _one_line(": ".join(python[-1]))
     return _one_line(told or text)
+
+
+def _text_of(error: BaseException) -> str:
+    """Return the words of an error; "" if they were in a JVM that has ended."""
+    with suppress(*_gone()):
+        return str(error)
+    return ""
+
+
+def _gone() -> tuple[type[Exception], ...]:
+    """Return what asking a JVM that has ended raises."""
+    from py4j.protocol import Py4JNetworkError
+
+    return ConnectionError, Py4JNetworkError
 
 
 def _java_cause(thrown: Any) -> str:

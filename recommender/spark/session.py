@@ -41,7 +41,7 @@ CONNECT_WAIT = 5.0  # seconds for a master to accept a connection
 EXECUTOR_WAIT = {"spark": 60.0}  # seconds for the first executor; a queue of YARN or Kubernetes may take longer
 LONG_WAIT = 600.0
 ROOT = Path(__file__).resolve().parents[2]
-_MASTER = re.compile(r"local(\[(\d+|\*)(, *\d+)?\])?|spark://[^/]+|yarn|k8s://.+")
+_MASTER = re.compile(r"local(\[([1-9]\d{0,3}|\*)(, *[1-9]\d{0,3})?\])?|spark://[^/]+|yarn|k8s://.+")
 _PANDAS = "PySpark does not yet fully support pandas"  # no part of pandas is used here
 
 Told = Callable[[str], object]

@@ -34,7 +34,19 @@ def refused(master: str, **options: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "master", ["", "locale", "local[x]", "spark://", "http://host:1", "spark://host", "spark://h:x"]
+    "master",
+    [
+        "",
+        "locale",
+        "local[x]",
+        "local[0]",
+        "local[99999999999]",
+        "local[2,0]",
+        "spark://",
+        "http://host:1",
+        "spark://host",
+        "spark://h:x",
+    ],
 )
 def test_a_master_that_is_none_is_one_line(master: str) -> None:
     with (
@@ -42,6 +54,12 @@ def test_a_master_that_is_none_is_one_line(master: str) -> None:
         spark_session(master),
     ):
         pass
+
+
+def test_a_jvm_that_ends_while_it_starts_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words of its error are in the JVM, which cannot be asked any more."""
+    monkeypatch.setattr("recommender.spark.session._check_master", lambda _master: None)
+    assert refused("local[0]").startswith("--spark local[0]: Spark does not start (")
 
 
 def test_a_master_that_cannot_be_reached_is_one_line() -> None:
