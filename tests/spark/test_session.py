@@ -58,6 +58,12 @@ def test_a_master_that_is_none_is_one_line(master: str) -> None:
 
 def test_a_jvm_that_ends_while_it_starts_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """The words of its error are in the JVM, which cannot be asked any more."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    for name in ("_active_spark_context", "_gateway", "_jvm"):  # the session of other tests may run in this process
+        monkeypatch.setattr(SparkContext, name, None)
+    monkeypatch.setattr(SparkSession, "_instantiatedSession", None)
     monkeypatch.setattr("recommender.spark.session._check_master", lambda _master: None)
     assert refused("local[0]").startswith("--spark local[0]: Spark does not start (")
 
