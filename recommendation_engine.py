@@ -237,7 +237,7 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
     file = None if name is None else commands.model_file(name, settings, overwrite=options.overwrite)
     users = batch_size(options.users)
     if (on_spark := spark_options(options, settings)) is not None:
-        run_on_spark(settings, on_spark, options, users, gate_users=GATE_USERS)
+        run_on_spark(settings, on_spark, options, users, get_recommendations, gate_users=GATE_USERS)
         return
     with connected(settings) as engine:
         run_batch(engine, settings, options, users, file, get_recommendations, gate_users=GATE_USERS)

@@ -54,11 +54,13 @@ def run_batch(
     recommend: Recommend,
     *,
     gate_users: int,
+    write: Callable[..., Version] | None = None,
 ) -> None:
     """Load, train, check, show, evaluate and write; print what was done and how long each part took.
 
     ``users``: of how many users lists are made, None: all. ``file``: the model file to save, or None. ``recommend``
-    makes the list that is shown. ``gate_users``: most users that are tested before the batch is published.
+    makes the list that is shown. ``gate_users``: most users that are tested before the batch is published. ``write``
+    takes the place of `write_and_tell`.
     """
     print(label(engine))
     given, settings = settings, commands.suited_and_told(engine, settings)
@@ -87,7 +89,8 @@ def run_batch(
             metrics = {**(metrics or {}), SUITED: True}
         model = serve(trained, built_at=datetime.now(UTC))
         noted: dict[str, Any] = {"fingerprint": made_of, "publish": verdict is None, "metrics": metrics}
-        version = write_and_tell(engine, model, job, force=options.force, keep_versions=settings.keep_versions, **noted)
+        noted["keep_versions"] = settings.keep_versions
+        version = (write or write_and_tell)(engine, model, job, force=options.force, **noted)
         drop_expired_maps(settings, engine)
         verdict = verdict_of(version, verdict)
     else:

@@ -1,7 +1,8 @@
 """Step 3's batch on Apache Spark (``--spark MASTER``): the lists of `recommender.commands.batch`, made by executors.
 
-The driver reads the catalog and a bounded sample of the users. On the sample it trains, tunes and asks the gate, as the
-local batch does; of a shop within the bound the sample is everybody.
+Of a shop within 20 million rows the driver reads everything, trains, tunes and asks the gate, as the local batch does;
+the executors make and write the lists. Of a larger shop the executors read the rows, and the driver the catalog and a
+bounded sample of the users, on which it trains, tunes and asks the gate.
 """
 
 from __future__ import annotations
@@ -19,15 +20,26 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine
 
 from recommender.commands import engine as commands
-from recommender.commands.batch import check_cosines, keep_unchanged, tell_choice, tell_written, verdict_of
+from recommender.commands.batch import (
+    Recommend,
+    check_cosines,
+    keep_unchanged,
+    run_batch,
+    tell_choice,
+    tell_written,
+    verdict_of,
+)
 from recommender.commands.list_gate import judge_lists
-from recommender.database import connected, label, read_cursor, token_of, widen_product_ids
+from recommender.database import Stage, connected, label, read_cursor, token_of, widen_product_ids
+from recommender.database.schema import interactions, ratings, users
 from recommender.errors import NotPublishedError, SettingError
-from recommender.model import ModelSettings, Trained, train
+from recommender.model import ModelSettings, ServedModel, Trained, serve, train
+from recommender.neighbors import CosineIndex
 from recommender.publishing import (
     LEFT_OUT,
     SHOWN,
     BatchJob,
+    BatchLists,
     Version,
     as_text,
     current_version,
@@ -37,6 +49,7 @@ from recommender.publishing import (
     read_versions,
     refuse_foreign_lists,
     was_refused,
+    write_batch,
 )
 from recommender.ranking import BY_TASTE, CLASSIC, TasteSimilarity
 from recommender.settings import Settings
@@ -44,8 +57,9 @@ from recommender.shop import MOST_SAMPLED, NOTHING_READ, UserId
 from recommender.updates import SUITED, drop_expired_maps
 
 if TYPE_CHECKING:
-    from recommender.spark import ListsJob, ShopFacts, ShopFrames
+    from recommender.spark import ListsJob, Make, ShopFacts, ShopFrames
 
+ROWS = (ratings, interactions, users)  # what the driver reads of a shop within MOST_SAMPLED of them
 _NO_LIST = "the batch made no list for this user"
 
 
@@ -58,6 +72,11 @@ class SparkOptions:
     to_parquet: str | None
     jar: Path | None
     verbose: bool
+
+    @property
+    def reads_and_writes_tables(self) -> bool:
+        """Tell whether no Parquet files are involved."""
+        return self.from_parquet is None and self.to_parquet is None
 
 
 def spark_options(options: argparse.Namespace, settings: Settings) -> SparkOptions | None:
@@ -79,13 +98,19 @@ def spark_options(options: argparse.Namespace, settings: Settings) -> SparkOptio
 
 
 def run_on_spark(
-    settings: Settings, chosen: SparkOptions, options: argparse.Namespace, users: int | None, *, gate_users: int
+    settings: Settings,
+    chosen: SparkOptions,
+    options: argparse.Namespace,
+    users: int | None,
+    recommend: Recommend,
+    *,
+    gate_users: int,
 ) -> None:
-    """Read, train on a sample, evaluate and write; print what was done and how long each part took.
+    """Read, train, evaluate and write; print what was done and how long each part took.
 
-    ``users``: of how many users lists are made, None: all. ``gate_users``: most users that are tested before.
+    The arguments are those of `run_batch`.
     """
-    from recommender.spark import Meter, check_folder, jdbc_jar, spark_session
+    from recommender.spark import JdbcSource, Meter, check_folder, has_at_most, jdbc_jar, spark_session
 
     jar, driver = (None, "") if chosen.from_parquet else jdbc_jar(chosen.jar)
     with _database(settings, chosen) as engine:
@@ -98,8 +123,52 @@ def run_on_spark(
             print(f"spark    {spark.version} on {chosen.master}, {at_a_time} tasks at a time")
             if chosen.to_parquet is not None:
                 check_folder(spark, chosen.to_parquet)
-            run = _Run(spark, engine, settings, chosen, options, users, gate_users, Meter(spark))
+            meter = Meter(spark)
+            if engine is not None and chosen.reads_and_writes_tables and has_at_most(engine, ROWS, MOST_SAMPLED):
+                write = partial(_written, spark, settings, meter, JdbcSource(spark, engine, settings, driver))
+                run_batch(engine, settings, options, users, None, recommend, gate_users=gate_users, write=write)
+                return
+            run = _Run(spark, engine, settings, chosen, options, users, gate_users, meter)
             run.make(_read(spark, engine, settings, chosen, driver))
+
+
+def _written(
+    spark: Any, settings: Settings, meter: Any, source: Any, engine: Engine, model: ServedModel, job: BatchJob,
+    *, force: bool, **noted: Any,
+) -> Version:  # fmt: skip
+    """Let executors make and write the lists of ``model``, and tell what they wrote; as `write_and_tell`."""
+    from recommender.spark import lists_frame, shown, whole_frame, worker_holds, write_lists
+
+    started, done = time.perf_counter(), spark.sparkContext.accumulator(0)
+    answers = ModelSettings(model.n_neighbors, model.ranking, model.new_product_percent, model.weights)
+
+    def write(stage: Stage, lists: BatchLists) -> dict[str, Any]:
+        if worker_holds(spark, lists):
+            make = partial(whole_frame, spark, lists)
+        else:
+            wanted = _lists_job(model.similarity, answers, len(job.rows), job.n, lists.version, lists.generated_at)
+            shop = source.read()
+            make = partial(lists_frame, spark, shop.frames, shop.catalog, shop.scale, wanted)
+        write_lists(stage, settings, make, done)
+        return {"spark": meter.cost()}
+
+    judge = partial(judge_lists, matrix=model.matrix, force=force)
+    with shown(spark, "lists", lambda: int(done.value)):
+        version = write_batch(engine, model, job, judge=judge, write=write, **noted)
+    tell_written(version, len(job.rows), started, force=force)
+    _tell_cost((version.metrics or {})["spark"])
+    return version
+
+
+def _lists_job(
+    similarity: CosineIndex, answers: ModelSettings, users: int | None, n: int, version: int, generated_at: datetime
+) -> ListsJob:
+    from recommender.spark import ListsJob
+
+    parameters = weights = None
+    if isinstance(similarity, TasteSimilarity):
+        parameters, weights = similarity.parameters, similarity.item_weights
+    return ListsJob(answers, users, n, version, generated_at, parameters, weights)
 
 
 @contextmanager
@@ -149,19 +218,20 @@ class _Run:
         commands.announce_compiling(settings.ranking)
         snapshot = facts.sample()
         trained = train(snapshot, commands.model_settings(settings))
-        job = job_for(trained.shop.ratings, trained.similarity, None, settings.top_n_recommendations, trained.settings)
-        noted = job.settings() | {"users": min(facts.shape[0], self.users or facts.shape[0])}
+        n, n_users = settings.top_n_recommendations, min(facts.shape[0], self.users or facts.shape[0])
+        job = job_for(trained.shop.ratings, trained.similarity, n_users, n, trained.settings)
+        noted = job.settings() | {"users": n_users}
         tell_choice(job)
         made_of = facts.fingerprint()
-        if self.engine is not None and self.options.if_stale and self._is_current(made_of, noted):
+        if self.options.if_stale and self._is_current(made_of, noted):
             return
         check_cosines(trained)
         metrics, verdict = self._judged(settings, trained, snapshot, job)
         if settings is not self.settings:
             metrics = {**(metrics or {}), SUITED: True}
-        lists_job = self._lists_job(trained, settings.top_n_recommendations)
-        version = Version(0, lists_job.generated_at, made_of, shop.n_ratings, noted, metrics=metrics)
-        self._write(facts, lists_job, version, verdict, trained, user_id)
+        number = 1 if self.engine is None else next_number(read_versions(self.engine))
+        version = Version(number, datetime.now(UTC), made_of, shop.n_ratings, noted, metrics=metrics)
+        self._write(facts, self._maker(facts, trained, job, version), version, verdict, user_id)
 
     def _suited(self, shop: ShopFrames) -> Settings:
         """Return the settings with the ranking that suits the shop. SettingError."""
@@ -173,7 +243,8 @@ class _Run:
 
     def _is_current(self, made_of: str, noted: dict[str, Any]) -> bool:
         """Tell whether a version holds the lists of this data, and say so."""
-        assert self.engine is not None
+        if self.engine is None or self.chosen.to_parquet is not None:
+            return False
         version = current_version(self.engine, made_of, noted)
         if version is None or (self.options.force and was_refused(self.engine, version)):
             return False
@@ -184,47 +255,39 @@ class _Run:
         self, settings: Settings, trained: Trained, snapshot: Any, job: BatchJob
     ) -> tuple[dict[str, Any] | None, str | None]:
         """Return the figures of the gate, and why it refuses the version; None if it does not, or is not asked."""
-        if self.engine is None:
+        if self.engine is None or self.chosen.to_parquet is not None:
             return None, None
         judged = trained.shop if settings.ranking in BY_TASTE else snapshot.for_taste()
         force = self.options.force
         return commands.gate(settings, self.engine, judged, job.ranking.settings, force=force, n_users=self.gate_users)
 
-    def _lists_job(self, trained: Trained, n: int) -> ListsJob:
-        from recommender.spark import ListsJob
+    def _maker(self, facts: ShopFacts, trained: Trained, job: BatchJob, version: Version) -> Make:
+        """Return the maker of the lists: tasks share the whole shop, or divide it if a worker cannot hold it."""
+        from recommender.spark import lists_frame, whole_frame, worker_holds
 
-        number = 1 if self.engine is None else next_number(read_versions(self.engine))
-        parameters = weights = None
-        if isinstance(trained.similarity, TasteSimilarity):
-            parameters, weights = trained.similarity.parameters, trained.similarity.item_weights
-        answers: ModelSettings = trained.settings
-        return ListsJob(answers, self.users, n, number, datetime.now(UTC), parameters, weights)
+        if facts.has_at_most(MOST_SAMPLED):
+            lists = BatchLists.of(serve(trained, built_at=version.made_at), job, version.number)
+            if worker_holds(self.spark, lists):
+                return partial(whole_frame, self.spark, lists)
+        shop = facts.shop
+        wanted = _lists_job(trained.similarity, trained.settings, self.users, job.n, version.number, version.made_at)
+        return partial(lists_frame, self.spark, shop.frames, shop.catalog, shop.scale, wanted)
 
-    def _write(
-        self,
-        facts: ShopFacts,
-        job: ListsJob,
-        version: Version,
-        verdict: str | None,
-        trained: Trained,
-        user_id: UserId,
-    ) -> None:
+    def _write(self, facts: ShopFacts, make: Make, version: Version, verdict: str | None, user_id: UserId) -> None:
         """Make and write the lists, show that of ``user_id``; NotPublishedError if they are only kept."""
-        from recommender.spark import lists_frame, publish_frame, shown
+        from recommender.spark import publish_frame, shown
 
         shop, started = facts.shop, time.perf_counter()
         done = self.spark.sparkContext.accumulator(0)
         with shown(self.spark, "lists", lambda: int(done.value)):
-            whole = trained if facts.n_events <= MOST_SAMPLED else None
-            lists = lists_frame(self.spark, shop.frames, shop.catalog, shop.scale, job, trained=whole)
             if self.chosen.to_parquet is not None:
-                return self._into_folder(lists, int(version.settings["users"]), started, user_id)
+                return self._into_folder(make(), int(version.settings["users"]), started, user_id)
             assert self.engine is not None
             left_out = {LEFT_OUT: dict(shop.left_out)} if shop.left_out else {}
             version = publish_frame(
                 self.engine,
                 self.settings,
-                lists,
+                make,
                 version,
                 names=shop.frames.names,
                 since=shop.cursor,
@@ -236,7 +299,7 @@ class _Run:
             )
         drop_expired_maps(self.settings, self.engine)
         tell_written(version, int(version.settings["users"]), started, force=self.options.force)
-        self._tell_cost((version.metrics or {})["spark"])
+        _tell_cost((version.metrics or {})["spark"])
         if (verdict := verdict_of(version, verdict)) is not None:
             raise NotPublishedError(version.number, verdict)
         print(as_text(user_id, list_of(self.engine, user_id), _NO_LIST))
@@ -249,17 +312,15 @@ class _Run:
         rows = write_folder(self.spark, lists, self.chosen.to_parquet)
         print(f"batch    {rows.count():,} rows for {n_users:,} users into {self.chosen.to_parquet}", end="")
         print(f" in {time.perf_counter() - started:.2f} s")
-        self._tell_cost(self.meter.cost())
+        _tell_cost(self.meter.cost())
         theirs = rows.where(rows["user_id"] == user_id).orderBy("rank").select(*SHOWN).toArrow()
         print(as_text(user_id, theirs.to_pandas(), _NO_LIST))
 
-    @staticmethod
-    def _tell_cost(cost: dict[str, Any]) -> None:
-        tasks = f"{cost['tasks']:,} tasks of {cost['task_seconds']:,.0f} s in all"
-        print(
-            f"spark    {tasks}, {cost['executors']} executors, {cost['shuffled_bytes'] / 1e6:,.1f} MB shuffled", end=""
-        )
-        print(f", {cost['seconds']:.2f} s from start to end")
+
+def _tell_cost(cost: dict[str, Any]) -> None:
+    tasks = f"{cost['tasks']:,} tasks of {cost['task_seconds']:,.0f} s in all"
+    print(f"spark    {tasks}, {cost['executors']} executors, {cost['shuffled_bytes'] / 1e6:,.1f} MB shuffled", end="")
+    print(f", {cost['seconds']:.2f} s from start to end")
 
 
 def _tell_loaded(facts: ShopFacts, started: float) -> None:

@@ -34,7 +34,7 @@ from recommender.model.served_model import (
 from recommender.model.shop_figures import popularity_curve, raters_by_segment, ratings_by_stars, served_by
 from recommender.model.taste_map import LARGEST, Region, TasteMap, Typical, embed, lay_out, map_tastes
 from recommender.model.title_search import find_by_title
-from recommender.model.training import ModelSettings, Trained, cold_start_of, serve, train, train_taste
+from recommender.model.training import ModelSettings, Trained, serve, train, train_taste
 
 __all__ = [
     "EVIDENT",
@@ -61,7 +61,6 @@ __all__ = [
     "Typical",
     "allowed_products",
     "as_recommendations",
-    "cold_start_of",
     "embed",
     "explain",
     "find_by_title",

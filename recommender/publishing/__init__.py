@@ -15,6 +15,7 @@ from recommender.publishing._array_file import open_arrays
 from recommender.publishing.batch import (
     BLOCK_USERS,
     BatchJob,
+    BatchLists,
     as_rows,
     from_cold_start,
     from_popular,
@@ -64,6 +65,7 @@ __all__ = [
     "PUBLISHED",
     "SHOWN",
     "BatchJob",
+    "BatchLists",
     "Judge",
     "SavedMap",
     "Version",

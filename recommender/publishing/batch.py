@@ -6,16 +6,16 @@ While the rows of one block are written to the database, the next block is compu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
-from recommender.database import staged
+from recommender.database import Stage, staged
 from recommender.database.schema import BATCH_TABLES, lists_by_text, recommendations
 from recommender.errors import SettingError
 from recommender.fallback import SOURCES, ColdStart, FilledLists, PopularProducts
@@ -31,6 +31,7 @@ BLOCK_CELLS = 4_000_000  # users times ranks of one block: 100 MB
 POPULAR = SOURCES.index("popular")
 
 TopUp = Callable[[NDArray[np.int64], RankedProducts], FilledLists]
+WriteLists = Callable[[Stage, "BatchLists"], Mapping[str, Any]]  # writes all; returns metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,33 @@ def job_for(
     return BatchJob(rows, n, ranking, answers.new_product_percent, matrix.people)
 
 
+@dataclass(frozen=True, eq=False)
+class BatchLists:
+    """The lists of a job, not yet computed: all that the rows of the table are made of."""
+
+    matrix: RatingMatrix
+    job: BatchJob
+    products: Products
+    filling: ColdStart | PopularProducts
+    version: int  # decides who gets a new product
+    generated_at: datetime
+
+    @classmethod
+    def of(cls, model: ServedModel, job: BatchJob, version: int) -> Self:
+        """Return the lists of a job for ``model``, whose time is theirs."""
+        filling = model.cold_start if job.ranking.profiles else None
+        return cls(model.matrix, job, model.products, filling or model.popular, version, model.built_at)
+
+    def batches(self, rows: NDArray[np.int64] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of the table for these rows of the matrix; None: all rows of the job."""
+        job = self.job if rows is None else replace(self.job, rows=rows)
+        if isinstance(self.filling, ColdStart):
+            top_up = from_cold_start(self.filling, job.new_product_percent, self.version)
+        else:
+            top_up = from_popular(self.matrix, self.filling)
+        return recommendation_batches(self.matrix, job, self.products, top_up=top_up, generated_at=self.generated_at)
+
+
 def write_batch(
     engine: Engine,
     model: ServedModel,
@@ -82,28 +110,29 @@ def write_batch(
     judge: Judge | None = None,
     metrics: Mapping[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
+    write: WriteLists | None = None,
 ) -> Version:
     """Compute the lists of ``job`` and publish them as a new version; readers see all old lists or all new ones.
 
     The version's time is that of ``model``. ``fingerprint``: `BatchJob.fingerprint` of the data that the model was made
     of. ``publish`` False: the version is only kept, for a roll-back to it. ``judge`` decides by
     the number of rows, and may add to the version's metrics. ``progress`` is called with the number of
-    rows of each block. ``metrics`` are noted with the version. Raises ForeignDataError if a table was not written by
+    rows of each block. ``metrics`` are noted with the version. ``write`` computes and writes the lists; None: this
+    process does. Raises ForeignDataError if a table was not written by
     this project, and DatabaseError.
     """
     refuse_foreign_lists(engine)
-    matrix, products, made_at = model.matrix, model.products, model.built_at
-    ladder = model.cold_start if job.ranking.profiles else None
-    number = next_number(read_versions(engine))
-    top_up = from_cold_start(ladder, job.new_product_percent, number) if ladder else from_popular(matrix, model.popular)
-    batches = recommendation_batches(matrix, job, products, top_up=top_up, generated_at=made_at)
+    matrix, lists = model.matrix, BatchLists.of(model, job, next_number(read_versions(engine)))
     by_text = {recommendations: lists_by_text(_longest(matrix.ids))} if matrix.ids.is_text else None
     with staged(engine, BATCH_TABLES, in_turns=True, made_as=by_text) as stage:
-        stage.load(recommendations, _reporting(batches, progress))
-        left_out = {**matrix.left_out, **products.catalog.left_out}
+        if write is None:
+            stage.load(recommendations, _reporting(lists.batches(), progress))
+        else:
+            metrics = {**(metrics or {}), **write(stage, lists)}
+        left_out = {**matrix.left_out, **model.products.catalog.left_out}
         if left_out:  # noted among the metrics: with a new column the tables of older releases would count as foreign
             metrics = {**(metrics or {}), LEFT_OUT: left_out}
-        version = Version(0, made_at, fingerprint, matrix.n_ratings, job.settings(), metrics=metrics)
+        version = Version(0, model.built_at, fingerprint, matrix.n_ratings, job.settings(), metrics=metrics)
         cursor, ids = matrix.cursor, matrix.ids
         return publish_lists(stage, version, keep=keep_versions, since=cursor, ids=ids, publish=publish, judge=judge)
 

@@ -16,31 +16,38 @@ sinks           the lists into a version of the table, or into Parquet files
 """
 
 from recommender.spark.frames import Frames, ListsJob
+from recommender.spark.id_ranges import has_at_most
 from recommender.spark.jdbc_source import JdbcSource
 from recommender.spark.lists.plan import Sizes
 from recommender.spark.lists.stages import lists_frame, lists_of
+from recommender.spark.lists.whole import whole_frame, worker_holds
 from recommender.spark.parquet_source import ParquetSource
 from recommender.spark.progress import Meter, shown
 from recommender.spark.session import jdbc_jar, spark_session
 from recommender.spark.shop_facts import ShopFacts
 from recommender.spark.shop_frames import ShopFrames
-from recommender.spark.sinks import check_folder, publish_frame, write_folder
+from recommender.spark.sinks import Make, check_folder, publish_frame, write_folder, write_lists
 
 __all__ = [
     "Frames",
     "JdbcSource",
     "ListsJob",
+    "Make",
     "Meter",
     "ParquetSource",
     "ShopFacts",
     "ShopFrames",
     "Sizes",
     "check_folder",
+    "has_at_most",
     "jdbc_jar",
     "lists_frame",
     "lists_of",
     "publish_frame",
     "shown",
     "spark_session",
+    "whole_frame",
+    "worker_holds",
     "write_folder",
+    "write_lists",
 ]

@@ -62,9 +62,17 @@ class ShopFacts:
         return self.shop.n_ratings + (0 if log is None else log.count())
 
     @cached_property
+    def _n_people(self) -> int:
+        return 0 if self.shop.frames.people is None else self.shop.frames.people.count()
+
+    def has_at_most(self, most: int) -> bool:
+        """Tell whether there are ``most`` ratings, interactions and people together, or fewer."""
+        return self.n_events <= most and self.n_events + self._n_people <= most
+
+    @cached_property
     def _everything(self) -> tuple[pa.Table, pa.Table | None] | None:
         """All ratings and interactions, if a sample would have them all: then they answer what a job would."""
-        if self.n_events > MOST_SAMPLED:
+        if not self.has_at_most(MOST_SAMPLED):
             return None
         log = self.shop.frames.interactions
         return self.shop.frames.ratings.toArrow(), None if log is None else log.toArrow()
@@ -124,7 +132,10 @@ class ShopFacts:
         return fingerprint_of(text, *self.shop.catalog.arrays())
 
     def sample(self, most: int = MOST_SAMPLED) -> Snapshot:
-        """Return everybody's ratings, with times, and interactions, or those of a sample if they are over ``most``."""
+        """Return everybody's ratings, with times, and interactions, or those of a sample if they are over ``most``.
+
+        A sample of some users has no people.
+        """
         shop, log = self.shop, self.shop.frames.interactions
         if self._everything is None or self.n_events > most:
             cut = self._cut(most)
@@ -146,7 +157,8 @@ class ShopFacts:
             ids=ids,
         )
         matrix = replace(matrix, people=shop.people, cursor=shop.cursor)
-        return Snapshot(matrix, shop.catalog, _NOBODY, None if events is None else _interactions(events))
+        people = _NOBODY if self._everything is None or shop.frames.people is None else _people(shop.frames.people)
+        return Snapshot(matrix, shop.catalog, people, None if events is None else _interactions(events))
 
     def _cut(self, most: int) -> int:
         """Return the cut of the sample, from the number of rows of each user."""
@@ -191,6 +203,11 @@ def _codes(column: pa.ChunkedArray, product_ids: NDArray[np.bytes_]) -> NDArray[
     assert names is not None
     places = places_of(product_ids, names)
     return np.concatenate([places[chunk.indices.to_numpy()] for chunk in encoded.chunks])
+
+
+def _people(frame: DataFrame) -> People:
+    table = frame.toArrow().sort_by("user_id")
+    return People(table["user_id"].to_numpy(), table["country"], table["age_group"])
 
 
 def _interactions(table: pa.Table) -> Interactions | None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,7 @@ from recommender.errors import DatabaseError, SettingError
 from recommender.publishing import Judge, Version, publish_lists
 from recommender.settings import Settings
 from recommender.shop import LONGEST_KNOWN_ID, LONGEST_USER_ID, NUMBERS_AS_THEY_ARE, Cursor
+from recommender.spark.lists.exchange import Last
 from recommender.spark.names import NamesOnSpark
 
 if TYPE_CHECKING:
@@ -40,13 +41,22 @@ BLOCK_ROWS = 20_000  # of one transaction: a tenth of a second, some MB
 KEEP_EVERY, KEPT_FOR = 10.0, 180.0  # seconds between two looks at the driver's connection; for which it may be away
 
 T = TypeVar("T")
+
+
+class Make(Protocol):
+    """A maker of the frame of all lists."""
+
+    def __call__(self, *, last: Last | None = None) -> DataFrame:
+        """Return the frame; ``last``: what its tasks make of their rows instead."""
+
+
 Noted = Callable[[], Mapping[str, Any]]  # what is noted with the version once the lists are written
 
 
 def publish_frame(
     engine: Engine,
     settings: Settings,
-    lists: DataFrame,
+    make: Make,
     version: Version,
     *,
     names: DataFrame | None,
@@ -57,21 +67,31 @@ def publish_frame(
     noted: Noted = dict,
     done: Accumulator[int] | None = None,
 ) -> Version:
-    """Let the executors write ``lists``, then publish them as ``version``; return it as noted.
+    """Let the executors write the lists, then publish them as ``version``; return it as noted.
 
-    ``names``: the texts of a shop of texts. Other arguments as in `recommender.publishing.publish_lists`; ``noted`` is
-    called after the writing, for more metrics; ``done`` counts the users. DatabaseError, SparkError.
+    ``names``: the texts of a shop of texts. Other arguments as in `write_lists` and
+    `recommender.publishing.publish_lists`; ``noted`` is called after the writing, for more metrics. DatabaseError,
+    SparkError.
     """
     made_as = None if names is None else {recommendations: lists_by_text(_longest(names))}
     with staged(engine, BATCH_TABLES, in_turns=True, made_as=made_as) as stage:
-        with _kept(stage):
-            write = _writer(settings, stage.tables[recommendations].name, done)
-            lists.mapInArrow(write, "n long").agg({"n": "sum"}).collect()
+        write_lists(stage, settings, make, done)
         metrics = {**(version.metrics or {}), **noted()}
         ids = NUMBERS_AS_THEY_ARE if names is None else NamesOnSpark(names)
         return publish_lists(
             stage, replace(version, metrics=metrics), keep=keep, since=since, ids=ids, publish=publish, judge=judge
         )
+
+
+def write_lists(stage: Stage, settings: Settings, make: Make, done: Accumulator[int] | None = None) -> None:
+    """Let the executors make lists and write them into ``stage``, in the same tasks.
+
+    ``done`` counts the users.
+    DatabaseError, SparkError.
+    """
+    with _kept(stage):
+        last = Last("n long", _writer(settings, stage.tables[recommendations].name, done))
+        make(last=last).agg({"n": "sum"}).collect()
 
 
 def _longest(names: DataFrame) -> int:

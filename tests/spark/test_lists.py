@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,17 +23,17 @@ from recommender.ranking import (
     TasteParameters,
 )
 from recommender.shop import HALF_STARS, NO_TIME, Scale
-from recommender.spark import ListsJob, Sizes, lists_frame
+from recommender.spark import ListsJob, Sizes, lists_frame, whole_frame
 from tests.conftest import REAL_DATA, needs_real_data
 from tests.support.spark_lists import (
     Log,
     Shop,
     assert_same,
+    batch_lists,
     catalog_of,
     job_of,
     lists_in_process,
     local_lists,
-    trained_on,
     whole_in_process,
 )
 
@@ -187,7 +188,5 @@ def test_spark_makes_the_local_lists_with_any_number_of_partitions(spark: Any, n
 @pytest.mark.parametrize("ranking", ["classic", "auto, fusion"])
 def test_spark_makes_the_local_lists_where_every_worker_has_the_whole_shop(spark: Any, ranking: str) -> None:
     shop = made_up(300, 120, 3_000)
-    local, wanted = local_lists(shop, WANTED[ranking])
-    trained = trained_on(shop, wanted)
-    frame = lists_frame(spark, shop.frames(spark), shop.catalog, shop.scale, wanted, trained=trained)
-    assert_same(frame.toArrow(), local)
+    lists = batch_lists(shop, WANTED[ranking])
+    assert_same(whole_frame(spark, lists).toArrow(), pa.Table.from_batches(list(lists.batches())))

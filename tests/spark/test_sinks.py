@@ -21,7 +21,7 @@ from recommender.errors import DatabaseError, SettingError
 from recommender.publishing import Version, publish_lists, read_versions
 from recommender.settings import Settings
 from recommender.shop import NOTHING_READ
-from recommender.spark.sinks import publish_frame, whole_lists, write_folder
+from recommender.spark.sinks import Make, publish_frame, whole_lists, write_folder
 from tests.support.shop import fill
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
@@ -119,6 +119,11 @@ def frame_of(spark: Any, lists: dict[Any, list[str]], parts: int) -> Any:
     return spark.range(len(users), numPartitions=parts).mapInArrow(make, SCHEMA.format(kind))
 
 
+def writing_as(frame: Any) -> Make:
+    """A maker whose lists are the rows of ``frame``."""
+    return lambda last=None: frame if last is None else frame.mapInArrow(last.work, last.schema)
+
+
 def test_executors_write_and_the_driver_publishes(spark: Any, engine: Engine, settings: Settings) -> None:
     lists = {user: [f"p{user}", "a", "b"][: 1 + user % 3] for user in range(50)}
     fill(engine, {user: {"a": 4} for user in lists}, ["a"])
@@ -128,7 +133,7 @@ def test_executors_write_and_the_driver_publishes(spark: Any, engine: Engine, se
         return publish_frame(
             engine,
             settings,
-            frame,
+            writing_as(frame),
             version,
             names=None,
             since=read_cursor(engine),
@@ -167,7 +172,7 @@ def test_lists_of_texts_have_a_column_of_text(spark: Any, engine: Engine, settin
     names = spark.createDataFrame([(1, "é"), (2, "x" * 100)], "user_id long, text string")
     version = Version(0, NOW, "f", 1, {"users": 2, "n": 3})
     given: dict[str, Any] = {"since": NOTHING_READ, "keep": 2, "publish": True, "judge": None}
-    publish_frame(engine, settings, frame_of(spark, lists, 1), version, names=names, **given)
+    publish_frame(engine, settings, writing_as(frame_of(spark, lists, 1)), version, names=names, **given)
     assert stored(engine) == lists
     kinds = {column["name"]: column["type"] for column in inspect(engine).get_columns("recommendations")}
     assert str(kinds["user_id"]).startswith("VARCHAR(255)")

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recommender.fallback import rank_popular
-from recommender.model import ModelSettings, Trained, cold_start_of, train
-from recommender.publishing import from_cold_start, from_popular, job_for, recommendation_batches
+from recommender.model import ModelSettings, serve, train
+from recommender.neighbors import CosineIndex
+from recommender.publishing import BatchLists, job_for
 from recommender.ranking import BY_TASTE, TasteSimilarity
 from recommender.shop import (
     HALF_STARS,
@@ -34,7 +34,7 @@ from recommender.shop import (
 from recommender.spark import Frames, ListsJob, Sizes, lists_of
 from recommender.spark.lists.exchange import SCHEMA, Knowing, Message, Task
 from recommender.spark.lists.user_rows import A_RATING, A_SEGMENT, Events, UserRows
-from recommender.spark.lists.whole import WholePlan, make_some
+from recommender.spark.lists.whole import make_some, to_make
 
 WHEN = datetime(2026, 1, 1)
 
@@ -159,24 +159,23 @@ def job_of(answers: ModelSettings, n: int = 10, users: int | None = None, versio
     return ListsJob(answers, users, n, version, WHEN)
 
 
-def trained_on(shop: Shop, wanted: ListsJob) -> Trained:
-    """What the driver trains on everybody; people are not among its arrays."""
-    return train(shop.snapshot(), wanted.answers, parameters=wanted.parameters)
-
-
 def local_lists(shop: Shop, wanted: ListsJob) -> tuple[pa.Table, ListsJob]:
     """The rows that the local batch makes, and the job with what was trained for it."""
-    trained = trained_on(shop, wanted)
-    matrix, similarity = trained.shop.ratings, trained.similarity
-    job = job_for(matrix, similarity, wanted.users, wanted.n, trained.settings)
-    products, top_up = Products.of(matrix.product_ids, shop.catalog), from_popular(matrix, rank_popular(matrix))
+    lists, similarity = _made_of(shop, wanted)
     if isinstance(similarity, TasteSimilarity):
-        segments = trained.shop.people.segments(matrix.user_ids)
-        cold = cold_start_of(matrix, similarity.profiles, products, segments)
-        top_up = from_cold_start(cold, wanted.answers.new_product_percent, wanted.version)
         wanted = replace(wanted, item_weights=similarity.item_weights)
-    batches = recommendation_batches(matrix, job, products, top_up=top_up, generated_at=WHEN)
-    return pa.Table.from_batches(list(batches)), wanted
+    return pa.Table.from_batches(list(lists.batches())), wanted
+
+
+def batch_lists(shop: Shop, wanted: ListsJob) -> BatchLists:
+    """What the local batch makes its lists of."""
+    return _made_of(shop, wanted)[0]
+
+
+def _made_of(shop: Shop, wanted: ListsJob) -> tuple[BatchLists, CosineIndex]:
+    trained = train(shop.snapshot(), wanted.answers, parameters=wanted.parameters)
+    job = job_for(trained.shop.ratings, trained.similarity, wanted.users, wanted.n, trained.settings)
+    return BatchLists.of(serve(trained, built_at=WHEN), job, wanted.version), trained.similarity
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,17 +234,16 @@ def lists_in_process(shop: Shop, wanted: ListsJob, sizes: Sizes) -> pa.Table:
         messages.append([Message(part, place, piece) for place, piece in enumerate(own)])
     n_segments = len(shop.everybody().segments(np.empty(0, np.int64))) if weights is not None else 0
     products = Products.of(product_ids, shop.catalog)
-    made = lists_of(InProcess(lambda: messages), products, shop.scale, wanted, sizes, n_segments, "").partitions()
+    waiting, task = lists_of(InProcess(lambda: messages), products, shop.scale, wanted, sizes, n_segments)
+    made = waiting.delivered(sizes.n_tasks, task).partitions()
     return pa.Table.from_batches([batch for part in made for batch in part])
 
 
 def whole_in_process(shop: Shop, wanted: ListsJob, n_tasks: int) -> pa.Table:
     """The rows that tasks make which have the whole shop, without Spark."""
-    trained = trained_on(shop, wanted)
-    segments = shop.everybody().segments(trained.shop.ratings.user_ids)
-    plan = WholePlan.of(trained, segments, shop.catalog, wanted)
-    flow = InProcess(lambda: [plan.messages(n_tasks)])
-    made = flow.delivered(n_tasks, flow.task(plan, make_some)).partitions()
+    lists = batch_lists(shop, wanted)
+    flow = InProcess(lambda: [to_make(lists, n_tasks)])
+    made = flow.delivered(n_tasks, flow.task(lists, make_some)).partitions()
     return pa.Table.from_batches([batch for part in made for batch in part])
 
 

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SCHEMA = "part int, turn long, body binary"
+_ROWS = (
+    "user_id {}, rank int, product_id string, product_name string, predicted_rating double, source string, "
+    "support double, n_neighbors int, generated_at timestamp_ntz"
+)
+
+
+class Last(NamedTuple):
+    """What a task does with its rows of the table as it makes them, and the schema of what it returns."""
+
+    schema: str
+    work: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 class Message(NamedTuple):
@@ -79,6 +90,12 @@ class SparkFlow:
         placed = self.frame.repartitionById(n_tasks, f.col("part")).sortWithinPartitions("turn")
         return SparkFlow(placed).run(task, schema)
 
+    def ended(self, n_tasks: int, task: Task, by_text: bool, last: Last | None) -> DataFrame:
+        """Deliver the messages to tasks that make rows of the table; ``by_text``: users have texts."""
+        if last is None:
+            return self.delivered(n_tasks, task, _ROWS.format("string" if by_text else "long")).frame
+        return self.delivered(n_tasks, partial(_then, task, last.work), last.schema).frame
+
     def beside(self, other: SparkFlow) -> SparkFlow:
         return SparkFlow(self.frame.unionAll(other.frame))
 
@@ -102,6 +119,10 @@ class SparkFlow:
 
 def _with_known(known: Any, task: Knowing, messages: Iterator[Message]) -> Iterable[Any]:
     return task(known.value, messages)
+
+
+def _then(task: Task, work: Callable[[Iterator[Any]], Iterable[Any]], messages: Iterator[Message]) -> Iterable[Any]:
+    return work(iter(task(messages)))
 
 
 def _in_arrow(task: Task, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recommender.shop import NO_SEGMENT, People, Scale, Segments, places_of
+from recommender.shop import People, Scale, places_of
 from recommender.spark.frames import Frames
 from recommender.spark.lists.exchange import SCHEMA, Message, as_batch
 from recommender.spark.lists.user_rows import A_RATING, A_SEGMENT, Events, UserRows
@@ -83,19 +83,6 @@ def coded_people(frames: Frames) -> tuple[DataFrame | None, tuple[tuple[str, str
         return None, ()
     table = f.broadcast(frames.people.sparkSession.createDataFrame(known))
     return frames.people.join(table, ["country", "age_group"]).select("user_id", "segment"), segments.names
-
-
-def segments_of(frames: Frames, user_ids: NDArray[np.int64]) -> Segments:
-    """Return the segments of all people, and the segment of each of these users (n,)."""
-    people, names = coded_people(frames)
-    codes = np.full(len(user_ids), NO_SEGMENT, np.int32)
-    if people is not None:
-        wanted = people.sparkSession.createDataFrame(pa.table({"user_id": user_ids}))
-        found = people.join(wanted, "user_id", "left_semi").toArrow()
-        order = np.argsort(user_ids)
-        at = np.searchsorted(user_ids, found["user_id"].to_numpy(), sorter=order)
-        codes[order[at]] = found["segment"].to_numpy()
-    return Segments(names, codes)
 
 
 def products_of(events: DataFrame) -> tuple[NDArray[np.bytes_], int]:

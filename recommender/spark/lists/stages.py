@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from recommender.fallback import HALF_LIFE_DAYS, find_new_products, ladder_from, popular_from, span_of
-from recommender.model import Trained
 from recommender.ranking import BY_TASTE, N_NEIGHBORS
 from recommender.shop import ProductCatalog, Products, Scale
 from recommender.spark.frames import Frames, ListsJob
-from recommender.spark.lists.exchange import Flow, SparkFlow, Task
+from recommender.spark.lists.exchange import Flow, Last, SparkFlow, Task
 from recommender.spark.lists.layout import lay_out
 from recommender.spark.lists.neighbors import SearchPlan, search, to_search
 from recommender.spark.lists.pieces import (
@@ -24,11 +23,10 @@ from recommender.spark.lists.pieces import (
     events_of,
     pieces_of,
     products_of,
-    segments_of,
     some_users,
     with_segments,
 )
-from recommender.spark.lists.plan import QUERIES_PER_TASK, TASKS_PER_CORE, Shape, Sizes, cluster_of, sizes_for
+from recommender.spark.lists.plan import QUERIES_PER_TASK, Shape, Sizes, cluster_of, sizes_for
 from recommender.spark.lists.rankings import ByCosine, ByProfiles, Filling, Shop
 from recommender.spark.lists.scoring import ListPlan, answer, make_lists, to_home, to_homes
 from recommender.spark.lists.sums import (
@@ -41,17 +39,11 @@ from recommender.spark.lists.sums import (
     merged_second,
     second_pass,
 )
-from recommender.spark.lists.whole import WholePlan, fits, whole_lists
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 F = TypeVar("F", bound=Flow)
-
-_ROWS = (
-    "user_id {}, rank int, product_id string, product_name string, predicted_rating double, source string, "
-    "support double, n_neighbors int, generated_at timestamp_ntz"
-)
 
 
 def lists_frame(
@@ -62,19 +54,14 @@ def lists_frame(
     job: ListsJob,
     *,
     sizes: Sizes | None = None,
-    trained: Trained | None = None,
+    last: Last | None = None,
 ) -> DataFrame:
     """Return the rows of ``recommendations`` for the users of the job: those that the local batch makes.
 
     All stages but the last run at once; what they found is kept on the executors' disks. ``sizes``: None for those that
-    suit the cluster. ``trained``: what was trained on everybody, if the driver could hold that; where a worker can hold
-    it too, all tasks share it and nothing else is done.
+    suit the cluster. ``last``: what the last tasks make of their rows instead.
     """
-    by_taste, schema = job.answers.ranking in BY_TASTE, _ROWS.format("long" if frames.names is None else "string")
-    memory, cores = cluster_of(spark)
-    if trained is not None and fits(trained, memory):
-        segments = segments_of(frames if by_taste else Frames(frames.ratings), trained.shop.ratings.user_ids)
-        return whole_lists(spark, WholePlan.of(trained, segments, catalog, job), TASKS_PER_CORE * cores, schema)
+    by_taste = job.answers.ranking in BY_TASTE
     frames = frames if by_taste else replace(frames, interactions=None, people=None)
     events = events_of(frames)
     product_ids, n_events = products_of(events)
@@ -82,18 +69,22 @@ def lists_frame(
     if sizes is None:
         k = N_NEIGHBORS if by_taste else job.answers.n_neighbors
         k = k if job.parameters is None else max(k, job.parameters.taste.n_neighbors)
-        sizes = sizes_for(Shape(n_events, len(some.keys) * some.one_in, k), memory, cores)
+        sizes = sizes_for(Shape(n_events, len(some.keys) * some.one_in, k), *cluster_of(spark))
     weights = job.answers.weights if by_taste else None
     codes = Codes(product_ids, some.bounds(sizes.n_parts), scale, weights)
     events, n_segments = with_segments(events, frames)
     pieces = SparkFlow(pieces_of(events, codes, sizes.piece_rows))
-    return lists_of(pieces, Products.of(product_ids, catalog), scale, job, sizes, n_segments, schema).frame
+    waiting, task = lists_of(pieces, Products.of(product_ids, catalog), scale, job, sizes, n_segments)
+    return waiting.ended(sizes.n_tasks, task, frames.names is not None, last)
 
 
 def lists_of(
-    pieces: F, products: Products, scale: Scale, job: ListsJob, sizes: Sizes, n_segments: int, schema: str
-) -> F:
-    """Return the rows of the lists; ``pieces``: messages with the rows of all users, by part and place in it."""
+    pieces: F, products: Products, scale: Scale, job: ListsJob, sizes: Sizes, n_segments: int
+) -> tuple[F, Task]:
+    """Return the messages of the last tasks, which make the rows of the lists, and what these do.
+
+    ``pieces``: messages with the rows of all users, by part and place in it.
+    """
     pieces, n_columns = pieces.kept(), products.n_in_matrix
     first = gathered(pieces.run(pieces.task(n_columns, first_pass)), sizes.n_parts, merged_first)
     second = gathered(pieces.run(_second(pieces, first, sizes, job, n_segments)), sizes.n_parts, merged_second)
@@ -105,7 +96,7 @@ def lists_of(
     wanted = pieces.run(bringing(to_home)).beside(found.run(bringing(to_homes)))
     brought = wanted.delivered(max(layout.n_homes, 1), bringing(answer))
     plan = ListPlan(ranking, products, min(job.n, max(n_columns, 1)), job.generated_at)
-    return found.beside(brought).delivered(sizes.n_tasks, pieces.task(plan, make_lists), schema)
+    return found.beside(brought), pieces.task(plan, make_lists)
 
 
 def _second(pieces: Flow, first: First, sizes: Sizes, job: ListsJob, n_segments: int) -> Task:
