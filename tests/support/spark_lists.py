@@ -34,7 +34,7 @@ from recommender.shop import (
 from recommender.spark import Frames, ListsJob, Sizes, lists_of
 from recommender.spark.lists.exchange import SCHEMA, Knowing, Message, Task
 from recommender.spark.lists.user_rows import A_RATING, A_SEGMENT, Events, UserRows
-from recommender.spark.lists.whole import make_some, to_make
+from recommender.spark.lists.whole import make_some, shared_out
 
 WHEN = datetime(2026, 1, 1)
 
@@ -242,9 +242,10 @@ def lists_in_process(shop: Shop, wanted: ListsJob, sizes: Sizes) -> pa.Table:
 def whole_in_process(shop: Shop, wanted: ListsJob, n_tasks: int) -> pa.Table:
     """The rows that tasks make which have the whole shop, without Spark."""
     lists = batch_lists(shop, wanted)
-    flow = InProcess(lambda: [to_make(lists, n_tasks)])
-    made = flow.delivered(n_tasks, flow.task(lists, make_some)).partitions()
-    return pa.Table.from_batches([batch for part in made for batch in part])
+    copied_lists = pickle.loads(pickle.dumps(lists))
+    return pa.Table.from_batches(
+        [batch for runs in shared_out(lists, n_tasks) for batch in make_some(copied_lists, runs)]
+    )
 
 
 def in_order(table: pa.Table, like: pa.Table) -> pa.Table:

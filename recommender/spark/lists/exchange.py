@@ -24,6 +24,11 @@ _ROWS = (
 )
 
 
+def rows_schema(by_text: bool) -> str:
+    """Return the schema of the rows of the table; ``by_text``: users have texts."""
+    return _ROWS.format("string" if by_text else "long")
+
+
 class Last(NamedTuple):
     """What a task does with its rows of the table as it makes them, and the schema of what it returns."""
 
@@ -91,9 +96,9 @@ class SparkFlow:
         return SparkFlow(placed).run(task, schema)
 
     def ended(self, n_tasks: int, task: Task, by_text: bool, last: Last | None) -> DataFrame:
-        """Deliver the messages to tasks that make rows of the table; ``by_text``: users have texts."""
+        """Deliver the messages to tasks that make rows of the table."""
         if last is None:
-            return self.delivered(n_tasks, task, _ROWS.format("string" if by_text else "long")).frame
+            return self.delivered(n_tasks, task, rows_schema(by_text)).frame
         return self.delivered(n_tasks, partial(_then, task, last.work), last.schema).frame
 
     def beside(self, other: SparkFlow) -> SparkFlow:

@@ -6,7 +6,9 @@ batch does, on one core. Nothing else travels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from recommender.arrays import limit_threads
 from recommender.publishing import BLOCK_USERS, BatchLists
-from recommender.spark.lists.exchange import Last, Message, SparkFlow
+from recommender.spark.lists.exchange import Last, rows_schema
 from recommender.spark.lists.layout import assigned, cut
 from recommender.spark.lists.plan import (
     BLOCK_BYTES,
@@ -28,6 +30,8 @@ from recommender.spark.lists.plan import (
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+Run = tuple[int, int]  # the first of the wanted rows, and the end
+
 
 def worker_holds(spark: SparkSession, lists: BatchLists) -> bool:
     """Tell whether a Python worker of the cluster can hold everything."""
@@ -39,23 +43,31 @@ def worker_holds(spark: SparkSession, lists: BatchLists) -> bool:
 def whole_frame(spark: SparkSession, lists: BatchLists, last: Last | None = None) -> DataFrame:
     """Return the rows of the table; ``last``: what a task makes of its rows instead."""
     n_tasks = TASKS_PER_CORE * cluster_of(spark)[1]
-    flow = SparkFlow.of(spark, to_make(lists, n_tasks))
-    return flow.ended(n_tasks, flow.task(lists, make_some), lists.matrix.ids.is_text, last)
+    known = spark.sparkContext.broadcast((lists, shared_out(lists, n_tasks)))
+    numbers = spark.range(n_tasks, numPartitions=n_tasks)  # a task is one number
+    schema, work = last or Last(rows_schema(lists.matrix.ids.is_text), iter)
+    return numbers.mapInArrow(partial(_in_task, known, work), schema)
 
 
-def to_make(lists: BatchLists, n_tasks: int) -> list[Message]:
-    """Return what each task is to do: runs of the wanted rows, of about equal work in all."""
+def _in_task(known: Any, work: Callable[[Iterator[Any]], Iterator[Any]], batches: Iterator[Any]) -> Iterator[Any]:
+    limit_threads(1)  # a task has one core
+    lists, runs = known.value
+    return work(
+        chain.from_iterable(make_some(lists, runs[n]) for batch in batches for n in batch.column(0).to_pylist())
+    )
+
+
+def shared_out(lists: BatchLists, n_tasks: int) -> list[list[Run]]:
+    """Return the runs of wanted rows that each task is to make, of about equal work in all."""
     work = _work(lists)
     runs = cut(work, int(work.sum()) // (QUERIES_PER_TASK * n_tasks) + 1, BLOCK_USERS)
     tasks = assigned(np.array([work[start:stop].sum() for start, stop in runs], np.int64), n_tasks)
-    return [Message(task, run[0], run) for task, run in zip(tasks.tolist(), runs, strict=True)]
+    return [[run for run, its in zip(runs, tasks.tolist(), strict=True) if its == task] for task in range(n_tasks)]
 
 
-def make_some(lists: BatchLists, messages: Iterable[Message]) -> Iterator[pa.RecordBatch]:
+def make_some(lists: BatchLists, runs: Iterable[Run]) -> Iterator[pa.RecordBatch]:
     """Make the lists of the runs of rows."""
-    limit_threads(1)  # a task has one core
-    for message in messages:
-        start, stop = message.body
+    for start, stop in runs:
         yield from lists.batches(lists.job.rows[start:stop])
 
 
