@@ -62,10 +62,12 @@ def _product(name: str) -> _Fault:
     # bytes that are not UTF-8 come out of SQLite as other characters, and are others when these are written again
     again = f"SELECT i + 1, t || char(unicode(substr({name}, i, 1))) FROM r WHERE i <= length({name})"
     read = f"WITH RECURSIVE r(i, t) AS (SELECT 1, '' UNION ALL {again}) SELECT t FROM r ORDER BY i DESC LIMIT 1"
+    # the last rule takes 7 µs a row in MariaDB, so most ids are let through by another one, which takes 0.1 µs
     wide = f"CONVERT({name} USING utf8mb4)"
     server = (
         f"{name} IS NULL OR CHAR_LENGTH({wide}) NOT BETWEEN 1 AND {PRODUCT_ID_LENGTH} OR {name} IN ({dots}) "
-        f"OR HEX({wide}) REGEXP '^(..)*({_hex(CONTROLS + NO_CHARACTERS)})|^({_hex(BLANKS)})|({_hex(BLANKS)})$'"
+        f"OR ({wide} REGEXP '[^0-9A-Za-z_-]' AND "
+        f"HEX({wide}) REGEXP '^(..)*({_hex(CONTROLS + NO_CHARACTERS)})|^({_hex(BLANKS)})|({_hex(BLANKS)})$')"
     )
     return _Fault(name, PRODUCT_ID_RULE, f"{sqlite} OR ({name} GLOB '*[^ -~]*' AND ({read}) <> {name})", server)
 

@@ -46,6 +46,7 @@ ON_ANY = [
     ("product_id", "8", "' B'", "4.5"),
     ("product_id", "8", "'B\u00a0'", "4.5"),
     ("product_id", "8", "'B\tC'", "4.5"),
+    ("product_id", "8", "'B000000001\n'", "4.5"),  # where `$` of a regular expression would match
     ("product_id", "8", "'B\u0085C'", "4.5"),
     ("product_id", "8", "'B\ufffdC'", "4.5"),
     ("product_id", "8", "'B\uffff'", "4.5"),
