@@ -112,9 +112,11 @@ class JdbcSource:
     ) -> tuple[DataFrame, int]:
         """Read ``table`` once into the executors' memory and disks; return its usable rows and their number."""
         rows = self._table(table, {"user_id": "user_id", "product_id": "product_id", **columns}).persist()
-        counts = {row["fault"]: int(row["count"]) for row in rows.groupBy("fault").count().collect()}
-        n_usable = counts.pop(None, 0)
-        faults = {f"{table.name}.{name}": count for name, count in counts.items()}
+        ((total, n_faulty),) = rows.selectExpr("COUNT(*)", "COUNT(fault)").collect()
+        n_usable, faults = int(total - n_faulty), dict[str, int]()
+        if n_faulty:
+            counts = rows.where("fault IS NOT NULL").groupBy("fault").count().collect()
+            faults = {f"{table.name}.{row['fault']}": int(row["count"]) for row in counts}
         scale = scale_of(self._engine) if table is ratings else None
         refuse_faulty_table(self._engine, table, faults, n_usable, scale)
         left_out |= faults
