@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recommender.errors import SparkError
 from recommender.shop import HALF_STARS
-from recommender.spark.lists import cost, layout, plan
+from recommender.spark.lists import cost, layout, plan, scoring
 from recommender.spark.lists.exchange import Message
 from recommender.spark.lists.layout import Layout, Piece, assigned, cut, lay_out
 from recommender.spark.lists.plan import QUERIES_PER_TASK, Shape, Sizes, sizes_for
@@ -104,6 +104,16 @@ def test_rows_that_changed_before_they_were_made_again_are_refused() -> None:
         found.number_of(0, 1, replace(part, user_ids=part.user_ids + 1))
     with pytest.raises(SparkError, match="run it again"):
         found.number_of(0, 2, part)
+
+
+@pytest.mark.parametrize("dense", [0, 8, 10**6])
+def test_rows_of_neighbors_are_found_by_a_table_and_by_a_search(dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "DENSE", dense)
+    wanted = np.array([[70, 7, -1], [9_000, 7, 80]], np.int32)
+    assert scoring._distinct(wanted[wanted >= 0]).tolist() == [7, 70, 80, 9_000]
+    assert scoring._distinct(wanted[:0].ravel()).tolist() == []
+    assert scoring._places(np.array([7, 70, 9_000, 12, 80]), wanted).tolist() == [[1, 0, -1], [2, 0, 4]]
+    assert scoring._places(np.arange(5), np.full((5, 2), -1, np.int32)).tolist() == [[-1, -1]] * 5
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ from recommender.spark.lists.neighbors import Found
 from recommender.spark.lists.rankings import Ranks
 from recommender.spark.lists.user_rows import UserRows
 
+DENSE = 8  # rows of the whole for each row that is looked up: up to so many, a table is faster than a search
+
 
 class Wanted(NamedTuple):
     """Rows of a block that a query needs."""
@@ -53,7 +55,7 @@ def to_homes(layout: Layout, found: Iterator[Message]) -> Iterator[Message]:
     starts = layout.firsts[np.searchsorted(layout.homes, np.arange(layout.n_homes))]
     for message in found:
         query, near = message.body.asked, message.body.neighbors
-        needed = np.unique(near[near >= 0].astype(np.int64))
+        needed = _distinct(near[near >= 0])
         needed = needed[(needed < query.first) | (needed >= query.first + len(query.rows))]  # it has its own
         bounds = [*np.searchsorted(needed, starts), len(needed)]
         for home, (start, stop) in enumerate(pairwise(bounds)):
@@ -79,6 +81,29 @@ def answer(layout: Layout, messages: Iterable[Message]) -> Iterator[Message]:
         yield Message(int(layout.rankings[wanted.query]), wanted.query, rows)
 
 
+def _distinct(rows: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the distinct rows of the whole, ascending."""
+    first, end = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
+    if end - first > DENSE * len(rows):
+        return np.unique(rows).astype(np.int64)
+    there = np.zeros(end - first, np.bool_)
+    there[rows - first] = True
+    return np.flatnonzero(there) + first
+
+
+def _places(rows: NDArray[np.int64], wanted: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the place among the distinct ``rows`` of each of them that is wanted (m, k); -1 for -1."""
+    first, end = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 1)
+    if end - first > DENSE * wanted.size:
+        order = np.argsort(rows).astype(np.int32)
+        found = order[np.minimum(np.searchsorted(rows, wanted, sorter=order), len(rows) - 1)]
+    else:
+        table = np.zeros(end - first, np.int32)
+        table[rows - first] = np.arange(len(rows))
+        found = table[np.maximum(wanted - first, 0)]
+    return np.where(wanted >= 0, found, np.int32(-1))
+
+
 @dataclass(frozen=True, eq=False)
 class ListPlan:
     """What all tasks that make lists know."""
@@ -93,10 +118,8 @@ class ListPlan:
         own, first = found.asked.rows, found.asked.first
         rows = np.concatenate([*(part.rows for part in brought), np.arange(first, first + len(own))])
         users = UserRows.joined([*(part.users for part in brought), own.without_times()])
-        order = np.argsort(rows)
-        near = order[np.searchsorted(rows, found.neighbors, sorter=order)] if len(rows) else found.neighbors
         here = np.arange(len(rows) - len(own), len(rows))
-        lists = here, np.where(found.neighbors >= 0, near, -1).astype(np.int32), found.similarities
+        lists = here, _places(rows, found.neighbors), found.similarities
         ranked, filled = self.ranking.lists(users, lists, own, self.n)
         ids = own.ids().all_of(own.user_ids)
         return as_rows(ids, ranked, filled, self.products, self.generated_at, self.ranking.source)
