@@ -7,8 +7,11 @@
 Needs requirements-spark.txt, Java, MariaDB and its JDBC driver. Each run is a new process; the seconds begin when Spark
 has started, and no run asks the gate. ``lists``: step 3 with ``--users all`` from MariaDB into MariaDB. ``divided``
 makes blocks of users meet blocks, as for a shop that no worker can hold. ``equal``: the hash of all rows of the table
-in order, all columns but generated_at, is that of the local table. ``scaling``: into Parquet files by one core and by
-two, seconds of the computing stages alone; the divided ones are what `recommender.spark.lists.cost` foresees.
+in order, all columns but generated_at, is that of the local table. ``scaling``: from Parquet files into others by one
+core and by two, seconds of the computing stages alone. ``cost``: the divided form, from frames in Spark's memory into
+Parquet files, on two cores, beside what `recommender.spark.lists.cost` foresees; ``table``: what it foresees for shops
+of millions. None of these needs a server. ``--parts cost --users 1000000 --rounds 1`` needs 24 GB of memory and 30 GB
+of disk in TMPDIR.
 
 ``peers``: from Parquet files, on local[2], a limit of time for each. A peer starts with its rows in Spark's memory, in
 its own form, and writes nothing; ours reads the files and writes them. So the peers do less:
@@ -17,7 +20,8 @@ its own form, and writes nothing; ours reads the files and writes them. So the p
     self-join            SQL: the cosines of all pairs, a window that keeps the 20 largest; no lists
     ALS                  10 factors, 10 iterations, then recommendForAllUsers(10)
 
-Seen with ``--users 200000 --rounds 1 --parts lists`` on two cores (``local[2]``: 18 s are the reading over JDBC):
+Seen with ``--users 200000 --rounds 1 --parts lists`` on two cores, before product ids were checked faster (18 s of each
+``local[2]`` were the reading over JDBC, of which the server's check of the ids took 13):
 
     | users | ranking | run | seconds | / local | driver's peak MB | equal |
     |---|---|---|---|---|---|---|
@@ -27,6 +31,14 @@ Seen with ``--users 200000 --rounds 1 --parts lists`` on two cores (``local[2]``
     | 200,000 | taste | local | 16.7 | 1.00 | 1,104 | yes |
     | 200,000 | taste | local[2] | 46.1 | 2.76 | 1,000 | yes |
     | 200,000 | taste | local[2], divided | 94.3 | 5.64 | 976 | yes |
+
+with ``--parts cost --users 50000 200000 --rounds 1``, core seconds alone, since the machine had other work beside:
+
+    | users | ranking | core seconds | foreseen | ratio | shuffled MB | foreseen | ratio |
+    | 50,000 | classic | 16.3 | 16.1 | 1.01 | 79 | 84 | 0.94 |
+    | 50,000 | taste | 24.9 | 24.1 | 1.03 | 387 | 432 | 0.90 |
+    | 200,000 | classic | 35.3 | 36.7 | 0.96 | 312 | 337 | 0.93 |
+    | 200,000 | taste | 72.4 | 71.1 | 1.02 | 1,588 | 1,744 | 0.91 |
 
 and with ``--parts peers --ladder 5000 20000 --limit 40`` (the limit counts from the start of the process, Spark's too):
 
@@ -44,15 +56,18 @@ import io
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from unittest import mock
 
 import numpy as np
@@ -68,13 +83,25 @@ from recommender.commands import spark_batch
 from recommender.database import connect, writing
 from recommender.database.schema import metadata
 from recommender.settings import PROJECT_ROOT, Settings, load_settings
-from recommender.spark import jdbc_jar, spark_session
+from recommender.spark import (
+    Cost,
+    ListsJob,
+    Meter,
+    ParquetSource,
+    cost_on,
+    cost_table,
+    jdbc_jar,
+    lists_frame,
+    spark_session,
+)
 from tests.support.mariadb_server import MariaDBServer
 
 LADDER = [1_000, 5_000, 20_000, 50_000, 200_000]
 CONF = {"spark.ui.enabled": "false", "spark.driver.memory": "8g", "spark.driver.host": "127.0.0.1"}
 RANKINGS = ["classic", "taste"]
 DATABASE = "spark_benchmark"
+
+T = TypeVar("T")
 
 
 class Took(NamedTuple):
@@ -182,7 +209,7 @@ def lists(server: MariaDBServer, engine: Engine, shape: Shape, ranking: str, rou
     for _ in range(rounds):
         for name, (master, divided) in runs.items():
             forget_lists(engine)
-            took[name].append(_done(apart(step, ranking, master, divided)))
+            took[name].append(_done(apart(step, ranking, master, divided), Took))
             digests[name] = digest(server)
     for name, all_of_it in took.items():
         ratio = median(all_of_it, "seconds") / median(took["local"], "seconds")
@@ -192,25 +219,84 @@ def lists(server: MariaDBServer, engine: Engine, shape: Shape, ranking: str, rou
 
 
 def scaling(shape: Shape, ranking: str, rounds: int, folder: Path) -> None:
-    """Print the lines of a ranking: into Parquet files, by one core and by two."""
+    """Print the lines of a ranking: from Parquet files into others, by one core and by two."""
+    files = folder / f"scaling{shape.users}"
+    if not files.exists():
+        write_files(shape, files)
+    given = ("--from-parquet", str(files), "--to-parquet", str(files / "lists"))
     runs = [(divided, cores) for divided in (False, True) for cores in (1, 2)]
     took: dict[tuple[bool, int], list[Took]] = {run: [] for run in runs}
     for _ in range(rounds):
         for divided, cores in runs:
-            made = apart(step, ranking, f"local[{cores}]", divided, "--to-parquet", str(folder / "lists"))
-            took[divided, cores].append(_done(made))
+            made = apart(step, ranking, f"local[{cores}]", divided, *given)
+            took[divided, cores].append(_done(made, Took))
     for divided in (False, True):
         one, two = (median(took[divided, cores], "lists") for cores in (1, 2))
         name = "divided" if divided else "shared"
         print(f"| {shape.users:,} | {ranking} | {name} | {one:.1f} | {two:.1f} | {one / two:.2f} |", flush=True)
 
 
-def median(took: list[Took], name: str) -> float:
+class Stages(NamedTuple):
+    """What the stages of the lists took, and what the formula says of it."""
+
+    seconds: float
+    of_a_core: float  # seconds of a core of all processes: on a machine with other work, more reliable than seconds
+    shuffled: float  # bytes
+    foreseen: Cost
+
+
+def stages(ranking: str, files: Path, shape: Shape, cores: int) -> Stages:
+    """Make the lists by the divided form, from frames in Spark's memory into Parquet files."""
+    settings = load_settings(environ={"RANKING": ranking}, env_file=files / "no.env")
+    with spark_session(f"local[{cores}]") as spark:
+        found = ParquetSource(spark, files, settings).read()
+        job = ListsJob(commands.model_settings(settings), None, 10, 1, datetime.now(UTC))
+        shuffled, of_a_core = Meter(spark).cost()["shuffled_bytes"], core_seconds()
+        started = time.perf_counter()
+        frame = lists_frame(spark, found.frames, found.catalog, found.scale, job)
+        frame.write.mode("overwrite").parquet(str(files / "lists"))
+        seconds, of_a_core = time.perf_counter() - started, core_seconds() - of_a_core
+        shuffled = Meter(spark).cost()["shuffled_bytes"] - shuffled
+        foreseen = cost_on(spark, ranking, shape.users, shape.products, shape.ratings)
+        return Stages(seconds, of_a_core, shuffled, foreseen)
+
+
+def core_seconds() -> float:
+    """Return the seconds of a core that all processes of this session have taken: Spark's are among them."""
+    ticks = 0
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            fields = file.read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15])) if int(fields[3]) == os.getsid(0) else 0
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def compare_cost(sizes: list[int], rankings: list[str], rounds: int, folder: Path) -> None:
+    """Print what the stages of the lists cost beside what the formula foresees, on two cores."""
+    names = " | ".join(f"{name} | foreseen | ratio" for name in ("seconds", "core seconds", "shuffled MB"))
+    print(f"\n| users | ranking | {names} |\n|---|---|{'---:|' * 9}")
+    for users in sizes:
+        files, shape = folder / f"cost{users}", shape_of(users)
+        write_files(shape, files)
+        for ranking in rankings:
+            took = [_done(apart(stages, ranking, files, shape, 2), Stages) for _ in range(rounds)]
+            foreseen, cells = took[0].foreseen, [f"{users:,}", ranking]
+            for measured, expected in (
+                (median(took, "seconds"), foreseen.hours(2) * 3_600),
+                (median(took, "of_a_core"), foreseen.seconds),
+                (median(took, "shuffled") / 1e6, foreseen.shuffled / 1e6),
+            ):
+                cells += [f"{measured:,.1f}", f"{expected:,.1f}", f"{measured / expected:.2f}"]
+            print(f"| {' | '.join(cells)} |", flush=True)
+        shutil.rmtree(files)
+
+
+def median(took: Sequence[Any], name: str) -> float:
     return float(statistics.median(getattr(one, name) for one in took))
 
 
-def _done(found: Any) -> Took:
-    if not isinstance(found, Took):
+def _done(found: Any, kind: type[T]) -> T:
+    if not isinstance(found, kind):
         raise SystemExit(f"a run of step 3 {found}")
     return found
 
@@ -335,7 +421,7 @@ def main() -> None:
     parser.add_argument("--ladder", type=int, nargs="+", help="sizes of the shops of the peers")
     parser.add_argument("--rounds", type=int, help="runs of each, in turns (default 3)")
     parser.add_argument("--limit", type=float, default=600, help="seconds for a peer (default 600)")
-    parser.add_argument("--parts", nargs="+", default=["lists", "scaling", "peers"])
+    parser.add_argument("--parts", nargs="+", default=["lists", "scaling", "cost", "table", "peers"])
     options = parser.parse_args()
     users = options.users or ([5_000] if options.short else [200_000])
     rounds = options.rounds or (1 if options.short else 3)
@@ -347,14 +433,22 @@ def main() -> None:
         conf = CONF | {"spark.local.dir": str(folder / "local"), "spark.sql.warehouse.dir": str(folder / "warehouse")}
         (folder / "spark-defaults.conf").write_text("".join(f"{key} {value}\n" for key, value in conf.items()))
         os.environ.update({"SPARK_CONF_DIR": str(folder), "SPARK_LOCAL_IP": "127.0.0.1"})
-        if {"lists", "scaling"} & set(options.parts):
-            compare_lists(users, options.rankings, rounds, options.parts, folder)
+        if "lists" in options.parts:
+            compare_lists(users, options.rankings, rounds, folder)
+        if "scaling" in options.parts:
+            print("\n| users | ranking | run | one core s | two cores s | one / two |\n|" + "---|" * 6)
+            for number, ranking in product(users, options.rankings):
+                scaling(shape_of(number), ranking, rounds, folder)
+        if "table" in options.parts:
+            print(f"\n{cost_table()}")
+        if "cost" in options.parts:
+            compare_cost(users, options.rankings, rounds, folder)
         if "peers" in options.parts:
             print("\n| users | ratings | ours s | columnSimilarities s | self-join s | ALS s |\n|" + "---:|" * 6)
             compare_peers(options.ladder or ([1_000] if options.short else LADDER), options.limit, folder)
 
 
-def compare_lists(sizes: list[int], rankings: list[str], rounds: int, parts: list[str], folder: Path) -> None:
+def compare_lists(sizes: list[int], rankings: list[str], rounds: int, folder: Path) -> None:
     """Print the tables of the lists, from a server of their own."""
     server = MariaDBServer(folder / "server")
     server.start()
@@ -362,14 +456,9 @@ def compare_lists(sizes: list[int], rankings: list[str], rounds: int, parts: lis
         settings = load_settings(environ=environment(server), env_file=folder / "no.env")
         for users in sizes:
             with shop(settings, server, users, folder / str(users)) as engine:
-                if "lists" in parts:
-                    print("\n| users | ranking | run | seconds | / local | driver's peak MB | equal |\n|" + "---|" * 7)
-                    for ranking in rankings:
-                        lists(server, engine, shape_of(users), ranking, rounds)
-                if "scaling" in parts:
-                    print("\n| users | ranking | run | one core s | two cores s | one / two |\n|" + "---|" * 6)
-                    for ranking in rankings:
-                        scaling(shape_of(users), ranking, rounds, folder)
+                print("\n| users | ranking | run | seconds | / local | driver's peak MB | equal |\n|" + "---|" * 7)
+                for ranking in rankings:
+                    lists(server, engine, shape_of(users), ranking, rounds)
     finally:
         server.stop()
 

@@ -18,6 +18,7 @@ sinks           the lists into a version of the table, or into Parquet files
 from recommender.spark.frames import Frames, ListsJob
 from recommender.spark.id_ranges import has_at_most
 from recommender.spark.jdbc_source import JdbcSource
+from recommender.spark.lists.cost import Cost, cost_on, cost_table
 from recommender.spark.lists.plan import Sizes
 from recommender.spark.lists.stages import lists_frame, lists_of
 from recommender.spark.lists.whole import whole_frame, worker_holds
@@ -29,6 +30,7 @@ from recommender.spark.shop_frames import ShopFrames
 from recommender.spark.sinks import Make, check_folder, publish_frame, write_folder, write_lists
 
 __all__ = [
+    "Cost",
     "Frames",
     "JdbcSource",
     "ListsJob",
@@ -39,6 +41,8 @@ __all__ = [
     "ShopFrames",
     "Sizes",
     "check_folder",
+    "cost_on",
+    "cost_table",
     "has_at_most",
     "jdbc_jar",
     "lists_frame",

@@ -1,39 +1,47 @@
-"""What a batch on Spark costs, by a formula from measured constants: `python -m recommender.spark.lists.cost`.
+"""What a batch on Spark costs, by a formula from measured constants (``benchmarks/spark.py --parts table``).
 
 With n users, E entries, W postings to read (the sum of raters_j^2 over all products), t search tasks, b blocks, q
-queries, k neighbors and a share s of them that no other user of the query has:
+queries and k neighbors:
 
-    rows of neighbors   R  =  s * min(k, q) * E / n * piece                              bytes a user
-    bytes shuffled      B  =  30 E (events)  +  t * piece * E (candidates)  +  (list + R) * n
-    seconds of a core      =  posting * W + meet * n * b + (user + bring * R) * n + (entry + t * index) * E + byte * B
+    rows of neighbors   R  =  q * (1 - exp(-h * k / q)) * E / n * row                  bytes a user
+    bytes shuffled      B  =  event * E  +  (t + 1) * piece * E  +  (list + R) * n
+    seconds of a core      =  start + posting * W + (meet * b + user) * n + (entry + t * index) * E + byte * B
     hours                  =  seconds of a core / cores / 3,600
 
     constant    classic, k = 20   taste, k = 200
-    posting     2.0 ns            3.9 ns        search: a posting read
-    meet        1.4 µs            11.7 µs       search: a user and a block
-    user        8 µs              4 µs          a list without its neighbors' rows
-    bring       14 ns             14 ns         a byte of the neighbors' rows: asked for, sent, joined, ranked
-    entry       130 ns            150 ns        rows made of events, first sums
-    index       80 ns             90 ns         an entry of a block's index, in each task
-    piece       6 bytes           14 bytes      an entry that travels
-    list        350 bytes         2,780 bytes   a user with k neighbors
-    s           0.25              1             taste: the bound
+    start       10 s              10 s            the first use of all code, and some twenty jobs of Spark
+    posting     2.0 ns            3.9 ns          search: a posting read
+    meet        1.4 µs            11.7 µs         search: a user and a block
+    user        30 µs             30 µs           a list, and its rows in a Parquet file
+    entry       2 µs              2 µs            an event counted, coded and sent; rows made of events, sums
+    index       80 ns             90 ns           an entry of a block's index, in each task
+    byte        20 ns             20 ns           a byte on its way: pickled, shuffled, joined, ranked
+    event       12 bytes          12 bytes        an event on its way to its part
+    piece       6 bytes           6 bytes         an entry that travels; with interactions up to 14
+    list        240 bytes         2,300 bytes     a user with k neighbors
+    row         3 bytes           6 bytes         an entry of a neighbor's row; by classic, short rows are near
+    h           0.4               0.85            how different the neighbors of the users of a query are
 
-The tasks alone, seconds of one core of the machine of docs/performance.md, at 200,000 users, 300,000 products and 3.8
-million ratings (the shape of benchmarks/neighbors.py), with one and with four blocks. A test holds the formula against
-the seconds measured at 50,000 and 200,000 users. ``byte``, 40 ns for the way of a byte through Spark, is rough: one run
-on a busy machine, 200,000 users by classic on local[2], took 16 s of a core more than its tasks for 415 MB.
+``posting``, ``meet`` and ``index`` are seconds of the kernels alone, at 200,000 users, 300,000 products and 3.8 million
+ratings (the shape of benchmarks/neighbors.py), with one and with four blocks. ``h`` was counted at 50,000 and 200,000
+users: of 200,000 by classic, 4,096 in a row have 28,000 different neighbors; of 50,000 by taste, 1,041 have 45,000.
+All others come from whole runs of these sizes (``python -m benchmarks.spark --parts cost``), and a test holds the
+formula against these. Bytes are counted after compression, seconds on the machine of docs/performance.md, all of whose
+cores are taken to be busy.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recommender.spark.lists.plan import QUERIES_PER_TASK, ROW_ENTRIES, Shape, Sizes, sizes_for
+from recommender.spark.lists.plan import QUERIES_PER_TASK, ROW_ENTRIES, Shape, Sizes, cluster_of, sizes_for
 
-EVENT_BYTES = 30
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
 CORES_OF_AN_EXECUTOR, MEMORY_OF_AN_EXECUTOR = 4, 32 << 30
 
 
@@ -43,17 +51,16 @@ class Constants(NamedTuple):
     k: int
     posting: float
     meet: float
-    user: float
-    entry: float
     indexing: float
-    piece: int
-    near: int
-    distinct: float  # s
+    near: int  # bytes of a list
+    row: int
+    different: float  # h
 
 
-BRING, BYTE = 14e-9, 40e-9
-CLASSIC = Constants(20, 2.0e-9, 1.4e-6, 8e-6, 130e-9, 80e-9, 6, 350, 0.25)
-TASTE = Constants(200, 3.9e-9, 11.7e-6, 4e-6, 150e-9, 90e-9, 14, 2_780, 1.0)
+START, USER, ENTRY, BYTE = 10.0, 30e-6, 2e-6, 20e-9
+EVENT_BYTES, PIECE_BYTES = 12, 6
+CLASSIC = Constants(20, 2.0e-9, 1.4e-6, 80e-9, 240, 3, 0.4)
+TASTE = Constants(200, 3.9e-9, 11.7e-6, 90e-9, 2_300, 6, 0.85)
 
 
 class Cost(NamedTuple):
@@ -84,14 +91,21 @@ def cost(shape: Shape, work: float, memory: int, cores: int, c: Constants) -> Co
     sizes, n, entries = sizes_for(shape, memory, cores), shape.n_users, shape.n_events
     blocks = -(-(entries + ROW_ENTRIES * n) // sizes.block_entries)
     queries = max(n / sizes.query_rows, QUERIES_PER_TASK * sizes.n_tasks)
-    rows = c.distinct * min(c.k, queries) * entries / n * c.piece
-    shuffled = EVENT_BYTES * entries + sizes.n_tasks * c.piece * entries + (c.near + rows) * n
-    seconds = c.posting * work + (c.meet * blocks + c.user + BRING * rows) * n
-    seconds += (c.entry + sizes.n_tasks * c.indexing) * entries + BYTE * shuffled
+    copies = queries * -math.expm1(-c.different * c.k / queries)  # of the rows of a user
+    rows = copies * entries / n * c.row
+    shuffled = EVENT_BYTES * entries + (sizes.n_tasks + 1) * PIECE_BYTES * entries + (c.near + rows) * n
+    seconds = START + c.posting * work + (c.meet * blocks + USER) * n
+    seconds += (ENTRY + sizes.n_tasks * c.indexing) * entries + BYTE * shuffled
     return Cost(sizes, blocks, seconds, shuffled)
 
 
-def table() -> str:
+def cost_on(spark: SparkSession, ranking: str, n_users: int, n_products: int, n_ratings: int) -> Cost:
+    """Return what the lists of such a shop cost on this cluster; ``ranking``: classic or taste."""
+    c = {"classic": CLASSIC, "taste": TASTE}[ranking]
+    return cost(Shape(n_ratings, n_users, c.k), postings(n_products, n_ratings), *cluster_of(spark), c)
+
+
+def cost_table() -> str:
     """Return the costs for 1, 10 and 100 million users, 19 ratings each and 1.5 products for each, as Markdown."""
     lines = ["| users | ranking | executors | blocks | tasks | shuffled | core hours | hours |", "|---|" + "---:|" * 7]
     for n, executors in ((1_000_000, 1), (10_000_000, 8), (100_000_000, 64)):
@@ -101,10 +115,6 @@ def table() -> str:
             found = cost(Shape(19 * n, n, c.k), work, memory, cores, c)
             lines.append(
                 f"| {n:,} | {name} | {executors} | {found.blocks} | {found.sizes.n_tasks} | "
-                f"{found.shuffled / 1e9:,.0f} GB | {found.seconds / 3_600:,.1f} | {found.hours(cores):,.1f} |"
+                f"{found.shuffled / 1e9:,.0f} GB | {found.seconds / 3_600:,.1f} | {found.hours(cores):,.2f} |"
             )
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(table())
