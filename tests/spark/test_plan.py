@@ -88,6 +88,15 @@ def test_no_search_task_reads_three_times_the_postings_of_the_median_one(heavy: 
     assert work.max() <= 3 * np.median(work)
 
 
+def test_as_many_tasks_bring_rows_as_search_also_if_all_rows_are_one_block() -> None:
+    rows = skewed(20_000, heavy=0, popular=False)
+    found, _ = laid_out(rows, Sizes(1, 500, 500, 10**9, 8))
+    assert found.homes.max() == 0
+    weights = np.bincount(found.shelves, [piece.weight for piece in found.pieces])
+    assert len(weights) == found.n_shelves >= 8
+    assert weights.max() <= weights.sum() / 8
+
+
 def test_jobs_go_to_the_task_with_the_least_work() -> None:
     work = np.array([9, 1, 1, 1, 1, 1, 1, 1, 1, 1])
     tasks = assigned(work, 2)

@@ -65,6 +65,7 @@ class Layout:
     numbers: dict[tuple[int, int], int]  # (part, place) of a piece -> its number
     firsts: NDArray[np.int64]  # (n_pieces + 1,) first row of each piece
     homes: NDArray[np.int64]  # (n_pieces,) the block of each piece
+    shelves: NDArray[np.int64]  # (n_pieces,) the task that brings the rows of each piece to whom they are near
     queries: tuple[Query, ...]  # in the order of rows
     starts: NDArray[np.int64]  # (n_pieces + 1,) first query of each piece
     searches: NDArray[np.int64]  # (n_queries,) the task that searches for each query
@@ -76,9 +77,9 @@ class Layout:
         return int(self.firsts[-1])
 
     @property
-    def n_homes(self) -> int:
-        """Number of blocks."""
-        return int(self.homes.max(initial=-1)) + 1
+    def n_shelves(self) -> int:
+        """Number of tasks that bring rows."""
+        return int(self.shelves.max(initial=-1)) + 1
 
     def number_of(self, part: int, place: int, rows: UserRows) -> int:
         """Return the number of a piece. SparkError if its rows are not those that the layout was made for.
@@ -135,22 +136,31 @@ def lay_out(
 ) -> Layout:
     """Return the layout of the pieces.
 
-    A block is as many pieces in a row as weigh ``block_entries``, at least one. ``users``: only the first ones ask;
-    None: all.
+    A block is as many pieces in a row as weigh ``block_entries``, at least one. Rows are brought by as many tasks as
+    search, or more if these are blocks. ``users``: only the first ones ask; None: all.
     """
     ordered, cuts = sorted(pieces), {(found.part, found.place): found.runs for found in queries}
     numbers = {(piece.part, piece.place): number for number, piece in enumerate(ordered)}
     firsts = np.concatenate([[0], np.cumsum([piece.n_rows for piece in ordered], dtype=np.int64)])
-    homes, held, home = np.zeros(len(ordered), np.int64), 0, 0
+    weights = [piece.weight for piece in ordered]
+    homes = _grouped(weights, block_entries)
+    shelves = _grouped(weights, min(block_entries, -(-sum(weights) // n_tasks)))
     asked: list[Query] = []
     for number, piece in enumerate(ordered):
-        if held and held + piece.weight > block_entries:
-            held, home = 0, home + 1
-        held, homes[number] = held + piece.weight, home
         last = piece.n_rows if users is None else users - int(firsts[number])
         runs = cuts[piece.part, piece.place]
         asked += [Query(number, start, min(stop, last), work) for start, stop, work in runs if start < last]
     starts = np.searchsorted([query.piece for query in asked], np.arange(len(ordered) + 1))
     searches = assigned(np.array([query.work for query in asked], np.int64), n_tasks)
     rankings = assigned(np.array([query.stop - query.start for query in asked], np.int64), n_tasks)
-    return Layout(tuple(ordered), numbers, firsts, homes, tuple(asked), starts, searches, rankings)
+    return Layout(tuple(ordered), numbers, firsts, homes, shelves, tuple(asked), starts, searches, rankings)
+
+
+def _grouped(weights: list[int], most: int) -> NDArray[np.int64]:
+    """Return the group of each piece (n,): pieces in a row that weigh at most ``most`` in all, or a single one."""
+    groups, held, group = np.zeros(len(weights), np.int64), 0, 0
+    for number, weight in enumerate(weights):
+        if held and held + weight > most:
+            held, group = 0, group + 1
+        held, groups[number] = held + weight, group
+    return groups

@@ -1,6 +1,6 @@
 """The tasks that make the lists: the rows of the neighbors come to whom they are neighbors of, and are ranked there.
 
-    found lists -> to_homes, with pieces by to_home -> answer -> with found lists: make_lists -> rows of the table
+    found lists -> to_shelves, with pieces by to_shelf -> answer -> with found lists: make_lists -> rows of the table
 
 A task ranks by the functions of the local batch, on the rows that it needs. Their order does not matter there: sums run
 in the order of the neighbors, and products tie by column.
@@ -30,7 +30,7 @@ DENSE = 8  # rows of the whole for each row that is looked up: up to so many, a 
 
 
 class Wanted(NamedTuple):
-    """Rows of a block that a query needs."""
+    """Rows of a task that a query needs."""
 
     query: int
     rows: NDArray[np.int64]  # of the whole, ascending
@@ -43,34 +43,34 @@ class Brought(NamedTuple):
     users: UserRows
 
 
-def to_home(layout: Layout, pieces: Iterator[Message]) -> Iterator[Message]:
-    """Send each piece to the task of its block."""
+def to_shelf(layout: Layout, pieces: Iterator[Message]) -> Iterator[Message]:
+    """Send each piece to the task that brings its rows."""
     for message in pieces:
         piece = layout.number_of(message.part, message.turn, message.body)
-        yield Message(int(layout.homes[piece]), piece - len(layout.homes), message.body.without_times())
+        yield Message(int(layout.shelves[piece]), piece - len(layout.shelves), message.body.without_times())
 
 
-def to_homes(layout: Layout, found: Iterator[Message]) -> Iterator[Message]:
-    """Ask each block for the rows of the neighbors that were found in it."""
-    starts = layout.firsts[np.searchsorted(layout.homes, np.arange(layout.n_homes))]
+def to_shelves(layout: Layout, found: Iterator[Message]) -> Iterator[Message]:
+    """Ask each of these tasks for the rows of the neighbors that it has."""
+    starts = layout.firsts[np.searchsorted(layout.shelves, np.arange(layout.n_shelves))]
     for message in found:
         query, near = message.body.asked, message.body.neighbors
         needed = _distinct(near[near >= 0])
         needed = needed[(needed < query.first) | (needed >= query.first + len(query.rows))]  # it has its own
         bounds = [*np.searchsorted(needed, starts), len(needed)]
-        for home, (start, stop) in enumerate(pairwise(bounds)):
+        for shelf, (start, stop) in enumerate(pairwise(bounds)):
             if start < stop:
-                yield Message(home, message.turn, Wanted(query.query, needed[start:stop]))
+                yield Message(shelf, message.turn, Wanted(query.query, needed[start:stop]))
 
 
 def answer(layout: Layout, messages: Iterable[Message]) -> Iterator[Message]:
-    """Send the wanted rows of a block. The pieces of the block come first, in the order of rows."""
+    """Send the wanted rows of some pieces in a row. The pieces come first, in the order of rows."""
     pieces: list[UserRows] = []
     block: UserRows | None = None
     first = 0
     for message in messages:
         if message.turn < 0:
-            first = first if pieces else int(layout.firsts[message.turn + len(layout.homes)])
+            first = first if pieces else int(layout.firsts[message.turn + len(layout.shelves)])
             pieces.append(message.body)
             continue
         if block is None:

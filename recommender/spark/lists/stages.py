@@ -28,7 +28,7 @@ from recommender.spark.lists.pieces import (
 )
 from recommender.spark.lists.plan import QUERIES_PER_TASK, Shape, Sizes, cluster_of, sizes_for
 from recommender.spark.lists.rankings import ByCosine, ByProfiles, Filling, Shop
-from recommender.spark.lists.scoring import ListPlan, answer, make_lists, to_home, to_homes
+from recommender.spark.lists.scoring import ListPlan, answer, make_lists, to_shelf, to_shelves
 from recommender.spark.lists.sums import (
     First,
     Second,
@@ -93,8 +93,8 @@ def lists_of(
     searching = partial(pieces.task, SearchPlan(layout, ranking, k))
     found = pieces.run(searching(to_search)).delivered(sizes.n_tasks, searching(search)).kept()
     bringing = partial(pieces.task, layout)
-    wanted = pieces.run(bringing(to_home)).beside(found.run(bringing(to_homes)))
-    brought = wanted.delivered(max(layout.n_homes, 1), bringing(answer))
+    wanted = pieces.run(bringing(to_shelf)).beside(found.run(bringing(to_shelves)))
+    brought = wanted.delivered(max(layout.n_shelves, 1), bringing(answer))
     plan = ListPlan(ranking, products, min(job.n, max(n_columns, 1)), job.generated_at)
     return found.beside(brought), pieces.task(plan, make_lists)
 
