@@ -177,6 +177,8 @@ def _settings(master: str, jar: Path | None) -> dict[str, str]:
         "spark.python.daemon.module": "recommender.spark.daemon",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # with another one for frames than for RDDs, an executor would start the daemon twice
+        "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
     return found | ({"spark.jars": str(jar)} if jar else {})
 

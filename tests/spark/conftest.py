@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from recommender.spark.session import MARIADB_JAR, spark_session
+from tests.support.spark_cluster import QUICK_START
 
 
 def require_spark() -> None:
@@ -35,6 +36,8 @@ def spark_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     lines = {
         "spark.ui.enabled": "false",
         "spark.driver.memory": "1g",
+        "spark.driver.extraJavaOptions": QUICK_START,
+        "spark.executor.extraJavaOptions": QUICK_START,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.sql.shuffle.partitions": "4",

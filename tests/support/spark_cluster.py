@@ -7,10 +7,13 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
 from tests.support.mariadb_server import free_port
+
+QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # of a JVM that runs for some seconds, beside others
 
 
 class SparkCluster:
@@ -39,6 +42,7 @@ class SparkCluster:
             "SPARK_HOME": str(self._home),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_DAEMON_MEMORY": "256m",
+            "SPARK_DAEMON_JAVA_OPTS": QUICK_START,
             "SPARK_LOCAL_DIRS": str(self.folder / name),
         }
         with (self.folder / f"{name}.log").open("wb") as log:
@@ -85,6 +89,20 @@ def children(pid: int) -> list[int]:
         if int(parent) == pid and state != "Z":
             found.append(int(stat.parent.name))
     return sorted(found)
+
+
+def below(pid: int) -> list[int]:
+    """The pids of all processes that came of one."""
+    return [one for child in children(pid) for one in (child, *below(child))]
+
+
+def owns_any_port(pids: Iterable[int], ports: Iterable[int]) -> bool:
+    """Tell whether one of the processes has a connection from one of the ``ports`` of this machine."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    wanted = {f"{port:04X}" for port in ports}
+    sockets = {f"socket:[{line[9]}]" for line in lines if line[1].rpartition(":")[2] in wanted}
+    files = [file for pid in pids for file in Path(f"/proc/{pid}/fd").glob("*")]
+    return any(str(file.readlink()) in sockets for file in files if file.is_symlink())
 
 
 def kill(pid: int) -> None:
