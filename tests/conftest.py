@@ -33,7 +33,7 @@ FREEZE = {"freeze": gc.freeze, "unfreeze": gc.unfreeze}
 
 # The longest files start first, so that none of them runs alone at the end.
 LONGEST = (
-    "test_spark_faults.py", "test_spark_batch.py", "test_lists.py",
+    "test_spark_faults.py", "test_spark_rankings.py", "test_spark_batch.py", "test_lists.py",
     "test_soak.py", "test_steps.py", "test_updater.py", "test_people_watch.py", "test_to_rds_kill.py",
     "test_publish_gate.py", "test_schema.py", "test_crafted_model_file.py", "test_database_dies.py",
 )  # fmt: skip

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, text
 
 from recommender.spark.session import MARIADB_JAR, spark_session
 from tests.support.spark_cluster import QUICK_START
@@ -57,3 +59,21 @@ def spark(spark_settings: Path) -> Iterator[Any]:
     require_spark()
     with spark_session("local[2]", jar=MARIADB_JAR) as spark:
         yield spark
+
+
+@pytest.fixture
+def on_this_session(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the script use the session of the tests, which has started already."""
+
+    @contextmanager
+    def there(*_arguments: Any, **_options: Any) -> Any:
+        yield spark
+
+    monkeypatch.setattr("recommender.spark.spark_session", there)
+
+
+def table(engine: Engine) -> list[tuple[Any, ...]]:
+    """All rows of the lists, without the time."""
+    columns = "user_id, `rank`, product_id, product_name, predicted_rating, source, support, n_neighbors"
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(f"SELECT {columns} FROM recommendations ORDER BY 1, 2"))]

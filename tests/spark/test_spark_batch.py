@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import Engine, insert, inspect, text
+from sqlalchemy import Engine, insert, inspect
 
 from recommender.database import connect, read_snapshot, writing
 from recommender.database.schema import user_id_map
@@ -19,6 +19,7 @@ from recommender.shop import MOST_SAMPLED, sampled
 from recommender.spark.jdbc_source import JdbcSource
 from recommender.spark.session import MARIADB_DRIVER
 from recommender.spark.shop_facts import ShopFacts
+from tests.spark.conftest import table
 from tests.support.shop import fill, made_up
 from tests.support.steps import do, refuse
 
@@ -28,25 +29,6 @@ SCRIPT = "recommendation_engine.py"
 @pytest.fixture(params=["mariadb"])
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def on_this_session(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the script use the session of the tests, which has started already."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def there(*_arguments: Any, **_options: Any) -> Any:
-        yield spark
-
-    monkeypatch.setattr("recommender.spark.spark_session", there)
-
-
-def table(engine: Engine) -> list[tuple[Any, ...]]:
-    """All rows of the lists, without the time."""
-    columns = "user_id, `rank`, product_id, product_name, predicted_rating, source, support, n_neighbors"
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(f"SELECT {columns} FROM recommendations ORDER BY 1, 2"))]
 
 
 @pytest.mark.usefixtures("on_this_session")

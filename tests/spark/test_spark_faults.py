@@ -20,13 +20,13 @@ from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from recommender.database import connect
 from recommender.publishing import read_versions
 from recommender.settings import load_settings
 from tests.conftest import ROOT, require_mariadb
-from tests.spark.conftest import require_spark
+from tests.spark.conftest import require_spark, table
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.shop import fill, made_up
 from tests.support.spark_cluster import SparkCluster, below, kill, owns_any_port
@@ -94,12 +94,6 @@ def engine(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ite
 def local(engine: Engine) -> list[tuple[Any, ...]]:
     """The table that the local run makes."""
     return table(engine)
-
-
-def table(engine: Engine) -> list[tuple[Any, ...]]:
-    columns = "user_id, `rank`, product_id, product_name, predicted_rating, source, support, n_neighbors"
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(f"SELECT {columns} FROM recommendations ORDER BY 1, 2"))]
 
 
 def staging(server: MariaDBServer) -> list[str]:
