@@ -177,6 +177,7 @@ def _settings(master: str, jar: Path | None) -> dict[str, str]:
         "spark.python.daemon.module": "recommender.spark.daemon",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.python.unix.domain.socket.enabled": "true",  # over TCP each task waits 40 ms for a delayed ACK
         # with another one for frames than for RDDs, an executor would start the daemon twice
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
