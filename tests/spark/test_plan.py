@@ -147,3 +147,6 @@ def test_the_formula_gives_the_measured_cost_within_half(
 def test_the_table_of_costs_has_three_sizes_and_two_rankings() -> None:
     assert len(cost.cost_table().splitlines()) == 2 + 3 * 2
     assert cost.postings(2, 10) == pytest.approx(10 + 100 * (0.519**2 + 0.481**2), rel=1e-3)
+    shares = (np.arange(2_000_000) + 10.0) ** -0.8
+    shares /= shares.sum()
+    assert cost.postings(2_000_000, 10**6) == pytest.approx(10**6 + 10**12 * (shares**2).sum(), rel=1e-9)
