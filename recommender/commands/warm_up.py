@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,16 @@ from recommender.errors import SettingError
 from recommender.fallback import NO_CAP, Near, PopularProducts, build_cold_start
 from recommender.live import LiveCosine, LiveUser
 from recommender.model import Categories, ListRequest, ServedModel, allowed_products
-from recommender.neighbors import CosineIndex, entry_type, squared_norms
+from recommender.neighbors import (
+    CosineIndex,
+    NearestByCosine,
+    NearestByTaste,
+    TasteGround,
+    TasteIndex,
+    entry_type,
+    squared_norms,
+    taste_statistics,
+)
 from recommender.ranking import (
     AUTO,
     CLASSIC,
@@ -84,7 +94,12 @@ def parts_of_batches(ranking: str) -> tuple[str, ...]:
 
 def parts_of_service(ranking: str) -> tuple[str, ...]:
     """Return the parts that a service with this RANKING needs. `load_for` loads what its model needs besides."""
-    return tuple(part for part in PARTS if part != ITEMS or ranking in ASK_ITEMS)
+    return tuple(part for part in PARTS if part != BLOCKS and (part != ITEMS or ranking in ASK_ITEMS))
+
+
+def parts_of_machine(ranking: str) -> tuple[str, ...]:
+    """Return the parts that anything with this RANKING needs: with pyspark there, also those of a cluster's workers."""
+    return (*parts_of_service(ranking), *([BLOCKS] if find_spec("pyspark") is not None else []))
 
 
 def load_for(model: ServedModel) -> None:
@@ -93,7 +108,7 @@ def load_for(model: ServedModel) -> None:
     On a scale whose entries are wider than usual, load all parts for it.
     """
     wide = entry_type(model.matrix.scale.most) is not np.uint32
-    for part in PARTS if wide else (ITEMS,):
+    for part in parts_of_service(AUTO) if wide else (ITEMS,):
         if part != ITEMS or ITEMS in model.rankings:
             load(part, WIDE if wide else HALF_STARS)
 
@@ -239,6 +254,23 @@ def _run_items(matrix: RatingMatrix) -> None:
     items.rank_near(items.near(1), 2, items.bars(None), Categories(numbers, numbers).cap(1))
 
 
+def _run_blocks(matrix: RatingMatrix) -> None:
+    """Run the searches among users in blocks, whose lists are merged, and make the index of a shop with nobody."""
+    profiles, ratings, most = build_profiles(matrix), matrix.steps, matrix.scale.most
+    statistics = taste_statistics(profiles.confidences, ratings, scale=matrix.scale)
+    ground = TasteGround(statistics, ratings.shape[1])
+    searches = (
+        (NearestByCosine(ratings, 0, 2, most=most), CosineIndex(ratings, most=most)),
+        (
+            NearestByTaste(profiles.confidences, None, 0, 2, ground),
+            TasteIndex(profiles.confidences, statistics=ground.statistics),
+        ),
+    )
+    for nearest, index in searches:
+        nearest.meet(index, 0)  # type: ignore[arg-type]
+    TasteIndex(profiles.confidences[:0])
+
+
 def _run_live(matrix: RatingMatrix) -> None:
     """Run the functions of a list with a changed neighbor."""
     cosines, two = CosineIndex(matrix.steps, most=matrix.scale.most), np.arange(2, dtype=np.int32)
@@ -249,8 +281,9 @@ def _run_live(matrix: RatingMatrix) -> None:
 
 # The first two take equally long to compile and share no compiled function. The others use functions of both.
 # Batches and their gate need the first two only, so step 3 does not wait for those that only requests need. Nobody
-# waits for items whose shop does not use it: it takes as long as half of the others.
-BESIDE = ("classic", "taste")
+# waits for items whose shop does not use it: it takes as long as half of the others. Blocks are of the workers of a
+# Spark cluster.
+BESIDE, BLOCKS = ("classic", "taste"), "blocks"
 ASK_ITEMS = (ITEMS, AUTO)  # the rankings that may need weights between products
 PARTS: dict[str, Callable[[RatingMatrix], None]] = {
     "classic": _run_classic,
@@ -258,6 +291,7 @@ PARTS: dict[str, Callable[[RatingMatrix], None]] = {
     "caps": _run_caps,
     "live": _run_live,
     ITEMS: _run_items,
+    BLOCKS: _run_blocks,
 }
 
 
@@ -277,7 +311,7 @@ def main(arguments: list[str] | None = None) -> int:
         except SettingError:  # the steps name the fault
             ranking = CLASSIC
         compile_in_two_processes()
-        for part in parts_of_service(ranking):
+        for part in parts_of_machine(ranking):
             load(part)
     return 0
 

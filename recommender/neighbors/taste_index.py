@@ -87,6 +87,10 @@ class TasteIndex:
         index._spare = []
         return index
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how `pickle` makes the index again: copies of the parts of ``_facts`` would not lie side by side."""
+        return type(self).from_arrays, (self.arrays(),)
+
     def _prepared(self, profiles: Any, values: NDArray[np.float64], times: NDArray[np.int64]) -> Any:
         n_rows, n_columns = self.shape
         indptr = profiles.indptr.astype(np.int64)

@@ -212,10 +212,11 @@ def distinct(*arrays: NDArray[Any]) -> NDArray[Any]:
     return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
 
 
-def _ranks(user_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
+def _ranks(user_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Return the distinct ids, ascending, and the index of each id among them. Sort only ids that do not ascend yet."""
     jumps = np.diff(user_ids)
     if len(user_ids) and (jumps >= 0).all():
         first = np.concatenate([[True], jumps > 0])  # (n,) first rating of each user
         return user_ids[first], np.cumsum(first, dtype=np.int32) - 1
-    return np.unique(user_ids, return_inverse=True)
+    distinct_ids, ranks = np.unique(user_ids, return_inverse=True)
+    return distinct_ids, ranks.astype(np.int32)  # as above: the code that is compiled is for this type

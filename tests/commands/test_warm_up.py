@@ -127,6 +127,41 @@ def test_real_work_compiles_nothing_after_the_warm_up(engine: Engine, env: dict[
     assert late.strip() == "set()"
 
 
+TASKS = """
+import sys
+
+from numba.core.dispatcher import Dispatcher
+
+from recommender.commands.warm_up import load, parts_of_machine
+from recommender.spark import Sizes
+from tests.spark.test_lists import WANTED, made_up
+from tests.support.spark_lists import lists_in_process, local_lists, whole_in_process
+
+def compiled():
+    modules = [(name, module) for name, module in sys.modules.items() if name.startswith("recommender.")]
+    return {
+        f"{name}.{key}": len(value.signatures)
+        for name, module in modules for key, value in vars(module).items() if isinstance(value, Dispatcher)
+    }
+
+for part in parts_of_machine("auto"):
+    load(part)
+before, shop = compiled(), made_up(60, 40, 600)
+for wanted in WANTED.values():
+    whole_in_process(shop, wanted, 2)
+    lists_in_process(shop, local_lists(shop, wanted)[1], Sizes(2, 30, 9, 400, 3))
+print(sum(before.values()), {name for name, n in compiled().items() if n != before.get(name)})
+"""
+
+
+def test_a_worker_of_a_cluster_compiles_nothing_after_the_warm_up() -> None:
+    done = subprocess.run([sys.executable, "-c", TASKS], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    number, late = done.stdout.split(maxsplit=1)
+    assert int(number) >= 20
+    assert late.strip() == "set()"
+
+
 @pytest.mark.parametrize(
     ("ranking", "items"), [("classic", False), ("taste", False), ("items", True), ("auto", True), ("nonsense", False)]
 )
@@ -137,9 +172,13 @@ def test_only_a_shop_that_ranks_by_items_waits_for_their_code(
     monkeypatch.setattr(warm_up, "load", loaded.append)
     monkeypatch.setattr(warm_up, "compile_in_two_processes", lambda: None)
     monkeypatch.setenv("RANKING", ranking)
-    assert warm_up.main([]) == 0
     more = ("items",) if items else ()
-    assert tuple(loaded) == ("classic", "taste", "caps", "live", *more) == warm_up.parts_of_service(ranking)
+    for pyspark, blocks in ((None, ()), (object(), ("blocks",))):
+        loaded.clear()
+        monkeypatch.setattr(warm_up, "find_spec", lambda name, found=pyspark: found)
+        assert warm_up.main([]) == 0
+        assert tuple(loaded) == ("classic", "taste", "caps", "live", *more, *blocks)
+    assert warm_up.parts_of_service(ranking) == ("classic", "taste", "caps", "live", *more)
     assert warm_up.parts_of_batches(ranking) == ("classic", "taste", *more)
 
 
