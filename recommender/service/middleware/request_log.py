@@ -5,8 +5,8 @@
 
 A line names the route, never the path: no user, no query string, no text of the caller except a request id of
 ``[A-Za-z0-9._-]``. Lines are handed over together, at most ``DELAY`` seconds later (a killed process loses those), in
-pieces that a pipe takes whole, so that several workers can share it. A thread writes them, so a reader that stops
-reading stops no request: 4 MB of lines wait for it, later ones are dropped and counted.
+pieces that are written whole, so that several workers can share a pipe or a file. A thread writes them, so a reader
+that stops reading stops no request: 4 MB of lines wait for it, later ones are dropped and counted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import queue
 import secrets
 import select
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -43,16 +44,29 @@ def to_standard_output(lines: str) -> None:
             select.select([], [STANDARD_OUTPUT], [])
 
 
+def written_whole(descriptor: int = STANDARD_OUTPUT) -> int:
+    """Return the bytes that one write puts there with nothing of another process between them.
+
+    A file takes any number. Few writes are better: the thread gives up the interpreter for each of them, and to get it
+    back it stops a request.
+    """
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:  # it is closed
+        is_file = False
+    return TOGETHER if is_file else WHOLE
+
+
 class _Writer(logging.NullHandler):  # it has no lock for `logging.shutdown` to wait for
     """The handler that writes what the queue's listener gives to it."""
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    def __init__(self, write: Callable[[str], object], whole: int) -> None:
         super().__init__()
-        self._write = write
+        self._write, self._whole = write, whole
         self.done = self.dropped = 0  # bytes that no longer wait, lines that could not be written
 
     def handle(self, record: logging.LogRecord) -> bool:
-        for piece in in_pieces(record.getMessage()):
+        for piece in in_pieces(record.getMessage(), self._whole):
             try:
                 self._write(piece)
             except OSError:  # the reader has gone, or the disk is full: the service goes on
@@ -61,15 +75,15 @@ class _Writer(logging.NullHandler):  # it has no lock for `logging.shutdown` to 
         return True
 
 
-def in_pieces(lines: str) -> Iterator[str]:
-    """Yield the lines of ASCII in pieces of whole lines, each as long as a pipe takes at once.
+def in_pieces(lines: str, whole: int) -> Iterator[str]:
+    """Yield the lines of ASCII in pieces of whole lines, of at most ``whole`` bytes.
 
-    >>> list(in_pieces("one line\\n" * 500)) == ["one line\\n" * 455, "one line\\n" * 45]
+    >>> list(in_pieces("one line\\n" * 500, 4_096)) == ["one line\\n" * 455, "one line\\n" * 45]
     True
     """
     begin = 0
     while begin < len(lines):
-        end = lines.rindex("\n", begin, begin + WHOLE) + 1
+        end = lines.rindex("\n", begin, begin + whole) + 1
         yield lines[begin:end]
         begin = end
 
@@ -77,10 +91,11 @@ def in_pieces(lines: str) -> Iterator[str]:
 class RequestLog:
     """The log: collects lines on the event loop's thread, and lets another thread ``write`` them."""
 
-    def __init__(self, write: Callable[[str], object] = to_standard_output) -> None:
+    def __init__(self, write: Callable[[str], object] = to_standard_output, *, whole: int | None = None) -> None:
+        """``write`` gets pieces of at most ``whole`` bytes (default: `written_whole`)."""
         self.enabled = True
         waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._writer, self._queue = _Writer(write), QueueHandler(waiting)
+        self._writer, self._queue = _Writer(write, whole or written_whole()), QueueHandler(waiting)
         self._listener = QueueListener(waiting, self._writer)
         self._given = self._dropped = 0  # bytes handed over, lines that found no room
         self._is_listening = False

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -26,7 +27,7 @@ from recommender.errors import DatabaseError
 from recommender.service import ServiceState
 from recommender.service.middleware.limits import LARGEST_BODY, LARGEST_TARGET, page_headers, read_body
 from recommender.service.middleware.metrics import BUCKETS, ServiceMetrics
-from recommender.service.middleware.request_log import WHOLE, RequestLog
+from recommender.service.middleware.request_log import TOGETHER, WHOLE, RequestLog, written_whole
 from recommender.updates.database_watch import DatabaseWatch
 from tests.conftest import ROOT
 from tests.service.test_api import serve, wait_for
@@ -346,9 +347,19 @@ def test_other_sites_may_not_read_the_answers(client: TestClient) -> None:
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_log_lines_are_written_in_pieces_that_a_pipe_takes_whole() -> None:
+def test_a_pipe_gets_at_most_what_it_takes_whole_and_a_file_all_lines_at_once(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with (tmp_path / "log").open("w") as file:
+        assert (written_whole(writing), written_whole(file.fileno())) == (WHOLE, TOGETHER)
+    os.close(reading)
+    os.close(writing)
+    assert written_whole(writing) == WHOLE  # it is closed
+
+
+@pytest.mark.parametrize(("whole", "n_pieces"), [(WHOLE, 6), (TOGETHER, 1)])
+def test_log_lines_are_written_in_pieces_of_whole_lines(whole: int, n_pieces: int) -> None:
     written: list[str] = []
-    log = RequestLog(written.append)
+    log = RequestLog(written.append, whole=whole)
 
     async def many() -> None:
         for number in range(200):
@@ -356,7 +367,8 @@ def test_log_lines_are_written_in_pieces_that_a_pipe_takes_whole() -> None:
         log.close()
 
     asyncio.run(many())
-    assert all(len(piece) <= WHOLE and piece.endswith("\n") for piece in written)
+    assert all(len(piece) <= whole and piece.endswith("\n") for piece in written)
+    assert len(written) == n_pieces
     lines = [json.loads(line) for line in "".join(written).splitlines()]
     assert [line["request_id"] for line in lines] == [f"id-{number}" for number in range(200)]
     assert {(line["method"], line["duration_ms"]) for line in lines} == {("other", 1.5)}
