@@ -1,6 +1,6 @@
 """The checks of steps 1 and 2 that stop a load that would ruin the shop, and the options that let it go on.
 
-A catalog that this project made up counts as none.
+A catalog that this project made up counts as none. A file that lacks most people is loaded, and step 2 says so.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 import pyarrow as pa
-from sqlalchemy import Engine, func, literal_column, select
+from sqlalchemy import Engine, FromClause, func, literal_column, select
 
 from recommender.database import Stage, count_rows, database_errors, existing_tables, in_catalog
-from recommender.database.schema import products
+from recommender.database.schema import interactions, products, ratings, users
 from recommender.errors import SettingError, SuspectFileError
 from recommender.synthetic import PRODUCT_ADDRESS
 
@@ -39,11 +39,10 @@ def refuse_large_loss(engine: Engine, stage: Stage, file: Path, n_new: int) -> N
     """Raise SuspectFileError if more than half of the products there are would go. ``n_new``: the file's products."""
     if products.name not in existing_tables(engine) or _is_made_up(engine):
         return
-    new, counted = stage.tables[products], select(func.count())
+    new = stage.tables[products]
     with database_errors(engine):
-        before = stage.connection.execute(counted.select_from(products)).scalar_one()
-        stay = stage.connection.execute(counted.select_from(products.join(new, new.c.asin == products.c.asin)))
-        kept = stay.scalar_one()
+        before = _count(stage, products)
+        kept = _count(stage, products.join(new, new.c.asin == products.c.asin))
     if 2 * kept < before:
         raise SuspectFileError(
             f"{file}: {before - kept:,} of the {before:,} products in the catalog are not among the {n_new:,} of the "
@@ -69,6 +68,32 @@ def refuse_other_products(engine: Engine, file: Path, product_ids: pa.ChunkedArr
     raise SuspectFileError(
         f"{file}: {found}: check that both have the same product ids, or give --force; the tables are as they were"
     )
+
+
+def told_loss(engine: Engine, stage: Stage, names: str) -> str:
+    """Return one line if most people, ratings or interactions that are there go with this load, else "".
+
+    Call it before the tables are swapped. ``names``: those of the files.
+    """
+    there, new_users = existing_tables(engine), stage.tables[users]
+    before, now, stay = {}, {}, {}
+    with database_errors(engine):
+        for table, what in ((users, "people"), (ratings, "ratings"), (interactions, "interactions")):
+            before[what] = _count(stage, table) if table.name in there else 0
+            now[what] = stay[what] = _count(stage, stage.tables[table])
+        if before["people"]:
+            stay["people"] = _count(stage, users.join(new_users, new_users.c.user_id == users.c.user_id))
+    if all(2 * stay[what] >= n for what, n in before.items()):
+        return ""
+    were, are = (", ".join(f"{n[what]:,} {what}" for what in n if before[what] or now[what]) for n in (before, now))
+    return (
+        f"{names}: most of what was there is gone: before {were}; now {are}, and {stay['people']:,} of the people from "
+        "before. If this is not the complete file, import that one before you run step 3"
+    )
+
+
+def _count(stage: Stage, rows: FromClause) -> int:
+    return int(stage.connection.execute(select(func.count()).select_from(rows)).scalar_one())
 
 
 def _is_made_up(engine: Engine) -> bool:

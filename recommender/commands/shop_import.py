@@ -13,7 +13,7 @@ import pyarrow as pa
 from sqlalchemy import Engine
 
 from recommender.commands.import_report import Part, counts_of, tell_part, tell_untimed
-from recommender.commands.load_guard import refuse_other_products
+from recommender.commands.load_guard import refuse_other_products, told_loss
 from recommender.commands.shop_files import INTERACTIONS, PEOPLE, RATINGS, ShopFiles
 from recommender.database import (
     MADE_UP,
@@ -117,8 +117,9 @@ def import_shop(
             for what, product_ids in found.products.items():
                 refuse_other_products(engine, files.paths[what], product_ids, what=what)
         _load(stage, found)
+        names = " and ".join(path.name for path in files.paths.values())
+        loss = "" if replace or known.kind in ("", MADE_UP) else told_loss(engine, stage, names)
         if newest_deletion(stage.connection, there) != erased:
-            names = " and ".join(path.name for path in files.paths.values())
             raise WriteConflictError(f"{label(engine)}: a user was erased while {names} was read; run it again")
         scale = found.ratings.scale if found.ratings else files.scale or held or HALF_STARS
         noted = known.after(found.numbered.kind, made_from, found.numbered.user_ids, scale)
@@ -126,6 +127,8 @@ def import_shop(
     for what, part in found.parts.items():
         print(counts_of(files.paths[what], part) + (f" (see {rejected.path})" if part.rejected else ""))
     tell_untimed(files.paths, found.ratings, found.log)
+    if loss:
+        print(loss)
     return True
 
 

@@ -117,6 +117,28 @@ def test_a_file_that_is_not_given_again_is_not_lost(load: Load, shop: Env, tmp_p
     assert contents(engine, ratings, "user_id") == []
 
 
+def test_a_newer_file_without_most_people_or_ratings_says_so(load: Load, engine: Engine, tmp_path: Path) -> None:
+    def load_ratings(people: range, products: str = A) -> str:
+        rows = [f"u{user},{product},{1 + user % 5},2024-01-01" for user in people for product in products.split()]
+        (tmp_path / "stars.csv").write_text("\n".join(["user,item,stars,time", *rows, ""]))
+        return load("--ratings", "stars.csv")
+
+    said, gone = "stars.csv: most of what was there is gone", "import that one before you run step 3"
+    assert said not in load_ratings(range(10), f"{A} {B} {C}")
+    assert said not in load_ratings(range(5), f"{A} {B} {C}")  # half of them
+    out = load_ratings(range(3, 10), A)  # 2 of the 5 people, 7 of the 15 ratings
+    assert f"{said}: before 5 people, 15 ratings; now 7 people, 7 ratings, and 2 of the people from before" in out
+    assert out.count(said) == out.count(gone) == 1
+    assert said in load_ratings(range(20, 27), A)  # as many others
+    assert len(contents(engine, users, "user_id")) == 7
+    load("--interactions", "events.csv", "--replace")
+    (tmp_path / "events.csv").write_text("\n".join([*EVENTS.splitlines()[:2], ""]))
+    out = load("--interactions", "events.csv")
+    assert "before 2 people, 4 interactions; now 1 people, 1 interactions, and 1 of the people from before" in out
+    (tmp_path / "events.csv").write_text(EVENTS.replace("ann", "eva"))
+    assert "most of what was there" not in load("--interactions", "events.csv", "--replace")  # it insists
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
