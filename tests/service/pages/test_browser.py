@@ -6,7 +6,6 @@ import re
 import signal
 import threading
 from base64 import b64decode
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from recommender.model import ServedModel
 from recommender.publishing import Version
 from recommender.service.routes import overview
 from tests.conftest import require_mariadb
-from tests.support.browser import chromium, opened, sign_in, violations
+from tests.support.browser import opened, sign_in, violations
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.service import KEY, WITH_KEY
 from tests.support.site import PRODUCTS, WITHOUT_RATINGS, Site, serve_site
@@ -39,20 +38,6 @@ PAGES = [
     "/map",  # without a version
     *(f"/basket?product={PRODUCTS[5]}&product={PRODUCTS[1]}", *(f"/p/{product}" for product in PRODUCTS[:4])),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser, site: Site) -> Iterator[Page]:
-    """A page of somebody who has signed in."""
-    with opened(browser, site.address) as page:
-        sign_in(page)
-        yield page
 
 
 def listed(page: Page, ranking: str = "taste") -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import chromium, opened, sign_in, violations
+from tests.support.browser import opened, sign_in, violations
 from tests.support.map_site import serve_map
 from tests.support.service import KEY
 from tests.support.site import PEOPLE, WITHOUT_RATINGS, Site
@@ -44,20 +44,6 @@ EDGES = """() => {
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with serve_map(tmp_path_factory.mktemp("site")) as site:
         yield site
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser, site: Site) -> Iterator[Page]:
-    """A page of somebody who has signed in."""
-    with opened(browser, site.address) as page:
-        sign_in(page)
-        yield page
 
 
 def show(page: Page, path: str = "/map") -> None:
