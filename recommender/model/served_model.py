@@ -104,9 +104,9 @@ class ServedModel:
 
     @property
     def rankings(self) -> tuple[str, ...]:
-        """The rankings that this model can answer with."""
+        """The rankings that this model can answer with; classic needs ratings."""
         more = self.similarity.rankings if isinstance(self.similarity, TasteSimilarity) else ()
-        return (CLASSIC, *more)
+        return (CLASSIC, *more) if self.n_ratings else more
 
     def prepare(self) -> None:
         """Do now what the first requests would have to wait for."""

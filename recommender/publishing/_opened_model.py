@@ -25,7 +25,7 @@ from recommender.publishing._saved_model import (
     ids_of,
 )
 from recommender.publishing.versions import Version
-from recommender.ranking import TasteSimilarity, under
+from recommender.ranking import CLASSIC, TasteSimilarity, under
 from recommender.settings import checked_choice, checked_number
 from recommender.shop import HALF_STARS, ProductCatalog, Products, Profiles, RatingMatrix, Scale, known_prices
 
@@ -93,7 +93,7 @@ def model_of(arrays: Arrays, facts: Mapping[str, Any]) -> tuple[ServedModel, Ver
         people=people,
         left_out=saved.checked_left_out(facts.get("left_out", {})),
     )
-    if model.ranking not in model.rankings:
+    if model.ranking not in (CLASSIC, *model.rankings):
         raise ValueError(f"it cannot rank by {model.ranking}")
     return model, version
 

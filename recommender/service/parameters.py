@@ -238,7 +238,7 @@ def one_value(query: bytes, name: str) -> str:
 
 def check_served(ranking: str | None, model: ServedModel) -> None:
     """Raise NotInThisModelError if the model cannot answer by this ranking."""
-    if ranking not in (None, *model.rankings):
-        raise NotInThisModelError(f"ranking {ranking} is not in this model: make it with RANKING={ranking}")
     if ranking == CLASSIC and not model.n_ratings:
         raise NotInThisModelError("ranking classic needs ratings, and nobody has rated yet: leave ranking out")
+    if ranking not in (None, *model.rankings):
+        raise NotInThisModelError(f"ranking {ranking} is not in this model: make it with RANKING={ranking}")

@@ -175,6 +175,7 @@ def test_the_service_answers_explains_and_learns(client: TestClient, shop: Env) 
         assert both == sorted(both, key=lambda product: (n_owners[product], product))  # the rarest first
     refused = client.get("/recommendations/7?ranking=classic")
     assert refused.status_code == 409
+    assert client.get("/overview.json").json()["shop"]["rankings"] == ["taste", "auto"]  # so no page leads there
     assert refused.json()["detail"] == "ranking classic needs ratings, and nobody has rated yet: leave ranking out"
     assert client.get("/recommendations/999").status_code == 404
     bought = {"user_id": 999, "product_id": PRODUCTS[3], "interaction_type": "purchase"}
@@ -188,6 +189,7 @@ def test_the_service_answers_explains_and_learns(client: TestClient, shop: Env) 
     assert client.get("/health").json()["ratings"] == 1
     assert {stars for _, stars in products_of(client.get("/recommendations/999"))} == {None}  # until a new model
     assert client.get("/recommendations/999?ranking=classic").status_code == 200
+    assert client.get("/overview.json").json()["shop"]["rankings"] == ["classic", "taste", "auto"]
     assert client.delete("/users/999").status_code == 204
     assert client.get("/recommendations/999").status_code == 404
 
