@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -140,6 +141,23 @@ def test_a_rating_that_is_tried_shows_what_moved_and_stores_nothing(page: Page, 
     page.get_by_role("link", name="Take the rating").click()
     expect(page.get_by_role("heading", name="What if")).to_have_count(0)
     assert listed(page) == before
+
+
+def test_a_rated_product_can_be_rated_anew_in_a_what_if(page: Page, site: Site) -> None:
+    page.goto("/shoppers/1")
+    rated = site.get("/users/1/ratings").json()["ratings"][0]
+    row = page.locator("section[aria-labelledby='rated'] li").first
+    row.locator("summary").click()
+    row.get_by_role("link", name="1 star", exact=True).click()
+    expect(page.get_by_role("heading", name="What if")).to_be_visible()
+    assert page.url.split("?")[1].split("&")[-1] == f"rate={rated['product_id']}%3A1"
+    given = {"ratings": [{"product_id": rated["product_id"], "rating": 1}]}
+    wanted: Any = httpx2.post(f"{site.address}/users/1/what-if", json=given, headers=WITH_KEY).json()
+    assert listed(page) == [item["product_id"] for item in wanted["recommendations"]]
+    row.locator("summary").click()
+    expect(row.locator("a[aria-current]")).to_have_text("1")
+    assert site.get("/users/1/ratings").json()["ratings"][0] == rated
+    assert violations(page) == []
 
 
 def test_a_tried_rating_can_be_saved_after_a_question_and_undone(page: Page, site: Site) -> None:
