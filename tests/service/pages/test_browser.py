@@ -272,6 +272,12 @@ def test_a_picture_that_does_not_load_gives_way_to_the_drawing(browser: Browser,
         expect(gone).to_be_hidden()
         drawings = page.locator("section[aria-labelledby='chosen'] li .picture.over > svg")
         expect(drawings).to_have_count(2)
+        none_loads = r"https://example\.com/|ERR_FAILED"
+        with opened(browser, site.address, java_script_enabled=False, may_fail=none_loads) as bare:
+            bare.route(lambda url: "example.com" in url, lambda route: route.abort())
+            bare.goto(f"/basket?product={PRODUCTS[1]}")  # nothing could take a broken picture away
+            expect(bare.locator("section[aria-labelledby='chosen'] .picture.over > svg")).to_be_visible()
+            expect(bare.locator("section[aria-labelledby='chosen'] .picture.over > img")).to_be_hidden()
 
 
 def test_a_version_is_rolled_back_after_a_question(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
