@@ -40,6 +40,7 @@ class ProductFilter:
         self._popular, self._read = PopularProducts(np.empty(0, np.int32), np.empty(0)), 0
         self._without: NDArray[np.bool_] | None = None
         self._bars: dict[str, Any] = {}
+        self.size = self.allowed.nbytes + self.recommendable.nbytes  # bytes, also of what is made later
         self._lock = threading.Lock()  # of what is made later
         self.cache: Callable[[], FilterCache | None] = lambda: None  # where it is kept, under these filters
         self.filters: Filters = ()
@@ -55,21 +56,18 @@ class ProductFilter:
         flags = [facts is not None and fits(request, name, facts) for name, facts in later[n:]]
         kept = ProductFilter(np.concatenate([known, np.array(flags, np.bool_)]), self.recommendable, later)
         kept._bars = self._bars  # they belong to the matrix's columns
+        kept.size += sum(array.nbytes for bars in list(self._bars.values()) for array in bars)
         return kept
-
-    @property
-    def size(self) -> int:
-        """Bytes of all arrays, of those made later once they are there."""
-        made = [self.allowed, self.recommendable, self._popular.columns, self._popular.predicted]
-        made += [] if self._without is None else [self._without]
-        return sum(array.nbytes for array in (*made, *(array for bars in list(self._bars.values()) for array in bars)))
 
     @property
     def without(self) -> NDArray[np.bool_]:
         """What is not allowed."""
         if (without := self._without) is None:
             with self._lock:
-                self._without = without = ~self.allowed
+                if self._without is None:
+                    self._without = ~self.allowed
+                    self.size += self._without.nbytes
+                without = self._without
             self._grew()
         return without
 
@@ -84,6 +82,7 @@ class ProductFilter:
                 first = PopularProducts(everything.columns[: self._read], everything.predicted[: self._read])
                 self._popular = first.among(self.allowed)
             found = self._popular
+            self.size += _bytes_of(found) - _bytes_of(before)
         if found is not before:
             self._grew()
         return found
@@ -92,12 +91,14 @@ class ProductFilter:
         """Return the factors of the ranker's scores under the mask."""
         if (bars := self._bars.get(ranking)) is None:
             with self._lock:
-                self._bars[ranking] = bars = ranker.bars(self.recommendable)
+                if (bars := self._bars.get(ranking)) is None:
+                    self._bars[ranking] = bars = ranker.bars(self.recommendable)
+                    self.size += sum(array.nbytes for array in bars)
             self._grew()
         return bars
 
     def _grew(self) -> None:
-        if (cache := self.cache()) is not None:
+        if self.size > BYTES // MOST and (cache := self.cache()) is not None:
             cache.recount(self)
 
 
@@ -130,23 +131,24 @@ class FilterCache:
 
     def of(self, request: ListRequest, make: Callable[[], NDArray[np.bool_]], later: Later = ()) -> ProductFilter:
         """Return the filter of a request; make it if missing. ``later``: later products, which nobody writes to."""
+        filters = _filters_of(request)
         with self._lock:
-            kept = self._of_filters.get(_filters_of(request))
+            kept = self._of_filters.get(filters)
         if kept is None:
-            kept = self._keep(request, ProductFilter(make(), self._recommendable))
+            kept = self._keep(filters, ProductFilter(make(), self._recommendable))
         if not kept.is_for(later):
-            kept = self._keep(request, kept.extended(request, later))
+            kept = self._keep(filters, kept.extended(request, later))
         return kept
 
     def knows(self, request: ListRequest) -> bool:
         """Tell whether the filter of this request is kept, for all products but later ones."""
         return _filters_of(request) in self._of_filters
 
-    def _keep(self, request: ListRequest, made: ProductFilter) -> ProductFilter:
+    def _keep(self, filters: Filters, made: ProductFilter) -> ProductFilter:
         """Keep a filter, in the place of the one that was there; the least recent go if there is no room."""
-        made.filters, made.cache = _filters_of(request), weakref.ref(self)  # no circle: a model goes at once
+        made.filters, made.cache = filters, weakref.ref(self)  # no circle: a model goes at once
         with self._lock:
-            self._of_filters[made.filters] = made
+            self._of_filters[filters] = made
         return made
 
     def recount(self, kept: ProductFilter) -> None:
@@ -159,3 +161,7 @@ class FilterCache:
 def _counted(kept: ProductFilter) -> int:
     """Bytes that a mask counts for: so many that there are ``MOST`` at most, and that a huge one stays alone."""
     return min(max(kept.size, BYTES // MOST), BYTES)
+
+
+def _bytes_of(products: PopularProducts) -> int:
+    return int(products.columns.nbytes + products.predicted.nbytes)
