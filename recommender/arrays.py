@@ -40,6 +40,10 @@ def run_blocks(
     The calling thread works too: that saves the start of one thread, which matters in a run of some milliseconds. An
     exception of a block or of progress, Ctrl-C included, stops every thread before its next block and is raised here.
     """
+    if n_rows <= block_rows and progress is None:  # as for the list of one user
+        if n_rows:
+            block(0, n_rows)
+        return
     run = _Run(block, n_rows, block_rows)
     n_helpers = min(n_threads, _most_threads, -(-n_rows // block_rows)) - 1
     helpers = [threading.Thread(target=run.work, args=(None,)) for _ in range(n_helpers)]
