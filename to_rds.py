@@ -49,6 +49,7 @@ from recommender.database.schema import CATALOG_TABLES, catalog_origin, categori
 from recommender.errors import SettingError
 from recommender.files import (
     KAGGLE_PATTERN,
+    WITHOUT_CATEGORIES,
     CheckedRows,
     CsvRows,
     RejectedRows,
@@ -141,11 +142,11 @@ def check_headers(
     if columns or keep:
         form = product_form(products_file, columns, keep)
         form.source.close()
-        if "category_id" not in form.places:
-            return
+        if "category_id" in form.places:
+            category_rows(categories_file, rejected, hint=WITHOUT_CATEGORIES).close()
     else:
         product_rows(products_file, rejected, (), rows_per_batch=1).close()
-    category_rows(categories_file, rejected).close()
+        category_rows(categories_file, rejected).close()
 
 
 def made_of(

@@ -21,6 +21,7 @@ evaluation_file  any ratings, to evaluate rankings on
 
 from recommender.files.catalog_files import (
     KAGGLE_PATTERN,
+    WITHOUT_CATEGORIES,
     any_product_rows,
     category_rows,
     category_table,
@@ -48,6 +49,7 @@ __all__ = [
     "KAGGLE_PATTERN",
     "KINDS",
     "PEOPLE_HINT",
+    "WITHOUT_CATEGORIES",
     "CheckedRows",
     "CsvColumn",
     "CsvRows",

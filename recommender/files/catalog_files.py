@@ -91,9 +91,9 @@ def product_columns(known_categories: Collection[int], id_pattern: str = "") -> 
     ]
 
 
-def category_rows(path: Path, rejected: RejectedRows) -> CsvRows:
-    """Return the rows of the categories file. InputFileError as in ``CsvRows``."""
-    return CsvRows(path, category_columns(), rejected, hint=WHERE_TO_GET_IT)
+def category_rows(path: Path, rejected: RejectedRows, *, hint: str = WHERE_TO_GET_IT) -> CsvRows:
+    """Return the rows of the categories file. InputFileError as in ``CsvRows``; ``hint``: what to do without it."""
+    return CsvRows(path, category_columns(), rejected, hint=hint)
 
 
 def product_rows(
@@ -109,6 +109,7 @@ def product_rows(
     return CsvRows(path, columns, rejected, rows_per_batch=rows_per_batch, hint=WHERE_TO_GET_IT)
 
 
+WITHOUT_CATEGORIES = "name the file of the categories, as --categories FILE, or go without: --columns category_id="
 TABLE = ColumnTable(PRODUCT_NAMES)
 UNCATEGORIZED = "Uncategorized"
 MOST_KEPT = 20

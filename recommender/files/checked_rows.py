@@ -57,6 +57,8 @@ class CheckedRows:
             shown = listed(theirs or header)
             named = [name for name in missing if name in _NAMED]
             other = f", or name what it calls them, as --columns {named[0]}=NAME" if named else ""
+            if "asin" in header:  # a catalog of another form than Kaggle's
+                other = ", or read it as a shop's own: --columns asin=asin"
             raise InputFileError(
                 f"{self.path}: no column {', '.join(missing)} among {shown}: check that it is the right file{other}"
             )

@@ -112,6 +112,19 @@ def test_a_column_of_category_ids_needs_the_categories_file(step: Step, engine: 
     assert "1 loaded + 0 duplicates + 1 rejected = 2 rows of p.csv" in out
     assert step.rejected[1][2] == "category_id '3' is no id of the categories file"
     assert [row[8] for row in catalog(engine)[1]] == [2]
+    (step.folder / "c.csv").unlink()
+    remedy = "name the file of the categories, as --categories FILE, or go without: --columns category_id="
+    assert f"c.csv does not exist: {remedy}" in step.fail("--columns", "asin=sku,category_id=shelf")
+    assert "2 loaded" in step.run("--columns", "asin=sku,category_id=")
+
+
+def test_a_file_of_its_own_columns_is_told_how_it_is_read(step: Step) -> None:
+    step.write(f"asin,title,price\n{A},Mug,4.5\n")
+    remedy = "check that it is the right file, or read it as a shop's own: --columns asin=asin"
+    assert step.fail().endswith(f"among asin, title, price: {remedy}")
+    assert "1 loaded" in step.run("--columns", "asin=asin")
+    step.write(f"sku,title\n{A},Mug\n")
+    assert step.fail().endswith("or name what it calls them, as --columns asin=NAME")
 
 
 @pytest.mark.parametrize(
