@@ -162,10 +162,18 @@ def without_stars(
     """Return a split of `turned_to` as one of ``matrix``, which has no ratings: nothing is trained on made-up stars.
 
     A product whose only interactions are of the time of the cut, as where times are dates, is neither hidden nor seen.
+    A user of whom that would leave nothing has no cut: what is hidden was drawn by chance.
     """
     described = split.description.replace("ratings", "products")
     split = replace(split, train=matrix, description=described)
     seen = turned_to(matrix, trainable_log(split, log, weights), weights).steps
+    bare = split.test_rows[np.diff(seen.indptr)[split.test_rows] == 0]
+    if bare.size:
+        cuts = split.cut_times.copy()
+        cuts[bare] = NEVER
+        note = f" (by chance of {bare.size:,} users, whose products all have one time)"
+        split = replace(split, cut_times=cuts, description=described + note)
+        seen = turned_to(matrix, trainable_log(split, log, weights), weights).steps
     return replace(split, turned_to=seen)
 
 

@@ -361,6 +361,26 @@ def test_a_shop_without_a_rating_to_hide_is_an_error_that_says_so() -> None:
             evaluate_rankings(matrix, n_neighbors=20)
 
 
+def test_products_that_a_user_turned_to_at_one_time_are_hidden_by_chance() -> None:
+    """As where times are dates and people come once: the cut would leave nothing of them to learn from."""
+    matrix = replace(matrix_of([[0] * 3, [0] * 3], [True] * 3), rated_at=np.empty(0, np.int64))
+    log = Interactions(
+        user_ids=np.repeat(matrix.user_ids, 3),
+        product_codes=np.tile(np.arange(3, dtype=np.int32), 2),
+        product_ids=matrix.product_ids,
+        kinds=np.full(6, 3, np.int8),
+        times=np.array([70] * 3 + [10, 20, 30]),
+    )
+    split = hide_newest(matrix, 0, log, WEIGHTS)
+    assert split.turned_to is not None
+    hidden, seen = split.hidden.toarray() > 0, split.turned_to.toarray() > 0
+    assert (hidden.sum(axis=1).tolist(), seen.sum(axis=1).tolist()) == ([1, 1], [2, 2])
+    assert not (hidden & seen).any()
+    assert hidden[1].tolist() == [False, False, True]  # the second user's newest
+    assert split.cut_times[1] == 30
+    assert split.description.endswith("hidden (by chance of 1 users, whose products all have one time)")
+
+
 def test_few_test_users_are_reported_and_have_intervals_too() -> None:
     found = evaluate_rankings(matrix_of([[9, 8, 0], [0, 8, 9], [9, 9, 9]], [True] * 3), n_neighbors=20)
     assert found.n_test_users == 3
