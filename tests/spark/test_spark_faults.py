@@ -60,11 +60,13 @@ def server() -> Iterator[MariaDBServer]:
 def cluster(spark_settings: Path) -> Iterator[SparkCluster]:
     require_spark()
     folder = Path(tempfile.mkdtemp(prefix="recommender-spark-"))
-    with (spark_settings / "spark-defaults.conf").open("a") as file:
-        file.writelines(f"{name} {value}\n" for name, value in OF_EXECUTORS.items())
+    site = spark_settings / "spark-defaults.conf"
+    of_all = site.read_text()
+    site.write_text(of_all + "".join(f"{name} {value}\n" for name, value in OF_EXECUTORS.items()))
     cluster = SparkCluster(folder)
     yield cluster
     cluster.stop()
+    site.write_text(of_all)  # other tests run the compiled form of expressions
     shutil.rmtree(folder)
 
 
