@@ -178,6 +178,7 @@ def _settings(master: str, jar: Path | None) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.python.unix.domain.socket.enabled": "true",  # over TCP each task waits 40 ms for a delayed ACK
+        "spark.python.unix.domain.socket.dir": "/tmp",  # the default, a folder of YARN, may have too long a path
         # with another one for frames than for RDDs, an executor would start the daemon twice
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
