@@ -32,7 +32,9 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.usefixtures("on_this_session")
-def test_the_table_is_that_of_the_local_run(engine: Engine, env: dict[str, str], tmp_path: Path) -> None:
+def test_the_table_is_that_of_the_local_run(
+    engine: Engine, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(engine, made_up(150, 60), [f"p{product:03d}" for product in range(50)])
     do(env, tmp_path, SCRIPT, "--users", "all")
     local = table(engine)
@@ -58,9 +60,18 @@ def test_the_table_is_that_of_the_local_run(engine: Engine, env: dict[str, str],
     assert len(read_versions(engine)) == 2
     do(env, tmp_path, SCRIPT, "--users", "7")
     local = table(engine)
-    do(env, tmp_path, SCRIPT, "--users", "7", "--spark", "local[2]", "--if-stale")
+    said = do(env, tmp_path, SCRIPT, "--users", "7", "--spark", "local[2]", "--if-stale")
+    assert "batch    unchanged: version 3 (published) holds the lists of this data" in said
+
+    monkeypatch.setattr("recommender.spark.worker_holds", lambda *_whole: False)  # trained on the driver, then divided
+    do(env, tmp_path, SCRIPT, "--users", "7", "--spark", "local[2]")
     assert table(engine) == local
     assert len({row[0] for row in local}) == 7
+    said = do(env, tmp_path, SCRIPT, "--users", "7", "--spark", "local[2]", "--if-stale", "--to-parquet", "lists")
+    found = pq.read_table(tmp_path / "lists").drop_columns("generated_at").to_pylist()
+    assert sorted(tuple(row.values()) for row in found) == local
+    assert "gate     " not in said
+    assert len(read_versions(engine)) == 4
 
 
 @pytest.mark.usefixtures("on_this_session")
