@@ -46,9 +46,9 @@ from tqdm import tqdm
 
 from recommender.commands import engine as commands
 from recommender.commands.batch import run_batch
-from recommender.commands.engine_options import batch_size, parse_arguments
+from recommender.commands.engine_options import batch_size, parse_arguments, spark_options
 from recommender.commands.exit_status import FORESEEN, exit_status, status_of
-from recommender.commands.spark_batch import run_on_spark, spark_options
+from recommender.commands.spark_batch import run_on_spark
 from recommender.database import around, connect, connected, read_rating_matrix, read_taste_data
 from recommender.database.schema import INTERACTION_TYPES
 from recommender.errors import SettingError

@@ -1,13 +1,14 @@
-"""The command line of ``recommendation_engine.py``, and the values of its ``--users`` and ``--user``."""
+"""The command line of ``recommendation_engine.py``, and the values of its options."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from recommender.errors import SettingError, UnknownUserError
-from recommender.settings import DATABASE_OPTIONS, RATING_OPTIONS, add_options
+from recommender.settings import DATABASE_OPTIONS, RATING_OPTIONS, Settings, add_options
 from recommender.shop import RatingMatrix, UserId
 
 
@@ -93,3 +94,37 @@ def sample_user(text: str | None, matrix: RatingMatrix) -> UserId:
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
         raise UnknownUserError(text)
     return int(text)
+
+
+@dataclass(frozen=True)
+class SparkOptions:
+    """The options of a batch on Spark; without ``to_parquet`` the lists go into the database."""
+
+    master: str
+    from_parquet: Path | None
+    to_parquet: str | None
+    jar: Path | None
+    verbose: bool
+
+    @property
+    def reads_and_writes_tables(self) -> bool:
+        """Tell whether no Parquet files are involved."""
+        return self.from_parquet is None and self.to_parquet is None
+
+
+def spark_options(options: argparse.Namespace, settings: Settings) -> SparkOptions | None:
+    """Return the options of ``--spark``; None without it. SettingError for those that do not fit together."""
+    given = {name: getattr(options, name) for name in ("from_parquet", "to_parquet", "jdbc_jar")}
+    if options.spark is None:
+        for name, value in given.items():
+            if value is not None:
+                raise SettingError(f"--{name.replace('_', '-')} {value} is for --spark MASTER: give both")
+        return None
+    if options.save_model is not None:
+        reason = "a model file holds everybody in the memory of one machine"
+        raise SettingError(f"--save-model is not for --spark: {reason}; run it without --spark")
+    if not settings.db_host and options.from_parquet is None:
+        raise SettingError("--spark reads a server, and DB_HOST is not set: set it, or give --from-parquet FOLDER")
+    if not settings.db_host and options.to_parquet is None:
+        raise SettingError("--spark writes to a server, and DB_HOST is not set: set it, or give --to-parquet FOLDER")
+    return SparkOptions(options.spark, options.from_parquet, options.to_parquet, options.jdbc_jar, options.verbose)

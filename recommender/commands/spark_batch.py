@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
@@ -29,6 +28,7 @@ from recommender.commands.batch import (
     tell_written,
     verdict_of,
 )
+from recommender.commands.engine_options import SparkOptions
 from recommender.commands.list_gate import judge_lists
 from recommender.database import Stage, connected, label, read_cursor, token_of, widen_product_ids
 from recommender.database.schema import interactions, ratings, users
@@ -61,40 +61,6 @@ if TYPE_CHECKING:
 
 ROWS = (ratings, interactions, users)  # what the driver reads of a shop within MOST_SAMPLED of them
 _NO_LIST = "the batch made no list for this user"
-
-
-@dataclass(frozen=True)
-class SparkOptions:
-    """The options of a batch on Spark; without ``to_parquet`` the lists go into the database."""
-
-    master: str
-    from_parquet: Path | None
-    to_parquet: str | None
-    jar: Path | None
-    verbose: bool
-
-    @property
-    def reads_and_writes_tables(self) -> bool:
-        """Tell whether no Parquet files are involved."""
-        return self.from_parquet is None and self.to_parquet is None
-
-
-def spark_options(options: argparse.Namespace, settings: Settings) -> SparkOptions | None:
-    """Return the options of ``--spark``; None without it. SettingError for those that do not fit together."""
-    given = {name: getattr(options, name) for name in ("from_parquet", "to_parquet", "jdbc_jar")}
-    if options.spark is None:
-        for name, value in given.items():
-            if value is not None:
-                raise SettingError(f"--{name.replace('_', '-')} {value} is for --spark MASTER: give both")
-        return None
-    if options.save_model is not None:
-        reason = "a model file holds everybody in the memory of one machine"
-        raise SettingError(f"--save-model is not for --spark: {reason}; run it without --spark")
-    if not settings.db_host and options.from_parquet is None:
-        raise SettingError("--spark reads a server, and DB_HOST is not set: set it, or give --from-parquet FOLDER")
-    if not settings.db_host and options.to_parquet is None:
-        raise SettingError("--spark writes to a server, and DB_HOST is not set: set it, or give --to-parquet FOLDER")
-    return SparkOptions(options.spark, options.from_parquet, options.to_parquet, options.jdbc_jar, options.verbose)
 
 
 def run_on_spark(
