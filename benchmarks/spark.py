@@ -20,25 +20,26 @@ its own form, and writes nothing; ours reads the files and writes them. So the p
     self-join            SQL: the cosines of all pairs, a window that keeps the 20 largest; no lists
     ALS                  10 factors, 10 iterations, then recommendForAllUsers(10)
 
-Seen with ``--users 200000 --rounds 1 --parts lists`` on two cores, before product ids were checked faster (18 s of each
-``local[2]`` were the reading over JDBC, of which the server's check of the ids took 13):
+Seen with ``--parts lists`` on two cores, medians of three runs:
 
     | users | ranking | run | seconds | / local | driver's peak MB | equal |
     |---|---|---|---|---|---|---|
-    | 200,000 | classic | local | 13.5 | 1.00 | 874 | yes |
-    | 200,000 | classic | local[2] | 47.2 | 3.51 | 844 | yes |
-    | 200,000 | classic | local[2], divided | 68.8 | 5.11 | 826 | yes |
-    | 200,000 | taste | local | 16.7 | 1.00 | 1,104 | yes |
-    | 200,000 | taste | local[2] | 46.1 | 2.76 | 1,000 | yes |
-    | 200,000 | taste | local[2], divided | 94.3 | 5.64 | 976 | yes |
+    | 200,000 | classic | local | 13.4 | 1.00 | 874 | yes |
+    | 200,000 | classic | local[2] | 17.9 | 1.34 | 886 | yes |
+    | 200,000 | classic | local[2], divided | 40.9 | 3.06 | 827 | yes |
+    | 200,000 | taste | local | 18.2 | 1.00 | 1,105 | yes |
+    | 200,000 | taste | local[2] | 22.8 | 1.25 | 1,114 | yes |
+    | 200,000 | taste | local[2], divided | 59.9 | 3.29 | 977 | yes |
 
-with ``--parts cost --users 50000 200000 --rounds 1``, core seconds alone, since the machine had other work beside:
+with ``--parts cost --users 50000 200000 1000000 --rounds 1``:
 
-    | users | ranking | core seconds | foreseen | ratio | shuffled MB | foreseen | ratio |
-    | 50,000 | classic | 16.3 | 16.1 | 1.01 | 79 | 84 | 0.94 |
-    | 50,000 | taste | 24.9 | 24.1 | 1.03 | 387 | 432 | 0.90 |
-    | 200,000 | classic | 35.3 | 36.7 | 0.96 | 312 | 337 | 0.93 |
-    | 200,000 | taste | 72.4 | 71.1 | 1.02 | 1,588 | 1,744 | 0.91 |
+    | users | ranking | seconds | foreseen | ratio | core seconds | foreseen | ratio | shuffled MB | foreseen | ratio |
+    | 50,000 | classic | 9.2 | 8.1 | 1.14 | 17.5 | 16.1 | 1.09 | 78.9 | 84.3 | 0.94 |
+    | 50,000 | taste | 13.5 | 12.1 | 1.12 | 25.4 | 24.1 | 1.05 | 386.9 | 432.0 | 0.90 |
+    | 200,000 | classic | 17.4 | 18.3 | 0.95 | 33.5 | 36.7 | 0.91 | 312.3 | 337.3 | 0.93 |
+    | 200,000 | taste | 34.9 | 35.5 | 0.98 | 66.7 | 71.1 | 0.94 | 1,589.1 | 1,744.2 | 0.91 |
+    | 1,000,000 | classic | 90.0 | 86.9 | 1.04 | 174.7 | 173.9 | 1.00 | 1,640.0 | 1,714.6 | 0.96 |
+    | 1,000,000 | taste | 270.3 | 272.7 | 0.99 | 497.6 | 545.3 | 0.91 | 13,243.9 | 17,286.1 | 0.77 |
 
 and with ``--parts peers --ladder 5000 20000 --limit 40`` (the limit counts from the start of the process, Spark's too):
 
@@ -218,6 +219,12 @@ def lists(server: MariaDBServer, engine: Engine, shape: Shape, ranking: str, rou
         print(f"| {median(all_of_it, 'peak'):,.0f} | {equal} |", flush=True)
 
 
+def on_cores(cores: int, *arguments: Any) -> Took:
+    """Run step 3 on so many cores: Spark's JVM and Python workers are kept to them, too."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    return step(*arguments)
+
+
 def scaling(shape: Shape, ranking: str, rounds: int, folder: Path) -> None:
     """Print the lines of a ranking: from Parquet files into others, by one core and by two."""
     files = folder / f"scaling{shape.users}"
@@ -228,7 +235,7 @@ def scaling(shape: Shape, ranking: str, rounds: int, folder: Path) -> None:
     took: dict[tuple[bool, int], list[Took]] = {run: [] for run in runs}
     for _ in range(rounds):
         for divided, cores in runs:
-            made = apart(step, ranking, f"local[{cores}]", divided, *given)
+            made = apart(on_cores, cores, ranking, f"local[{cores}]", divided, *given)
             took[divided, cores].append(_done(made, Took))
     for divided in (False, True):
         one, two = (median(took[divided, cores], "lists") for cores in (1, 2))
@@ -393,9 +400,9 @@ def peer(name: str, folder: Path, shape: Shape) -> float:
         return seconds
 
 
-def compare_peers(ladder: list[int], limit: float, folder: Path) -> None:
+def compare_peers(names: list[str], ladder: list[int], limit: float, folder: Path) -> None:
     """Print a line for each size; a peer that does not finish is not asked again."""
-    left = list(PEERS)
+    left = list(names)
     for users in ladder:
         shape, files = shape_of(users), folder / f"peers{users}"
         write_files(shape, files)
@@ -419,6 +426,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, nargs="+", help="sizes of the shops of the lists (default 200000)")
     parser.add_argument("--rankings", nargs="+", default=RANKINGS, choices=RANKINGS)
     parser.add_argument("--ladder", type=int, nargs="+", help="sizes of the shops of the peers")
+    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS)
     parser.add_argument("--rounds", type=int, help="runs of each, in turns (default 3)")
     parser.add_argument("--limit", type=float, default=600, help="seconds for a peer (default 600)")
     parser.add_argument("--parts", nargs="+", default=["lists", "scaling", "cost", "table", "peers"])
@@ -445,7 +453,9 @@ def main() -> None:
             compare_cost(users, options.rankings, rounds, folder)
         if "peers" in options.parts:
             print("\n| users | ratings | ours s | columnSimilarities s | self-join s | ALS s |\n|" + "---:|" * 6)
-            compare_peers(options.ladder or ([1_000] if options.short else LADDER), options.limit, folder)
+            compare_peers(
+                options.peers, options.ladder or ([1_000] if options.short else LADDER), options.limit, folder
+            )
 
 
 def compare_lists(sizes: list[int], rankings: list[str], rounds: int, folder: Path) -> None:

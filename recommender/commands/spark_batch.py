@@ -188,7 +188,7 @@ class _Run:
         job = job_for(trained.shop.ratings, trained.similarity, n_users, n, trained.settings)
         noted = job.settings() | {"users": n_users}
         tell_choice(job)
-        made_of = facts.fingerprint()
+        made_of = facts.fingerprint() if self.engine is not None else ""
         if self.options.if_stale and self._is_current(made_of, noted):
             return
         check_cosines(trained)

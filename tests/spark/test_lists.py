@@ -159,7 +159,7 @@ def real_shop(name: str) -> Shop:
 
 
 @needs_real_data
-@pytest.mark.parametrize("ranking", ["classic", "taste", "auto, fusion"])
+@pytest.mark.parametrize("ranking", ["classic", "taste", "items", "auto, fusion"])
 @pytest.mark.parametrize("name", ["movielens_small", "filmtrust", "all_beauty"])
 def test_lists_of_real_users_are_the_local_ones(name: str, ranking: str) -> None:
     shop = real_shop(name)
@@ -167,7 +167,7 @@ def test_lists_of_real_users_are_the_local_ones(name: str, ranking: str) -> None
     assert_same(lists_in_process(shop, wanted, Sizes(3, 64, 50, 20_000, 4)), local)
 
 
-@pytest.mark.parametrize("ranking", ["classic", "taste", "items"])
+@pytest.mark.parametrize("ranking", ["classic", "taste", "items", "auto, fusion"])
 def test_lists_of_5000_users_are_the_local_ones(ranking: str) -> None:
     shop = made_up(5_000, 2_000, 30_000)
     local, wanted = local_lists(shop, WANTED[ranking])
