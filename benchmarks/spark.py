@@ -41,11 +41,19 @@ with ``--parts cost --users 50000 200000 1000000 --rounds 1``:
     | 1,000,000 | classic | 90.0 | 86.9 | 1.04 | 174.7 | 173.9 | 1.00 | 1,640.0 | 1,714.6 | 0.96 |
     | 1,000,000 | taste | 270.3 | 272.7 | 0.99 | 497.6 | 545.3 | 0.91 | 13,243.9 | 17,286.1 | 0.77 |
 
-and with ``--parts peers --ladder 5000 20000 --limit 40`` (the limit counts from the start of the process, Spark's too):
+with ``--parts scaling --rankings classic --rounds 1``:
+
+    | users | ranking | run | one core s | two cores s | one / two |
+    | 200,000 | classic | shared | 13.0 | 7.2 | 1.81 |
+    | 200,000 | classic | divided | 31.4 | 20.7 | 1.52 |
+
+and with ``--parts peers --limit 600`` (the limit counts from the start of the process, Spark's too):
 
     | users | ratings | ours s | columnSimilarities s | self-join s | ALS s |
-    | 5,000 | 95,000 | 10.4 | 11.1 (1.1 x) | 8.2 (0.8 x) | 15.6 (1.5 x) |
-    | 20,000 | 380,000 | 13.1 | did not finish | did not finish | did not finish |
+    | 5,000 | 95,000 | 10.6 | 13.7 (1.3 x) | 5.6 (0.5 x) | 12.0 (1.1 x) |
+    | 20,000 | 380,000 | 12.6 | 88.7 (7.0 x) | 19.0 (1.5 x) | 20.8 (1.6 x) |
+    | 40,000 | 760,000 | 12.4 | 322.4 (25.9 x) | | |
+    | 50,000 | 950,000 | 13.6 | did not finish | 258.1 (18.9 x) | 40.7 (3.0 x) |
 """
 
 from __future__ import annotations
