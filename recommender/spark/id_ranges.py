@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, Table, func, select
 
-from recommender.database import database_errors
+from recommender.database import database_errors, existing_tables
 
 LEAST_ROWS, MOST_ROWS = 50_000, 2_000_000  # of a part: a task has some work, and its rows fit into memory
 MOST_PARTS = 100_000
@@ -75,10 +75,13 @@ def predicates(engine: Engine, table: Table, n_tasks: int) -> list[str]:
 
 
 def has_at_most(engine: Engine, tables: Sequence[Table], most: int) -> bool:
-    """Tell whether the tables have ``most`` rows together, or fewer; they are counted only if the index agrees.
+    """Tell whether the tables that exist have ``most`` rows together, or fewer.
 
-    Counting a table of a billion rows takes minutes. The server's estimate is at most a few times off. DatabaseError.
+    They are counted only if the index agrees: to count a billion rows takes minutes, and the server's estimate is at
+    most a few times off. DatabaseError.
     """
+    there = existing_tables(engine)
+    tables = [table for table in tables if table.name in there]
     with database_errors(engine), engine.connect() as connection:
         if sum(_estimated(connection, table, 0, LARGEST_ID) for table in tables) > ROUGHLY * most:
             return False

@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import Engine, insert
 
 from recommender.database import read_snapshot, writing
-from recommender.database.schema import interactions, user_id_map, users
+from recommender.database.schema import interactions, ratings, user_id_map, users
 from recommender.errors import RatingError
 from recommender.settings import Settings
 from recommender.shop import NO_TIME, Snapshot
+from recommender.spark.id_ranges import has_at_most
 from recommender.spark.jdbc_source import JdbcSource
 from recommender.spark.session import MARIADB_DRIVER
 from recommender.spark.shop_frames import ShopFrames
@@ -45,6 +46,18 @@ def rated(shop: Snapshot) -> list[tuple[Any, ...]]:
     users_ = np.repeat(matrix.user_ids, np.diff(matrix.steps.indptr)).tolist()
     names = matrix.products(matrix.steps.indices)
     return sorted(zip(users_, names, matrix.steps.data.tolist(), matrix.rated_at.tolist(), strict=True), key=repr)
+
+
+def test_a_shop_is_small_by_the_rows_of_the_tables_that_it_has(engine: Engine) -> None:
+    tables = (ratings, interactions, users)
+    fill(engine, {1: {"a": 4, "b": 5}, 7: {"b": 3.5}, -1: {"a": 1}}, ["a", "b"])  # 4 ratings of 3 users
+    assert has_at_most(engine, tables, 7)
+    assert not has_at_most(engine, tables, 6)
+    assert not has_at_most(engine, tables, 0)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE users")
+    assert has_at_most(engine, tables, 4)
+    assert has_at_most(engine, (users,), 0)
 
 
 def test_ratings_are_those_of_the_local_reader(engine: Engine, read: Read) -> None:

@@ -102,6 +102,16 @@ def test_from_files_to_files_a_shop_of_texts_gets_the_lists_of_the_local_run(tmp
     assert "\nRecommendations for user é3-3:\n" in said
 
 
+@pytest.mark.usefixtures("on_this_session")
+def test_an_empty_database_is_told_what_to_run_first(engine: Engine, env: dict[str, str], tmp_path: Path) -> None:
+    for table_name in inspect(engine).get_table_names():
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"DROP TABLE `{table_name}`")
+    for options in ((), ("--to-parquet", "lists")):
+        said = refuse(env, tmp_path, SCRIPT, "--spark", "local[2]", *options)
+        assert said.rstrip().endswith("run python to_rds.py first")
+
+
 def test_the_sample_on_the_driver_is_that_of_the_local_run(spark: Any, engine: Engine, settings: Settings) -> None:
     fill(engine, made_up(80, 30), [f"p{product:03d}" for product in range(25)])
     local = read_snapshot(engine)
