@@ -106,11 +106,6 @@ class SparkOptions:
     jar: Path | None
     verbose: bool
 
-    @property
-    def reads_and_writes_tables(self) -> bool:
-        """Tell whether no Parquet files are involved."""
-        return self.from_parquet is None and self.to_parquet is None
-
 
 def spark_options(options: argparse.Namespace, settings: Settings) -> SparkOptions | None:
     """Return the options of ``--spark``; None without it. SettingError for those that do not fit together."""

@@ -23,12 +23,14 @@ from recommender.commands.batch import (
     Recommend,
     check_cosines,
     keep_unchanged,
+    read_and_train,
     run_batch,
     tell_choice,
+    tell_loaded,
     tell_written,
     verdict_of,
 )
-from recommender.commands.engine_options import SparkOptions
+from recommender.commands.engine_options import SparkOptions, sample_user
 from recommender.commands.list_gate import judge_lists
 from recommender.database import Stage, connected, label, read_cursor, token_of, widen_product_ids
 from recommender.database.schema import interactions, ratings, users
@@ -80,22 +82,29 @@ def run_on_spark(
 
     jar, driver = (None, "") if chosen.from_parquet else jdbc_jar(chosen.jar)
     with _database(settings, chosen) as engine:
+        small = engine is not None and chosen.from_parquet is None and has_at_most(engine, ROWS, MOST_SAMPLED)
+        publishes = chosen.to_parquet is None
         if engine is not None:
-            print(label(engine))
             refuse_foreign_lists(engine)
             widen_product_ids(engine)
+            if not (small and publishes):  # `run_batch` prints it
+                print(label(engine))
         with spark_session(chosen.master, jar=jar, verbose=chosen.verbose) as spark:
             at_a_time = spark.sparkContext.defaultParallelism
             print(f"spark    {spark.version} on {chosen.master}, {at_a_time} tasks at a time")
             if chosen.to_parquet is not None:
                 check_folder(spark, chosen.to_parquet)
             meter = Meter(spark)
-            if engine is not None and chosen.reads_and_writes_tables and has_at_most(engine, ROWS, MOST_SAMPLED):
-                write = partial(_written, spark, settings, meter, JdbcSource(spark, engine, settings, driver))
-                run_batch(engine, settings, options, users, None, recommend, gate_users=gate_users, write=write)
-                return
             run = _Run(spark, engine, settings, chosen, options, users, gate_users, meter)
-            run.make(_read(spark, engine, settings, chosen, driver))
+            if engine is None or not small:
+                run.make(_read(spark, engine, settings, chosen, driver))
+                return
+            source = JdbcSource(spark, engine, settings, driver)  # for workers that cannot hold the shop
+            if publishes:
+                write = partial(_written, spark, settings, meter, source)
+                run_batch(engine, settings, options, users, None, recommend, gate_users=gate_users, write=write)
+            else:
+                run.make_files(engine, source)
 
 
 def _written(
@@ -103,19 +112,12 @@ def _written(
     *, force: bool, **noted: Any,
 ) -> Version:  # fmt: skip
     """Let executors make and write the lists of ``model``, and tell what they wrote; as `write_and_tell`."""
-    from recommender.spark import lists_frame, shown, whole_frame, worker_holds, write_lists
+    from recommender.spark import shown, write_lists
 
     started, done = time.perf_counter(), spark.sparkContext.accumulator(0)
-    answers = ModelSettings(model.n_neighbors, model.ranking, model.new_product_percent, model.weights)
 
     def write(stage: Stage, lists: BatchLists) -> dict[str, Any]:
-        if worker_holds(spark, lists):
-            make = partial(whole_frame, spark, lists)
-        else:
-            wanted = _lists_job(model.similarity, answers, len(job.rows), job.n, lists.version, lists.generated_at)
-            shop = source.read()
-            make = partial(lists_frame, spark, shop.frames, shop.catalog, shop.scale, wanted)
-        write_lists(stage, settings, make, done)
+        write_lists(stage, settings, _maker(spark, model, lists, source), done)
         return {"spark": meter.cost()}
 
     judge = partial(judge_lists, matrix=model.matrix, force=force)
@@ -124,6 +126,19 @@ def _written(
     tell_written(version, len(job.rows), started, force=force)
     _tell_cost((version.metrics or {})["spark"])
     return version
+
+
+def _maker(spark: Any, model: ServedModel, lists: BatchLists, source: Any) -> Make:
+    """Return the maker of the lists: tasks share the whole shop, or divide it if a worker cannot hold it."""
+    from recommender.spark import lists_frame, whole_frame, worker_holds
+
+    if worker_holds(spark, lists):
+        return partial(whole_frame, spark, lists)
+    answers = ModelSettings(model.n_neighbors, model.ranking, model.new_product_percent, model.weights)
+    job = lists.job
+    wanted = _lists_job(model.similarity, answers, len(job.rows), job.n, lists.version, lists.generated_at)
+    shop = source.read()
+    return partial(lists_frame, spark, shop.frames, shop.catalog, shop.scale, wanted)
 
 
 def _lists_job(
@@ -198,6 +213,23 @@ class _Run:
         number = 1 if self.engine is None else next_number(read_versions(self.engine))
         version = Version(number, datetime.now(UTC), made_of, shop.n_ratings, noted, metrics=metrics)
         self._write(facts, self._maker(facts, trained, job, version), version, verdict, user_id)
+
+    def make_files(self, engine: Engine, source: Any) -> None:
+        """Make the lists of a shop that the driver reads, as Parquet files."""
+        from recommender.spark import shown
+
+        settings, started = commands.suited_and_told(engine, self.settings), time.perf_counter()
+        commands.announce_compiling(settings.ranking)
+        _, trained, job = read_and_train(engine, settings, self.users, all_of_it=True)
+        tell_loaded(trained.shop, started)
+        tell_choice(job)
+        user_id = sample_user(self.options.user, trained.shop.ratings)
+        check_cosines(trained)
+        model, number = serve(trained, built_at=datetime.now(UTC)), next_number(read_versions(engine))
+        started = time.perf_counter()
+        with shown(self.spark, "lists"):
+            make = _maker(self.spark, model, BatchLists.of(model, job, number), source)
+            self._into_folder(make(), len(job.rows), started, user_id)
 
     def _suited(self, shop: ShopFrames) -> Settings:
         """Return the settings with the ranking that suits the shop. SettingError."""
