@@ -85,10 +85,10 @@ def told_loss(engine: Engine, stage: Stage, names: str) -> str:
             stay["people"] = _count(stage, users.join(new_users, new_users.c.user_id == users.c.user_id))
     if all(2 * stay[what] >= n for what, n in before.items()):
         return ""
-    were, are = (", ".join(f"{n[what]:,} {what}" for what in n if before[what] or now[what]) for n in (before, now))
+    were, are = (", ".join(f"{what} {n[what]:,}" for what in n if before[what] or now[what]) for n in (before, now))
     return (
-        f"{names}: most of what was there is gone: before {were}; now {are}, and {stay['people']:,} of the people from "
-        "before. If this is not the complete file, import that one before you run step 3"
+        f"{names}: most of what was there is gone. Before: {were}; now: {are}, people from before "
+        f"{stay['people']:,}. If this is not the complete file, import that one before you run step 3"
     )
 
 

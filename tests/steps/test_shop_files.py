@@ -127,14 +127,14 @@ def test_a_newer_file_without_most_people_or_ratings_says_so(load: Load, engine:
     assert said not in load_ratings(range(10), f"{A} {B} {C}")
     assert said not in load_ratings(range(5), f"{A} {B} {C}")  # half of them
     out = load_ratings(range(3, 10), A)  # 2 of the 5 people, 7 of the 15 ratings
-    assert f"{said}: before 5 people, 15 ratings; now 7 people, 7 ratings, and 2 of the people from before" in out
+    assert f"{said}. Before: people 5, ratings 15; now: people 7, ratings 7, people from before 2. If" in out
     assert out.count(said) == out.count(gone) == 1
     assert said in load_ratings(range(20, 27), A)  # as many others
     assert len(contents(engine, users, "user_id")) == 7
     load("--interactions", "events.csv", "--replace")
     (tmp_path / "events.csv").write_text("\n".join([*EVENTS.splitlines()[:2], ""]))
     out = load("--interactions", "events.csv")
-    assert "before 2 people, 4 interactions; now 1 people, 1 interactions, and 1 of the people from before" in out
+    assert "Before: people 2, interactions 4; now: people 1, interactions 1, people from before 1. If" in out
     (tmp_path / "events.csv").write_text(EVENTS.replace("ann", "eva"))
     assert "most of what was there" not in load("--interactions", "events.csv", "--replace")  # it insists
 
