@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -117,7 +117,7 @@ def _written(
     started, done = time.perf_counter(), spark.sparkContext.accumulator(0)
 
     def write(stage: Stage, lists: BatchLists) -> dict[str, Any]:
-        write_lists(stage, settings, _maker(spark, model, lists, source), done)
+        write_lists(stage, settings, _maker(spark, model, lists, source.read), done)
         return {"spark": meter.cost()}
 
     judge = partial(judge_lists, matrix=model.matrix, force=force)
@@ -128,8 +128,8 @@ def _written(
     return version
 
 
-def _maker(spark: Any, model: ServedModel, lists: BatchLists, source: Any) -> Make:
-    """Return the maker of the lists: tasks share the whole shop, or divide it if a worker cannot hold it."""
+def _maker(spark: Any, model: ServedModel, lists: BatchLists, read: Callable[[], ShopFrames]) -> Make:
+    """Return the maker of the lists: tasks share the whole shop, or divide what they ``read`` if none can hold it."""
     from recommender.spark import lists_frame, whole_frame, worker_holds
 
     if worker_holds(spark, lists):
@@ -137,7 +137,7 @@ def _maker(spark: Any, model: ServedModel, lists: BatchLists, source: Any) -> Ma
     answers = ModelSettings(model.n_neighbors, model.ranking, model.new_product_percent, model.weights)
     job = lists.job
     wanted = _lists_job(model.similarity, answers, len(job.rows), job.n, lists.version, lists.generated_at)
-    shop = source.read()
+    shop = read()
     return partial(lists_frame, spark, shop.frames, shop.catalog, shop.scale, wanted)
 
 
@@ -228,7 +228,7 @@ class _Run:
         model, number = serve(trained, built_at=datetime.now(UTC)), next_number(read_versions(engine))
         started = time.perf_counter()
         with shown(self.spark, "lists"):
-            make = _maker(self.spark, model, BatchLists.of(model, job, number), source)
+            make = _maker(self.spark, model, BatchLists.of(model, job, number), source.read)
             self._into_folder(make(), len(job.rows), started, user_id)
 
     def _suited(self, shop: ShopFrames) -> Settings:
@@ -260,14 +260,13 @@ class _Run:
         return commands.gate(settings, self.engine, judged, job.ranking.settings, force=force, n_users=self.gate_users)
 
     def _maker(self, facts: ShopFacts, trained: Trained, job: BatchJob, version: Version) -> Make:
-        """Return the maker of the lists: tasks share the whole shop, or divide it if a worker cannot hold it."""
-        from recommender.spark import lists_frame, whole_frame, worker_holds
+        """Return the maker of the lists; of a large shop the tasks divide the rows."""
+        from recommender.spark import lists_frame
 
-        if facts.has_at_most(MOST_SAMPLED):
-            lists = BatchLists.of(serve(trained, built_at=version.made_at), job, version.number)
-            if worker_holds(self.spark, lists):
-                return partial(whole_frame, self.spark, lists)
         shop = facts.shop
+        if facts.has_at_most(MOST_SAMPLED):
+            model = serve(trained, built_at=version.made_at)
+            return _maker(self.spark, model, BatchLists.of(model, job, version.number), lambda: shop)
         wanted = _lists_job(trained.similarity, trained.settings, self.users, job.n, version.number, version.made_at)
         return partial(lists_frame, self.spark, shop.frames, shop.catalog, shop.scale, wanted)
 

@@ -259,15 +259,9 @@ def _run_blocks(matrix: RatingMatrix) -> None:
     profiles, ratings, most = build_profiles(matrix), matrix.steps, matrix.scale.most
     statistics = taste_statistics(profiles.confidences, ratings, scale=matrix.scale)
     ground = TasteGround(statistics, ratings.shape[1])
-    searches = (
-        (NearestByCosine(ratings, 0, 2, most=most), CosineIndex(ratings, most=most)),
-        (
-            NearestByTaste(profiles.confidences, None, 0, 2, ground),
-            TasteIndex(profiles.confidences, statistics=ground.statistics),
-        ),
-    )
-    for nearest, index in searches:
-        nearest.meet(index, 0)  # type: ignore[arg-type]
+    NearestByCosine(ratings, 0, 2, most=most).meet(CosineIndex(ratings, most=most), 0)
+    index = TasteIndex(profiles.confidences, statistics=ground.statistics)
+    NearestByTaste(profiles.confidences, None, 0, 2, ground).meet(index, 0)
     TasteIndex(profiles.confidences[:0])
 
 
