@@ -46,7 +46,12 @@ from tqdm import tqdm
 
 from recommender.commands import engine as commands
 from recommender.commands.batch import run_batch
-from recommender.commands.engine_options import batch_size, parse_arguments, spark_options
+from recommender.commands.engine_options import (
+    batch_size,
+    check_spark_makes_lists,
+    parse_arguments,
+    spark_options,
+)
 from recommender.commands.exit_status import FORESEEN, exit_status, status_of
 from recommender.commands.spark_batch import run_on_spark
 from recommender.database import around, connect, connected, read_rating_matrix, read_taste_data
@@ -254,6 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
         for given, name in ((options.columns, "--columns"), (options.zero_is, "--zero-is")):
             if given and options.ratings is None:
                 raise SettingError(f"{name} is for --evaluate --ratings FILE: give all three")
+        check_spark_makes_lists(options)
         if options.check_data:
             commands.check_data(settings)
         elif options.evaluate:

@@ -11,6 +11,9 @@ from recommender.errors import SettingError, UnknownUserError
 from recommender.settings import DATABASE_OPTIONS, RATING_OPTIONS, Settings, add_options
 from recommender.shop import RatingMatrix, UserId
 
+_OTHER_WORK = ("check_data", "evaluate", "list_versions", "rollback", "export", "map")  # what is no batch
+_OF_SPARK = ("spark", "from_parquet", "to_parquet", "jdbc_jar")
+
 
 def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants: Iterable[str]) -> argparse.Namespace:
     """Return the options of step 3; ``batch_sample``: default of --users; ``constants``: the script's settings."""
@@ -107,9 +110,20 @@ class SparkOptions:
     verbose: bool
 
 
+def check_spark_makes_lists(options: argparse.Namespace) -> None:
+    """Raise SettingError if an option of Spark stands beside one that Spark has no part in."""
+    for other in _OTHER_WORK:
+        for name in _OF_SPARK:
+            if getattr(options, other) not in (None, False) and getattr(options, name) is not None:
+                spelled, beside = (f"--{one.replace('_', '-')}" for one in (name, other))
+                raise SettingError(
+                    f"{spelled} is for making lists on Spark, and {beside} does not: give one of the two"
+                )
+
+
 def spark_options(options: argparse.Namespace, settings: Settings) -> SparkOptions | None:
     """Return the options of ``--spark``; None without it. SettingError for those that do not fit together."""
-    given = {name: getattr(options, name) for name in ("from_parquet", "to_parquet", "jdbc_jar")}
+    given = {name: getattr(options, name) for name in _OF_SPARK[1:]}
     if options.spark is None:
         for name, value in given.items():
             if value is not None:

@@ -149,6 +149,17 @@ def test_options_that_do_not_fit_are_refused(
     assert line in refuse(env, tmp_path, SCRIPT, "--spark", "local[2]", *options)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [("--check-data",), ("--evaluate",), ("--list-versions",), ("--rollback", "1"), ("--export", "a.csv"), ("--map",)],
+)
+def test_work_that_makes_no_lists_is_not_for_spark(tmp_path: Path, other: tuple[str, ...]) -> None:
+    env = {"DB_HOST": "", "SQLITE_FILE": str(tmp_path / "shop.db")}
+    for option in ("--spark", "--from-parquet", "--to-parquet", "--jdbc-jar"):
+        line = f"{option} is for making lists on Spark, and {other[0]} does not: give one of the two"
+        assert line in refuse(env, tmp_path, SCRIPT, *other, option, "local[2]")
+
+
 def test_without_a_server_spark_needs_files_to_read_and_to_write(tmp_path: Path) -> None:
     env = {"DB_HOST": "", "SQLITE_FILE": str(tmp_path / "shop.db")}
     reads = "--spark reads a server, and DB_HOST is not set: set it, or give --from-parquet FOLDER"
