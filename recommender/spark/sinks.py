@@ -26,10 +26,11 @@ from sqlalchemy import Engine
 
 from recommender.database import BlockWriter, Stage, connect, staged
 from recommender.database.schema import BATCH_TABLES, lists_by_text, recommendations
-from recommender.errors import DatabaseError, SettingError
+from recommender.errors import DatabaseError, SettingError, SparkError
 from recommender.publishing import Judge, Version, publish_lists
 from recommender.settings import Settings
 from recommender.shop import LONGEST_KNOWN_ID, LONGEST_USER_ID, NUMBERS_AS_THEY_ARE, Cursor
+from recommender.spark.causes import explained
 from recommender.spark.lists.exchange import Last
 from recommender.spark.names import NamesOnSpark
 
@@ -194,14 +195,24 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def check_folder(spark: SparkSession, folder: str) -> None:
-    """Raise SettingError unless ``folder`` is free, or holds lists that Spark wrote before."""
+    """Raise SettingError unless ``folder`` is free, empty, or holds lists that a batch wrote before."""
     files, path = _files(spark, folder)
-    if not files.exists(path):
-        return
+    if files.exists(path) and not (files.getFileStatus(path).isDirectory() and _may_go(spark, files, path)):
+        raise SettingError(f"--to-parquet {folder} is there, and is no folder of lists of this step: name another")
+
+
+def _may_go(spark: SparkSession, files: Any, path: Any) -> bool:
+    """Tell whether a folder is empty or holds lists; other files of Spark, as those of a warehouse, are not ours."""
+    if not len(files.listStatus(path)):
+        return True
     jvm: Any = spark.sparkContext._jvm
-    done = jvm.org.apache.hadoop.fs.Path(path, "_SUCCESS")
-    if files.isFile(path) or (len(files.listStatus(path)) and not files.exists(done)):
-        raise SettingError(f"--to-parquet {folder} is there, and is no folder of Parquet files of Spark: name another")
+    if not files.exists(jvm.org.apache.hadoop.fs.Path(path, "_SUCCESS")):
+        return False
+    try:
+        with explained():
+            return spark.read.parquet(path.toString()).columns == recommendations.columns.keys()
+    except SparkError:  # no Parquet
+        return False
 
 
 def write_folder(spark: SparkSession, lists: DataFrame, folder: str) -> DataFrame:

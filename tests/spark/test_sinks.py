@@ -223,7 +223,11 @@ def test_a_folder_is_replaced_only_by_a_whole_one(spark: Any, tmp_path: Path) ->
 
 def test_a_folder_of_something_else_is_refused(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    for taken in (tmp_path, tmp_path / "mine.txt"):
-        with pytest.raises(SettingError, match="is there, and is no folder of Parquet files of Spark"):
+    ratings = spark.createDataFrame([(1, "a", 4.5)], "user_id long, product_id string, rating double")
+    ratings.write.parquet(str(tmp_path / "ratings.parquet"))
+    ratings.write.csv(str(tmp_path / "ratings.csv"))
+    for taken in (tmp_path, *tmp_path.iterdir()):
+        with pytest.raises(SettingError, match="is there, and is no folder of lists of this step: name another"):
             write_folder(spark, frame_of(spark, {1: ["a"]}, 1), str(taken))
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "ratings.csv", "ratings.parquet"]
+    assert spark.read.parquet(str(tmp_path / "ratings.parquet")).count() == 1
