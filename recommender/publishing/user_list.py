@@ -127,7 +127,8 @@ def as_text(user_id: UserId, recs: pd.DataFrame, reason: str = "") -> str:
     title = f"\nRecommendations for user {user_id}:\n"
     if recs.empty:
         return f"{title}  none: {reason}"
-    shown = recs.assign(product_name=[(name or "(no title)")[:60] for name in recs["product_name"]])
+    names = recs["product_name"].tolist()  # without a title None or NaN, by the type of the column
+    shown = recs.assign(product_name=[name[:60] if isinstance(name, str) and name else "(no title)" for name in names])
     shown.insert(0, "rank", range(1, len(shown) + 1))
     formatters: Any = {"predicted_rating": _stars, "support": "{:.3f}".format}
     table = shown.to_string(index=False, formatters=formatters, na_rep="-")

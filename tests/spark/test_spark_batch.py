@@ -20,7 +20,7 @@ from recommender.spark.jdbc_source import JdbcSource
 from recommender.spark.session import MARIADB_DRIVER
 from recommender.spark.shop_facts import ShopFacts
 from tests.spark.conftest import table
-from tests.support.shop import fill, made_up
+from tests.support.shop import fill, made_up, product_row
 from tests.support.steps import do, refuse
 
 SCRIPT = "recommendation_engine.py"
@@ -78,8 +78,9 @@ def test_the_table_is_that_of_the_local_run(
 def test_from_files_to_files_a_shop_of_texts_gets_the_lists_of_the_local_run(tmp_path: Path) -> None:
     env = {"DB_HOST": "", "SQLITE_FILE": str(tmp_path / "shop.db")}
     stars, catalog = made_up(60, 30), [f"p{product:03d}" for product in range(25)]
+    titles = {product: f"Product {product}" if number % 2 else None for number, product in enumerate(catalog)}
     engine = connect(load_settings(environ=env, env_file=tmp_path / "no.env"), create=True)
-    fill(engine, stars, catalog)
+    fill(engine, stars, [product_row(product, title=title) for product, title in titles.items()])
     with writing(engine) as connection:
         names = [{"user_id": user, "external_id": f"é{user % 7}-{user}"} for user in stars]
         connection.execute(insert(user_id_map), names)
@@ -89,7 +90,7 @@ def test_from_files_to_files_a_shop_of_texts_gets_the_lists_of_the_local_run(tmp
     rated = [(f"é{user % 7}-{user}", *pair) for user, theirs in stars.items() for pair in theirs.items()]
     files = {
         "ratings": {name: [row[at] for row in rated] for at, name in enumerate(("user_id", "product_id", "rating"))},
-        "products": {"product_id": catalog, "title": [f"Product {product}" for product in catalog]},
+        "products": {"product_id": catalog, "title": list(titles.values())},
     }
     (tmp_path / "shop").mkdir()
     for name, columns in files.items():
@@ -100,6 +101,7 @@ def test_from_files_to_files_a_shop_of_texts_gets_the_lists_of_the_local_run(tmp
     assert sorted(tuple(row.values()) for row in found) == sorted(local)
     assert f"batch    {len(local):,} rows for 60 users into lists in " in said
     assert "\nRecommendations for user é3-3:\n" in said
+    assert "(no title)" in said
 
 
 @pytest.mark.usefixtures("on_this_session")
