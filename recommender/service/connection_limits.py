@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import sys
 from typing import Any
 
@@ -36,6 +37,7 @@ SPARE_FILES = 100  # open files reserved for the database, the model, the log
 EVERY = 0.5  # seconds
 
 _TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_log = logging.getLogger("uvicorn.error")
 Connection = Any  # a connection of uvicorn, which has several classes
 
 
@@ -58,10 +60,16 @@ class ConnectionLimits:
         return len(found)
 
     async def run(self) -> None:
-        """Look at the connections again and again."""
+        """Look at the connections again and again; a look that fails is logged once, and the next one follows."""
+        logged = ""
         while self._servers:
             await asyncio.sleep(EVERY)
-            self.look(asyncio.get_running_loop().time())
+            try:
+                self.look(asyncio.get_running_loop().time())
+            except Exception as error:
+                if repr(error) != logged:
+                    logged = repr(error)
+                    _log.exception("the limits of connections go on after an unforeseen error")
 
     def look(self, now: float) -> None:
         """Close connections that have waited too long for their client, and note the longest waiting ones."""

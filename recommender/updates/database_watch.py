@@ -38,7 +38,7 @@ class DatabaseWatch:
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._last_answer = time.monotonic() if known_up else float("-inf")
         self._silent_since = datetime.now(UTC)
-        self._fault = ""
+        self._faults: dict[Callable[[], object], str] = {}  # of each question, the one that was logged last
         self._closed = False
         self.asked = False  # whether the database was asked yet
         self.errors = 0  # questions that were not answered
@@ -97,9 +97,9 @@ class DatabaseWatch:
             self.failed(error)
             return False
         except Exception as error:
-            if repr(error) != self._fault and not self._closed:  # after `close` nobody needs the answer
-                self._fault = repr(error)
-                _log.exception("the tables could not be looked at")
+            if repr(error) != self._faults.get(question) and not self._closed:  # after `close` nobody needs the answer
+                self._faults[question] = repr(error)
+                _log.exception("the watch of the database and the model goes on after an unforeseen error")
             return False
         return True
 

@@ -114,7 +114,7 @@ class ModelUpdater(PeopleWatch):
         tasks = [asyncio.create_task(work) for work in (super().run(), self._follow(), self._follow_versions())]
         try:
             while True:
-                self._load_if_newer()
+                self.attempt(self._load_if_newer)
                 await asyncio.sleep(0.2)
         finally:
             for task in (*tasks, *([self._loading] if self._loading else [])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -12,8 +13,15 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from uvicorn import Config, Server
 
-from recommender.service.connection_limits import LARGEST_HEAD, LARGEST_REQUEST, MOST_PIPELINED
+from recommender.service import connection_limits
+from recommender.service.connection_limits import (
+    LARGEST_HEAD,
+    LARGEST_REQUEST,
+    MOST_PIPELINED,
+    ConnectionLimits,
+)
 from tests.support.service import fetch, uvicorn, wait_until
 from tests.support.shop import fill, product_row
 
@@ -237,6 +245,25 @@ def test_connections_above_the_limit_make_room_for_new_requests(shop_env: dict[s
             wait_until(lambda: sum(not ended(one) for one in held) <= 50)
             for _ in range(20):
                 assert ask(port) < PATIENCE
+
+
+def test_an_unforeseen_error_of_a_look_is_logged_once_and_the_looks_go_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits, looks = ConnectionLimits(10, 1.0), list[float]()
+
+    def failing(now: float) -> None:
+        looks.append(now)
+        if len(looks) > 3:
+            limits._servers.clear()  # ends the looks
+        raise LookupError("a fault of ours")
+
+    monkeypatch.setattr(connection_limits, "EVERY", 0.001)
+    monkeypatch.setattr(limits, "look", failing)
+    limits._servers.append(Server(Config("api:app", log_config=None)))
+    asyncio.run(limits.run())
+    assert len(looks) == 4
+    assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
 
 
 def test_an_idle_connection_within_the_servers_own_time_is_kept(shop_env: dict[str, str], tmp_path: Path) -> None:

@@ -390,6 +390,27 @@ def test_a_change_that_cannot_be_counted_leads_to_a_new_model_that_contains_it(
     assert listed(client, 1) == anew(1)
 
 
+@pytest.mark.parametrize("look", ["_greet", "_look_for_changes", "_look_for_version", "_load_if_newer"])
+def test_an_unforeseen_error_of_a_look_is_logged_once_and_the_looks_go_on(
+    shop: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, look: str
+) -> None:
+    real, looks = getattr(live_service.ModelUpdater, look), list[object]()
+
+    def failing(watch: live_service.ModelUpdater) -> None:
+        looks.append(watch)
+        if len(looks) <= 3:
+            raise LookupError("a fault of ours")
+        real(watch)
+
+    monkeypatch.setattr(live_service.ModelUpdater, look, failing)
+    with TestClient(api.create_app(), headers=WITH_KEY) as client:
+        wait_until(lambda: len(looks) > 4)
+        wait_until(lambda: client.get("/health").json()["status"] == "ok")
+        assert recommendation_engine.main(["--force"]) == 0
+        wait_until(partial(serves, client, "1"))
+    assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
+
+
 def test_a_service_that_stops_while_it_reads_the_tables_ends_without_a_message(
     shop: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
