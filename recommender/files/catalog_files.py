@@ -33,8 +33,10 @@ from recommender.files.checked_rows import CheckedRows
 from recommender.files.column_names import PRODUCT_NAMES, ColumnTable, given_columns
 from recommender.files.csv_columns import (
     CsvColumn,
+    also_with_zeros,
     any_flag_column,
     code_column,
+    first_address,
     flag_column,
     number_column,
     or_unknown,
@@ -178,7 +180,11 @@ def any_product_rows(
 
 def _lenient(column: CsvColumn, form: FileForm) -> CsvColumn:
     if column.name == "isBestSeller":
-        return or_unknown(any_flag_column(column.name), "False")
+        return or_unknown(also_with_zeros(any_flag_column(column.name)), "False")
+    if column.name in ("imgUrl", "productURL"):
+        return first_address(column)
+    if pa.types.is_integer(column.type):
+        column = also_with_zeros(column)
     if form.has_decimal_comma(column.name):
         form.notes[column.name] = "decimal comma"
         column = with_decimal_comma(column)

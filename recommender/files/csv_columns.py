@@ -27,6 +27,9 @@ from recommender.shop import PRODUCT_ID_LENGTH, PRODUCT_ID_RULE, all_are_ids, is
 WHITESPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 _NUMBER = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]+")
+_ZEROS = re.compile(r"[0-9]+\.0*")
+_NEXT_ADDRESS = re.compile(r"(?:\s*[,;|]\s*|\s+)(?:https?:)?//")
+_QUOTED_ADDRESS = re.compile(r'"((?:https?:)?//[^"\\]+)"')
 _SHOWN = 40  # characters of a faulty value in a reason; the file has the whole row
 
 Exact = Callable[[str], Any]
@@ -174,6 +177,35 @@ def whole_number_column(
         return values
 
     return CsvColumn(name, pa.int32(), exact, fast)
+
+
+def also_with_zeros(column: CsvColumn) -> CsvColumn:
+    """Return the column of whole numbers for texts that may have zeros behind a point: ``84.0`` is 84."""
+
+    def exact(text: str) -> Any:
+        return column.exact(text.partition(".")[0] if _ZEROS.fullmatch(text) else text)
+
+    def fast(texts: pa.StringArray) -> pa.Array | None:
+        return column.fast(pc.replace_substring_regex(texts, r"^([0-9]+)\.0*\z", r"\1"))
+
+    return replace(column, exact=exact, fast=fast)
+
+
+def first_address(column: CsvColumn) -> CsvColumn:
+    """Return the column of addresses for texts that may hold several: the first one counts."""
+
+    def first(text: str) -> str:
+        if text.startswith(("[", "{")):  # a list or object of JSON
+            found = _QUOTED_ADDRESS.search(text)
+            return found[1] if found else text
+        return _NEXT_ADDRESS.split(text, maxsplit=1)[0]
+
+    def fast(texts: pa.StringArray) -> pa.Array | None:
+        if pc.any(pc.match_substring_regex(texts, rf"^[\[{{]|{_NEXT_ADDRESS.pattern}")).as_py():
+            texts = pa.array([first(text) for text in texts.to_pylist()], pa.string())
+        return column.fast(texts)
+
+    return replace(column, exact=lambda text: column.exact(first(text)), fast=fast)
 
 
 def flag_column(name: str) -> CsvColumn:

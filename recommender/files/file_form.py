@@ -194,11 +194,13 @@ def _named(source: Source, header: Sequence[str], table: ColumnTable, given: Giv
 
 
 def json_text(value: Any) -> str:
-    """Return a value of JSON as the text of a field; empty for null."""
+    """Return a value of JSON as the text of a field; empty for null, an empty list and an empty object."""
     if isinstance(value, str):
         return value.strip()
-    if value is None:
+    if value is None or value in ([], {}):
         return ""
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return ", ".join(value).strip()
     return str(value) if isinstance(value, int | float) else orjson.dumps(value).decode()
 
 

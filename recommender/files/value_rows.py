@@ -55,8 +55,8 @@ class ValueRows(CheckedRows):
         """Yield the good rows, as `CheckedRows.batches`."""
         with closing(self.source):
             for block in self._parquet_blocks() if self.form.parquet else self._json_blocks():
-                yield from self._checked(block, 0, len(block.lines))
                 self.bytes_read = self.source.consumed
+                yield from self._checked(block, 0, len(block.lines))
                 self._check_limit(0)
         self._check_limit(0)
         self.require_rows()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, inspect, text
 
@@ -182,6 +185,59 @@ def test_json_lines_of_products_are_read_with_their_flags(tmp_path: Path) -> Non
         (A, "Mug", 4.5, 7, 0.0, True, 1),
         (B, None, 0.0, 0, 3.0, False, 1),
     ]
+
+
+def test_json_lines_and_parquet_go_all_the_way_into_the_tables(step: Step, engine: Engine) -> None:
+    rows: list[dict[str, object]] = [
+        {"sku": A, "name": "Mug", "review_count": 10.0, "category": ["Kitchen", "Mugs"], "image": ["//x/1", "//x/2"]},
+        {"sku": B, "name": None, "review_count": None, "category": [], "image": []},
+    ]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink)
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    for content in (text, gzip.compress(text), sink.getvalue()):
+        step.write(content)
+        assert "amazon_products: 2 loaded + 0 duplicates + 0 rejected" in step.run("--columns", "asin=sku")
+        assert catalog(engine) == (
+            [(1, "Kitchen, Mugs"), (2, "Uncategorized")],
+            [
+                (A, "Mug", "//x/1", None, 0.0, 10, 0.0, 0.0, 1, False, 0),
+                (B, None, None, None, 0.0, 0, 0.0, 0.0, 2, False, 0),
+            ],
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("https://x/a.jpg, https://x/b.jpg", "https://x/a.jpg"),
+        ("https://x/a.jpg|http://x/b.jpg", "https://x/a.jpg"),
+        ("https://x/a,b c.jpg", "https://x/a,b c.jpg"),
+        ('[{"thumb": "https://x/a.jpg", "large": "https://x/b.jpg"}]', "https://x/a.jpg"),
+        ("[none]", "[none]"),
+        (", ".join(f"https://x/{n}.jpg" for n in range(1_000)), "https://x/0.jpg"),
+    ],
+)
+def test_the_first_of_several_addresses_of_pictures_is_taken(tmp_path: Path, text: str, address: str) -> None:
+    quoted = text.replace('"', '""')
+    for faulty in ("", f"..,{A}\n"):  # a faulty row is read by the other reader
+        (tmp_path / "f").write_text(f'sku,image\n{A},"{quoted}"\n{B},"{quoted}"\n' + faulty)
+        with RejectedRows(tmp_path / "rejected_rows.csv", limit=1) as rejected:
+            rows = any_product_rows(product_form(tmp_path / "f", "asin=sku"), rejected, (), rows_per_batch=10)
+            assert [row["imgUrl"] for batch in rows.batches() for row in batch.to_pylist()] == [address, address]
+
+
+def test_whole_numbers_and_flags_may_have_zeros_behind_a_point(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for faulty in ("", ",,,\n"):
+        path.write_text(f"sku,reviews,boughtInLastMonth,isBestSeller\n{A},10.0,3.,1.0\n{B},,7,0.0\n" + faulty)
+        with RejectedRows(tmp_path / "rejected_rows.csv", limit=1) as rejected:
+            rows = any_product_rows(product_form(path, "asin=sku"), rejected, (), rows_per_batch=10)
+            found = [tuple(row.values()) for batch in rows.batches() for row in batch.to_pylist()]
+        assert found == [(A, 10, True, 3), (B, 0, False, 7)]
+    path.write_text(f"sku,reviews\n{A},10.5\n{B},-1\n")
+    with RejectedRows(tmp_path / "rejected_rows.csv", limit=2) as rejected, pytest.raises(InputFileError):
+        list(any_product_rows(product_form(path, "asin=sku"), rejected, (), rows_per_batch=10).batches())
 
 
 def test_the_file_is_closed_when_it_is_refused(tmp_path: Path) -> None:
