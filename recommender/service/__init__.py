@@ -13,9 +13,9 @@ beside             makes slow answers on another thread
 connection_limits  limits of connections and of bytes that a worker holds
 session            signed cookies in the place of a key, for the pages alone
 faults             what is wrong now, in words
-text_ids           the OpenAPI document of a shop whose user ids are texts
 state              the state that the routes share
-scale_in_document  the OpenAPI document in the scale of the ratings
+openapi            parts of the OpenAPI document, and routes under several paths
+shop_document      the OpenAPI document in the scale and with the ids of the shop
 product_json       one product of a list as JSON, and lists made from cached bytes
 """
 
@@ -29,10 +29,9 @@ from recommender.service.pages import PAGES
 from recommender.service.parameters import LARGEST_LIMIT
 from recommender.service.problems import add_problem_handlers
 from recommender.service.routes import PAGE, ROUTERS
-from recommender.service.scale_in_document import document_for_scale
 from recommender.service.session import Sessions
+from recommender.service.shop_document import document_for_scale, document_texts
 from recommender.service.state import ServiceState
-from recommender.service.text_ids import document_texts
 
 __all__ = [
     "LARGEST_LIMIT",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from recommender.model import LARGEST_LIST_OFFSET, ListRequest
+from recommender.service.openapi import NATURAL, list_schema, query_parameter
 from recommender.service.parameters import (
     LARGEST_LIMIT,
     LIMIT,
@@ -25,41 +26,34 @@ LARGEST_CATEGORY = 2**31 - 1
 _DECIMAL = re.compile(r"[0-9]{1,7}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 
 
-def _query(name: str, description: str, schema: dict[str, Any], example: Any) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": description, "schema": schema, "example": example}
-
-
-def _many(items: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": items, "maxItems": MOST_VALUES}
-
-
-OFFSET: dict[str, Any] = _query(
+OFFSET = query_parameter(
     "offset",
     "How many products to skip.",
-    {"type": "integer", "minimum": 0, "maximum": LARGEST_LIST_OFFSET, "default": 0},
+    NATURAL | {"maximum": LARGEST_LIST_OFFSET, "default": 0},
     10,
 )
+_SEVERAL = {"maxItems": MOST_VALUES}
 _PRICE = {"type": "number", "minimum": 0, "maximum": 9_999_999.99}
 LIST_PARAMETERS = [
     LIMIT,
     OFFSET,
-    _query(
+    query_parameter(
         "category_id",
         "Only products of this category; given several times, of any of these.",
-        _many({"type": "integer", "minimum": 0, "maximum": LARGEST_CATEGORY}),
+        list_schema(NATURAL | {"maximum": LARGEST_CATEGORY}) | _SEVERAL,
         [104],
     ),
-    _query("min_price", "Lowest price; leaves out prices that are not known.", _PRICE, 5),
-    _query("max_price", "Highest price; leaves out prices that are not known.", _PRICE, 49.99),
-    _query("min_stars", "Fewest stars in the catalog.", {"type": "number", "minimum": 0, "maximum": 5}, 4),
-    _query(
+    query_parameter("min_price", "Lowest price; leaves out prices that are not known.", _PRICE, 5),
+    query_parameter("max_price", "Highest price; leaves out prices that are not known.", _PRICE, 49.99),
+    query_parameter("min_stars", "Fewest stars in the catalog.", {"type": "number", "minimum": 0, "maximum": 5}, 4),
+    query_parameter(
         "exclude",
         "Not this product; may be given several times.",
-        _many(PRODUCT_ID_SCHEMA),
+        list_schema(PRODUCT_ID_SCHEMA) | _SEVERAL,
         ["B08N5WRWNW"],
     ),
-    _query("diversity", "At most so many of a category.", {"type": "integer", "minimum": 1, "maximum": 100}, 2),
-    _query(
+    query_parameter("diversity", "At most so many of a category.", LIMIT["schema"], 2),
+    query_parameter(
         "in_stock_only",
         "Only what is in stock, where amazon_products has a column in_stock.",
         {"type": "string", "enum": ["true", "false"]},

@@ -11,6 +11,7 @@ from fastapi import Request
 
 from recommender.model import ServedModel
 from recommender.ranking import CLASSIC, RANKINGS
+from recommender.service.openapi import query_parameter
 from recommender.service.problems import Errors, InvalidParameterError, NotInThisModelError, documented_problem
 from recommender.service.slashes import with_slashes
 from recommender.settings import LARGEST_ID
@@ -67,42 +68,20 @@ USER_ID_IN_QUERY = USER_ID | {
     "in": "query",
     "description": f"{USER_ID['description']} For ids that a path cannot hold, since proxies decode %2F.",
 }
-LIMIT: dict[str, Any] = {
-    "name": "limit",
-    "in": "query",
-    "description": "How many products; TOP_N_RECOMMENDATIONS if not given.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT},
-    "example": 2,
-}
-
-RANKING: dict[str, Any] = {
-    "name": "ranking",
-    "in": "query",
-    "description": "How to rank; RANKING if not given.",
-    "schema": {"type": "string", "enum": list(RANKINGS)},
-    "example": "taste",
-}
+LIMIT = query_parameter(
+    "limit",
+    "How many products; TOP_N_RECOMMENDATIONS if not given.",
+    {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT},
+    2,
+)
+RANKING = query_parameter(
+    "ranking", "How to rank; RANKING if not given.", {"type": "string", "enum": list(RANKINGS)}, "taste"
+)
 NOT_IN_THIS_MODEL = documented_problem(
     "The model was not made for this ranking.",
     status=409,
     detail="ranking auto is not in this model: make it with RANKING=auto",
 )
-
-
-def documented_json(schema: dict[str, Any], example: Any, description: str, **more: Any) -> dict[str, Any]:
-    """Return a response for the OpenAPI document."""
-    content = {"application/json": {"schema": schema, "example": example}}
-    return {"description": description, "content": content, **more}
-
-
-def documented_refusal(parameter: str, value: str, message: str) -> dict[str, Any]:
-    """Return the response to a faulty parameter for the OpenAPI document."""
-    return documented_problem(
-        "A parameter cannot be used.",
-        status=422,
-        detail=f"{parameter}: {message}",
-        errors=[{"parameter": parameter, "value": value, "message": message}],
-    )
 
 
 def refused(parameter: str, value: str, message: str) -> dict[str, str]:

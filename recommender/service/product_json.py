@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from recommender.model import LARGEST_LIST_OFFSET, Recommendation, ServedModel
+from recommender.service.openapi import object_schema
 from recommender.shop import PRODUCT_ID_LENGTH, Products, UserId
 
 KEPT = 40_000  # products; some 400 bytes each
@@ -26,7 +27,7 @@ PRODUCT_ID_ITEM = {"type": "string", "minLength": 1, "maxLength": PRODUCT_ID_LEN
 PRODUCT_NAME_ITEM = {"type": ["string", "null"]}
 PRICE_ITEM = {"type": ["number", "null"], "exclusiveMinimum": 0, "description": "null: not known."}
 CURRENCY_ITEM = {"type": "string", "pattern": "^[A-Z]{3}$", "description": "Of all prices, by ISO 4217."}
-STARS_ITEM = {"type": "number", "minimum": 0.5, "maximum": 5}  # on the default scale, see `scale_in_document`
+STARS_ITEM = {"type": "number", "minimum": 0.5, "maximum": 5}  # on the default scale, see `shop_document`
 RATING_ITEM = STARS_ITEM | {"multipleOf": 0.5}
 PREDICTED_ITEM = STARS_ITEM | {
     "type": ["number", "null"],
@@ -96,9 +97,4 @@ def listed_schema(
         "price": PRICE_ITEM,
         **(more or {}),
     }
-    return {
-        "type": "object",
-        "required": list(fields),
-        "additionalProperties": False,
-        "properties": fields | (optional or {}),
-    }
+    return object_schema(fields, optional)

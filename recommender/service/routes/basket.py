@@ -15,19 +15,11 @@ from recommender.service.beside import Turns, takes_long
 from recommender.service.filter_parameters import LIST_PARAMETERS, check_stock, list_request_of
 from recommender.service.json_body import ProductId, Steps, fault, read_body
 from recommender.service.model_headers import PRIVATE
-from recommender.service.parameters import (
-    LARGEST_LIMIT,
-    NOT_IN_THIS_MODEL,
-    PRODUCT_ID_SCHEMA,
-    RANKING,
-    RequestReader,
-    check_served,
-    documented_json,
-    documented_refusal,
-)
+from recommender.service.openapi import documented_body, documented_json, documented_refusal, list_schema, object_schema
+from recommender.service.parameters import NOT_IN_THIS_MODEL, PRODUCT_ID_SCHEMA, RANKING, RequestReader, check_served
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, RATING_ITEM, listed
-from recommender.service.routes.recommendations import EXAMPLE, HEADERS, LISTED_ITEM
+from recommender.service.routes.recommendations import EXAMPLE, HEADERS, LISTED
 from recommender.shop import HALF_STARS
 
 MOST_PRODUCTS = 500
@@ -37,33 +29,12 @@ router = APIRouter()
 SENT = {name: described for name, described in HEADERS.items() if name != "ETag"}
 
 _BASKET = {"ratings": [{"product_id": "B08N5WRWNW", "rating": 5}, {"product_id": "B07PGL2ZSL"}]}
-_BASKET_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["ratings"],
-    "additionalProperties": False,
-    "properties": {
-        "ratings": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": MOST_PRODUCTS,
-            "items": {
-                "type": "object",
-                "required": ["product_id"],
-                "additionalProperties": False,
-                "properties": {
-                    "product_id": PRODUCT_ID_ITEM | PRODUCT_ID_SCHEMA,
-                    "rating": RATING_ITEM | {"default": HALF_STARS.ends[1]},
-                },
-            },
-        }
-    },
-}
-_ANSWER_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["recommendations"],
-    "additionalProperties": False,
-    "properties": {"recommendations": {"type": "array", "maxItems": LARGEST_LIMIT, "items": LISTED_ITEM}},
-}
+_RATED = object_schema(
+    {"product_id": PRODUCT_ID_ITEM | PRODUCT_ID_SCHEMA},
+    optional={"rating": RATING_ITEM | {"default": HALF_STARS.ends[1]}},
+)
+_BASKET_SCHEMA = object_schema({"ratings": list_schema(_RATED, minItems=1, maxItems=MOST_PRODUCTS)})
+_ANSWER_SCHEMA = object_schema({"recommendations": LISTED})
 
 
 def _listed(items: Any) -> Any:
@@ -92,10 +63,7 @@ class _Basket(BaseModel):
     summary="Products for a basket",
     openapi_extra={
         "parameters": [*LIST_PARAMETERS, RANKING],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": _BASKET_SCHEMA, "example": _BASKET}},
-        },
+        "requestBody": documented_body(_BASKET_SCHEMA, _BASKET),
     },
     responses={
         200: documented_json(

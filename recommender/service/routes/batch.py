@@ -22,17 +22,18 @@ from recommender.ranking import RANKINGS
 from recommender.service.beside import Turns
 from recommender.service.json_body import fault, id_text, one_of, read_body, whole_number
 from recommender.service.model_headers import PRIVATE, STAMP
-from recommender.service.parameters import (
-    LARGEST_LIMIT,
-    NO_TEXT_ID,
-    NOT_IN_THIS_MODEL,
-    RANKING,
-    check_served,
+from recommender.service.openapi import (
+    NATURAL,
+    documented_body,
     documented_json,
     documented_refusal,
+    list_schema,
+    object_schema,
 )
+from recommender.service.parameters import LARGEST_LIMIT, NO_TEXT_ID, NOT_IN_THIS_MODEL, RANKING, check_served
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import PREDICTED_ITEM, list_body, listed_schema
+from recommender.service.routes.recommendations import EXAMPLE
 from recommender.settings import LARGEST_ID
 from recommender.shop import UserId
 
@@ -40,18 +41,10 @@ MOST_USERS = 1_000
 
 router = APIRouter()
 
-_REQUEST_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["user_ids"],
-    "additionalProperties": False,
-    "properties": {
-        "user_ids": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": MOST_USERS,
-            "uniqueItems": True,
-            "items": {"type": "integer", "minimum": 0, "maximum": LARGEST_ID, "format": "int64"},
-        },
+_ID_ITEM = NATURAL | {"maximum": LARGEST_ID, "format": "int64"}
+_REQUEST_SCHEMA = object_schema(
+    {"user_ids": list_schema(_ID_ITEM, minItems=1, maxItems=MOST_USERS, uniqueItems=True)},
+    optional={
         "limit": {
             "type": "integer",
             "minimum": 1,
@@ -60,39 +53,15 @@ _REQUEST_SCHEMA: dict[str, Any] = {
         },
         "ranking": RANKING["schema"] | {"description": RANKING["description"]},
     },
-}
-_ITEM = {
-    "rank": 1,
-    "product_id": "B08N5WRWNW",
-    "product_name": "Wireless Keyboard, Quiet Keys",
-    "predicted_rating": 4.712,
-    "price": 29.99,
-}
-_EXAMPLE = {"results": [{"user_id": 42, "recommendations": [_ITEM]}], "unknown": [4711]}
-_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": list(_EXAMPLE),
-    "additionalProperties": False,
-    "properties": {
-        "results": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["user_id", "recommendations"],
-                "additionalProperties": False,
-                "properties": {
-                    "user_id": {"type": "integer"},
-                    "recommendations": {
-                        "type": "array",
-                        "maxItems": LARGEST_LIMIT,
-                        "items": listed_schema({"predicted_rating": PREDICTED_ITEM}),
-                    },
-                },
-            },
-        },
-        "unknown": {"type": "array", "items": {"type": "integer"}, "description": "Unknown ids."},
-    },
-}
+)
+_EXAMPLE = {"results": [EXAMPLE], "unknown": [4711]}
+_LISTED = list_schema(listed_schema({"predicted_rating": PREDICTED_ITEM}), maxItems=LARGEST_LIMIT)
+_SCHEMA = object_schema(
+    {
+        "results": list_schema(object_schema({"user_id": {"type": "integer"}, "recommendations": _LISTED})),
+        "unknown": list_schema({"type": "integer"}, description="Unknown ids."),
+    }
+)
 
 
 def _distinct(ids: Any, read: ValidatorFunctionWrapHandler) -> list[Any]:
@@ -125,14 +94,7 @@ class _TextBatch(_Batch):
 @router.post(
     "/recommendations/batch",
     summary="Products for many users",
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": _REQUEST_SCHEMA, "example": {"user_ids": [42, 4711], "limit": 1}}
-            },
-        }
-    },
+    openapi_extra={"requestBody": documented_body(_REQUEST_SCHEMA, {"user_ids": [42, 4711], "limit": 1})},
     responses={
         200: documented_json(
             _SCHEMA, _EXAMPLE, "The lists in the order of the ids, and the ids that are unknown.", headers=STAMP

@@ -17,7 +17,8 @@ from recommender.model import raters_by_segment, ratings_by_stars
 from recommender.ranking import CLASSIC
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.beside import Turns
-from recommender.service.parameters import RequestReader, documented_json
+from recommender.service.openapi import Responses, documented_json, object_schema, under_paths
+from recommender.service.parameters import RequestReader
 from recommender.service.problems import NOT_KEPT
 from recommender.service.product_json import PRODUCT_ID_ITEM
 from recommender.service.routes.products import NO_SUCH_PRODUCT, PRODUCT_ID, PRODUCT_ID_IN_QUERY
@@ -38,11 +39,8 @@ _EXAMPLE: dict[str, Any] = {
     "lists": [{"rank": 1, "lists": 3}, {"rank": 2, "lists": 1}],
     "reason": None,
 }
-_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": list(_EXAMPLE),
-    "additionalProperties": False,
-    "properties": {
+_SCHEMA = object_schema(
+    {
         "product_id": PRODUCT_ID_ITEM,
         "ratings_by_stars": {
             "type": ["array", "null"],
@@ -54,24 +52,20 @@ _SCHEMA: dict[str, Any] = {
         },
         "lists": {"type": ["array", "null"], "description": "Published lists by the product's rank; null: not known."},
         "reason": {"type": ["string", "null"], "description": "Why it is in no published list."},
-    },
-}
-
-
-_RESPONSES: dict[int | str, dict[str, Any]] = {
+    }
+)
+_RESPONSES: Responses = {
     200: documented_json(_SCHEMA, _EXAMPLE, "Ratings of the time when the model was built, and published lists."),
     **{status: answer for status, answer in NO_SUCH_PRODUCT.items() if status != 304},
 }
-_BY_QUERY: dict[str, Any] = {"openapi_extra": {"parameters": [PRODUCT_ID_IN_QUERY]}, "responses": _RESPONSES}
 
 
-@router.get(
-    "/products/{product_id}/figures",
-    summary="Who rates a product, and who gets it",
-    openapi_extra={"parameters": [PRODUCT_ID]},
+@under_paths(
+    router.get,
+    ("/figures", "The same, by the id in the query", [PRODUCT_ID_IN_QUERY]),
+    ("/products/{product_id}/figures", "Who rates a product, and who gets it", [PRODUCT_ID]),
     responses=_RESPONSES,
 )
-@router.get("/figures", summary="The same, by the id in the query", **_BY_QUERY)
 async def figures(request: Request) -> Response:
     """Return a product's ratings by stars and by segment, and the published lists that hold it, by rank."""
     asked = RequestReader.of(request)

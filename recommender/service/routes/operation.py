@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from recommender.model import ServedModel
 from recommender.service.api_keys import HEADER, has_key
-from recommender.service.parameters import documented_json
+from recommender.service.openapi import documented_json
 from recommender.service.problems import documented_problem, problem
 from recommender.service.product_json import CURRENCY_ITEM
 from recommender.updates import ModelUpdater

@@ -20,7 +20,7 @@ from recommender.publishing import Version
 from recommender.service.api_keys import has_key
 from recommender.service.faults import faults_of, refused_version
 from recommender.service.middleware.metrics import BUCKETS, ServiceMetrics
-from recommender.service.parameters import documented_json
+from recommender.service.openapi import documented_json
 from recommender.service.routes.figures import MANY
 from recommender.service.routes.versions import versions_of
 from recommender.service.state import ServiceState

@@ -15,6 +15,15 @@ from recommender.model import ServedModel
 from recommender.service import api_keys, model_headers
 from recommender.service.api_keys import DOCUMENTED_KEY, require_key
 from recommender.service.filter_parameters import OFFSET
+from recommender.service.openapi import (
+    NATURAL,
+    Responses,
+    documented_json,
+    documented_refusal,
+    list_schema,
+    schema_of,
+    under_paths,
+)
 from recommender.service.parameters import (
     LARGEST_LIMIT,
     LIMIT,
@@ -24,8 +33,6 @@ from recommender.service.parameters import (
     USER_ID_IN_QUERY,
     RequestReader,
     check_served,
-    documented_json,
-    documented_refusal,
 )
 from recommender.service.problems import NOT_KEPT, documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, PRODUCT_NAME_ITEM, STARS_ITEM
@@ -35,60 +42,33 @@ LARGEST_RATINGS_OFFSET = 10_000_000
 
 router = APIRouter(dependencies=[DOCUMENTED_KEY])
 
-_NEIGHBORS_EXAMPLE = {
-    "user_id": 42,
-    "ranking": "classic",
-    "neighbors": [{"user_id": 1337, "similarity": 0.788, "shared_products": 2}],
-}
-_RATINGS_EXAMPLE = {
-    "user_id": 42,
-    "total": 1,
-    "ratings": [{"product_id": "B08N5WRWNW", "product_name": "Wireless Keyboard, Quiet Keys", "rating": 4.5}],
-}
-_ID = {"type": "integer", "minimum": 0}
-
-
-def _schema(example: dict[str, Any], **properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": list(example),
-        "additionalProperties": False,
-        "properties": {name: properties[name] for name in example},
-    }
-
-
-_NEIGHBOR_SCHEMA = _schema(
-    _NEIGHBORS_EXAMPLE["neighbors"][0],  # type: ignore[index]
-    user_id=_ID,
+_NEIGHBOR = {"user_id": 1337, "similarity": 0.788, "shared_products": 2}
+_NEIGHBORS_EXAMPLE = {"user_id": 42, "ranking": "classic", "neighbors": [_NEIGHBOR]}
+_RATED = {"product_id": "B08N5WRWNW", "product_name": "Wireless Keyboard, Quiet Keys", "rating": 4.5}
+_RATINGS_EXAMPLE = {"user_id": 42, "total": 1, "ratings": [_RATED]}
+_NEIGHBOR_SCHEMA = schema_of(
+    _NEIGHBOR,
     similarity={"type": "number", "minimum": 0},
     shared_products={"type": "integer", "minimum": 1, "description": "How many products both have."},
 )
-_RATING_SCHEMA = _schema(
-    _RATINGS_EXAMPLE["ratings"][0],  # type: ignore[index]
-    product_id=PRODUCT_ID_ITEM,
-    product_name=PRODUCT_NAME_ITEM,
-    rating=STARS_ITEM,
-)
-_REFUSALS: dict[int | str, dict[str, Any]] = {
+_RATING_SCHEMA = schema_of(_RATED, product_id=PRODUCT_ID_ITEM, product_name=PRODUCT_NAME_ITEM, rating=STARS_ITEM)
+_REFUSALS: Responses = {
     **api_keys.REFUSALS,
     304: model_headers.NOT_MODIFIED,
     404: documented_problem("The user is unknown.", status=404, detail="user 99 is unknown"),
     409: NOT_IN_THIS_MODEL,
     422: documented_refusal("limit", "0", "must be a whole number from 1 to 100"),
 }
-
-
 _NEAR_PARAMETERS = [
     LIMIT | {"description": "How many people; TOP_N_SIMILAR_USERS if not given, never more than are asked."},
     RANKING,
 ]
-_NEAR_RESPONSES: dict[int | str, dict[str, Any]] = {
+_NEAR_RESPONSES: Responses = {
     200: documented_json(
-        _schema(
+        schema_of(
             _NEIGHBORS_EXAMPLE,
-            user_id=_ID,
             ranking=RANKING["schema"],
-            neighbors={"type": "array", "maxItems": LARGEST_LIMIT, "items": _NEIGHBOR_SCHEMA},
+            neighbors=list_schema(_NEIGHBOR_SCHEMA, maxItems=LARGEST_LIMIT),
         ),
         _NEIGHBORS_EXAMPLE,
         "The people that the ranking asks, nearest first; empty for a user nobody is near to.",
@@ -96,19 +76,15 @@ _NEAR_RESPONSES: dict[int | str, dict[str, Any]] = {
     ),
     **_REFUSALS,
 }
-_NEAR_BY_QUERY: dict[str, Any] = {
-    "openapi_extra": {"parameters": [USER_ID_IN_QUERY, *_NEAR_PARAMETERS]},
-    "responses": _NEAR_RESPONSES,
-}
 
 
-@router.get(
-    "/users/{user_id}/neighbors",
-    summary="The most similar users",
-    openapi_extra={"parameters": [USER_ID, *_NEAR_PARAMETERS]},
+@under_paths(
+    router.get,
+    ("/neighbors", "The same, by the id in the query", [USER_ID_IN_QUERY]),
+    ("/users/{user_id}/neighbors", "The most similar users", [USER_ID]),
+    parameters=_NEAR_PARAMETERS,
     responses=_NEAR_RESPONSES,
 )
-@router.get("/neighbors", summary="The same, by the id in the query", **_NEAR_BY_QUERY)
 async def neighbors(request: Request) -> Response:
     """Return the users with the most similar ratings (not by classic: ratings and interactions); needs a key."""
     require_key(request)
@@ -141,15 +117,14 @@ def neighbors_of(
 
 _RATED_PARAMETERS = [
     LIMIT | {"description": f"How many ratings; {LARGEST_LIMIT} if not given."},
-    OFFSET | {"schema": {"type": "integer", "minimum": 0, "maximum": LARGEST_RATINGS_OFFSET, "default": 0}},
+    OFFSET | {"schema": NATURAL | {"maximum": LARGEST_RATINGS_OFFSET, "default": 0}},
 ]
-_RATED_RESPONSES: dict[int | str, dict[str, Any]] = {
+_RATED_RESPONSES: Responses = {
     200: documented_json(
-        _schema(
+        schema_of(
             _RATINGS_EXAMPLE,
-            user_id=_ID,
-            total={"type": "integer", "minimum": 0, "description": "Of all the user's ratings."},
-            ratings={"type": "array", "maxItems": LARGEST_LIMIT, "items": _RATING_SCHEMA},
+            total=NATURAL | {"description": "Of all the user's ratings."},
+            ratings=list_schema(_RATING_SCHEMA, maxItems=LARGEST_LIMIT),
         ),
         _RATINGS_EXAMPLE,
         "Highest first, equal ones by product_id; empty for a user who rated nothing.",
@@ -157,19 +132,15 @@ _RATED_RESPONSES: dict[int | str, dict[str, Any]] = {
     ),
     **_REFUSALS,
 }
-_RATED_BY_QUERY: dict[str, Any] = {
-    "openapi_extra": {"parameters": [USER_ID_IN_QUERY, *_RATED_PARAMETERS]},
-    "responses": _RATED_RESPONSES,
-}
 
 
-@router.get(
-    "/users/{user_id}/ratings",
-    summary="The ratings of a user",
-    openapi_extra={"parameters": [USER_ID, *_RATED_PARAMETERS]},
+@under_paths(
+    router.get,
+    ("/ratings", "The same, by the id in the query", [USER_ID_IN_QUERY]),
+    ("/users/{user_id}/ratings", "The ratings of a user", [USER_ID]),
+    parameters=_RATED_PARAMETERS,
     responses=_RATED_RESPONSES,
 )
-@router.get("/ratings", summary="The same, by the id in the query", **_RATED_BY_QUERY)
 async def ratings(request: Request) -> Response:
     """Return the user's ratings, also of products that have left the catalog; needs a key."""
     require_key(request)

@@ -14,15 +14,15 @@ from recommender.service import model_headers
 from recommender.service.api_keys import HEADER, has_key
 from recommender.service.beside import Turns, takes_long
 from recommender.service.filter_parameters import LIST_PARAMETERS, NO_STOCK, check_stock, list_request_of
-from recommender.service.parameters import (
-    LARGEST_LIMIT,
-    LIMIT,
-    NO_PRODUCT_ID,
-    PRODUCT_ID_SCHEMA,
-    RequestReader,
+from recommender.service.openapi import (
+    NATURAL,
+    Responses,
     documented_json,
     documented_refusal,
+    list_schema,
+    object_schema,
 )
+from recommender.service.parameters import LARGEST_LIMIT, LIMIT, NO_PRODUCT_ID, PRODUCT_ID_SCHEMA, RequestReader
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import (
     CURRENCY_ITEM,
@@ -60,24 +60,16 @@ _SIMILAR_EXAMPLE = {
         }
     ],
 }
-_SIMILAR_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["product_id", "similar"],
-    "additionalProperties": False,
-    "properties": {
-        "product_id": {"type": "string"},
-        "similar": {
-            "type": "array",
-            "maxItems": LARGEST_LIMIT,
-            "items": listed_schema(
-                {
-                    "similarity": {"type": "number", "minimum": 0, "maximum": 1},
-                    "users_in_common": {"type": "integer", "minimum": 1},
-                }
-            ),
-        },
-    },
+_SIMILAR_FIGURES = {
+    "similarity": {"type": "number", "minimum": 0, "maximum": 1},
+    "users_in_common": {"type": "integer", "minimum": 1},
 }
+_SIMILAR_SCHEMA = object_schema(
+    {
+        "product_id": {"type": "string"},
+        "similar": list_schema(listed_schema(_SIMILAR_FIGURES), maxItems=LARGEST_LIMIT),
+    }
+)
 _PRODUCT_EXAMPLE = {
     "product_id": "B08N5WRWNW",
     "product_name": "Wireless Keyboard, Quiet Keys",
@@ -89,11 +81,8 @@ _PRODUCT_EXAMPLE = {
     "ratings": 17,
     "mean_rating": 4.41,
 }
-_PRODUCT_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": list(_PRODUCT_EXAMPLE),
-    "additionalProperties": False,
-    "properties": {
+_PRODUCT_SCHEMA = object_schema(
+    {
         "product_id": PRODUCT_ID_ITEM,
         "product_name": PRODUCT_NAME_ITEM,
         "price": PRICE_ITEM,
@@ -101,13 +90,13 @@ _PRODUCT_SCHEMA: dict[str, Any] = {
         "stars": {"type": ["number", "null"], "description": "The catalog's."},
         "category_id": {"type": ["integer", "null"]},
         "in_catalog": {"type": "boolean", "description": "false: it has left; people's ratings of it are kept."},
-        "ratings": {"type": "integer", "minimum": 0, "description": "How many people here rated it."},
+        "ratings": NATURAL | {"description": "How many people here rated it."},
         "mean_rating": {
             "type": ["number", "null"],
             "description": f"Theirs; of fewer than {FEWEST} people only with a right {HEADER}.",
         },
-    },
-}
+    }
+)
 _POPULAR_ITEM = {
     "rank": 1,
     "product_id": "B08N5WRWNW",
@@ -117,28 +106,18 @@ _POPULAR_ITEM = {
     "ratings": 17,
 }
 _MOST_FIRST = "Most ratings first; in a shop without any, what most people have turned to lately."
-_POPULAR_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["popular"],
-    "additionalProperties": False,
-    "properties": {
-        "popular": {
-            "type": "array",
-            "items": listed_schema(
-                {"predicted_rating": PREDICTED_ITEM}, more={"ratings": {"type": "integer", "minimum": 0}}
-            ),
-        }
-    },
-}
+_POPULAR_SCHEMA = object_schema(
+    {"popular": list_schema(listed_schema({"predicted_rating": PREDICTED_ITEM}, more={"ratings": NATURAL}))}
+)
 PRODUCT_ID_IN_QUERY = PRODUCT_ID | {"in": "query"}
-NO_SUCH_PRODUCT: dict[int | str, dict[str, Any]] = {
+NO_SUCH_PRODUCT: Responses = {
     304: model_headers.NOT_MODIFIED,
     404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
     422: documented_refusal("product_id", " x", NO_PRODUCT_ID),
 }
 
 
-_SIMILAR_RESPONSES: dict[int | str, dict[str, Any]] = {
+_SIMILAR_RESPONSES: Responses = {
     200: documented_json(
         _SIMILAR_SCHEMA,
         _SIMILAR_EXAMPLE,
@@ -148,7 +127,7 @@ _SIMILAR_RESPONSES: dict[int | str, dict[str, Any]] = {
     ),
     **NO_SUCH_PRODUCT,
 }
-_PRODUCT_RESPONSES: dict[int | str, dict[str, Any]] = {
+_PRODUCT_RESPONSES: Responses = {
     200: documented_json(
         _PRODUCT_SCHEMA, _PRODUCT_EXAMPLE, "The catalog's facts, and what people here think.", headers=_HEADERS
     ),

@@ -17,14 +17,22 @@ from recommender.service.api_keys import HEADER, has_key
 from recommender.service.filter_parameters import LIST_PARAMETERS
 from recommender.service.list_answer import EXPLAINED, ListAnswer, answer_list, takes_long_to
 from recommender.service.model_headers import PRIVATE
+from recommender.service.openapi import (
+    NATURAL,
+    Responses,
+    documented_json,
+    documented_refusal,
+    list_schema,
+    object_schema,
+    query_parameter,
+    under_paths,
+)
 from recommender.service.parameters import (
     LARGEST_LIMIT,
     NOT_IN_THIS_MODEL,
     RANKING,
     USER_ID,
     USER_ID_IN_QUERY,
-    documented_json,
-    documented_refusal,
     one_value,
 )
 from recommender.service.problems import NOT_KEPT, documented_problem
@@ -33,60 +41,44 @@ from recommender.service.slashes import with_slashes
 
 router = APIRouter()
 
-EXPLAIN = {
-    "name": "explain",
-    "in": "query",
-    "description": "Adds to each product why it is there: counts and coarse similarities; with a right "
+EXPLAIN = query_parameter(
+    "explain",
+    "Adds to each product why it is there: counts and coarse similarities; with a right "
     f"{HEADER} who the neighbors are, what they share with the user, and exact figures. `all`: with a right {HEADER} "
     "`closest` holds all neighbors who have the product, not only the nearest three.",
-    "schema": {"type": "string", "enum": list(EXPLAINED)},
-    "example": "true",
-}
-_EXPLANATION_SCHEMA = {
-    "type": "object",
-    "required": ["source", "sentence", "support", "n_neighbors", "n_asked", "mean_rating", "closest"],
-    "additionalProperties": False,
-    "properties": {
+    {"type": "string", "enum": list(EXPLAINED)},
+    "true",
+)
+_SHARE = {"type": "number", "minimum": 0}
+_COARSE = _SHARE | {"description": f"Without a key rounded down to one of {', '.join(map(str, STEPS))}."}
+_CLOSE = object_schema(
+    {
+        "user_id": NATURAL,
+        "similarity": _COARSE,
+        "rating": {"type": ["number", "null"]},
+        "shared_products": list_schema(PRODUCT_ID_ITEM),
+    },
+    required=["similarity"],
+    description="All but the similarity only with a right key.",
+)
+_REASON = object_schema({"product_id": PRODUCT_ID_ITEM, "share": _SHARE | {"maximum": 1}})
+_EXPLANATION_SCHEMA = object_schema(
+    {
         "source": {"type": "string", "enum": list(PRODUCT_SOURCES)},
         "sentence": {"type": "string"},
-        "support": {"type": "number", "minimum": 0},
-        "n_neighbors": {"type": "integer", "minimum": 0},
-        "n_asked": {"type": "integer", "minimum": 0},
+        "support": _SHARE,
+        "n_neighbors": NATURAL,
+        "n_asked": NATURAL,
         "mean_rating": {"type": ["number", "null"], "description": "Of three people or more; of fewer with a key."},
-        "closest": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["similarity"],
-                "additionalProperties": False,
-                "description": "All but the similarity only with a right key.",
-                "properties": {
-                    "user_id": {"type": "integer", "minimum": 0},
-                    "similarity": {
-                        "type": "number",
-                        "minimum": 0,
-                        "description": f"Without a key rounded down to one of {', '.join(map(str, STEPS))}.",
-                    },
-                    "rating": {"type": ["number", "null"]},
-                    "shared_products": {"type": "array", "items": PRODUCT_ID_ITEM},
-                },
-            },
-        },
-        "because": {
-            "type": "array",
-            "description": "By `items` and `fusion`: the user's own products that weigh most; empty without a key.",
-            "items": {
-                "type": "object",
-                "required": ["product_id", "share"],
-                "additionalProperties": False,
-                "properties": {
-                    "product_id": PRODUCT_ID_ITEM,
-                    "share": {"type": "number", "minimum": 0, "maximum": 1},
-                },
-            },
-        },
+        "closest": list_schema(_CLOSE),
     },
-}
+    optional={
+        "because": list_schema(
+            _REASON,
+            description="By `items` and `fusion`: the user's own products that weigh most; empty without a key.",
+        )
+    },
+)
 EXAMPLE: dict[str, Any] = {
     "user_id": 42,
     "recommendations": [
@@ -100,19 +92,8 @@ EXAMPLE: dict[str, Any] = {
     ],
 }
 LISTED_ITEM = listed_schema({"predicted_rating": PREDICTED_ITEM}, optional={"explanation": _EXPLANATION_SCHEMA})
-RECOMMENDATIONS_SCHEMA = {
-    "type": "object",
-    "required": ["user_id", "recommendations"],
-    "additionalProperties": False,
-    "properties": {
-        "user_id": {"type": "integer"},
-        "recommendations": {
-            "type": "array",
-            "maxItems": LARGEST_LIMIT,
-            "items": LISTED_ITEM,
-        },
-    },
-}
+LISTED = list_schema(LISTED_ITEM, maxItems=LARGEST_LIMIT)
+RECOMMENDATIONS_SCHEMA = object_schema({"user_id": {"type": "integer"}, "recommendations": LISTED})
 HEADERS = {
     "X-Recommendation-Source": {
         "description": "Where the products come from.",
@@ -126,7 +107,7 @@ HEADERS = {
     **model_headers.DOCUMENTED,
 }
 
-_RESPONSES: dict[int | str, dict[str, Any]] = {
+_RESPONSES: Responses = {
     200: documented_json(RECOMMENDATIONS_SCHEMA, EXAMPLE, "Ranked products.", headers=HEADERS),
     304: model_headers.NOT_MODIFIED,
     404: documented_problem("The user is unknown.", status=404, detail="user 99 is unknown"),
@@ -135,16 +116,11 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get(
-    "/recommendations/{user_id}",
-    summary="Products for one user, best first",
-    openapi_extra={"parameters": [USER_ID, *LIST_PARAMETERS, RANKING, EXPLAIN, model_headers.IF_NONE_MATCH]},
-    responses=_RESPONSES,
-)
-@router.get(
-    "/recommendations",
-    summary="Products for one user, whose id is in the query",
-    openapi_extra={"parameters": [USER_ID_IN_QUERY, *LIST_PARAMETERS, RANKING, EXPLAIN, model_headers.IF_NONE_MATCH]},
+@under_paths(
+    router.get,
+    ("/recommendations", "Products for one user, whose id is in the query", [USER_ID_IN_QUERY]),
+    ("/recommendations/{user_id}", "Products for one user, best first", [USER_ID]),
+    parameters=[*LIST_PARAMETERS, RANKING, EXPLAIN, model_headers.IF_NONE_MATCH],
     responses=_RESPONSES,
 )
 async def recommendations(request: Request) -> Response:

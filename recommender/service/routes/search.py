@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import orjson
@@ -15,8 +14,17 @@ from recommender.database import database_errors
 from recommender.database.schema import users
 from recommender.live import LiveModel
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
-from recommender.service.parameters import LARGEST_LIMIT, LIMIT, RequestReader, documented_json, documented_refusal
-from recommender.service.problems import NOT_KEPT, documented_problem
+from recommender.service.openapi import (
+    DATABASE_AWAY,
+    documented_json,
+    documented_refusal,
+    list_schema,
+    object_schema,
+    query_parameter,
+    schema_of,
+)
+from recommender.service.parameters import LARGEST_LIMIT, LIMIT, RequestReader
+from recommender.service.problems import NOT_KEPT
 from recommender.shop import UserId
 from recommender.updates import ModelUpdater
 
@@ -27,30 +35,8 @@ FOUND = 20  # people, if no limit is given
 LONGEST = 64  # characters of a country or an age group
 _TRIES = 100  # random people of whom somebody with a rating is chosen
 _EXAMPLE = {"users": [{"user_id": 42, "ratings": 6}]}
-_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["users"],
-    "additionalProperties": False,
-    "properties": {
-        "users": {
-            "type": "array",
-            "maxItems": LARGEST_LIMIT,
-            "items": {
-                "type": "object",
-                "required": ["user_id", "ratings"],
-                "additionalProperties": False,
-                "properties": {
-                    "user_id": {"type": "integer", "minimum": 0},
-                    "ratings": {"type": "integer", "minimum": 0},
-                },
-            },
-        }
-    },
-}
-
-
-def _parameter(name: str, description: str, schema: dict[str, Any], example: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": description, "schema": schema, "example": example}
+_SCHEMA = object_schema({"users": list_schema(schema_of(_EXAMPLE["users"][0]), maxItems=LARGEST_LIMIT)})
+_PLACE = "As in the table users.", {"type": "string", "maxLength": LONGEST}
 
 
 @router.get(
@@ -58,18 +44,18 @@ def _parameter(name: str, description: str, schema: dict[str, Any], example: str
     summary="Find people",
     openapi_extra={
         "parameters": [
-            _parameter(
+            query_parameter(
                 "kind", "Somebody by chance, those with most ratings, or with none.", {"enum": list(KINDS)}, "heavy"
             ),
-            _parameter("country", "As in the table users.", {"type": "string", "maxLength": LONGEST}, "DE"),
-            _parameter("age_group", "As in the table users.", {"type": "string", "maxLength": LONGEST}, "25-34"),
+            query_parameter("country", *_PLACE, "DE"),
+            query_parameter("age_group", *_PLACE, "25-34"),
             LIMIT | {"description": f"How many people; {FOUND} if not given."},
         ]
     },
     responses={
         200: documented_json(_SCHEMA, _EXAMPLE, "People that the model knows; country and age group beat the kind."),
         422: documented_refusal("kind", "x", f"must be {' or '.join(KINDS)}"),
-        503: documented_problem("The database is away.", status=503, detail="the database does not answer; try again"),
+        503: DATABASE_AWAY,
         **REFUSALS,
     },
 )

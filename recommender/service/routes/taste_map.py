@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,15 @@ from recommender.model import LARGEST
 from recommender.publishing import SavedMap
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, has_key, require_key
 from recommender.service.beside import Turns
-from recommender.service.parameters import (
-    USER_ID_IN_QUERY,
-    RequestReader,
+from recommender.service.openapi import (
+    Responses,
     documented_json,
     documented_refusal,
-    out_of_range,
-    whole_number,
+    list_schema,
+    schema_of,
+    under_paths,
 )
+from recommender.service.parameters import USER_ID_IN_QUERY, RequestReader, out_of_range, whole_number
 from recommender.service.problems import NOT_KEPT, documented_problem, problem
 from recommender.service.routes.figures import MANY
 from recommender.service.routes.people import neighbors_of
@@ -66,38 +66,23 @@ _SHOPPER_EXAMPLE: dict[str, Any] = {
         }
     ],
 }
-_NATURAL = {"type": "integer", "minimum": 0}
-
-
-def _schema(example: Mapping[str, Any], **properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": list(example),
-        "additionalProperties": False,
-        "properties": {name: properties.get(name, _NATURAL) for name in example},
-    }
-
-
-_CATEGORY = _schema(
+_CATEGORY = schema_of(
     _EXAMPLE["regions"][0]["categories"][0],
     category={"type": ["string", "null"]},
     lift={"type": "number", "description": "The share, divided by that of everybody."},
     share={"type": "number", "description": "Of the region's people, who have a product of the category."},
 )
-_REGION = _schema(_EXAMPLE["regions"][0], categories={"type": "array", "items": _CATEGORY})
-_SCHEMA = _schema(
+_REGION = schema_of(_EXAMPLE["regions"][0], categories=list_schema(_CATEGORY))
+_SCHEMA = schema_of(
     _EXAMPLE,
     made_at={"type": "string", "format": "date-time"},
     is_newest={"type": "boolean", "description": "false: that of the published version is being made."},
-    regions={"type": "array", "items": _REGION},
+    regions=list_schema(_REGION),
 )
-_PLACE = _schema(_SHOPPER_EXAMPLE["place"]) | {"type": ["object", "null"]}
-_NEIGHBOR = _schema(_SHOPPER_EXAMPLE["neighbors"][0], similarity={"type": "number", "minimum": 0}, place=_PLACE)
-_SHOPPER_SCHEMA = _schema(
-    _SHOPPER_EXAMPLE,
-    place=_PLACE,
-    ranking={"type": "string"},
-    neighbors={"type": "array", "items": _NEIGHBOR},
+_PLACE = schema_of(_SHOPPER_EXAMPLE["place"]) | {"type": ["object", "null"]}
+_NEIGHBOR = schema_of(_SHOPPER_EXAMPLE["neighbors"][0], similarity={"type": "number", "minimum": 0}, place=_PLACE)
+_SHOPPER_SCHEMA = schema_of(
+    _SHOPPER_EXAMPLE, place=_PLACE, ranking={"type": "string"}, neighbors=list_schema(_NEIGHBOR)
 )
 LARGEST_POINT = 2**31 - 1
 _POINT = {
@@ -108,7 +93,7 @@ _POINT = {
     "schema": {"type": "string", "pattern": "^(0|[1-9][0-9]{0,8})$"},
     "example": "41",
 }
-_NO_MAP: dict[int | str, dict[str, Any]] = {
+_NO_MAP: Responses = {
     404: documented_problem("There is no map, or nobody of that id or point.", status=404, detail=NO_VERSION),
     503: documented_problem("The map is being made, or could not be.", status=503, detail=BEING_MADE),
 }
@@ -145,7 +130,7 @@ async def taste_map(request: Request) -> Response:
     return Response(orjson.dumps(body), 200, NOT_KEPT, "application/json")
 
 
-_SHOPPER: dict[int | str, dict[str, Any]] = {
+_SHOPPER: Responses = {
     200: documented_json(
         _SHOPPER_SCHEMA,
         _SHOPPER_EXAMPLE,
@@ -157,18 +142,11 @@ _SHOPPER: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get(
-    "/map/shopper",
-    summary="The taste map: one shopper and the neighbors",
+@under_paths(
+    router.get,
+    ("/map/points/{point}", "The same, by the number of a point", [_POINT]),
+    ("/map/shopper", "The taste map: one shopper and the neighbors", [USER_ID_IN_QUERY]),
     dependencies=[DOCUMENTED_KEY],
-    openapi_extra={"parameters": [USER_ID_IN_QUERY]},
-    responses=_SHOPPER,
-)
-@router.get(
-    "/map/points/{point}",
-    summary="The same, by the number of a point",
-    dependencies=[DOCUMENTED_KEY],
-    openapi_extra={"parameters": [_POINT]},
     responses=_SHOPPER,
 )
 async def shopper(request: Request) -> Response:

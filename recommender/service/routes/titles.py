@@ -11,7 +11,15 @@ from fastapi import APIRouter, Request, Response
 from recommender.live import LiveModel
 from recommender.model import find_by_title
 from recommender.service.beside import Turns
-from recommender.service.parameters import LARGEST_LIMIT, LIMIT, RequestReader, documented_json, documented_refusal
+from recommender.service.openapi import (
+    NATURAL,
+    documented_json,
+    documented_refusal,
+    list_schema,
+    object_schema,
+    query_parameter,
+)
+from recommender.service.parameters import LARGEST_LIMIT, LIMIT, RequestReader
 from recommender.service.product_json import listed, listed_schema
 
 router = APIRouter()
@@ -31,26 +39,14 @@ _EXAMPLE = {
         }
     ]
 }
-_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["found"],
-    "additionalProperties": False,
-    "properties": {
-        "found": {
-            "type": "array",
-            "maxItems": LARGEST_LIMIT,
-            "items": listed_schema({}, more={"ratings": {"type": "integer", "minimum": 0}}),
-        }
-    },
-}
-_TITLE = {
-    "name": "title",
-    "in": "query",
-    "required": True,
-    "description": "Words that the title holds, all of them, in either case; or a product id.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST},
-    "example": "keyboard",
-}
+_SCHEMA = object_schema({"found": list_schema(listed_schema({}, more={"ratings": NATURAL}), maxItems=LARGEST_LIMIT)})
+_TITLE = query_parameter(
+    "title",
+    "Words that the title holds, all of them, in either case; or a product id.",
+    {"type": "string", "minLength": 1, "maxLength": LONGEST},
+    "keyboard",
+    required=True,
+)
 
 
 @router.get(

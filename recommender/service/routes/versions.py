@@ -8,8 +8,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from recommender.publishing import PEOPLE, Version, read_versions
-from recommender.service.parameters import documented_json
-from recommender.service.problems import documented_problem
+from recommender.service.openapi import DATABASE_AWAY, documented_json, list_schema, object_schema
 from recommender.updates import ModelUpdater
 
 router = APIRouter()
@@ -27,29 +26,20 @@ EXAMPLE = {
         }
     ]
 }
-_SCHEMA: dict[str, Any] = {
+_VERSION_SCHEMA = {
     "type": "object",
-    "required": ["versions"],
-    "additionalProperties": False,
+    "required": list(EXAMPLE["versions"][0]),
     "properties": {
-        "versions": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": list(EXAMPLE["versions"][0]),
-                "properties": {
-                    "version": {"type": "integer", "minimum": 1},
-                    "state": {"type": "string", "enum": ["published", "kept", "expired"]},
-                    "made_at": {"type": "string", "format": "date-time"},
-                    "ratings": {"type": "integer"},
-                    "rows": {"type": "integer", "description": "Of its lists."},
-                    "settings": {"type": "object"},
-                    "metrics": {"type": ["object", "null"], "description": "null: it was not measured."},
-                },
-            },
-        }
+        "version": {"type": "integer", "minimum": 1},
+        "state": {"type": "string", "enum": ["published", "kept", "expired"]},
+        "made_at": {"type": "string", "format": "date-time"},
+        "ratings": {"type": "integer"},
+        "rows": {"type": "integer", "description": "Of its lists."},
+        "settings": {"type": "object"},
+        "metrics": {"type": ["object", "null"], "description": "null: it was not measured."},
     },
 }
+_SCHEMA = object_schema({"versions": list_schema(_VERSION_SCHEMA)})
 
 
 @router.get(
@@ -57,7 +47,7 @@ _SCHEMA: dict[str, Any] = {
     summary="All versions of the lists",
     responses={
         200: documented_json(_SCHEMA, EXAMPLE, "Newest first."),
-        503: documented_problem("The database is away.", status=503, detail="the database does not answer; try again"),
+        503: DATABASE_AWAY,
     },
 )
 async def versions(request: Request) -> Response:

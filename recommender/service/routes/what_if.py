@@ -12,6 +12,16 @@ from recommender.live import LiveModel
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
 from recommender.service.filter_parameters import LIST_PARAMETERS
 from recommender.service.json_body import ProductId, Steps, fault, read_body
+from recommender.service.openapi import (
+    DATABASE_AWAY,
+    Responses,
+    documented_body,
+    documented_json,
+    documented_refusal,
+    list_schema,
+    object_schema,
+    under_paths,
+)
 from recommender.service.parameters import (
     NOT_IN_THIS_MODEL,
     PRODUCT_ID_SCHEMA,
@@ -19,11 +29,9 @@ from recommender.service.parameters import (
     USER_ID,
     USER_ID_IN_QUERY,
     RequestReader,
-    documented_json,
-    documented_refusal,
 )
 from recommender.service.problems import NOT_KEPT, documented_problem
-from recommender.service.product_json import PRODUCT_ID_ITEM, STARS_ITEM
+from recommender.service.product_json import PRODUCT_ID_ITEM, RATING_ITEM
 from recommender.service.routes.recommendations import EXAMPLE, EXPLAIN, RECOMMENDATIONS_SCHEMA, list_of
 from recommender.shop import UserId
 from recommender.updates import ModelUpdater
@@ -33,27 +41,8 @@ MOST_RATINGS = 50
 router = APIRouter(dependencies=[DOCUMENTED_KEY])
 
 _BODY = {"ratings": [{"product_id": "B08N5WRWNW", "rating": 5}]}
-_BODY_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["ratings"],
-    "additionalProperties": False,
-    "properties": {
-        "ratings": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": MOST_RATINGS,
-            "items": {
-                "type": "object",
-                "required": ["product_id", "rating"],
-                "additionalProperties": False,
-                "properties": {
-                    "product_id": PRODUCT_ID_ITEM | PRODUCT_ID_SCHEMA,
-                    "rating": STARS_ITEM | {"multipleOf": 0.5},
-                },
-            },
-        }
-    },
-}
+_RATED = object_schema({"product_id": PRODUCT_ID_ITEM | PRODUCT_ID_SCHEMA, "rating": RATING_ITEM})
+_BODY_SCHEMA = object_schema({"ratings": list_schema(_RATED, minItems=1, maxItems=MOST_RATINGS)})
 
 
 def _some(items: Any) -> Any:
@@ -77,28 +66,22 @@ class _Ratings(BaseModel):
     ratings: Annotated[list[Annotated[_Rating, BeforeValidator(_keyed)]], FailFast(), BeforeValidator(_some)]
 
 
-_PARAMETERS = [*LIST_PARAMETERS, RANKING, EXPLAIN]
-_REQUEST = {"required": True, "content": {"application/json": {"schema": _BODY_SCHEMA, "example": _BODY}}}
-_RESPONSES: dict[int | str, dict[str, Any]] = {
+_RESPONSES: Responses = {
     200: documented_json(RECOMMENDATIONS_SCHEMA, EXAMPLE, "The list as it would be."),
     404: documented_problem("The user or a product is unknown.", status=404, detail="user 99 is unknown"),
     409: NOT_IN_THIS_MODEL,
     422: documented_refusal("ratings", "[]", f"must be a list of 1 to {MOST_RATINGS} ratings"),
-    503: documented_problem("The database is away.", status=503, detail="the database does not answer; try again"),
+    503: DATABASE_AWAY,
     **REFUSALS,
 }
 
 
-@router.post(
-    "/users/{user_id}/what-if",
-    summary="Products after some ratings",
-    openapi_extra={"parameters": [USER_ID, *_PARAMETERS], "requestBody": _REQUEST},
-    responses=_RESPONSES,
-)
-@router.post(
-    "/what-if",
-    summary="The same, by the id in the query",
-    openapi_extra={"parameters": [USER_ID_IN_QUERY, *_PARAMETERS], "requestBody": _REQUEST},
+@under_paths(
+    router.post,
+    ("/what-if", "The same, by the id in the query", [USER_ID_IN_QUERY]),
+    ("/users/{user_id}/what-if", "Products after some ratings", [USER_ID]),
+    parameters=[*LIST_PARAMETERS, RANKING, EXPLAIN],
+    extra={"requestBody": documented_body(_BODY_SCHEMA, _BODY)},
     responses=_RESPONSES,
 )
 async def what_if(request: Request) -> Response:

@@ -17,14 +17,17 @@ from recommender.database.schema import INTERACTION_TYPES
 from recommender.live import LiveModel
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
 from recommender.service.json_body import ProductId, Steps, TextUserId, UserId, one_of, rating_rule, read_body
-from recommender.service.parameters import (
-    PRODUCT_ID_SCHEMA,
-    USER_ID,
-    USER_ID_IN_QUERY,
-    RequestReader,
+from recommender.service.openapi import (
+    DATABASE_AWAY,
+    NATURAL,
+    Responses,
+    documented_body,
     documented_json,
     documented_refusal,
+    object_schema,
+    under_paths,
 )
+from recommender.service.parameters import PRODUCT_ID_SCHEMA, USER_ID, USER_ID_IN_QUERY, RequestReader
 from recommender.service.problems import documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, RATING_ITEM
 from recommender.service.routes.products import PRODUCT_ID, PRODUCT_ID_IN_QUERY
@@ -34,14 +37,11 @@ from recommender.updates import ModelUpdater, delete_rating, erase_user, store_i
 
 router = APIRouter(dependencies=[DOCUMENTED_KEY])
 
-_USER_ITEM = {"type": "integer", "minimum": 0, "maximum": LARGEST_ID, "format": "int64"}
-_AWAY = {
-    **documented_problem("The database is away.", status=503, detail="the database does not answer; try again"),
-    "headers": {"Retry-After": {"schema": {"type": "integer"}}},
-}
+_USER_ITEM = NATURAL | {"maximum": LARGEST_ID, "format": "int64"}
+_AWAY = DATABASE_AWAY | {"headers": {"Retry-After": {"schema": {"type": "integer"}}}}
 _RATING = {"user_id": 42, "product_id": "B08N5WRWNW", "rating": 4.5}
 _INTERACTION = {"user_id": 42, "product_id": "B08N5WRWNW", "interaction_type": "purchase"}
-_DONE: dict[int | str, dict[str, Any]] = {
+_DONE: Responses = {
     204: {"description": "Done."},
     404: documented_problem("There is nothing to delete.", status=404, detail="user 99 is unknown"),
     422: documented_refusal("user_id", "-1", "must be a whole number from 0 to 9223372036854775807"),
@@ -51,8 +51,7 @@ _DONE: dict[int | str, dict[str, Any]] = {
 
 
 def _schema(last: str, item: dict[str, Any]) -> dict[str, Any]:
-    fields = {"user_id": _USER_ITEM, "product_id": PRODUCT_ID_ITEM | PRODUCT_ID_SCHEMA, last: item}
-    return {"type": "object", "required": list(fields), "additionalProperties": False, "properties": fields}
+    return object_schema({"user_id": _USER_ITEM, "product_id": PRODUCT_ID_ITEM | PRODUCT_ID_SCHEMA, last: item})
 
 
 _RATING_SCHEMA = _schema("rating", RATING_ITEM)
@@ -80,7 +79,6 @@ class _TextInteraction(_Interaction):
 
 
 def _documented(schema: dict[str, Any], example: dict[str, Any], unusable: dict[str, Any]) -> dict[str, Any]:
-    content = {"application/json": {"schema": schema, "example": example}}
     responses = {
         201: documented_json(schema, example, "Stored, and counted from now on."),
         404: documented_problem("No such product.", status=404, detail="product B000000099 is unknown"),
@@ -88,7 +86,7 @@ def _documented(schema: dict[str, Any], example: dict[str, Any], unusable: dict[
         503: _AWAY,
         **REFUSALS,
     }
-    return {"openapi_extra": {"requestBody": {"required": True, "content": content}}, "responses": responses}
+    return {"openapi_extra": {"requestBody": documented_body(schema, example)}, "responses": responses}
 
 
 @router.post(
@@ -127,25 +125,12 @@ async def interact(request: Request) -> Response:
     return Response(orjson.dumps(given.model_dump()), 201, media_type="application/json")
 
 
-@router.delete(
-    "/users/{user_id}/ratings/{product_id}",
+@under_paths(
+    router.delete,
+    ("/rating", "Delete a rating, with both ids in the query", [USER_ID | {"in": "query"}, PRODUCT_ID_IN_QUERY]),
+    ("/ratings/{product_id}", "Delete a rating of the user in the query", [USER_ID_IN_QUERY, PRODUCT_ID]),
+    ("/users/{user_id}/ratings/{product_id}", "Delete a rating", [USER_ID, PRODUCT_ID]),
     status_code=204,
-    summary="Delete a rating",
-    openapi_extra={"parameters": [USER_ID, PRODUCT_ID]},
-    responses=_DONE,
-)
-@router.delete(
-    "/ratings/{product_id}",
-    status_code=204,
-    summary="Delete a rating of the user in the query",
-    openapi_extra={"parameters": [USER_ID_IN_QUERY, PRODUCT_ID]},
-    responses=_DONE,
-)
-@router.delete(
-    "/rating",
-    status_code=204,
-    summary="Delete a rating, with both ids in the query",
-    openapi_extra={"parameters": [USER_ID | {"in": "query"}, PRODUCT_ID_IN_QUERY]},
     responses=_DONE,
 )
 async def unrate(request: Request) -> Response:
@@ -158,18 +143,11 @@ async def unrate(request: Request) -> Response:
     return Response(status_code=204)
 
 
-@router.delete(
-    "/users/{user_id}",
+@under_paths(
+    router.delete,
+    ("/users", "Erase the user in the query", [USER_ID_IN_QUERY]),
+    ("/users/{user_id}", "Erase a user", [USER_ID]),
     status_code=204,
-    summary="Erase a user",
-    openapi_extra={"parameters": [USER_ID]},
-    responses=_DONE,
-)
-@router.delete(
-    "/users",
-    status_code=204,
-    summary="Erase the user in the query",
-    openapi_extra={"parameters": [USER_ID_IN_QUERY]},
     responses=_DONE,
 )
 async def erase(request: Request) -> Response:
