@@ -23,6 +23,7 @@ from recommender.settings import LARGEST_ID
 from recommender.shop import HALF_STARS, LONGEST_KNOWN_ID, Scale, checked_product_id, id_fault
 
 Fields = TypeVar("Fields", bound=BaseModel)
+Id = TypeVar("Id")  # of a user in a body: of type UserId or TextUserId
 
 MOST_ERRORS = 10  # unknown fields that an answer names, and faults within a field
 

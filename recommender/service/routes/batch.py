@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic
 
 import orjson
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -20,7 +20,7 @@ from recommender.live import LiveModel
 from recommender.model import ListRequest, ServedModel
 from recommender.ranking import RANKINGS
 from recommender.service.beside import Turns
-from recommender.service.json_body import fault, id_text, one_of, read_body, whole_number
+from recommender.service.json_body import Id, fault, id_text, one_of, read_body, whole_number
 from recommender.service.model_headers import PRIVATE, STAMP
 from recommender.service.openapi import (
     NATURAL,
@@ -76,19 +76,13 @@ def _distinct(ids: Any, read: ValidatorFunctionWrapHandler) -> list[Any]:
 
 
 _Id = Annotated[int, whole_number(LARGEST_ID, "must hold whole numbers from {} to {}", lowest=0)]
-
-
 _TextId = Annotated[str, id_text(f"must hold user ids, each {NO_TEXT_ID.removeprefix('must be ')}")]
 
 
-class _Batch(BaseModel):
-    user_ids: Annotated[list[_Id], WrapValidator(_distinct)]
+class _Batch(BaseModel, Generic[Id]):
+    user_ids: Annotated[list[Id], WrapValidator(_distinct)]
     limit: Annotated[int, whole_number(LARGEST_LIMIT)] = 0  # 0: TOP_N_RECOMMENDATIONS
     ranking: Annotated[str | None, one_of(RANKINGS)] = None
-
-
-class _TextBatch(_Batch):
-    user_ids: Annotated[list[_TextId], WrapValidator(_distinct)]  # type: ignore[assignment]
 
 
 @router.post(
@@ -108,7 +102,8 @@ class _TextBatch(_Batch):
 )
 async def batch(request: Request) -> Response:
     """Recommend products to up to 1,000 users: the list that `GET /recommendations/{user_id}` gives for each."""
-    given = await read_body(request, _TextBatch if request.app.state.model.ids.is_text else _Batch)
+    fields: type[_Batch[Any]] = _Batch[_TextId] if request.app.state.model.ids.is_text else _Batch[_Id]
+    given = await read_body(request, fields)
     default: int = request.app.state.default_limit
     turns: Turns = request.app.state.batches
     model: LiveModel = request.app.state.model

@@ -7,7 +7,7 @@ during the commit. Every request may be repeated; a repeated interaction counts 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from recommender.database.schema import INTERACTION_TYPES
 from recommender.live import LiveModel
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
-from recommender.service.json_body import ProductId, Steps, TextUserId, UserId, one_of, rating_rule, read_body
+from recommender.service.json_body import Id, ProductId, Steps, TextUserId, UserId, one_of, rating_rule, read_body
 from recommender.service.openapi import (
     DATABASE_AWAY,
     NATURAL,
@@ -58,24 +58,16 @@ _RATING_SCHEMA = _schema("rating", RATING_ITEM)
 _INTERACTION_SCHEMA = _schema("interaction_type", {"type": "string", "enum": list(INTERACTION_TYPES)})
 
 
-class _Rating(BaseModel):
-    user_id: UserId
+class _Rating(BaseModel, Generic[Id]):
+    user_id: Id
     product_id: ProductId
     rating: Steps
 
 
-class _TextRating(_Rating):
-    user_id: TextUserId  # type: ignore[assignment]
-
-
-class _Interaction(BaseModel):
-    user_id: UserId
+class _Interaction(BaseModel, Generic[Id]):
+    user_id: Id
     product_id: ProductId
     interaction_type: Annotated[str, one_of(INTERACTION_TYPES)]
-
-
-class _TextInteraction(_Interaction):
-    user_id: TextUserId  # type: ignore[assignment]
 
 
 def _documented(schema: dict[str, Any], example: dict[str, Any], unusable: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +91,8 @@ async def rate(request: Request) -> Response:
     """Store a user's rating of a product, 0.5 to 5.0 stars in half steps. The last one counts. The user may be new."""
     require_key(request)
     scale = _service(request).model.matrix.scale
-    given = await read_body(request, _TextRating if _ids(request).is_text else _Rating, scale=scale)
+    fields: type[_Rating[Any]] = _Rating[TextUserId] if _ids(request).is_text else _Rating[UserId]
+    given = await read_body(request, fields, scale=scale)
     row = given.product_id, given.rating, scale
     await _service(request).write(given.user_id, lambda at, user: store_rating(at, user, *row), new=True)
     stored = given.model_dump() | {"rating": scale.stars_of(given.rating)}
@@ -119,7 +112,8 @@ async def rate(request: Request) -> Response:
 async def interact(request: Request) -> Response:
     """Store that a user views, clicks, adds to the cart or buys a product now. All rankings but classic count it."""
     require_key(request)
-    given = await read_body(request, _TextInteraction if _ids(request).is_text else _Interaction)
+    fields: type[_Interaction[Any]] = _Interaction[TextUserId] if _ids(request).is_text else _Interaction[UserId]
+    given = await read_body(request, fields)
     row = given.product_id, given.interaction_type
     await _service(request).write(given.user_id, lambda at, user: store_interaction(at, user, *row), new=True)
     return Response(orjson.dumps(given.model_dump()), 201, media_type="application/json")
