@@ -88,7 +88,7 @@ import recommendation_engine
 from benchmarks.batch import COLUMNS, fill
 from benchmarks.neighbors import Shape, make_ratings
 from recommender.commands import engine as commands
-from recommender.commands import spark_batch
+from recommender.commands import spark_batch, version_gate
 from recommender.database import connect, writing
 from recommender.database.schema import metadata
 from recommender.settings import PROJECT_ROOT, Settings, load_settings
@@ -155,7 +155,7 @@ def step(ranking: str, master: str | None, divided: bool, *arguments: str) -> To
     """Run step 3 for everybody; ``master``: Spark's, None for the local batch."""
     arguments = ("--users", "all", "--ranking", ranking, *arguments)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(commands, "gate", return_value=(None, None)))
+        stack.enter_context(mock.patch.object(version_gate, "gate", return_value=(None, None)))
         if master is not None:
             spark = stack.enter_context(spark_session(master, jar=jdbc_jar(None)[0]))
             there = contextlib.contextmanager(lambda *_a, **_k: iter([spark]))

@@ -18,9 +18,10 @@ from sqlalchemy import Engine
 from tqdm import tqdm
 
 from recommender.commands import engine as commands
+from recommender.commands import version_gate
 from recommender.commands.engine_options import sample_user
-from recommender.commands.list_gate import judge_lists, reason_of
 from recommender.commands.self_check import self_check
+from recommender.commands.version_gate import judge_lists, reason_of
 from recommender.database import label, read_snapshot, widen_product_ids
 from recommender.errors import NotPublishedError
 from recommender.model import ServedModel, Trained, serve, train
@@ -82,7 +83,7 @@ def run_batch(
     if version is None or stale:
         check_and_show(engine, trained, job, options.user, recommend)
         judged = trained.shop if settings.ranking in BY_TASTE else snapshot.for_taste()
-        metrics, verdict = commands.gate(
+        metrics, verdict = version_gate.gate(
             settings, engine, judged, job.ranking.settings, force=options.force, n_users=gate_users
         )
         if settings is not given:

@@ -1,13 +1,11 @@
-"""The commands of step 3 beside training and writing: check, evaluate, gate, list versions, roll back, save a model."""
+"""The commands of step 3 beside training and writing: check, evaluate, list versions, roll back, save a model."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +31,12 @@ from recommender.database import (
     wanted_scale,
 )
 from recommender.database.schema import INTERACTION_TYPES, interactions, ratings
-from recommender.errors import NothingToEvaluateError, SettingError
+from recommender.errors import SettingError
 from recommender.evaluation import (
-    FORCED,
-    NDCG,
-    REFUSED,
     Evaluation,
     as_advice,
-    as_hint,
     evaluate_cold_start,
     evaluate_rankings,
-    history_of,
-    judge,
-    metrics_of,
-    published_parameters,
-    stand_in,
     turned_to,
 )
 from recommender.files import WantedScale, read_evaluation_file
@@ -62,26 +51,16 @@ from recommender.publishing import (
     export_lists,
     kept_file,
     publish_file,
-    published_version,
     read_versions,
     refuse_foreign_file,
     roll_back,
     save_model,
 )
-from recommender.ranking import AUTO, BY_TASTE, CLASSIC, RANKINGS, TASTE
+from recommender.ranking import AUTO, CLASSIC, RANKINGS, TASTE
 from recommender.settings import Settings, checked_path, interaction_weights
-from recommender.shop import Interactions, Profiles, RatingMatrix, Snapshot, build_profiles, sampled, widened
+from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles, sampled, widened
 from recommender.updates import SAID, at_lowest_priority, make_map, suited
 
-_RANKED_BY = (
-    "ranking",
-    "n_neighbors",
-    "chosen",
-    "damping",
-    "items",
-    "fusion",
-    "interaction_weights",
-)  # of a version's settings
 JSON_FILE, SVG_FILE = "evaluation.json", "evaluation.svg"
 
 
@@ -113,7 +92,7 @@ def check_data(settings: Settings) -> None:
         n_users, n_catalog = len(np.union1d(matrix.user_ids, people.user_ids)), len(catalog)
     k, n = settings.top_n_similar_users, settings.top_n_recommendations
     ahead = forecast(matrix, index, n_neighbors=k, n=n, rng=np.random.default_rng(0))
-    items = foresee_items(_profiles(matrix, log, _weights(settings)))
+    items = foresee_items(_profiles(matrix, log, weights_of(settings)))
     print(label(engine))
     words = OF_RATINGS if rated else OF_INTERACTIONS
     print(describe(matrix, n_users=n_users, n_catalog=n_catalog, words=words).as_text(loading, ahead, items))
@@ -124,7 +103,7 @@ def check_data(settings: Settings) -> None:
 
 def _turned_to(engine: Engine, settings: Settings) -> RatingMatrix:
     """Return what the users turned to in a shop without ratings, without the users whose interactions do not count."""
-    matrix = turned_to(*read_taste_data(engine), _weights(settings))
+    matrix = turned_to(*read_taste_data(engine), weights_of(settings))
     rows = np.flatnonzero(np.diff(matrix.steps.indptr))
     if not len(rows):
         raise SettingError(f"INTERACTION_WEIGHTS={settings.interaction_weights} lets no interaction count: give others")
@@ -156,7 +135,9 @@ def evaluate(settings: Settings, ratings: Path | None, columns: str | None, *, z
     evaluation, cold_start = evaluated(settings, matrix, log, seed=seed), None
     print(as_table(evaluation, matrix.scale.noun))
     if segments is not None:
-        cold_start = evaluate_cold_start(matrix, log, _weights(settings), segments, seed=seed, clock=time.perf_counter)
+        cold_start = evaluate_cold_start(
+            matrix, log, weights_of(settings), segments, seed=seed, clock=time.perf_counter
+        )
         print(f"\n{cold_start_as_table(cold_start)}")
     write_json(evaluation, Path(JSON_FILE), cold_start=cold_start)
     draw_svg(evaluation, Path(SVG_FILE))
@@ -179,7 +160,7 @@ def evaluated(
         return evaluate_rankings(
             matrix,
             log,
-            _weights(settings),
+            weights_of(settings),
             n_neighbors=settings.top_n_similar_users,
             rankings=rankings,
             seed=seed,
@@ -190,7 +171,8 @@ def evaluated(
         )
 
 
-def _weights(settings: Settings) -> NDArray[np.float64]:
+def weights_of(settings: Settings) -> NDArray[np.float64]:
+    """Return the weight of each kind of interaction. SettingError."""
     return np.array(interaction_weights(settings.interaction_weights, INTERACTION_TYPES), np.float64)
 
 
@@ -202,79 +184,6 @@ def model_settings(settings: Settings) -> ModelSettings:
         settings.new_product_percent,
         interaction_weights(settings.interaction_weights, INTERACTION_TYPES),
     )
-
-
-def gate(
-    settings: Settings, engine: Engine, shop: Snapshot, ranked: Mapping[str, Any], *, force: bool, n_users: int
-) -> tuple[dict[str, Any] | None, str | None]:
-    """Return metrics of the ranking on hidden ratings, and the reason why a version with them is refused, or None.
-
-    ``shop``: the data of the version, made by `Snapshot.for_taste` also if the ranking is classic, since both rankings
-    are compared. ``ranked``: settings of its ranking. At most ``n_users`` users are tested. ``force`` lets a worse
-    version pass with a warning.
-    """
-    started = time.perf_counter()
-    versions = read_versions(engine)
-    published = published_version(versions)
-    other = _other_settings(published, ranked)
-    rated = {CLASSIC} if shop.ratings.n_ratings else set()
-    compared = {TASTE, settings.ranking} | rated  # auto is compared only if it is wanted: its tuning takes seconds
-    some, log = sampled(shop.ratings, shop.log)
-    if some is not shop.ratings:
-        print(f"gate     on a sample of {some.shape[0]:,} of the {shop.ratings.shape[0]:,} users")
-    try:
-        evaluation = evaluated(settings, some, log, rankings=compared, n_users=n_users, published=other)
-    except NothingToEvaluateError as error:
-        print(f"gate     {error}")
-        return None, None
-    print(f"gate     {evaluation.split}")
-    metrics = metrics_of(evaluation, settings.ranking)
-    shown = ", ".join(f"{ranking.name} {ranking.figures[NDCG].mean or 0:.4f}" for ranking in evaluation.rankings)
-    print(f"gate     nDCG@10 of {evaluation.n_test_users:,} users: {shown} in {time.perf_counter() - started:.2f} s")
-    against = None
-    if other is not None:
-        k, weights = settings.top_n_similar_users, _weights(settings)
-        against = stand_in(other, n_neighbors=k, weights=weights, rankings=compared)
-    history = history_of(versions, settings.ranking, datetime.now(UTC))
-    verdict = judge(evaluation, settings.ranking, against=against, history=history)
-    for note in verdict.notes:
-        print(f"gate     {note}")
-    if hint := as_hint(evaluation, settings.ranking):
-        print(f"advice   {hint}")
-    for warning in verdict.warnings:
-        print(f"warning  {warning}", file=sys.stderr)
-    if verdict.publish:
-        return metrics, None
-    if force:
-        print(f"warning  published by --force: {verdict.reason}", file=sys.stderr)
-        return metrics | {"verdict": FORCED}, None
-    return metrics | {"verdict": REFUSED}, verdict.reason
-
-
-def _other_settings(published: Version | None, ranked: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the published version's settings if they differ from ``ranked``; None if not, or if they are unusable."""
-    if published is None:
-        return None
-    noted = {name: published.settings.get(name) for name in _RANKED_BY}
-    if not _can_be_ranked_by(noted):
-        print(f"gate     the settings of version {published.number} cannot be ranked by: {json.dumps(noted)}")
-        return None
-    if noted["ranking"] in BY_TASTE and noted["interaction_weights"] is None:
-        print(f"gate     version {published.number} does not say what interactions counted: as they do now, presumably")
-        noted["interaction_weights"] = ranked.get("interaction_weights")
-    wanted = {name: ranked.get(name) for name in noted}
-    return None if noted == wanted else noted
-
-
-def _can_be_ranked_by(noted: Mapping[str, Any]) -> bool:
-    """Tell whether a version's settings say all that its ranking needs."""
-    if noted["ranking"] == CLASSIC:
-        return noted["n_neighbors"] is not None
-    try:
-        published_parameters(noted)
-    except (KeyError, TypeError, ValueError):
-        return False
-    return noted["ranking"] in RANKINGS
 
 
 def list_versions(settings: Settings) -> None:

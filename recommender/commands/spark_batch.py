@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine
 
 from recommender.commands import engine as commands
+from recommender.commands import version_gate
 from recommender.commands.batch import (
     Recommend,
     check_cosines,
@@ -31,7 +32,7 @@ from recommender.commands.batch import (
     verdict_of,
 )
 from recommender.commands.engine_options import SparkOptions, sample_user
-from recommender.commands.list_gate import judge_lists
+from recommender.commands.version_gate import judge_lists
 from recommender.database import Stage, connected, label, read_cursor, token_of, widen_product_ids
 from recommender.database.schema import interactions, ratings, users
 from recommender.errors import NotPublishedError, SettingError
@@ -257,7 +258,9 @@ class _Run:
             return None, None
         judged = trained.shop if settings.ranking in BY_TASTE else snapshot.for_taste()
         force = self.options.force
-        return commands.gate(settings, self.engine, judged, job.ranking.settings, force=force, n_users=self.gate_users)
+        return version_gate.gate(
+            settings, self.engine, judged, job.ranking.settings, force=force, n_users=self.gate_users
+        )
 
     def _maker(self, facts: ShopFacts, trained: Trained, job: BatchJob, version: Version) -> Make:
         """Return the maker of the lists; of a large shop the tasks divide the rows."""

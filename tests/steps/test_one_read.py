@@ -14,8 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.util import find_tables
 
 import recommendation_engine as re
-from recommender.commands import batch
-from recommender.commands import engine as commands
+from recommender.commands import batch, version_gate
 from recommender.commands.self_check import self_check
 from recommender.database import bulk_read, read_ratings, shop_reader, writing
 from recommender.database._packed_ratings import packed_ratings
@@ -103,7 +102,7 @@ def test_stale_classic_lists_and_their_gate_share_one_read(
         now = {"created_at": WHEN, "updated_at": WHEN}
         connection.execute(insert(ratings).values(user_id=3, product_id=D, rating=5.0, **now))
     judged: list[Any] = []
-    gate, reader = commands.gate, shop_reader.read_snapshot
+    gate, reader = version_gate.gate, shop_reader.read_snapshot
 
     def then_rate(engine: Engine, **options: bool) -> Any:
         """Read, then rate: after the first look there is one rating more."""
@@ -118,7 +117,7 @@ def test_stale_classic_lists_and_their_gate_share_one_read(
         return gate(settings, engine, shop, *arguments, **options)
 
     monkeypatch.setattr(batch, "read_snapshot", then_rate)
-    monkeypatch.setattr(commands, "gate", judge)
+    monkeypatch.setattr(version_gate, "gate", judge)
     script("--if-stale", "--save-model", "model.rec")
     model, version = open_model(Path("model.rec"))
     (shop,) = judged
@@ -133,7 +132,7 @@ def test_a_rating_given_during_a_run_is_in_neither_gate_nor_lists_nor_file(
     engine: Engine, script: Callable[..., None], ranking: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[Any] = []
-    check, gate = self_check, commands.gate
+    check, gate = self_check, version_gate.gate
 
     def then_rate(*arguments: Any) -> Any:
         with writing(engine) as connection:
@@ -147,7 +146,7 @@ def test_a_rating_given_during_a_run_is_in_neither_gate_nor_lists_nor_file(
         return gate(settings, engine, shop, *arguments, **options)
 
     monkeypatch.setattr(batch, "self_check", then_rate)
-    monkeypatch.setattr(commands, "gate", judge)
+    monkeypatch.setattr(version_gate, "gate", judge)
     script("--ranking", ranking, "--save-model", "model.rec")
     (version,) = read_versions(engine)
     model, _ = open_model(Path("model.rec"))

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, delete, func, insert, select
 from starlette.testclient import TestClient
 
 import api
-from recommender.commands.list_gate import judge_lists, reason_of
+from recommender.commands.version_gate import judge_lists, reason_of
 from recommender.database import writing
 from recommender.database.schema import products, ratings, recommendations
 from recommender.publishing import Version, read_versions
