@@ -35,7 +35,7 @@ def id_ranges(first: int, last: int, most_rows: int, rows_between: Callable[[int
 
     >>> id_ranges(0, 10**18, 10, lambda a, b: sum(a <= i <= b for i in (*range(30), 10**18)))
     [Part(first=0, last=6, rows=7), Part(first=7, last=13, rows=7), Part(first=14, last=20, rows=7), \
-Part(first=21, last=27, rows=7), Part(first=28, last=1000000000000000000, rows=3)]
+Part(first=21, last=1000000000000000000, rows=10)]
     """
     joined: list[Part] = []
     waiting = [Part(first, last, rows_between(first, last))]

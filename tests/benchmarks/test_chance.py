@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 
-from benchmarks import chance
 from benchmarks.chance import Shares, shares_left
 from recommender.evaluation import Tuned
 from recommender.evaluation.rivals import Family
@@ -37,8 +34,3 @@ def test_one_standard_error_is_left_often_and_the_rule_of_auto_seldom() -> None:
     found = shares_left(tuned_of(0.0, 1.0), 300, 200)
     assert found.one_error > 0.5
     assert all(0.05 < share < 0.27 for share in found[1:])
-
-
-def test_the_doctests_of_the_benchmark_hold() -> None:
-    assert doctest.testmod(chance).failed == 0
-    assert doctest.testmod(chance).attempted > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import importlib.util
 from collections.abc import Sequence
 from typing import Any
@@ -184,10 +183,3 @@ def test_the_benchmark_runs_on_a_real_set(capsys: pytest.CaptureFixture[str]) ->
     printed = capsys.readouterr().out
     assert "== all_beauty: 253 users, 356 products, 2,535 ratings" in printed
     assert printed.count("\n| ") == 1 + 6  # the head, popular and four of ours, RP3beta
-
-
-def test_the_doctests_of_the_benchmark_hold() -> None:
-    assert doctest.testmod(peers).failed == 0
-    assert doctest.testmod(peers).attempted > 0
-    assert doctest.testmod(quality).failed == 0
-    assert doctest.testmod(quality).attempted > 0

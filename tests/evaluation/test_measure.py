@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import math
 import re
@@ -33,7 +32,6 @@ from recommender.evaluation import (
     Ranker,
     Split,
     evaluate,
-    split,
     split_newest,
 )
 from recommender.evaluation import measure as evaluation
@@ -90,12 +88,6 @@ def random_lists(split: Split, rng: np.random.Generator) -> NDArray[np.int32]:
 
 
 # --- split
-
-
-def test_the_doctests_hold() -> None:
-    result = doctest.testmod(split)
-    assert result.attempted >= 5
-    assert result.failed == 0
 
 
 @settings(max_examples=200, deadline=None)
