@@ -133,12 +133,7 @@ def _from_neighbors(
     places, given = list(stars), list(stars.values())
     rated = [rating for rating in given if rating is not None]
     mean = round(float(np.mean(rated)), 2) if rated else None
-    whose = (
-        "whose taste is nearest to yours have it"
-        if ranking in BY_TASTE
-        else "whose ratings are most like yours rated it"
-    )
-    sentence = f"{len(places)} of the {len(hood)} people {whose}"
+    sentence = _counted(len(places), len(hood), ranking)
     near: list[float] = hood.similarities[places].tolist()
     if not named:
         steps, mean = [coarse(similarity) for similarity in near], mean_of_many(mean, len(rated))
@@ -154,8 +149,18 @@ def _from_neighbors(
     sentence += _stars(model, mean)
     if closest and closest[0].shared_products:
         names = " and ".join(_name(model, product) for product in closest[0].shared_products[:2])
-        sentence += f"; you and the closest of them both have {names}"
+        sentence += f"; you {'both' if len(places) == 1 else 'and the closest of them both'} have {names}"
     return Explanation(item.source, f"{sentence}.", round(item.support, 3), len(places), len(hood), mean, closest)
+
+
+def _counted(n: int, n_asked: int, ranking: str) -> str:
+    """Return in words how many of the neighbors have a product."""
+    if ranking in BY_TASTE:
+        like, most, did = "taste is near", "taste is nearest to", "has it" if n == 1 else "have it"
+    else:
+        like, most, did = "ratings are like", "ratings are most like", "rated it"
+    who = f"{n} of the {n_asked} people whose {most}" if n_asked > 1 else f"The only person whose {like}"
+    return f"{who} yours {did}"
 
 
 def _from_all(model: ServedModel, item: Recommendation, named: bool) -> Explanation:

@@ -85,6 +85,24 @@ def test_a_request_without_a_key_gets_counts_and_coarse_similarities() -> None:
     assert only.sentence == "3 of the 3 people whose ratings are most like yours rated it, 4.3 stars on average."
 
 
+def test_one_person_is_told_as_one() -> None:
+    others = {2: {A: 5.0, C: 5.0}, 3: {A: 4.0}, 4: {A: 3.0, D: 2.0}}
+    for ranking, did, nearest, near in (
+        (CLASSIC, "rated it", "whose ratings are most like yours", "whose ratings are like yours"),
+        (TASTE, "has it", "whose taste is nearest to yours", "whose taste is near yours"),
+    ):
+        both = "5.0 stars on average; you both have “Green tea in bags”."
+        told = [f"1 of the 2 people {nearest} {did}, {both}", f"The only person {near} {did}, {both}"]
+        for n_others, sentence in ((3, told[0]), (1, told[1])):
+            model = build({1: {A: 5.0}} | dict(list(others.items())[:n_others]), CATALOG, taste=True)
+            items = model.recommend(1, 1, ranking).recommendations
+            assert [model.products.id_of(item.column) for item in items] == [C]
+            (only,) = explain(model, 1, items, ranking, named=True)
+            if ranking == CLASSIC:  # asks also those who have no other product
+                sentence = sentence.replace("of the 2", "of the 3")
+            assert only.sentence == sentence
+
+
 def test_each_source_has_its_own_sentence() -> None:
     model = build({1: {A: 5.0}, 2: {A: 4.0}}, CATALOG, others=[9, 10, 11, 12, 13, 14, 15, 16, 17, 18], taste=True)
     found: dict[str, str] = {}

@@ -136,7 +136,7 @@ def test_the_sentence_without_a_key_does_not_tell_how_many_products_speak(n_own:
         {(mine, F): 0.25 for mine in own[:n_own]},
     )
     plain, named = (explained(model, ITEMS, named=named)[F] for named in (False, True))
-    assert plain.sentence.startswith("It goes with products that you have; 1 of the 1 people")
+    assert plain.sentence.startswith("It goes with products that you have; the only person")
     assert len(asdict(named)["because"]) == min(n_own, N_SPEAKING)
     assert [entry["share"] for entry in asdict(named)["because"]] == [round(1 / n_own, 3)] * min(n_own, N_SPEAKING)
 
