@@ -242,6 +242,25 @@ def test_a_rating_counts_at_once(
         assert client.get("/recommendations/1?limit=40").json()["recommendations"] == whole
 
 
+@pytest.mark.parametrize(
+    ("kind", "formula"),
+    [
+        (TASTE, "divided by raters^0.6."),
+        (ITEMS, "divided by raters^0.3."),
+        (FUSION, "with w = 0.7 and k = 10."),
+    ],
+)
+def test_a_page_shows_the_constants_that_auto_chose_and_those_of_taste_beside_them(
+    shop: Engine, kind: str, formula: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = CHOICES[kind]._replace(items=ITEM_PARAMETERS._replace(damping=0.3))
+    monkeypatch.setattr("recommender.model.training.tune", lambda *_, **__: tuning.Tuned(chosen, 60))
+    with serving(monkeypatch, "auto") as client:
+        page = client.get("/shoppers/1?ranking=auto&beside=taste", headers={"Accept": "text/html"}).text
+    assert formula in page
+    assert "divided by raters^0.2." in page
+
+
 def test_an_auto_version_of_an_earlier_release_is_served_by_its_parameters(
     shop: Engine, choose: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

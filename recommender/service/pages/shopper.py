@@ -7,6 +7,7 @@ Everything that can be chosen stands in the address: the rankings, the filters, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from fastapi.responses import RedirectResponse
 from recommender.errors import DatabaseError
 from recommender.live import LiveModel
 from recommender.model import ServedModel
-from recommender.ranking import CLASSIC, TASTE
+from recommender.ranking import CLASSIC, TASTE, AutoParameters, TasteSimilarity
 from recommender.service.pages.cards import Card, add_images, card_of, category_names, levels_of
 from recommender.service.pages.frame import add_page, render
 from recommender.service.pages.moves import Moves, moves_between
@@ -92,8 +93,7 @@ async def shopper(request: Request) -> Response:
         both=both,
         categories=await category_names(request),
         levels=levels_of(model.matrix.scale),
-        formulas=FORMULAS,
-        made_by=_made_by,
+        formula=partial(_formula, model),
         support=SUPPORT,
         twin=_twins(asked, filters),
     )
@@ -193,11 +193,14 @@ def _listed(model: ServedModel, item: dict[str, Any]) -> Card:
     )
 
 
-def _made_by(ranking: str, cards: list[Card]) -> str:
-    """Return the name in `FORMULAS` of what ranked most of a list."""
+def _formula(model: ServedModel, ranking: str, cards: list[Card]) -> list[str]:
+    """Return the formula of what ranked most of a list, with the constants of the model."""
     sources = [card["why"]["source"] for card in cards]
     most = max(dict.fromkeys(sources), key=sources.count)
-    return most if most in FORMULAS else CLASSIC if ranking == CLASSIC else TASTE if most == "neighbors" else "others"
+    found = most if most in FORMULAS else CLASSIC if ranking == CLASSIC else TASTE if most == "neighbors" else "others"
+    known = model.similarity
+    chosen = known.chosen(ranking) if isinstance(known, TasteSimilarity) else AutoParameters()
+    return [line.format(**chosen._asdict()) for line in FORMULAS[found]]
 
 
 def _twins(asked: _Asked, filters: str) -> list[tuple[str, str]]:

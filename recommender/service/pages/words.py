@@ -135,7 +135,7 @@ SUPPORT = {
     "items": "the sum of what this shopper's products add",
     "fusion": "its score in both rankings together",
 }
-FORMULAS = {
+FORMULAS = {  # to be formatted with `AutoParameters`, whose constants auto may have chosen
     "classic": (
         "Similarity is the cosine of two people's ratings: Σ r(u, i) · r(v, i) / (‖r(u)‖ · ‖r(v)‖).",
         "The stars are predicted: Σ similarity · stars / Σ similarity, over the nearest people who rated the product.",
@@ -143,18 +143,20 @@ FORMULAS = {
     ),
     "taste": (
         "Similarity counts the products that both have, rare ones more and those of long ago less.",
-        "The order is Σ similarity over the nearest people who have the product, divided by raters^0.2.",
+        "The order is Σ similarity over the nearest people who have the product, divided by raters^{taste.damping:g}.",
         "The stars are predicted: the shopper's usual stars for such a product, corrected by Σ similarity · (stars of "
         "a neighbor - usual stars of that neighbor) / (Σ similarity + 3).",
     ),
     "items": (
         "Each product that the shopper has speaks for others, with a weight learned from all people (EASE^R).",
-        "The order is Σ stars / highest stars · weight over the shopper's products, divided by raters^0.1.",
+        "The order is Σ recency · stars / highest stars · weight over the shopper's products, divided by "
+        "raters^{items.damping:g}.",
         "The stars are predicted by the nearest people.",
     ),
     "fusion": (
         "Two lists are merged: of the people of the nearest taste, and of the products that go together.",
-        "The order is (1 - w) / (k + rank by people) + w / (k + rank by products), by w and k of this model.",
+        "The order is (1 - w) / (k + rank by people) + w / (k + rank by products), with w = {fusion.weight:g} and "
+        "k = {fusion.constant:g}.",
         "The stars are predicted by the nearest people.",
     ),
     "others": (
