@@ -23,6 +23,7 @@ from recommender.database import TEXT, writing
 from recommender.database.schema import data_origin, lists_by_text, ratings, recommendations, user_id_map, users
 from recommender.errors import SettingError, UnknownUserError
 from recommender.publishing import open_model
+from recommender.service.parameters import NO_TEXT_ID
 from recommender.settings import load_settings
 from recommender.updates import make_map
 from tests.support.service import KEY, WITH_KEY, wait_until
@@ -119,6 +120,24 @@ def test_every_id_goes_out_as_it_came_in_on_every_way(client: TestClient, shop: 
         told = client.get("/recommendations", params={"user_id": name, "explain": "true"}).json()
         closest = [one["user_id"] for item in told["recommendations"] for one in item["explanation"]["closest"]]
         assert set(closest) <= near
+
+
+def test_a_new_person_has_at_most_64_characters_and_one_of_a_release_before_has_more(
+    client: TestClient, shop: Engine
+) -> None:
+    known, new, row = "k" * 255, "n" * 65, {"product_id": ASINS[0]}
+    with writing(shop) as connection:
+        connection.execute(insert(user_id_map), {"user_id": 1_000, "external_id": known})
+    for route, last in (("/ratings", {"rating": 4}), ("/interactions", {"interaction_type": "view"})):
+        refused = client.post(route, json={"user_id": new} | row | last)
+        assert (refused.status_code, refused.json()["errors"]) == (
+            422,
+            [{"parameter": "user_id", "value": new, "message": NO_TEXT_ID}],
+        )
+        for name in (known, "n" * 64):
+            assert client.post(route, json={"user_id": name} | row | last).status_code == 201
+    assert {known, "n" * 64} <= numbers(shop).keys()
+    assert new not in numbers(shop)
 
 
 def test_people_are_found_by_their_own_ids(client: TestClient, shop: Engine) -> None:

@@ -7,13 +7,16 @@ during the commit. Every request may be repeated; a repeated interaction counts 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Generic
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
+from sqlalchemy import Connection
 
 from recommender.database.schema import INTERACTION_TYPES
+from recommender.errors import UnknownUserError
 from recommender.live import LiveModel
 from recommender.service.api_keys import DOCUMENTED_KEY, REFUSALS, require_key
 from recommender.service.json_body import Id, ProductId, Steps, TextUserId, UserId, one_of, rating_rule, read_body
@@ -27,12 +30,19 @@ from recommender.service.openapi import (
     object_schema,
     under_paths,
 )
-from recommender.service.parameters import PRODUCT_ID_SCHEMA, USER_ID, USER_ID_IN_QUERY, RequestReader
-from recommender.service.problems import documented_problem
+from recommender.service.parameters import (
+    NO_TEXT_ID,
+    PRODUCT_ID_SCHEMA,
+    USER_ID,
+    USER_ID_IN_QUERY,
+    RequestReader,
+    refused,
+)
+from recommender.service.problems import InvalidParameterError, documented_problem
 from recommender.service.product_json import PRODUCT_ID_ITEM, RATING_ITEM
 from recommender.service.routes.products import PRODUCT_ID, PRODUCT_ID_IN_QUERY
 from recommender.settings import LARGEST_ID
-from recommender.shop import HALF_STARS, UserIds
+from recommender.shop import HALF_STARS, LONGEST_USER_ID, UserIds
 from recommender.updates import ModelUpdater, delete_rating, erase_user, store_interaction, store_rating
 
 router = APIRouter(dependencies=[DOCUMENTED_KEY])
@@ -94,7 +104,7 @@ async def rate(request: Request) -> Response:
     fields: type[_Rating[Any]] = _Rating[TextUserId] if _ids(request).is_text else _Rating[UserId]
     given = await read_body(request, fields, scale=scale)
     row = given.product_id, given.rating, scale
-    await _service(request).write(given.user_id, lambda at, user: store_rating(at, user, *row), new=True)
+    await _write(request, given.user_id, lambda at, user: store_rating(at, user, *row))
     stored = given.model_dump() | {"rating": scale.stars_of(given.rating)}
     return Response(orjson.dumps(stored), 201, media_type="application/json")
 
@@ -115,7 +125,7 @@ async def interact(request: Request) -> Response:
     fields: type[_Interaction[Any]] = _Interaction[TextUserId] if _ids(request).is_text else _Interaction[UserId]
     given = await read_body(request, fields)
     row = given.product_id, given.interaction_type
-    await _service(request).write(given.user_id, lambda at, user: store_interaction(at, user, *row), new=True)
+    await _write(request, given.user_id, lambda at, user: store_interaction(at, user, *row))
     return Response(orjson.dumps(given.model_dump()), 201, media_type="application/json")
 
 
@@ -152,6 +162,17 @@ async def erase(request: Request) -> Response:
     asked.done()
     await _service(request).write(who, lambda at, user: erase_user(at, at.engine, user, called=who))
     return Response(status_code=204)
+
+
+async def _write(request: Request, user_id: int | str, job: Callable[[Connection, int], object]) -> None:
+    """Do the job for a user, who may be new unless the id is longer than new ones are. InvalidParameterError."""
+    too_long = isinstance(user_id, str) and len(user_id) > LONGEST_USER_ID
+    try:
+        await _service(request).write(user_id, job, new=not too_long)
+    except UnknownUserError:
+        if not too_long:
+            raise
+        raise InvalidParameterError([refused("user_id", str(user_id), NO_TEXT_ID)]) from None
 
 
 def _ids(request: Request) -> UserIds:
