@@ -2,7 +2,8 @@
 
 The names are those of the public files of MovieLens, Amazon, Goodreads, Book-Crossing, Yelp, Retailrocket, Last.fm and
 others, and of the exports of Shopify and WooCommerce. Case, and all but letters and digits, count for nothing:
-``User-ID`` is ``userid``. If a file has several names of one column, the one that stands first here is taken.
+``User-ID`` is ``userid``; ``Order #`` is ``ordernumber``. If a file has several names of one column, the one that
+stands first here is taken. So a column that can only hold ids comes before ``product``, which may hold names.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ from recommender.files.sources import listed
 from recommender.files.times import MOST, looks_like_time
 
 USER = """user_id userid user reviewerid reviewer customer_id customer member_id member visitorid visitor shopper_id
-    buyer_id client_id person_id account_id profile_id uid customer_email author_email comment_author_email email
-    comment_author author user_name username"""
-PRODUCT = """product_id productid product parent_asin asin item_id item movieid movie sku product_sku variant_sku
-    lineitem_sku isbn book_id book business_id artistid track_id song_id game_id anime_id recipe_id beer_id stock_code
-    product_code article_id article variant_id content_id product_handle handle comment_post_id ean gtin upc"""
+    buyer_id client_id person_id account_id profile_id uid customer_user_id customer_user customer_number
+    customer_email billing_email email_billing author_email comment_author_email email comment_author author user_name
+    username"""
+PRODUCT = """product_id productid parent_asin asin item_id movieid sku product_sku variant_sku lineitem_sku sku_number
+    product_number item_number product item movie isbn book_id book business_id artistid track_id song_id game_id
+    anime_id recipe_id beer_id stock_code product_code article_id article variant_id content_id product_handle handle
+    comment_post_id ean gtin upc"""
 RATING = """rating stars overall score book_rating star_rating user_rating review_rating review_score review_overall
     rating_value grade"""
 TIME = """timestamp unix_review_time review_unix_time unix_time time datetime date created_at review_date rated_at
     comment_date_gmt comment_date rating_date date_added event_time ts submitted_at updated_at date_updated
     review_time"""
 PRODUCT_NAMES: Names = {
-    "asin": "sku product_id product_code item_id parent_asin variant_sku isbn book_id movie_id stock_code handle id",
+    "asin": "sku product_id product_code item_id sku_number product_number item_number parent_asin variant_sku isbn "
+    "book_id movie_id stock_code handle id",
     "title": "name product_title product_name item_name description",
     "imgUrl": "image_url image images image_src image_link",
     "productURL": "url product_url permalink link",
@@ -162,4 +166,4 @@ def _half_star(text: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    return "".join(character for character in name.casefold() if character.isalnum())
+    return "".join(character for character in name.casefold().replace("#", "number") if character.isalnum())

@@ -55,7 +55,7 @@ NAMES: Names = {
     "order_id": "transaction_id order order_number invoice invoice_no invoice_id receipt_id basket_id",
     "session_id": "session user_session visit_id",
     "quantity": "qty lineitem_quantity units plays play_count weight count",
-    "value": "price unit_price lineitem_price amount revenue sales_price line_total",
+    "value": "price unit_price lineitem_price item_cost amount revenue sales_price line_total",
 }
 TABLE = ColumnTable(NAMES)
 OPTIONAL = ("order_id", "session_id", "quantity", "value")
@@ -147,7 +147,10 @@ def _require(form: FileForm) -> None:
     elif len(missing) == 1 and "order_id" in form.places:
         other = "users" if missing == ["user_id"] else "products"
         order = form.header[form.places["order_id"]]
-        why = f"the {other} of its orders are in another file: join the two by {order} first (docs/data.md shows how)"
+        why = (
+            f"name it, as --columns {missing[0]}=NAME; if the {other} of its orders are in another file, join the two "
+        )
+        why += f"by {order} first (docs/data.md shows how)"
     else:
         why = "name them, as --columns " + ",".join(f"{name}=NAME" for name in missing)
     raise InputFileError(f"{form.source.path}: no column {', '.join(missing)} among {listed(form.header)}: {why}")

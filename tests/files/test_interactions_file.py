@@ -81,9 +81,12 @@ def test_yoochoose_clicks_and_buys_are_of_sessions(read: Read) -> None:
 def test_instacart_says_that_its_two_files_are_to_be_joined(read: Read) -> None:
     with pytest.raises(InputFileError) as error:
         read(f"order_id,product_id,add_to_cart_order,reordered\n2,{A},1,1\n")
-    assert "the users of its orders are in another file: join the two by order_id first" in str(error.value)
+    assert (
+        "name it, as --columns user_id=NAME; if the users of its orders are in another file, join the two by order_id "
+        "first" in str(error.value)
+    )
     with pytest.raises(
-        InputFileError, match="the products of its orders are in another file: join the two by order_id"
+        InputFileError, match="if the products of its orders are in another file, join the two by order_id"
     ):
         read("order_id,user_id,eval_set,order_number,order_dow\n2539329,1,prior,1,2\n")
     joined = read(f"order_id,user_id,eval_set,order_number,product_id,reordered\n2,202279,prior,3,{A},1\n")
@@ -127,6 +130,19 @@ def test_shopify_orders(read: Read) -> None:
     head = "Name,Email,Financial Status,Created at,Lineitem quantity,Lineitem price,Lineitem sku\n"
     found = read(f"{head}#1001,a@x.org,paid,2024-01-01 10:00:00 +0100,2,9.50,{A}\n")
     assert rows(found, "quantity", "value") == [("a@x.org", A, "purchase", dt.datetime(2024, 1, 1, 9), 2, 9.5)]
+
+
+def test_woocommerce_orders(read: Read) -> None:
+    """The columns of two usual plugins for exports: neither has a column of users under a plain name."""
+    head = "Order Number,Order Status,Order Date,Email (Billing),SKU,Item #,Item Name,Quantity,Item Cost\n"
+    found = read(f'\ufeff{head}7,completed,"2024-05-06 09:00",a@x.org,{A},1,Mug,2,4.50\n')
+    assert rows(found, "order_id", "quantity", "value") == [
+        ("a@x.org", A, "purchase", dt.datetime(2024, 5, 6, 9), "7", 2, 4.5)
+    ]
+    found = read(f"order_id,customer_user,billing_email,sku,qty\n7,12,a@x.org,{A},2\n")
+    assert rows(found, "order_id", "quantity") == [("12", A, "purchase", None, "7", 2)]
+    assert rows(read(f"Product,Customer,SKU\nMug,12,{A}\n")) == [("12", A, "purchase", None)]
+    assert rows(read(f"Customer #,Item #\n12,{A}\n")) == [("12", A, "purchase", None)]
 
 
 def test_sessions_can_stand_for_people_who_are_not_known(read: Read) -> None:
