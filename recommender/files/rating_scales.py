@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,12 @@ def read_rated(
     if "rating" not in form.places:
         return RatedRows(read, HALF_STARS, 0, form, rows)
     values = _Values.of(read["rating"], zero_is=wanted.zero_is)
+    if values.below * FEW > len(read):
+        lines = _first_lines(opened(), rows_of, _from_0)
+        raise InputFileError(
+            f"{path}: {values.below:,} of its {len(read):,} ratings are below 0, where no scale begins ({lines}): "
+            "leave these rows out of the file, or add one number to all of its ratings so that they begin above 0"
+        )
     if values.zeros and not wanted.zero_is and values.zeros * FEW > len(read):
         raise InputFileError(
             f"{path}: {values.zeros:,} of its {len(read):,} ratings are 0, which means unrated here: give --zero-is "
@@ -97,13 +104,13 @@ def read_rated(
     if (off := values.off(scale)) > (
         most_rejected(len(read)) if rejected.limit is None and wanted.scale is None else len(read)
     ):
-        lines = _first_lines(opened(), rows_of, scale, wanted.zero_is)
+        lines = _first_lines(opened(), rows_of, partial(rating_on, scale, zero_is=wanted.zero_is))
         raise InputFileError(
             f"{path}: {off:,} of its {len(read):,} ratings are not on the scale nearest to them, {scale.text()} "
             f"({lines}): mend the file, or name its scale by RATING_MIN, RATING_MAX and RATING_STEP"
         )
     if wanted.held is not None and wanted.scale is None and scale != wanted.held:
-        lines = _first_lines(opened(), rows_of, wanted.held, wanted.zero_is)
+        lines = _first_lines(opened(), rows_of, partial(rating_on, wanted.held, zero_is=wanted.zero_is))
         raise InputFileError(
             f"{path}: its ratings are {scale.text()}, and those of the shop {wanted.held.text()} ({lines}): mend the "
             "file, or give --replace to replace all ratings and their scale; the tables are as they were"
@@ -124,6 +131,17 @@ def any_rating(form: FileForm) -> CsvColumn:
         return number
     form.notes["rating"] = "decimal comma"
     return with_decimal_comma(number)
+
+
+def _from_0(form: FileForm) -> CsvColumn:
+    number = any_rating(form)
+
+    def exact(text: str) -> float:
+        if (value := float(number.exact(text))) < 0:
+            raise ValueError(f"{text!r} is below 0")
+        return value
+
+    return replace(number, exact=exact, fast=lambda _: None)
 
 
 def rating_on(scale: Scale, form: FileForm, zero_is: str = "") -> CsvColumn:
@@ -154,21 +172,25 @@ def rating_on(scale: Scale, form: FileForm, zero_is: str = "") -> CsvColumn:
 
 @dataclass(frozen=True)
 class _Values:
-    """The distinct ratings of a file as they will be stored, and how many rows have each; ``zeros``: rows of 0."""
+    """The distinct ratings of a file as they will be stored, and how many rows have each.
+
+    ``zeros`` and ``below``: the rows of 0 and below 0.
+    """
 
     values: NDArray[np.float64]
     counts: NDArray[np.int64]
     zeros: int
+    below: int
     moved: bool
 
     @classmethod
     def of(cls, ratings: pa.ChunkedArray, *, zero_is: str) -> _Values:
         counted = pc.value_counts(ratings.combine_chunks())
         values, counts = counted.field("values").to_numpy(), counted.field("counts").to_numpy()
-        zeros = int(counts[values == 0].sum())
+        zeros, below = int(counts[values == 0].sum()), int(counts[values < 0].sum())
         if zero_is == UNRATED:
             values, counts = values[values != 0], counts[values != 0]
-        return cls(values, counts, zeros, zero_is == LOWEST)
+        return cls(values, counts, zeros, below, zero_is == LOWEST)
 
     def off(self, scale: Scale) -> int:
         """Return the number of rows whose rating is not on the scale."""
@@ -199,11 +221,10 @@ def _moved(scale: Scale) -> Scale:
     return Scale.of(scale.step, scale.high + scale.step, scale.step)
 
 
-def _first_lines(form: FileForm, rows_of: Rows, scale: Scale, zero_is: str) -> str:
-    """Return the lines of the first ratings that are not on the scale."""
-    sink = UnwrittenRejectedRows()
-    sink.limit = 1 << 62
-    for _ in rows_of(form, rating_on(scale, form, zero_is), sink).batches():
+def _first_lines(form: FileForm, rows_of: Rows, column: Callable[..., CsvColumn]) -> str:
+    """Return the lines of the first ratings that the column of this form does not take."""
+    sink = UnwrittenRejectedRows(limit=1 << 62)
+    for _ in rows_of(form, column(form=form), sink).batches():
         if len(sink.reasons) >= _SHOWN:
             form.source.close()
             break

@@ -171,7 +171,8 @@ def time_kinds(form: FileForm, opened: Callable[[], FileForm]) -> list[str]:
     kinds = kinds_of(form.values("timestamp"))
     if EITHER not in kinds:
         return kinds
-    rows = rows_of(opened(), [text_column("timestamp", max_characters=_LONGEST_TIME)], UnwrittenRejectedRows())
+    sink = UnwrittenRejectedRows(limit=1 << 62)
+    rows = rows_of(opened(), [text_column("timestamp", max_characters=_LONGEST_TIME)], sink)
     order = day_or_month_first(batch["timestamp"].drop_null() for batch in rows.batches())
     return [order if kind == EITHER else kind for kind in kinds]
 

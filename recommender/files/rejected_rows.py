@@ -91,8 +91,8 @@ class RejectedRows:
 class UnwrittenRejectedRows(RejectedRows):
     """Rejected rows of which no file is written; the first reasons are kept."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, limit: int | None = None) -> None:
+        super().__init__(limit=limit)
         self.where, self.reasons = "", list[str]()
 
     def __enter__(self) -> UnwrittenRejectedRows:

@@ -152,3 +152,11 @@ def test_faults_of_both_readings_are_noted_once(read: Read, tmp_path: Path) -> N
         ("33", "rating '4.3' is not a whole or half number"),
         ("34", "rating 'x' is not a number"),
     ]
+
+
+@pytest.mark.parametrize("zero_is", ["", "unrated", "lowest"])
+def test_ratings_below_0_are_refused_with_a_remedy_that_helps(read: Read, zero_is: str) -> None:
+    with pytest.raises(
+        InputFileError, match=r"20 of its 50 .* below 0, .* \(line 2: rating '-5' is below 0, .*\): leave"
+    ):
+        read([-5, -1, 0, 3, 5] * 10, zero_is=zero_is)
