@@ -234,15 +234,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings(vars(options), module_constants())
         files = ShopFiles.of(options, wanted_scale(settings))
+        limit = rejection_limit(options.max_rejected)
         if options.dry_run:
-            dry_run(files)
+            dry_run(files, max_rejected=limit)
             return 0
         with connected(settings) as engine:
             print(label(engine))
             widen_product_ids(engine, but=(interactions, ratings))
             started = time.perf_counter()
             if files.paths:
-                limit = rejection_limit(options.max_rejected)
                 changed = import_shop(engine, files, replace=options.replace, max_rejected=limit, force=options.force)
             else:
                 changed = generate(engine, settings, seed=_seed(options.seed), replace=options.replace)

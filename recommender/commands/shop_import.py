@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from recommender.commands.load_guard import refuse_other_products, told_loss
 from recommender.commands.shop_files import INTERACTIONS, PEOPLE, RATINGS, ShopFiles
 from recommender.database import (
     MADE_UP,
+    NUMBERS,
     Identities,
     Stage,
     announced,
@@ -52,6 +53,7 @@ from recommender.files import (
     read_numbered,
     read_people_file,
     read_rating_rows,
+    whole_numbers,
 )
 from recommender.shop import HALF_STARS, Scale
 
@@ -165,14 +167,18 @@ def _user_ids(files: _Files) -> list[pa.StringArray]:
     return [part.user_ids for part in files if part is not None]
 
 
-def dry_run(files: ShopFiles) -> None:
+def dry_run(files: ShopFiles, *, max_rejected: int | None = None) -> None:
     """Print what an import would read: what each file is, ten rows, the counts. Nothing is written."""
-    rejected = UnwrittenRejectedRows()
+    rejected = UnwrittenRejectedRows(limit=max_rejected)
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     found = read_files(files, rejected, now=now, known=Identities())
     for told, (what, part) in zip(found.understood, found.parts.items(), strict=True):
-        path = files.paths[what]
-        tell_part(path, part, told, [reason for reason in rejected.reasons if reason.startswith(f"{path.name}, ")])
+        path, first = files.paths[what], part.first
+        if found.numbered.kind == NUMBERS:
+            at = first.column_names.index("user_id")
+            first = first.set_column(at, "user_id", whole_numbers(first["user_id"]))
+        reasons = [reason for reason in rejected.reasons if reason.startswith(f"{path.name}, ")]
+        tell_part(path, replace(part, first=first), told, reasons)
 
 
 def _load(stage: Stage, found: _Read) -> None:

@@ -41,7 +41,7 @@ from recommender.files.people_file import ShopPeople, read_people_file
 from recommender.files.rating_scales import RatedRows, WantedScale
 from recommender.files.ratings_file import HINT, ShopRatings, ratings_of, read_rating_rows, read_ratings_file
 from recommender.files.rejected_rows import RejectedRows, UnwrittenRejectedRows, rejected_by_reason
-from recommender.files.user_ids import KINDS, Numbered, read_numbered
+from recommender.files.user_ids import KINDS, Numbered, read_numbered, whole_numbers
 
 __all__ = [
     "HINT",
@@ -75,5 +75,6 @@ __all__ = [
     "read_rating_rows",
     "read_ratings_file",
     "rejected_by_reason",
+    "whole_numbers",
     "whole_products",
 ]

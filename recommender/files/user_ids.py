@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ class DistinctIds:
     @classmethod
     def of(cls, names: pa.StringArray) -> DistinctIds:
         """Read distinct texts as numbers, as far as they are some."""
-        digits = pc.replace_substring_regex(names, r"^([0-9]+)\.0*\z", r"\1")  # 84.0, as pandas writes numbers
+        digits = whole_numbers(names)
         whole = pc.match_substring_regex(digits, r"^(0|[1-9][0-9]{0,17})\z").to_numpy(zero_copy_only=False)
         numbers = np.full(len(names), -1, np.int64)
         if whole.any():
@@ -63,6 +63,11 @@ class DistinctIds:
         """NUMBERS or TEXT, by the rule for a file alone."""
         n_odd, n = len(self.odd), len(self.names)
         return NUMBERS if n_odd <= max(1, n // _ODD_ONES) and 2 * n_odd < n else TEXT
+
+
+def whole_numbers(texts: Any) -> Any:
+    """Return texts (n,) of Arrow without zeros behind a point: pandas writes 84 as 84.0."""
+    return pc.replace_substring_regex(texts, r"^([0-9]+)\.0*\z", r"\1")
 
 
 def kind_of(path: Path, ids: DistinctIds, known: Identities, wanted: str | None) -> str:

@@ -55,6 +55,17 @@ def test_a_dry_run_of_a_wrong_file_is_one_line_and_writes_nothing(
     assert [path.name for path in folder.iterdir()] == ["wrong.csv"]
 
 
+def test_a_dry_run_takes_the_limit_of_rejected_rows_and_shows_ids_as_they_go_in(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "r.csv").write_text(f"user,item,rating\n7.0,{A},5\n8.0,{A},4.3\n8.0,{A},x\n")
+    assert step2.main(["--ratings", "r.csv", "--dry-run"]) == 1
+    assert "more than the allowed 0" in capsys.readouterr().err
+    assert step2.main(["--ratings", "r.csv", "--dry-run", "--max-rejected", "2"]) == 0
+    _, head, row, *_ = capsys.readouterr().out.splitlines()
+    assert (head.split(), row.split()) == (["user_id", "product_id", "rating"], ["7", A, "5.0"])
+
+
 def test_columns_are_given_for_a_file_without_a_header(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "shop.db").touch()
     (folder / "r.csv").write_text(f"red,5,{A},anna\nblue,4,{A},ben\n")
