@@ -9,7 +9,7 @@ them on the way, so each route with a product id in its path has a twin that tak
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from starlette.types import Scope
 
@@ -36,3 +36,12 @@ def with_slashes(text: str) -> str:
 def as_sent(path: str) -> str:
     """Return a path with its encoded slashes."""
     return path.replace(_MARK, "%2F")
+
+
+def as_written(path: str) -> str:
+    """Return a path as it is written in an address.
+
+    >>> as_written(f"/p/é{_MARK}b c")
+    '/p/%C3%A9%2Fb%20c'
+    """
+    return "%2F".join(quote(part, safe="/") for part in path.split(_MARK))

@@ -106,6 +106,21 @@ def test_a_slash_in_any_other_path_is_told_as_it_was_sent(client: TestClient) ->
     assert client.get("/products/a/similar").json()["product_id"] == "a"
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_page_of_any_id_leads_to_sign_in_and_back(client: TestClient) -> None:
+    stranger = TestClient(client.app, follow_redirects=False)
+    for name in TAKEN:
+        product, person = f"/p/{quote(name, safe='')}", f"/shoppers/{quote(name, safe='')}"
+        page = stranger.get(product)
+        assert page.status_code == 200
+        assert f"/sign-in?to={quote(product)}" in page.text, "the stars of three people are hidden"
+        asked = stranger.get(f"{person}?ranking=classic")
+        assert asked.status_code == 401
+        assert f'name="to" value="{person}?ranking=classic"' in asked.text
+        sent = TestClient(client.app, follow_redirects=False).post("/sign-in", data={"key": KEY, "to": product})
+        assert sent.headers["location"] == product
+
+
 @given(PRODUCT_IDS)
 def test_any_id_comes_through_path_query_and_body(product_id: str) -> None:
     scope = {"raw_path": b"/products/" + quote(product_id, safe="").encode() + b"/similar", "path": "not used"}

@@ -35,6 +35,7 @@ from recommender.service.pages.assets import address
 from recommender.service.pages.pictures import placeholder
 from recommender.service.problems import NOT_KEPT, InvalidParameterError, NotInThisModelError
 from recommender.service.session import learn_endings, may_see_people, session_of
+from recommender.service.slashes import as_written
 from recommender.service.state import ServiceState
 from recommender.updates import ANNOUNCED
 
@@ -129,7 +130,7 @@ def render(
     session, root = session_of(request), request.scope.get("root_path", "")
     shared = {
         "root": root,
-        "path": request.url.path.removeprefix(root),
+        "path": as_written(request.scope["path"].removeprefix(root)),
         "currency": request.app.state.currency,
         "form_token": session.form_token if session else "",
         "signed_in": session is not None,
@@ -153,7 +154,7 @@ def ask_to_sign_in(request: Request, *, fault: str = "", status: int = 401, to: 
     if to is None:
         root, query = request.scope.get("root_path", ""), request.url.query
         to = request.scope["path"].removeprefix(root) if request.method in ("GET", "HEAD") else "/"
-        to = words.path_of(to) + (f"?{query}" if query else "")
+        to = as_written(to) + (f"?{query}" if query else "")
     headers = CHALLENGE if keys else {}
     status = status if keys else 403
     return render(request, "sign_in.html", status=status, headers=headers, to=to, fault=fault, has_keys=bool(keys))

@@ -94,11 +94,6 @@ def one_segment(text: object) -> str:
     return encoded.replace(".", "%2E") if encoded in (".", "..") else encoded
 
 
-def path_of(decoded: str) -> str:
-    """Return a decoded path as it is written in an address."""
-    return quote(decoded, safe="/")
-
-
 def query_of(pairs: Iterable[tuple[str, Any]]) -> str:
     """Return a query with its question mark, without the pairs that have no value; empty without any.
 
