@@ -128,6 +128,7 @@ def render(
 ) -> Response:
     """Return a page; ``images``: the origins that its pictures come from."""
     session, root = session_of(request), request.scope.get("root_path", "")
+    closed = request.app.layer.keys is not None and not may_see_people(request)
     shared = {
         "root": root,
         "path": as_written(request.scope["path"].removeprefix(root)),
@@ -135,7 +136,8 @@ def render(
         "form_token": session.form_token if session else "",
         "signed_in": session is not None,
         "sees_people": may_see_people(request),
-        "faults": faults_of(request.app.state),
+        "closed": closed,
+        "faults": [] if closed else faults_of(request.app.state),
         "twin": None,
         "twins": TWINS if session else "",
         "docs": f"{TWINS}/docs" if session and request.app.layer.keys is not None else "/docs",

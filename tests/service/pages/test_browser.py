@@ -218,6 +218,45 @@ def test_a_server_that_is_killed_and_comes_back_is_told_on_a_page_that_is_open(
         server.stop()
 
 
+def test_what_a_proxy_says_in_the_place_of_the_service_takes_no_part_of_the_page(page: Page) -> None:
+    page.clock.install()
+    page.goto("/shoppers/1")
+    before = listed(page)
+    page.route("**/*", lambda route: route.fulfill(content_type="text/html", body="<h1>Bad Gateway</h1>"))
+    _soon_told(page, "The service does not answer")
+    with page.expect_response(lambda answer: "ranking=classic" in answer.url):
+        page.locator("#by-classic").click()
+    assert page.get_by_role("heading", level=1).all_text_contents() == ["Shopper 1"]
+    assert listed(page) == before
+    page.unroute_all()
+    _soon_told(page, "")
+    page.locator("#by-classic").click()
+    expect(page.locator("#list-classic")).to_be_visible()
+
+
+def test_with_a_key_for_everything_a_page_that_is_open_stays_as_it_is(browser: Browser, tmp_path: Path) -> None:
+    with (
+        serve_site(tmp_path, REQUIRE_KEY="all") as site,
+        opened(browser, site.address, may_fail="status of 401") as page,
+    ):
+        page.clock.install()
+        for path, heading in (("/sign-in", "Sign in"), ("/shoppers/1", "Shopper 1")):
+            sign_in(page)
+            page.goto(path)
+            page.context.clear_cookies()
+            if path == "/sign-in":
+                page.goto(path)
+                expect(page.get_by_text("This service answers only with a key.")).to_be_visible()
+                expect(page.get_by_text("Without a key")).to_have_count(0)
+            for _ in range(4):
+                page.clock.fast_forward(5_100)
+                page.wait_for_timeout(100)
+            assert page.get_by_role("heading", level=1).all_text_contents() == [heading]
+            expect(page.locator("main")).to_have_count(1)
+        page.locator("#by-classic").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+
+
 def _soon_told(page: Page, words: str) -> None:
     """Let the time of the page go on until it tells exactly this fault; no words: no fault."""
     told: list[str] = []

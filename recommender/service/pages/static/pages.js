@@ -1,6 +1,12 @@
 // What htmx leaves to the page: say when the service does not answer, and keep the keyboard where it was, and the drawings.
-document.addEventListener("htmx:sendError", () => { document.getElementById("gone").hidden = false; });
-document.addEventListener("htmx:afterOnLoad", () => { document.getElementById("gone").hidden = true; });
+const setGone = (isGone) => { document.getElementById("gone").hidden = !isGone; };
+document.addEventListener("htmx:sendError", () => setGone(true));
+// Every page of the service has this part. An answer without it is not one of them, as a proxy's "502 Bad Gateway".
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const isOurs = event.detail.serverResponse.includes('id="faults"');
+  event.detail.shouldSwap &&= isOurs;
+  setGone(!isOurs);
+});
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.target.id === "main" && document.activeElement === document.body) event.target.focus({ preventScroll: true });
 });
