@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 import pytest
 from fastapi.testclient import TestClient
@@ -22,7 +23,7 @@ from tests.support.product_ids import ODD, PRODUCT_IDS
 from tests.support.service import KEY, WITH_KEY
 from tests.support.shop import fill, product_row
 
-TAKEN = [*ODD, "a/similar", "a"]  # the first looks like a path of the second
+TAKEN = [*ODD, "a/similar", "a", "a:b"]  # the last ones look like a path and a rating of the one between
 
 
 class Body(BaseModel):
@@ -119,6 +120,14 @@ def test_a_page_of_any_id_leads_to_sign_in_and_back(client: TestClient) -> None:
         assert f'name="to" value="{person}?ranking=classic"' in asked.text
         sent = TestClient(client.app, follow_redirects=False).post("/sign-in", data={"key": KEY, "to": product})
         assert sent.headers["location"] == product
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_what_if_leaves_the_ratings_of_products_whose_ids_begin_alike(client: TestClient) -> None:
+    page = client.get("/shoppers/4?" + urlencode([("rate", "a:4"), ("rate", "a:b:5")])).text
+    links = re.findall(r'href="[^"?]*[?]([^"]*)" aria-label="Take the rating of title of (a|a:b) away"', page)
+    kept = {name: parse_qs(query.replace("&amp;", "&"))["rate"] for query, name in links}
+    assert kept == {"a": ["a:b:5"], "a:b": ["a:4"]}
 
 
 @given(PRODUCT_IDS)

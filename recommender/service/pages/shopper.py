@@ -139,7 +139,7 @@ class _Asked:
 
     def rate(self, product_id: str, stars: str | None) -> str:
         """Return the address of this page with another rating of a product; None: without one."""
-        kept = [pair for pair in self.state if not pair[1].startswith(f"{product_id}:")]
+        kept = [pair for pair in self.state if pair[0] != "rate" or pair[1].rpartition(":")[0] != product_id]
         return self._address(kept + ([] if stars is None else [("rate", f"{product_id}:{stars}")]))
 
     @property
