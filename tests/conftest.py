@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from sqlalchemy import Engine
 
 from recommender.database import connect
 from recommender.settings import Settings, load_settings
+from tests.support.deadlines import patient
 from tests.support.mariadb_server import MariaDBServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,6 +82,16 @@ def pytest_collection_finish() -> None:
     gc.enable()
     for name in FREEZE:
         setattr(gc, name, lambda: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_services() -> Iterator[None]:
+    """Let no service of the tests take a busy machine for a database that is away."""
+    if "api" not in sys.modules:  # nobody has imported it: there is no service
+        yield
+        return
+    with patient():
+        yield
 
 
 @pytest.fixture

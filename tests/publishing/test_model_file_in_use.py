@@ -18,10 +18,11 @@ from recommender.publishing import kept_file, open_model, read_versions
 from recommender.ranking import RANKINGS
 from recommender.settings import load_settings
 from tests.publishing.test_version_files import NOT_OURS, names_in, number_in
-from tests.service.test_api import CATALOG, NO_RATINGS, STARS, fetch, serve, wait_for, wait_until
+from tests.service.test_api import CATALOG, NO_RATINGS, STARS, fetch, serve, wait_for
 from tests.support.mariadb_server import free_port
 from tests.support.published import model_of
 from tests.support.saved_model import everything
+from tests.support.service import wait_until
 from tests.support.shop import WHEN, fill
 
 
@@ -160,7 +161,7 @@ def test_the_service_answers_from_the_file_while_the_database_is_down(
             assert (status, health) == (200, healthy | built)
         finally:
             server.terminate()
-        output = server.communicate(timeout=20)[0]
+        output = server.communicate(timeout=60)[0]
     assert "Application shutdown complete." in output
     assert "Traceback" not in output
     assert "s3cret!" not in output

@@ -27,8 +27,9 @@ from recommender.database.schema import metadata, products, users
 from recommender.errors import RecommenderError, StepOrderError
 from recommender.settings import Settings, load_settings
 from tests.conftest import BACKENDS, ROOT, require_mariadb
+from tests.support.deadlines import as_released
 from tests.support.mariadb_server import MariaDBServer, free_port
-from tests.support.service import read_only_service
+from tests.support.service import read_only_service, wait_until
 from tests.support.shop import WHEN, fill, product_row
 
 A, B, C, D, E = (f"B00000000{letter}" for letter in "ABCDE")
@@ -270,7 +271,7 @@ def serve(env: dict[str, str], port: int) -> subprocess.Popen[str]:
 
 def fetch(address: str) -> tuple[int, Any]:
     try:
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
@@ -302,7 +303,7 @@ def test_a_real_server_answers_a_real_request_and_stops_on_sigterm(shop: Engine,
             assert fetch(f"http://127.0.0.1:{port}/recommendations/042")[0] == 422
         finally:
             server.terminate()
-        output = server.communicate(timeout=20)[0]
+        output = server.communicate(timeout=60)[0]
         assert server.returncode in (0, -signal.SIGTERM)  # uvicorn raises the signal again after its orderly end
         assert "Application shutdown complete." in output
         assert "Traceback" not in output
@@ -339,19 +340,13 @@ def test_reads_go_on_from_memory_while_the_server_is_away(tmp_path: Path, monkey
     with TestClient(api.create_app()) as client:
         before = client.get("/recommendations/1").json()
         assert client.get("/health").json()["status"] == "ok"
-        server.stop()
-        wait_until(lambda: client.get("/health").json()["status"] == "degraded")
-        assert client.get("/recommendations/1").json() == before
-        server.start()
-        wait_until(lambda: client.get("/health").json()["status"] == "ok")
+        with as_released():
+            server.stop()
+            wait_until(lambda: client.get("/health").json()["status"] == "degraded")
+            assert client.get("/recommendations/1").json() == before
+            server.start()
+            wait_until(lambda: client.get("/health").json()["status"] == "ok")
     server.stop()
-
-
-def wait_until(condition: Any, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not within the time"
-        time.sleep(0.05)
 
 
 def test_the_api_computes_with_the_settings_of_the_engine(

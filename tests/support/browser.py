@@ -10,9 +10,12 @@ from contextlib import contextmanager
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.service import KEY
+
+WAIT = 60_000  # milliseconds until a page has what is expected of it, on a busy machine
+expect.set_options(timeout=WAIT)
 
 
 def require_chromium() -> str:
@@ -45,7 +48,7 @@ def opened(
     ``may_fail``: a pattern of the failures that the test is about.
     """
     context = browser.new_context(viewport={"width": width, "height": 800}, base_url=address, **options)  # type: ignore[arg-type]
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(WAIT)
     page, faults = context.new_page(), list[str]()
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))

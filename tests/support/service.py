@@ -26,9 +26,10 @@ from tests.support.mariadb_server import free_port
 
 KEY = "the-key-of-a-test-0123456789"
 WITH_KEY = {"X-API-Key": KEY}
+AS_PATIENT = "import uvicorn\nfrom tests.support.deadlines import patient\nwith patient():\n    uvicorn.main()"
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 20) -> float:
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> float:
     """Wait until the condition is true; return the seconds that it took."""
     started = time.monotonic()
     while not condition():
@@ -42,7 +43,7 @@ def fetch(port: int, path: str, body: Any = None, method: str | None = None) -> 
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, WITH_KEY, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=15) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, _lower(answer.headers), json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as error:
         with error:
@@ -69,10 +70,16 @@ def read_only_service(
 
 
 @contextmanager
-def uvicorn(env: Mapping[str, str], log: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """Run ``uvicorn api:app``; give its port and process when it is ready; stop it at the end."""
+def uvicorn(
+    env: Mapping[str, str], log: Path, *options: str, is_patient: bool = False
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Run ``uvicorn api:app``; give its port and process when it is ready; stop it at the end.
+
+    ``is_patient``: with the deadlines of services in the tests.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "api:app", "--host", "127.0.0.1", "--port", str(port), *options]
+    program = ["-c", AS_PATIENT] if is_patient else ["-m", "uvicorn"]
+    command = [sys.executable, *program, "api:app", "--host", "127.0.0.1", "--port", str(port), *options]
     with log.open("wb") as output:
         server = subprocess.Popen(
             command, cwd=ROOT, env=os.environ | env | {"API_KEY": KEY}, stdout=output, stderr=subprocess.STDOUT
@@ -82,7 +89,7 @@ def uvicorn(env: Mapping[str, str], log: Path, *options: str) -> Iterator[tuple[
         yield port, server
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=60)
 
 
 def is_ready(port: int, server: subprocess.Popen[bytes], log: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +18,7 @@ import recommendation_engine
 from recommender.database import writing
 from recommender.database.schema import ratings
 from recommender.updates import updater as live_service
+from tests.support.deadlines import as_released
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.service import KEY, WITH_KEY, wait_until
 from tests.support.shop import WHEN, fill
@@ -56,11 +56,8 @@ def has_counted(client: TestClient, users: int) -> bool:
 
 
 def post(client: TestClient, user_id: int, product_id: str) -> int:
-    """Send a rating to the service; return the status, which has to come in time."""
-    started = time.monotonic()
-    status = client.post("/ratings", json={"user_id": user_id, "product_id": product_id, "rating": 2}).status_code
-    assert time.monotonic() - started < 2.5
-    return status
+    """Send a rating to the service; return the status."""
+    return client.post("/ratings", json={"user_id": user_id, "product_id": product_id, "rating": 2}).status_code
 
 
 @pytest.mark.parametrize("table", ["product_ratings", "users", "user_interactions"])
@@ -71,19 +68,21 @@ def test_a_locked_table_is_reported_and_holds_up_no_answer(
     with TestClient(api.create_app(), headers=WITH_KEY) as client, session(mariadb, shop) as other:
         wait_until(lambda: client.get("/health").json()["status"] == "ok")
         other.execute(f"LOCK TABLES {table} WRITE")
-        assert post(client, 1, B) == 503
+        with as_released():
+            assert post(client, 1, B) == 503
         assert client.get("/recommendations/1").status_code == 200
         if table != "users":  # a look needs this table only if somebody has changed
-            wait_until(lambda: client.get("/health").json()["status"] == "degraded", 10)
+            wait_until(lambda: client.get("/health").json()["status"] == "degraded")
             health = client.get("/health").json()
             assert health["reason"] == "the tables cannot be looked at: another session may hold a lock"
             assert health["degraded_since"] == health["changes_seen_at"]
             assert watch_of(client).is_up
-            assert post(client, 1, B) == 503
+            with as_released():
+                assert post(client, 1, B) == 503
         other.execute("UNLOCK TABLES")
-        wait_until(lambda: client.get("/health").json()["status"] == "ok", 10)
+        wait_until(lambda: client.get("/health").json()["status"] == "ok")
         assert "reason" not in client.get("/health").json()
-        wait_until(lambda: post(client, 1, B) == 201, 10)
+        wait_until(lambda: post(client, 1, B) == 201)
 
 
 def test_a_swap_of_versions_that_waits_for_a_reader_stops_no_look_and_no_write(
@@ -115,6 +114,6 @@ def test_a_swap_of_versions_that_waits_for_a_reader_stops_no_look_and_no_write(
             assert client.get("/recommendations/1").headers["x-model-version"] == "1"
         finally:
             reader.execute("ROLLBACK")
-            waiting.join(30)
+            waiting.join(60)
         assert recommendation_engine.main(["--force"]) == 0
         wait_until(lambda: client.get("/recommendations/1").headers["x-model-version"] == "2")

@@ -14,6 +14,7 @@ import pytest
 from recommender.errors import DatabaseError
 from recommender.service.pages import assets
 from recommender.service.session import COOKIE, LIFETIME
+from tests.support.deadlines import as_released
 from tests.support.service import KEY, wait_until
 from tests.support.site import HOSTILE, LONG, PRODUCTS, SCRIPT, Site
 
@@ -23,7 +24,7 @@ STATIC = Path(assets.__file__).parent / "static"
 
 @pytest.fixture
 def client(site: Site) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=site.address) as client:
+    with httpx2.Client(base_url=site.address, timeout=60) as client:
         yield client
 
 
@@ -206,7 +207,7 @@ def test_a_database_that_went_away_is_told_on_every_page_and_lists_go_on(
     def away() -> None:
         raise DatabaseError("gone")
 
-    with monkeypatch.context() as patch:
+    with as_released(), monkeypatch.context() as patch:
         patch.setattr(updater, "_greet", away)
         patch.setattr(updater, "_look_for_changes", away)
         wait_until(lambda: not updater.is_up)

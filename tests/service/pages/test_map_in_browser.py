@@ -255,5 +255,5 @@ def test_a_map_that_is_being_made_appears_by_itself(page: Page, site: Site, monk
         page.goto("/map")
         expect(page.get_by_role("heading", name="The map is being drawn")).to_be_visible()
         assert violations(page) == []
-    expect(page.locator("#map")).to_have_attribute("data-drawn", str(len(PEOPLE)), timeout=10_000)
+    expect(page.locator("#map")).to_have_attribute("data-drawn", str(len(PEOPLE)))
     assert page.evaluate(INKED) > 0.001
