@@ -232,6 +232,15 @@ def test_the_map_has_no_fault_of_accessibility_and_fits_each_screen(
         assert page.evaluate(INKED) > 0.002
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_table_of_versions_has_no_fault_of_accessibility(browser: Browser, site: Site, scheme: str) -> None:
+    with opened(browser, site.address, color_scheme=scheme) as page:
+        page.goto("/versions")
+        expect(page.get_by_role("rowheader", name="1", exact=True)).to_be_visible()
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        assert violations(page) == []
+
+
 def test_without_javascript_the_tables_tell_it(browser: Browser, site: Site) -> None:
     with opened(browser, site.address, java_script_enabled=False) as page:
         sign_in(page)
