@@ -143,6 +143,7 @@ def test_a_new_person_has_at_most_64_characters_and_one_of_a_release_before_has_
 def test_people_are_found_by_their_own_ids(client: TestClient, shop: Engine) -> None:
     found = client.get("/users?kind=heavy&limit=100").json()["users"]
     assert sorted(one["user_id"] for one in found) == sorted(NAMES)
+    assert 'inputmode="numeric"' not in client.get("/shoppers").text, "a phone would show no letters to type an id"
     refused = client.patch("/users")
     assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, GET")
 

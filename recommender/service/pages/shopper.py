@@ -26,7 +26,7 @@ from recommender.service.parameters import RequestReader, check_served
 from recommender.service.problems import NOT_KEPT
 from recommender.service.routes.people import rated_by
 from recommender.service.routes.recommendations import list_of
-from recommender.service.routes.search import FOUND, KINDS, people_of, places_of
+from recommender.service.routes.search import FOUND, people_of, places_of
 from recommender.service.routes.what_if import MOST_RATINGS, supposed
 from recommender.shop import Scale
 
@@ -54,7 +54,16 @@ async def search(request: Request) -> Response:
         places = {"country": [], "age_group": []}
     chosen = {name: asked.get(name, "") for name in ("kind", "country", "age_group")}
     twin = [("This page as JSON", f"/users{query_of(chosen.items())}")]
-    return render(request, "search.html", found=found, places=places, chosen=chosen, kinds=KINDS, most=FOUND, twin=twin)
+    return render(
+        request,
+        "search.html",
+        found=found,
+        places=places,
+        chosen=chosen,
+        by_text=request.app.state.model.ids.is_text,
+        most=FOUND,
+        twin=twin,
+    )
 
 
 async def shopper(request: Request) -> Response:
