@@ -54,7 +54,7 @@ class Site(NamedTuple):
     def get(self, path: str, **options: Any) -> httpx2.Response:
         """Ask with the key in the header."""
         headers = {"X-API-Key": KEY} | options.pop("headers", {})
-        return httpx2.get(self.address + path, headers=headers, **options)
+        return httpx2.get(self.address + path, headers=headers, **{"timeout": 60.0} | options)
 
 
 @contextmanager
@@ -83,12 +83,13 @@ def serve_site(folder: Path, **environment: str) -> Iterator[Site]:
 def serving(app: api.RecommendationApp) -> Iterator[Site]:
     """Run the application in a thread."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    wait_until(lambda: server.started or not thread.is_alive(), 60)
+    wait_until(lambda: server.started or not thread.is_alive())
     try:
         yield Site(f"http://127.0.0.1:{port}", app)
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
+        assert not thread.is_alive()
