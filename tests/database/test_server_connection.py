@@ -179,4 +179,4 @@ def noise(request: pytest.FixtureRequest) -> Iterator[tuple[int, bytes]]:
         thread.start()
         yield listener.getsockname()[1], request.param
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(10)
+        thread.join(60)

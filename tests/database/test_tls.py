@@ -30,7 +30,7 @@ from tests.support.mariadb_server import MariaDBServer
 
 NOW = datetime.datetime.now(datetime.UTC)
 LOCAL = (x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost"))
-SECONDS = 8  # a refusal has to be quicker than connectorx's own 30 seconds
+SECONDS = 25  # a refusal has to be quicker than connectorx's own 30 seconds
 
 
 class Authority:

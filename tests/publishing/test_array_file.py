@@ -377,7 +377,7 @@ def test_a_missing_folder_and_a_name_of_a_folder_are_refused_by_name(tmp_path: P
 def child(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run code in another process. Its sys.argv holds the file and the numbers that it saves."""
     command = [sys.executable, "-c", CHILD + code, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
 
 
 CHILD = """

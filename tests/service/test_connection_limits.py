@@ -26,7 +26,7 @@ from tests.support.service import fetch, uvicorn, wait_until
 from tests.support.shop import fill, product_row
 
 MANY = 200  # connections of a kind
-PATIENCE = 10  # seconds until others are answered, on a busy machine
+PATIENCE = 60  # seconds until others are answered, on a busy machine
 PRODUCTS = [f"B{number:09d}" for number in range(120)]
 GET = b"GET /recommendations/1?limit=100 HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /recommendations/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -78,7 +78,7 @@ def connections(port: int, how_many: int, first: bytes = b"") -> Iterator[list[s
         for _ in range(how_many):
             one = opened.enter_context(socket.socket())
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-            one.settimeout(10)
+            one.settimeout(60)
             one.connect(("127.0.0.1", port))
             one.sendall(first)
             one.setblocking(False)
@@ -143,7 +143,7 @@ def test_slow_clients_are_disconnected_and_others_are_answered_meanwhile(
                     return not any(held[kind] for kind in held.keys() - {NOT_TAKEN}) and at_rest()
 
                 try:
-                    wait_until(all_let_go, 40)
+                    wait_until(all_let_go, 120)
                 except AssertionError:
                     counts = {kind: len(ones) for kind, ones in held.items()}
                     pytest.fail(f"still held: {counts}, {files_of(server.pid) - files} of them by the server")
@@ -163,7 +163,7 @@ def _send(ones: list[socket.socket], more: bytes) -> None:
 
 def answer_to(port: int, *sent: bytes) -> bytes:
     """All bytes that come back until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as one:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as one:
         with suppress(ConnectionError):
             for part in sent:
                 one.sendall(part)
@@ -220,7 +220,7 @@ def test_the_number_of_requests_sent_ahead_is_limited(shop_env: dict[str, str], 
         assert statuses(answer_to(port, least * (MOST_PIPELINED - 1) + last)) == [200] * MOST_PIPELINED
         memory = megabytes(server.pid)
         with ExitStack() as opened:
-            flood = [opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in range(50)]
+            flood = [opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(50)]
             for one in flood:
                 one.setblocking(False)
                 _send([one], least * 5_000)

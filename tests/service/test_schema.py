@@ -27,6 +27,6 @@ def test_every_answer_is_as_documented(tmp_path: Path) -> None:
         command += ["--max-examples", "40", "--seed", "7", "--header", f"X-API-Key: {KEY}", "--continue-on-failure"]
         done = subprocess.run(
             [*command, f"http://127.0.0.1:{port}/openapi.json"],
-            cwd=tmp_path, env=os.environ | {"PYTHONWARNINGS": "ignore"}, capture_output=True, text=True, timeout=300,
+            cwd=tmp_path, env=os.environ | {"PYTHONWARNINGS": "ignore"}, capture_output=True, text=True, timeout=900,
         )  # fmt: skip
     assert done.returncode == 0, done.stdout.partition("FAILURES")[2][:8_000] + done.stderr[-2_000:]

@@ -38,7 +38,7 @@ class HostileServer:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in list(self._threads):  # each ends with its client's connection
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
 
     def _start(self, work: object, *arguments: object) -> None:

@@ -100,7 +100,7 @@ class MariaDBServer:
             local_infile=True,
         )
 
-    def connections_left(self, database: str, seconds: float = 10) -> int:
+    def connections_left(self, database: str, seconds: float = 60) -> int:
         """The number of connections in ``database`` when it no longer falls, or after ``seconds``."""
         deadline = time.monotonic() + seconds
         with self.connect() as connection, connection.cursor() as cursor:

@@ -72,10 +72,10 @@ class SparkCluster:
             process.terminate()
         for process in self._processes:
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(20)
+                process.wait(60)
 
 
 def children(pid: int) -> list[int]:

@@ -39,7 +39,7 @@ def test_a_basket_without_a_key_gets_the_list_of_the_api(site: Site) -> None:
     page = site.get(f"/basket?{query}", headers={"X-API-Key": ""})
     assert page.status_code == 200
     asked = {"ratings": [{"product_id": one} for one in chosen]}
-    answer: Any = httpx2.post(f"{site.address}/recommendations", json=asked).json()["recommendations"]
+    answer: Any = httpx2.post(f"{site.address}/recommendations", json=asked, timeout=60).json()["recommendations"]
     assert re.findall(r'data-product="(\w+)"', page.text) == [item["product_id"] for item in answer]
     assert rows(page.text, "chosen").count("Take out") == 2
     assert f'id="add-{chosen[0]}"' not in page.text
@@ -92,13 +92,13 @@ def test_versions_can_be_rolled_back_after_being_asked_once_more(tmp_path: Path)
         assert "--rollback 1" in page
         assert "Publish version" not in site.get("/versions?roll_back=2").text
         address = f"{site.address}/versions/1/roll-back"
-        assert httpx2.post(address).status_code == 401
-        done = httpx2.post(address, headers={"X-API-Key": KEY})
+        assert httpx2.post(address, timeout=60).status_code == 401
+        done = httpx2.post(address, headers={"X-API-Key": KEY}, timeout=60)
         assert (done.status_code, done.headers["location"]) == (303, "/versions?done=1")
         assert states(site) == {2: "kept", 1: "published"}
         assert "Version 1 is published again" in site.get("/versions?done=1").text
         assert 'role="status"' not in site.get("/versions?done=2").text
-        missing = httpx2.post(f"{site.address}/versions/9/roll-back", headers={"X-API-Key": KEY})
+        missing = httpx2.post(f"{site.address}/versions/9/roll-back", headers={"X-API-Key": KEY}, timeout=60)
         assert missing.status_code == 409
         assert "--rollback 9" in missing.text
 

@@ -23,7 +23,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def client(site: Site) -> Iterator[httpx2.Client]:
     """A browser that has signed in."""
-    with httpx2.Client(base_url=site.address) as client:
+    with httpx2.Client(base_url=site.address, timeout=60) as client:
         client.post("/sign-in", data={"key": KEY})
         assert COOKIE in client.cookies
         yield client
@@ -45,7 +45,7 @@ def test_every_link_below_a_page_answers_what_the_api_answers_to_a_key(
         if link.endswith(("/docs", "/health", "/metrics", "/overview.json")):
             continue  # no JSON, or with times
         assert link.startswith("/json/")
-        whole = httpx2.get(site.address + link.removeprefix("/json"), headers=WITH_KEY)
+        whole = httpx2.get(site.address + link.removeprefix("/json"), headers=WITH_KEY, timeout=60)
         assert (found.content, found.headers["content-type"]) == (whole.content, whole.headers["content-type"])
         assert found.headers["cache-control"] == "private, no-store"
         assert found.headers["x-content-type-options"] == "nosniff"
@@ -83,7 +83,7 @@ def test_errors_are_those_of_the_api(client: httpx2.Client) -> None:
 
 def test_nobody_reads_them_without_a_session(site: Site) -> None:
     for path in ("/json/users/1/ratings", "/json/overview.json", "/json/docs"):
-        closed = httpx2.get(site.address + path)
+        closed = httpx2.get(site.address + path, timeout=60)
         assert closed.status_code == 401
         assert 'name="key"' in closed.text
         assert 'name="to" value="/json/' in closed.text

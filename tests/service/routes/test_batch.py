@@ -222,7 +222,7 @@ def test_two_batches_are_computed_at_a_time(client: TestClient, monkeypatch: pyt
         with counted:
             computing += 1
             most = max(most, computing)
-        pair.wait(10)
+        pair.wait(60)
         try:
             return answered(*of)
         finally:

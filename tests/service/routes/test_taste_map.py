@@ -51,7 +51,7 @@ def points_of(site: Site) -> np.ndarray:
 
 
 def test_regions_are_open_and_tell_nobodys_place(site: Site) -> None:
-    answer: Any = httpx2.get(f"{site.address}/map.json")
+    answer: Any = httpx2.get(f"{site.address}/map.json", timeout=60)
     assert answer.headers["cache-control"] == "private, no-store"
     found = answer.json()
     assert (found["version"], found["is_newest"], found["people"]) == (1, True, len(PEOPLE))
@@ -66,7 +66,7 @@ def test_regions_of_few_people_need_a_key(site: Site, monkeypatch: pytest.Monkey
     regions = [Region(1, 2, 3, people, []) for people in (30, 10, 9)]
     found = replace(saved, tastes=replace(saved.tastes, regions=regions))
     monkeypatch.setattr(site.app.state.maps, "find", lambda *_: found)
-    without: Any = httpx2.get(f"{site.address}/map.json").json()
+    without: Any = httpx2.get(f"{site.address}/map.json", timeout=60).json()
     assert [region["people"] for region in without["regions"]] == [30, 10]
     assert [region["people"] for region in site.get("/map.json").json()["regions"]] == [30, 10, 9]
 
@@ -124,7 +124,7 @@ def test_a_shopper_has_the_neighbors_of_the_api_with_their_places(site: Site, pa
 
 def test_somebody_who_came_after_the_map_has_neighbors_and_no_place(site: Site) -> None:
     rated = {"user_id": WITHOUT_RATINGS, "product_id": PRODUCTS[0], "rating": 5}
-    stored = httpx2.post(f"{site.address}/ratings", json=rated, headers=WITH_KEY)
+    stored = httpx2.post(f"{site.address}/ratings", json=rated, headers=WITH_KEY, timeout=60)
     assert stored.status_code == 201
     found: Any = site.get(f"/map/shopper?user_id={WITHOUT_RATINGS}").json()
     assert found["place"] is None
