@@ -1,4 +1,4 @@
-"""Metrics of ranked lists and predicted ratings: one number per user, and 95 % intervals over users.
+"""Metrics of ranked lists: one number per user, and 95 % intervals over users.
 
 A list is judged by its hits: ``hits`` (n_users, width) bool, True where the product at this place, best place first, is
 one of the user's ``n_relevant`` (n_users,) hidden products. A list shorter than k has no hit at its missing places. If
@@ -110,28 +110,6 @@ def novelty(columns: ArrayLike, raters: ArrayLike, n_users: int) -> Floats:
     return _ratio(padded[lists].sum(axis=1), there.sum(axis=1))
 
 
-def rmse(predicted: ArrayLike, actual: ArrayLike) -> float:
-    """Return the root mean squared error in stars over the pairs that have a prediction (not NaN); NaN if none has.
-
-        RMSE = sqrt(mean of (predicted - actual)^2)
-
-    >>> rmse([4.0, 2.0, float("nan")], [5.0, 5.0, 1.0]) == ((1**2 + 3**2) / 2) ** 0.5
-    True
-    """
-    errors = _errors(predicted, actual)
-    return math.sqrt(float(np.mean(errors**2))) if errors.size else math.nan
-
-
-def mae(predicted: ArrayLike, actual: ArrayLike) -> float:
-    """Return the mean absolute error in stars over the pairs that have a prediction (not NaN); NaN if none has.
-
-    >>> mae([4.0, 2.0, float("nan")], [5.0, 5.0, 1.0])  # (1 + 3) / 2
-    2.0
-    """
-    errors = _errors(predicted, actual)
-    return float(np.mean(np.abs(errors))) if errors.size else math.nan
-
-
 def bootstrap_intervals(
     values: Floats, weights: Floats, rng: np.random.Generator, *, n_resamples: int = N_RESAMPLES, level: float = LEVEL
 ) -> Floats:
@@ -192,8 +170,3 @@ def _ratio(above: Any, below: Any) -> Floats:
     out: Floats = np.full(bottom.shape, np.nan)
     np.divide(above, bottom, out=out, where=bottom != 0)
     return out
-
-
-def _errors(predicted: ArrayLike, actual: ArrayLike) -> Floats:
-    errors = np.asarray(predicted, np.float64) - np.asarray(actual, np.float64)
-    return errors[~np.isnan(errors)]

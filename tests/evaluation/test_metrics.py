@@ -61,13 +61,6 @@ def test_average_precision_of_the_whole_ranking_equals_scikit_learns(ranking: ND
     assert metrics.average_precision_at(ranking, ranking.sum(axis=1), n) == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.integers(1, 5).flatmap(lambda n: hnp.arrays(np.float64, (2, n), elements=st.floats(0.5, 5.0))))
-def test_rmse_and_mae_equal_scikit_learns(stars: NDArray[np.float64]) -> None:
-    assert metrics.rmse(*stars) == pytest.approx(sk.root_mean_squared_error(stars[1], stars[0]), abs=1e-12)
-    assert metrics.mae(*stars) == pytest.approx(sk.mean_absolute_error(stars[1], stars[0]), abs=1e-12)
-
-
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.booleans(), max_size=25), st.integers(0, 30), st.integers(1, 30))
 def test_metrics_of_any_list_equal_the_definitions(hits: list[bool], beyond: int, k: int) -> None:
@@ -117,14 +110,6 @@ def test_novelty_equals_hand_arithmetic_also_for_an_unrated_product() -> None:
     lists = [[0, 1, 2], [2, 1, -1], [1, -1, -1], [-1, -1, -1]]
     assert metrics.novelty(lists, raters, 16)[:3].tolist() == [(0 + 2 + 4) / 3, (4 + 2) / 2, 2.0]
     assert math.isnan(metrics.novelty(lists, raters, 16)[3])
-
-
-def test_pairs_without_a_prediction_do_not_count() -> None:
-    nan = math.nan
-    assert metrics.rmse([nan, 3.0, 1.0], [1.0, 4.0, 3.0]) == math.sqrt((1**2 + 2**2) / 2)
-    assert metrics.mae([nan, 3.0, 1.0], [1.0, 4.0, 3.0]) == (1 + 2) / 2
-    assert math.isnan(metrics.rmse([nan], [1.0]))
-    assert math.isnan(metrics.mae([], []))
 
 
 def interval(values: Any, rng: np.random.Generator, *, weights: Any = None, **options: Any) -> list[float]:
