@@ -87,7 +87,7 @@ def rank_by_profile(asked: Asked, cut: Cut, bars: Any, columns: LiveColumns, ran
     return RankedProducts(best.columns, best.stars, best.support, best.n_raters)
 
 
-def _ranked(asked: Asked, cut: Cut, bars: Any, columns: LiveColumns, ranker: TasteRanker | ItemRanker) -> RankedByTaste:
+def _ranked(asked: Asked, cut: Cut, bars: Any, columns: LiveColumns, ranker: ProfileRanker) -> RankedByTaste:
     """Return the list of one ranker, without padding."""
     k, votes = len(asked.similarities), ranker.taste.votes
     lists = np.array([k]), np.arange(k, dtype=np.int32)[None], asked.similarities[None]

@@ -23,8 +23,9 @@ from recommender.ranking import (
     CLASSIC,
     FUSION,
     ITEMS,
+    FusedRanker,
+    ItemRanker,
     ProfileRanker,
-    TasteRanker,
     TasteSimilarity,
     rank_near,
 )
@@ -300,7 +301,7 @@ class ServedModel:
         """
         assert isinstance(self.similarity, TasteSimilarity)
         ranker, profile = self.similarity.ranker(ranking), self._asking(user_id, ranking)
-        if profile is None or isinstance(ranker, TasteRanker):
+        if profile is None or not isinstance(ranker, ItemRanker | FusedRanker):
             return NOBODYS, np.empty(0)
         added = np.maximum(ranker.shares(column, profile), 0.0)
         order = np.lexsort((profile.columns, -added))[: np.count_nonzero(added)]

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.fallback import NO_CAP, Cap, first_under_cap
+from recommender.fallback import Cap, first_under_cap
 from recommender.ranking import _item_kernels
 from recommender.ranking._item_kernels import ItemProfiles
 from recommender.ranking._taste_kernels import Bars
 from recommender.ranking.beside_taste import BesideTaste, add_stars
 from recommender.ranking.items import ItemRanker
 from recommender.ranking.parameters import FUSION, FusionParameters
-from recommender.ranking.taste import RankedByTaste, TasteRanker, empty_lists
+from recommender.ranking.profile_ranker import RankedByTaste, empty_lists
+from recommender.ranking.taste import TasteRanker
 from recommender.ranking.taste_votes import Lists, TasteVotes
 from recommender.shop import Profiles
 
@@ -75,47 +76,25 @@ class FusedRanker(BesideTaste):
         self.items, self.parameters = items, parameters
 
     def bars(self, recommendable: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], ...]:
-        """Return the factors of both rankings' scores under a mask; None: the rankers' own."""
         return *self.taste.bars(recommendable), *self.items.bars(recommendable)
 
     def profile_of_row(self, row: int) -> ItemProfiles:
-        """Return the profile of a row, as it asks the item model."""
         return self.items.profile_of_row(row)
 
-    def profile_of(
-        self,
-        columns: NDArray[np.int32],
-        confidences: NDArray[np.float64],
-        steps: NDArray[np.int8],
-        times: NDArray[np.int64] | None,
-    ) -> ItemProfiles:
-        """Do `ItemRanker.profile_of`."""
-        return self.items.profile_of(columns, confidences, steps, times)
+    def profile_of(self, *given: Any) -> ItemProfiles:
+        return self.items.profile_of(*given)
 
     def profiles_of(self, profiles: Profiles, steps: NDArray[np.int8]) -> ItemProfiles:
-        """Do `ItemRanker.profiles_of`."""
         return self.items.profiles_of(profiles, steps)
 
     def beside(self, voters: TasteVotes, profile: ItemProfiles) -> FusedRanker:
-        """Do `ItemRanker.beside`."""
         items = self.items.beside(voters, profile)
         return FusedRanker(items.taste, items, self.parameters)
 
     def shares(self, column: int, profile: ItemProfiles) -> NDArray[np.float64]:
-        """Do `ItemRanker.shares`."""
         return self.items.shares(column, profile)
 
-    def rank_near(
-        self, lists: Lists, n: int, bars: tuple[NDArray[np.float64], ...], cap: Cap = NO_CAP
-    ) -> RankedByTaste:
-        """Return the best n products of one row with these neighbors, (1, k) each: (1, n), padded.
-
-        Under a cap the list is not padded: (1, m).
-        """
-        if not cap.most:
-            out = empty_lists(1, n)
-            self.rank_lists(lists, bars, out)
-            return out
+    def rank_under(self, cap: Cap, lists: Lists, n: int, bars: tuple[NDArray[np.float64], ...]) -> RankedByTaste:
         every = empty_lists(1, 2 * DEPTH)
         self._rank(lists, bars, every)
         found = every.at((slice(None), _under(every, cap, n)))
@@ -123,7 +102,6 @@ class FusedRanker(BesideTaste):
         return found
 
     def rank_lists(self, lists: Lists, bars: tuple[NDArray[np.float64], ...], out: RankedByTaste) -> None:
-        """Write the best products of rows (m,), with these neighbors (m, k), into out (m, n)."""
         self._rank(lists, bars, out)
         add_stars(self.taste, lists, out)
 

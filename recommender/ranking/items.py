@@ -27,14 +27,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError
-from recommender.fallback import NO_CAP, Cap, first_under_cap
+from recommender.fallback import Cap, first_under_cap
 from recommender.items import GRID_BITS, ItemWeights, train_items
 from recommender.neighbors import damping_divisors
 from recommender.ranking import _item_kernels
 from recommender.ranking._item_kernels import ItemProfiles, PackedWeights
 from recommender.ranking.beside_taste import BesideTaste, add_stars
 from recommender.ranking.parameters import ITEMS, ItemParameters
-from recommender.ranking.taste import RankedByTaste, TasteRanker, empty_lists
+from recommender.ranking.profile_ranker import RankedByTaste
+from recommender.ranking.taste import TasteRanker
 from recommender.ranking.taste_votes import Lists, TasteVotes
 from recommender.shop import HALF_STARS, NO_TIME, Profiles
 
@@ -196,7 +197,6 @@ class ItemRanker(BesideTaste):
         return cls(taste, ItemVotes(weights, asking, divisor, inverse), parameters)
 
     def profile_of_row(self, row: int) -> ItemProfiles:
-        """Return the profile of a row, as it asks."""
         p = self.item_votes.profiles
         start, stop = p.indptr[row : row + 2]
         return ItemProfiles(np.array([0, stop - start], np.int64), p.columns[start:stop], p.values[start:stop])
@@ -208,7 +208,6 @@ class ItemRanker(BesideTaste):
         steps: NDArray[np.int8],
         times: NDArray[np.int64] | None,
     ) -> ItemProfiles:
-        """Return the profile of a user who may have products that came later, as it asks. These have no weights."""
         given = np.array([0, len(columns)], np.int64), columns, confidences, steps, times
         whole = asking_profiles(*given, self.parameters.half_life, self.taste.votes.scale.most)
         inside = columns < self.taste.index.shape[1]
@@ -218,40 +217,23 @@ class ItemRanker(BesideTaste):
         return ItemProfiles(kept, columns[inside], np.ascontiguousarray(whole.values[inside]))
 
     def shares(self, column: int, profile: ItemProfiles) -> NDArray[np.float64]:
-        """Return what each product of a profile (m,) adds to the support of a column."""
         return self.item_votes.shares(column, profile.columns, profile.values)
 
     def profiles_of(self, profiles: Profiles, steps: NDArray[np.int8]) -> ItemProfiles:
-        """Return profiles of users on the same products, as they ask; ``steps`` (nnz,): 0 where not rated."""
         csr, most = profiles.confidences, self.taste.votes.scale.most
         given = csr.indptr, csr.indices, csr.data, steps, profiles.times
         return asking_profiles(*given, self.parameters.half_life, most)
 
     def beside(self, voters: TasteVotes, profile: ItemProfiles) -> ItemRanker:
-        """Return the ranker of users who are the last rows of ``voters``, and whose neighbors are among all rows.
-
-        ``profile``: of these users, as they ask.
-        """
         starts = np.zeros(voters.packed.indptr.size, np.int64)
         starts[-profile.indptr.size :] = profile.indptr
         asked = self.item_votes.asked_by(ItemProfiles(starts, profile.columns, profile.values))
         return ItemRanker(TasteRanker.of(voters), asked, self.parameters)
 
     def bars(self, recommendable: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], ...]:
-        """Return the factors of the scores under a mask; None: the ranker's own."""
         return (self.item_votes.bars(recommendable),)
 
-    def rank_near(
-        self, lists: Lists, n: int, bars: tuple[NDArray[np.float64], ...], cap: Cap = NO_CAP
-    ) -> RankedByTaste:
-        """Return the best n products of one row, with stars by these neighbors, (1, k) each: (1, n), padded.
-
-        Under a cap the list is not padded: (1, m).
-        """
-        if not cap.most:
-            out = empty_lists(1, n)
-            self.rank_lists(lists, bars, out)
-            return out
+    def rank_under(self, cap: Cap, lists: Lists, n: int, bars: tuple[NDArray[np.float64], ...]) -> RankedByTaste:
         columns, scores, supports = self.item_votes.candidates(int(lists[0][0]), bars[0])
         best = first_under_cap(columns, scores, supports, cap, n)
         out = RankedByTaste(columns[None, best], scores[None, best], supports[None, best], *_stars_for(1, len(best)))
@@ -259,7 +241,6 @@ class ItemRanker(BesideTaste):
         return out
 
     def rank_lists(self, lists: Lists, bars: tuple[NDArray[np.float64], ...], out: RankedByTaste) -> None:
-        """Write the best products of rows (m,), with stars by their neighbors (m, k), into out (m, n)."""
         self.item_votes.rank(lists[0], bars[0], out)
         add_stars(self.taste, lists, out)
 

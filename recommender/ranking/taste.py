@@ -19,37 +19,22 @@ so the answer is the same on every machine and thread count.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from recommender.arrays import at_least_one, checked_numbers, run_blocks, thread_count
 from recommender.errors import SettingError
-from recommender.fallback import NO_CAP, SOURCES, Cap, first_under_cap
+from recommender.fallback import SOURCES, Cap, first_under_cap
 from recommender.neighbors import BLOCK_ROWS, TasteIndex, TasteStatistics, taste_statistics
 from recommender.ranking._taste_kernels import Bars
 from recommender.ranking.parameters import DAMPING, N_NEIGHBORS
+from recommender.ranking.profile_ranker import ProfileRanker, RankedByTaste, empty_lists
 from recommender.ranking.taste_votes import Lists, TasteVotes
 from recommender.shop import HALF_STARS, Scale
 
 SHALLOW, ROOM = 100, 4  # under a cap: up to SHALLOW products come from a list of ROOM times as many
-
-
-class RankedByTaste(NamedTuple):
-    """Ranked columns of many rows, each (n_rows, n) padded with -1 and 0."""
-
-    columns: NDArray[np.int32]
-    score: NDArray[np.float64]
-    support: NDArray[np.float64]
-    stars: NDArray[np.float64]
-    n_raters: NDArray[np.int32]  # neighbors that have the product
-
-    def at(self, part: Any) -> RankedByTaste:
-        """Return these parts of all arrays."""
-        arrays: Any = [array[part] for array in self]
-        return RankedByTaste(*arrays)
 
 
 def rank_taste_for_rows(
@@ -82,7 +67,7 @@ def rank_taste_for_rows(
     return out
 
 
-class TasteRanker:
+class TasteRanker(ProfileRanker):
     """The ranker from profiles and ratings to ranked products and predicted stars, one block of rows at a time.
 
     profiles, times, statistics: as in `TasteIndex`; statistics None takes them from profiles and steps.
@@ -90,6 +75,8 @@ class TasteRanker:
     None for all. n_neighbors: at most so many vote. Many rows need the memory of their answer only: the list of all
     neighbors is never held. Raises as `TasteIndex` and `TasteVotes` do.
     """
+
+    source = SOURCES[0]
 
     def __init__(
         self,
@@ -120,82 +107,36 @@ class TasteRanker:
         self.index, self.votes = votes.index, votes
         self.n_neighbors, self.n_threads = at_least_one("n_neighbors", n_neighbors), thread_count(n_threads)
 
-    def rank(self, rows: ArrayLike, n: int) -> NDArray[np.int32]:
-        """Return the best n columns of each row, int32 (len(rows), n), padded with -1, without the row's profile."""
-        return self.rank_products(rows, n).columns
-
-    def rank_products(
-        self,
-        rows: ArrayLike,
-        n: int,
-        *,
-        recommendable: NDArray[np.bool_] | None = None,
-        progress: Callable[[int], object] | None = None,
-    ) -> RankedByTaste:
-        """Do `rank_taste_for_rows` with the rows' own neighbors, evidence included.
-
-        recommendable: a mask in place of the ranker's own. progress: called with the number of rows done.
-        """
-        wanted, width = self.index.checked_rows(rows), at_least_one("n", n)
-        out, bars = empty_lists(wanted.size, width), self.votes.bars(recommendable)
-
-        def block(start: int, stop: int) -> None:
-            part = out.at(slice(start, stop))
-            self.votes.rank(self.neighbors_of(wanted[start:stop]), bars, width, part)
-
-        run_blocks(block, wanted.size, block_rows=BLOCK_ROWS, n_threads=self.n_threads, progress=progress)
-        return out
-
-    source = SOURCES[0]
-
     @property
     def taste(self) -> TasteRanker:
-        """The ranker itself: other rankers have one for their neighbors and stars."""
         return self
 
-    def beside(self, voters: TasteVotes, profile: object) -> TasteRanker:
-        """Return the ranker of users who are the last rows of ``voters``, and whose neighbors are among all rows."""
+    def beside(self, voters: TasteVotes, profile: Any) -> TasteRanker:
         assert profile is None, "taste ranks by the entries of the rows"
         return TasteRanker.of(voters)
 
     def profile_of_row(self, row: int) -> None:
         """Return nothing: neighbors vote, not the user's own products."""
 
-    def profiles_of(self, profiles: object, steps: object) -> None:
+    def profiles_of(self, profiles: Any, steps: Any) -> None:
         """Return nothing, as `profile_of_row`."""
 
-    def profile_of(self, columns: object, confidences: object, steps: object, times: object) -> None:
+    def profile_of(self, columns: Any, confidences: Any, steps: Any, times: Any) -> None:
         """Return nothing, as `profile_of_row`."""
 
     def bars(self, recommendable: NDArray[np.bool_] | None) -> Bars:
-        """Return the factors of the scores under a mask; None: the ranker's own, at no cost."""
         return self.votes.bars(recommendable)
 
     def rank_lists(self, lists: Lists, bars: Bars, out: RankedByTaste) -> None:
-        """Write the best products of rows (m,) with these neighbors (m, k) into out (m, n)."""
         self.votes.rank(lists, bars, out.columns.shape[1], out)
 
-    def near(self, row: int) -> Lists:
-        """Return an existing row and its neighbors, (1, k) each."""
-        return self.neighbors_of(np.array([row], np.int64))
-
-    def rank_near(self, lists: Lists, n: int, bars: Bars, cap: Cap = NO_CAP) -> RankedByTaste:
-        """Do `rank_products` of one row with these neighbors, (1, k) each, under `TasteVotes.bars`: (1, n), padded.
-
-        Under a cap the list is not padded: (1, m). The cap is the largest number of products of one category.
-        """
-        if cap.most and (found := self._first_pages(lists, n, bars, cap)) is not None:
+    def rank_under(self, cap: Cap, lists: Lists, n: int, bars: Bars) -> RankedByTaste:
+        if (found := self._first_pages(lists, n, bars, cap)) is not None:
             return found
-        if cap.most:
-            places, columns, scores, supports = self.votes.candidates(lists, bars)
-            best = first_under_cap(columns, scores, supports, cap, n)
-            stars, raters = self.votes.predict(lists, np.array([0, len(best)]), places[best])
-            return RankedByTaste(
-                columns[None, best], scores[None, best], supports[None, best], stars[None], raters[None]
-            )
-        out = empty_lists(1, n)
-        self.votes.rank(lists, bars, n, out)
-        return out
+        places, columns, scores, supports = self.votes.candidates(lists, bars)
+        best = first_under_cap(columns, scores, supports, cap, n)
+        stars, raters = self.votes.predict(lists, np.array([0, len(best)]), places[best])
+        return RankedByTaste(columns[None, best], scores[None, best], supports[None, best], stars[None], raters[None])
 
     def _first_pages(self, lists: Lists, n: int, bars: Bars, cap: Cap) -> RankedByTaste | None:
         """Return a capped list from a longer, cheap one; None if that is too short or n is large."""
@@ -237,13 +178,6 @@ class TasteRanker:
         indices, similarities = np.empty((rows.size, k), np.int32), np.empty((rows.size, k), np.float64)
         self.index.fill(rows, indices, similarities)
         return rows, indices, similarities
-
-
-def empty_lists(n_rows: int, n: int) -> RankedByTaste:
-    """Return arrays (n_rows, n) that a ranker writes to."""
-    shape = (n_rows, n)
-    score, support, stars = (np.empty(shape, np.float64) for _ in range(3))
-    return RankedByTaste(np.empty(shape, np.int32), score, support, stars, np.empty(shape, np.int32))
 
 
 def _checked_lists(votes: TasteVotes, rows: ArrayLike, neighbors: ArrayLike, similarities: ArrayLike) -> Lists:

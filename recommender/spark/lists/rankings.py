@@ -165,7 +165,7 @@ class ByProfiles:
         values = profiles.confidences.data
         values = np.empty(0) if (values == 1).all() else values  # as in `TasteIndex`
         voters = votes.of_rows(users.indptr, entries, values, known.mu + known.user_bias)
-        ranker = base.beside(voters, base.profiles_of(own.profiles(n_columns), own.steps))  # type: ignore[arg-type]
+        ranker = base.beside(voters, base.profiles_of(own.profiles(n_columns), own.steps))
         out, bars = empty_lists(len(own), n), self._bars
         for start in range(0, len(own), BLOCK_ROWS):
             part = slice(start, start + BLOCK_ROWS)
