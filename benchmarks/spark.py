@@ -11,49 +11,7 @@ in order, all columns but generated_at, is that of the local table. ``scaling``:
 core and by two, seconds of the computing stages alone. ``cost``: the divided form, from frames in Spark's memory into
 Parquet files, on two cores, beside what `recommender.spark.lists.cost` foresees; ``table``: what it foresees for shops
 of millions. None of these needs a server. ``--parts cost --users 1000000 --rounds 1`` needs 24 GB of memory and 30 GB
-of disk in TMPDIR.
-
-``peers``: from Parquet files, on local[2], a limit of time for each. A peer starts with its rows in Spark's memory, in
-its own form, and writes nothing; ours reads the files and writes them. So the peers do less:
-
-    columnSimilarities   MLlib's RowMatrix, users as columns: the cosines of all pairs, counted
-    self-join            SQL: the cosines of all pairs, a window that keeps the 20 largest; no lists
-    ALS                  10 factors, 10 iterations, then recommendForAllUsers(10)
-
-Seen with ``--parts lists`` on two cores, medians of three runs:
-
-    | users | ranking | run | seconds | / local | driver's peak MB | equal |
-    |---|---|---|---|---|---|---|
-    | 200,000 | classic | local | 13.4 | 1.00 | 874 | yes |
-    | 200,000 | classic | local[2] | 17.9 | 1.34 | 886 | yes |
-    | 200,000 | classic | local[2], divided | 40.9 | 3.06 | 827 | yes |
-    | 200,000 | taste | local | 18.2 | 1.00 | 1,105 | yes |
-    | 200,000 | taste | local[2] | 22.8 | 1.25 | 1,114 | yes |
-    | 200,000 | taste | local[2], divided | 59.9 | 3.29 | 977 | yes |
-
-with ``--parts cost --users 50000 200000 1000000 --rounds 1``:
-
-    | users | ranking | seconds | foreseen | ratio | core seconds | foreseen | ratio | shuffled MB | foreseen | ratio |
-    | 50,000 | classic | 9.2 | 8.1 | 1.14 | 17.5 | 16.1 | 1.09 | 78.9 | 84.3 | 0.94 |
-    | 50,000 | taste | 13.5 | 12.1 | 1.12 | 25.4 | 24.1 | 1.05 | 386.9 | 432.0 | 0.90 |
-    | 200,000 | classic | 17.4 | 18.3 | 0.95 | 33.5 | 36.7 | 0.91 | 312.3 | 337.3 | 0.93 |
-    | 200,000 | taste | 34.9 | 35.5 | 0.98 | 66.7 | 71.1 | 0.94 | 1,589.1 | 1,744.2 | 0.91 |
-    | 1,000,000 | classic | 90.0 | 86.9 | 1.04 | 174.7 | 173.9 | 1.00 | 1,640.0 | 1,714.6 | 0.96 |
-    | 1,000,000 | taste | 270.3 | 272.7 | 0.99 | 497.6 | 545.3 | 0.91 | 13,243.9 | 17,286.1 | 0.77 |
-
-with ``--parts scaling --rankings classic --rounds 1``:
-
-    | users | ranking | run | one core s | two cores s | one / two |
-    | 200,000 | classic | shared | 13.0 | 7.2 | 1.81 |
-    | 200,000 | classic | divided | 31.4 | 20.7 | 1.52 |
-
-and with ``--parts peers --limit 600`` (the limit counts from the start of the process, Spark's too):
-
-    | users | ratings | ours s | columnSimilarities s | self-join s | ALS s |
-    | 5,000 | 95,000 | 10.6 | 13.7 (1.3 x) | 5.6 (0.5 x) | 12.0 (1.1 x) |
-    | 20,000 | 380,000 | 12.6 | 88.7 (7.0 x) | 19.0 (1.5 x) | 20.8 (1.6 x) |
-    | 40,000 | 760,000 | 12.4 | 322.4 (25.9 x) | | |
-    | 50,000 | 950,000 | 13.6 | did not finish | 258.1 (18.9 x) | 40.7 (3.0 x) |
+of disk in TMPDIR. ``peers``: see `benchmarks.spark_peers`. docs/spark.md shows what was seen.
 """
 
 from __future__ import annotations
@@ -61,34 +19,26 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import io
-import multiprocessing
 import os
-import re
 import shutil
-import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from unittest import mock
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sqlalchemy import Engine, inspect
 
-import recommendation_engine
 from benchmarks.batch import COLUMNS, fill
-from benchmarks.neighbors import Shape, make_ratings
+from benchmarks.neighbors import Shape
+from benchmarks.spark_peers import LADDER, PEERS, compare_peers
+from benchmarks.spark_runs import Took, apart, core_seconds, done, median, shape_of, step, write_files
 from recommender.commands import engine as commands
-from recommender.commands import spark_batch, version_gate
 from recommender.database import connect, writing
 from recommender.database.schema import metadata
 from recommender.settings import PROJECT_ROOT, Settings, load_settings
@@ -99,82 +49,14 @@ from recommender.spark import (
     ParquetSource,
     cost_on,
     cost_table,
-    jdbc_jar,
     lists_frame,
     spark_session,
 )
 from tests.support.mariadb_server import MariaDBServer
 
-LADDER = [1_000, 5_000, 20_000, 50_000, 200_000]
 CONF = {"spark.ui.enabled": "false", "spark.driver.memory": "8g", "spark.driver.host": "127.0.0.1"}
 RANKINGS = ["classic", "taste"]
 DATABASE = "spark_benchmark"
-
-T = TypeVar("T")
-
-
-class Took(NamedTuple):
-    """What a run of step 3 took: seconds in all, of the lists alone, and the peak of this process's memory in MB."""
-
-    seconds: float
-    lists: float
-    peak: float
-
-
-def shape_of(users: int) -> Shape:
-    """Return the shape of a shop: 19 ratings a user and 1.5 products for each."""
-    return Shape(users, users * 3 // 2, users * 19)
-
-
-def apart(call: Callable[..., Any], *arguments: Any, limit: float | None = None) -> Any:
-    """Return what ``call`` returns in a new process; a text if it fails, or takes more than ``limit`` seconds."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_in_child, args=(there, call, arguments))
-    process.start()
-    there.close()
-    try:
-        return here.recv() if here.poll(limit) else "did not finish"
-    except EOFError:
-        return "did not finish (killed)"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid or 0, signal.SIGKILL)  # with the JVM and its workers; at its end nothing is left
-        process.join()
-
-
-def _in_child(there: Any, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    os.setsid()
-    try:
-        there.send(call(*arguments))
-    except Exception as error:
-        there.send(f"did not finish ({type(error).__name__}: {str(error)[:120]})")
-
-
-def step(ranking: str, master: str | None, divided: bool, *arguments: str) -> Took:
-    """Run step 3 for everybody; ``master``: Spark's, None for the local batch."""
-    arguments = ("--users", "all", "--ranking", ranking, *arguments)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(version_gate, "gate", return_value=(None, None)))
-        if master is not None:
-            spark = stack.enter_context(spark_session(master, jar=jdbc_jar(None)[0]))
-            there = contextlib.contextmanager(lambda *_a, **_k: iter([spark]))
-            stack.enter_context(mock.patch("recommender.spark.spark_session", there))
-            arguments += ("--spark", master)
-        if divided:
-            stack.enter_context(mock.patch.object(spark_batch, "MOST_SAMPLED", 0))
-        said, started = io.StringIO(), time.perf_counter()
-        with contextlib.redirect_stdout(said):
-            failed = recommendation_engine.main(list(arguments))
-        seconds = time.perf_counter() - started
-    if failed:
-        raise RuntimeError("step 3 failed")
-    if os.environ.get("BENCHMARK_VERBOSE"):
-        print(said.getvalue().partition("\n\n")[0], file=sys.stderr, flush=True)
-    found = re.search(r"^batch .* in ([\d.]+) s", said.getvalue(), re.MULTILINE)
-    assert found is not None
-    peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-    return Took(seconds, float(found[1]), peak)
 
 
 def forget_lists(engine: Engine) -> None:
@@ -218,7 +100,7 @@ def lists(server: MariaDBServer, engine: Engine, shape: Shape, ranking: str, rou
     for _ in range(rounds):
         for name, (master, divided) in runs.items():
             forget_lists(engine)
-            took[name].append(_done(apart(step, ranking, master, divided), Took))
+            took[name].append(done(apart(step, ranking, master, divided), Took))
             digests[name] = digest(server)
     for name, all_of_it in took.items():
         ratio = median(all_of_it, "seconds") / median(took["local"], "seconds")
@@ -244,7 +126,7 @@ def scaling(shape: Shape, ranking: str, rounds: int, folder: Path) -> None:
     for _ in range(rounds):
         for divided, cores in runs:
             made = apart(on_cores, cores, ranking, f"local[{cores}]", divided, *given)
-            took[divided, cores].append(_done(made, Took))
+            took[divided, cores].append(done(made, Took))
     for divided in (False, True):
         one, two = (median(took[divided, cores], "lists") for cores in (1, 2))
         name = "divided" if divided else "shared"
@@ -276,16 +158,6 @@ def stages(ranking: str, files: Path, shape: Shape, cores: int) -> Stages:
         return Stages(seconds, of_a_core, shuffled, foreseen)
 
 
-def core_seconds() -> float:
-    """Return the seconds of a core that all processes of this session have taken: Spark's are among them."""
-    ticks = 0
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended
-            fields = file.read_text().rpartition(")")[2].split()
-            ticks += sum(map(int, fields[11:15])) if int(fields[3]) == os.getsid(0) else 0
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 def compare_cost(sizes: list[int], rankings: list[str], rounds: int, folder: Path) -> None:
     """Print what the stages of the lists cost beside what the formula foresees, on two cores."""
     names = " | ".join(f"{name} | foreseen | ratio" for name in ("seconds", "core seconds", "shuffled MB"))
@@ -294,7 +166,7 @@ def compare_cost(sizes: list[int], rankings: list[str], rounds: int, folder: Pat
         files, shape = folder / f"cost{users}", shape_of(users)
         write_files(shape, files)
         for ranking in rankings:
-            took = [_done(apart(stages, ranking, files, shape, 2), Stages) for _ in range(rounds)]
+            took = [done(apart(stages, ranking, files, shape, 2), Stages) for _ in range(rounds)]
             foreseen, cells = took[0].foreseen, [f"{users:,}", ranking]
             for measured, expected in (
                 (median(took, "seconds"), foreseen.hours(2) * 3_600),
@@ -304,16 +176,6 @@ def compare_cost(sizes: list[int], rankings: list[str], rounds: int, folder: Pat
                 cells += [f"{measured:,.1f}", f"{expected:,.1f}", f"{measured / expected:.2f}"]
             print(f"| {' | '.join(cells)} |", flush=True)
         shutil.rmtree(files)
-
-
-def median(took: Sequence[Any], name: str) -> float:
-    return float(statistics.median(getattr(one, name) for one in took))
-
-
-def _done(found: Any, kind: type[T]) -> T:
-    if not isinstance(found, kind):
-        raise SystemExit(f"a run of step 3 {found}")
-    return found
 
 
 @contextlib.contextmanager
@@ -333,99 +195,6 @@ def environment(server: MariaDBServer) -> dict[str, str]:
     """Return the settings of the database."""
     found = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": DATABASE, "KEEP_VERSIONS": "1"}
     return found | {"DB_USER": server.user, "DB_PASSWORD": server.password}
-
-
-def write_files(shape: Shape, folder: Path) -> None:
-    """Write the products and ratings of a shop as Parquet files."""
-    folder.mkdir()
-    csr = make_ratings(shape)
-    ids = pa.array([f"B{number:09d}" for number in range(shape.products)])
-    users = np.repeat(np.arange(1, shape.users + 1), np.diff(csr.indptr))
-    rows = {"user_id": users, "product_id": ids.take(pa.array(csr.indices)), "rating": csr.data}
-    pq.write_table(pa.table({"product_id": ids, "title": ids}), folder / "products.parquet")
-    pq.write_table(pa.table(rows), folder / "ratings.parquet", row_group_size=200_000)
-
-
-def ours(folder: Path, _shape: Shape) -> float:
-    """Return the seconds of our lists by classic."""
-    files = ("--from-parquet", str(folder), "--to-parquet", str(folder / "lists"))
-    return step("classic", "local[2]", False, *files).seconds
-
-
-def column_similarities(ratings: Any, shape: Shape) -> Callable[[], object]:
-    from pyspark.mllib.linalg import Vectors
-    from pyspark.mllib.linalg.distributed import RowMatrix
-    from pyspark.sql import functions as f
-
-    n = shape.users + 1
-    pairs = f.sort_array(f.collect_list(f.struct("user", "rating"))).alias("pairs")
-    rows = ratings.groupBy("product").agg(pairs).rdd.map(lambda row: Vectors.sparse(n, [tuple(p) for p in row.pairs]))
-    matrix = RowMatrix(rows.cache(), rows.count(), n)
-    return lambda: matrix.columnSimilarities()._java_matrix_wrapper._java_model.entries().count()
-
-
-def self_join(ratings: Any, _shape: Shape) -> Callable[[], object]:
-    spark = ratings.sparkSession
-    ratings.createOrReplaceTempView("given")
-    spark.sql(
-        "SELECT user, product, rating / sqrt(sum(rating * rating) OVER (PARTITION BY user)) AS share FROM given"
-    ).cache().createOrReplaceTempView("r")
-    spark.sql("SELECT count(*) FROM r").collect()
-    pairs = (
-        "SELECT a.user, b.user AS other, sum(a.share * b.share) AS cosine "
-        "FROM r a JOIN r b ON a.product = b.product AND a.user <> b.user GROUP BY a.user, b.user"
-    )
-    ranked = f"SELECT *, row_number() OVER (PARTITION BY user ORDER BY cosine DESC, other) AS place FROM ({pairs})"
-    best = spark.sql(f"SELECT * FROM ({ranked}) WHERE place <= 20")
-    return lambda: best.write.format("noop").mode("overwrite").save()
-
-
-def als(ratings: Any, _shape: Shape) -> Callable[[], object]:
-    from pyspark.ml.recommendation import ALS
-
-    model = ALS(userCol="user", itemCol="product", ratingCol="rating", seed=0)
-    return lambda: model.fit(ratings).recommendForAllUsers(10).write.format("noop").mode("overwrite").save()
-
-
-PEERS = {"columnSimilarities": column_similarities, "self-join": self_join, "ALS": als}
-
-
-def peer(name: str, folder: Path, shape: Shape) -> float:
-    """Return the seconds of a peer; its rows are in Spark's memory before."""
-    with spark_session("local[2]") as spark:
-        columns = (
-            "CAST(user_id AS INT) user",
-            "CAST(substr(product_id, 2) AS INT) product",
-            "CAST(rating AS FLOAT) rating",
-        )
-        rows = spark.read.parquet(str(folder / "ratings.parquet")).selectExpr(*columns).repartition(8).cache()
-        rows.count()
-        call = PEERS[name](rows, shape)
-        started = time.perf_counter()
-        call()
-        seconds = time.perf_counter() - started
-        del call  # its objects of Java, before Spark ends
-        return seconds
-
-
-def compare_peers(names: list[str], ladder: list[int], limit: float, folder: Path) -> None:
-    """Print a line for each size; a peer that does not finish is not asked again."""
-    left = list(names)
-    for users in ladder:
-        shape, files = shape_of(users), folder / f"peers{users}"
-        write_files(shape, files)
-        mine = apart(ours, files, shape)
-        cells = [f"{users:,}", f"{shape.ratings:,}", f"{mine:.1f}" if isinstance(mine, float) else mine]
-        for name in PEERS:
-            found = apart(peer, name, files, shape, limit=limit) if name in left else ""
-            if isinstance(found, str):
-                left = [other for other in left if other != name]
-                cells.append(found)
-            else:
-                cells.append(f"{found:.1f} ({found / mine:.1f} x)")
-        print(f"| {' | '.join(cells)} |", flush=True)
-        if not left:
-            return
 
 
 def main() -> None:
