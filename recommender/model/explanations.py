@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recommender.model.answers import EVIDENT, Recommendation
 from recommender.model.coarse_figures import coarse, mean_of_many
 from recommender.model.neighborhood import Neighborhood
-from recommender.model.served_model import EVIDENT, Recommendation, ServedModel
+from recommender.model.served_model import ServedModel
 from recommender.ranking import BY_TASTE, FUSION, ITEMS
 from recommender.shop import UserId
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import SettingError, UnknownUserError
-from recommender.fallback import NO_CAP, SOURCES, Cap, ColdStart, Near, OneList, PopularProducts, popular_list
+from recommender.fallback import NO_CAP, Cap, ColdStart, Near, PopularProducts, popular_list
+from recommender.model.answers import Answer, Recommendation, answer_of, as_recommendations, from_neighbors
 from recommender.model.filters import Cut, FilterCache, ProductFilter
 from recommender.model.list_request import NEW_RANK, Categories, ListRequest, allowed_products
 from recommender.model.neighborhood import Neighborhood, Owned, with_stars
@@ -21,8 +21,6 @@ from recommender.neighbors import CosineIndex, SimilarProducts
 from recommender.ranking import (
     BY_TASTE,
     CLASSIC,
-    FUSION,
-    ITEMS,
     FusedRanker,
     ItemRanker,
     ProfileRanker,
@@ -33,34 +31,6 @@ from recommender.shop import NOTHING_READ, Cursor, Products, RatingMatrix, UserI
 
 NOBODYS = np.empty(0, np.int32)
 NOTHING = NOBODYS, np.empty(0), np.empty(0), NOBODYS  # of a ranking without products
-
-
-EVIDENT = (SOURCES[0], ITEMS, FUSION)  # the sources of products with evidence: the rankings
-PRODUCT_SOURCES = (*EVIDENT, *SOURCES[1:])
-
-
-class Recommendation(NamedTuple):
-    """One ranked product of an answer."""
-
-    column: int
-    predicted_rating: float
-    support: float
-    n_neighbors: int
-    source: str  # one of `PRODUCT_SOURCES`
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The products recommended to one user, best first, and their source: one of `EVIDENT`, mixed or popular."""
-
-    recommendations: list[Recommendation]
-    source: str
-
-    @property
-    def sources(self) -> str:
-        """The number of products from each source, as in "neighbors=8, new=1"."""
-        given = [item.source for item in self.recommendations]
-        return ", ".join([f"{source}={given.count(source)}" for source in PRODUCT_SOURCES if source in given])
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +206,7 @@ class ServedModel:
             near = Near(ranked[0][None], ranked[1][None])
             found = popular_list(self.popular, near, cut.n, seen=seen, without=cut.without, cap=cut.cap)
             return as_recommendations(found, ranked[2], ranked[3])
-        chosen = _from_neighbors(ranked)
+        chosen = from_neighbors(ranked)
         if len(chosen) == cut.n:
             return chosen
         excluded = np.concatenate([ranked[0], seen])
@@ -327,26 +297,3 @@ class ServedModel:
         if ranking in BY_TASTE and isinstance(self.similarity, TasteSimilarity):
             return with_stars(self.similarity.profiles.columns_of(row), *self.matrix.ratings_of(row))
         return self.matrix.ratings_of(row)
-
-
-def _from_neighbors(ranked: tuple[NDArray[Any], ...]) -> list[Recommendation]:
-    values = zip(*[array.tolist() for array in ranked], repeat("neighbors"), strict=False)
-    return list(map(Recommendation._make, values))
-
-
-def as_recommendations(
-    found: OneList, support: NDArray[np.float64], n_neighbors: NDArray[np.integer], source: str = SOURCES[0]
-) -> list[Recommendation]:
-    """Return the products of a list; ``support`` and ``n_neighbors`` are the evidence for those of ``source``."""
-    sums, counts, names = support.tolist(), n_neighbors.tolist(), (source, *SOURCES[1:])
-    return [
-        Recommendation(column, stars, 0.0 if place else sums[at], 0 if place else counts[at], names[place])
-        for column, stars, place, at in zip(*[array.tolist() for array in found], strict=True)
-    ]
-
-
-def answer_of(chosen: list[Recommendation]) -> Answer:
-    """Return the answer. Its source is mixed if the ranking gave some of the products, and others the rest."""
-    evident = [item.source for item in chosen if item.source in EVIDENT]
-    source = "popular" if not evident else evident[0] if len(evident) == len(chosen) else "mixed"
-    return Answer(chosen, source)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.model.served_model import EVIDENT, ServedModel
+from recommender.model.answers import EVIDENT
+from recommender.model.served_model import ServedModel
 from recommender.shop import NO_SEGMENT
 
 SAMPLE = 200  # shoppers whose lists are looked at
