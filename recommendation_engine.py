@@ -55,7 +55,6 @@ from recommender.commands.engine_options import (
 from recommender.commands.exit_status import FORESEEN, exit_status, status_of
 from recommender.commands.spark_batch import run_on_spark
 from recommender.database import around, connect, connected, read_rating_matrix, read_taste_data
-from recommender.database.schema import INTERACTION_TYPES
 from recommender.errors import SettingError
 from recommender.model import ModelSettings, Trained, serve, train_taste
 from recommender.neighbors import CosineIndex, PrecomputedIndex
@@ -70,8 +69,8 @@ from recommender.ranking import (
     rank_frame,
     rank_products,
 )
-from recommender.settings import Settings, checked_choice, checked_number, interaction_weights, load_settings
-from recommender.shop import RatingMatrix, UserId
+from recommender.settings import Settings, checked_choice, checked_number, load_settings
+from recommender.shop import RatingMatrix, UserId, interaction_weights
 
 TOP_N_SIMILAR_USERS = 20
 TOP_N_RECOMMENDATIONS = 10
@@ -112,7 +111,7 @@ def load_model(
     if (wanted := _ranking(ranking)) in BY_TASTE:
         given = INTERACTION_WEIGHTS if weights is None else weights
         matrix, log = read_taste_data(engine)
-        counted = interaction_weights(given, INTERACTION_TYPES)
+        counted = interaction_weights(given)
         return matrix, train_taste(matrix, log, counted, tuned=wanted == AUTO, items=wanted == ITEMS)
     matrix = read_rating_matrix(engine)
     if not precompute:
@@ -253,7 +252,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments, batch_sample=BATCH_SAMPLE, constants=module_constants())
     try:
         settings = load_settings(vars(options), module_constants())
-        interaction_weights(settings.interaction_weights, INTERACTION_TYPES)  # refused before any computation
+        interaction_weights(settings.interaction_weights)  # refused before any computation
         if options.ratings is not None and not options.evaluate:
             raise SettingError(f"--ratings {options.ratings} is for --evaluate: give both")
         for given, name in ((options.columns, "--columns"), (options.zero_is, "--zero-is")):

@@ -30,12 +30,11 @@ from sqlalchemy import Engine
 from benchmarks.serve import LARGE, USUAL, Shop, make_shop
 from recommender.commands.warm_up import warm_up
 from recommender.database import connect, read_snapshot, writing
-from recommender.database.schema import INTERACTION_TYPES
 from recommender.live import LiveModel
 from recommender.model import ModelSettings, serve, train
 from recommender.ranking import AUTO, CLASSIC, FUSION, ITEMS, TASTE, AutoParameters
-from recommender.settings import Settings, interaction_weights, load_settings
-from recommender.shop import HALF_STARS
+from recommender.settings import Settings, load_settings
+from recommender.shop import HALF_STARS, interaction_weights
 from recommender.updates import optional_tables, prepare, read_facts, read_records, store_rating
 from tests.support.mariadb_server import MariaDBServer
 
@@ -61,7 +60,7 @@ class Writer:
         self.engine = engine
         prepare(engine)
         self.there = optional_tables(engine)
-        weights = interaction_weights(settings.interaction_weights, INTERACTION_TYPES)
+        weights = interaction_weights(settings.interaction_weights)
         chosen = ModelSettings(settings.top_n_similar_users, weights=weights)
         trained = train(read_snapshot(engine), chosen, parameters=AutoParameters(FUSION), all_rankings=True)
         served = serve(trained, built_at=datetime.now(UTC))

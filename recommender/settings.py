@@ -216,39 +216,17 @@ def checked_choice(name: str, value: object) -> str:
     return str(_checked(_BY_NAME[name], value, "argument"))
 
 
-def interaction_weights(text: str, kinds: tuple[str, ...]) -> tuple[float, ...]:
-    """Return the weights of INTERACTION_WEIGHTS in the order of ``kinds``; a kind that is not given has weight 0.
-
-    >>> interaction_weights("click=0.5, purchase=2", ("view", "click", "purchase"))
-    (0.0, 0.5, 2.0)
-    """
-    found = dict.fromkeys(kinds, 0.0)
-    for part in text.replace(",", " ").split():
-        name, _, weight = part.partition("=")
-        if name not in found or not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", weight):
-            raise SettingError(
-                f"INTERACTION_WEIGHTS: {part[:60]!r} is not NAME=WEIGHT with a name of {', '.join(kinds)} and a "
-                "weight from 0 to 999, for example purchase=2"
-            )
-        found[name] = float(weight)
-    return tuple(found[kind] for kind in kinds)
-
-
 def add_options(parser: ArgumentParser, names: Iterable[str]) -> None:
     """Give ``parser`` an option of the same name for each setting: ``--num-users`` sets NUM_USERS."""
     for name in names:
         setting = _BY_NAME[name]
         text = f"{setting.meaning} (default: {setting.default})" if setting.default != "" else setting.meaning
         parser.add_argument(
-            _option(name),
+            f"--{name.lower().replace('_', '-')}",
             dest=name,
             metavar="N" if isinstance(setting.default, int) else "VALUE",
             help=text.replace("%", "%%"),
         )
-
-
-def _option(name: str) -> str:
-    return f"--{name.lower().replace('_', '-')}"
 
 
 def _read_env_file(file: Path) -> dict[str, str | None]:

@@ -30,7 +30,7 @@ from recommender.database import (
     read_taste_data,
     wanted_scale,
 )
-from recommender.database.schema import INTERACTION_TYPES, interactions, ratings
+from recommender.database.schema import interactions, ratings
 from recommender.errors import SettingError
 from recommender.evaluation import (
     Evaluation,
@@ -57,8 +57,8 @@ from recommender.publishing import (
     save_model,
 )
 from recommender.ranking import AUTO, CLASSIC, RANKINGS, TASTE
-from recommender.settings import Settings, checked_path, interaction_weights
-from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles, sampled, widened
+from recommender.settings import Settings, checked_path
+from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles, interaction_weights, sampled, widened
 from recommender.updates import SAID, at_lowest_priority, make_map, suited
 
 JSON_FILE, SVG_FILE = "evaluation.json", "evaluation.svg"
@@ -173,7 +173,7 @@ def evaluated(
 
 def weights_of(settings: Settings) -> NDArray[np.float64]:
     """Return the weight of each kind of interaction. SettingError."""
-    return np.array(interaction_weights(settings.interaction_weights, INTERACTION_TYPES), np.float64)
+    return np.array(interaction_weights(settings.interaction_weights), np.float64)
 
 
 def model_settings(settings: Settings) -> ModelSettings:
@@ -182,7 +182,7 @@ def model_settings(settings: Settings) -> ModelSettings:
         settings.top_n_similar_users,
         settings.ranking,
         settings.new_product_percent,
-        interaction_weights(settings.interaction_weights, INTERACTION_TYPES),
+        interaction_weights(settings.interaction_weights),
     )
 
 

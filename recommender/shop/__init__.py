@@ -34,7 +34,15 @@ from recommender.shop.ids import (
     product_id_texts,
 )
 from recommender.shop.products import Products
-from recommender.shop.profiles import INTERACTION_TYPES, RATED, Interactions, Profiles, build_profiles, widened
+from recommender.shop.profiles import (
+    INTERACTION_TYPES,
+    RATED,
+    Interactions,
+    Profiles,
+    build_profiles,
+    interaction_weights,
+    widened,
+)
 from recommender.shop.ratings import (
     NO_TIME,
     RatingMatrix,
@@ -107,6 +115,7 @@ __all__ = [
     "hash_bins",
     "id_fault",
     "in_sample",
+    "interaction_weights",
     "is_product_id",
     "known_prices",
     "merged_sums",

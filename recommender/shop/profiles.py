@@ -8,6 +8,7 @@ better than its stars do (Cremonesi et al. 2010). The time of a product is that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,10 +17,29 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from recommender.errors import SettingError
 from recommender.shop.ratings import RatingMatrix, distinct
 
 RATED = 1.0  # confidence of a rated product
 INTERACTION_TYPES = ("view", "click", "add_to_cart", "purchase")
+
+
+def interaction_weights(text: str) -> tuple[float, ...]:
+    """Return the weights of INTERACTION_WEIGHTS in the order of `INTERACTION_TYPES`; of one not given 0. SettingError.
+
+    >>> interaction_weights("click=0.5, purchase=2")
+    (0.0, 0.5, 0.0, 2.0)
+    """
+    found = dict.fromkeys(INTERACTION_TYPES, 0.0)
+    for part in text.replace(",", " ").split():
+        name, _, weight = part.partition("=")
+        if name not in found or not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", weight):
+            raise SettingError(
+                f"INTERACTION_WEIGHTS: {part[:60]!r} is not NAME=WEIGHT with a name of {', '.join(found)} and a "
+                "weight from 0 to 999, for example purchase=2"
+            )
+        found[name] = float(weight)
+    return tuple(found.values())
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from recommender.database import connect, read_snapshot
-from recommender.database.schema import INTERACTION_TYPES
 from recommender.errors import SettingError
 from recommender.model import ModelSettings, ServedModel, serve, train
 from recommender.publishing import Version, open_model, published_version, read_versions
 from recommender.ranking import AUTO, BY_TASTE, AutoParameters, chosen_parameters
-from recommender.settings import Settings, interaction_weights
+from recommender.settings import Settings
+from recommender.shop import interaction_weights
 from recommender.updates.suited_ranking import SAID, suited
 
 _log = logging.getLogger("uvicorn.error")
@@ -87,7 +87,7 @@ class TrainedModel:
             versions = read_versions(engine)
             published = published_version(versions)
             parameters = _parameters_of(published, settings.ranking) if published else None
-            weights = interaction_weights(settings.interaction_weights, INTERACTION_TYPES)
+            weights = interaction_weights(settings.interaction_weights)
             chosen = ModelSettings(
                 settings.top_n_similar_users, settings.ranking, settings.new_product_percent, weights
             )

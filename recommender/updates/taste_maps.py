@@ -23,7 +23,7 @@ from typing import IO
 from sqlalchemy import Engine, select
 
 from recommender.database import connected, database_errors, read_snapshot, table_is_there
-from recommender.database.schema import INTERACTION_TYPES, categories
+from recommender.database.schema import categories
 from recommender.errors import DatabaseError, ModelFileError, SettingError, StepOrderError
 from recommender.model import ModelSettings, ServedModel, map_tastes, serve, train
 from recommender.publishing import (
@@ -38,7 +38,8 @@ from recommender.publishing import (
     save_map,
 )
 from recommender.ranking import TASTE
-from recommender.settings import Settings, interaction_weights
+from recommender.settings import Settings
+from recommender.shop import interaction_weights
 
 try:
     import fcntl
@@ -110,7 +111,7 @@ def _model_of_file(settings: Settings) -> tuple[ServedModel, dict[int, str]]:
 
 
 def _model_of_tables(settings: Settings) -> tuple[ServedModel, dict[int, str]]:
-    weights = interaction_weights(settings.interaction_weights, INTERACTION_TYPES)
+    weights = interaction_weights(settings.interaction_weights)
     with connected(settings) as engine:
         published = published_version(read_versions(engine))
         if published is None:
