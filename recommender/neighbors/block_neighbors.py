@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from recommender.arrays import at_least_one
 from recommender.errors import SettingError
 from recommender.neighbors import _cosine_kernels, _taste_kernels
-from recommender.neighbors.cosine_index import CosineIndex, canonical_ratings
+from recommender.neighbors._cosine_forms import canonical_ratings
+from recommender.neighbors.cosine_index import CosineIndex
 from recommender.neighbors.entries import entry_type
 from recommender.neighbors.shop_statistics import TasteStatistics, fifth_root, item_weights
 from recommender.neighbors.taste_index import TasteIndex, by_raters, checked_values

@@ -21,29 +21,21 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from recommender.arrays import at_least_one, checked_csr, checked_numbers, run_blocks, thread_count
-from recommender.errors import RatingError
+from recommender.arrays import at_least_one, checked_numbers, run_blocks, thread_count
 from recommender.neighbors import _cosine_kernels
-from recommender.neighbors._saved_cosines import saved_cosines
-from recommender.neighbors.entries import MOST_NARROW, MOST_WIDE, entry_type
+from recommender.neighbors._cosine_forms import PackedRatings, Prepared, prepared, saved_cosines
 
-EXACT_SQUARED_NORM = 2.0**53
 BLOCK_ROWS = 256  # rows per call of compiled code: some milliseconds, then Ctrl-C and progress are served
 SHORT_RUN_ROWS = 8_192
 
-# Limits of the packed form: 28 bits of row or column in a word with a rating up to 15, 31 bits of dot product. (At 127
-# steps a rating, the latter are 133,000 ratings of one user.)
-_PACKED_INDEX, _PACKED_SQUARED_NORM = 2**28, 2.0**31
 _SHORT_DOT = 2.0**15
 _ALONE = np.zeros(1, np.int64)  # the slot of a single query
 _NOBODY = np.empty(0, np.int32)  # no hidden rows
 
 kernels: Any = _cosine_kernels  # compiled functions have no signature a type checker could use
 
-PackedRatings = _cosine_kernels.Packed | _cosine_kernels.Wide
 Progress = Callable[[int], object]
 Neighbors = tuple[NDArray[np.int32], NDArray[np.float64]]
 
@@ -76,15 +68,9 @@ class CosineIndex:
     """
 
     def __init__(self, ratings: Any, *, most: int = 0) -> None:
-        csr = canonical_ratings(ratings)
-        data, exact = _whole_or_scaled(csr)
-        norms = kernels.squared_norms(csr.indptr, data)  # (n_rows,)
-        highest = max(float(data.max(initial=0.0)), most)
-        small = highest <= MOST_WIDE and norms.max(initial=0.0) < _PACKED_SQUARED_NORM
-        packed = exact and small and max(csr.shape) <= _PACKED_INDEX
-        self._adopt(_packed(csr, data, norms, highest) if packed else _plain(csr, data, norms), exact)
+        self._adopt(*prepared(ratings, most))
 
-    def _adopt(self, arrays: PackedRatings | _cosine_kernels.Plain, exact: bool) -> None:
+    def _adopt(self, arrays: Prepared, exact: bool) -> None:
         n_rows = arrays.indptr.size - 1
         self.shape, self.exact = (n_rows, n_rows), exact
         self._arrays: Any = arrays
@@ -220,92 +206,3 @@ class CosineIndex:
     def checked_rows(self, rows: ArrayLike) -> NDArray[np.int64]:
         """Return row numbers as int64 (m,). SettingError if one does not exist."""
         return checked_numbers("row", rows, self.shape[0])
-
-
-def canonical_ratings(ratings: Any) -> Any:
-    """Return a checked copy as a CSR array of float64 with sorted columns, duplicates added up and no zeros.
-
-    Raises RatingError naming row and column of a NaN, infinite or negative rating, SettingError if it is not CSR.
-    """
-    data = checked_csr("ratings", ratings).data.astype(np.float64)
-    _refuse_bad(data, ratings)
-    parts = (data, ratings.indices.copy(), ratings.indptr.astype(np.int64))
-    csr = sp.csr_array(parts, shape=ratings.shape)
-    csr.sum_duplicates()
-    if csr.data.size < data.size:
-        _refuse_bad(csr.data, csr)  # a sum can overflow
-    if not csr.data.all():
-        csr.eliminate_zeros()
-    return csr
-
-
-def _refuse_bad(data: NDArray[np.float64], ratings: Any) -> None:
-    """Raise RatingError for a bad rating.
-
-    This comes before duplicates are added up, since -1 + 2 would hide the -1. NaN fails every comparison.
-    """
-    if data.size == 0 or (data.min() >= 0.0 and data.max() < np.inf):
-        return
-    at = int(np.flatnonzero(~((data >= 0.0) & (data < np.inf)))[0])
-    row = int(np.searchsorted(ratings.indptr, at, side="right")) - 1
-    raise RatingError(
-        f"rating {data[at]} at row {row}, column {ratings.indices[at]} is not a finite number of 0 or more: "
-        "correct or remove it"
-    )
-
-
-def _whole_or_scaled(csr: Any) -> tuple[NDArray[np.float64], bool]:
-    """Return the ratings (nnz,) as whole numbers and True, or each row scaled by a power of two and False."""
-    data: NDArray[np.float64] = csr.data
-    for factor in (1.0, 2.0):
-        if factor * data.max(initial=0.0) > EXACT_SQUARED_NORM**0.5:
-            break
-        whole = data * factor
-        if np.array_equal(whole, np.rint(whole)):
-            # An inexact sum cannot fall below the limit: one that passed 2^53 stays above it.
-            if kernels.squared_norms(csr.indptr, whole).max(initial=0.0) <= EXACT_SQUARED_NORM:
-                return whole, True
-            break
-    counts = np.diff(csr.indptr)  # (n_rows,)
-    rated = counts > 0
-    exponents = np.zeros(counts.size, np.intp)  # (n_rows,)
-    exponents[rated] = np.frexp(np.maximum.reduceat(data, csr.indptr[:-1][rated]))[1]
-    return np.ldexp(data, -np.repeat(exponents, counts)), False
-
-
-def _packed(csr: Any, data: NDArray[np.float64], norms: NDArray[np.float64], highest: float) -> PackedRatings:
-    """Return the packed form. Rows are numbered by ascending norm, then row; padding to whole blocks has norm inf."""
-    n_rows, n_columns = csr.shape
-    sortable = norms.astype(np.uint16) if norms.max(initial=0.0) < 2**16 else norms  # numpy's radix sort: 5 x faster
-    rows = np.argsort(sortable, kind="stable").astype(np.int32)  # (n_rows,) position -> row
-    positions = np.empty(n_rows, np.int32)
-    positions[rows] = np.arange(n_rows, dtype=np.int32)
-    sorted_norms = np.full(-(-n_rows // kernels.BLOCK) * kernels.BLOCK, np.inf)  # (n_padded,)
-    sorted_norms[:n_rows] = norms[rows]
-    roots = np.sqrt(sorted_norms)
-    inverse = np.divide(1.0, roots, out=np.zeros_like(roots), where=roots > 0.0).astype(np.float32)
-    packed = np.empty(data.size, entry_type(highest))
-    kernels.pack_rows(csr.indices, data.astype(np.uint8), packed)
-    ends = kernels.dense_ends(packed, n_columns, sorted_norms, n_rows)
-    lists = kernels.pack_columns(csr.indptr, packed, rows, positions, n_columns, *ends)
-    list_starts, sparse, dense = lists
-    form = _cosine_kernels.Packed if highest <= MOST_NARROW else _cosine_kernels.Wide
-    return form(
-        indptr=csr.indptr, ratings=packed, list_starts=list_starts, lists=sparse,
-        dense_from=ends[0], dense_starts=ends[1], dense=dense,
-        norms=sorted_norms, inverse=inverse,
-        block_inverse=inverse.reshape(-1, kernels.BLOCK).max(axis=1),
-        block_root=roots.astype(np.float32).reshape(-1, kernels.BLOCK).min(axis=1),
-        rows=rows, positions=positions,
-    )  # fmt: skip
-
-
-def _plain(csr: Any, data: NDArray[np.float64], norms: NDArray[np.float64]) -> _cosine_kernels.Plain:
-    """Return the ratings and their transpose. tocsc keeps rows ascending within a column."""
-    columns = sp.csr_array((data, csr.indices, csr.indptr), shape=csr.shape).tocsc()
-    inverse = np.divide(1.0, np.sqrt(norms), out=np.zeros_like(norms), where=norms > 0.0)  # (n_rows,)
-    return _cosine_kernels.Plain(
-        indptr=csr.indptr, indices=csr.indices.astype(np.uint32), data=data,
-        list_starts=columns.indptr.astype(np.int64), list_rows=columns.indices.astype(np.uint32),
-        list_data=columns.data, norms=norms, inverse=inverse,
-    )  # fmt: skip
