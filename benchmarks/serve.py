@@ -233,11 +233,8 @@ def compare(shop: Shop, *, rounds: int, seconds: float) -> None:
             return stack.enter_context(server(application, settings, folder / f"{name}.log", workers=workers))
 
         bare_app, our_app = ["benchmarks.serve:bare", "--factory"], ["api:app"]
-        plain, ours, anew = (
-            started("bare", bare_app, {}),
-            started("ours", our_app, env),
-            started("anew", our_app, without),
-        )
+        plain, ours = started("bare", bare_app, {}), started("ours", our_app, env)
+        anew = started("anew", our_app, without)
         variants = {BARE: (plain, "/ok")}
         variants |= {name: (anew if computed else ours, path) for name, (computed, path) in ROUTES.items()}
         kept = min(shop.users, KEPT_USERS)
@@ -248,15 +245,9 @@ def compare(shop: Shop, *, rounds: int, seconds: float) -> None:
             for name, (port, path) in variants.items():
                 found[name].append(measured(port, path, kept if port == ours else shop.users, seconds))
         show(shop, found)
-        show_workers(
-            {
-                BARE: (plain, started("bare2", bare_app, {}, 2), "/ok"),
-                COMPUTED: (anew, started("anew2", our_app, without, 2), LIST),
-            },
-            shop.users,
-            rounds=rounds,
-            seconds=seconds,
-        )
+        two = {BARE: (plain, started("bare2", bare_app, {}, 2), "/ok")}
+        two[COMPUTED] = anew, started("anew2", our_app, without, 2), LIST
+        show_workers(two, shop.users, rounds=rounds, seconds=seconds)
 
 
 def show(shop: Shop, found: Found) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +21,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ from recommender.ranking import (
     rank_products_for_rows,
     train_item_weights,
 )
-from recommender.settings import load_settings
+from recommender.settings import PROJECT_ROOT, load_settings
 from recommender.shop import HALF_STARS, ProductCatalog, Products, RatingMatrix, Scale, build_profiles
 
 try:
@@ -68,6 +68,7 @@ except ImportError:  # Windows: a process that comes while others compile compil
 
 PATIENCE = 2.0  # seconds before a message
 WIDE = Scale.of(1, 100, 1)
+SMALLEST: Any = squared_norms  # compiled functions have no signature a type checker could use
 
 
 def warm_up(notify: Callable[[], object], parts: Iterable[str] | None = None) -> None:
@@ -119,15 +120,7 @@ def compile_in_two_processes() -> None:
         for part in BESIDE:
             with contextlib.suppress(OSError):
                 command = [sys.executable, "-m", "recommender.commands.warm_up", part]
-                running.enter_context(
-                    subprocess.Popen(
-                        command,
-                        cwd=Path(__file__).parents[2],
-                        stdin=subprocess.DEVNULL,
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                    )
-                )
+                running.enter_context(Popen(command, cwd=PROJECT_ROOT, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL))
 
 
 def load(part: str, scale: Scale = HALF_STARS) -> None:
@@ -151,17 +144,15 @@ def _forget_compiled_code() -> None:
 
 def _is_compiled() -> bool:
     """Tell whether there is compiled code. Try it with a small function, which is compiled if there is none."""
-    smallest: Any = squared_norms
-    misses = sum(smallest.stats.cache_misses.values())
-    smallest(np.zeros(1, np.int64), np.zeros(0))
-    return bool(misses == sum(smallest.stats.cache_misses.values()))
+    misses = sum(SMALLEST.stats.cache_misses.values())
+    SMALLEST(np.zeros(1, np.int64), np.zeros(0))
+    return bool(misses == sum(SMALLEST.stats.cache_misses.values()))
 
 
 @contextlib.contextmanager
 def _alone(part: str) -> Iterator[None]:
     """Hold the lock of a part, beside the compiled code. Any end of the process releases it."""
-    kernel: Any = squared_norms
-    folder = Path(kernel.stats.cache_path)
+    folder = Path(SMALLEST.stats.cache_path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / f"{part}.lock").open("a")
@@ -216,13 +207,8 @@ def _run_taste(matrix: RatingMatrix) -> None:
 def _tiny_taste(matrix: RatingMatrix) -> TasteRanker:
     ratings = matrix.steps
     confidences = sp.csr_array((np.ones(ratings.nnz), ratings.indices, ratings.indptr), shape=ratings.shape)
-    return TasteRanker(
-        confidences,
-        ratings,
-        times=np.arange(ratings.nnz),
-        recommendable=matrix.recommendable,
-        scale=matrix.scale,
-    )
+    times = np.arange(ratings.nnz)
+    return TasteRanker(confidences, ratings, times=times, recommendable=matrix.recommendable, scale=matrix.scale)
 
 
 def _run_caps(matrix: RatingMatrix) -> None:
