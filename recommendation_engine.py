@@ -53,7 +53,6 @@ from recommender.commands.engine_options import (
     spark_options,
 )
 from recommender.commands.exit_status import FORESEEN, exit_status, status_of
-from recommender.commands.spark_batch import run_on_spark
 from recommender.database import around, connect, connected, read_rating_matrix, read_taste_data
 from recommender.errors import SettingError
 from recommender.model import ModelSettings, Trained, serve, train_taste
@@ -241,6 +240,8 @@ def run(settings: Settings, options: argparse.Namespace) -> None:
     file = None if name is None else commands.model_file(name, settings, overwrite=options.overwrite)
     users = batch_size(options.users)
     if (on_spark := spark_options(options, settings)) is not None:
+        from recommender.commands.spark_batch import run_on_spark  # nothing else needs its modules
+
         run_on_spark(settings, on_spark, options, users, get_recommendations, gate_users=GATE_USERS)
         return
     with connected(settings) as engine:

@@ -77,7 +77,7 @@ def step(ranking: str, master: str | None, divided: bool, *arguments: str) -> To
         if master is not None:
             spark = stack.enter_context(spark_session(master, jar=jdbc_jar(None)[0]))
             there = contextlib.contextmanager(lambda *_a, **_k: iter([spark]))
-            stack.enter_context(mock.patch("recommender.spark.spark_session", there))
+            stack.enter_context(mock.patch("recommender.commands.spark_batch.spark_session", there))
             arguments += ("--spark", master)
         if divided:
             stack.enter_context(mock.patch.object(spark_batch, "MOST_SAMPLED", 0))

@@ -21,7 +21,7 @@ from recommender.commands import engine as commands
 from recommender.commands import version_gate
 from recommender.commands.engine_options import sample_user
 from recommender.commands.self_check import self_check
-from recommender.commands.version_gate import judge_lists, reason_of
+from recommender.commands.version_gate import Sized, judge_lists, reason_of
 from recommender.database import label, read_snapshot, widen_product_ids
 from recommender.errors import NotPublishedError
 from recommender.model import ServedModel, Trained, serve, train
@@ -119,6 +119,11 @@ def tell_loaded(shop: Snapshot, started: float) -> None:
     given = (
         f"{matrix.n_ratings:,} ratings" if shop.log is None or matrix.n_ratings else f"{len(shop.log):,} interactions"
     )
+    tell_matrix(given, matrix, started)
+
+
+def tell_matrix(given: str, matrix: Sized, started: float) -> None:
+    """Print what was ``given``, and by how many users on how many products; ``started`` as in `tell_loaded`."""
     print(f"loaded   {given} of {matrix.shape[0]:,} users on {matrix.shape[1]:,} products", end="")
     print(f" in {_since(started)} ({matrix.recommendable.sum():,} of the products are in the catalog)")
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -28,6 +27,7 @@ from recommender.commands.batch import (
     run_batch,
     tell_choice,
     tell_loaded,
+    tell_matrix,
     tell_written,
     verdict_of,
 )
@@ -36,8 +36,7 @@ from recommender.commands.version_gate import judge_lists
 from recommender.database import Stage, connected, label, read_cursor, token_of, widen_product_ids
 from recommender.database.schema import interactions, ratings, users
 from recommender.errors import NotPublishedError, SettingError
-from recommender.model import ModelSettings, ServedModel, Trained, serve, train
-from recommender.neighbors import CosineIndex
+from recommender.model import ServedModel, Trained, serve, train
 from recommender.publishing import (
     LEFT_OUT,
     SHOWN,
@@ -54,13 +53,28 @@ from recommender.publishing import (
     was_refused,
     write_batch,
 )
-from recommender.ranking import BY_TASTE, CLASSIC, TasteSimilarity
+from recommender.ranking import BY_TASTE, CLASSIC
 from recommender.settings import Settings
 from recommender.shop import MOST_SAMPLED, NOTHING_READ, UserId
+from recommender.spark import (
+    JdbcSource,
+    Make,
+    Meter,
+    ParquetSource,
+    ShopFacts,
+    ShopFrames,
+    check_folder,
+    divided,
+    has_at_most,
+    jdbc_jar,
+    maker,
+    publish_frame,
+    shown,
+    spark_session,
+    write_folder,
+    write_lists,
+)
 from recommender.updates import SUITED, drop_expired_maps
-
-if TYPE_CHECKING:
-    from recommender.spark import ListsJob, Make, ShopFacts, ShopFrames
 
 ROWS = (ratings, interactions, users)  # what the driver reads of a shop within MOST_SAMPLED of them
 _NO_LIST = "the batch made no list for this user"
@@ -79,10 +93,10 @@ def run_on_spark(
 
     The arguments are those of `run_batch`.
     """
-    from recommender.spark import JdbcSource, Meter, check_folder, has_at_most, jdbc_jar, spark_session
-
     jar, driver = (None, "") if chosen.from_parquet else jdbc_jar(chosen.jar)
-    with _database(settings, chosen) as engine:
+    needs_none = chosen.from_parquet is not None and chosen.to_parquet is not None
+    database: AbstractContextManager[Engine | None] = nullcontext() if needs_none else connected(settings)
+    with database as engine:
         small = engine is not None and chosen.from_parquet is None and has_at_most(engine, ROWS, MOST_SAMPLED)
         publishes = chosen.to_parquet is None
         if engine is not None:
@@ -113,12 +127,10 @@ def _written(
     *, force: bool, **noted: Any,
 ) -> Version:  # fmt: skip
     """Let executors make and write the lists of ``model``, and tell what they wrote; as `write_and_tell`."""
-    from recommender.spark import shown, write_lists
-
     started, done = time.perf_counter(), spark.sparkContext.accumulator(0)
 
     def write(stage: Stage, lists: BatchLists) -> dict[str, Any]:
-        write_lists(stage, settings, _maker(spark, model, lists, source.read), done)
+        write_lists(stage, settings, maker(spark, model, lists, source.read), done)
         return {"spark": meter.cost()}
 
     judge = partial(judge_lists, matrix=model.matrix, force=force)
@@ -129,43 +141,7 @@ def _written(
     return version
 
 
-def _maker(spark: Any, model: ServedModel, lists: BatchLists, read: Callable[[], ShopFrames]) -> Make:
-    """Return the maker of the lists: tasks share the whole shop, or divide what they ``read`` if none can hold it."""
-    from recommender.spark import lists_frame, whole_frame, worker_holds
-
-    if worker_holds(spark, lists):
-        return partial(whole_frame, spark, lists)
-    answers = ModelSettings(model.n_neighbors, model.ranking, model.new_product_percent, model.weights)
-    job = lists.job
-    wanted = _lists_job(model.similarity, answers, len(job.rows), job.n, lists.version, lists.generated_at)
-    shop = read()
-    return partial(lists_frame, spark, shop.frames, shop.catalog, shop.scale, wanted)
-
-
-def _lists_job(
-    similarity: CosineIndex, answers: ModelSettings, users: int | None, n: int, version: int, generated_at: datetime
-) -> ListsJob:
-    from recommender.spark import ListsJob
-
-    parameters = weights = None
-    if isinstance(similarity, TasteSimilarity):
-        parameters, weights = similarity.parameters, similarity.item_weights
-    return ListsJob(answers, users, n, version, generated_at, parameters, weights)
-
-
-@contextmanager
-def _database(settings: Settings, chosen: SparkOptions) -> Iterator[Engine | None]:
-    """Yield an engine on the database; None if the batch needs none."""
-    if chosen.from_parquet is not None and chosen.to_parquet is not None:
-        yield None
-        return
-    with connected(settings) as engine:
-        yield engine
-
-
 def _read(spark: Any, engine: Engine | None, settings: Settings, chosen: SparkOptions, driver: str) -> ShopFrames:
-    from recommender.spark import JdbcSource, ParquetSource, shown
-
     with shown(spark, "read"):
         if chosen.from_parquet is None:
             assert engine is not None
@@ -191,12 +167,10 @@ class _Run:
 
     def make(self, shop: ShopFrames) -> None:
         """Make the lists of ``shop``."""
-        from recommender.spark import ShopFacts
-
         started, settings = time.perf_counter(), self._suited(shop)
         facts = ShopFacts(shop, by_taste=settings.ranking in BY_TASTE)
         user_id = facts.user(self.options.user)
-        _tell_loaded(facts, started)
+        tell_matrix(f"{shop.n_ratings:,} ratings", facts, started)
         commands.announce_compiling(settings.ranking)
         snapshot = facts.sample()
         trained = train(snapshot, commands.model_settings(settings))
@@ -217,8 +191,6 @@ class _Run:
 
     def make_files(self, engine: Engine, source: Any) -> None:
         """Make the lists of a shop that the driver reads, as Parquet files."""
-        from recommender.spark import shown
-
         settings, started = commands.suited_and_told(engine, self.settings), time.perf_counter()
         commands.announce_compiling(settings.ranking)
         _, trained, job = read_and_train(engine, settings, self.users, all_of_it=True)
@@ -229,7 +201,7 @@ class _Run:
         model, number = serve(trained, built_at=datetime.now(UTC)), next_number(read_versions(engine))
         started = time.perf_counter()
         with shown(self.spark, "lists"):
-            make = _maker(self.spark, model, BatchLists.of(model, job, number), source.read)
+            make = maker(self.spark, model, BatchLists.of(model, job, number), source.read)
             self._into_folder(make(), len(job.rows), started, user_id)
 
     def _suited(self, shop: ShopFrames) -> Settings:
@@ -264,19 +236,15 @@ class _Run:
 
     def _maker(self, facts: ShopFacts, trained: Trained, job: BatchJob, version: Version) -> Make:
         """Return the maker of the lists; of a large shop the tasks divide the rows."""
-        from recommender.spark import lists_frame
-
         shop = facts.shop
         if facts.has_at_most(MOST_SAMPLED):
             model = serve(trained, built_at=version.made_at)
-            return _maker(self.spark, model, BatchLists.of(model, job, version.number), lambda: shop)
-        wanted = _lists_job(trained.similarity, trained.settings, self.users, job.n, version.number, version.made_at)
-        return partial(lists_frame, self.spark, shop.frames, shop.catalog, shop.scale, wanted)
+            return maker(self.spark, model, BatchLists.of(model, job, version.number), lambda: shop)
+        given = trained.settings, self.users, job.n, version.number, version.made_at
+        return divided(self.spark, shop, trained.similarity, *given)
 
     def _write(self, facts: ShopFacts, make: Make, version: Version, verdict: str | None, user_id: UserId) -> None:
         """Make and write the lists, show that of ``user_id``; NotPublishedError if they are only kept."""
-        from recommender.spark import publish_frame, shown
-
         shop, started = facts.shop, time.perf_counter()
         done = self.spark.sparkContext.accumulator(0)
         with shown(self.spark, "lists", lambda: int(done.value)):
@@ -306,8 +274,6 @@ class _Run:
         return None
 
     def _into_folder(self, lists: Any, n_users: int, started: float, user_id: UserId) -> None:
-        from recommender.spark import write_folder
-
         assert self.chosen.to_parquet is not None
         rows = write_folder(self.spark, lists, self.chosen.to_parquet)
         print(f"batch    {rows.count():,} rows for {n_users:,} users into {self.chosen.to_parquet}", end="")
@@ -321,10 +287,3 @@ def _tell_cost(cost: dict[str, Any]) -> None:
     tasks = f"{cost['tasks']:,} tasks of {cost['task_seconds']:,.0f} s in all"
     print(f"spark    {tasks}, {cost['executors']} executors, {cost['shuffled_bytes'] / 1e6:,.1f} MB shuffled", end="")
     print(f", {cost['seconds']:.2f} s from start to end")
-
-
-def _tell_loaded(facts: ShopFacts, started: float) -> None:
-    n_users, n_products = facts.shape
-    seconds = time.perf_counter() - started
-    print(f"loaded   {facts.shop.n_ratings:,} ratings of {n_users:,} users on {n_products:,} products", end="")
-    print(f" in {seconds:.2f} s ({facts.recommendable.sum():,} of the products are in the catalog)")

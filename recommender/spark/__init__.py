@@ -12,6 +12,7 @@ id_ranges       ranges of user ids with about as many rows each
 parquet_source  a shop in Parquet files
 names           what the shop calls its users
 lists           the lists of all users: a folder
+makers          the makers of the lists, by tasks that share the shop or divide it
 sinks           the lists into a version of the table, or into Parquet files
 """
 
@@ -21,7 +22,8 @@ from recommender.spark.jdbc_source import JdbcSource
 from recommender.spark.lists.cost import Cost, cost_on, cost_table
 from recommender.spark.lists.plan import Sizes
 from recommender.spark.lists.stages import lists_frame, lists_of
-from recommender.spark.lists.whole import whole_frame, worker_holds
+from recommender.spark.lists.whole import whole_frame
+from recommender.spark.makers import divided, maker
 from recommender.spark.parquet_source import ParquetSource
 from recommender.spark.progress import Meter, shown
 from recommender.spark.session import jdbc_jar, spark_session
@@ -43,15 +45,16 @@ __all__ = [
     "check_folder",
     "cost_on",
     "cost_table",
+    "divided",
     "has_at_most",
     "jdbc_jar",
     "lists_frame",
     "lists_of",
+    "maker",
     "publish_frame",
     "shown",
     "spark_session",
     "whole_frame",
-    "worker_holds",
     "write_folder",
     "write_lists",
 ]

@@ -69,7 +69,7 @@ def on_this_session(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def there(*_arguments: Any, **_options: Any) -> Any:
         yield spark
 
-    monkeypatch.setattr("recommender.spark.spark_session", there)
+    monkeypatch.setattr("recommender.commands.spark_batch.spark_session", there)
 
 
 def table(engine: Engine) -> list[tuple[Any, ...]]:

@@ -63,7 +63,9 @@ def test_the_table_is_that_of_the_local_run(
     said = do(env, tmp_path, SCRIPT, "--users", "7", "--spark", "local[2]", "--if-stale")
     assert "batch    unchanged: version 3 (published) holds the lists of this data" in said
 
-    monkeypatch.setattr("recommender.spark.worker_holds", lambda *_whole: False)  # trained on the driver, then divided
+    monkeypatch.setattr(
+        "recommender.spark.makers.worker_holds", lambda *_whole: False
+    )  # trained on the driver, then divided
     do(env, tmp_path, SCRIPT, "--users", "7", "--spark", "local[2]")
     assert table(engine) == local
     assert len({row[0] for row in local}) == 7
