@@ -23,9 +23,9 @@ from tests.evaluation.test_comparison import (
     Planted,
     default_catalog,
     default_shoppers,
+    leaky_and_fair,
     ndcg,
     small_shop,
-    with_events,
 )
 from tests.support.compared_rankers import compared_by
 
@@ -184,27 +184,8 @@ def test_events_after_the_cut_and_of_hidden_products_are_not_trained_on(shop: Pl
     """No figure changes by purchases of hidden products at any time, or of any product at the cut or later."""
     segments = in_turn(shop.matrix.shape[0])
     split, _ = compared(shop.matrix)
-    rows, columns = split.hidden.tocoo().coords
-    rng = np.random.default_rng(1)
-    secret = {
-        "users": shop.matrix.user_ids[rows],
-        "products": shop.matrix.product_ids[columns],
-        "times": split.cut_times[rows] + rng.integers(-(10**13), 10**13, len(rows)),
-    }
-    late = {
-        "users": shop.matrix.user_ids[split.test_rows],
-        "products": rng.choice(shop.matrix.product_ids, len(split.test_rows)),
-        "times": split.cut_times[split.test_rows] + rng.integers(0, 2, len(split.test_rows)),
-    }
-    early = late | {"times": split.cut_times[split.test_rows] - 1}
-    plain, leaky, fair = (
-        evaluate_cold_start(shop.matrix, log, WEIGHTS, segments)
-        for log in (
-            shop.log,
-            with_events(with_events(shop.log, **secret), **late),
-            with_events(shop.log, **early),
-        )
-    )
+    logs = shop.log, *leaky_and_fair(shop, split)
+    plain, leaky, fair = (evaluate_cold_start(shop.matrix, log, WEIGHTS, segments) for log in logs)
     assert leaky == plain
     for step in (OWN_RATINGS, OWN_INTERACTIONS):
         assert fair.ranking(step) != plain.ranking(step)  # so these figures do use the permitted interactions

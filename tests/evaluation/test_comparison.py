@@ -20,6 +20,7 @@ from recommender.errors import NothingToEvaluateError, SettingError
 from recommender.evaluation import (
     NDCG,
     Evaluation,
+    Split,
     before_the_cut,
     comparison,
     evaluate,
@@ -231,9 +232,11 @@ def with_events(log: Interactions, *, users: Any, products: Any, times: Any) -> 
     )
 
 
-def test_events_after_the_cut_and_of_hidden_products_are_not_trained_on(shop: Planted) -> None:
-    """No figure changes by purchases of hidden products at any time, or of any product at the cut or later."""
-    split = split_newest(shop.matrix, rng=np.random.default_rng(0))
+def leaky_and_fair(shop: Planted, split: Split) -> tuple[Interactions, Interactions]:
+    """The log with purchases that nobody may train on: of hidden products at any time, and at the cut or later.
+
+    And the log with the latter just before the cut, which may be trained on.
+    """
     rng = np.random.default_rng(1)
     rows, columns = split.hidden.tocoo().coords
     secret = {
@@ -247,13 +250,14 @@ def test_events_after_the_cut_and_of_hidden_products_are_not_trained_on(shop: Pl
         "times": split.cut_times[split.test_rows] + rng.integers(0, 2, len(split.test_rows)),
     }
     early = late | {"times": split.cut_times[split.test_rows] - 1}
+    return with_events(with_events(shop.log, **secret), **late), with_events(shop.log, **early)
+
+
+def test_events_after_the_cut_and_of_hidden_products_are_not_trained_on(shop: Planted) -> None:
+    """No figure changes by purchases of hidden products at any time, or of any product at the cut or later."""
+    split = split_newest(shop.matrix, rng=np.random.default_rng(0))
     plain, leaky, fair = (
-        evaluate_rankings(shop.matrix, log, WEIGHTS, n_neighbors=20)
-        for log in (
-            shop.log,
-            with_events(with_events(shop.log, **secret), **late),
-            with_events(shop.log, **early),
-        )
+        evaluate_rankings(shop.matrix, log, WEIGHTS, n_neighbors=20) for log in (shop.log, *leaky_and_fair(shop, split))
     )
     assert leaky == plain
     assert fair.ranking("taste") != plain.ranking("taste")  # so the figures do use the permitted interactions
