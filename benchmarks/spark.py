@@ -38,7 +38,6 @@ from benchmarks.batch import COLUMNS, fill
 from benchmarks.neighbors import Shape
 from benchmarks.spark_peers import LADDER, PEERS, compare_peers
 from benchmarks.spark_runs import Took, apart, core_seconds, done, median, shape_of, step, write_files
-from recommender.commands import engine as commands
 from recommender.database import connect, writing
 from recommender.database.schema import metadata
 from recommender.settings import PROJECT_ROOT, Settings, load_settings
@@ -52,6 +51,7 @@ from recommender.spark import (
     lists_frame,
     spark_session,
 )
+from recommender.updates import model_settings
 from tests.support.mariadb_server import MariaDBServer
 
 CONF = {"spark.ui.enabled": "false", "spark.driver.memory": "8g", "spark.driver.host": "127.0.0.1"}
@@ -147,7 +147,7 @@ def stages(ranking: str, files: Path, shape: Shape, cores: int) -> Stages:
     settings = load_settings(environ={"RANKING": ranking}, env_file=files / "no.env")
     with spark_session(f"local[{cores}]") as spark:
         found = ParquetSource(spark, files, settings).read()
-        job = ListsJob(commands.model_settings(settings), None, 10, 1, datetime.now(UTC))
+        job = ListsJob(model_settings(settings), None, 10, 1, datetime.now(UTC))
         shuffled, of_a_core = Meter(spark).cost()["shuffled_bytes"], core_seconds()
         started = time.perf_counter()
         frame = lists_frame(spark, found.frames, found.catalog, found.scale, job)

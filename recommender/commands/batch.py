@@ -41,7 +41,7 @@ from recommender.publishing import (
 from recommender.ranking import BY_TASTE, FUSION, ITEMS, TasteSimilarity, chosen_parameters
 from recommender.settings import Settings
 from recommender.shop import Snapshot, UserId
-from recommender.updates import SUITED, drop_expired_maps
+from recommender.updates import SUITED, drop_expired_maps, model_settings
 
 Recommend = Callable[..., pd.DataFrame]  # get_recommendations
 
@@ -108,7 +108,7 @@ def read_and_train(
 ) -> tuple[Snapshot, Trained, BatchJob]:
     """Read the shop and train; without ``all_of_it`` what only the gate needs is not read."""
     snapshot = read_snapshot(engine, times=all_of_it, log=all_of_it)
-    trained = train(snapshot, commands.model_settings(settings))
+    trained = train(snapshot, model_settings(settings))
     matrix, n = trained.shop.ratings, settings.top_n_recommendations
     return snapshot, trained, job_for(matrix, trained.similarity, users, n, trained.settings)
 

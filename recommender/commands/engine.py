@@ -40,7 +40,7 @@ from recommender.evaluation import (
     turned_to,
 )
 from recommender.files import WantedScale, read_evaluation_file
-from recommender.model import ModelSettings, ServedModel
+from recommender.model import ServedModel
 from recommender.neighbors import CosineIndex
 from recommender.publishing import (
     EXPIRED,
@@ -174,16 +174,6 @@ def evaluated(
 def weights_of(settings: Settings) -> NDArray[np.float64]:
     """Return the weight of each kind of interaction. SettingError."""
     return np.array(interaction_weights(settings.interaction_weights), np.float64)
-
-
-def model_settings(settings: Settings) -> ModelSettings:
-    """Return the settings of the model. SettingError."""
-    return ModelSettings(
-        settings.top_n_similar_users,
-        settings.ranking,
-        settings.new_product_percent,
-        interaction_weights(settings.interaction_weights),
-    )
 
 
 def list_versions(settings: Settings) -> None:

@@ -74,7 +74,7 @@ from recommender.spark import (
     write_folder,
     write_lists,
 )
-from recommender.updates import SUITED, drop_expired_maps
+from recommender.updates import SUITED, drop_expired_maps, model_settings
 
 ROWS = (ratings, interactions, users)  # what the driver reads of a shop within MOST_SAMPLED of them
 _NO_LIST = "the batch made no list for this user"
@@ -173,7 +173,7 @@ class _Run:
         tell_matrix(f"{shop.n_ratings:,} ratings", facts, started)
         commands.announce_compiling(settings.ranking)
         snapshot = facts.sample()
-        trained = train(snapshot, commands.model_settings(settings))
+        trained = train(snapshot, model_settings(settings))
         n, n_users = settings.top_n_recommendations, min(facts.shape[0], self.users or facts.shape[0])
         job = job_for(trained.shop.ratings, trained.similarity, n_users, n, trained.settings)
         noted = job.settings() | {"users": n_users}

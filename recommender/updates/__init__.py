@@ -17,7 +17,7 @@ taste_maps        the taste map of a version, made by a process of its own
 people_watch      also watches whom the user_ids mean, and are about to mean
 """
 
-from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel
+from recommender.updates.model_source import ModelSource, SavedModel, TrainedModel, model_settings
 from recommender.updates.records import optional_tables, read_facts, read_records, with_names
 from recommender.updates.served import ANNOUNCED, Served
 from recommender.updates.suited_ranking import SAID, SUITED, suited
@@ -40,6 +40,7 @@ __all__ = [
     "drop_expired_maps",
     "erase_user",
     "make_map",
+    "model_settings",
     "optional_tables",
     "prepare",
     "read_facts",

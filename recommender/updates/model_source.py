@@ -87,10 +87,7 @@ class TrainedModel:
             versions = read_versions(engine)
             published = published_version(versions)
             parameters = _parameters_of(published, settings.ranking) if published else None
-            weights = interaction_weights(settings.interaction_weights)
-            chosen = ModelSettings(
-                settings.top_n_similar_users, settings.ranking, settings.new_product_percent, weights
-            )
+            chosen = model_settings(settings)
             trained = train(read_snapshot(engine), chosen, parameters=parameters, all_rankings=True)
         finally:
             engine.dispose()
@@ -104,6 +101,16 @@ class TrainedModel:
     def stamp(self) -> Stamp:
         number = self._published()
         return None if number is None else (number,)
+
+
+def model_settings(settings: Settings) -> ModelSettings:
+    """Return the settings of the model. SettingError."""
+    return ModelSettings(
+        settings.top_n_similar_users,
+        settings.ranking,
+        settings.new_product_percent,
+        interaction_weights(settings.interaction_weights),
+    )
 
 
 def _continues(published: Version, versions: Sequence[Version], settings: Settings) -> bool:
