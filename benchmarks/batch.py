@@ -196,8 +196,7 @@ def main() -> None:
         server = MariaDBServer(folder / "server")
         server.start()
         try:
-            env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": "batch", "DB_USER": server.user}
-            settings = load_settings(environ=env | {"DB_PASSWORD": server.password}, env_file=folder / "no.env")
+            settings = load_settings(environ=server.environment("batch"), env_file=folder / "no.env")
             compare("MariaDB", settings, lambda file: client_load_data(server, settings, file), options, folder)
         finally:
             server.stop()

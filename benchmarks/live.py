@@ -135,10 +135,7 @@ def run(shop: Shop, writes: int) -> None:
         server = MariaDBServer(folder / "server")
         server.start()
         stack.callback(server.stop)
-        env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": "shop", "DB_USER": server.user}
-        measure(
-            "MariaDB", load_settings(environ=make_shop(shop, folder, env | {"DB_PASSWORD": server.password})), writes
-        )
+        measure("MariaDB", load_settings(environ=make_shop(shop, folder, server.environment("shop"))), writes)
 
 
 def main() -> None:

@@ -118,8 +118,7 @@ def settings_for(folder: Path, server: MariaDBServer | None, name: str) -> tuple
     """Return the environment and the settings of the database or file ``name``."""
     env = {"DB_HOST": "", "SQLITE_FILE": str(folder / f"{name}.db"), "DB_SSL_CA": ""}
     if server:
-        env |= {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": name}
-        env |= {"DB_USER": server.user, "DB_PASSWORD": server.password}
+        env |= server.environment(name)
     return env, load_settings(environ=env, env_file=folder / "no.env")
 
 

@@ -133,8 +133,7 @@ def run(shop: Shop, n_changed: int) -> None:
         own = MariaDBServer(folder / "server")
         own.start()
         stack.callback(own.stop)
-        env = {"DB_HOST": own.host, "DB_PORT": str(own.port), "DB_NAME": "shop", "DB_USER": own.user}
-        measure("MariaDB", make_shop(shop, folder, env | {"DB_PASSWORD": own.password}), n_changed, folder / "log")
+        measure("MariaDB", make_shop(shop, folder, own.environment("shop")), n_changed, folder / "log")
 
 
 def main() -> None:

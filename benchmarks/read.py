@@ -163,8 +163,7 @@ def main() -> None:
         folder = Path(name)
         server = MariaDBServer(folder)
         server.start()
-        maria = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": "bench"}
-        maria |= {"DB_USER": server.user, "DB_PASSWORD": server.password}
+        maria = server.environment("bench")
         sqlite = {"SQLITE_FILE": str(folder / "bench.db")}
         try:
             n = write_ratings(folder / "ratings.tsv", 300_000 if options.short else options.rows, options.id_length)

@@ -193,8 +193,7 @@ def shop(settings: Settings, server: MariaDBServer, users: int, folder: Path) ->
 
 def environment(server: MariaDBServer) -> dict[str, str]:
     """Return the settings of the database."""
-    found = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": DATABASE, "KEEP_VERSIONS": "1"}
-    return found | {"DB_USER": server.user, "DB_PASSWORD": server.password}
+    return server.environment(DATABASE) | {"KEEP_VERSIONS": "1"}
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from recommender.database import connect
 from recommender.settings import Settings, load_settings
 from tests.support.deadlines import patient
-from tests.support.mariadb_server import MariaDBServer
+from tests.support.mariadb_server import MariaDBServer, own_server
 
 ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = ["sqlite", "mariadb"]
@@ -116,12 +116,8 @@ def require_mariadb() -> None:
 def mariadb() -> Iterator[MariaDBServer]:
     """The session's MariaDB server."""
     require_mariadb()
-    folder = Path(tempfile.mkdtemp(prefix="recommender-mariadb-"))
-    server = MariaDBServer(folder)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    with own_server() as server:
+        yield server
 
 
 @pytest.fixture(params=BACKENDS)
@@ -145,14 +141,7 @@ def new_database(backend: str, folder: Path, request: pytest.FixtureRequest) -> 
         return
     server: MariaDBServer = request.getfixturevalue("mariadb")
     name = f"test-{uuid.uuid4().hex[:12]}"  # the dash must be quoted everywhere
-    yield {
-        "DB_HOST": server.host,
-        "DB_PORT": str(server.port),
-        "DB_NAME": name,
-        "DB_USER": server.user,
-        "DB_PASSWORD": server.password,
-        "DB_SSL_CA": "",
-    }
+    yield server.environment(name)
     left = server.connections_left(name)
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")

@@ -15,8 +15,7 @@ from tests.support.mariadb_server import MariaDBServer
 
 
 def server_env(server: MariaDBServer, **changed: str) -> dict[str, str]:
-    env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_USER": server.user, "DB_SSL_CA": ""}
-    return env | {"DB_PASSWORD": server.password, "DB_NAME": "shop"} | changed
+    return server.environment("shop") | changed
 
 
 @pytest.mark.parametrize("name", ["100%", "100%s", "a-b", "sel`ect", "naïve ☕", "a.b", "'; DROP"])

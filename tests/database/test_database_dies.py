@@ -42,8 +42,7 @@ def shop(server: MariaDBServer, tmp_path_factory: pytest.TempPathFactory) -> Sho
     """Environment, folder and options of the steps, which have all run once."""
     folder = tmp_path_factory.mktemp("shop")
     write_sample_catalog(folder / "p.csv", folder / "c.csv", n_products=300)
-    env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": "dies", "DB_SSL_CA": ""}
-    env |= {"DB_USER": server.user, "DB_PASSWORD": server.password}
+    env = server.environment("dies")
     options = {
         STEP_1: ["--products", str(folder / "p.csv"), "--categories", str(folder / "c.csv")],
         STEP_2: [*SIZES, "--replace"],

@@ -64,14 +64,7 @@ def statements(mariadb: MariaDBServer, tmp_path_factory: pytest.TempPathFactory)
     """All statements that the server got while all steps and functions ran."""
     tmp_path = tmp_path_factory.mktemp("steps")
     name = "sql_for_mysql"
-    env = {
-        "DB_HOST": mariadb.host,
-        "DB_PORT": str(mariadb.port),
-        "DB_NAME": name,
-        "DB_USER": mariadb.user,
-        "DB_PASSWORD": mariadb.password,
-        "DB_SSL_CA": "",
-    }
+    env = mariadb.environment(name)
     write_sample_catalog(tmp_path / "p.csv", tmp_path / "c.csv", n_products=500)
     catalog = ["--products", str(tmp_path / "p.csv"), "--categories", str(tmp_path / "c.csv")]
     sizes = ["--num-users", "60", "--num-ratings", "300", "--num-interactions", "200"]

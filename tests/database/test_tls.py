@@ -94,8 +94,7 @@ def misnamed() -> Iterator[tuple[MariaDBServer, Authority]]:
 
 
 def _settings(server: MariaDBServer, ca: Path | None, host: str = "127.0.0.1") -> Settings:
-    environ = {"DB_HOST": host, "DB_PORT": str(server.port), "DB_USER": server.user, "DB_PASSWORD": server.password}
-    environ |= {"DB_NAME": "shop", "DB_SSL_CA": str(ca or "")}
+    environ = server.environment("shop") | {"DB_HOST": host, "DB_SSL_CA": str(ca or "")}
     return load_settings(environ=environ, env_file=server.folder / "no.env")
 
 

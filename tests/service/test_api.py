@@ -331,8 +331,7 @@ def test_reads_go_on_from_memory_while_the_server_is_away(tmp_path: Path, monkey
     require_mariadb()
     server = MariaDBServer(tmp_path)
     server.start()
-    env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_USER": server.user, "DB_NAME": "shop"}
-    for name, value in (env | {"DB_PASSWORD": server.password, "DB_SSL_CA": ""}).items():
+    for name, value in server.environment("shop").items():
         monkeypatch.setenv(name, value)
     settings: Settings = load_settings()
     with connected(settings, create=True) as engine:

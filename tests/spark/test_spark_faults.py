@@ -27,7 +27,7 @@ from recommender.publishing import read_versions
 from recommender.settings import load_settings
 from tests.conftest import ROOT, require_mariadb
 from tests.spark.conftest import require_spark, table
-from tests.support.mariadb_server import MariaDBServer
+from tests.support.mariadb_server import MariaDBServer, own_server
 from tests.support.shop import fill, made_up
 from tests.support.spark_cluster import SparkCluster, below, kill, owns_any_port
 from tests.support.steps import do
@@ -48,12 +48,8 @@ OF_EXECUTORS = {
 def server() -> Iterator[MariaDBServer]:
     """A server of this file's own, as it is stopped midway."""
     require_mariadb()
-    folder = Path(tempfile.mkdtemp(prefix="recommender-mariadb-"))
-    server = MariaDBServer(folder)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    with own_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +68,7 @@ def cluster(spark_settings: Path) -> Iterator[SparkCluster]:
 
 @pytest.fixture(scope="module")
 def env(server: MariaDBServer) -> dict[str, str]:
-    return {
-        "DB_HOST": server.host,
-        "DB_PORT": str(server.port),
-        "DB_NAME": "shop",
-        "DB_USER": server.user,
-        "DB_PASSWORD": server.password,
-        "DB_SSL_CA": "",
-    }
+    return server.environment("shop")
 
 
 @pytest.fixture(scope="module")

@@ -48,8 +48,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDBS
     require_mariadb()
     server = MariaDBServer(tmp_path)
     server.start()
-    env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_USER": server.user, "DB_NAME": "shop"}
-    for name, value in (env | {"DB_PASSWORD": server.password, "DB_SSL_CA": "", "MODEL_FILE": ""}).items():
+    for name, value in (server.environment("shop") | {"MODEL_FILE": ""}).items():
         monkeypatch.setenv(name, value)
     draw = random.Random(3)
     stars = {

@@ -230,14 +230,7 @@ def test_an_unknown_sample_user_is_one_line(tmp_path: Path, catalog: list[str]) 
 @pytest.fixture
 def away(mariadb: MariaDBServer) -> dict[str, str]:
     """An environment for the real server; tests spoil one value of it."""
-    return {
-        "DB_HOST": mariadb.host,
-        "DB_PORT": str(mariadb.port),
-        "DB_NAME": "nothing_here",
-        "DB_USER": mariadb.user,
-        "DB_PASSWORD": mariadb.password,
-        "DB_SSL_CA": "",
-    }
+    return mariadb.environment("nothing_here")
 
 
 @pytest.mark.parametrize("script", [STEP_1, STEP_2, STEP_3])

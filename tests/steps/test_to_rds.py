@@ -335,16 +335,14 @@ def test_a_server_with_the_default_charset_latin1_gets_the_same_text(
     with mariadb.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET GLOBAL character_set_server = latin1, collation_server = latin1_swedish_ci")
         cursor.execute("CREATE DATABASE latin1_shop CHARACTER SET latin1")
-        env = {"DB_HOST": mariadb.host, "DB_PORT": str(mariadb.port), "DB_NAME": "latin1_shop"}
-        env |= {"DB_USER": mariadb.user, "DB_PASSWORD": mariadb.password, "DB_SSL_CA": ""}
         try:
-            for name, value in env.items():
+            for name, value in mariadb.environment("latin1_shop").items():
                 monkeypatch.setenv(name, value)
             monkeypatch.chdir(tmp_path)
             step = Step(tmp_path, capsys)
             step.write(HEADER + line("B000000001", "日本語 😀 ÿ"))
             step.run()
-            engine = connect(load_settings(environ=env, env_file=tmp_path / "no.env"))
+            engine = connect(load_settings(environ=mariadb.environment("latin1_shop"), env_file=tmp_path / "no.env"))
             assert [row[1] for row in catalog(engine)[1]] == ["日本語 😀 ÿ"]
             engine.dispose()
         finally:

@@ -5,10 +5,8 @@ The tests wait for moments that can be seen from outside: a statement on the ser
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,8 +20,9 @@ from recommender.database.own_tables import NEW_END, OLD_END
 from recommender.database.schema import categories, products
 from recommender.settings import load_settings
 from recommender.synthetic import write_sample_catalog
+from tests.conftest import require_mariadb
 from tests.support import steps
-from tests.support.mariadb_server import MariaDBServer
+from tests.support.mariadb_server import MariaDBServer, own_server
 
 LARGE, SMALL = 30_000, 500
 State = tuple[list[tuple[object, ...]], int, str]
@@ -132,22 +131,16 @@ def shared(files: dict[int, list[str]]) -> int:
 @pytest.fixture
 def server() -> Iterator[MariaDBServer]:
     """A server only for this test, to be killed."""
-    if not MariaDBServer.available():
-        pytest.fail("no mariadbd on PATH: apt-get install mariadb-server")
-    folder = Path(tempfile.mkdtemp(prefix="recommender-kill-"))
-    server = MariaDBServer(folder)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    require_mariadb()
+    with own_server() as server:
+        yield server
 
 
 def test_a_server_that_dies_midway_is_one_line_and_the_next_run_is_clean(
     mariadb: MariaDBServer, server: MariaDBServer, tmp_path: Path, files: dict[int, list[str]]
 ) -> None:
     assert mariadb is not server
-    env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": "shop", "DB_USER": server.user}
-    env |= {"DB_PASSWORD": server.password, "DB_SSL_CA": ""}
+    env = server.environment("shop")
     steps.do(env, tmp_path, "to_rds.py", *files[SMALL])
     engine = connect(load_settings(environ=env, env_file=tmp_path / "no.env"))
     old = state(engine)

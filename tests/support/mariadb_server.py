@@ -7,9 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import SystemRandom
 
@@ -89,6 +90,11 @@ class MariaDBServer:
                 raise RuntimeError(written.decode(errors="replace")[-2000:])
             time.sleep(0.02)
 
+    def environment(self, database: str) -> dict[str, str]:
+        """The settings of a database on this server."""
+        access = {"DB_HOST": self.host, "DB_PORT": str(self.port), "DB_USER": self.user, "DB_PASSWORD": self.password}
+        return access | {"DB_NAME": database, "DB_SSL_CA": ""}
+
     def connect(self, database: str | None = None) -> pymysql.connections.Connection:
         """A plain driver connection over the socket as root, apart from the project's own code."""
         return pymysql.connect(
@@ -116,3 +122,14 @@ class MariaDBServer:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(how)
             self.process.wait(timeout=60)
+
+
+@contextmanager
+def own_server() -> Iterator[MariaDBServer]:
+    """A server in a new folder until the end of the block; it may be killed meanwhile."""
+    folder = Path(tempfile.mkdtemp(prefix="recommender-mariadb-"))
+    server = MariaDBServer(folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)

@@ -9,7 +9,6 @@ from functools import partial
 
 import pymysql
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, insert
 
@@ -22,6 +21,7 @@ from tests.support.deadlines import as_released
 from tests.support.mariadb_server import MariaDBServer
 from tests.support.service import KEY, WITH_KEY, wait_until
 from tests.support.shop import WHEN, fill
+from tests.updates.test_updater import watch_of
 
 A, B, C, D, E = (f"B00000000{letter}" for letter in "ABCDE")
 STARS = {1: {A: 5.0}, 2: {A: 5.0, B: 4.0, C: 5.0}, 3: {A: 1.0, B: 5.0}, 4: {D: 3.0}, 9: {E: 4.0}}
@@ -42,13 +42,6 @@ def session(server: MariaDBServer, shop: Engine) -> Iterator[pymysql.cursors.Cur
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"USE `{shop.url.database}`")
         yield cursor
-
-
-def watch_of(client: TestClient) -> live_service.ModelUpdater:
-    assert isinstance(client.app, FastAPI)
-    watch = client.app.state.updater
-    assert isinstance(watch, live_service.ModelUpdater)
-    return watch
 
 
 def has_counted(client: TestClient, users: int) -> bool:

@@ -621,8 +621,7 @@ def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mari
     require_mariadb()
     server = MariaDBServer(tmp_path)
     server.start()
-    env = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_USER": server.user, "DB_NAME": "shop"}
-    for name, value in (env | {"DB_PASSWORD": server.password, "DB_SSL_CA": "", "API_KEY": KEY}).items():
+    for name, value in (server.environment("shop") | {"API_KEY": KEY}).items():
         monkeypatch.setenv(name, value)
     with connected(load_settings(), create=True) as engine:
         fill(engine, STARS, [A, B, C, D, E])

@@ -202,10 +202,8 @@ def test_a_server_that_is_killed_and_comes_back_is_told_on_a_page_that_is_open(
     require_mariadb()
     server = MariaDBServer(tmp_path / "server")
     server.start()
-    access = {"DB_HOST": server.host, "DB_PORT": str(server.port), "DB_NAME": "page", "DB_SSL_CA": ""}
-    access |= {"DB_USER": server.user, "DB_PASSWORD": server.password}
     try:
-        with serve_site(tmp_path, **access) as site, opened(browser, site.address) as page:
+        with serve_site(tmp_path, **server.environment("page")) as site, opened(browser, site.address) as page:
             sign_in(page)
             page.goto("/shoppers/1")
             before = listed(page)
