@@ -40,7 +40,7 @@ from recommender.ranking import ClassicRanking
 from recommender.settings import PROJECT_ROOT, Settings, load_settings
 from recommender.shop import Products, RatingMatrix
 from recommender.synthetic import write_sample_catalog
-from tests.support.mariadb_server import MariaDBServer
+from tests.support.mariadb_server import MariaDBServer, own_server
 
 SHAPE, SHORT = Shape(200_000, 300_000, 3_800_000), Shape(20_000, 30_000, 300_000)
 WHEN = dt.datetime(2024, 1, 1)
@@ -193,13 +193,9 @@ def main() -> None:
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        server = MariaDBServer(folder / "server")
-        server.start()
-        try:
+        with own_server() as server:
             settings = load_settings(environ=server.environment("batch"), env_file=folder / "no.env")
             compare("MariaDB", settings, lambda file: client_load_data(server, settings, file), options, folder)
-        finally:
-            server.stop()
         settings = load_settings(environ={"SQLITE_FILE": str(folder / "batch.db")}, env_file=folder / "no.env")
         compare("SQLite", settings, sqlite_import, options, folder)
 

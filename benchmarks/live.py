@@ -36,7 +36,7 @@ from recommender.ranking import AUTO, CLASSIC, FUSION, ITEMS, TASTE, AutoParamet
 from recommender.settings import Settings, load_settings
 from recommender.shop import HALF_STARS, interaction_weights
 from recommender.updates import optional_tables, prepare, read_facts, read_records, store_rating
-from tests.support.mariadb_server import MariaDBServer
+from tests.support.mariadb_server import MariaDBServer, own_server
 
 CHANGED = (0, 10, 100, 1_000, 2_000)
 FIRST = 50  # first answers after a write
@@ -126,15 +126,13 @@ def run(shop: Shop, writes: int) -> None:
     warm_up(lambda: print("compiling the engine for this machine, once ..."))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for name in ("sqlite", "mariadb", "server"):
+        for name in ("sqlite", "mariadb"):
             (folder / name).mkdir()
         measure("SQLite", load_settings(environ=make_shop(shop, folder / "sqlite")), writes)
         if not MariaDBServer.available():
             print("\nno mariadbd on PATH: MariaDB was not measured")
             return
-        server = MariaDBServer(folder / "server")
-        server.start()
-        stack.callback(server.stop)
+        server = stack.enter_context(own_server())
         measure("MariaDB", load_settings(environ=make_shop(shop, folder, server.environment("shop"))), writes)
 
 

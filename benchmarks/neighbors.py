@@ -44,13 +44,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from recommender.neighbors import CosineIndex, top_k_cosine
 from recommender.paths import replace_file
 
-K = 20
-THREADS = 2
+K, THREADS = 20, 2
 REST = 0.01  # seconds before each call: OpenMP's threads spin for 5 ms after a peer's call, which would slow ours down
 
 
@@ -131,8 +131,7 @@ def exact_lists(ratings: Any, indices: NDArray[np.int32], sample: int = 500) -> 
     columns = whole.T.tocsr()
     for row in rows:
         dots = (whole[[row]] @ columns).tocoo()
-        others, dot = dots.coords[1], dots.data
-        others, dot = others[others != row], dot[others != row]
+        others, dot = (part[dots.coords[1] != row] for part in (dots.coords[1], dots.data))
         order = np.lexsort((others, -(dot.astype(np.float64) ** 2 / norms[others])))[:K]
         expected = np.full(K, -1)
         expected[: order.size] = others[order]
@@ -198,10 +197,8 @@ def one_row(shape: Shape) -> None:
 
 
 def peak_megabytes() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    raise SystemExit("no VmHWM in /proc/self/status: run --million on Linux")
+    """Return the peak of this process's memory; on Linux alone."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
 
 def million() -> None:
@@ -211,7 +208,8 @@ def million() -> None:
     top_k_cosine(ratings, K, rows=[0], n_threads=1)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of making the ratings
     start = time.perf_counter()
-    indices, _ = top_k_cosine(ratings, K, n_threads=THREADS, progress=lambda done: _bar(done, MILLION.users))
+    with tqdm(total=MILLION.users, unit=" rows", leave=False, disable=None) as bar:
+        indices, _ = top_k_cosine(ratings, K, n_threads=THREADS, progress=lambda done: bar.update(done - bar.n))
     spent, peak = time.perf_counter() - start, peak_megabytes()
     print(
         f"\n{MILLION.users:,} x {MILLION.products:,}, {MILLION.ratings:,} ratings: {spent:.1f} s; peak of the process, "
@@ -220,18 +218,10 @@ def million() -> None:
     )
 
 
-def _bar(done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done / of:6.1%}", end="", file=sys.stderr, flush=True)
-
-
+RATINGS, USERS = (250_000, 500_000, 1_000_000, 2_000_000, 4_000_000), (5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
 PANELS = {
-    "ratings, of 50,000 users and 75,000 products": [
-        Shape(50_000, 75_000, count) for count in (250_000, 500_000, 1_000_000, 2_000_000, 4_000_000)
-    ],
-    "users, 1,000,000 ratings of 100,000 products": [
-        Shape(count, 100_000, 1_000_000) for count in (5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
-    ],
+    "ratings, of 50,000 users and 75,000 products": [Shape(50_000, 75_000, count) for count in RATINGS],
+    "users, 1,000,000 ratings of 100,000 products": [Shape(count, 100_000, 1_000_000) for count in USERS],
 }
 
 
@@ -251,10 +241,7 @@ def plot(path: Path) -> None:
 
 
 def growth_panel(axis: Any, label: str, shapes: list[Shape]) -> None:
-    """Plot measured seconds and the additions.
-
-    An addition is cheaper if many users rate a product (vector instructions), and dearer otherwise.
-    """
+    """Plot measured seconds and the additions; one is cheaper where many users rate a product: vector instructions."""
     sizes = [shape.ratings if label.startswith("ratings") else shape.users for shape in shapes]
     made = [make_ratings(shape) for shape in shapes]
     measured = [best_of_5(ours(ratings)) for ratings in made]
@@ -280,10 +267,9 @@ def threads_panel(axis: Any) -> None:
 
 def mark(axis: Any, places: list[int], spent: list[float]) -> None:
     for place, value in zip(places, spent, strict=True):
+        given: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "size": 8}
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
-        axis.annotate(
-            readable(value), (place, value), (0, 8), textcoords="offset points", ha="center", size=8, bbox=box
-        )
+        axis.annotate(readable(value), (place, value), (0, 8), bbox=box, **given)
 
 
 def best_of_5(call: Callable[[], object]) -> float:
@@ -300,15 +286,14 @@ def main() -> None:
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
     if options.million:
         million()
-        return
-    if options.plot:
+    elif options.plot:
         plot(options.plot)
-        return
-    print("| users x products | ratings | raters² | ours | implicit | sparse_dot_topn | ratio | exact lists |")
-    print("|---|---|---|---|---|---|---|---|")
-    for shape in SHORT if options.short else FULL:
-        compare(shape, 3 if options.short else options.rounds)
-    one_row(SHORT[1] if options.short else FULL[-1])
+    else:
+        print("| users x products | ratings | raters² | ours | implicit | sparse_dot_topn | ratio | exact lists |")
+        print("|---|---|---|---|---|---|---|---|")
+        for shape in SHORT if options.short else FULL:
+            compare(shape, 3 if options.short else options.rounds)
+        one_row(SHORT[1] if options.short else FULL[-1])
 
 
 if __name__ == "__main__":

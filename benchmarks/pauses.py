@@ -118,21 +118,18 @@ def show(name: str, what: str, pauses: np.ndarray[Any, Any], models: int) -> Non
 
 def run(shop: Shop, n_changed: int) -> None:
     """Measure on SQLite, then on MariaDB."""
-    from tests.support.mariadb_server import MariaDBServer
+    from tests.support.mariadb_server import MariaDBServer, own_server
 
     print("\npauses of the event loop, ms\n\n| database | | p50 | p99 | p99.9 | max | models made |")
     print("|---|---|---:|---:|---:|---:|---:|", flush=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        for name in ("sqlite", "server"):
-            (folder / name).mkdir()
+        (folder / "sqlite").mkdir()
         measure("SQLite", make_shop(shop, folder / "sqlite"), n_changed, folder / "log")
         if not MariaDBServer.available():
             print("\nno mariadbd on PATH: MariaDB was not measured")
             return
-        own = MariaDBServer(folder / "server")
-        own.start()
-        stack.callback(own.stop)
+        own = stack.enter_context(own_server())
         measure("MariaDB", make_shop(shop, folder, own.environment("shop")), n_changed, folder / "log")
 
 

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from recommender.database import connect, read_ratings
 from recommender.database.schema import metadata, ratings
 from recommender.settings import load_settings
-from tests.support.mariadb_server import MariaDBServer
+from tests.support.mariadb_server import MariaDBServer, own_server
 
 QUERY = "SELECT user_id, product_id, rating FROM product_ratings"
 BASELINE = "connectorx, raw Arrow"
@@ -159,18 +159,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="times that every reader reads (default: 7)")
     parser.add_argument("--id-length", type=int, default=10, help="characters of a product id (default: 10)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="recommender-bench-") as name:
-        folder = Path(name)
-        server = MariaDBServer(folder)
-        server.start()
-        maria = server.environment("bench")
+    with tempfile.TemporaryDirectory(prefix="recommender-bench-") as name, own_server() as server:
+        folder, maria = Path(name), server.environment("bench")
         sqlite = {"SQLITE_FILE": str(folder / "bench.db")}
-        try:
-            n = write_ratings(folder / "ratings.tsv", 300_000 if options.short else options.rows, options.id_length)
-            fill(server, maria, sqlite, folder / "ratings.tsv")
-            measure(maria, sqlite, n, options.rounds)
-        finally:
-            server.stop()
+        n = write_ratings(folder / "ratings.tsv", 300_000 if options.short else options.rows, options.id_length)
+        fill(server, maria, sqlite, folder / "ratings.tsv")
+        measure(maria, sqlite, n, options.rounds)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ from recommender.spark import (
     spark_session,
 )
 from recommender.updates import model_settings
-from tests.support.mariadb_server import MariaDBServer
+from tests.support.mariadb_server import MariaDBServer, own_server
 
 CONF = {"spark.ui.enabled": "false", "spark.driver.memory": "8g", "spark.driver.host": "127.0.0.1"}
 RANKINGS = ["classic", "taste"]
@@ -236,17 +236,13 @@ def main() -> None:
 
 def compare_lists(sizes: list[int], rankings: list[str], rounds: int, folder: Path) -> None:
     """Print the tables of the lists, from a server of their own."""
-    server = MariaDBServer(folder / "server")
-    server.start()
-    try:
+    with own_server() as server:
         settings = load_settings(environ=environment(server), env_file=folder / "no.env")
         for users in sizes:
             with shop(settings, server, users, folder / str(users)) as engine:
                 print("\n| users | ranking | run | seconds | / local | driver's peak MB | equal |\n|" + "---|" * 7)
                 for ranking in rankings:
                     lists(server, engine, shape_of(users), ranking, rounds)
-    finally:
-        server.stop()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import recommendation_engine
-from benchmarks.neighbors import Shape, make_ratings
+from benchmarks.neighbors import Shape, make_ratings, peak_megabytes
 from recommender.commands import spark_batch, version_gate
 from recommender.spark import (
     jdbc_jar,
@@ -91,8 +91,7 @@ def step(ranking: str, master: str | None, divided: bool, *arguments: str) -> To
         print(said.getvalue().partition("\n\n")[0], file=sys.stderr, flush=True)
     found = re.search(r"^batch .* in ([\d.]+) s", said.getvalue(), re.MULTILINE)
     assert found is not None
-    peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-    return Took(seconds, float(found[1]), peak)
+    return Took(seconds, float(found[1]), peak_megabytes())
 
 
 def write_files(shape: Shape, folder: Path) -> None:

@@ -129,7 +129,9 @@ def own_server() -> Iterator[MariaDBServer]:
     """A server in a new folder until the end of the block; it may be killed meanwhile."""
     folder = Path(tempfile.mkdtemp(prefix="recommender-mariadb-"))
     server = MariaDBServer(folder)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
