@@ -27,9 +27,9 @@ import pyarrow as pa
 from sqlalchemy import Engine, func, select
 from tqdm import tqdm
 
-from recommender.commands.catalog_report import CatalogReport, FileReport, describe, file_report
 from recommender.commands.exit_status import FORESEEN, exit_status, status_of
 from recommender.commands.load_guard import add_load_options, refuse_large_loss, rejection_limit
+from recommender.commands.load_report import CatalogReport, FileReport, describe, file_report
 from recommender.database import (
     Stage,
     connected,

@@ -159,7 +159,7 @@ def test_a_folder_in_a_room_names_each_of_its_modules_once(folder: str) -> None:
 
 
 MOST_FILES = 16  # beside its face: more is two rooms, or a folder in the room
-MORE_FILES = {"commands": 18, "database": 20, "files": 19, "service": 17}  # may become fewer, not more
+MORE_FILES = {"commands": 17, "database": 20, "files": 19, "service": 17}  # may become fewer, not more
 
 
 @pytest.mark.parametrize("folder", sorted({file.parent for file in parts()}), ids=lambda folder: folder.name)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from sqlalchemy import Engine
 
-from recommender.commands.import_report import Part, counts_of, tell_part, tell_untimed
 from recommender.commands.load_guard import refuse_other_products, told_loss
+from recommender.commands.load_report import Part, counts_of, tell_part, tell_untimed
 from recommender.commands.shop_files import INTERACTIONS, PEOPLE, RATINGS, ShopFiles
 from recommender.database import (
     MADE_UP,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select, text
 
 import to_rds
-from recommender.commands.catalog_report import FileReport
+from recommender.commands.load_report import FileReport
 from recommender.database import connect, existing_tables, writing
 from recommender.database.schema import PRODUCT_COLUMNS, categories, metadata, products, ratings
 from recommender.settings import load_settings
