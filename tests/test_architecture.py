@@ -14,38 +14,16 @@ import pytest
 from tests.conftest import ROOT
 
 SCRIPTS = {"to_rds", "load_recommendation_data", "recommendation_engine", "api"}
-COMPUTES = (
-    "arrays",
-    "errors",
-    "evaluation",
-    "fallback",
-    "items",
-    "live",
-    "model",
-    "neighbors",
-    "ranking",
-    "shop",
-)
+COMPUTES = ("arrays", "errors", "evaluation", "fallback", "items", "live", "model", "neighbors", "ranking", "shop")
 READS = {"settings", "paths", "synthetic", "database", "files", "publishing", "spark", "updates", "commands", "service"}
 MAY_USE = {"numpy", "scipy", "numba", "pandas", "cachetools", "threadpoolctl", "recommender"}
 # modules of the standard library for files, network, clock and global random state
 IMPURE_STDLIB = {"os", "io", "pathlib", "time", "random", "socket", "subprocess", "urllib", "tempfile", "shutil"}
 TOP_LEVEL = {
-    *[
-        ".env.example",
-        ".gitignore",
-        ".ci",
-        ".git",
-        "Makefile",
-        "README.md",
-        "CHANGELOG.md",
-        "pyproject.toml",
-        "api.py",
-        "benchmarks",
-        "docs",
-    ],
-    *["load_recommendation_data.py", "recommendation_engine.py", "recommender", "requirements-bench.txt"],
-    *["requirements-dev.txt", "requirements-spark.txt", "requirements.txt", "tests", "to_rds.py"],
+    *[".env.example", ".gitignore", ".ci", ".git", "Makefile", "README.md", "CHANGELOG.md", "pyproject.toml"],
+    *["api.py", "benchmarks", "docs", "load_recommendation_data.py", "recommendation_engine.py", "recommender"],
+    *["requirements-bench.txt", "requirements-dev.txt", "requirements-spark.txt", "requirements.txt", "tests"],
+    *["to_rds.py"],
 }
 
 
@@ -166,6 +144,14 @@ MORE_FILES = {"commands": 17, "database": 20, "files": 19, "service": 17}  # may
 def test_a_folder_has_no_more_files_than_a_reader_can_take_in(folder: Path) -> None:
     files = [file.name for file in folder.glob("*.py") if file.stem != "__init__"]
     assert len(files) <= MORE_FILES.get(folder.name, MOST_FILES), sorted(files)
+
+
+MOST_LINES = 300  # compiled code that belongs together and lists of words aside
+
+
+@pytest.mark.parametrize("file", [*parts(), *(ROOT / "benchmarks").glob("*.py"), *ROOT.glob("*.py")], ids=str)
+def test_a_file_is_no_longer_than_a_reader_can_take_in(file: Path) -> None:
+    assert file.stem.endswith(("_kernels", "_words")) or len(file.read_text().splitlines()) <= MOST_LINES
 
 
 ROOMS = {path.parent.name: path.parent for path in sorted((ROOT / "recommender").glob("*/__init__.py"))}
