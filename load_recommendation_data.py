@@ -18,11 +18,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import signal
 import sys
 import time
 import zlib
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load ends the script without a trace
 
 import numpy as np
 import pandas as pd

@@ -17,11 +17,15 @@ changed.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load ends the script without a trace
 
 import pyarrow as pa
 from sqlalchemy import Engine, func, select

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -18,8 +19,10 @@ def status_of(main: Callable[[], int]) -> int:
     """Return the exit status of a script's ``main``. If nobody reads its output any more, it ends quietly: UNREAD.
 
     So do other programs, as in ``| head``; the number is that of a shell for SIGPIPE. Tables are then as before a step
-    or as after it.
+    or as after it. From now on Ctrl-C is a KeyboardInterrupt, which ``main`` tells in one line.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         try:
             return main()
