@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RecommenderError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; no file was written", file=sys.stderr)
+        return 130
     print(f"{options.products:,} made-up products in {products}, their categories in {categories}")
     return 0
 

@@ -310,6 +310,18 @@ def test_the_command_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert lines[1].startswith("error: --products=0: ")
 
 
+def test_ctrl_c_leaves_no_file_and_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recommender.synthetic.catalog._block_csv", interrupted)
+    assert main(["--out", str(tmp_path)]) == 130
+    assert capsys.readouterr() == ("", "interrupted; no file was written\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_memory_is_bounded_and_two_hundred_thousand_rows_take_seconds(tmp_path: Path) -> None:
     script = (
         "import pathlib, sys, time\n"
