@@ -95,8 +95,7 @@ def _wanted(model: LiveModel, saved: SavedMap, request: Request) -> tuple[UserId
 def _twins(user_id: UserId | None) -> list[tuple[str, str]]:
     twins = [("Regions as JSON", "/map.json")]
     if user_id is not None:
-        key = "with the key in X-API-Key"
-        twins.append((f"This shopper as JSON ({key})", f"/map/shopper{query_of([('user_id', user_id)])}"))
+        twins.append(("This shopper as JSON", f"/map/shopper{query_of([('user_id', user_id)])}"))
     return twins
 
 

@@ -31,6 +31,15 @@ def share(part: float | None) -> str:
     return "<1 %" if 0 < part < 0.005 else f"{part:.0%}".replace("%", " %")
 
 
+def many(number: int | None, one: str, more: str = "") -> str:
+    """Return a number and what is counted, which is one or more.
+
+    >>> many(1, "rating"), many(2000, "rating"), many(1, "person", "people"), many(0, "person", "people")
+    ('1 rating', '2,000 ratings', '1 person', '0 people')
+    """
+    return f"{count(number)} {one if number == 1 else more or one + 's'}"
+
+
 def money(price: float | None, currency: str) -> str:
     """Return a price.
 
@@ -50,6 +59,16 @@ def stars(value: float | None, digits: int = 1) -> str:
         return NOT_KNOWN
     text = f"{value:.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def in_stars(value: float, digits: int = 1) -> str:
+    """Return a rating in words.
+
+    >>> in_stars(1.0), in_stars(4.712, 2)
+    ('1 star', '4.71 stars')
+    """
+    text = stars(value, digits)
+    return f"{text} star{'' if text == '1' else 's'}"
 
 
 def ago(seconds: float | None) -> str:
@@ -163,9 +182,11 @@ FORMULAS = {  # to be formatted with `AutoParameters`, whose constants auto may 
 
 FILTERS = {
     "count": count,
+    "many": many,
     "share": share,
     "money": money,
     "stars": stars,
+    "in_stars": in_stars,
     "ago": ago,
     "milliseconds": milliseconds,
     "moment": moment,
