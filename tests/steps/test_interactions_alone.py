@@ -176,6 +176,10 @@ def test_the_service_answers_explains_and_learns(client: TestClient, shop: Env) 
     refused = client.get("/recommendations/7?ranking=classic")
     assert refused.status_code == 409
     assert client.get("/overview.json").json()["shop"]["rankings"] == ["taste", "auto"]  # so no page leads there
+    page = client.get("/shoppers/7").text
+    assert "10 by people of the same taste" in page
+    assert "other sources than people of the same taste" not in page
+    assert '<span class="hidden">predicted </span>' not in page, "no star stands where nothing is predicted"
     assert refused.json()["detail"] == "ranking classic needs ratings, and nobody has rated yet: leave ranking out"
     assert client.get("/recommendations/999").status_code == 404
     bought = {"user_id": 999, "product_id": PRODUCTS[3], "interaction_type": "purchase"}
