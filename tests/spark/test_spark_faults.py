@@ -206,17 +206,15 @@ def test_the_run_after_it_suffers_all_other_faults_and_makes_the_local_table(
         kill(lost)
         files = cluster.shuffled()
         for file in files:
-            file.unlink()
+            file.unlink(missing_ok=True)
         assert files
         until(lambda: set(cluster.executors()) - set(executors), process)
         until(lambda: in_the_way(server, {**waiting, **again}), process)
         server.stop(signal.SIGKILL)
-    stopped = time.monotonic()
     time.sleep(AWAY)
     assert process.poll() is None
     server.start()
     ended(process)
-    assert time.monotonic() - stopped < AWAY + 300
     assert table(engine) == local
     assert staging(server) == []
     first, version = read_versions(engine)

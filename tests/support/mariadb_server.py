@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -12,15 +13,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from random import SystemRandom
 
 import pymysql
 
+PORTS = range(11_000, 32_768)  # those above are given to connections; chromium opens none to 10080
+
 
 def free_port() -> int:
-    """A TCP port without a listener, and none of those that Linux gives to connections before the server has it."""
+    """A TCP port without a listener at this moment, and which no connection takes later."""
     while True:
-        port = SystemRandom().randrange(20_000, 32_000)  # tests seed the other generator
+        port = secrets.choice(PORTS)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-
-from tests.support.mariadb_server import free_port
 
 QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # of a JVM that runs for some seconds, beside others
 
@@ -24,20 +23,22 @@ class SparkCluster:
         assert spec is not None
         assert spec.origin is not None
         self._home, self.folder = Path(spec.origin).parent, folder
-        self.port = free_port()
-        self.url = f"spark://127.0.0.1:{self.port}"
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._start("master", "master.Master", "--port", str(self.port))
-        self._wait_for_the_master()
-        for number in range(n_workers):
-            files = folder / f"worker{number}"
-            files.mkdir()
-            options = ["--cores", "1", "--memory", "700m", "--work-dir", str(files), self.url]
-            self._start(f"worker{number}", "worker.Worker", *options)
+        try:
+            self._start("master", "master.Master", "--port", "0")  # the master takes a free one, and tells which
+            self.url = self._url_of_the_master()
+            for number in range(n_workers):
+                files = folder / f"worker{number}"
+                files.mkdir()
+                options = ["--cores", "1", "--memory", "700m", "--work-dir", str(files), self.url]
+                self._start(f"worker{number}", "worker.Worker", *options)
+        except BaseException:
+            self.stop()
+            raise
 
     def _start(self, name: str, what: str, *options: str) -> None:
         command = [str(self._home / "bin" / "spark-class"), f"org.apache.spark.deploy.{what}"]
-        command += ["--host", "127.0.0.1", "--webui-port", str(free_port()), *options]
+        command += ["--host", "127.0.0.1", "--webui-port", "0", *options]
         env = os.environ | {
             "SPARK_HOME": str(self._home),
             "SPARK_LOCAL_IP": "127.0.0.1",
@@ -48,15 +49,17 @@ class SparkCluster:
         with (self.folder / f"{name}.log").open("wb") as log:
             self._processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=env))
 
-    def _wait_for_the_master(self) -> None:
-        deadline = time.monotonic() + 60
+    def _url_of_the_master(self) -> str:
+        """The address that the master has written into its log, once it listens there."""
+        deadline = time.monotonic() + 300
         while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                assert time.monotonic() < deadline, (self.folder / "master.log").read_text()[-2000:]
-                time.sleep(0.05)
+            said = (self.folder / "master.log").read_text(errors="replace")
+            found = re.search(r"Starting Spark master at (spark://\S+)$", said, re.MULTILINE)
+            if found is not None:
+                return found[1]
+            assert self._processes[0].poll() is None, said[-2000:]
+            assert time.monotonic() < deadline, said[-2000:]
+            time.sleep(0.05)
 
     def executors(self) -> list[int]:
         """The pids of the executors, by worker; the workers started them."""
@@ -68,6 +71,7 @@ class SparkCluster:
 
     def stop(self) -> None:
         """End all processes, the executors with their workers."""
+        executors = self.executors()
         for process in reversed(self._processes):
             process.terminate()
         for process in self._processes:
@@ -76,6 +80,8 @@ class SparkCluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(60)
+        for executor in executors:  # those of a worker that did not end them
+            kill(executor)
 
 
 def children(pid: int) -> list[int]:
@@ -101,10 +107,18 @@ def owns_any_port(pids: Iterable[int], ports: Iterable[int]) -> bool:
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     wanted = {f"{port:04X}" for port in ports}
     sockets = {f"socket:[{line[9]}]" for line in lines if line[1].rpartition(":")[2] in wanted}
-    files = [file for pid in pids for file in Path(f"/proc/{pid}/fd").glob("*")]
-    return any(str(file.readlink()) in sockets for file in files if file.is_symlink())
+    return any(_target(file) in sockets for pid in pids for file in Path(f"/proc/{pid}/fd").glob("*"))
+
+
+def _target(file: Path) -> str:
+    """What a link refers to; "" if it is gone."""
+    try:
+        return str(file.readlink())
+    except OSError:
+        return ""
 
 
 def kill(pid: int) -> None:
-    """End a process as a crash would."""
-    os.kill(pid, signal.SIGKILL)
+    """End a process as a crash would, if it has not ended."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
