@@ -64,6 +64,7 @@ from recommender.spark import (
     ShopFacts,
     ShopFrames,
     check_folder,
+    cluster_of,
     divided,
     has_at_most,
     jdbc_jar,
@@ -105,7 +106,7 @@ def run_on_spark(
             if not (small and publishes):  # `run_batch` prints it
                 print(label(engine))
         with spark_session(chosen.master, jar=jar, verbose=chosen.verbose) as spark:
-            at_a_time = spark.sparkContext.defaultParallelism
+            _, at_a_time = cluster_of(spark)
             print(f"spark    {spark.version} on {chosen.master}, {at_a_time} tasks at a time")
             if chosen.to_parquet is not None:
                 check_folder(spark, chosen.to_parquet)

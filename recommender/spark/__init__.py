@@ -20,7 +20,7 @@ from recommender.spark.frames import Frames, ListsJob
 from recommender.spark.id_ranges import has_at_most
 from recommender.spark.jdbc_source import JdbcSource
 from recommender.spark.lists.cost import Cost, cost_on, cost_table
-from recommender.spark.lists.plan import Sizes
+from recommender.spark.lists.plan import Sizes, cluster_of
 from recommender.spark.lists.stages import lists_frame, lists_of
 from recommender.spark.lists.whole import whole_frame
 from recommender.spark.makers import divided, maker
@@ -43,6 +43,7 @@ __all__ = [
     "ShopFrames",
     "Sizes",
     "check_folder",
+    "cluster_of",
     "cost_on",
     "cost_table",
     "divided",

@@ -1,8 +1,9 @@
-"""The sizes of a run fit the workers' memory, and its tasks have equal work, also in a skewed shop. Numpy alone."""
+"""The sizes of a run fit the workers' memory, and its tasks have equal work, also in a skewed shop."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from recommender.arrays import memory_share
 from recommender.errors import SparkError
 from recommender.shop import HALF_STARS
 from recommender.spark.lists import cost, plan, scoring
 from recommender.spark.lists.exchange import Message
 from recommender.spark.lists.layout import Layout, Piece, assigned, cut, lay_out
-from recommender.spark.lists.plan import QUERIES_PER_TASK, Shape, Sizes, sizes_for
+from recommender.spark.lists.plan import QUERIES_PER_TASK, Shape, Sizes, cluster_of, sizes_for
 from recommender.spark.lists.sums import SecondPass, second_pass
 from recommender.spark.lists.user_rows import A_RATING, Events, UserRows
 
@@ -30,6 +32,18 @@ def test_no_worker_holds_more_than_its_share(users: int, memory: int, k: int) ->
     assert sizes.block_entries * plan.BLOCK_BYTES <= memory / 2
     assert users / sizes.n_tasks * (plan.NEIGHBOR_BYTES * k + plan.ENTRY_BYTES * length) <= memory / 4
     assert sizes.query_rows * k * length * plan.ENTRY_BYTES <= memory / 4 or sizes.query_rows == plan.LEAST_ROWS
+
+
+def test_sizes_follow_from_the_cores_there_are_whatever_a_site_has_set(spark: Any) -> None:
+    """Shuffles of a site may have many parts; that leaves no worker less memory, and no task less work."""
+    assert cluster_of(spark) == (memory_share() // 2, 2)
+    conf = spark.sparkContext._jsc.sc().conf()
+    conf.set("spark.default.parallelism", "900")
+    try:
+        assert spark.sparkContext.defaultParallelism == 900
+        assert cluster_of(spark) == (memory_share() // 2, 2)
+    finally:
+        conf.remove("spark.default.parallelism")
 
 
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 60), st.integers(1, 9))

@@ -1,9 +1,9 @@
 """The sizes of a run, computed from the executors' memory and cores: nobody is asked for a block size.
 
-A Python worker runs one task. Its share is M = spark.executor.memory / spark.executor.cores / 2: beside the JVM's heap
-an executor needs as much again for its Python workers (spark.executor.memoryOverhead). On one machine (local[n]) it is
-half of the memory for all n. With E entries (a user and a
-product each), n users and k neighbors, a worker holds at most
+A Python worker runs one task. Its share is M = spark.executor.memory / tasks at a time of an executor / 2: beside the
+JVM's heap an executor needs as much again for its Python workers (spark.executor.memoryOverhead). On one machine
+(local[n]) it is half of the memory for all n. With E entries (a user and a product each), n users and k neighbors, a
+worker holds at most
 
     a part          100 bytes an entry: events, and the rows made of them       E / parts <= M / 100
     a block         96 bytes an entry, 384 a row: rows, joined, and an index    entries + 4 rows <= M / 2 / 96
@@ -22,7 +22,7 @@ block they meet. So neither a user of 100,000 ratings nor a product that half of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recommender.arrays import memory_share
 
@@ -35,6 +35,7 @@ TASKS_PER_CORE = 3
 QUERIES_PER_TASK = 8  # so that tasks can be made of equal work
 PIECE_ENTRIES = 250_000  # of a message: some megabytes
 MOST_ROWS, LEAST_ROWS = 4_096, 64  # of a query
+LEAST_SHARE = 64 << 20  # bytes of a worker
 
 
 class Sizes(NamedTuple):
@@ -79,21 +80,26 @@ def sizes_for(shape: Shape, memory: int, cores: int) -> Sizes:
 
 
 def cluster_of(spark: SparkSession) -> tuple[int, int]:
-    """Return the memory of a Python worker in bytes, and the number of cores of all executors."""
-    conf = spark.sparkContext.getConf()
-    all_cores = max(int(spark.sparkContext.defaultParallelism), 1)
-    if str(spark.sparkContext.master).startswith("local"):
-        return memory_share() // all_cores, all_cores
-    memory, cores = conf.get("spark.executor.memory") or "1g", int(conf.get("spark.executor.cores") or 1)
-    return max(bytes_of(memory) // max(cores, 1) // 2, 64 << 20), all_cores
+    """Return the memory of a Python worker in bytes, and how many of them work at a time on all executors.
 
-
-def bytes_of(memory: str) -> int:
-    """Return the bytes of a size as Spark writes it.
-
-    >>> bytes_of("512m"), bytes_of("2g"), bytes_of("1024")
-    (536870912, 2147483648, 1073741824)
+    The executors there are tell their cores: without ``spark.executor.cores`` a standalone cluster gives an executor
+    all cores of its machine. On one machine the driver is the executor.
     """
-    units = {"k": 10, "m": 20, "g": 30, "t": 40}
-    text = memory.strip().lower().removesuffix("b")
-    return int(text[:-1]) << units[text[-1]] if text[-1] in units else int(text) << 20
+    context: Any = spark.sparkContext
+    executors = context._jvm.scala.jdk.javaapi.CollectionConverters.asJava(
+        context._jsc.sc().statusStore().executorList(True)
+    )
+    of_a_task = int(spark.sparkContext.getConf().get("spark.task.cpus") or 1)
+    workers = [n for one in executors if (n := int(one.totalCores()) // of_a_task)] or [1]
+    if str(spark.sparkContext.master).startswith("local"):
+        return memory_share() // sum(workers), sum(workers)
+    return worker_share(int(context._jsc.sc().executorMemory()) << 20, max(workers)), sum(workers)
+
+
+def worker_share(memory: int, workers: int) -> int:
+    """Return the bytes of each of the Python workers of an executor with so much ``memory``.
+
+    >>> worker_share(32 << 30, 4) == 4 << 30, worker_share(1 << 30, 16) == LEAST_SHARE
+    (True, True)
+    """
+    return max(memory // workers // 2, LEAST_SHARE)
