@@ -112,13 +112,16 @@ async def start_and_stop() -> None:
 def test_a_server_that_is_killed_is_one_line(server: MariaDBServer, shop: Shop, step: str) -> None:
     env, folder, options = shop
     more = ["--num-users", "3000", "--num-ratings", "60000"] if step == STEP_2 else []
-    with steps.start(env | {"PYTHONUNBUFFERED": "1"}, folder, step, *options[step], *more) as process:
-        assert process.stdout
-        process.stdout.readline()
-        server.stop(signal.SIGKILL)
-        out, err = process.communicate(timeout=120)
-    server.start()
-    assert process.returncode, "the kill came too late"
+    for _ in range(5):  # on a busy machine the kill may come too late
+        with steps.start(env | {"PYTHONUNBUFFERED": "1"}, folder, step, *options[step], *more) as process:
+            assert process.stdout
+            process.stdout.readline()
+            server.stop(signal.SIGKILL)
+            out, err = process.communicate(timeout=300)
+        server.start()
+        if process.returncode:
+            break
+    assert process.returncode, "each kill came too late"
     last_line(subprocess.CompletedProcess([], process.returncode, out, err), step)
 
 

@@ -50,13 +50,16 @@ def state(engine: Engine) -> State:
     return shelves, count, str(hash(tuple(tuple(row) for row in rows)))
 
 
-def wait_for(seen: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Wait until the condition is seen, which must be before the process ends."""
-    deadline = time.monotonic() + 60
+def has_come(seen: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
+    """Wait until the condition is seen. False if the process ends before: a busy machine may miss the moment."""
+    deadline = time.monotonic() + 120
     while not seen():
-        assert process.poll() is None, f"ended before the moment came: {process.communicate()}"
+        if process.poll() is not None:
+            assert process.returncode == 0, process.communicate()
+            return False
         assert time.monotonic() < deadline
         time.sleep(0.001)
+    return True
 
 
 @contextmanager
@@ -101,18 +104,23 @@ def test_a_killed_step_1_that_is_run_again_ends_as_one_clean_run(
     options = [*files[LARGE], *["--append"] * append]
     steps.do(env, tmp_path, "to_rds.py", *files[SMALL])
     old = state(engine)
-    moment_seen: AbstractContextManager[Callable[[], bool]]
-    if isinstance(moment, int):
-        moment_seen = nullcontext(log_holds(tmp_path / "shop.db", moment))
-        engine.dispose()  # the last connection to leave empties the log
-    else:
-        moment_seen = runs(request.getfixturevalue("mariadb"), moment)
-    with moment_seen as seen:
-        assert not seen()
-        with steps.start(env, tmp_path, "to_rds.py", *options) as process:
-            wait_for(seen, process)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+    for _ in range(5):
+        moment_seen: AbstractContextManager[Callable[[], bool]]
+        if isinstance(moment, int):
+            moment_seen = nullcontext(log_holds(tmp_path / "shop.db", moment))
+            engine.dispose()  # the last connection to leave empties the log
+        else:
+            moment_seen = runs(request.getfixturevalue("mariadb"), moment)
+        with moment_seen as seen:
+            assert not seen()
+            with steps.start(env, tmp_path, "to_rds.py", *options) as process:
+                has_come(seen, process)
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+        if process.returncode:
+            break
+        steps.do(env, tmp_path, "to_rds.py", *files[SMALL])
+    assert process.returncode == -signal.SIGKILL
     assert state(engine) == old
     steps.do(env, tmp_path, "to_rds.py", *options)
     after = state(engine)
@@ -145,10 +153,17 @@ def test_a_server_that_dies_midway_is_one_line_and_the_next_run_is_clean(
     engine = connect(load_settings(environ=env, env_file=tmp_path / "no.env"))
     old = state(engine)
     for moment, how in (("LOAD DATA", signal.SIGKILL), ("ALTER TABLE", signal.SIGKILL), ("LOAD DATA", signal.SIGTERM)):
-        with runs(server, moment) as seen, steps.start(env, tmp_path, "to_rds.py", *files[LARGE]) as process:
-            wait_for(seen, process)
-            server.stop(how)
-            out, err = process.communicate(timeout=60)
+        for _ in range(5):
+            with runs(server, moment) as seen, steps.start(env, tmp_path, "to_rds.py", *files[LARGE]) as process:
+                is_seen = has_come(seen, process)
+                if is_seen:
+                    server.stop(how)
+                out, err = process.communicate(timeout=300)
+            if process.returncode:
+                break
+            if is_seen:
+                server.start()
+            steps.do(env, tmp_path, "to_rds.py", *files[SMALL])
         assert process.returncode == 1, (out, err)
         assert err.splitlines()[-1].startswith(f"to_rds.py: MySQL database shop at 127.0.0.1:{server.port} as tester: ")
         assert "Traceback" not in err
@@ -170,7 +185,7 @@ def test_two_runs_at_once_end_with_one_catalog(
     started = [steps.start(env, folder, "to_rds.py", *files[LARGE]) for folder in folders]
     for process in started:
         with process:
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=300)
             assert process.returncode == 0, (out, err)
     assert state(engine)[1] == LARGE
 
