@@ -39,6 +39,7 @@ from recommender.errors import SparkError
 from recommender.settings import Settings
 from recommender.spark.frames import Frames
 from recommender.spark.id_ranges import predicates
+from recommender.spark.lists.plan import fit_shuffles
 from recommender.spark.names import all_names
 from recommender.spark.session import MYSQL_DRIVER
 from recommender.spark.shop_frames import INTERACTIONS, NAMES, PEOPLE, RATINGS, ShopFrames, as_frame
@@ -77,7 +78,8 @@ class JdbcSource:
         people, scale, cursor = token_of(engine), scale_of(engine), read_cursor(engine)
         left_out = dict[str, int]()
         rated, n_ratings = self._ratings(left_out)
-        events = self._interactions(left_out) if with_log else None
+        events, n_events = self._interactions(left_out) if with_log else (None, 0)
+        fit_shuffles(self._spark, n_ratings + n_events)
         catalog = read_catalog(engine)
         persons = self._people(left_out)
         frames = Frames(rated, events, persons, self._names(rated, events, persons))
@@ -96,8 +98,8 @@ class JdbcSource:
         }
         return self._usable(ratings, columns, RATINGS, left_out)
 
-    def _interactions(self, left_out: dict[str, int]) -> DataFrame | None:
-        """Return the usable interactions; None if there are none."""
+    def _interactions(self, left_out: dict[str, int]) -> tuple[DataFrame | None, int]:
+        """Return the usable interactions, None if there are none, and their number."""
         whens = " ".join(f"WHEN '{name}' THEN {kind}" for kind, name in enumerate(INTERACTION_TYPES))
         columns = {
             "kind": f"CASE interaction_type {whens} END",
@@ -105,7 +107,7 @@ class JdbcSource:
             "fault": self._sql(fault_of(self._engine, interactions).element),
         }
         found, n = self._usable(interactions, columns, INTERACTIONS, left_out)
-        return found if n else None
+        return found if n else None, n
 
     def _usable(
         self, table: Table, columns: Mapping[str, str], schema: str, left_out: dict[str, int]

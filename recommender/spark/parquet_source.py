@@ -41,6 +41,7 @@ from recommender.shop import (
 )
 from recommender.spark.causes import explained
 from recommender.spark.frames import Frames
+from recommender.spark.lists.plan import fit_shuffles
 from recommender.spark.shop_frames import INTERACTIONS, PEOPLE, RATINGS, ShopFrames, as_frame
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class ParquetSource:
             _refuse_repeats(f"{self._folder}/ratings.parquet", rated)
         if events is not None:
             events, n_events = self._usable(interactions.name, events, "interaction_type", left_out)
+        fit_shuffles(self._spark, n_ratings + n_events)
         if people is not None:
             people = people.where("user_id IS NOT NULL").dropDuplicates(["user_id"])
         frames = self._frames(rated, events if n_events else None, people)

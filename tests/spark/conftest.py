@@ -42,7 +42,6 @@ def spark_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "spark.executor.extraJavaOptions": QUICK_START,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        "spark.sql.shuffle.partitions": "4",
         "spark.local.dir": folder / "local",
         "spark.sql.warehouse.dir": folder / "warehouse",
     }

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from recommender.errors import InputFileError, RatingError, RecommenderError, SparkError
 from recommender.settings import load_settings
 from recommender.shop import HALF_STARS, NO_TIME, id_fault, is_product_id
+from recommender.spark.lists.plan import fit_shuffles
 from recommender.spark.parquet_source import ParquetSource, _checked
 from recommender.spark.shop_frames import ShopFrames
 from tests.spark.test_jdbc_source import rows
@@ -87,6 +88,16 @@ def test_texts_get_the_same_numbers_in_every_file(put: Any, read: Any) -> None:
     assert sorted((called[row[0]], row[1]) for row in rows(frames.ratings)) == [("a b", "b"), ("x", "a"), ("é", "a")]
     assert sorted((called[row[0]], row[2]) for row in rows(frames.interactions)) == [("new", 1), ("x", 0)]
     assert rows(frames.names) == rows(frames.names)
+
+
+def test_a_small_shop_has_as_many_parts_as_cores(put: Any, read: Any, spark: Any) -> None:
+    put(products=PRODUCTS, ratings=RATINGS | {"user_id": ["é", "x", "a b"]})
+    frames = read().frames
+    assert spark.conf.get("spark.sql.shuffle.partitions") == "2"
+    assert frames.ratings.rdd.getNumPartitions() <= 2
+    fit_shuffles(spark, 10_000_000)
+    assert spark.conf.get("spark.sql.shuffle.partitions") == "40"  # of 250,000 rows
+    fit_shuffles(spark, 0)
 
 
 def test_unusable_rows_are_left_out_and_counted(put: Any, read: Any) -> None:

@@ -79,6 +79,16 @@ def sizes_for(shape: Shape, memory: int, cores: int) -> Sizes:
     )
 
 
+def fit_shuffles(spark: SparkSession, n_rows: int) -> None:
+    """Let the joins of a shop of so many rows have parts as large as a piece, and one for each core at least.
+
+    By itself Spark makes 200 parts, of a hundred rows as of a billion. Adaptive execution puts small ones together, but
+    not in a frame that is kept.
+    """
+    parts = max(-(-n_rows // PIECE_ENTRIES), cluster_of(spark)[1])
+    spark.conf.set("spark.sql.shuffle.partitions", str(parts))
+
+
 def cluster_of(spark: SparkSession) -> tuple[int, int]:
     """Return the memory of a Python worker in bytes, and how many of them work at a time on all executors.
 
