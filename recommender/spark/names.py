@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+
 from recommender.shop import UserId, UserIds
 
 if TYPE_CHECKING:
@@ -24,6 +27,25 @@ def all_names(known: DataFrame, frames: Sequence[DataFrame]) -> DataFrame:
     taken = nameless.join(known.select("text"), "text", "left_semi")
     free = nameless.join(taken.select("user_id"), "user_id", "left_anti")
     return known.union(free.select("user_id", "text")).union(taken.selectExpr("user_id", "concat('#', text)"))
+
+
+def numbered(texts: DataFrame) -> DataFrame:
+    """Return the distinct ``texts`` with numbers from 1 on in the order of their bytes, as step 2 gives them at first.
+
+    The numbers decide who gets a new product, so they depend on the texts alone, not on the parts that these are in.
+    """
+    from pyspark.sql import functions as f
+
+    place = f.monotonically_increasing_id()  # within the part, and the number of the part above 33 bits
+    ordered = texts.distinct().sort("text").select("text", place.alias("place")).persist()
+    ordered = ordered.select(
+        "text", f.shiftright("place", 33).alias("part"), f.expr("place & 8589934591L").alias("place")
+    )
+    sizes = ordered.groupBy("part").count().toArrow().sort_by("part")
+    ends = np.cumsum(sizes["count"].to_numpy())
+    firsts = pa.table({"part": sizes["part"], "first": np.concatenate([[1], ends + 1])[:-1]})
+    starts = f.broadcast(texts.sparkSession.createDataFrame(firsts))
+    return ordered.join(starts, "part").selectExpr("first + place AS user_id", "text")
 
 
 class NamesOnSpark(UserIds):

@@ -42,6 +42,7 @@ from recommender.shop import (
 from recommender.spark.causes import explained
 from recommender.spark.frames import Frames
 from recommender.spark.lists.plan import fit_shuffles
+from recommender.spark.names import numbered
 from recommender.spark.shop_frames import INTERACTIONS, PEOPLE, RATINGS, ShopFrames, as_frame
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class ParquetSource:
         return checked.where("fault IS NULL").drop("fault"), n_usable
 
     def _frames(self, rated: DataFrame | None, events: DataFrame | None, people: DataFrame | None) -> Frames:
-        """Return the frames; texts get numbers, the same ones however often Spark computes them."""
+        """Return the frames."""
         names = None
         if TEXT in self._kinds.values():
             texts = None
@@ -148,9 +149,7 @@ class ParquetSource:
                     column = frame.selectExpr("user_id AS text")
                     texts = column if texts is None else texts.union(column)
             assert texts is not None
-            ordered = texts.distinct().repartition(self._spark.sparkContext.defaultParallelism * 4, "text")
-            numbered = ordered.sortWithinPartitions("text")
-            names = numbered.selectExpr("monotonically_increasing_id() AS user_id", "text").persist()
+            names = numbered(texts)
         made = [_numbered(frame, names) for frame in (rated, events, people)]
         rated = None if made[0] is None else made[0].withColumnsRenamed({"code": "steps", "time": "rated_at"})
         events = None if made[1] is None else made[1].withColumnRenamed("code", "kind")

@@ -19,6 +19,7 @@ from recommender.errors import InputFileError, RatingError, RecommenderError, Sp
 from recommender.settings import load_settings
 from recommender.shop import HALF_STARS, NO_TIME, id_fault, is_product_id
 from recommender.spark.lists.plan import fit_shuffles
+from recommender.spark.names import numbered
 from recommender.spark.parquet_source import ParquetSource, _checked
 from recommender.spark.shop_frames import ShopFrames
 from tests.spark.test_jdbc_source import rows
@@ -75,7 +76,8 @@ def test_files_have_the_columns_of_the_tables(put: Any, read: Any) -> None:
     assert shop.catalog.in_stock.tolist() == [False, True, False]
 
 
-def test_texts_get_the_same_numbers_in_every_file(put: Any, read: Any) -> None:
+def test_texts_have_numbers_in_their_order_in_every_file(put: Any, read: Any) -> None:
+    """The numbers that step 2 gives them in an empty database, so that the same people get a new product."""
     texts = ["é", "x", "a b"]
     put(
         products={"asin": ["a"]},
@@ -83,18 +85,27 @@ def test_texts_get_the_same_numbers_in_every_file(put: Any, read: Any) -> None:
         interactions={"user_id": ["x", "new"], "product_id": ["a", "a"], "interaction_type": ["view", "click"]},
     )
     frames = read().frames
-    called = dict(map(tuple, frames.names.collect()))
-    assert sorted(called.values()) == sorted([*texts, "new"])
-    assert sorted((called[row[0]], row[1]) for row in rows(frames.ratings)) == [("a b", "b"), ("x", "a"), ("é", "a")]
-    assert sorted((called[row[0]], row[2]) for row in rows(frames.interactions)) == [("new", 1), ("x", 0)]
-    assert rows(frames.names) == rows(frames.names)
+    assert rows(frames.names) == [(1, "a b"), (2, "new"), (3, "x"), (4, "é")]
+    assert [row[:2] for row in rows(frames.ratings)] == [(1, "b"), (3, "a"), (4, "a")]
+    assert [row[0] for row in rows(frames.interactions)] == [2, 3]
+
+
+@pytest.mark.parametrize("n_parts", [1, 3, 50])
+def test_the_numbers_of_texts_do_not_depend_on_the_parts_that_they_are_in(spark: Any, n_parts: int) -> None:
+    texts = [f"{'zé'[n % 2]}{n * 7_919 % 1_000}" for n in range(300)]
+    spark.conf.set("spark.sql.shuffle.partitions", str(n_parts))
+    try:
+        found = numbered(spark.createDataFrame([(text,) for text in texts * 2], "text string")).collect()
+    finally:
+        fit_shuffles(spark, 0)
+    assert sorted(map(tuple, found)) == list(enumerate(sorted(texts), start=1))
 
 
 def test_a_small_shop_has_as_many_parts_as_cores(put: Any, read: Any, spark: Any) -> None:
     put(products=PRODUCTS, ratings=RATINGS | {"user_id": ["é", "x", "a b"]})
     frames = read().frames
     assert spark.conf.get("spark.sql.shuffle.partitions") == "2"
-    assert frames.ratings.rdd.getNumPartitions() <= 2
+    assert frames.names.rdd.getNumPartitions() <= 2
     fit_shuffles(spark, 10_000_000)
     assert spark.conf.get("spark.sql.shuffle.partitions") == "40"  # of 250,000 rows
     fit_shuffles(spark, 0)
