@@ -9,7 +9,8 @@ Those of ratings or interactions and of products have to be there. ``user_id`` i
 in all; ``product_id`` and the other names are texts, ``rating`` and the columns of products numbers, ``created_at`` a
 time or date, UTC. A column after the first two of a file may be missing, but ``rating`` and ``interaction_type``. Other
 columns are not read. Rows that are not usable are left out and counted, by the rules for tables
-(`recommender.database.usable_rows`); a pair of user and product that is rated twice stops the batch.
+(`recommender.database.usable_rows`). A pair of user and product that is rated twice stops the batch, and so does a user
+with two rows in users.parquet.
 """
 
 from __future__ import annotations
@@ -91,12 +92,13 @@ class ParquetSource:
         n_ratings, n_events = 0, 0
         if rated is not None:
             rated, n_ratings = self._usable(ratings.name, rated, "rating", left_out)
-            _refuse_repeats(f"{self._folder}/ratings.parquet", rated)
+            self._refuse_repeats("ratings", rated, "product_id")
         if events is not None:
             events, n_events = self._usable(interactions.name, events, "interaction_type", left_out)
         fit_shuffles(self._spark, n_ratings + n_events)
         if people is not None:
-            people = people.where("user_id IS NOT NULL").dropDuplicates(["user_id"])
+            people = people.where("user_id IS NOT NULL")
+            self._refuse_repeats("users", people)
         frames = self._frames(rated, events if n_events else None, people)
         return ShopFrames(frames, catalog, n_ratings, self._scale, left_out={**left_out, **catalog.left_out})
 
@@ -138,6 +140,14 @@ class ParquetSource:
             )
         left_out |= {f"{table}.{name}": count for name, count in counts.items()}
         return checked.where("fault IS NULL").drop("fault"), n_usable
+
+    def _refuse_repeats(self, name: str, rows: DataFrame, *beside: str) -> None:
+        """Raise InputFileError if a user, with what stands ``beside``, has two rows: they may say different things."""
+        twice = rows.groupBy("user_id", *beside).count().where("count > 1").limit(1).collect()
+        if twice:
+            who = f"user {twice[0]['user_id']}" + "".join(f" and product {twice[0][column]}" for column in beside)
+            each, n = "pair" if beside else "user", twice[0]["count"]
+            raise InputFileError(f"{self._folder}/{name}.parquet has {who} {n} times: leave one row of each {each}")
 
     def _frames(self, rated: DataFrame | None, events: DataFrame | None, people: DataFrame | None) -> Frames:
         """Return the frames."""
@@ -195,14 +205,6 @@ def _numbered(frame: DataFrame | None, names: DataFrame | None) -> DataFrame | N
     if frame is None or names is None:
         return frame
     return frame.withColumnRenamed("user_id", "text").join(names, "text").drop("text")
-
-
-def _refuse_repeats(file: str, rated: DataFrame) -> None:
-    """Raise InputFileError if a user has rated a product twice."""
-    twice = rated.groupBy("user_id", "product_id").count().where("count > 1").limit(1).collect()
-    if twice:
-        pair = f"user {twice[0]['user_id']} and product {twice[0]['product_id']}"
-        raise InputFileError(f"{file} has {pair} {twice[0]['count']} times: leave one row of each pair")
 
 
 def _checked(scale: Scale, what: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -163,6 +163,10 @@ def test_another_scale_is_named_by_the_settings(put: Any, read: Any) -> None:
             "ratings.parquet has user 2 and product a 2 times: leave one row of each pair",
         ),
         (
+            {"products": PRODUCTS, "ratings": RATINGS, "users": {"user_id": [2, 3, 2], "country": ["DE", "DE", "FR"]}},
+            "users.parquet has user 2 2 times: leave one row of each user",
+        ),
+        (
             {"products": {"product_id": ["a", "b", "a"]}, "ratings": RATINGS},
             "products.parquet has the product a twice: leave one row",
         ),
