@@ -13,6 +13,7 @@ from recommender.errors import RecommenderError, SparkError
 
 _OURS = re.compile(r"^(?:\S+: )?recommender\.errors\.(\w+): (.+)$", re.M)
 _PYTHON = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.+)$", re.M)
+_READING = re.compile(r"while reading file (?:file:(?=/))?(\S+?)\.(?:\s|$)")
 _MOST = 300  # characters of a reason
 
 
@@ -85,15 +86,16 @@ def _gone() -> tuple[type[Exception], ...]:
 
 
 def _java_cause(thrown: Any) -> str:
-    """Return the message of the innermost cause of a Java error."""
-    said = ""
+    """Return the message of the innermost cause of a Java error, and the file that it was reading."""
+    said = file = ""
     for _ in range(20):
         if thrown is None:
             break
         message = thrown.getMessage()
+        file = found[1] if (found := _READING.search(message or "")) else file
         said = f"{thrown.getClass().getSimpleName()}: {message}" if message else said or thrown.getClass().getName()
         thrown = thrown.getCause()
-    return said
+    return f"{said} in {file}" if file and file not in said else said
 
 
 def _one_line(text: str) -> str:

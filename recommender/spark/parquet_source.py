@@ -40,7 +40,7 @@ from recommender.shop import (
     is_product_id,
     product_id_bytes,
 )
-from recommender.spark.causes import explained
+from recommender.spark.causes import cause_in
 from recommender.spark.frames import Frames
 from recommender.spark.lists.plan import fit_shuffles
 from recommender.spark.names import numbered
@@ -107,8 +107,7 @@ class ParquetSource:
         path = self._folder / f"{name}.parquet"
         if not path.exists():
             return None
-        with explained():
-            frame = self._spark.read.parquet(str(path.absolute()))
+        frame = self._opened(path)
         found = {field.name: field.dataType.typeName().partition("(")[0] for field in frame.schema}
         found = {column: _SPELLED.get(kind, kind) for column, kind in found.items()}
         if missing := [column for column in needed if column not in found]:
@@ -120,6 +119,17 @@ class ParquetSource:
             self._kinds[path.name] = TEXT if found["user_id"] == "string" else NUMBER
         absent = [f"CAST(NULL AS STRING) AS {column}" for column in optional if column not in found]
         return frame.selectExpr(*needed, *(column for column in optional if column in found), *absent)
+
+    def _opened(self, path: Path) -> DataFrame:
+        from py4j.protocol import Py4JError
+        from pyspark.errors import PySparkException
+
+        try:
+            return self._spark.read.parquet(str(path.absolute()))
+        except (PySparkException, Py4JError) as error:
+            said = cause_in(error)
+            reason = next((words for sign, words in _UNREADABLE.items() if sign in said), said)
+            raise InputFileError(f"{path} cannot be read: {reason}") from error
 
     def _usable(self, table: str, rows: DataFrame, what: str, left_out: dict[str, int]) -> tuple[DataFrame, int]:
         """Return the usable rows, kept by the executors, with the fault of none, and their number. RatingError."""
@@ -197,6 +207,10 @@ class ParquetSource:
         return catalog_of(table, ids, left_out)
 
 
+_UNREADABLE = {
+    "UNABLE_TO_INFER_SCHEMA": "it has no Parquet file in it",
+    "TIMESTAMP(NANOS": "it has times in nanoseconds: write them in microseconds",
+}
 _SPELLED = {"byte": "tinyint", "short": "smallint", "integer": "int", "long": "bigint"}
 _NUMBERS = {"price": REAL, "stars": REAL, "category_id": NUMBER, "in_stock": FLAG}
 

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.errors import InputFileError, RatingError, RecommenderError, SparkError
+from recommender.errors import InputFileError, RatingError, RecommenderError
 from recommender.settings import load_settings
 from recommender.shop import HALF_STARS, NO_TIME, id_fault, is_product_id
+from recommender.spark.causes import explained
 from recommender.spark.lists.plan import fit_shuffles
 from recommender.spark.names import numbered
 from recommender.spark.parquet_source import ParquetSource, _checked
@@ -181,7 +182,7 @@ def test_a_file_of_another_form_is_one_line(put: Any, read: Any, files: Any, lin
     assert "\n" not in str(error.value)
 
 
-def test_a_file_that_is_no_parquet_and_one_that_is_mostly_faulty_are_one_line(
+def test_a_file_that_is_mostly_faulty_and_a_folder_that_is_not_there_are_one_line(
     put: Any, read: Any, tmp_path: Path
 ) -> None:
     put(
@@ -190,16 +191,46 @@ def test_a_file_that_is_no_parquet_and_one_that_is_mostly_faulty_are_one_line(
     )
     with pytest.raises(RatingError, match=r"110 of the 150 rows of product_ratings cannot be used \(rating 110\)"):
         read()
-    (tmp_path / "ratings.parquet").write_text("no parquet, but of some length")
-    with pytest.raises(SparkError) as error:
-        read()
-    assert "\n" not in str(error.value)
     for file in tmp_path.iterdir():
         file.unlink()
     tmp_path.rmdir()
     with pytest.raises(RecommenderError, match="is no folder: name one with products.parquet in it"):
         read()
     tmp_path.mkdir()
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(put: Any, read: Any, tmp_path: Path) -> None:
+    put(products=PRODUCTS, ratings=RATINGS)
+    file = tmp_path / "ratings.parquet"
+    whole = file.read_bytes()
+    cut, damaged = whole[:-20], whole[:30] + b"\xff" * 40 + whole[70:]
+    for content, reason in (
+        (b"", "it has no Parquet file in it"),
+        (b"no parquet, but of some length", "is not a Parquet file"),
+        (cut, "is not a Parquet file"),
+        (damaged, "TProtocolException"),
+    ):
+        file.write_bytes(content)
+        assert_named(read, file, reason)
+    put(ratings={name: pa.array(values) for name, values in RATINGS.items()} | {"created_at": nanoseconds([1, 2, 3])})
+    assert_named(read, file, "it has times in nanoseconds: write them in microseconds")
+    file.unlink()
+    file.mkdir()
+    assert_named(read, file, "it has no Parquet file in it")
+
+
+def nanoseconds(values: list[int]) -> pa.Array:
+    return pa.array(values, pa.timestamp("ns"))
+
+
+def assert_named(read: Any, file: Path, reason: str) -> None:
+    """The one line of an error names the file and the reason."""
+    with pytest.raises(RecommenderError) as error, explained():
+        read()
+    line = str(error.value)
+    assert str(file) in line
+    assert reason in line
+    assert "\n" not in line
 
 
 @given(st.lists(st.tuples(st.text(max_size=70), st.text(max_size=66), st.floats(0, 6, width=16)), max_size=8))
