@@ -21,6 +21,7 @@ from recommender.publishing import BatchJob, Version, current_version, published
 from recommender.ranking import ClassicRanking
 from recommender.settings import Settings
 from tests.support.published import write_lists
+from tests.support.service import wait_until
 from tests.support.shop import fill
 
 A, B, C, D = (f"B00000000{letter}" for letter in "ABCD")
@@ -190,9 +191,9 @@ def test_a_reader_sees_one_whole_version_while_others_are_published(
     for users in (1, 4, 1, 4):
         batch(users)
         roll_back(engine, read_versions(engine)[-2].number)
+    wait_until(lambda: len(seen) > 5)
     done.set()
     reader.join()
-    assert len(seen) > 5
     assert set(seen) <= set(sizes.values())
 
 
