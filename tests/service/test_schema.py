@@ -22,7 +22,7 @@ def test_every_answer_is_as_documented(tmp_path: Path) -> None:
     engine: Engine = connect(load_settings(environ=env, env_file=tmp_path / "no.env"), create=True)
     fill(engine, {user: dict.fromkeys(PRODUCTS[: user % 5 + 1], 2.0 + user % 3) for user in range(40, 60)}, PRODUCTS)
     engine.dispose()
-    with uvicorn(env, tmp_path / "log") as (port, _):
+    with uvicorn(env, tmp_path / "log", is_patient=True) as (port, _):
         command = [str(Path(sys.executable).with_name("schemathesis")), "--no-color", "run", "--checks", "all"]
         command += ["--max-examples", "40", "--seed", "7", "--header", f"X-API-Key: {KEY}", "--continue-on-failure"]
         done = subprocess.run(
