@@ -87,11 +87,15 @@ def published_number(connection: Connection) -> int | None:
 def current_version(engine: Engine, fingerprint: str, settings: Mapping[str, Any]) -> Version | None:
     """Return the newest version of this data and these settings with complete lists; None without one.
 
-    It need not be the published one: after a roll-back the newer version is only kept.
+    It is the published one or a newer one, which was refused or rolled back. An older one is not what readers have.
     """
     with database_errors(engine), engine.connect() as connection:
         there, kept = existing_tables(connection), kept_lists(connection)
-    for version in reversed(read_versions(engine)):
+    versions = read_versions(engine)
+    published = published_version(versions)
+    for version in reversed(versions):
+        if published is not None and version.number < published.number:
+            break
         if version.state == EXPIRED or not version.is_made_from(fingerprint, settings):
             continue
         if version.state == KEPT:

@@ -135,11 +135,15 @@ def test_a_version_that_is_only_kept_does_not_change_the_published_lists(
     assert served(engine) == [1, 2, 3]
 
 
-def test_a_version_of_the_same_ratings_and_settings_is_found_published_or_kept(
+def test_a_version_of_the_same_ratings_and_settings_is_found_if_readers_have_it_or_it_was_rolled_back(
     engine: Engine, batch: Callable[..., Version]
 ) -> None:
     one, two = batch(1), batch(2)
+    assert current_version(engine, one.fingerprint, one.settings) is None  # other lists are published since
+    roll_back(engine, 1)
     assert current_version(engine, one.fingerprint, one.settings) is not None
+    assert current_version(engine, two.fingerprint, two.settings) is not None
+    roll_back(engine, 2)
     assert current_version(engine, two.fingerprint, two.settings) == two
     assert current_version(engine, "other", two.settings) is None
     assert current_version(engine, two.fingerprint, dict(two.settings) | {"n": 9}) is None
@@ -232,3 +236,14 @@ def test_the_script_lists_versions_rolls_back_and_refuses_unknown_versions(
     assert capsys.readouterr().err == ("recommendation_engine.py: version 5 cannot be published: those kept are 2\n")
     assert re.main(["--if-stale", "--users", "2"]) == 0
     assert "batch    unchanged: version 2 (kept) holds the lists" in capsys.readouterr().out
+
+
+def test_lists_for_all_are_made_again_after_a_batch_for_fewer(
+    env: dict[str, str], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(engine, STARS, [A, B, C, D])
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    for users in ("all", "1", "all", "all"):
+        assert re.main(["--users", users, "--if-stale"]) == 0
+    assert states(engine) == {1: "kept", 2: "kept", 3: "published"}
