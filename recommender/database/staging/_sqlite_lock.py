@@ -33,7 +33,7 @@ class FileLock:
             held.close()
             if "locked" in str(error):
                 return False
-            raise DatabaseError(f"{self._file}: {error}; move the file away, run again") from None
+            raise DatabaseError(f"{self._file}: {error}; free the disk or move the file away, run again") from None
         self._held = held
         return True
 
