@@ -52,20 +52,20 @@ def foresee(
     side, total = min(histories.size, n_products), float(histories.sum())
     n_entries = column_length(n_products, n_entries)
     common = 80.0 * total + 16.0 * n_products * n_entries  # copies of the profiles, entries by columns and by rows
-    common += local.working_bytes(n_products, n_entries)
+    beside = local.working_bytes(n_products, n_entries)  # of the local form, and of columns that are solved again
     every = n_products * (n_products - 1.0) / 2.0  # pairs of products that exist
-    room = max(most - common, 0.0) / local.PAIR_BYTES
+    room = max(most - common - beside, 0.0) / local.PAIR_BYTES
     longest = local.longest_profile(histories, MOST_PAIRS if every <= room else min(MOST_PAIRS, room))
     pairs = local.pairs_of(histories, longest)
     half = local.PAIR_BYTES * min(pairs, every)
     seconds = 5.0 * pairs / _PAIR_RATE + n_products * _SOLVE_SECONDS
     system = 8.0 * side * side + dense.working_bytes(histories.size, n_products)
     if side > MOST_DENSE or common + system > most:
-        return Forecast(True, math.ceil(common + half), seconds, longest)
+        return Forecast(True, math.ceil(common + beside + half), seconds, longest)
     columns = total * (histories.size + n_products) if side < n_products else float(side) ** 2
     swept = float(side) ** 3 / 2.0 / _SWEEP_RATE + columns / _DUAL_RATE
     again = n_entries < n_products - 1
-    size = common + (max(system, half) if again else system)
+    size = common + (max(system, beside + half) if again else system)
     return Forecast(False, math.ceil(size), swept + (seconds if again else 0.0), longest)
 
 

@@ -302,20 +302,20 @@ def test_the_form_is_the_one_foreseen_and_memory_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("most_dense", "n_users", "n_products"),
-    [(10_000, 1500, 1300), (10_000, 200, 6000), (0, 900, 1400)],
-    ids=["primal", "dual", "local"],
+    ("most_dense", "n_users", "n_products", "n_entries"),
+    [(10_000, 1500, 1300, 20), (10_000, 200, 6000, 20), (0, 900, 1400, 20), (10_000, 2500, 2000, None)],
+    ids=["primal", "dual", "local", "all weights"],
 )
 def test_a_training_takes_no_more_memory_than_foreseen_and_not_far_less(
-    most_dense: int, n_users: int, n_products: int, monkeypatch: pytest.MonkeyPatch
+    most_dense: int, n_users: int, n_products: int, n_entries: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "MOST_DENSE", most_dense)
     profiles = long_tail(n_users, n_products, 40_000)
     histories = np.bincount(profiles.nonzero()[0]).astype(np.int64)
-    foreseen = foresee(histories[histories > 0], np.unique(profiles.indices).size, n_entries=20).n_bytes
-    train_items(profiles, ridge=2.0, n_entries=20)  # so that the compiled code is loaded
+    foreseen = foresee(histories[histories > 0], np.unique(profiles.indices).size, n_entries=n_entries).n_bytes
+    train_items(profiles, ridge=2.0, n_entries=n_entries)  # so that the compiled code is loaded
     tracemalloc.start()
-    train_items(profiles, ridge=2.0, n_entries=20, n_threads=16)
+    train_items(profiles, ridge=2.0, n_entries=n_entries, n_threads=16)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert foreseen / 6 < peak < foreseen
