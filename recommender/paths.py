@@ -78,7 +78,9 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
     except OSError as error:
-        raise SettingError(f"{path} cannot be written ({error.strerror}): correct that, or choose another folder") from None
+        raise SettingError(
+            f"{path} cannot be written ({error.strerror}): correct that, or choose another folder"
+        ) from None
 
 
 def new_text_file(path: Path) -> TextIO:

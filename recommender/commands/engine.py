@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,12 @@ JSON_FILE, SVG_FILE = "evaluation.json", "evaluation.svg"
 
 def announce_compiling(ranking: str) -> None:
     """Load the compiled code that batches by a ranking need. Print a message if it has to be compiled first."""
-    said = "compiling the engine for this machine, once: about 15 s ..."
-    warm_up(lambda: print(said), parts_of_batches(ranking))
+
+    def tell() -> None:
+        with suppress(BrokenPipeError):  # on another thread; the next line of the step ends it
+            print("compiling the engine for this machine, once: about 15 s ...")
+
+    warm_up(tell, parts_of_batches(ranking))
 
 
 def suited_and_told(engine: Engine, settings: Settings) -> Settings:

@@ -72,3 +72,12 @@ def test_ctrl_c_later_is_told_by_the_script() -> None:
     code += "raise SystemExit(status_of(main))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "step.py: interrupted; run the step again, it starts clean\n")
+
+
+def test_so_does_a_step_whose_first_line_is_told_by_another_thread() -> None:
+    code = "import sys, threading; from recommender.commands import engine\n"
+    code += "from recommender.commands.exit_status import status_of\n"
+    code += "def slow(tell, parts): thread = threading.Thread(target=tell); thread.start(); thread.join()\n"
+    code += "engine.warm_up = slow\n"
+    code += "sys.exit(status_of(lambda: [engine.announce_compiling('classic'), print('loaded')] and 0))"
+    assert unread(ROOT, "-u", "-c", code) == (141, "")
