@@ -41,6 +41,7 @@ from recommender.service import (
     Sessions,
     add_problem_handlers,
     answer_at_once,
+    answer_browsers,
     document_for_all,
     document_for_scale,
     document_texts,
@@ -189,6 +190,7 @@ def create_app() -> RecommendationApp:
     for pages in PAGES:
         app.include_router(pages)
         app.layer.pages += tuple(route.path_regex for route in pages.routes if isinstance(route, Route))
+    answer_browsers(app)
     return app
 
 

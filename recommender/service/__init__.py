@@ -25,7 +25,7 @@ from recommender.service.list_answer import answer_at_once
 from recommender.service.middleware.cross_origin import for_origins
 from recommender.service.middleware.fast_path import FastPath
 from recommender.service.middleware.layer import ServiceLayer
-from recommender.service.pages import PAGES
+from recommender.service.pages import PAGES, answer_browsers
 from recommender.service.parameters import LARGEST_LIMIT
 from recommender.service.problems import add_problem_handlers
 from recommender.service.routes import PAGE, ROUTERS
@@ -46,6 +46,7 @@ __all__ = [
     "Sessions",
     "add_problem_handlers",
     "answer_at_once",
+    "answer_browsers",
     "document_for_all",
     "document_for_scale",
     "document_texts",

@@ -30,6 +30,9 @@ from recommender.service.pages import (
     twins,
     versions,
 )
+from recommender.service.pages.frame import answer_browsers
 
 _MODULES = (assets, sign_in, overview, saving, shopper, basket, product, taste_map, versions, twins)
 PAGES = tuple(module.router for module in _MODULES)
+
+__all__ = ["PAGES", "answer_browsers"]

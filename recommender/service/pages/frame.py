@@ -14,7 +14,7 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
@@ -35,7 +35,7 @@ from recommender.service.pages.assets import address
 from recommender.service.pages.pictures import placeholder
 from recommender.service.problems import NOT_KEPT, InvalidParameterError, NotInThisModelError
 from recommender.service.session import learn_endings, may_see_people, session_of
-from recommender.service.slashes import as_written
+from recommender.service.slashes import as_sent, as_written
 from recommender.service.state import ServiceState
 from recommender.updates import ANNOUNCED
 
@@ -168,6 +168,22 @@ def refuse(request: Request, status: int, what: str, advice: str | None = None) 
     title = HTTPStatus(status).phrase
     retry = {"Retry-After": "5"} if status == 503 else {}
     return render(request, "error.html", status=status, headers=retry, title=title, what=what, advice=advice)
+
+
+def answer_browsers(app: FastAPI) -> None:
+    """Answer a browser with a page where nothing is, in the place of the problem that a program gets."""
+    told = app.exception_handlers[HTTPException]
+
+    @app.exception_handler(HTTPException)
+    async def _nothing_there(request: Request, error: HTTPException) -> Response:
+        answer: Response = await told(request, error)  # type: ignore[misc]
+        if answer.status_code not in (404, 405) or "text/html" not in request.headers.get("accept", ""):
+            return answer
+        what = f"There is no page {as_sent(request.url.path)}."
+        page = refuse(request, answer.status_code, what, "Go back, or choose another page.")
+        if "allow" in answer.headers:
+            page.headers["Allow"] = answer.headers["allow"]
+        return page
 
 
 def _failed(request: Request, error: Exception) -> Response:

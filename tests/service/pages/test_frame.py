@@ -261,3 +261,25 @@ def test_an_unforeseen_fault_shows_no_trace(site: Site, monkeypatch: pytest.Monk
     assert answer.status_code == 500
     assert "ZeroDivisionError" not in answer.text
     assert "An unforeseen error" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/basket/", 404, "/basket/"),
+        ("/a%2Fb", 404, "/a%2Fb"),
+        ("/%3Cscript%3E", 404, "/&lt;script&gt;"),
+        ("/sign-out", 405, "/sign-out"),
+        ("/versions/1/roll-back", 405, "/versions/1/roll-back"),
+    ],
+)
+def test_a_browser_gets_a_page_where_nothing_is_and_a_program_a_problem(
+    site: Site, path: str, status: int, said: str
+) -> None:
+    problem = site.get(path)
+    assert (problem.status_code, problem.headers["content-type"]) == (status, "application/problem+json")
+    page = site.get(path, headers={"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"})
+    assert (page.status_code, page.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert page.headers.get("allow") == problem.headers.get("allow")
+    assert f"There is no page {said}." in page.text
+    assert "<script>" not in page.text
