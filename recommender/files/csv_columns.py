@@ -279,9 +279,7 @@ def _bytes(texts: pa.StringArray) -> npt.NDArray[np.uint8]:
 
 
 def _byte_set(allowed: bytes) -> npt.NDArray[np.bool_]:
-    found = np.zeros(256, np.bool_)
-    found[list(allowed)] = True
-    return found
+    return np.isin(np.arange(256), list(allowed))
 
 
 def _finite(values: npt.NDArray[np.float64]) -> bool:
