@@ -179,10 +179,9 @@ def foresee_items(profiles: Profiles) -> ItemsForecast:
     confidences = profiles.confidences
     lengths = np.diff(confidences.indptr).astype(np.int64)
     found = foresee(lengths[lengths > 0], int(np.count_nonzero(np.bincount(confidences.indices))))
-    form = "dense form"
-    if found.local:
-        cut = found.longest < lengths.max(initial=0)
-        form = f"local form, the rarest {found.longest:,} products of a user" if cut else "local form"
+    cut = f", the rarest {found.longest:,} products of a user" if found.longest < lengths.max(initial=0) else ""
+    form = f"local form{cut}" if found.local else "dense form"
+    form += f" (dense up to {found.most_dense:,} users or products here)"
     return ItemsForecast(found.cpu_seconds / thread_count(None), found.n_bytes, form)
 
 

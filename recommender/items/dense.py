@@ -17,6 +17,7 @@ bit, as a threaded BLAS would.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -71,10 +72,18 @@ def dense_columns(
     return sizes
 
 
-def working_bytes(n_users: int, n_products: int) -> float:
-    """Return the memory of `dense_columns` besides the system, the profiles and the entries, on up to 16 threads."""
-    side = min(n_users, n_products)
-    return 8.0 * (2.0 * SWEPT * side + 16.0 * (SWEPT * _TILE + _PANEL * n_products))
+def system_bytes(side: int, n_products: int) -> float:
+    """Return the memory of `dense_columns` besides the profiles and the entries, on up to 16 threads.
+
+    ``side``: users or products, whichever are fewer.
+    """
+    return 8.0 * (side * (side + 2.0 * SWEPT) + 16.0 * (SWEPT * _TILE + _PANEL * n_products))
+
+
+def largest_side(n_products: int, n_bytes: float) -> int:
+    """Return the largest side whose `system_bytes` are at most ``n_bytes``; 0 if there is none."""
+    room = n_bytes / 8.0 - 16.0 * (SWEPT * _TILE + _PANEL * n_products)
+    return max(math.isqrt(SWEPT**2 + int(room)) - SWEPT, 0) if room > 0.0 else 0
 
 
 def sweep(system: NDArray[np.float64], n_threads: int, width: int = SWEPT) -> None:

@@ -36,6 +36,7 @@ class Forecast(NamedTuple):
     n_bytes: int  # at its peak, besides the profiles
     cpu_seconds: float  # on one core, a rough guess; threads share them
     longest: int  # the local form counts so many products of a profile at most
+    most_dense: int  # the dense form takes up to so many users or products, whichever are fewer
 
 
 def foresee(
@@ -59,14 +60,15 @@ def foresee(
     pairs = local.pairs_of(histories, longest)
     half = local.PAIR_BYTES * min(pairs, every)
     seconds = 5.0 * pairs / _PAIR_RATE + n_products * _SOLVE_SECONDS
-    system = 8.0 * side * side + dense.working_bytes(histories.size, n_products)
-    if side > MOST_DENSE or common + system > most:
-        return Forecast(True, math.ceil(common + beside + half), seconds, longest)
+    most_dense = min(MOST_DENSE, dense.largest_side(n_products, most - common))
+    if side > most_dense:
+        return Forecast(True, math.ceil(common + beside + half), seconds, longest, most_dense)
+    system = dense.system_bytes(side, n_products)
     columns = total * (histories.size + n_products) if side < n_products else float(side) ** 2
     swept = float(side) ** 3 / 2.0 / _SWEEP_RATE + columns / _DUAL_RATE
     again = n_entries < n_products - 1
     size = common + (max(system, beside + half) if again else system)
-    return Forecast(False, math.ceil(size), swept + (seconds if again else 0.0), longest)
+    return Forecast(False, math.ceil(size), swept + (seconds if again else 0.0), longest, most_dense)
 
 
 def column_length(n_products: int, n_entries: int | None = None) -> int:

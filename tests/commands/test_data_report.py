@@ -78,6 +78,7 @@ class Foreseen(NamedTuple):
     n_bytes: int
     cpu_seconds: float
     longest: int
+    most_dense: int
 
 
 def test_the_forecast_of_items_is_that_of_the_users_and_products_with_any(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,12 +90,12 @@ def test_the_forecast_of_items_is_that_of_the_users_and_products_with_any(monkey
         asked.append((histories.tolist(), n_products))
         return found[len(asked) - 1]
 
-    found = [Foreseen(False, 10, 8.0, 3), Foreseen(True, 20, 4.0, 3), Foreseen(True, 30, 2.0, 2)]
+    found = [Foreseen(False, 10, 8.0, 3, 20_000), Foreseen(True, 20, 4.0, 3, 1_234), Foreseen(True, 30, 2.0, 2, 0)]
     monkeypatch.setattr(data_report, "foresee", foresee)
     monkeypatch.setattr(data_report, "thread_count", lambda given: 4)
     assert [foresee_items(profiles) for _ in found] == [
-        ItemsForecast(2.0, 10, "dense form"),
-        ItemsForecast(1.0, 20, "local form"),
-        ItemsForecast(0.5, 30, "local form, the rarest 2 products of a user"),
+        ItemsForecast(2.0, 10, "dense form (dense up to 20,000 users or products here)"),
+        ItemsForecast(1.0, 20, "local form (dense up to 1,234 users or products here)"),
+        ItemsForecast(0.5, 30, "local form, the rarest 2 products of a user (dense up to 0 users or products here)"),
     ]
     assert asked == 3 * [([3, 1, 1], 4)]

@@ -301,6 +301,21 @@ def test_the_form_is_the_one_foreseen_and_memory_decides() -> None:
     assert train_items(profiles, ridge=2.0, most_memory=needed - 1).local is True
 
 
+@pytest.mark.parametrize(("most_memory", "fits"), [(10_000_000, False), (200_000_000, True), (1_000_000_000, True)])
+def test_memory_decides_up_to_how_many_users_or_products_the_dense_form_goes(most_memory: int, fits: bool) -> None:
+    def foreseen(side: int) -> training.Forecast:
+        return foresee(np.full(side, 3, np.int64), 9_000, n_entries=20, most_memory=most_memory)
+
+    least, most = 1, 9_000  # the largest dense one, by halves
+    while least < most:
+        middle = (least + most + 1) // 2
+        least, most = (least, middle - 1) if foreseen(middle).local else (middle, most)
+    found = {side: foreseen(side) for side in (least, least + 1)}
+    assert [each.local for each in found.values()] == [not fits, least < 9_000]
+    assert [each.most_dense >= side for side, each in found.items()] == [fits, least == 9_000]
+    assert foreseen(least).n_bytes <= most_memory or not fits
+
+
 @pytest.mark.parametrize(
     ("most_dense", "n_users", "n_products", "n_entries"),
     [(10_000, 1500, 1300, 20), (10_000, 200, 6000, 20), (0, 900, 1400, 20), (10_000, 2500, 2000, None)],
