@@ -39,6 +39,7 @@ from recommender.database.schema import SHOPPER_TABLES, data_origin, interaction
 from recommender.errors import ForeignDataError, WriteConflictError
 from recommender.files import (
     KINDS,
+    LOWEST,
     CsvColumn,
     Numbered,
     RatedRows,
@@ -105,7 +106,7 @@ def import_shop(
         return False
     if not replace:
         refuse_foreign_rows(engine, generating=False)
-        _refuse_half(engine, files)
+        _refuse_unlike(engine, files)
     with staged(engine, SHOPPER_TABLES) as stage:
         there = existing_tables(engine)
         # before the files are read: no other run can give numbers now
@@ -214,8 +215,8 @@ def people_table(found: _Read) -> pa.Table:
     return everybody.join(facts, "user_id", join_type="left outer").sort_by("user_id")
 
 
-def _refuse_half(engine: Engine, files: ShopFiles) -> None:
-    """Raise ForeignDataError if the tables hold rows of a file that these files do not replace: they would go."""
+def _refuse_unlike(engine: Engine, files: ShopFiles) -> None:
+    """Raise ForeignDataError if rows would go that these files do not replace, or if 0 would come to mean another."""
     noted = (read_origin(engine, data_origin) or {}).get("origin")
     if not isinstance(noted, dict) or noted.get("made_from") != "file":
         return
@@ -227,6 +228,12 @@ def _refuse_half(engine: Engine, files: ShopFiles) -> None:
                 f"{label(engine)}: the {what} of {name} would go: give --{what} FILE as well, all files of a shop are "
                 "imported at once; or give --replace to delete them"
             )
+    if RATINGS in before and (noted.get("zero_is") == LOWEST) != (files.zero_is == LOWEST):
+        were, do = ("were not", "leave out") if files.zero_is == LOWEST else ("were", "give")
+        raise ForeignDataError(
+            f"{label(engine)}: the ratings of {before[RATINGS]} {were} moved up by one step: {do} --zero-is {LOWEST} "
+            "here, too; or give --replace to replace all ratings and their scale"
+        )
 
 
 def database_time(engine: Engine) -> dt.datetime:

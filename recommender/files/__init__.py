@@ -38,7 +38,7 @@ from recommender.files.interactions_file import HINT as INTERACTIONS_HINT
 from recommender.files.interactions_file import ShopInteractions, read_interactions_file
 from recommender.files.people_file import HINT as PEOPLE_HINT
 from recommender.files.people_file import ShopPeople, read_people_file
-from recommender.files.rating_scales import RatedRows, WantedScale
+from recommender.files.rating_scales import LOWEST, RatedRows, WantedScale
 from recommender.files.ratings_file import HINT, ShopRatings, ratings_of, read_rating_rows, read_ratings_file
 from recommender.files.rejected_rows import RejectedRows, UnwrittenRejectedRows, rejected_by_reason
 from recommender.files.user_ids import KINDS, Numbered, read_numbered, whole_numbers
@@ -48,6 +48,7 @@ __all__ = [
     "INTERACTIONS_HINT",
     "KAGGLE_PATTERN",
     "KINDS",
+    "LOWEST",
     "PEOPLE_HINT",
     "WITHOUT_CATEGORIES",
     "CheckedRows",

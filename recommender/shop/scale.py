@@ -41,9 +41,10 @@ class Scale:
     def __post_init__(self) -> None:
         def require(holds: bool, why: str) -> None:
             if not holds:
-                raise SettingError(f"a scale of ratings from {self.low} to {self.high} by {self.step} {why}")
+                low, high, step = (_plain(value) if _is_plain(value) else value for value in self._parts)
+                raise SettingError(f"a scale of ratings from {low} to {high} by {step} {why}")
 
-        require(all(value.is_finite() and abs(value) <= _LARGEST for value in self._parts), "is not of plain numbers")
+        require(all(map(_is_plain, self._parts)), "is not of plain numbers")
         require(self.step >= FINEST and not self.step % FINEST, "needs a step of 0.01 or more, of two decimals at most")
         require(self.low > 0, "starts at 0 or below, and 0 means unrated: move it up, as --zero-is lowest does")
         require(self.low <= self.high, "ends before it starts: give the lowest and the highest rating")
@@ -180,6 +181,10 @@ class Scale:
             return f"{low}{noun}"
         known = {Decimal(1): "whole steps", Decimal("0.5"): "half steps"}
         return f"{low} to {high}{noun} in {known.get(self.step, f'steps of {_plain(self.step)}')}"
+
+
+def _is_plain(value: Decimal) -> bool:
+    return value.is_finite() and abs(value) <= _LARGEST
 
 
 def _plain(value: Decimal) -> str:

@@ -48,6 +48,7 @@ def test_a_scale_has_whole_steps_and_a_width(
         ((1, 5, 2), "does not consist of whole steps"),
         ((1, "5.5", 1), "does not consist of whole steps"),
         ((1, 128, 1), "has 128 steps up to its end: 127 are the most"),
+        ((1, 1000, 1), "from 1 to 1000 by 1 has 1000 steps"),
         (("NaN", 5, 1), "is not of plain numbers"),
         ((1, "Infinity", 1), "is not of plain numbers"),
         (("one", 5, 1), "is not of numbers"),

@@ -129,6 +129,18 @@ def test_what_0_is_has_to_be_said(shop: Engine, capsys: pytest.CaptureFixture[st
     assert "rating (1 to 11 in whole steps; moved up by 1: 0 has become 1)" in capsys.readouterr().out
     assert stored(shop) == [1 + number % 11 for number in range(120)]
     assert read_snapshot(shop).ratings.scale == Scale.of(1, 11, 1)
+    write(lambda number: 1 + number % 10)  # no 0 in it, so nothing else asks what 0 is
+    capsys.readouterr()
+    assert step2.main(["--ratings", "mine.csv"]) == 1
+    told = "the ratings of mine.csv were moved up by one step: give --zero-is lowest here, too; or give --replace"
+    assert told in capsys.readouterr().err
+    assert step2.main(["--ratings", "mine.csv", "--zero-is", "lowest"]) == 0
+    assert stored(shop) == [2 + number % 10 for number in range(120)]
+    assert step2.main(["--ratings", "mine.csv", "--replace"]) == 0
+    assert stored(shop) == [1 + number % 10 for number in range(120)]
+    capsys.readouterr()
+    assert step2.main(["--ratings", "mine.csv", "--zero-is", "lowest"]) == 1
+    assert "were not moved up by one step: leave out --zero-is lowest here, too" in capsys.readouterr().err
 
 
 def test_a_shop_that_fills_the_tables_itself_names_its_scale_by_settings(
