@@ -4,6 +4,7 @@
     python to_rds.py --products mine.csv --categories mine_categories.csv
     python to_rds.py --products any.csv --columns asin=sku,title=name,price=regular_price
     python to_rds.py --products any.csv --keep brand,color   # more columns of the file come along
+    python to_rds.py --products any.csv --columns asin=sku --dry-run    # what it holds; writes nothing
     python to_rds.py --append                             # add and update products instead of replacing them all
 
 Every row is checked. A faulty row is written to ``rejected_rows.csv`` (file, line, reason, raw text) and the load goes
@@ -33,7 +34,7 @@ from tqdm import tqdm
 
 from recommender.commands.exit_status import FORESEEN, exit_status, status_of
 from recommender.commands.load_guard import add_load_options, refuse_large_loss, rejection_limit
-from recommender.commands.load_report import CatalogReport, FileReport, describe, file_report
+from recommender.commands.load_report import CatalogReport, FileReport, describe, dry_run, file_report
 from recommender.database import (
     Stage,
     connected,
@@ -252,6 +253,7 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--chunk-size", dest="READ_CHUNK_SIZE", metavar="N", help="the same as --read-chunk-size")
     add_load_options(parser, force="replace the catalog even if it loses more than half of its products")
     parser.add_argument("--append", action="store_true", help="add and update products instead of replacing them all")
+    parser.add_argument("--dry-run", action="store_true", help="print what the files hold; write nothing")
     parser.add_argument("--if-changed", action="store_true", help="do nothing if these very files are loaded already")
     add_options(parser, ["READ_CHUNK_SIZE", "PRODUCT_ID_PATTERN", *DATABASE_OPTIONS])
     return parser.parse_args(arguments)
@@ -263,10 +265,17 @@ def main(arguments: list[str] | None = None) -> int:
     files = options.products, options.categories
     try:
         settings = load_settings(vars(options), {"READ_CHUNK_SIZE": READ_CHUNK_SIZE})
-        rejected = RejectedRows(limit=rejection_limit(options.max_rejected))
-        if options.keep and options.append:
-            raise SettingError("--keep is for a whole catalog: leave out --append")
+        limit = rejection_limit(options.max_rejected)
+        rejected = RejectedRows(limit=limit)
+        for given, name in ((options.keep, "--keep"), (options.dry_run, "--dry-run")):
+            if given and options.append:
+                raise SettingError(f"{name} is for a whole catalog: leave out --append")
         keep = kept_columns(options.keep)
+        rows_per_batch, id_pattern = settings.read_chunk_size, settings.product_id_pattern
+        form = {"columns": options.columns, "keep": keep, "rows_per_batch": rows_per_batch, "id_pattern": id_pattern}
+        if options.dry_run:
+            dry_run(*files, max_rejected=limit, **form)
+            return 0
         check_headers(*files, rejected, options.columns, keep)
         with connected(settings, create=True) as engine:
             print(label(engine))
@@ -277,17 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
             started = time.perf_counter()
             widen_product_ids(engine, but=() if options.append else (products,))
             with rejected:
-                report = load_catalog(
-                    engine,
-                    *files,
-                    rejected,
-                    rows_per_batch=settings.read_chunk_size,
-                    append=options.append,
-                    force=options.force,
-                    columns=options.columns,
-                    keep=keep,
-                    id_pattern=settings.product_id_pattern,
-                )
+                report = load_catalog(engine, *files, rejected, append=options.append, force=options.force, **form)
             print(describe(report, rejected, time.perf_counter() - started))
     except FORESEEN as error:
         return exit_status("to_rds.py", error)

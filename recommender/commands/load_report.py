@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from recommender.commands.shop_files import INTERACTIONS, RATINGS
 from recommender.database import LoadCount
 from recommender.database.schema import categories, products
-from recommender.files import CheckedRows, RejectedRows, ShopInteractions, ShopPeople, ShopRatings
+from recommender.files import (
+    WHERE_TO_GET_IT,
+    WITHOUT_CATEGORIES,
+    CheckedRows,
+    RejectedRows,
+    ShopInteractions,
+    ShopPeople,
+    ShopRatings,
+    UnwrittenRejectedRows,
+    any_product_rows,
+    category_rows,
+    product_form,
+    product_rows,
+)
 
 Part = ShopRatings | ShopInteractions | ShopPeople
+_SHOWN_ROWS, _SHOWN_CHARACTERS = 10, 40
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,51 @@ def describe(report: CatalogReport, rejected: RejectedRows, seconds: float) -> s
         )
     rows = sum(counts.rows for counts in files)
     return "\n".join([*lines, f"in {seconds:.1f} s, {rows / max(seconds, 1e-9):,.0f} rows/s"])
+
+
+def dry_run(
+    products_file: Path,
+    categories_file: Path,
+    *,
+    max_rejected: int | None,
+    rows_per_batch: int,
+    columns: str | None,
+    keep: Collection[str],
+    id_pattern: str,
+) -> None:
+    """Print what a load would read: what the products file is, ten rows, the counts. Nothing is written.
+
+    Raises what reading the files raises.
+    """
+    rejected, ids = UnwrittenRejectedRows(limit=max_rejected), set[int]()
+    form = product_form(products_file, columns, keep) if columns or keep else None
+    counts, first = [], list[pa.RecordBatch]()
+    with closing(form.source) if form else nullcontext():
+        if form is None or "category_id" in form.places:
+            hint = WITHOUT_CATEGORIES if form else WHERE_TO_GET_IT
+            counts.append(_read(category_rows(categories_file, rejected, hint=hint), "id", ids, []))
+        if form:
+            rows: CheckedRows = any_product_rows(form, rejected, ids, rows_per_batch=rows_per_batch, keep=keep)
+        else:
+            rows = product_rows(products_file, rejected, ids, rows_per_batch=rows_per_batch, id_pattern=id_pattern)
+        counts.append(_read(rows, "asin", set(), first))
+    print(form.words(rows.rows) if form else f"the columns of the Kaggle file; {rows.rows:,} rows")
+    shown = pa.Table.from_batches(first).slice(0, _SHOWN_ROWS).to_pandas()
+    print(shown.to_string(index=False, na_rep="", max_colwidth=_SHOWN_CHARACTERS))
+    for line in [*rejected.reasons, *counts]:
+        print(line)
+
+
+def _read(rows: CheckedRows, key: str, known: set[Any], first: list[pa.RecordBatch]) -> str:
+    """Return the counts of a file in one line; add its keys to ``known``, and the first batches to ``first``."""
+    for batch in rows.batches():
+        known.update(batch[key].to_pylist())
+        if sum(part.num_rows for part in first) < _SHOWN_ROWS:
+            first.append(batch)
+    return (
+        f"{rows.path.name}: {rows.rows:,} rows = {len(known):,} loaded + {rows.good - len(known):,} duplicates + "
+        f"{rows.rejected:,} rejected"
+    )
 
 
 def counts_of(file: Path, part: Part) -> str:

@@ -21,6 +21,7 @@ evaluation_file  any ratings, to evaluate rankings on
 
 from recommender.files.catalog_files import (
     KAGGLE_PATTERN,
+    WHERE_TO_GET_IT,
     WITHOUT_CATEGORIES,
     any_product_rows,
     category_rows,
@@ -50,6 +51,7 @@ __all__ = [
     "KINDS",
     "LOWEST",
     "PEOPLE_HINT",
+    "WHERE_TO_GET_IT",
     "WITHOUT_CATEGORIES",
     "CheckedRows",
     "CsvColumn",

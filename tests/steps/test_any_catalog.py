@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, inspect, text
 
 import to_rds
+from recommender.database import existing_tables
 from recommender.errors import InputFileError
 from recommender.files import RejectedRows, any_product_rows, product_form, whole_products
 from recommender.shop import PRODUCT_ID_RULE
@@ -205,6 +206,37 @@ def test_json_lines_and_parquet_go_all_the_way_into_the_tables(step: Step, engin
                 (B, None, None, None, 0.0, 0, 0.0, 0.0, 2, False, 0),
             ],
         )
+
+
+def test_a_dry_run_prints_what_is_read_ten_rows_and_the_counts_and_writes_nothing(step: Step, engine: Engine) -> None:
+    lines = [f"B{n:09d};{'long ' * 20}{n};4,50;red\n" for n in range(12)]
+    step.write("sku;name;price;color\n" + "".join([*lines, lines[0], "..;x;1;\n"]))
+    there = sorted(step.folder.iterdir())
+    out = step.run("--columns", "asin=sku", "--keep", "color", "--dry-run", "--max-rejected", "1").splitlines()
+    assert out[0] == "semicolon-separated: asin = sku, title = name, price (decimal comma), color; 14 rows"
+    assert out[1].split() == ["asin", "title", "price", "color"]
+    assert [line.split()[0] for line in out[2:12]] == [f"B{n:09d}" for n in range(10)]
+    assert out[12:] == [
+        f"p.csv, line 15: asin '..' is not {PRODUCT_ID_RULE}",
+        "p.csv: 14 rows = 12 loaded + 1 duplicates + 1 rejected",
+    ]
+    assert max(map(len, out)) < 120
+    assert "1 of 14 rows were rejected, more than the allowed 0" in step.fail(
+        "--columns", "asin=sku", "--dry-run", "--max-rejected", "0"
+    )
+    step.write(HEADER + line(A) + line(A) + line(B, category="2"))
+    first, _, *rows = step.run("--dry-run").splitlines()
+    assert first == "the columns of the Kaggle file; 3 rows"
+    assert [row.split()[0] for row in rows[:3]] == [A, A, B]
+    counts = ["c.csv: 2 rows = 2 loaded + 0 duplicates", "p.csv: 3 rows = 2 loaded + 1 duplicates"]
+    assert rows[3:] == [f"{count} + 0 rejected" for count in counts]
+    (step.folder / "c.csv").unlink()
+    there = sorted(step.folder.iterdir())
+    assert "c.csv does not exist" in step.fail("--dry-run")
+    assert "c.csv does not exist" in step.fail("--dry-run", "--columns", "asin=asin")
+    assert "--dry-run is for a whole catalog: leave out --append" in step.fail("--dry-run", "--append")
+    assert sorted(step.folder.iterdir()) == there
+    assert "amazon_products" not in existing_tables(engine)
 
 
 @pytest.mark.parametrize(
