@@ -1,15 +1,14 @@
 """Rankings of products, made from the neighbors of a user and from the products that go together.
 
-classic        the weighted mean of the neighbors' ratings
-taste          the products that many neighbors by taste have in common
-taste_votes    the data that `taste` prepares once for a shop
-items          the products that go with the user's own
-fusion         taste and items, merged by ranks
-beside_taste   what items and fusion share
-profile_ranker what taste, items and fusion share
-parameters     the parameters of taste, items and auto
-rankings       classic, taste, items and auto behind one interface
-dataframe      `classic` for a DataFrame and a dense similarity
+classic      the weighted mean of the neighbors' ratings
+taste        the products that many neighbors by taste have in common
+taste_votes  the data that `taste` prepares once for a shop
+items        the products that go with the user's own
+fusion       taste and items, merged by ranks
+beside_taste what items and fusion share
+parameters   the parameters of taste, items and auto
+rankings     classic, taste, items and auto behind one interface
+dataframe    `classic` for a DataFrame and a dense similarity
 """
 
 from recommender.ranking._item_kernels import ItemProfiles
@@ -35,7 +34,6 @@ from recommender.ranking.parameters import (
     chosen_parameters,
     parameters_of,
 )
-from recommender.ranking.profile_ranker import ProfileRanker, RankedByTaste, empty_lists
 from recommender.ranking.rankings import (
     ClassicRanking,
     ProfileRanking,
@@ -44,8 +42,8 @@ from recommender.ranking.rankings import (
     chosen_ranker,
     under,
 )
-from recommender.ranking.taste import SHALLOW, TasteRanker, rank_taste_for_rows
-from recommender.ranking.taste_votes import TasteVotes
+from recommender.ranking.taste import SHALLOW, ProfileRanker, TasteRanker, rank_taste_for_rows
+from recommender.ranking.taste_votes import RankedByTaste, TasteVotes, empty_lists
 
 __all__ = [
     "AUTO",

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.ranking._item_kernels import ItemProfiles
-from recommender.ranking.profile_ranker import ProfileRanker, RankedByTaste
-from recommender.ranking.taste import TasteRanker
-from recommender.ranking.taste_votes import Lists
+from recommender.ranking.taste import ProfileRanker, TasteRanker
+from recommender.ranking.taste_votes import Lists, RankedByTaste
 
 
 class BesideTaste(ProfileRanker):

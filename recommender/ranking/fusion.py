@@ -21,9 +21,8 @@ from recommender.ranking._taste_kernels import Bars
 from recommender.ranking.beside_taste import BesideTaste, add_stars
 from recommender.ranking.items import ItemRanker
 from recommender.ranking.parameters import FUSION, FusionParameters
-from recommender.ranking.profile_ranker import RankedByTaste, empty_lists
 from recommender.ranking.taste import TasteRanker
-from recommender.ranking.taste_votes import Lists, TasteVotes
+from recommender.ranking.taste_votes import Lists, RankedByTaste, TasteVotes, empty_lists
 from recommender.shop import Profiles
 
 DEPTH = 200

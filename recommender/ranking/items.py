@@ -34,9 +34,8 @@ from recommender.ranking import _item_kernels
 from recommender.ranking._item_kernels import ItemProfiles, PackedWeights
 from recommender.ranking.beside_taste import BesideTaste, add_stars
 from recommender.ranking.parameters import ITEMS, ItemParameters
-from recommender.ranking.profile_ranker import RankedByTaste
 from recommender.ranking.taste import TasteRanker
-from recommender.ranking.taste_votes import Lists, TasteVotes
+from recommender.ranking.taste_votes import Lists, RankedByTaste, TasteVotes
 from recommender.shop import HALF_STARS, NO_TIME, Profiles
 
 HALVINGS = 60  # a product that so many half-lives have passed over counts as after so many: nothing any more

@@ -29,8 +29,7 @@ from recommender.ranking.classic import RankedProducts, rank_products_for_rows
 from recommender.ranking.fusion import FusedRanker
 from recommender.ranking.items import ItemRanker
 from recommender.ranking.parameters import AUTO, CLASSIC, FUSION, ITEMS, TASTE, AutoParameters, TasteParameters
-from recommender.ranking.profile_ranker import ProfileRanker
-from recommender.ranking.taste import TasteRanker
+from recommender.ranking.taste import ProfileRanker, TasteRanker
 from recommender.ranking.taste_votes import TasteVotes
 from recommender.shop import Profiles, RatingMatrix, fingerprint_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,21 @@ from recommender.shop import HALF_STARS, Scale
 
 kernels: Any = _taste_kernels  # compiled functions have no signature a type checker could use
 Lists = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
+
+
+class RankedByTaste(NamedTuple):
+    """Ranked columns of many rows, each (n_rows, n) padded with -1 and 0."""
+
+    columns: NDArray[np.int32]
+    score: NDArray[np.float64]
+    support: NDArray[np.float64]
+    stars: NDArray[np.float64]
+    n_raters: NDArray[np.int32]  # neighbors that have the product
+
+    def at(self, part: Any) -> RankedByTaste:
+        """Return these parts of all arrays."""
+        arrays: Any = [array[part] for array in self]
+        return RankedByTaste(*arrays)
 
 
 class TasteVotes:
@@ -207,3 +222,10 @@ def _entries(index: TasteIndex, steps: Any, scale: Scale) -> Entries:
     if missing:
         raise SettingError(f"{missing} ratings are of products not in the user's profile: give them a confidence")
     return entries
+
+
+def empty_lists(n_rows: int, n: int) -> RankedByTaste:
+    """Return arrays (n_rows, n) that a ranker writes to."""
+    shape = (n_rows, n)
+    score, support, stars = (np.empty(shape, np.float64) for _ in range(3))
+    return RankedByTaste(np.empty(shape, np.int32), score, support, stars, np.empty(shape, np.int32))

@@ -20,7 +20,7 @@ from recommender.ranking import (
     ItemRanker,
     RankedByTaste,
     TasteRanker,
-    beside_taste,
+    taste,
 )
 from recommender.ranking.fusion import fuse
 from tests.ranking.test_items import entries, large, matrices, ranker_of
@@ -209,7 +209,7 @@ def test_shorter_lists_are_parts_of_longer_ones_also_under_a_cap() -> None:
 def test_one_thread_and_two_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     shop, dense = large()
     wanted = deep().rank_products(np.arange(500), 20)
-    monkeypatch.setattr(beside_taste, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(taste, "BLOCK_ROWS", 7)
     two = fused(ranker_of(shop, dense, ItemParameters(half_life=3.0), n_threads=2), HALF)
     found = two.rank_products(np.arange(500), 20)
     assert [array.tobytes() for array in found] == [array.tobytes() for array in wanted]

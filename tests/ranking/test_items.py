@@ -24,8 +24,8 @@ from recommender.ranking import (
     ItemRanker,
     RankedByTaste,
     TasteRanker,
-    beside_taste,
     empty_lists,
+    taste,
     train_item_weights,
 )
 from recommender.ranking.items import HALVINGS, ItemVotes, asking_profiles
@@ -324,7 +324,7 @@ def test_one_thread_and_two_give_the_same_bytes_in_blocks_of_any_size(monkeypatc
     shop, dense = large()
     one = ranker_of(shop, dense, ItemParameters(), n_threads=1)
     wanted = one.rank_products(np.arange(500), 20)
-    monkeypatch.setattr(beside_taste, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(taste, "BLOCK_ROWS", 7)
     done: list[int] = []
     found = ranker_of(shop, dense, ItemParameters(), n_threads=2).rank_products(
         np.arange(500), 20, progress=done.append
