@@ -130,7 +130,8 @@ def number_column(name: str, *, lowest: float, highest: float = math.inf) -> Csv
         if not allowed[_bytes(texts)].all():
             return None
         values = pc.cast(texts, pa.float64()).to_numpy() + 0.0
-        return pa.array(values) if (values >= lowest).all() and (values <= highest).all() and _finite(values) else None
+        good = (values >= lowest) & (values <= highest) & np.isfinite(values)
+        return pa.array(values) if good.all() else None
 
     return CsvColumn(name, pa.float64(), exact, fast)
 
@@ -280,10 +281,6 @@ def _bytes(texts: pa.StringArray) -> npt.NDArray[np.uint8]:
 
 def _byte_set(allowed: bytes) -> npt.NDArray[np.bool_]:
     return np.isin(np.arange(256), list(allowed))
-
-
-def _finite(values: npt.NDArray[np.float64]) -> bool:
-    return bool(np.isfinite(values).all())
 
 
 def _not_empty(text: str) -> str:
