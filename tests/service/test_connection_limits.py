@@ -143,7 +143,7 @@ def test_slow_clients_are_disconnected_and_others_are_answered_meanwhile(
                     return not any(held[kind] for kind in held.keys() - {NOT_TAKEN}) and at_rest()
 
                 try:
-                    wait_until(all_let_go, 120)
+                    wait_until(all_let_go)
                 except AssertionError:
                     counts = {kind: len(ones) for kind, ones in held.items()}
                     pytest.fail(f"still held: {counts}, {files_of(server.pid) - files} of them by the server")
