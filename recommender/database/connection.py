@@ -242,6 +242,9 @@ def _translated(error: Exception, engine: Engine) -> RecommenderError:
         return given_up(where, watch.noted, watch.seconds)
     if code in _CONFLICTS:
         return WriteConflictError(f"{where}: another transaction was in the way ({reason}); run the step again")
+    if code == CR.CR_SERVER_LOST and "timed out" in reason:
+        remedy = "check DB_HOST, DB_PORT, and that the server is not stuck, then run again"
+        return DatabaseError(f"{where}: the server does not answer; {remedy}")
     if code in (CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR, 0):  # 0: the connection was lost before
         return DatabaseError(f"{where}: the connection broke off ({reason}); run the step again, it starts clean")
     if re.search(r"file is not a database|malformed", reason):

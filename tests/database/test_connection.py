@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ def test_an_error_of_the_driver_is_one_line(
         connect(load_settings(environ=server_env(mariadb, **changed), env_file=tmp_path / "no"), create=True)
     assert "\n" not in str(refused.value)
     assert "пароль" not in str(refused.value)
+
+
+def test_a_server_that_hangs_behind_an_open_port_is_told_from_a_broken_connection(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+        env = {"DB_HOST": "127.0.0.1", "DB_PORT": str(silent.getsockname()[1]), "DB_NAME": "shop", "DB_USER": "anna"}
+        where = f"MySQL database shop at 127.0.0.1:{env['DB_PORT']} as anna"
+        with pytest.raises(DatabaseError) as refused:
+            connect(load_settings(environ=env, env_file=tmp_path / "no"), connect_timeout=0.2)
+    remedy = "check DB_HOST, DB_PORT, and that the server is not stuck, then run again"
+    assert str(refused.value) == f"{where}: the server does not answer; {remedy}"
 
 
 @pytest.mark.parametrize("name", ["a?b.db", "a#b.db", "a%20b.db", "sp ace.db", "ünï.db"])
