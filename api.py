@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import recommendation_engine
 from recommender.commands.exit_status import FORESEEN, one_line
-from recommender.commands.warm_up import load_for, parts_of_service, warm_up
+from recommender.commands.warm_up import SLOW, load_for, parts_of_service, warm_up
 from recommender.database import connect
 from recommender.publishing import map_file
 from recommender.service import (
@@ -149,8 +149,7 @@ async def lifespan(app: RecommendationApp) -> AsyncIterator[None]:
 
 def start(state: ServiceState, settings: Settings) -> ModelUpdater:
     """Load the model, from MODEL_FILE or the database, and put what the routes use into ``state``."""
-    said, log = "compiling the engine for this machine, once: about 15 s", logging.getLogger("uvicorn.error")
-    warm_up(lambda: log.info(said), parts_of_service(settings.ranking))
+    warm_up(lambda: logging.getLogger("uvicorn.error").info(SLOW), parts_of_service(settings.ranking))
     if file := settings.model_file:
         source: ModelSource = SavedModel(file, prepare=load_for)
     else:

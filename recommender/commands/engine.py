@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from recommender.commands.data_report import OF_INTERACTIONS, OF_RATINGS, describe, forecast, foresee_items
 from recommender.commands.evaluation_report import as_table, cold_start_as_table, draw_svg, write_json
-from recommender.commands.warm_up import parts_of_batches, warm_up
+from recommender.commands.warm_up import SLOW, parts_of_batches, warm_up
 from recommender.database import (
     as_words,
     connected,
@@ -66,11 +66,11 @@ JSON_FILE, SVG_FILE = "evaluation.json", "evaluation.svg"
 
 
 def announce_compiling(ranking: str) -> None:
-    """Load the compiled code that batches by a ranking need. Print a message if it has to be compiled first."""
+    """Load the compiled code that batches by a ranking need. Print a message if that takes long."""
 
     def tell() -> None:
         with suppress(BrokenPipeError):  # on another thread; the next line of the step ends it
-            print("compiling the engine for this machine, once: about 15 s ...")
+            print(SLOW)
 
     warm_up(tell, parts_of_batches(ranking))
 

@@ -67,6 +67,7 @@ except ImportError:  # Windows: a process that comes while others compile compil
     fcntl = None  # type: ignore[assignment]
 
 PATIENCE = 2.0  # seconds before a message
+SLOW = "loading the engine; the first run on a machine compiles it, once: about 15 s ..."
 WIDE = Scale.of(1, 100, 1)
 SMALLEST: Any = squared_norms  # compiled functions have no signature a type checker could use
 
