@@ -1,8 +1,9 @@
 """Times in a file: numbers since 1970 in one unit for the whole column, ISO 8601 in all its forms, and eight digits.
 
 The unit is told by the size of most of the first numbers: 1.7e9 are seconds, 1.7e12 milliseconds, 1.7e15 microseconds,
-1.7e18 nanoseconds. ``20240131`` is the date, whatever the unit is, if its digits are one. A date may be followed by T
-or a blank and a time, with a fraction, and by Z, UTC, GMT or an offset; without a zone it is UTC. The form of C's
+1.7e18 nanoseconds. ``20240131`` is the date, whatever the unit is, if its digits are one. ``2024-031`` is the day of
+the year, ``2024-01`` the first of the month, and 24:00 the end of the day. A date may be followed by T or a blank and a
+time, with a fraction of the second, and by Z, UTC, GMT or an offset; without a zone it is UTC. The form of C's
 ``ctime`` with a zone (``Fri Nov 09 07:57:22 -0800 2015``, as in the files of Goodreads) is read as well. So is
 ``12/31/2010 8:26 PM`` or ``31-12-2010``, with the month or the day first for the whole column: the values that fit one
 order only tell it (`day_or_month_first`). Without any the month is first, which is told. ``31.12.2010 8:26`` has the
@@ -14,6 +15,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+from calendar import isleap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -36,12 +38,16 @@ _FIRST_DAY, _LAST_DAY = 19_700_101, 20_991_231
 _ZONE = re.compile(r"(.*[0-9])\s*(?:(z|utc|gmt)|\s([+-][0-9:]+))", re.IGNORECASE)
 _PARTS = r"([0-9]{1,2})[/-]([0-9]{1,2})[/-]([0-9]{4})(?:,? +([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)(?: ?([AaPp])[Mm])?)?"
 _SLASHES, _DOTS = re.compile(_PARTS), re.compile(_PARTS.replace("[/-]", r"\."))
-_YEAR_FIRST = re.compile(r"([0-9]{4})/([0-9]{1,2})/([0-9]{1,2})\b(.*)")
+_YEAR_FIRST = re.compile(r"([0-9]{4})([/-])([0-9]{1,2})\2([0-9]{1,2})\b(.*)")
+_MONTH, _DAY_OF_YEAR = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])"), re.compile(r"([0-9]{4})-([0-9]{3})(?![0-9])(.*)")
+_MIDNIGHT = re.compile(r"(.+[T ])24(:?00(?::?00(?:[.,]0+)?)?)?((?:[Z+\- ].*)?)", re.IGNORECASE)
+_PART_OF_MINUTE = re.compile(r".+[T ][0-9]{2}(?::?[0-9]{2})?[.,].*", re.IGNORECASE)
 _ABOVE_12 = "(?:1[3-9]|[23][0-9])"
 _TELLS = {MONTH_FIRST: f"^[0-9]{{1,2}}[/-]{_ABOVE_12}[/-]", DAY_FIRST: f"^{_ABOVE_12}[/-][0-9]{{1,2}}[/-]"}
 _CTIME = "%a %b %d %H:%M:%S %z %Y"
 _SHOWN = 40
 MOST = 0.9  # of the first values of a column; some may be faulty
+_DAY_LENGTH = 86_400_000_000  # microseconds
 _EARLIEST_PLAUSIBLE = dt.datetime(1995, 1, 1)
 
 
@@ -234,13 +240,12 @@ def _is_day(text: str) -> bool:
 
 
 def _since_1970(text: str) -> int:
-    if year_first := _YEAR_FIRST.fullmatch(text):
-        year, month, day, rest = year_first.groups()
-        hour = re.sub(r"^ ([0-9]):", r" 0\1:", rest)
-        return _since_1970(f"{year}-{month:0>2}-{day:0>2}{hour}")
-    zone = _ZONE.fullmatch(text)
-    plain = zone[1] + ("Z" if zone[2] else zone[3]) if zone else text
+    plain, later = _usual(text)
+    zone = _ZONE.fullmatch(plain)
+    plain = zone[1] + ("Z" if zone[2] else zone[3]) if zone else plain
     try:
+        if _PART_OF_MINUTE.fullmatch(plain):
+            raise ValueError  # Python takes 10:11.5 for half a second, and ISO 8601 for half a minute
         time = dt.datetime.fromisoformat(plain)
     except ValueError:
         try:
@@ -248,7 +253,22 @@ def _since_1970(text: str) -> int:
         except ValueError:
             message = f"{text[:_SHOWN]!r} is neither a number nor a date as 2024-12-31 23:59:59"
             raise ValueError(message) from None
-    return _microseconds(time.replace(tzinfo=time.tzinfo or dt.UTC))
+    return _microseconds(time.replace(tzinfo=time.tzinfo or dt.UTC)) + later
+
+
+def _usual(text: str) -> tuple[str, int]:
+    """Return a date in the form that Python reads, and what it is earlier than ``text``, in microseconds."""
+    if found := _YEAR_FIRST.fullmatch(text):
+        year, _, month, day, rest = found.groups()
+        text = f"{year}-{month:0>2}-{day:0>2}" + re.sub(r"^ ([0-9]):", r" 0\1:", rest)
+    elif found := _MONTH.fullmatch(text):
+        text = f"{text}-01"
+    elif (found := _DAY_OF_YEAR.fullmatch(text)) and 1 <= int(found[2]) <= 365 + isleap(int(found[1])):
+        year, days, rest = found.groups()
+        return f"{year}-01-01{rest}", (int(days) - 1) * _DAY_LENGTH
+    if found := _MIDNIGHT.fullmatch(text):  # the end of the day
+        return f"{found[1]}00{found[2] or ''}{found[3]}", _DAY_LENGTH
+    return text, 0
 
 
 def _microseconds(time: dt.datetime) -> int:

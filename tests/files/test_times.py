@@ -41,6 +41,7 @@ def exact(text: str, *sample: str) -> dt.datetime | None:
         *("1717243200000000", "1717243200000000000", "2024-06-01T12:00:00", "2024-06-01 12:00:00", "2024-06-01 12:00"),
         *("2024-06-01T12:00:00Z", "2024-06-01t12:00:00z", "2024-06-01 12:00:00 UTC", "2024-06-01 12:00:00 GMT"),
         *("2024-06-01T14:00:00+02:00", "2024-06-01 14:00:00 +0200", "2024-06-01T07:00:00-0500", "20240601T120000Z"),
+        *("2024-153T12:00", "2024-6-1 12:00", "2024-06-01T12", "2024-W22-6T12:00Z", "2024-06-01T12:00:00,0"),
         *("2024-06-01T12:00:00.000", "2024-06-01T12:00:00.000000000Z", "Sat Jun 01 05:00:00 -0700 2024"),
     ],
 )
@@ -53,6 +54,26 @@ def test_dates_alone_and_fractions() -> None:
     assert exact("2024-06-01T12:00:00.25") == exact("1717243200.25") == NOON.replace(microsecond=250_000)
     assert exact("1717243200123") == NOON.replace(microsecond=123_000)
     assert exact("") is None
+
+
+def test_the_rare_forms_of_iso_8601_are_read_or_refused() -> None:
+    assert exact("2024-06") == exact("2024-6-1") == exact("2024-153") == dt.datetime(2024, 6, 1)
+    for end in ("2024-05-31T24:00:00", "2024-05-31 24:00Z", "20240531T24", "20240531T240000.0Z", "2024-06-01T00:00"):
+        assert exact(end) == dt.datetime(2024, 6, 1), end
+    assert exact("2024-05-31T24:00:00+02:00") == dt.datetime(2024, 5, 31, 22)
+    assert (exact("2024-366"), exact("2024-06-01 9:05")) == (dt.datetime(2024, 12, 31), dt.datetime(2024, 6, 1, 9, 5))
+    # Python takes 12:00.5 for half a second, and ISO 8601 for half a minute
+    for none in (
+        "2023-366",
+        "2024-000",
+        "2024-13",
+        "2024-05-31T24:30",
+        "2024-06-01T12:00.5",
+        "2024-06-01T12,5",
+        "T24:00",
+    ):
+        with pytest.raises(ValueError, match="is neither a number nor a date"):
+            exact(none)
 
 
 def test_eight_digits_that_are_a_date_are_that_date_in_any_column() -> None:
