@@ -248,6 +248,7 @@ def test_with_a_key_for_everything_a_page_that_is_open_stays_as_it_is(browser: B
                 page.goto(path)
                 expect(page.get_by_text("This service answers only with a key.")).to_be_visible()
                 expect(page.get_by_text("Without a key")).to_have_count(0)
+                expect(page.get_by_role("link", name="All routes of the API")).to_have_count(0)
             for _ in range(4):
                 page.clock.fast_forward(5_100)
                 page.wait_for_timeout(100)
