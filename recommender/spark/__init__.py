@@ -1,6 +1,7 @@
 """The batch on Apache Spark: the lists of a shop that does not fit one machine, the same as those of the local batch.
 
 session         starts Spark, and checks what it needs
+one_version     work that runs only where the package is of the driver's version
 daemon          the process that executors fork their Python workers from
 causes          errors of Spark in one line
 progress        the progress on the terminal, and what a run cost

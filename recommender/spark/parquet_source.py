@@ -44,6 +44,7 @@ from recommender.spark.causes import cause_in
 from recommender.spark.frames import Frames
 from recommender.spark.lists.plan import fit_shuffles
 from recommender.spark.names import numbered
+from recommender.spark.one_version import of_one_version
 from recommender.spark.shop_frames import INTERACTIONS, PEOPLE, RATINGS, ShopFrames, as_frame
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class ParquetSource:
         given = rows.selectExpr(f"{user} AS user_id", "product_id", f"{value} AS value", f"{_MICROSECONDS} AS time")
         kind = "string" if text else "long"
         schema = f"user_id {kind}, product_id string, code byte, time long, fault string"
-        checked = given.mapInArrow(partial(_checked, self._scale, what), schema).persist()
+        checked = given.mapInArrow(of_one_version(partial(_checked, self._scale, what)), schema).persist()
         counts = {row["fault"]: int(row["count"]) for row in checked.groupBy("fault").count().collect()}
         n_usable = counts.pop(None, 0)
         if too_faulty(n_faulty := sum(counts.values()), n_usable):

@@ -34,6 +34,7 @@ from recommender.shop import (
     places_of,
     product_id_bytes,
 )
+from recommender.spark.one_version import of_one_version
 from recommender.spark.shop_frames import INTERACTIONS, RATINGS, ShopFrames
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class ShopFacts:
     def _cut(self, most: int) -> int:
         """Return the cut of the sample, from the number of rows of each user."""
         users = _union(self.shop.frames.ratings, self.shop.frames.interactions, "user_id")
-        counts = users.groupBy("user_id").count().mapInArrow(_bins, "bins binary")
+        counts = users.groupBy("user_id").count().mapInArrow(of_one_version(_bins), "bins binary")
         bins = sum(np.frombuffer(row["bins"], np.int64) for row in counts.toLocalIterator())
         return cut_of(np.asarray(bins), most)
 
@@ -234,7 +235,7 @@ def _of_sample(cut: int, frame: DataFrame, schema: str) -> DataFrame:
         for batch in batches:
             yield batch.filter(pa.array(in_sample(batch.column("user_id").to_numpy(), cut)))
 
-    return frame.mapInArrow(chosen, schema)
+    return frame.mapInArrow(of_one_version(chosen), schema)
 
 
 def _sums(frame: DataFrame | None) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 
 from recommender.errors import DatabaseError, RecommenderError, SettingError, SparkError
 from recommender.spark.causes import explained
+from recommender.spark.one_version import of_one_version
 from recommender.spark.session import (
     MARIADB_DRIVER,
     MYSQL_DRIVER,
@@ -166,3 +167,24 @@ def test_a_worker_with_another_package_or_python_is_one_line(spark: Any, monkeyp
         check_workers(context)
     same = "set PYSPARK_PYTHON to the same everywhere"
     assert str(error.value) == f"the worker on {host} has Python {mine}, this is 3.99.1: {same}"
+
+
+def test_work_on_a_worker_that_came_later_with_another_package_is_one_line(
+    spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def same(batches: Any) -> Any:
+        return batches
+
+    frame = spark.range(3, numPartitions=1)
+    assert frame.mapInArrow(of_one_version(same), "id long").count() == 3
+    monkeypatch.setattr("recommender.spark.one_version.version_here", lambda: "of another release")
+    with pytest.raises(SparkError) as error, explained():
+        frame.mapInArrow(of_one_version(same), "id long").count()
+    here = f"install this version at {ROOT} on every worker"
+    assert str(error.value) == f"the worker on {socket.gethostname()} has another version of this package: {here}"
+
+
+def test_all_work_on_arrow_batches_asks_for_the_version() -> None:
+    for file in (ROOT / "recommender" / "spark").rglob("*.py"):
+        source = file.read_text()
+        assert source.count(".mapInArrow(") == source.count(".mapInArrow(of_one_version("), file

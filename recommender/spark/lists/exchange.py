@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import pyarrow as pa
 
+from recommender.spark.one_version import of_one_version
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
@@ -87,7 +89,7 @@ class SparkFlow:
         return partial(_with_known, self.frame.sparkSession.sparkContext.broadcast(known), task)
 
     def run(self, task: Task, schema: str = SCHEMA) -> SparkFlow:
-        return SparkFlow(self.frame.mapInArrow(partial(_in_arrow, task), schema))
+        return SparkFlow(self.frame.mapInArrow(of_one_version(partial(_in_arrow, task)), schema))
 
     def delivered(self, n_tasks: int, task: Task, schema: str = SCHEMA) -> SparkFlow:
         from pyspark.sql import functions as f

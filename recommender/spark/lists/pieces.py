@@ -21,6 +21,7 @@ from recommender.shop import People, Scale, places_of
 from recommender.spark.frames import Frames
 from recommender.spark.lists.exchange import SCHEMA, Message, as_batch
 from recommender.spark.lists.user_rows import A_RATING, A_SEGMENT, Events, UserRows
+from recommender.spark.one_version import of_one_version
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -136,9 +137,9 @@ def pieces_of(events: DataFrame, codes: Codes, piece_rows: int) -> DataFrame:
     named = ", text string" if "text" in events.columns else ""
     known = events.sparkSession.sparkContext.broadcast(codes)
     schema = f"part int, user_id long, column int, kind byte, steps byte, time long{named}"
-    coded = events.mapInArrow(partial(_coded, known), schema)
+    coded = events.mapInArrow(of_one_version(partial(_coded, known)), schema)
     parted = coded.repartitionById(len(codes.bounds) + 1, f.col("part"))
-    return parted.mapInArrow(partial(_packed, known, piece_rows), SCHEMA)
+    return parted.mapInArrow(of_one_version(partial(_packed, known, piece_rows)), SCHEMA)
 
 
 def _coded(known: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -26,6 +26,7 @@ from recommender.spark.lists.plan import (
     TASKS_PER_CORE,
     cluster_of,
 )
+from recommender.spark.one_version import of_one_version
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -46,7 +47,7 @@ def whole_frame(spark: SparkSession, lists: BatchLists, last: Last | None = None
     known = spark.sparkContext.broadcast((lists, shared_out(lists, n_tasks)))
     numbers = spark.range(n_tasks, numPartitions=n_tasks)  # a task is one number
     schema, work = last or Last(rows_schema(lists.matrix.ids.is_text), iter)
-    return numbers.mapInArrow(partial(_in_task, known, work), schema)
+    return numbers.mapInArrow(of_one_version(partial(_in_task, known, work)), schema)
 
 
 def _in_task(known: Any, work: Callable[[Iterator[Any]], Iterator[Any]], batches: Iterator[Any]) -> Iterator[Any]:
