@@ -62,6 +62,8 @@ def cause_in(error: BaseException) -> str:
         found = re.search(r"worker (?:has a )?different version:? (\S+) than that in\s+driver:? ([\d.]+)", text)
         versions = f"{found[1]}, this is {found[2]}" if found else "of another version"
         return f"a worker has Python {versions}: set PYSPARK_PYTHON to the same everywhere"
+    if missing := re.search(r'Cannot run program "([^"]+)"', text):
+        return f"a worker cannot run {missing[1]}: set PYSPARK_PYTHON to a Python that all workers have"
     told = ""
     with suppress(*_gone()):
         told = _java_cause(getattr(error, "java_exception", None)) or _java_cause(getattr(error, "_origin", None))

@@ -202,7 +202,9 @@ def _started(pyspark: Any, master: str, jar: Path | None, output: IO[bytes] | No
     except Exception as error:
         _forget(gateway)
         log.seek(0)
-        reason = cause_in(error) or _last_cause(log.read().decode(errors="replace")) or type(error).__name__
+        reason = cause_in(error) or type(error).__name__
+        if "JAVA_GATEWAY_EXITED" in reason:  # it tells no cause
+            reason = _last_cause(log.read().decode(errors="replace")) or reason
         raise SparkError(f"--spark {master}: Spark does not start ({reason}); --verbose shows its log") from None
     return context
 
@@ -250,7 +252,7 @@ def _wait_for_executors(context: SparkContext, master: str, wait: float | None) 
     tracker: Any = context._jsc.sc().statusTracker()
     while len(tracker.getExecutorInfos()) < 2:  # the driver is one
         if time.monotonic() > deadline:
-            lacking = "are there workers with that much memory and a free core (spark.executor.memory, .cores)?"
+            lacking = "does the master answer, and has it workers with a free core and spark.executor.memory to spare?"
             raise SparkError(f"--spark {master}: no executor came within {seconds:g} s: {lacking}")
         time.sleep(0.05)
 

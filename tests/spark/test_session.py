@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import socket
 import sys
@@ -57,16 +58,31 @@ def test_a_master_that_is_none_is_one_line(master: str) -> None:
         pass
 
 
-def test_a_jvm_that_ends_while_it_starts_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The words of its error are in the JVM, which cannot be asked any more."""
+def forget_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process start another session; that of other tests may run in it."""
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    for name in ("_active_spark_context", "_gateway", "_jvm"):  # the session of other tests may run in this process
+    for name in ("_active_spark_context", "_gateway", "_jvm"):
         monkeypatch.setattr(SparkContext, name, None)
     monkeypatch.setattr(SparkSession, "_instantiatedSession", None)
+
+
+def test_a_jvm_that_ends_while_it_starts_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words of its error are in the JVM, which cannot be asked any more."""
+    forget_the_session(monkeypatch)
     monkeypatch.setattr("recommender.spark.session._check_master", lambda _master: None)
     assert refused("local[0]").startswith("--spark local[0]: Spark does not start (")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pyspark leaves a pipe of the JVM open
+def test_a_setting_of_the_site_that_spark_refuses_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    forget_the_session(monkeypatch)
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    (tmp_path / "spark-defaults.conf").write_text("spark.submit.deployMode cluster\n")
+    line = 'Spark does not start (Cluster deploy mode is not compatible with master "local")'
+    assert line in refused("local[2]")
+    gc.collect()
 
 
 def test_a_master_that_cannot_be_reached_is_one_line() -> None:
@@ -162,6 +178,12 @@ def test_a_worker_with_another_package_or_python_is_one_line(spark: Any, monkeyp
         check_workers(context)
     here = f"install this version at {ROOT} on every worker"
     assert str(error.value) == f"the worker on {host} has another version of this package: {here}"
+    monkeypatch.setattr(context, "pythonExec", "/nowhere/python9")
+    with pytest.raises(SparkError) as error, explained():
+        check_workers(context)
+    remedy = "set PYSPARK_PYTHON to a Python that all workers have"
+    assert str(error.value) == f"Spark: a worker cannot run /nowhere/python9: {remedy}; --verbose shows its log"
+    monkeypatch.undo()
     monkeypatch.setattr("recommender.spark.session.platform.python_version", lambda: "3.99.1")
     with pytest.raises(SparkError) as error:
         check_workers(context)
