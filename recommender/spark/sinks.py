@@ -195,10 +195,23 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def check_folder(spark: SparkSession, folder: str) -> None:
-    """Raise SettingError unless ``folder`` is free, empty, or holds lists that a batch wrote before."""
-    files, path = _files(spark, folder)
-    if files.exists(path) and not (files.getFileStatus(path).isDirectory() and _may_go(spark, files, path)):
+    """Raise SettingError unless ``folder`` is free, empty or holds lists, and another one can be made beside it."""
+    try:
+        with explained():
+            files, path = _files(spark, folder)
+            free = not files.exists(path) or (files.getFileStatus(path).isDirectory() and _may_go(spark, files, path))
+            beside = path.suffix(f"__new_{secrets.token_hex(4)}")
+            made = free and files.mkdirs(beside)
+            if made:
+                files.delete(beside, True)
+    except SparkError as error:
+        raise SettingError(
+            f"--to-parquet {folder} cannot be written ({error}): check the name and the rights"
+        ) from error
+    if not free:
         raise SettingError(f"--to-parquet {folder} is there, and is no folder of lists of this step: name another")
+    if not made:
+        raise SettingError(f"--to-parquet {folder} cannot be written: check the name and the rights")
 
 
 def _may_go(spark: SparkSession, files: Any, path: Any) -> bool:

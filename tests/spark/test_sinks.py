@@ -21,7 +21,7 @@ from recommender.errors import DatabaseError, SettingError
 from recommender.publishing import Version, publish_lists, read_versions
 from recommender.settings import Settings
 from recommender.shop import NOTHING_READ
-from recommender.spark.sinks import Make, publish_frame, whole_lists, write_folder
+from recommender.spark.sinks import Make, check_folder, publish_frame, whole_lists, write_folder
 from tests.support.shop import fill
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
@@ -231,3 +231,14 @@ def test_a_folder_of_something_else_is_refused(spark: Any, tmp_path: Path) -> No
             write_folder(spark, frame_of(spark, {1: ["a"]}, 1), str(taken))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "ratings.csv", "ratings.parquet"]
     assert spark.read.parquet(str(tmp_path / "ratings.parquet")).count() == 1
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for name in (f"{tmp_path}/file/lists", "/proc/lists", "nothing://host/lists"):
+        with pytest.raises(SettingError) as error:
+            check_folder(spark, name)
+        assert str(error.value).startswith(f"--to-parquet {name} cannot be written")
+        assert "\n" not in str(error.value)
+    check_folder(spark, f"{tmp_path}/lists")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
