@@ -146,7 +146,7 @@ def stages(ranking: str, files: Path, shape: Shape, cores: int) -> Stages:
     """Make the lists by the divided form, from frames in Spark's memory into Parquet files."""
     settings = load_settings(environ={"RANKING": ranking}, env_file=files / "no.env")
     with spark_session(f"local[{cores}]") as spark:
-        found = ParquetSource(spark, files, settings).read()
+        found = ParquetSource(spark, str(files), settings).read()
         job = ListsJob(model_settings(settings), None, 10, 1, datetime.now(UTC))
         shuffled, of_a_core = Meter(spark).cost()["shuffled_bytes"], core_seconds()
         started = time.perf_counter()

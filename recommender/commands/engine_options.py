@@ -64,9 +64,7 @@ def parse_arguments(arguments: list[str] | None, *, batch_sample: int, constants
     parser.add_argument(
         "--spark", metavar="MASTER", help="make the lists on Apache Spark: local[2], spark://host:7077, yarn, k8s://..."
     )
-    parser.add_argument(
-        "--from-parquet", type=Path, metavar="FOLDER", help="--spark: read Parquet files instead of the database"
-    )
+    parser.add_argument("--from-parquet", metavar="FOLDER", help="--spark: read Parquet files instead of the database")
     parser.add_argument(
         "--to-parquet", metavar="FOLDER", help="--spark: write the lists as Parquet files, not into the database"
     )
@@ -104,7 +102,7 @@ class SparkOptions:
     """The options of a batch on Spark; without ``to_parquet`` the lists go into the database."""
 
     master: str
-    from_parquet: Path | None
+    from_parquet: str | None
     to_parquet: str | None
     jar: Path | None
     verbose: bool

@@ -10,6 +10,7 @@ shop_frames     a shop as Spark reads it
 shop_facts      what the driver knows of it: products, fingerprint, a bounded sample
 jdbc_source     the tables of a database, read by all executors at once
 id_ranges       ranges of user ids with about as many rows each
+folders         a folder or file on any file system that Spark knows
 parquet_source  a shop in Parquet files
 names           what the shop calls its users
 lists           the lists of all users: a folder

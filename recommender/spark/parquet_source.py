@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +40,7 @@ from recommender.shop import (
     product_id_bytes,
 )
 from recommender.spark.causes import cause_in
+from recommender.spark.folders import place_of
 from recommender.spark.frames import Frames
 from recommender.spark.lists.plan import fit_shuffles
 from recommender.spark.names import numbered
@@ -70,14 +70,15 @@ _FACTS = {"title": "string", "price": "double", "stars": "double", "category_id"
 class ParquetSource:
     """The files of one folder."""
 
-    def __init__(self, spark: SparkSession, folder: Path, settings: Settings) -> None:
+    def __init__(self, spark: SparkSession, folder: str, settings: Settings) -> None:
         self._spark, self._folder = spark, folder
         self._scale = wanted_scale(settings) or HALF_STARS
         self._kinds = dict[str, str]()  # of user_id, by file
 
     def read(self) -> ShopFrames:
         """Return the shop. InputFileError for a file that is missing or of another form, RatingError, SparkError."""
-        if not self._folder.is_dir():
+        files, folder = place_of(self._spark, self._folder)
+        if not (files.exists(folder) and files.getFileStatus(folder).isDirectory()):
             raise InputFileError(f"--from-parquet {self._folder} is no folder: name one with products.parquet in it")
         rated = self._file("ratings", {"user_id": ID, "product_id": TEXT, "rating": REAL}, {"created_at": TIME})
         events = self._file(
@@ -105,10 +106,11 @@ class ParquetSource:
 
     def _file(self, name: str, needed: Mapping[str, str], optional: Mapping[str, str]) -> DataFrame | None:
         """Return the columns of a file, NULL for optional ones that it lacks; None without the file."""
-        path = self._folder / f"{name}.parquet"
-        if not path.exists():
+        path = f"{self._folder}/{name}.parquet"
+        files, place = place_of(self._spark, path)
+        if not files.exists(place):
             return None
-        frame = self._opened(path)
+        frame = self._opened(path, place.toString())
         found = {field.name: field.dataType.typeName().partition("(")[0] for field in frame.schema}
         found = {column: _SPELLED.get(kind, kind) for column, kind in found.items()}
         if missing := [column for column in needed if column not in found]:
@@ -117,16 +119,16 @@ class ParquetSource:
             if column in found and found[column] not in _KINDS[wanted]:
                 raise InputFileError(f"{path}: column {column} is of type {found[column]}: make it {wanted}")
         if "user_id" in found:
-            self._kinds[path.name] = TEXT if found["user_id"] == "string" else NUMBER
+            self._kinds[f"{name}.parquet"] = TEXT if found["user_id"] == "string" else NUMBER
         absent = [f"CAST(NULL AS STRING) AS {column}" for column in optional if column not in found]
         return frame.selectExpr(*needed, *(column for column in optional if column in found), *absent)
 
-    def _opened(self, path: Path) -> DataFrame:
+    def _opened(self, path: str, place: str) -> DataFrame:
         from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
 
         try:
-            return self._spark.read.parquet(str(path.absolute()))
+            return self._spark.read.parquet(place)
         except (PySparkException, Py4JError) as error:
             said = cause_in(error)
             reason = next((words for sign, words in _UNREADABLE.items() if sign in said), said)
@@ -183,7 +185,7 @@ class ParquetSource:
         )
 
     def _catalog(self) -> ProductCatalog:
-        path = self._folder / "products.parquet"
+        path = f"{self._folder}/products.parquet"
         frame = self._file("products", {}, dict.fromkeys(("product_id", "asin", "title"), TEXT) | _NUMBERS)
         if frame is None:
             raise InputFileError(f"{path} is missing: it has the products that may be recommended")

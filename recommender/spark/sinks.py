@@ -31,6 +31,7 @@ from recommender.publishing import Judge, Version, publish_lists
 from recommender.settings import Settings
 from recommender.shop import LONGEST_KNOWN_ID, LONGEST_USER_ID, NUMBERS_AS_THEY_ARE, Cursor
 from recommender.spark.causes import explained
+from recommender.spark.folders import place_of
 from recommender.spark.lists.exchange import Last
 from recommender.spark.names import NamesOnSpark
 
@@ -198,7 +199,7 @@ def check_folder(spark: SparkSession, folder: str) -> None:
     """Raise SettingError unless ``folder`` is free, empty or holds lists, and another one can be made beside it."""
     try:
         with explained():
-            files, path = _files(spark, folder)
+            files, path = place_of(spark, folder)
             free = not files.exists(path) or (files.getFileStatus(path).isDirectory() and _may_go(spark, files, path))
             beside = path.suffix(f"__new_{secrets.token_hex(4)}")
             made = free and files.mkdirs(beside)
@@ -234,7 +235,7 @@ def write_folder(spark: SparkSession, lists: DataFrame, folder: str) -> DataFram
     Until all files are written, ``folder`` stays as it is. SettingError as `check_folder`.
     """
     check_folder(spark, folder)
-    files, path = _files(spark, folder)
+    files, path = place_of(spark, folder)
     jvm: Any = spark.sparkContext._jvm
     drawn = secrets.token_hex(4)
     new, old = (jvm.org.apache.hadoop.fs.Path(f"{path.toString()}__{end}_{drawn}") for end in ("new", "old"))
@@ -252,12 +253,3 @@ def write_folder(spark: SparkSession, lists: DataFrame, folder: str) -> DataFram
 def _rename(files: Any, source: Any, target: Any) -> None:
     if not files.rename(source, target):
         raise SettingError(f"--to-parquet: {source.toString()} cannot be renamed to {target.toString()}: check rights")
-
-
-def _files(spark: SparkSession, folder: str) -> tuple[Any, Any]:
-    """Return the file system of a folder, as Hadoop knows it, and its path."""
-    jvm: Any = spark.sparkContext._jvm
-    jsc: Any = spark.sparkContext._jsc
-    path = jvm.org.apache.hadoop.fs.Path(folder if "://" in folder else str(Path(folder).absolute()))
-    files = path.getFileSystem(jsc.hadoopConfiguration())
-    return files, files.makeQualified(path)

@@ -43,9 +43,9 @@ def put(tmp_path: Path) -> Callable[..., None]:
 
 @pytest.fixture
 def read(spark: Any, tmp_path: Path) -> Callable[..., ShopFrames]:
-    def read_it(**options: str) -> ShopFrames:
+    def read_it(folder: str = str(tmp_path), **options: str) -> ShopFrames:
         settings = load_settings(options, environ={}, env_file=tmp_path / "no.env")
-        return ParquetSource(spark, tmp_path, settings).read()
+        return ParquetSource(spark, folder, settings).read()
 
     return read_it
 
@@ -130,6 +130,20 @@ def test_unusable_rows_are_left_out_and_counted(put: Any, read: Any) -> None:
         "product_ratings.product_id": 1,
         "amazon_products.asin": 2,
     }
+
+
+def test_a_folder_may_be_on_any_file_system_that_spark_knows(put: Any, read: Any, tmp_path: Path) -> None:
+    put(products=PRODUCTS, ratings=RATINGS)
+    assert read(f"file://{tmp_path}").n_ratings == 3
+    (tmp_path / "ratings.parquet").unlink()
+    for folder, line in (
+        (f"file://{tmp_path}", f"--from-parquet file://{tmp_path}: neither ratings.parquet nor interactions.parquet"),
+        (f"file://{tmp_path}/no", f"--from-parquet file://{tmp_path}/no is no folder"),
+        ("nothing://host/shop", 'No FileSystem for scheme "nothing"'),
+    ):
+        with pytest.raises(RecommenderError) as error, explained():
+            read(folder)
+        assert line in str(error.value)
 
 
 def test_another_scale_is_named_by_the_settings(put: Any, read: Any) -> None:
