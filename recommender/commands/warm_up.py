@@ -75,8 +75,7 @@ SMALLEST: Any = squared_norms  # compiled functions have no signature a type che
 def warm_up(notify: Callable[[], object], parts: Iterable[str] | None = None) -> None:
     """Run every compiled function of the parts once, on ratings as ``load_model`` makes them.
 
-    ``parts``: see `parts_of_batches` and `parts_of_service`; None: all. ``notify`` is called, from another thread, if
-    that takes longer than ``PATIENCE``.
+    ``parts``: None stands for all. ``notify`` is called, from another thread, if that takes longer than ``PATIENCE``.
     """
     timer = threading.Timer(PATIENCE, notify)
     timer.start()
