@@ -23,6 +23,7 @@ from recommender.errors import SettingError
 MOST_STEPS = 127  # a number of steps is an int8
 FINEST = Decimal("0.01")
 _LARGEST = Decimal(1_000_000)
+_NAMES = "RATING_MIN, RATING_MAX, RATING_STEP"
 _EQUAL = 5e-10  # ratings that agree in nine decimals are the same
 
 
@@ -42,7 +43,7 @@ class Scale:
         def require(holds: bool, why: str) -> None:
             if not holds:
                 low, high, step = (_plain(value) if _is_plain(value) else value for value in self._parts)
-                raise SettingError(f"a scale of ratings from {low} to {high} by {step} {why}")
+                raise SettingError(f"{_NAMES}: a scale of ratings from {low} to {high} by {step} {why}")
 
         require(all(map(_is_plain, self._parts)), "is not of plain numbers")
         require(self.step >= FINEST and not self.step % FINEST, "needs a step of 0.01 or more, of two decimals at most")
@@ -57,7 +58,8 @@ class Scale:
         try:
             return cls(*(Decimal(str(value)).normalize() for value in (low, high, step)))
         except InvalidOperation:
-            raise SettingError(f"a scale of ratings from {low!r} to {high!r} by {step!r} is not of numbers") from None
+            said = f"a scale of ratings from {low!r} to {high!r} by {step!r} is not of numbers"
+            raise SettingError(f"{_NAMES}: {said}") from None
 
     @classmethod
     def from_json(cls, values: Any) -> Self:

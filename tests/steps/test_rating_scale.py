@@ -163,4 +163,4 @@ def test_made_up_ratings_are_stars(shop: Engine, capsys: pytest.CaptureFixture[s
     assert step2.main(["--rating-max", "10"]) == 1
     assert "made-up ones are 1 to 5 stars: leave these settings out" in capsys.readouterr().err
     assert step2.main(["--rating-max", "ten"]) == 1
-    assert "a scale of ratings from '0.5' to 'ten' by '0.5' is not of numbers" in capsys.readouterr().err
+    assert "RATING_STEP: a scale of ratings from '0.5' to 'ten' by '0.5' is not of numbers" in capsys.readouterr().err
