@@ -137,6 +137,7 @@ def evaluate(settings: Settings, ratings: Path | None, columns: str | None, *, z
             matrix, log = read_taste_data(engine)
             segments = read_people(engine).segments(matrix.user_ids).codes
     announce_compiling(AUTO)
+    print("auto     tries its constants first, which takes seconds to minutes ...", flush=True)
     evaluation, cold_start = evaluated(settings, matrix, log, seed=seed), None
     print(as_table(evaluation, matrix.scale.noun))
     if segments is not None:
@@ -211,6 +212,7 @@ def draw_map(settings: Settings) -> None:
     """Make the taste map, at the lowest priority."""
     at_lowest_priority()
     announce_compiling(TASTE)
+    print("map      in one thread, at the lowest priority: 5,000 people take 10 s, 200,000 two minutes ...", flush=True)
     started = time.perf_counter()
     path, saved = make_map(settings)
     shown = f"{len(saved.tastes.user_ids):,} people in {len(saved.tastes.regions)} regions"

@@ -503,7 +503,9 @@ def test_a_file_of_ratings_is_evaluated_without_a_database_and_by_its_seed(
         assert offline("--evaluate", "--ratings", "mine.csv", "--seed", seed) == 0
         found.append(written()["modes"])
     assert capsys.readouterr().out.startswith(
-        "ratings of mine.csv\nnewest 20% of each user's ratings hidden; 200 of 200"
+        "ratings of mine.csv\n"
+        "auto     tries its constants first, which takes seconds to minutes ...\n"
+        "newest 20% of each user's ratings hidden; 200 of 200"
     )
     assert "cold_start" not in json.loads(
         Path("evaluation.json").read_text()
