@@ -16,6 +16,8 @@ import hypothesis
 import pytest
 from sqlalchemy import Engine
 
+os.environ["TQDM_DISABLE"] = "1"  # read at its import; a slow machine alone would show bars in what a step prints
+
 from recommender.database import connect
 from recommender.settings import Settings, load_settings
 from tests.support.deadlines import patient

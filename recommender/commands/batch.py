@@ -108,6 +108,7 @@ def read_and_train(
 ) -> tuple[Snapshot, Trained, BatchJob]:
     """Read the shop and train; without ``all_of_it`` what only the gate needs is not read."""
     snapshot = read_snapshot(engine, times=all_of_it, log=all_of_it)
+    commands.tell_training(settings.ranking)
     trained = train(snapshot, model_settings(settings))
     matrix, n = trained.shop.ratings, settings.top_n_recommendations
     return snapshot, trained, job_for(matrix, trained.similarity, users, n, trained.settings)

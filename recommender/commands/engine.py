@@ -57,7 +57,7 @@ from recommender.publishing import (
     roll_back,
     save_model,
 )
-from recommender.ranking import AUTO, CLASSIC, RANKINGS, TASTE
+from recommender.ranking import AUTO, CLASSIC, ITEMS, RANKINGS, TASTE
 from recommender.settings import Settings, checked_path
 from recommender.shop import Interactions, Profiles, RatingMatrix, build_profiles, interaction_weights, sampled, widened
 from recommender.updates import SAID, at_lowest_priority, make_map, suited
@@ -73,6 +73,12 @@ def announce_compiling(ranking: str) -> None:
             print(SLOW)
 
     warm_up(tell, parts_of_batches(ranking))
+
+
+def tell_training(ranking: str) -> None:
+    """Print what a ranking does before it can be used, if that may take long."""
+    if (work := {AUTO: "tries its constants", ITEMS: "learns its weights"}.get(ranking)) is not None:
+        print(f"{ranking:8} {work} first, which takes seconds to minutes ...", flush=True)
 
 
 def suited_and_told(engine: Engine, settings: Settings) -> Settings:
@@ -137,7 +143,7 @@ def evaluate(settings: Settings, ratings: Path | None, columns: str | None, *, z
             matrix, log = read_taste_data(engine)
             segments = read_people(engine).segments(matrix.user_ids).codes
     announce_compiling(AUTO)
-    print("auto     tries its constants first, which takes seconds to minutes ...", flush=True)
+    tell_training(AUTO)
     evaluation, cold_start = evaluated(settings, matrix, log, seed=seed), None
     print(as_table(evaluation, matrix.scale.noun))
     if segments is not None:

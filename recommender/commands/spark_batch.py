@@ -174,6 +174,7 @@ class _Run:
         tell_matrix(f"{shop.n_ratings:,} ratings", facts, started)
         commands.announce_compiling(settings.ranking)
         snapshot = facts.sample()
+        commands.tell_training(settings.ranking)
         trained = train(snapshot, model_settings(settings))
         n, n_users = settings.top_n_recommendations, min(facts.shape[0], self.users or facts.shape[0])
         job = job_for(trained.shop.ratings, trained.similarity, n_users, n, trained.settings)
