@@ -14,10 +14,14 @@ the file lacks, or leaves empty, is unknown: 0 in the columns of numbers. The ca
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recommender.database.schema import (
     CATEGORY_NAME_LENGTH,
@@ -58,8 +62,13 @@ WHERE_TO_GET_IT = (
     "or make a sample: python -m recommender.sample_catalog"
 )
 
-
 KAGGLE_PATTERN = "[A-Z0-9]{10}"
+
+_CURRENCY = "".join(sign for sign in map(chr, range(0x20D0)) if unicodedata.category(sign) == "Sc")  # $ and its like
+_SIGN = rf"(?:[A-Z]{{3}}|[A-Z]{{0,2}}[{re.escape(_CURRENCY)}])"
+_PRICE = re.compile(rf"({_SIGN})?\s*([0-9.,][0-9.,'\s]*?)\s*({_SIGN})?")
+_CENTS = re.compile(r"(.*)([.,])([0-9]{1,2})")
+_GROUPS = re.compile(r"[0-9]{1,3}(?:([.,'\s])[0-9]{3})(?:\1[0-9]{3})*")
 
 
 def category_columns() -> list[CsvColumn]:
@@ -185,10 +194,63 @@ def _lenient(column: CsvColumn, form: FileForm) -> CsvColumn:
         return first_address(column)
     if pa.types.is_integer(column.type):
         column = also_with_zeros(column)
-    if form.has_decimal_comma(column.name):
+    if column.name in ("price", "listPrice"):
+        column = priced_column(column, form)
+    elif form.has_decimal_comma(column.name):
         form.notes[column.name] = "decimal comma"
         column = with_decimal_comma(column)
     return or_unknown(column, "0") if column.name in _NUMBERS else column
+
+
+def priced_column(column: CsvColumn, form: FileForm) -> CsvColumn:
+    """Return the column for prices as shops write them, as ``$1,299.00``, ``1.299,00 €``, ``EUR 12``; tell it the form.
+
+    One or two digits at the end are behind the decimal mark. Of one group of three digits at the end the other prices
+    of the file decide: it is a thousand, unless they have this mark before their cents.
+    """
+    found = [price for value in form.values(column.name) if (price := _PRICE.fullmatch(value))]
+    cents = {end[2] for price in found if (end := _CENTS.fullmatch(price[2]))}
+    signs = sorted({sign for price in found for sign in (price[1], price[3]) if sign})
+    mark = "," if cents == {","} else "."
+    notes = ["decimal comma"] * (mark == ",") + [f"without {sign}" for sign in signs]
+    if notes:
+        form.notes[column.name] = ", ".join(notes)
+
+    def plain(text: str) -> str:
+        return plain_price(text, mark)
+
+    def fast(texts: pa.StringArray) -> pa.Array | None:
+        if not pc.all(pc.match_substring_regex(texts, r"^[0-9]*(?:\.[0-9]*)?\z")).as_py() or mark == ",":
+            texts = pa.array([plain(text) for text in texts.to_pylist()], pa.string())
+        return column.fast(texts)
+
+    def exact(text: str) -> Any:
+        return column.exact(plain(text))
+
+    return replace(column, exact=exact, fast=fast)
+
+
+def plain_price(text: str, mark: str) -> str:
+    """Return a price as digits with a decimal point; ``mark``: the decimal mark where the price itself does not tell.
+
+    >>> [plain_price(text, ".") for text in ("$1,299.00", "1.299,50 €", "1 299", "1,299", "1.299", "12,5", "1,29.00")]
+    ['1299.00', '1299.50', '1299', '1299', '1.299', '12.5', '1,29.00']
+    >>> plain_price("1.299", ","), plain_price("1,299", ","), plain_price("about 5", ".")
+    ('1299', '1.299', 'about 5')
+    """
+    price = _PRICE.fullmatch(text)
+    if price is None:
+        return text
+    cents = _CENTS.fullmatch(price[2])
+    whole, end = (cents[1], f".{cents[3]}") if cents else (price[2], "")
+    groups = _GROUPS.fullmatch(whole)
+    if groups is not None and (cents is None or groups[1] != cents[2]):
+        if groups[1] == mark and whole.count(mark) == 1 and not cents:
+            return whole.replace(mark, ".")
+        return whole.replace(groups[1], "") + end
+    if not end and whole.count(mark) == 1:
+        whole = whole.replace(mark, ".")
+    return whole + end if whole.replace(".", "", 1).isdecimal() or not whole else text
 
 
 def whole_products(

@@ -6,7 +6,8 @@ Files of any form, as for ratings (`file_form`); faulty rows go to ``rejected_ro
   all but letters aside. Without such a column all rows are of one type: purchases, as in a file of orders, unless the
   caller names another. The first line says so.
 - timestamp: see `times`; nothing after tomorrow. Empty or absent: not known.
-- order_id, session_id (up to 64 characters), quantity (a whole number from 1), value: optional, and kept in the table.
+- order_id, session_id (up to 64 characters), quantity (a whole number from 1), value (as a price): optional, and kept
+  in the table.
 
 Every row is an event of its own: none is merged with another.
 """
@@ -24,14 +25,9 @@ import pyarrow.compute as pc
 
 from recommender.database.schema import EVENT_ID_LENGTH, INTERACTION_TYPES, LARGEST_INT
 from recommender.errors import InputFileError, SettingError
+from recommender.files.catalog_files import priced_column
 from recommender.files.column_names import PRODUCT, TIME, USER, ColumnTable, Names, given_columns
-from recommender.files.csv_columns import (
-    CsvColumn,
-    number_column,
-    product_id_column,
-    text_column,
-    with_decimal_comma,
-)
+from recommender.files.csv_columns import CsvColumn, number_column, product_id_column, text_column
 from recommender.files.file_form import FileForm, understood
 from recommender.files.ratings_file import SHOWN_ROWS, refuse_early_times, shop_times
 from recommender.files.rejected_rows import RejectedRows
@@ -157,10 +153,7 @@ def _require(form: FileForm) -> None:
 
 
 def _optional(form: FileForm) -> list[CsvColumn]:
-    value = number_column("value", lowest=0.0)
-    if form.has_decimal_comma("value"):
-        form.notes["value"] = "decimal comma"
-        value = with_decimal_comma(value)
+    value = priced_column(number_column("value", lowest=0.0), form)
     ids = (text_column(name, max_characters=EVENT_ID_LENGTH) for name in ("order_id", "session_id"))
     return [type_column(), *ids, or_null(count_column("quantity")), or_null(value)]
 

@@ -128,7 +128,7 @@ def test_goodreads_interactions(read: Read) -> None:
 
 def test_shopify_orders(read: Read) -> None:
     head = "Name,Email,Financial Status,Created at,Lineitem quantity,Lineitem price,Lineitem sku\n"
-    found = read(f"{head}#1001,a@x.org,paid,2024-01-01 10:00:00 +0100,2,9.50,{A}\n")
+    found = read(f"{head}#1001,a@x.org,paid,2024-01-01 10:00:00 +0100,2,$9.50,{A}\n")
     assert rows(found, "quantity", "value") == [("a@x.org", A, "purchase", dt.datetime(2024, 1, 1, 9), 2, 9.5)]
 
 

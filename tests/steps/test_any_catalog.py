@@ -15,7 +15,7 @@ from sqlalchemy import Engine, inspect, text
 import to_rds
 from recommender.database import existing_tables
 from recommender.errors import InputFileError
-from recommender.files import RejectedRows, any_product_rows, product_form, whole_products
+from recommender.files import RejectedRows, UnwrittenRejectedRows, any_product_rows, product_form, whole_products
 from recommender.shop import PRODUCT_ID_RULE
 from tests.steps.test_to_rds import CATEGORIES, HEADER, Step, asins, catalog, line
 from tests.steps.test_to_rds import step as step
@@ -270,6 +270,38 @@ def test_whole_numbers_and_flags_may_have_zeros_behind_a_point(tmp_path: Path) -
     path.write_text(f"sku,reviews\n{A},10.5\n{B},-1\n")
     with RejectedRows(tmp_path / "rejected_rows.csv", limit=2) as rejected, pytest.raises(InputFileError):
         list(any_product_rows(product_form(path, "asin=sku"), rejected, (), rows_per_batch=10).batches())
+
+
+@pytest.mark.parametrize(
+    ("texts", "prices", "note"),
+    [
+        (["$12.50", "$1,299.00", "$1,299", "$.99"], [12.5, 1299.0, 1299.0, 0.99], "without $"),
+        (["12,50 €", "1.299,00 €", "1.299 €", ",99 €"], [12.5, 1299.0, 1299.0, 0.99], "decimal comma, without €"),
+        (["EUR 7", "1 299,95", "1'299.95", "US$ 3"], [7.0, 1299.95, 1299.95, 3.0], "without EUR, without US$"),
+        (["1299", "12.345", "", "0"], [1299.0, 12.345, 0.0, 0.0], ""),
+        ([12.5, 1299, None, 1e3], [12.5, 1299.0, 0.0, 1000.0], ""),
+    ],
+)
+def test_prices_are_read_as_shops_write_them(
+    tmp_path: Path, texts: list[object], prices: list[float], note: str
+) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text("".join(json.dumps({"sku": f"p{n}", "price": text}) + "\n" for n, text in enumerate(texts)))
+    form = product_form(path, "asin=sku")
+    with RejectedRows(path.with_name("rejected_rows.csv")) as rejected:
+        rows = any_product_rows(form, rejected, (), rows_per_batch=2)
+        assert [row["price"] for batch in whole_products(rows.batches(), {}) for row in batch.to_pylist()] == prices
+    assert form.notes.get("price", "") == note
+
+
+@pytest.mark.parametrize("text", ["about 5", "1,29.00", "1.2.3", "5 pieces", "1,2345,678", "$", "--"])
+def test_a_price_that_is_no_number_is_rejected_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text("".join(json.dumps({"sku": sku, "price": text}) + "\n" for sku, text in ((A, 1), (B, text))))
+    rejected, form = UnwrittenRejectedRows(limit=1), product_form(path, "asin=sku")
+    found = list(any_product_rows(form, rejected, (), rows_per_batch=2).batches())
+    assert [batch["asin"].to_pylist() for batch in found] == [[A]]
+    assert rejected.reasons == [f"p.jsonl, line 2: price {text!r} is not a number"]
 
 
 def test_the_file_is_closed_when_it_is_refused(tmp_path: Path) -> None:
