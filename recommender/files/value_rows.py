@@ -23,6 +23,8 @@ from recommender.files.rejected_rows import RejectedRows
 
 _ROWS_FOR_EXACT = 64  # a faulty piece of so few rows is read singly
 _EXACT = 2**53
+_NOT_ONE = "is a list or an object, not one value"
+_IDS = ("asin", "user_id", "product_id")  # each is one value, also where another text may hold a list
 _ROWS_OF_PARQUET = 10_000  # a file with long texts has few
 
 
@@ -45,10 +47,12 @@ class ValueRows(CheckedRows):
         self.form = form
         try:
             self._choose(columns, optional, form.names, form.header)
+            self._theirs = [form.header[form.places[column.name]] for column in self.columns]
+            self._ids = [form.header[form.places[name]] for name in _IDS if name in form.places]
+            self._refuse_nested_ids()
         except InputFileError:
             form.source.close()
             raise
-        self._theirs = [form.header[form.places[column.name]] for column in self.columns]
         self._shortest_row = 2 + sum(column.shortest for column in self.columns)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -60,6 +64,12 @@ class ValueRows(CheckedRows):
                 self._check_limit(0)
         self._check_limit(0)
         self.require_rows()
+
+    def _refuse_nested_ids(self) -> None:
+        if (file := self.form.parquet) is not None:
+            for name in self._ids:
+                if pa.types.is_nested(file.schema_arrow.field(name).type):
+                    raise InputFileError(f"{self.path}: {name} {_NOT_ONE}: write the id into a column of its own")
 
     def _checked(self, block: _Block, start: int, stop: int) -> Iterator[pa.RecordBatch]:
         """Yield the good rows of a part of a block, which is split as long as it has a fault."""
@@ -124,7 +134,7 @@ class ValueRows(CheckedRows):
         for number, text in enumerate(lines, first):
             if not text.strip():
                 continue
-            found, reason = _json_object(text, self._theirs)
+            found, reason = _json_object(text, self._theirs, self._ids)
             if found is None:
                 self._reject(number, reason, text.removesuffix(b"\r"))
                 continue
@@ -174,7 +184,7 @@ class _RawRows(Sequence[bytes]):
         return orjson.dumps(self._batch.slice(row, 1).to_pylist()[0], default=str)
 
 
-def _json_object(text: bytes, names: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
+def _json_object(text: bytes, names: Sequence[str], ids: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
     """Return the object, or None and the reason."""
     if len(text) > LONGEST_ROW:
         return None, f"the row is longer than {LONGEST_ROW:,} bytes"
@@ -186,4 +196,5 @@ def _json_object(text: bytes, names: Sequence[str]) -> tuple[dict[str, Any] | No
             found = json.loads(text)  # orjson makes 1e+20 of a whole number of 21 digits
     except (ValueError, RecursionError) as error:
         return None, f"is not JSON ({error})"
-    return found, ""
+    nested = next((name for name in ids if found.get(name) and isinstance(found[name], dict | list)), None)
+    return (found, "") if nested is None else (None, f"{nested} {_NOT_ONE}")

@@ -235,3 +235,16 @@ def test_csv_json_and_parquet_of_the_same_rows_give_the_same_ratings_and_faults(
                 found.append(None)
             found.append([(line - first, reason) for line, reason, _ in rejected(tmp_path)])
     assert found[:2] == found[2:4] == found[4:]
+
+
+def test_an_id_that_is_an_object_or_a_list_is_rejected_by_name(read: Read, tmp_path: Path) -> None:
+    lines = [{"user": 1, "item": "a", "rating": 4}, {"user": 2, "item": {"id": "a"}, "rating": 5}]
+    lines += [{"user": 3, "item": ["a", "b"], "rating": 5}, {"user": {"id": 4}, "item": "b", "rating": 3}]
+    found = read("".join(json.dumps(line) + "\n" for line in lines), "user_id=user,product_id=item")
+    assert found.ratings["product_id"].to_pylist() == ["a"]
+    nested = "is a list or an object, not one value"
+    assert [reason for _, reason, _ in rejected(tmp_path)] == [f"item {nested}", f"item {nested}", f"user {nested}"]
+    table = pa.table({"user": [1], "item": [{"id": "a"}], "rating": [4.0]})
+    pq.write_table(table, tmp_path / "nested.parquet")
+    with pytest.raises(InputFileError, match=f"item {nested}: write the id into a column of its own"):
+        read((tmp_path / "nested.parquet").read_bytes(), "user_id=user,product_id=item")
