@@ -182,7 +182,17 @@ def _settings(master: str, jar: Path | None) -> dict[str, str]:
         # with another one for frames than for RDDs, an executor would start the daemon twice
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
-    return found | ({"spark.jars": str(jar)} if jar else {})
+    return found | ({"spark.jars": ",".join([*_jars_of_site(), str(jar)])} if jar else {})
+
+
+def _jars_of_site() -> list[str]:
+    """Return ``spark.jars`` of ``spark-defaults.conf``, which ours would replace: those of a file system, as s3a."""
+    from pyspark.find_spark_home import _find_spark_home
+
+    folder = os.environ.get("SPARK_CONF_DIR") or Path(_find_spark_home(), "conf")
+    file = Path(folder, "spark-defaults.conf")
+    said = file.read_text(errors="replace") if file.is_file() else ""
+    return re.findall(r"^\s*spark\.jars[\s=:]+(\S.*?)\s*$", said, re.M)[-1:]
 
 
 def _started(pyspark: Any, master: str, jar: Path | None, output: IO[bytes] | None, log: IO[bytes]) -> SparkContext:

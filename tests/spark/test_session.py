@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from recommender.errors import DatabaseError, RecommenderError, SettingError, SparkError
+from recommender.spark import session
 from recommender.spark.causes import explained
 from recommender.spark.one_version import of_one_version
 from recommender.spark.session import (
@@ -210,3 +211,13 @@ def test_all_work_on_arrow_batches_asks_for_the_version() -> None:
     for file in (ROOT / "recommender" / "spark").rglob("*.py"):
         source = file.read_text()
         assert source.count(".mapInArrow(") == source.count(".mapInArrow(of_one_version("), file
+
+
+def test_the_jars_of_the_site_stay_beside_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = tmp_path / "jdbc.jar"
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    assert session._settings("local[2]", ours)["spark.jars"] == str(ours)
+    defaults = ["# spark.jars /no.jar", "spark.jars.packages a:b:1", "spark.jars  /a.jar ", "spark.jars=/b.jar,/c.jar"]
+    (tmp_path / "spark-defaults.conf").write_text("\n".join(defaults))
+    assert session._settings("local[2]", ours)["spark.jars"] == f"/b.jar,/c.jar,{ours}"
+    assert "spark.jars" not in session._settings("local[2]", None)
