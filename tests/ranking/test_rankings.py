@@ -413,15 +413,21 @@ def test_a_new_interaction_makes_lists_by_taste_stale_but_not_classic_ones(
         assert re.main(["--if-stale", "--force", "--ranking", ranking]) == 0
         return "unchanged" not in capsys.readouterr().out, len(read_versions(store))
 
-    assert [run("taste"), run("classic")] == [(True, 1), (True, 2)]
-    assert [run("taste"), run("classic")] == [(False, 2), (False, 2)]
+    def later(days: int) -> None:
+        with writing(store) as connection:
+            moved = update(interactions).where(interactions.c.user_id == 4)
+            connection.execute(moved.values(created_at=LATER + dt.timedelta(days=days)))
+
+    assert [run("taste"), run("taste")] == [(True, 1), (False, 1)]
     happen(store, event(4, B, "click"))
-    assert [run("classic"), run("taste"), run("taste")] == [(False, 2), (True, 3), (False, 3)]
-    with writing(store) as connection:
-        connection.execute(
-            update(interactions).where(interactions.c.user_id == 4).values(created_at=LATER + dt.timedelta(days=2))
-        )
-    assert [run("classic"), run("taste"), run("taste")] == [(False, 3), (True, 4), (False, 4)]
+    assert [run("taste"), run("taste")] == [(True, 2), (False, 2)]
+    later(days=2)
+    assert [run("taste"), run("taste")] == [(True, 3), (False, 3)]
+    assert [run("classic"), run("classic")] == [(True, 4), (False, 4)]
+    happen(store, event(4, C, "click"))
+    assert run("classic") == (False, 4)
+    later(days=3)
+    assert run("classic") == (False, 4)
     with writing(store) as connection:
         connection.execute(text("UPDATE product_ratings SET rating = 3 WHERE user_id = 4"))
     assert [run("classic"), run("taste")] == [(True, 5), (True, 6)]
