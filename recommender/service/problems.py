@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -37,15 +37,25 @@ class NotInThisModelError(Exception):
     """A ranking that exists, but that the served model was not made for."""
 
 
-def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
+def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
     """Return the answer for an error. It is never cached: a cached 404 would hide a user who is added later."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
-    return Response(orjson.dumps(body), status, NOT_KEPT | (headers or {}), PROBLEM)
+    return Response(orjson.dumps(body), status, {**NOT_KEPT, **(headers or {})}, PROBLEM)
 
 
 def unforeseen() -> Response:
     """Return the answer to a fault of the service; the server logs the trace, the answer has none."""
     return problem(500, "an unforeseen error; it is in the server's log")
+
+
+def http_problem(request: Request, error: HTTPException) -> Response:
+    """Return the problem where nothing is, or for another error of the framework."""
+    path, headers = as_sent(request.url.path), error.headers
+    details = {404: f"there is no page {path}; see /docs"}
+    details[405] = f"{request.method} is not allowed on {path}; see /docs"
+    if error.status_code == 405 and path in _SEVERAL:  # the framework tells those of one route
+        headers = {"Allow": _SEVERAL[path]}
+    return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=headers)
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -76,12 +86,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        path, headers = as_sent(request.url.path), error.headers
-        details = {404: f"there is no page {path}; see /docs"}
-        details[405] = f"{request.method} is not allowed on {path}; see /docs"
-        if error.status_code == 405 and path in _SEVERAL:  # the framework tells those of one route
-            headers = {"Allow": _SEVERAL[path]}
-        return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers=headers)  # type: ignore[arg-type]
+        return http_problem(request, error)
 
     @app.exception_handler(Exception)
     async def _unforeseen(_request: Request, _error: Exception) -> Response:

@@ -33,7 +33,7 @@ from recommender.service.faults import faults_of
 from recommender.service.pages import words
 from recommender.service.pages.assets import address
 from recommender.service.pages.pictures import placeholder
-from recommender.service.problems import NOT_KEPT, InvalidParameterError, NotInThisModelError
+from recommender.service.problems import NOT_KEPT, InvalidParameterError, NotInThisModelError, http_problem
 from recommender.service.session import learn_endings, may_see_people, session_of
 from recommender.service.slashes import as_sent, as_written
 from recommender.service.state import ServiceState
@@ -172,11 +172,10 @@ def refuse(request: Request, status: int, what: str, advice: str | None = None) 
 
 def answer_browsers(app: FastAPI) -> None:
     """Answer a browser with a page where nothing is, in the place of the problem that a program gets."""
-    told = app.exception_handlers[HTTPException]
 
     @app.exception_handler(HTTPException)
     async def _nothing_there(request: Request, error: HTTPException) -> Response:
-        answer: Response = await told(request, error)  # type: ignore[misc]
+        answer = http_problem(request, error)
         if answer.status_code not in (404, 405) or "text/html" not in request.headers.get("accept", ""):
             return answer
         what = f"There is no page {as_sent(request.url.path)}."
